@@ -1,0 +1,59 @@
+# Every command of the project. CI calls these and nothing else.
+SHELL := bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MEMBERS := $(wildcard libs/* services/* simulators/*) cli
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock $(wildcard $(addsuffix /pyproject.toml,$(MEMBERS)))
+	@PYTHON="$(PYTHON)" bash tools/install.sh $(MEMBERS)
+	@touch $(STAMP)
+
+.PHONY: install
+install: $(STAMP) ## Install what is missing into .venv, from the lock
+
+.PHONY: up
+up: $(STAMP) ## Run the whole product on this machine; ARGS="--port 9000 --logs" passes flags
+	@exec $(BIN)/tollgate up $(ARGS)
+
+.PHONY: down
+down: $(STAMP) ## Stop what `make up` started
+	@$(BIN)/tollgate down $(ARGS)
+
+.PHONY: test
+test: $(STAMP) ## Every test, real servers included
+	@$(BIN)/python -m tools.test $(ARGS)
+
+.PHONY: check
+check: $(STAMP) ## Lint, types, import rules, style that runs, stubs current
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m tools.typecheck
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/tidy
+
+.PHONY: fmt
+fmt: $(STAMP) ## Format the code
+	@$(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .
+
+.PHONY: proto
+proto: $(STAMP) ## Generate libs/contracts from proto/
+	@$(BIN)/python -m tools.gen_proto
+
+.PHONY: lock
+lock: ## Write requirements.lock from the members' requirements
+	@$(BIN)/python tools/lock.py --upgrade
+
+.PHONY: bench
+bench: $(STAMP) ## Processor time per request, against the numbers in docs/reference/benchmarks.md
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was installed and built; keeps the state under .tollgate
+	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

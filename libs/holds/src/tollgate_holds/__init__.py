@@ -1,0 +1,1 @@
+"""Holds and wallets in Redis: scripts, states and a small pipelined client."""

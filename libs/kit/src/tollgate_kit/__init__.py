@@ -1,0 +1,1 @@
+"""Plumbing that two services need; no domain words."""

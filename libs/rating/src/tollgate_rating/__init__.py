@@ -1,0 +1,1 @@
+"""Usage times price book gives money: pure, integer, total."""

@@ -1,0 +1,1 @@
+"""Usage store, ledger and wallets, fed by the event log."""

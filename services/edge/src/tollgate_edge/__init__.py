@@ -1,0 +1,1 @@
+"""Public HTTP, identity, configuration store and admission."""

@@ -1,0 +1,1 @@
+"""Long image and video jobs, their assets and their charge."""

@@ -1,0 +1,1 @@
+"""Channels, routes, upstream calls and the usage event of every attempt."""

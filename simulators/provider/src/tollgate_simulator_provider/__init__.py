@@ -1,0 +1,1 @@
+"""A stand-in for an OpenAI-compatible provider, with a ledger of its own."""
