@@ -1,0 +1,254 @@
+"""Holds on an organization's wallet. A hold is a record of its own, so nothing leaks when a process dies.
+
+| state    | edge settles                 | billing books the final event        | expiry                     |
+|----------|------------------------------|--------------------------------------|----------------------------|
+| held     | settled, difference returned | settled with the charge, deleted     | released, amount returned  |
+| settled  | nothing (alert if it differs)| corrected by the difference, deleted | stays; billing must book it|
+| released | nothing                      | the charge is taken, deleted         | the tombstone is forgotten |
+| missing  | nothing                      | the charge is taken                  | –                          |
+
+Keys of an organization share the tag `{organization}`: `{o}:wallet` (string), `{o}:holds` (hash of records) and
+`{o}:booked` (hash: partition of the usage log → last batch applied). Amounts are integers in pico-units.
+"""
+
+import asyncio
+import contextlib
+import enum
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final, cast
+
+from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable, pack_command
+
+_SCRIPTS: Final = ("admit", "book", "expire", "balance")
+_MAX_PICO: Final = 2**63 - 1
+_SCAN_COUNT: Final = 500
+
+
+class Operation(enum.Enum):
+    HOLD = b"h"
+    SETTLE = b"s"
+    # The request never reached a router: the record goes and nothing will be booked.
+    FORGET = b"f"
+    RENEW = b"r"
+
+
+class HoldResult(enum.IntEnum):
+    INSUFFICIENT = 0
+    DONE = 1
+    NO_WALLET = 2
+    # The record was released or is gone.
+    TOO_LATE = 3
+    # Settled before, at another cost.
+    DIFFERS = 4
+
+
+class BookState(enum.IntEnum):
+    REPEATED = 0
+    APPLIED = 1
+    NO_WALLET = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What a batch did: `corrected` counts holds that edge had settled at another cost than the charge."""
+
+    state: BookState
+    corrected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """All in pico-units; `wallet` is None while the key is missing."""
+
+    wallet: int | None
+    held: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep did. `overdue` names settled holds that nobody booked in time."""
+
+    released: int
+    forgotten: int
+    overdue: tuple[str, ...]
+
+
+class Holds:
+    """Money operations over one Redis connection. Raises RedisUnavailable while there is none."""
+
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
+        folder = resources.files("tollgate_holds") / "scripts"
+        self._sources = {name: (folder / f"{name}.lua").read_bytes() for name in _SCRIPTS}
+        self._shas = {
+            name: hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+            for name, source in self._sources.items()
+        }
+        self._keys: dict[str, tuple[bytes, bytes, bytes, bytes]] = {}
+        self.pipe = RedisPipe(url, prepare=self._prepare, timeout_seconds=timeout_seconds)
+
+    async def start(self) -> None:
+        """Begins to connect; `ready` tells when operations can be sent."""
+        self.pipe.start()
+
+    async def close(self) -> None:
+        """Drops the connection."""
+        await self.pipe.close()
+
+    @property
+    def ready(self) -> bool:
+        return self.pipe.ready
+
+    async def wait_ready(self, seconds: float) -> bool:
+        """Waits until operations can be sent; returns False when `seconds` ran out first."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.pipe.connected.wait(), seconds)
+        return self.pipe.ready
+
+    def pack(self, organization: str, ttl_seconds: int, operations: Sequence[bytes | str | int]) -> bytes:
+        """Returns the packed admission call; `operations` is flat: operation, id and amount of each."""
+        wallet, holds, _, _ = self._keys_of(organization)
+        return pack_command(
+            (b"EVALSHA", self._shas["admit"], 2, wallet, holds, ttl_seconds, len(operations) // 3, *operations)
+        )
+
+    async def hold(self, organization: str, hold_id: str, amount_pico: int, ttl_seconds: int) -> HoldResult:
+        """Reserves `amount_pico`, or repeats an earlier reservation of the same id."""
+        return await self._admit(organization, Operation.HOLD, hold_id, amount_pico, ttl_seconds)
+
+    async def settle(self, organization: str, hold_id: str, cost_pico: int) -> HoldResult:
+        """Takes `cost_pico` in place of what was held and returns the difference."""
+        return await self._admit(organization, Operation.SETTLE, hold_id, cost_pico, 0)
+
+    async def release(self, organization: str, hold_id: str) -> HoldResult:
+        """Returns the amount and forgets the hold; only for work that never began."""
+        return await self._admit(organization, Operation.FORGET, hold_id, 0, 0)
+
+    async def renew(self, organization: str, hold_id: str, ttl_seconds: int) -> HoldResult:
+        """Moves the expiry to `ttl_seconds` from now."""
+        return await self._admit(organization, Operation.RENEW, hold_id, 0, ttl_seconds)
+
+    async def book(
+        self,
+        organization: str,
+        partition: str,
+        batch: str,
+        effects: Sequence[tuple[str, int]],
+        credit_pico: int = 0,
+    ) -> Booking:
+        """Applies (hold id, charge) of one batch and a credit, once per (partition, batch).
+
+        Batches of a partition come in order, so only the last one's name is kept. Call it after the ledger has the
+        batch; on NO_WALLET call `rebuild` with the ledger's balance.
+        """
+        wallet, holds, booked, _ = self._keys_of(organization)
+        flat: list[str | int] = []
+        for hold_id, charge in effects:
+            flat += (hold_id, checked(charge))
+        reply = cast(
+            "list[int]",
+            await self._run(
+                "book", (wallet, holds, booked), partition, batch, str(checked(credit_pico)), len(effects), *flat
+            ),
+        )
+        return Booking(BookState(reply[0]), reply[1])
+
+    async def rebuild(self, organization: str, ledger_pico: int) -> tuple[int, bool]:
+        """Sets the wallet to ledger - held - settled; returns it and whether it was another before.
+
+        Right only between batches: every batch in the ledger has been booked here.
+        """
+        wallet, holds, _, scratch = self._keys_of(organization)
+        reply = cast("list[bytes | int]", await self._run("balance", (wallet, holds, scratch), str(ledger_pico)))
+        return int(reply[3]), bool(reply[4])
+
+    async def balance(self, organization: str) -> Balance:
+        """Returns the wallet and the sums of what is held and settled but not booked."""
+        wallet, holds, _, scratch = self._keys_of(organization)
+        reply = cast("list[bytes | int]", await self._run("balance", (wallet, holds, scratch), ""))
+        return Balance(int(reply[0]) if reply[0] != b"" else None, int(reply[1]), int(reply[2]))
+
+    async def sweep(self, organization: str, *, tombstone_seconds: int, overdue_seconds: int) -> Swept:
+        """Releases expired holds, forgets old tombstones and names settled holds older than `overdue_seconds`."""
+        wallet, holds, _, _ = self._keys_of(organization)
+        now = int(cast("list[bytes]", await self.pipe.call("TIME"))[0])
+        cursor, released, forgotten, overdue = b"0", 0, 0, list[str]()
+        while True:
+            page = cast("tuple[bytes, list[bytes]]", await self.pipe.call("HSCAN", holds, cursor, "COUNT", _SCAN_COUNT))
+            cursor, flat = page[0], page[1]
+            due: list[bytes] = []
+            for key, record in zip(flat[::2], flat[1::2], strict=True):
+                at = int(record.split(b":", 2)[1])
+                if record[:1] in {b"h", b"r"} and at < now:
+                    due.append(key)
+                elif record[:1] == b"s" and at + overdue_seconds < now:
+                    overdue.append(key.decode())
+            if due:
+                done = cast("list[int]", await self._run("expire", (wallet, holds), tombstone_seconds, *due))
+                released, forgotten = released + done[0], forgotten + done[1]
+            if cursor == b"0":
+                return Swept(released, forgotten, tuple(overdue))
+
+    async def _admit(
+        self, organization: str, operation: Operation, hold_id: str, amount: int, ttl_seconds: int
+    ) -> HoldResult:
+        wallet, holds, _, _ = self._keys_of(organization)
+        reply = await self._run("admit", (wallet, holds), ttl_seconds, 1, operation.value, hold_id, checked(amount))
+        return HoldResult(cast("list[int]", reply)[0])
+
+    async def _run(self, script: str, keys: tuple[bytes, ...], *arguments: str | bytes | int) -> object:
+        command = (b"EVALSHA", self._shas[script], len(keys), *keys, *arguments)
+        try:
+            return await self.pipe.call(*command)
+        except RedisError as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        await self._load(self.pipe)
+        return await self.pipe.call(*command)
+
+    def _keys_of(self, organization: str) -> tuple[bytes, bytes, bytes, bytes]:
+        keys = self._keys.get(organization)
+        if keys is None:
+            tag = b"{" + organization.encode() + b"}"
+            keys = (tag + b":wallet", tag + b":holds", tag + b":booked", tag + b":scratch")
+            if len(self._keys) > 100_000:
+                self._keys.clear()
+            self._keys[organization] = keys
+        return keys
+
+    async def reload(self) -> None:
+        """Loads the scripts again, for a server that has forgotten them."""
+        await self._load(self.pipe)
+
+    async def _prepare(self, pipe: RedisPipe) -> None:
+        await self._load(pipe)
+        try:
+            reply = cast("list[bytes]", await pipe.call_unready("CONFIG", "GET", "maxmemory-policy"))
+        except RedisError:
+            return  # Managed servers forbid CONFIG; their operator answers for the policy.
+        if reply and reply[1] != b"noeviction":
+            raise RedisUnavailable(
+                f"Redis may evict keys (maxmemory-policy {reply[1].decode()}); money needs `noeviction`"
+            )
+
+    async def _load(self, pipe: RedisPipe) -> None:
+        for source in self._sources.values():
+            await pipe.call_unready("SCRIPT", "LOAD", source)
+
+
+def checked(amount_pico: int) -> int:
+    """Returns the amount; raises ValueError when it is negative or beyond what Redis counts exactly."""
+    if not 0 <= amount_pico <= _MAX_PICO:
+        raise ValueError(f"an amount must be between 0 and {_MAX_PICO} pico-units, found {amount_pico}")
+    return amount_pico
+
+
+def flatten(operations: Iterable[tuple[Operation, str, int]]) -> list[bytes | str | int]:
+    """Returns operations in the flat form that `Holds.pack` takes."""
+    flat: list[bytes | str | int] = []
+    for operation, hold_id, amount in operations:
+        flat += (operation.value, hold_id, checked(amount))
+    return flat

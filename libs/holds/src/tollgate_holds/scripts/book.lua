@@ -1,0 +1,28 @@
+-- Applies what one batch of the usage log does to one organization's wallet, once; used by billing.
+-- KEYS: wallet, holds, booked. ARGV: partition, batch, credit, number of effects, then two for each: hold id, charge.
+-- Replies {state, corrected}: state 0 this batch was applied before, 1 applied, 2 applied to the holds but there is no
+-- wallet (rebuild it); corrected counts holds that were settled at another cost than the charge.
+local wallet, holds, booked = KEYS[1], KEYS[2], KEYS[3]
+local call = redis.call
+if call('HGET', booked, ARGV[1]) == ARGV[2] then return {0, 0} end
+local has_wallet = call('EXISTS', wallet) == 1
+local corrected = 0
+for i = 0, tonumber(ARGV[4]) - 1 do
+  local id, charge = ARGV[5 + i * 2], ARGV[6 + i * 2]
+  local record = call('HGET', holds, id)
+  local state = record and string.byte(record)
+  if state == 104 or state == 115 then
+    local taken = string.match(record, ':(%d+)$')
+    if state == 115 and taken ~= charge then corrected = corrected + 1 end
+    if has_wallet and (state == 104 or taken ~= charge) then
+      call('INCRBY', wallet, taken)
+      call('DECRBY', wallet, charge)
+    end
+  elseif has_wallet and charge ~= '0' then
+    call('DECRBY', wallet, charge)
+  end
+  if state then call('HDEL', holds, id) end
+end
+if has_wallet and ARGV[3] ~= '0' then call('INCRBY', wallet, ARGV[3]) end
+call('HSET', booked, ARGV[1], ARGV[2])
+return {has_wallet and 1 or 2, corrected}
