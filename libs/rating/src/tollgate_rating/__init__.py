@@ -1,1 +1,26 @@
 """Usage times price book gives money: pure, integer, total."""
+
+from tollgate_rating.book import GroupRule, PriceBook
+from tollgate_rating.decimals import INT64_MAX, PICO, format_decimal, parse_decimal
+from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuantity, RatingError, Unpriced
+from tollgate_rating.price import Line, ModelPrice
+from tollgate_rating.table import PriceTable
+from tollgate_rating.units import per
+
+__all__ = [
+    "INT64_MAX",
+    "PICO",
+    "AmountOutOfRange",
+    "GroupRule",
+    "InvalidPrice",
+    "InvalidQuantity",
+    "Line",
+    "ModelPrice",
+    "PriceBook",
+    "PriceTable",
+    "RatingError",
+    "Unpriced",
+    "format_decimal",
+    "parse_decimal",
+    "per",
+]

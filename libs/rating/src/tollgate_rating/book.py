@@ -1,0 +1,116 @@
+"""A price book: an immutable version of prices with an effective time and a content address."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tollgate_rating.decimals import PICO, format_decimal, parse_decimal
+from tollgate_rating.errors import InvalidPrice
+from tollgate_rating.price import ModelPrice
+from tollgate_rating.units import check_unit
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRule:
+    """What a price group pays: its own prices for the models in `models`, `multiply` times the book's for the rest."""
+
+    multiply: str = "1"
+    models: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+class PriceBook:
+    """One version of a series of books; the series is its `name`, the version its `effective_us`.
+
+    `models` maps model → unit → decimal string. Raises InvalidPrice, naming the model and unit, when anything in it
+    cannot be used. `digest` is "sha256:" of the canonical form, in which "1.50" and "1.5" are the same.
+    """
+
+    __slots__ = ("_models", "_multiply", "_overrides", "currency", "digest", "effective_us", "name")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        effective_us: int,
+        currency: str,
+        models: Mapping[str, Mapping[str, str]],
+        groups: Mapping[str, GroupRule] | None = None,
+    ) -> None:
+        if not name:
+            raise InvalidPrice("a price book has a name")
+        if not _CURRENCY.fullmatch(currency):
+            raise InvalidPrice(f"currency is three capital letters such as USD, found {currency!r}")
+        rules = groups or {}
+        self.name = name
+        self.effective_us = effective_us
+        self.currency = currency
+        self._models = _parse_models(models, f"book {name}")
+        self._multiply = {group: _parse_multiply(rule, group) for group, rule in rules.items()}
+        self._overrides = {group: _parse_models(rule.models, f"group {group}") for group, rule in rules.items()}
+        self.digest = "sha256:" + hashlib.sha256(self.canonical()).hexdigest()
+
+    def canonical(self) -> bytes:
+        """Returns the book as JSON with sorted keys, no blanks and shortest decimals: what `digest` is taken of."""
+        document = {
+            "name": self.name,
+            "effective_us": self.effective_us,
+            "currency": self.currency,
+            "models": _plain(self._models),
+            "groups": {
+                group: {"multiply": format_decimal(multiply), "models": _plain(self._overrides[group])}
+                for group, multiply in self._multiply.items()
+            },
+        }
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    def models(self) -> frozenset[str]:
+        """Returns the names of all models that some group can pay for."""
+        return frozenset(self._models).union(*self._overrides.values())
+
+    def groups(self) -> frozenset[str]:
+        """Returns the names of the groups that have a rule."""
+        return frozenset(self._multiply)
+
+    def price(self, model: str, group: str) -> ModelPrice | None:
+        """Returns the price of a model for a group; a group without a rule pays the book's. None: not in this book."""
+        override = self._overrides.get(group, {}).get(model)
+        prices = override if override is not None else self._models.get(model)
+        if prices is None:
+            return None
+        return ModelPrice(
+            model=model,
+            book=self.name,
+            digest=self.digest,
+            currency=self.currency,
+            prices=prices,
+            multiply=PICO if override is not None else self._multiply.get(group, PICO),
+        )
+
+
+def _parse_models(models: Mapping[str, Mapping[str, str]], where: str) -> dict[str, dict[str, int]]:
+    parsed: dict[str, dict[str, int]] = {}
+    for model, prices in models.items():
+        if not prices:
+            raise InvalidPrice(f"{where}, model {model!r}: at least one unit has a price")
+        parsed[model] = {}
+        for unit, text in prices.items():
+            try:
+                parsed[model][check_unit(unit)] = parse_decimal(text)
+            except InvalidPrice as error:
+                raise InvalidPrice(f"{where}, model {model!r}, unit {unit!r}: {error}") from None
+    return parsed
+
+
+def _parse_multiply(rule: GroupRule, group: str) -> int:
+    try:
+        return parse_decimal(rule.multiply)
+    except InvalidPrice as error:
+        raise InvalidPrice(f"group {group!r}, multiply: {error}") from None
+
+
+def _plain(models: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, str]]:
+    return {model: {unit: format_decimal(price) for unit, price in prices.items()} for model, prices in models.items()}

@@ -1,0 +1,33 @@
+"""Every way rating refuses.
+
+RatingError
+├── InvalidPrice      a price book that cannot be used (also a ValueError)
+├── InvalidQuantity   a quantity that is negative or not an integer (also a ValueError)
+├── Unpriced          a used unit for which the model has no price (also a LookupError)
+└── AmountOutOfRange  an amount beyond int64 pico-units (also an OverflowError)
+"""
+
+
+class RatingError(Exception):
+    """What all refusals of this package derive from."""
+
+
+class InvalidPrice(RatingError, ValueError):  # noqa: N818
+    """A price, unit, group rule or book that cannot be used; the message names it."""
+
+
+class InvalidQuantity(RatingError, ValueError):  # noqa: N818
+    """A quantity that is negative or not an integer."""
+
+
+class Unpriced(RatingError, LookupError):  # noqa: N818
+    """The model was used by `unit`, for which its prices say nothing. It is never taken for zero."""
+
+    def __init__(self, model: str, unit: str) -> None:
+        super().__init__(f"model {model!r} has no price for unit {unit!r}")
+        self.model = model
+        self.unit = unit
+
+
+class AmountOutOfRange(RatingError, OverflowError):  # noqa: N818
+    """The amount does not fit a signed 64-bit number of pico-units (about 9.2 million of the currency)."""

@@ -1,0 +1,69 @@
+"""All books of a configuration version: which price is in force for a model, a group and a moment."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+from tollgate_rating.book import PriceBook
+from tollgate_rating.errors import InvalidPrice
+from tollgate_rating.price import ModelPrice
+
+SERIES = ("public", "catalogue")
+_NO_RULE = ""
+
+
+class PriceTable:
+    """Finds prices. Books of one name are one series, of which the newest that is effective is in force as a whole.
+
+    The series are asked in the order of `series`, the first whose book in force knows the model answers; books of
+    other names are reached only by `by_digest`. Raises InvalidPrice when two books of a series begin at one time.
+    """
+
+    def __init__(self, books: Iterable[PriceBook], series: Sequence[str] = SERIES) -> None:
+        books = tuple(books)
+        self._by_digest = {book.digest: book for book in books}
+        self._series = [
+            sorted((book for book in self._by_digest.values() if book.name == name), key=lambda book: book.effective_us)
+            for name in series
+        ]
+        for versions in self._series:
+            for older, newer in zip(versions, versions[1:], strict=False):
+                if older.effective_us == newer.effective_us:
+                    raise InvalidPrice(f"two different books {newer.name!r} become effective at {newer.effective_us}")
+        self._models = frozenset[str]().union(*(book.models() for book in books))
+        self._groups = frozenset[str]().union(*(book.groups() for book in books))
+        # Keys are models and groups that books name, so that callers' inventions cannot make it grow.
+        self._found: dict[tuple[str, str], tuple[list[int], list[ModelPrice | None]]] = {}
+
+    def find(self, model: str, group: str, at_us: int) -> ModelPrice | None:
+        """Returns the price in force at `at_us` (microseconds since the epoch), or None when no book has one."""
+        if group not in self._groups:
+            group = _NO_RULE
+        timeline = self._found.get((model, group))
+        if timeline is None:
+            if model not in self._models:
+                return None
+            timeline = self._found[model, group] = self._timeline(model, group)
+        starts, prices = timeline
+        position = bisect_right(starts, at_us)
+        return prices[position - 1] if position else None
+
+    def by_digest(self, digest: str, model: str, group: str) -> ModelPrice | None:
+        """Returns the model's price in the book with this content address, whenever that is in force."""
+        book = self._by_digest.get(digest)
+        return None if book is None else book.price(model, group)
+
+    def digests(self) -> frozenset[str]:
+        """Returns the content addresses of all books."""
+        return frozenset(self._by_digest)
+
+    def _timeline(self, model: str, group: str) -> tuple[list[int], list[ModelPrice | None]]:
+        starts = sorted({book.effective_us for versions in self._series for book in versions})
+        return starts, [self._in_force(model, group, start) for start in starts]
+
+    def _in_force(self, model: str, group: str, at_us: int) -> ModelPrice | None:
+        for versions in self._series:
+            current = [book for book in versions if book.effective_us <= at_us]
+            price = current[-1].price(model, group) if current else None
+            if price is not None:
+                return price
+        return None
