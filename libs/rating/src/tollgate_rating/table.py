@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from tollgate_rating.book import PriceBook
 from tollgate_rating.errors import InvalidPrice
@@ -26,7 +27,7 @@ class PriceTable:
             for name in series
         ]
         for versions in self._series:
-            for older, newer in zip(versions, versions[1:], strict=False):
+            for older, newer in pairwise(versions):
                 if older.effective_us == newer.effective_us:
                     raise InvalidPrice(f"two different books {newer.name!r} become effective at {newer.effective_us}")
         self._models = frozenset[str]().union(*(book.models() for book in books))
