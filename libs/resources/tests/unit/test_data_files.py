@@ -1,0 +1,192 @@
+"""The catalogue, prices and providers that ship with the product: shapes, references and plausible numbers."""
+
+import copy
+import datetime as dt
+import json
+from collections import Counter
+from decimal import Decimal
+from importlib import resources
+
+import jsonschema
+import pytest
+import yaml
+from tollgate_rating import ModelPrice, PriceBook, PriceTable, Unpriced
+
+pytestmark = pytest.mark.unit
+
+DATA = resources.files("tollgate_resources") / "data"
+FILES = ("models", "prices", "providers")
+NOW_US = 1_795_000_000_000_000
+
+
+def read(name: str):
+    return yaml.safe_load((DATA / f"{name}.yaml").read_bytes())
+
+
+def schema(name: str):
+    return json.loads((DATA / "schemas" / f"{name}.schema.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def models():
+    return read("models")["models"]
+
+
+@pytest.fixture(scope="module")
+def prices():
+    (book,) = read("prices")["price_books"]
+    return book
+
+
+@pytest.fixture(scope="module")
+def table(prices):
+    start = dt.datetime.fromisoformat(prices["effective"])
+    book = PriceBook(
+        name=prices["name"],
+        effective_us=round(start.timestamp() * 1e6),
+        currency=prices["currency"],
+        models=prices["models"],
+    )
+    return PriceTable([book])
+
+
+def price(table: PriceTable, model: str) -> ModelPrice:
+    found = table.find(model, "default", NOW_US)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_keeps_its_schema(name):
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+    jsonschema.validate(read(name), schema(name))
+
+
+BROKEN = [
+    ("models", lambda data: data["models"][0].pop("source")),
+    ("models", lambda data: data["models"][0].update(kind="video")),
+    ("models", lambda data: data["models"][0].update(context_tokens="128k")),
+    ("models", lambda data: data["models"][0].update(colour="blue")),
+    ("prices", lambda data: data["price_books"][0]["models"]["gpt-5.1"].update(input=1.25)),
+    ("prices", lambda data: data["price_books"][0]["models"]["gpt-5.1"].update(input="1e3")),
+    ("prices", lambda data: data["price_books"][0]["models"]["gpt-5.1"].update(tokens="1")),
+    ("prices", lambda data: data.pop("sources")),
+    ("providers", lambda data: data["providers"][0].update(base_url="http://example.com/v1")),
+    ("providers", lambda data: data["providers"][0].update(base_url="https://example.com/v1/")),
+    ("providers", lambda data: data["providers"][0].update(environment=["openai"])),
+    ("providers", lambda data: data["providers"][0].pop("source")),
+]
+
+
+@pytest.mark.parametrize(("name", "spoil"), BROKEN)
+def test_each_schema_refuses_what_is_broken(name, spoil):
+    data = copy.deepcopy(read(name))
+    spoil(data)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, schema(name))
+
+
+def test_names_are_used_once(models):
+    names = Counter(model["name"] for model in models)
+    assert [name for name, count in names.items() if count > 1] == []
+    upstream = Counter((model["provider"], model["upstream"]) for model in models)
+    assert [name for name, count in upstream.items() if count > 1] == []
+
+
+def test_every_model_has_a_provider_that_serves_its_kind(models):
+    providers = {provider["name"]: provider for provider in read("providers")["providers"]}
+    operation = {"chat": "chat", "embedding": "embeddings", "image": "images"}
+    missing = [
+        model["name"] for model in models if operation[model["kind"]] not in providers[model["provider"]]["operations"]
+    ]
+    assert missing == []
+    with_models = {model["provider"] for model in models}
+    assert {name for name, provider in providers.items() if "environment" in provider} == with_models
+
+
+def test_every_model_is_priced_and_every_price_has_a_model_and_one_source(models, prices):
+    names = {model["name"] for model in models}
+    assert set(prices["models"]) == names
+    sources = Counter(name for entry in read("prices")["sources"] for name in entry["models"])
+    assert set(sources) == names
+    assert set(sources.values()) == {1}
+
+
+def test_dates_exist(models):
+    for model in models:
+        dt.date.fromisoformat(model["checked"])
+        dt.date.fromisoformat(model.get("retires", "2026-01-01"))
+
+
+def test_limits_are_plausible(models):
+    for model in models:
+        if model["kind"] == "chat":
+            assert 4_000 <= model["context_tokens"] <= 2_100_000, model["name"]
+            assert model.get("max_output_tokens", 1) <= model["context_tokens"], model["name"]
+        if model["kind"] == "embedding":
+            assert "max_output_tokens" not in model
+
+
+def test_every_chat_model_can_be_rated_whatever_the_usage(models, table):
+    usage = dict.fromkeys(("input", "cache_read", "cache_write_5m", "cache_write_1h", "output", "reasoning"), 10**6)
+    for model in models:
+        if model["kind"] == "chat":
+            found = price(table, model["name"])
+            amount = found.rate({**usage, "request": 1})
+            assert 0 <= amount <= found.worst_case(4 * 10**6, 2 * 10**6)
+
+
+def test_every_embedding_model_is_priced_by_its_input(models, table):
+    for model in models:
+        if model["kind"] == "embedding":
+            assert price(table, model["name"]).rate({"input": 1000, "request": 1}) > 0
+            with pytest.raises(Unpriced):
+                price(table, model["name"]).rate({"output": 1})
+
+
+def test_every_image_model_is_priced_by_image_or_by_image_token(models, table):
+    for model in models:
+        if model["kind"] == "image":
+            found = price(table, model["name"])
+            try:
+                amount = found.rate({"image:1024x1024:high": 1})
+            except Unpriced:
+                amount = found.rate({"image_output": 4000})
+            assert amount > 0, model["name"]
+            assert found.rate({"input": 1000}) > 0, model["name"]
+
+
+def test_an_image_that_is_priced_as_such_is_not_paid_again_by_its_tokens(table):
+    found = price(table, "gpt-image-1")
+    image = {"image:1024x1024:high": 1, "input": 12}
+    assert found.rate({**image, "image_output": 4160}) == found.rate(image)
+    assert found.rate({"image:1024x1024:low": 1}) < found.rate({"image:1024x1024:medium": 1})
+    assert found.rate({"image:4096x4096:high": 1}) == found.rate({"image:1536x1024:high": 1})
+
+
+def test_prices_are_plausible(models, prices):
+    for model in models:
+        units = {unit: Decimal(text) for unit, text in prices["models"][model["name"]].items()}
+        name, into = model["name"], units["input"]
+        assert into <= 30, name
+        if model["kind"] == "chat":
+            assert into <= units["output"] <= 120, name
+            assert units["output"] <= 12 * into, name
+        if into:
+            assert units.get("cache_read", Decimal(0)) <= into / 2, name
+            assert into <= units.get("cache_write_5m", into) <= into * Decimal("1.34"), name
+            assert units.get("cache_write_1h", into * 2) == into * 2, name
+        else:
+            assert name.endswith("flash"), f"{name} is free of charge?"
+
+
+def test_models_of_the_documentation_exist(models):
+    names = {model["name"] for model in models}
+    assert names >= {
+        "claude-sonnet-4-5",
+        "gpt-4o-mini",
+        "gpt-5-mini",
+        "gpt-5.1",
+        "gpt-image-1",
+        "text-embedding-3-small",
+    }
