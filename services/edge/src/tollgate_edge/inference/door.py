@@ -1,0 +1,292 @@
+"""HTTP at the front: uvicorn's protocol, with inference requests answered here and all else handed to it.
+
+uvicorn is pinned, and `tests/contract/test_door.py` fails when an upgrade changes what is relied on: the names of the
+parser callbacks, `pipeline`, `flow`, `cycle`, `on_response_complete` and `_start_asgi_task`.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.inference.exchange import STATUS_LINES, InferenceExchange
+
+if TYPE_CHECKING:
+    from tollgate_edge.inference.gateway import InferenceGateway
+
+log = logging.getLogger(__name__)
+
+ROUTES: Final = {
+    b"/v1/chat/completions": wire.OPERATION_CHAT,
+    b"/chat/completions": wire.OPERATION_CHAT,
+    b"/v1/embeddings": wire.OPERATION_EMBEDDINGS,
+    b"/embeddings": wire.OPERATION_EMBEDDINGS,
+}
+_KEY_HEADERS: Final = (b"x-api-key", b"x-goog-api-key", b"api-key")
+_MAX_PIPELINED: Final = 16
+_DRAINABLE_BYTES: Final = 64 * 1024
+
+
+class Door(HttpToolsProtocol):
+    """One client connection. `gateway` is set on a subclass by `door_class`."""
+
+    gateway: "InferenceGateway"
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.access_log = False
+        self._reading: InferenceExchange | None = None
+        self._serving: InferenceExchange | None = None
+        self._head_size = 0
+        self._ending = False
+        self.read_deadline = 0.0
+
+    # The transport.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.gateway.doors.add(self)
+        self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.gateway.doors.discard(self)
+        for exchange in self._exchanges():
+            exchange.abandon()
+        if self._reading is not None:
+            self.gateway.body_bytes -= self._reading.body_size
+        self._reading = self._serving = None
+        self.pipeline.clear()
+        super().connection_lost(exc)
+        # uvicorn leaves the timer of a connection that broke with an error.
+        self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        if self._ending:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            log.exception("a request could not be handled")
+            self._end(public_error(errors.ERROR_KIND_INTERNAL))
+        except httptools.HttpParserUpgrade:
+            self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.no_upgrade))
+        except httptools.HttpParserError:
+            self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._serving is not None:
+            self._serving.drained()
+
+    def shutdown(self) -> None:
+        """Closes now, or after the reply that is under way."""
+        if self._serving is not None:
+            self._serving.keep = False
+        else:
+            super().shutdown()
+
+    # The parser.
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_size = 0
+        self._reading = None
+        self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        self._grow_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        self._grow_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        self.read_deadline = self.loop.time() + self.gateway.settings.body_timeout_seconds
+        if self._ending:
+            return
+        path, _, query = self.url.partition(b"?")
+        operation = ROUTES.get(path)
+        if operation is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
+            super().on_headers_complete()
+            return
+        exchange = InferenceExchange(self.gateway, self, operation)
+        self._reading = exchange
+        self._read_headers(exchange, query)
+        exchange.keep = self.parser.should_keep_alive()
+        exchange.http10 = self.parser.get_http_version() == "1.0"
+        refusal = self._refusal(exchange)
+        if refusal is not None:
+            self._refuse_early(exchange, refusal)
+        elif self.expect_100_continue and self._idle():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self._reading
+        if exchange is None:
+            if not self._ending:
+                super().on_body(body)
+            return
+        if exchange.closed:
+            return
+        self.read_deadline = self.loop.time() + self.gateway.settings.body_timeout_seconds
+        exchange.body_parts.append(body)
+        exchange.body_size += len(body)
+        self.gateway.body_bytes += len(body)
+        if exchange.body_size > self.gateway.settings.max_body_bytes:
+            self._refuse_early(exchange, self.gateway.words.too_large)
+        elif self.gateway.body_bytes > self.gateway.settings.max_body_memory_bytes:
+            self._refuse_early(exchange, self.gateway.words.no_memory)
+
+    def on_message_complete(self) -> None:
+        self.read_deadline = 0.0
+        exchange, self._reading = self._reading, None
+        if exchange is None:
+            if not self._ending:
+                super().on_message_complete()
+            return
+        if exchange.closed:
+            return
+        if self._idle():
+            self._serving = exchange
+            exchange.begin()
+        elif len(self.pipeline) < _MAX_PIPELINED:
+            self.pipeline.appendleft((cast("Any", exchange), cast("Any", None)))
+        else:
+            self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if isinstance(cycle, InferenceExchange):
+            self._serving = cycle
+            cycle.begin()
+        elif self._serving is not None:
+            # A request of the other kind waits for the reply before it.
+            self.pipeline.appendleft((cycle, app))
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    # The reply, for exchanges.
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes; a vanished client is ignored."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    @property
+    def write_paused(self) -> bool:
+        return self.flow.write_paused
+
+    def finish(self, *, keep: bool) -> None:
+        """Ends the reply that is under way."""
+        self._serving = None
+        if not keep or self._ending:
+            self.transport.close()
+        else:
+            self.on_response_complete()
+
+    # Time limits, asked once a second.
+
+    def check_deadline(self, now: float) -> None:
+        """Ends a connection whose request does not arrive in time."""
+        if not self.read_deadline or now < self.read_deadline or self.transport.is_closing():
+            return
+        if self._serving is not None or (self.cycle is not None and self.cycle.response_started):
+            self.read_deadline = 0.0
+            return
+        if getattr(self, "url", b""):
+            self._end(self.gateway.words.too_slow)
+        else:
+            self.transport.close()
+
+    # Refusals before a request is whole.
+
+    def _read_headers(self, exchange: InferenceExchange, query: bytes) -> None:
+        found = dict(self.headers)
+        authorization = found.get(b"authorization")
+        if authorization is not None and authorization[:7].lower() == b"bearer ":
+            exchange.presented = authorization[7:].strip()
+        else:
+            for name in _KEY_HEADERS:
+                if name in found:
+                    exchange.presented = found[name].strip()
+                    break
+            else:
+                if query:
+                    exchange.presented = self.gateway.key_of_query(query)
+        exchange.content_type = found.get(b"content-type")
+        exchange.traceparent = found.get(b"traceparent")
+        exchange.cors = b"origin" in found
+        length = found.get(b"content-length")
+        exchange.content_length = int(length) if length is not None else -1
+
+    def _refusal(self, exchange: InferenceExchange) -> PublicError | None:
+        if self.parser.get_method() != b"POST":
+            return self.gateway.words.method_not_allowed
+        if exchange.content_length > self.gateway.settings.max_body_bytes:
+            return self.gateway.words.too_large
+        if self.gateway.draining:
+            exchange.keep = False
+        return None
+
+    def _refuse_early(self, exchange: InferenceExchange, error: PublicError) -> None:
+        """Answers before the body is whole. A short body is read and dropped, so that the connection can be kept."""
+        self.gateway.body_bytes -= exchange.body_size
+        exchange.body_parts, exchange.body_size = [], 0
+        if not self._idle():
+            self._end(error)
+            return
+        short = 0 <= exchange.content_length <= _DRAINABLE_BYTES or (
+            exchange.content_length < 0 and self.parser.get_method() == b"GET"
+        )
+        if not short or self.expect_100_continue:
+            exchange.keep = False
+            self._ending = True
+        self._serving = exchange
+        exchange.refuse(error)
+
+    def _grow_head(self, size: int) -> None:
+        self._head_size += size + 4
+        settings = self.gateway.settings
+        if not self._ending and (
+            self._head_size > settings.max_header_bytes or len(self.headers) > settings.max_header_count
+        ):
+            self._end(self.gateway.words.headers_too_large)
+
+    def _end(self, error: PublicError) -> None:
+        """Answers outside of any exchange and closes; in the middle of a reply only closes."""
+        self._ending = True
+        if self.transport.is_closing():
+            return
+        if self._idle():
+            body = render_openai(error, request_id := self.gateway.new_request_id())
+            self.transport.write(
+                (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
+                + b"content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+                % (request_id.encode(), len(body), body)
+            )
+            self.gateway.counters.count_refused(error.code)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not ours.
+        self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+
+    def _idle(self) -> bool:
+        return self._serving is None and (self.cycle is None or self.cycle.response_complete)
+
+    def _exchanges(self) -> list[InferenceExchange]:
+        queued = [item for item, _ in self.pipeline if isinstance(item, InferenceExchange)]
+        return [*([self._serving] if self._serving is not None else []), *queued]
+
+
+def door_class(gateway: "InferenceGateway") -> type[Door]:
+    """Returns the protocol class to give to uvicorn as `http=`."""
+    return type("BoundDoor", (Door,), {"gateway": gateway})

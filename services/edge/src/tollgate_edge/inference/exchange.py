@@ -1,0 +1,398 @@
+"""One inference request, from the last byte of its body to its last byte out.
+
+Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitted` (open on a router's stream) →
+`deliver` (write what comes back) → done (acknowledge, settle). It ends once, in `_close`.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
+from tollgate_holds import HoldResult
+
+if TYPE_CHECKING:
+    from tollgate_edge.inference.gateway import InferenceGateway
+    from tollgate_edge.inference.link import RouterStream
+
+log = logging.getLogger(__name__)
+
+_FIRST_BODY_BYTES: Final = 64 * 1024
+_CREDIT_STEP_BYTES: Final = 64 * 1024
+_WINDOW_BYTES: Final = 256 * 1024
+_MAX_TRIES: Final = 2
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+_SSE_HEADERS: Final = (
+    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+)
+STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %s\r\n" % (status, phrase)
+    for status, phrase in {
+        200: b"OK",
+        400: b"Bad Request",
+        401: b"Unauthorized",
+        402: b"Payment Required",
+        403: b"Forbidden",
+        404: b"Not Found",
+        405: b"Method Not Allowed",
+        408: b"Request Timeout",
+        409: b"Conflict",
+        413: b"Content Too Large",
+        415: b"Unsupported Media Type",
+        422: b"Unprocessable Content",
+        429: b"Too Many Requests",
+        431: b"Request Header Fields Too Large",
+        499: b"Client Closed Request",
+        500: b"Internal Server Error",
+        502: b"Bad Gateway",
+        503: b"Service Unavailable",
+        504: b"Gateway Timeout",
+    }.items()
+}
+
+
+class Client(Protocol):
+    """The connection that a reply goes to."""
+
+    def write(self, data: bytes) -> None:
+        """Sends bytes; a vanished client is ignored."""
+        ...
+
+    def finish(self, *, keep: bool) -> None:
+        """The reply is complete; the connection is kept for the next request or closed."""
+        ...
+
+    @property
+    def write_paused(self) -> bool:
+        """The client reads more slowly than we write."""
+        ...
+
+
+class InferenceExchange:
+    __slots__ = (
+        "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
+        "_tenant", "admission_deadline", "asked", "body", "body_parts", "body_size", "client_gone", "closed",
+        "content_length", "content_type", "cors", "headers_sent", "hold_renewed", "http10", "keep", "last_write",
+        "operation", "presented", "principal", "request_id", "span_id", "started", "started_us", "trace_id",
+        "trace_parent", "tries", "traceparent",
+    )  # fmt: skip
+
+    def __init__(self, gateway: "InferenceGateway", client: Client, operation: int) -> None:
+        self._gateway = gateway
+        self._client = client
+        self.operation = operation
+        self.request_id = gateway.new_request_id()
+        self.body_parts: list[bytes] = []
+        self.body_size = 0
+        self.body = b""
+        self.presented: bytes | None = None
+        self.content_type: bytes | None = None
+        self.content_length = -1
+        self.traceparent: bytes | None = None
+        self.cors = False
+        self.keep = True
+        self.http10 = False
+        self.principal: Principal | None = None
+        self.asked: Asked | None = None
+        self.client_gone = False
+        self.closed = False
+        self.headers_sent = False
+        self.started = 0.0
+        self.started_us = 0
+        self.last_write = 0.0
+        self.hold_renewed = 0.0
+        self.admission_deadline = 0.0
+        self.tries = 0
+        self.trace_id = self.span_id = self.trace_parent = ""
+        self._stream: RouterStream | None = None
+        self._link_id = 0
+        self._sent_body = 0
+        self._started = False
+        self._chunked = False
+        self._delivered = 0
+        self._drained = 0
+        self._tenant: wire.Tenant | None = None
+
+    # The request.
+
+    def begin(self) -> None:
+        """The body is whole: answer, or go on to authentication, which may have to wait for the store."""
+        gateway = self._gateway
+        self.body = self.body_parts[0] if len(self.body_parts) == 1 else b"".join(self.body_parts)
+        self.body_parts = []
+        self.started = gateway.loop.time()
+        self.started_us = gateway.clock.now_us()
+        if self.presented is None:
+            self.refuse(public_error(errors.ERROR_KIND_UNAUTHENTICATED, gateway.words.no_key))
+            return
+        found = gateway.authenticator.cached(self.presented)
+        if found is None:
+            gateway.authenticate_slowly(self.presented, self._authenticated)
+        else:
+            self._authenticated(found)
+
+    def _authenticated(self, found: object) -> None:
+        if self.closed:
+            return
+        if not isinstance(found, Principal):
+            self.refuse(self._gateway.refusal(found))
+            return
+        if not is_json(self.content_type):
+            self.refuse(self._gateway.words.not_json)
+            return
+        try:
+            asked = decode(self.operation, self.body, self._gateway.settings.max_json_depth)
+        except BadRequest as problem:
+            self.refuse(public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param))
+            return
+        self.principal, self.asked = found, asked
+        gateway = self._gateway
+        problem_found = gateway.check_model(found, asked.model, self.operation)
+        if problem_found is not None:
+            self.refuse(problem_found)
+            return
+        self._trace()
+        self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
+        gateway.admission.hold(found.organization_id, self, gateway.worst_case(self))
+
+    def _trace(self) -> None:
+        given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None
+        self.trace_id, self.trace_parent, self.span_id = self._gateway.new_trace(given)
+
+    def admitted(self, result: HoldResult | None) -> None:
+        """Called with what became of the hold."""
+        gateway = self._gateway
+        if result is HoldResult.DONE:
+            self.hold_renewed = self.started
+            if self.closed:
+                self._forget()
+            else:
+                self._open()
+        elif not self.closed:
+            self.refuse(gateway.words.admission(result))
+
+    def _forget(self) -> None:
+        if self.principal is not None:
+            self._gateway.admission.forget(self.principal.organization_id, self.request_id)
+
+    def _open(self) -> None:
+        stream = self._gateway.pool.pick(self._stream if self.tries else None)
+        if stream is None:
+            self._gateway.park(self)
+            return
+        self.open_on(stream)
+
+    def open_on(self, stream: "RouterStream") -> None:
+        """Opens the next try of this request on a router's stream."""
+        principal, asked = self.principal, self.asked
+        assert principal is not None
+        assert asked is not None
+        self.tries += 1
+        self._stream = stream
+        self._link_id = stream.open(self)
+        body = self.body
+        frame = wire.Open(
+            id=self._link_id,
+            request_id=self.request_id,
+            started_at_us=self.started_us,
+            dialect=wire.DIALECT_OPENAI_CHAT,
+            operation=self.operation,  # type: ignore[arg-type]
+            model=asked.model,
+            stream=asked.stream,
+            usage_wanted=asked.usage_wanted,
+            tenant=self._gateway.tenant_of(principal),
+            traceparent=f"00-{self.trace_id}-{self.span_id}-01",
+            timeout_ms=self._gateway.timeout_ms_left(self.started),
+            body=body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES],
+            body_length=len(body),
+            **{"try": self.tries},
+        )
+        self._sent_body = len(frame.body)
+        stream.outbox.open(frame)
+        if self._sent_body < len(body):
+            self._send_body(_WINDOW_BYTES - self._sent_body)
+
+    def _send_body(self, window: int) -> None:
+        assert self._stream is not None
+        while window > 0 and self._sent_body < len(self.body):
+            part = self.body[self._sent_body : self._sent_body + _FIRST_BODY_BYTES]
+            self._stream.outbox.body(self._link_id, part)
+            self._sent_body += len(part)
+            window -= len(part)
+
+    def credit(self, size: int) -> None:
+        """The router took `size` bytes of the body."""
+        self._send_body(size)
+
+    # The reply.
+
+    def deliver(self, head: wire.Head | None, data: bytes, end: wire.End | None) -> None:
+        """Writes what a batch carries for this request, in one write."""
+        self._delivered += len(data)
+        if not self.closed:
+            if end is not None and end.HasField("error"):
+                self._write_error_end(head, data, end)
+            else:
+                self._write_reply(head, data, last=end is not None)
+        if end is not None:
+            self._ended(end)
+        elif len(data) and not self._client.write_paused:
+            self.drained()
+
+    def _write_reply(self, head: wire.Head | None, data: bytes, *, last: bool) -> None:
+        out: list[bytes] = []
+        if not self.headers_sent:
+            if head is None:
+                # Early headers are only sent for streams, by `keep_alive`; a Head always comes before Data.
+                head = wire.Head(status=200)
+            length = len(data) if last else None
+            content_type = next((header.value for header in head.headers if header.name == b"content-type"), b"")
+            out.append(self._head(head.status, content_type, length))
+        if data:
+            self._started = True
+            out += (b"%x\r\n" % len(data), data, b"\r\n") if self._chunked else (data,)
+        if last and self._chunked:
+            out.append(b"0\r\n\r\n")
+        if out:
+            self._client.write(b"".join(out))
+            self.last_write = self._gateway.loop.time()
+        if last:
+            self._close(keep=self.keep)
+
+    def _head(self, status: int, content_type: bytes, length: int | None) -> bytes:
+        self.headers_sent = True
+        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        if self.asked is not None and self.asked.stream and status == 200:
+            parts.append(_SSE_HEADERS)
+        else:
+            parts.append(b"content-type: %s\r\n" % (content_type or b"application/json"))
+        parts.append(b"x-request-id: %s\r\n" % self.request_id.encode())
+        if self.cors:
+            parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
+        if length is not None:
+            parts.append(b"content-length: %d\r\n" % length)
+        elif self.http10:
+            self.keep = False
+        else:
+            self._chunked = True
+            parts.append(b"transfer-encoding: chunked\r\n")
+        parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        return b"".join(parts)
+
+    def _write_error_end(self, head: wire.Head | None, data: bytes, end: wire.End) -> None:
+        error = public_error(
+            end.error.kind, end.error.message, end.error.param, end.error.code, end.error.retry_after_ms
+        )
+        if not self.headers_sent and head is None and not data:
+            self.refuse(error)
+        elif self.asked is not None and self.asked.stream:
+            event = b"data: %s\n\ndata: [DONE]\n\n" % render_openai(error, self.request_id)
+            self._write_reply(head, data + event, last=True)
+        else:
+            # Half a JSON document cannot be mended: the missing end of the body tells the client.
+            self._write_reply(head, data, last=False)
+            self._close(keep=False)
+
+    def refuse(self, error: PublicError) -> None:
+        """Answers with an error in the caller's dialect; a stream that has begun ends with an error event."""
+        if self.closed:
+            return
+        body = render_openai(error, self.request_id)
+        if self.headers_sent:
+            self._write_reply(None, b"data: %s\n\ndata: [DONE]\n\n" % body, last=True)
+            return
+        self.headers_sent = True
+        parts = [
+            STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status,
+            b"content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %d\r\n"
+            % (self.request_id.encode(), len(body)),
+        ]
+        parts += [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
+        if self.cors:
+            parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
+        parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        parts.append(body)
+        self._client.write(b"".join(parts))
+        self._gateway.counters.count_refused(error.code)
+        self._close(keep=self.keep)
+
+    def keep_alive(self, now: float) -> None:
+        """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""
+        settings = self._gateway.settings
+        if self.principal is not None and now - self.hold_renewed > settings.hold_ttl_seconds / 3:
+            self.hold_renewed = now
+            self._gateway.admission.renew(self.principal.organization_id, self.request_id)
+        if self.closed or self.asked is None or not self.asked.stream or self.tries == 0:
+            return
+        if now - max(self.last_write, self.started) < settings.silence_seconds or self._client.write_paused:
+            return
+        out = b"" if self.headers_sent else self._head(200, b"", None)
+        comment = b"%x\r\n%s\r\n" % (len(KEEP_ALIVE), KEEP_ALIVE) if self._chunked else KEEP_ALIVE
+        self._client.write(out + comment)
+        self.last_write = now
+
+    def drained(self) -> None:
+        """What was written has left for the client: the router may send as much again."""
+        size = self._delivered - self._drained
+        if size >= _CREDIT_STEP_BYTES and self._stream is not None and not self._stream.closed:
+            self._drained = self._delivered
+            self._stream.outbox.credit(self._link_id, size)
+
+    # The end.
+
+    def abandon(self) -> None:
+        """The client is gone: stop the upstream call; its End is still awaited, acknowledged and settled."""
+        if self.closed:
+            return
+        self.client_gone = True
+        self._gateway.counters.client_gone += 1
+        self._close(keep=False)
+        if self._stream is not None and not self._stream.closed:
+            self._stream.outbox.cancel(self._link_id, wire.CANCEL_REASON_CLIENT_GONE)
+        elif self.tries == 0 and self._gateway.unpark(self):
+            self._forget()
+
+    def lost(self) -> None:
+        """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
+        self._gateway.record_witness(self, self._delivered)
+        if self.closed:
+            return
+        if not self._started and self.tries < _MAX_TRIES:
+            self._delivered = self._drained = 0
+            self._open()
+        else:
+            self._broke_off()
+
+    def _broke_off(self) -> None:
+        if self.headers_sent and not (self.asked is not None and self.asked.stream):
+            self._close(keep=False)
+        else:
+            self.refuse(public_error(errors.ERROR_KIND_UPSTREAM_CUT, self._gateway.words.broke_off))
+
+    def give_up(self) -> None:
+        """No router came back in time for a request that was parked."""
+        if self.tries == 0:
+            self._forget()
+        self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
+
+    def _ended(self, end: wire.End) -> None:
+        stream, principal = self._stream, self.principal
+        assert stream is not None
+        assert principal is not None
+        stream.outbox.ack(self._link_id)
+        gateway = self._gateway
+        gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
+        gateway.counters.count_end(end.outcome)
+        if end.trace_kept and gateway.tracing.enabled:
+            gateway.record_span(self, end)
+
+    def _close(self, *, keep: bool) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._gateway.closed(self)
+        if not self.client_gone:
+            self._client.finish(keep=keep)

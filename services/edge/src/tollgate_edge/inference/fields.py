@@ -1,0 +1,132 @@
+"""The fields of a request that edge acts on, decoded once; all else stays bytes."""
+
+import re
+from typing import Final
+
+import msgspec
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_MISSING_FIELD: Final = re.compile(r"missing required field `(\w+)`")
+_AT_FIELD: Final = re.compile(r"^(.*) - at `\$\.([\w.\[\]…]+)`$")
+_JSON_TYPES: Final = (b"application/json", b"text/json")
+_MAX_CHOICES: Final = 128
+_MAX_TOKENS: Final = 100_000_000
+
+
+class StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class ChatFields(msgspec.Struct):
+    """Of an OpenAI chat completion."""
+
+    model: str
+    messages: msgspec.Raw
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+
+
+class EmbeddingsFields(msgspec.Struct):
+    """Of an OpenAI embeddings request."""
+
+    model: str
+    input: msgspec.Raw
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False):
+    """What a request asks for. `max_output_tokens` is None when the caller sets no limit; 0 where nothing is written."""
+
+    model: str
+    stream: bool
+    usage_wanted: bool
+    max_output_tokens: int | None
+    choices: int
+
+
+class BadRequest(Exception):  # noqa: N818 - what the caller sent, not a fault of ours.
+    """The request cannot be understood; `param` names the field at fault, or is empty."""
+
+    def __init__(self, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+_CHAT: Final = msgspec.json.Decoder(ChatFields)
+_EMBEDDINGS: Final = msgspec.json.Decoder(EmbeddingsFields)
+
+
+def decode(operation: int, body: bytes, max_depth: int) -> Asked:
+    """Returns what `body` asks for. Raises BadRequest with a sentence for the caller."""
+    if body.count(b"{") + body.count(b"[") > max_depth:
+        check_depth(body, max_depth)
+    try:
+        if operation == wire.OPERATION_CHAT:
+            return _chat(_CHAT.decode(body))
+        found = _EMBEDDINGS.decode(body)
+        _check_model(found.model)
+        return Asked(found.model, stream=False, usage_wanted=True, max_output_tokens=0, choices=1)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.") from None
+    except RecursionError:
+        raise BadRequest("The request body is nested too deeply.") from None
+
+
+def check_depth(body: bytes, max_depth: int) -> None:
+    """Raises BadRequest when arrays and objects nest deeper than `max_depth`."""
+    depth = 0
+    for bracket in _STRING.sub(b"", body).translate(None, _NOT_BRACKETS):
+        if bracket in b"[{":
+            depth += 1
+            if depth > max_depth:
+                raise BadRequest(f"The request body is nested deeper than {max_depth} levels.")
+        else:
+            depth -= 1
+
+
+def is_json(content_type: bytes | None) -> bool:
+    """Tells whether a Content-Type may carry JSON; clients that send none are believed."""
+    if content_type is None:
+        return True
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind in _JSON_TYPES or kind.endswith(b"+json")
+
+
+def _chat(found: ChatFields) -> Asked:
+    _check_model(found.model)
+    limit = found.max_completion_tokens if found.max_completion_tokens is not None else found.max_tokens
+    name = "max_completion_tokens" if found.max_completion_tokens is not None else "max_tokens"
+    if limit is not None and not 0 <= limit <= _MAX_TOKENS:
+        raise BadRequest(f"{name} must be between 0 and {_MAX_TOKENS}, found {limit}.", name)
+    choices = 1 if found.n is None else found.n
+    if not 1 <= choices <= _MAX_CHOICES:
+        raise BadRequest(f"n must be between 1 and {_MAX_CHOICES}, found {choices}.", "n")
+    options = found.stream_options
+    return Asked(
+        found.model,
+        stream=bool(found.stream),
+        usage_wanted=bool(options is not None and options.include_usage),
+        max_output_tokens=limit,
+        choices=choices,
+    )
+
+
+def _check_model(model: str) -> None:
+    if not model or len(model) > 200:
+        raise BadRequest("model must be the name of a model, 1 to 200 characters long.", "model")
+
+
+def _explain(message: str) -> BadRequest:
+    if (missing := _MISSING_FIELD.search(message)) is not None:
+        return BadRequest(f"The request body has no {missing[1]!r}.", missing[1])
+    if (at := _AT_FIELD.match(message)) is not None:
+        return BadRequest(f"{at[2]}: {at[1].lower().replace('`', '')}.", at[2].partition(".")[0])
+    return BadRequest("The request body must be a JSON object.")

@@ -1,0 +1,265 @@
+"""What all inference exchanges of a process share: limits, money, routers, counters, and the once-a-second sweep."""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs
+
+from opentelemetry.trace import SpanKind
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.link import RouterPool
+from tollgate_edge.inference.witness import Witness
+from tollgate_edge.inference.words import Words
+from tollgate_edge.ports import Authenticator, CurrentVersion, Refused
+from tollgate_edge.settings import EdgeSettings
+from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters
+from tollgate_kit.clock import Clock
+from tollgate_kit.tracing import SpanRecord, Tracing, parse_traceparent
+
+if TYPE_CHECKING:
+    from tollgate_edge.inference.door import Door
+    from tollgate_edge.inference.exchange import InferenceExchange
+
+_MAX_PARKED: Final = 10_000
+_MAX_TENANTS: Final = 100_000
+_SWEEP_SECONDS: Final = 1.0
+_FALLBACK_OUTPUT_TOKENS: Final = 8192
+
+
+class InferenceGateway:
+    """One per process, made in the composition root; exchanges and doors hold it."""
+
+    def __init__(
+        self,
+        *,
+        settings: EdgeSettings,
+        clock: Clock,
+        authenticator: Authenticator,
+        version: CurrentVersion,
+        admission: Admission,
+        witness: Witness,
+        tracing: Tracing,
+        counters: InferenceCounters,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.authenticator = authenticator
+        self.admission = admission
+        self.tracing = tracing
+        self.counters = counters
+        self.pool = RouterPool(
+            settings.router_address_list, pause_seconds=settings.exchange_pause_ms / 1000, on_ready=self._router_ready
+        )
+        self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
+        self.draining = False
+        self.body_bytes = 0
+        self.open: set[InferenceExchange] = set()
+        self.doors: set[Door] = set()
+        self._version = version
+        self._witness = witness
+        self._parked: deque[InferenceExchange] = deque()
+        self._tenants: dict[str, wire.Tenant] = {}
+        self._slow: set[asyncio.Task[None]] = set()
+        # Ids of one process: a random prefix and a count, unique without a system call for each.
+        self._id_prefix = f"req_{os.urandom(8).hex()}"
+        self._id_count = 0
+
+    # Life.
+
+    def start(self, stopping: asyncio.Event) -> None:
+        """Connects to the routers and begins to sweep."""
+        self.pool.start(stopping)
+        self._sweep_timer = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def stop(self) -> None:
+        """Ends the streams and timers, after requests have drained."""
+        self._sweep_timer.cancel()
+        await self.admission.drain()
+        await self.pool.stop()
+
+    def missing(self) -> str | None:
+        """Says what keeps inference from being served; for /readyz."""
+        return None if self.pool.connected else "no router is connected"
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        self._sweep_timer = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+        for exchange in tuple(self.open):
+            exchange.keep_alive(now)
+        for door in tuple(self.doors):
+            door.check_deadline(now)
+        self.admission.expire(now)
+        wait = self.settings.router_wait_seconds
+        while self._parked and self._parked[0].started + wait < now:
+            self._parked.popleft().give_up()
+
+    # Requests.
+
+    def new_request_id(self) -> str:
+        """Returns a fresh id."""
+        self._id_count += 1
+        return f"{self._id_prefix}{self._id_count:08x}"
+
+    def new_trace(self, given: tuple[str, str, bool] | None) -> tuple[str, str, str]:
+        """Returns (trace id, parent span id or empty, our span id)."""
+        digits = os.urandom(24).hex()
+        if given is None:
+            return digits[:32], "", digits[32:]
+        return given[0], given[1], digits[32:]
+
+    @staticmethod
+    def parse_traceparent(value: bytes) -> tuple[str, str, bool] | None:
+        """Returns the caller's trace context, or None when it is malformed."""
+        return parse_traceparent(value.decode("latin-1"))
+
+    @staticmethod
+    def key_of_query(query: bytes) -> bytes | None:
+        """Returns the key in `?key=`, the form that Gemini clients use."""
+        found = parse_qs(query.decode("latin-1"), max_num_fields=50).get("key")
+        return found[0].encode() if found else None
+
+    def authenticate_slowly(self, presented: bytes, then: Callable[[object], None]) -> None:
+        """Asks the store about a key that is not cached, and goes on with what it says."""
+
+        async def ask() -> None:
+            then(await self.authenticator.authenticate(presented))
+
+        task = self.loop.create_task(ask())
+        self._slow.add(task)
+        task.add_done_callback(self._slow.discard)
+
+    @staticmethod
+    def refusal(found: object) -> PublicError:
+        """Returns what to say about a key that was refused."""
+        message = found.message if isinstance(found, Refused) else ""
+        return public_error(errors.ERROR_KIND_UNAUTHENTICATED, message)
+
+    def check_model(self, principal: Principal, model: str, operation: int) -> PublicError | None:
+        """Returns why `principal` may not ask for `model`, or None when it may."""
+        version = self._version.current()
+        if version is None:
+            return public_error(errors.ERROR_KIND_UNAVAILABLE, self.words.no_router, retry_after_ms=1000)
+        found = version.model(principal.route_group, model)
+        allowed = principal.models
+        if found is None or (allowed is not None and model not in allowed):
+            return public_error(
+                errors.ERROR_KIND_MODEL_NOT_FOUND,
+                f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
+                "model",
+            )
+        mode = "embedding" if operation == wire.OPERATION_EMBEDDINGS else "chat"
+        if found.mode not in {mode, ""}:
+            return public_error(
+                errors.ERROR_KIND_INVALID_REQUEST,
+                f"The model '{model}' is for {found.mode}, not for {mode}.",
+                "model",
+            )
+        return None
+
+    def worst_case(self, exchange: "InferenceExchange") -> int:
+        """Returns the pico-units to hold: no request can cost more. Unpriced models are held at nothing."""
+        asked, principal, version = exchange.asked, exchange.principal, self._version.current()
+        assert asked is not None
+        assert principal is not None
+        if version is None:
+            return 0
+        price = version.price_table.find(asked.model, principal.price_group, exchange.started_us)
+        if price is None:
+            self.counters.unpriced += 1
+            return 0
+        limit = asked.max_output_tokens
+        if limit is None:
+            found = version.model(principal.route_group, asked.model)
+            limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
+        # A token is at least one byte of the body.
+        return price.worst_case(len(exchange.body), limit * asked.choices)
+
+    def tenant_of(self, principal: Principal) -> wire.Tenant:
+        """Returns the tenant of a key, as it travels."""
+        tenant = self._tenants.get(principal.api_key_id)
+        if tenant is None or tenant.price_group != principal.price_group or tenant.route_group != principal.route_group:
+            if len(self._tenants) >= _MAX_TENANTS:
+                self._tenants.clear()
+            tenant = self._tenants[principal.api_key_id] = wire.Tenant(
+                organization_id=principal.organization_id,
+                project_id=principal.project_id,
+                api_key_id=principal.api_key_id,
+                price_group=principal.price_group,
+                route_group=principal.route_group,
+            )
+        return tenant
+
+    def timeout_ms_left(self, started: float) -> int:
+        """Returns how long a request may still take."""
+        return max(1, round((started + self.settings.request_timeout_seconds - self.loop.time()) * 1000))
+
+    def park(self, exchange: "InferenceExchange") -> None:
+        """Keeps a request until a router is connected, for a while."""
+        if len(self._parked) >= _MAX_PARKED:
+            exchange.give_up()
+        else:
+            self._parked.append(exchange)
+
+    def unpark(self, exchange: "InferenceExchange") -> bool:
+        """Takes a parked request out; False when it is not parked."""
+        if exchange in self._parked:
+            self._parked.remove(exchange)
+            return True
+        return False
+
+    def _router_ready(self) -> None:
+        parked, self._parked = self._parked, deque()
+        for exchange in parked:
+            stream = self.pool.pick()
+            if stream is None:
+                self._parked.append(exchange)
+            elif not exchange.closed:
+                exchange.open_on(stream)
+
+    def closed(self, exchange: "InferenceExchange") -> None:
+        """A reply has ended: its memory is given back."""
+        self.body_bytes -= exchange.body_size
+        exchange.body_size = 0
+        self.open.discard(exchange)
+
+    # Records.
+
+    def record_witness(self, exchange: "InferenceExchange", delivered: int) -> None:
+        """Writes down what was delivered of a try whose router vanished."""
+        version = self._version.current()
+        self.counters.routers_lost += 1
+        self._witness.record(exchange, delivered, version)
+
+    def record_span(self, exchange: "InferenceExchange", end: wire.End) -> None:
+        """Records the span of a request that is kept."""
+        asked = exchange.asked
+        assert asked is not None
+        operation = "chat" if exchange.operation == wire.OPERATION_CHAT else "embeddings"
+        failed = end.outcome != wire.OUTCOME_OK
+        self.tracing.record(
+            SpanRecord(
+                name=SPAN_REQUEST,
+                span=f"00-{exchange.trace_id}-{exchange.span_id}-01",
+                parent_span_id=exchange.trace_parent,
+                start_us=exchange.started_us,
+                end_us=self.clock.now_us(),
+                kind=SpanKind.SERVER,
+                attributes={
+                    "http.request.method": "POST",
+                    "gen_ai.operation.name": operation,
+                    "gen_ai.request.model": asked.model,
+                    "tollgate.request_id": exchange.request_id,
+                    "tollgate.attempts": end.attempts,
+                    "tollgate.outcome": wire.Outcome.Name(end.outcome).removeprefix("OUTCOME_").lower(),
+                },
+                error=wire.Outcome.Name(end.outcome).removeprefix("OUTCOME_").lower() if failed else "",
+            )
+        )

@@ -1,0 +1,319 @@
+"""The Exchange streams to router processes: batches out, batches in, and who is asked next.
+
+A stream's reader awaits nothing but `read()`, one task writes, and an error of one request never ends a loop.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+from grpc import aio
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate.exchange.v1 import exchange_pb2_grpc
+from tollgate_kit.grpc_io import new_channel
+
+log = logging.getLogger(__name__)
+
+_MAX_BATCH_BYTES: Final = 256 * 1024
+_MAX_BATCH_FRAMES: Final = 512
+_LAZY_PAUSE_SECONDS: Final = 0.02
+_LAST_RETRY_SECONDS: Final = 1.0
+_DRAIN_POLL_SECONDS: Final = 0.05
+
+
+class Pending(Protocol):
+    """A request that is open on a stream."""
+
+    def deliver(self, head: wire.Head | None, data: bytes, end: wire.End | None) -> None:
+        """Takes what one batch carries for this request."""
+        ...
+
+    def credit(self, size: int) -> None:
+        """The router drained `size` bytes of the body."""
+        ...
+
+    def lost(self) -> None:
+        """The stream broke; no End will come."""
+        ...
+
+
+class Outbox:
+    """Frames that wait for the next write of one stream."""
+
+    __slots__ = ("_batch", "bytes", "frames", "urgent", "wake")
+
+    def __init__(self) -> None:
+        self._batch = wire.EdgeBatch()
+        self.bytes = 0
+        self.frames = 0
+        self.urgent = False
+        self.wake = asyncio.Event()
+
+    def open(self, frame: wire.Open) -> None:
+        self._batch.open.append(frame)
+        self._added(len(frame.body), urgent=True)
+
+    def body(self, frame_id: int, data: bytes) -> None:
+        self._batch.body.add(id=frame_id, data=data)
+        self._added(len(data), urgent=True)
+
+    def cancel(self, frame_id: int, reason: wire.CancelReason) -> None:
+        self._batch.cancel.add(id=frame_id, reason=reason)
+        self._added(0, urgent=True)
+
+    def credit(self, frame_id: int, size: int) -> None:
+        self._batch.credit.add(id=frame_id, bytes=size)
+        self._added(0, urgent=True)
+
+    def ack(self, frame_id: int) -> None:
+        self._batch.ack.append(frame_id)
+        self._added(0, urgent=False)
+
+    def _added(self, size: int, *, urgent: bool) -> None:
+        self.bytes += size
+        self.frames += 1
+        if urgent:
+            self.urgent = True
+        if not self.wake.is_set():
+            self.wake.set()
+
+    def take(self) -> list[bytes]:
+        """Returns what waits as encoded batches, each within the limits, and begins anew."""
+        batch, frames, size = self._batch, self.frames, self.bytes
+        self._batch, self.bytes, self.frames, self.urgent = wire.EdgeBatch(), 0, 0, False
+        self.wake.clear()
+        if frames <= _MAX_BATCH_FRAMES and size <= _MAX_BATCH_BYTES:
+            return [batch.SerializeToString()] if frames else []
+        return [part.SerializeToString() for part in split(batch)]
+
+
+def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
+    """Cuts a batch into batches within the limits; an Open comes before its Body frames."""
+    parts = [wire.EdgeBatch()]
+    frames = size = 0
+    for name in ("open", "body", "credit", "cancel", "ack"):
+        for frame in getattr(batch, name):
+            weight = len(frame.body) if name == "open" else len(frame.data) if name == "body" else 0
+            if frames >= _MAX_BATCH_FRAMES or (frames and size + weight > _MAX_BATCH_BYTES):
+                parts.append(wire.EdgeBatch())
+                frames = size = 0
+            getattr(parts[-1], name).append(frame)
+            frames, size = frames + 1, size + weight
+    return parts
+
+
+class RouterStream:
+    """One gRPC call that carries many requests."""
+
+    def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]", pause_seconds: float) -> None:
+        self._call = call
+        self._pause = pause_seconds
+        self._next_id = 0
+        self.outbox = Outbox()
+        self.pending: dict[int, Pending] = {}
+        self.draining = False
+        self.closed = False
+        self.changed = asyncio.Event()
+
+    def open(self, pending: Pending) -> int:
+        """Registers a request and returns its id on this stream."""
+        frame_id = self._next_id = (self._next_id + 1) & 0xFFFFFFFF or 1
+        self.pending[frame_id] = pending
+        return frame_id
+
+    async def run(self) -> None:
+        """Reads and writes until the stream ends; what was open then is told that it is lost."""
+        writer = asyncio.create_task(self._write())
+        try:
+            while (message := await self._call.read()) is not aio.EOF:
+                self._dispatch(wire.RouterBatch.FromString(message))
+        except aio.AioRpcError as error:
+            log.info("exchange stream ended", extra={"fields": {"code": error.code().name}})
+        finally:
+            self.closed = True
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aio.AioRpcError):
+                await writer
+            self._call.cancel()
+            lost, self.pending = self.pending, {}
+            for pending in lost.values():
+                _guarded(pending.lost)
+            self.changed.set()
+
+    def _dispatch(self, batch: wire.RouterBatch) -> None:
+        heads = {head.id: head for head in batch.head}
+        ends = {end.id: end for end in batch.end}
+        pending = self.pending
+        for frame in batch.data:
+            frame_id = frame.id
+            request = pending.get(frame_id)
+            end = ends.pop(frame_id, None)
+            if request is not None:
+                if end is not None:
+                    del pending[frame_id]
+                _guarded(request.deliver, heads.pop(frame_id, None), frame.data, end)
+        for frame_id, end in ends.items():
+            request = pending.pop(frame_id, None)
+            if request is not None:
+                _guarded(request.deliver, heads.pop(frame_id, None), b"", end)
+        for frame_id, head in heads.items():
+            request = pending.get(frame_id)
+            if request is not None:
+                _guarded(request.deliver, head, b"", None)
+        for credit in batch.credit:
+            request = pending.get(credit.id)
+            if request is not None:
+                _guarded(request.credit, credit.bytes)
+        if batch.HasField("go_away"):
+            self.draining = True
+            self.changed.set()
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        outbox, last = self.outbox, 0.0
+        while True:
+            await outbox.wake.wait()
+            wait = last + (self._pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
+            while wait > 0:
+                # Acknowledgements wait for company; a frame that begins something cuts the wait short.
+                await asyncio.sleep(min(wait, self._pause))
+                wait = last + (self._pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
+            for message in outbox.take():
+                await self._call.write(message)
+            last = loop.time()
+
+    async def finish(self) -> None:
+        """Waits until nothing is open, then ends the stream from this side."""
+        while self.pending and not self.closed:
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        if not self.closed:
+            for message in self.outbox.take():
+                await self._call.write(message)
+            await self._call.done_writing()
+
+
+def _guarded(function: Callable[..., None], *arguments: Any) -> None:
+    """Runs a request's callback; its error ends that request only, never the loop that reads the stream."""
+    try:
+        function(*arguments)
+    except Exception:
+        log.exception("a request's callback failed")
+
+
+class RouterPeer:
+    """One router process: keeps a stream open to it, and a second beside the first after GoAway."""
+
+    def __init__(self, address: str, pause_seconds: float, on_ready: Callable[[], None]) -> None:
+        self.address = address
+        self.stream: RouterStream | None = None
+        self._pause = pause_seconds
+        self._on_ready = on_ready
+        self._old: set[asyncio.Task[None]] = set()
+
+    @property
+    def open_requests(self) -> int:
+        return len(self.stream.pending) if self.stream is not None else 0
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Connects, and connects again with back-off, until `stopping`."""
+        delay = 0.05
+        while not stopping.is_set():
+            async with new_channel(self.address) as channel:
+                while not stopping.is_set():
+                    stream, task = await self._connect(channel)
+                    if stream is None or task is None:
+                        break
+                    delay = 0.05
+                    self._old.add(task)
+                    task.add_done_callback(self._old.discard)
+                    await self._serve(stream, stopping)
+                    if stream.closed:
+                        break
+                if stopping.is_set():
+                    await self._finish()
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LAST_RETRY_SECONDS)
+
+    async def _connect(self, channel: aio.Channel) -> tuple[RouterStream | None, asyncio.Task[None] | None]:
+        stub: Any = exchange_pb2_grpc.ExchangeServiceStub(_Bytes(channel))
+        call = stub.Exchange()
+        try:
+            await asyncio.wait_for(call.wait_for_connection(), 5)
+        except (aio.AioRpcError, TimeoutError, asyncio.CancelledError) as error:
+            call.cancel()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            return None, None
+        stream = RouterStream(call, self._pause)
+        task = asyncio.create_task(stream.run())
+        self.stream = stream
+        log.info("exchange stream open", extra={"fields": {"router": self.address}})
+        self._on_ready()
+        return stream, task
+
+    async def _serve(self, stream: RouterStream, stopping: asyncio.Event) -> None:
+        stopped = asyncio.create_task(stopping.wait())
+        changed = asyncio.create_task(stream.changed.wait())
+        await asyncio.wait({stopped, changed}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        changed.cancel()
+        if self.stream is stream and (stream.closed or stream.draining):
+            self.stream = None
+        if stream.draining and not stream.closed:
+            # A second stream opens beside this one, which finishes what it carries.
+            task = asyncio.create_task(stream.finish())
+            self._old.add(task)
+            task.add_done_callback(self._old.discard)
+
+    async def _finish(self) -> None:
+        if self.stream is not None:
+            await self.stream.finish()
+        if self._old:
+            await asyncio.wait(self._old, timeout=1)
+
+
+class _Bytes:
+    """Stands in for a channel whose methods hand bytes through: batches are encoded where they are built."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self._channel = channel
+
+    def stream_stream(self, method: str, **_: object) -> Any:
+        return self._channel.stream_stream(method)
+
+
+class RouterPool:
+    """Picks the router process with the fewest open requests."""
+
+    def __init__(self, addresses: Sequence[str], *, pause_seconds: float, on_ready: Callable[[], None]) -> None:
+        self.peers = [RouterPeer(address, pause_seconds, on_ready) for address in addresses]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, stopping: asyncio.Event) -> None:
+        """Begins to connect to every router process."""
+        self._tasks = [asyncio.create_task(peer.run(stopping)) for peer in self.peers]
+
+    async def stop(self) -> None:
+        """Ends the streams; call it after `stopping` is set and requests have drained."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
+        for task in self._tasks:
+            task.cancel()
+
+    def pick(self, exclude: RouterStream | None = None) -> RouterStream | None:
+        """Returns the stream to use, or None while no router is connected."""
+        best: RouterStream | None = None
+        for peer in self.peers:
+            stream = peer.stream
+            if stream is None or stream is exclude or stream.draining or stream.closed:
+                continue
+            if best is None or len(stream.pending) < len(best.pending):
+                best = stream
+        return best
+
+    @property
+    def connected(self) -> int:
+        return sum(peer.stream is not None for peer in self.peers)

@@ -1,0 +1,91 @@
+"""Edge as the witness: when a router vanishes, what was delivered is written down, marked as an estimate."""
+
+from typing import TYPE_CHECKING, Final
+
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.ports import EdgeVersion
+from tollgate_kit.clock import Clock
+from tollgate_kit.ids import event_id
+from tollgate_kit.publisher import Publisher
+from tollgate_kit.spool import Spool
+from tollgate_rating import Unpriced
+
+if TYPE_CHECKING:
+    from tollgate_edge.inference.exchange import InferenceExchange
+
+# Without the text parsed, bytes are the measure: about four of a prompt to a token, and about sixteen of a reply's
+# JSON, most of which is framing.
+_BODY_BYTES_PER_TOKEN: Final = 4
+_REPLY_BYTES_PER_TOKEN: Final = 16
+_STREAM_BYTES_PER_TOKEN: Final = 160
+
+
+class Witness:
+    """Writes witness events to a spool of edge's own; they go to the same topic as the routers'."""
+
+    def __init__(self, spool: Spool, publisher: Publisher, clock: Clock) -> None:
+        self._spool = spool
+        self._publisher = publisher
+        self._clock = clock
+        for record in spool.recovered():
+            found = events.UsageRecorded.FromString(record.payload)
+            found.replay = True
+            self._publisher.queue(record.sequence, found.request_id.encode(), found.SerializeToString())
+
+    def record(self, exchange: "InferenceExchange", delivered: int, version: EdgeVersion | None) -> None:
+        """Appends the event of a try that ended without End; at charge 0 when nothing reached the client."""
+        principal, asked = exchange.principal, exchange.asked
+        assert principal is not None
+        assert asked is not None
+        usage = wire.Usage()
+        if delivered:
+            usage.input_tokens = len(exchange.body) // _BODY_BYTES_PER_TOKEN + 1
+            per_token = _STREAM_BYTES_PER_TOKEN if asked.stream else _REPLY_BYTES_PER_TOKEN
+            if exchange.operation == wire.OPERATION_CHAT:
+                usage.output_tokens = delivered // per_token + 1
+        event = events.UsageRecorded(
+            event_id=event_id(exchange.request_id, exchange.tries, 0, events.EVENT_SOURCE_WITNESS),
+            request_id=exchange.request_id,
+            source=events.EVENT_SOURCE_WITNESS,
+            final=True,
+            status=events.EVENT_STATUS_WITNESS,
+            estimated=True,
+            started_at_us=exchange.started_us,
+            ended_at_us=self._clock.now_us(),
+            model=asked.model,
+            dialect=wire.DIALECT_OPENAI_CHAT,
+            operation=exchange.operation,  # type: ignore[arg-type]
+            stream=asked.stream,
+            outcome=wire.OUTCOME_ROUTER_LOST,
+            error_kind="upstream_cut" if delivered else "unavailable",
+            usage=usage,
+            traceparent=f"00-{exchange.trace_id}-{exchange.span_id}-01",
+            **{"try": exchange.tries},
+        )
+        event.tenant.organization_id = principal.organization_id
+        event.tenant.project_id = principal.project_id
+        event.tenant.api_key_id = principal.api_key_id
+        event.tenant.price_group = principal.price_group
+        event.tenant.route_group = principal.route_group
+        self._rate(event, version)
+        payload = event.SerializeToString()
+        sequence = self._spool.append(payload)
+        self._spool.acknowledge(sequence)
+        self._spool.flush()
+        self._publisher.queue(sequence, exchange.request_id.encode(), payload)
+
+    @staticmethod
+    def _rate(event: events.UsageRecorded, version: EdgeVersion | None) -> None:
+        price = None
+        if version is not None:
+            event.config_digest = version.digest
+            price = version.price_table.find(event.model, event.tenant.price_group, event.started_at_us)
+        if price is None:
+            event.unpriced = True
+            return
+        event.price_digest, event.currency = price.digest, price.currency
+        try:
+            event.charge_pico = price.rate({"input": event.usage.input_tokens, "output": event.usage.output_tokens})
+        except Unpriced:
+            event.unpriced = True

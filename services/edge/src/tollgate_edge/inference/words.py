@@ -1,0 +1,50 @@
+"""What the hot path says when it refuses: built once, since refusals come in floods."""
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_edge.errors import PublicError, public_error
+from tollgate_holds import HoldResult
+
+
+class Words:
+    no_key = "No API key was given. Send it as 'Authorization: Bearer YOUR_KEY'."
+    bad_http = "The HTTP request is malformed."
+    no_upgrade = "This path does not upgrade to another protocol."
+    broke_off = (
+        "The answer broke off before its end. What was delivered is charged; send the request again for the rest."
+    )
+    no_router = "The gateway is not ready to serve. Try again in a moment."
+
+    def __init__(self, *, max_body_bytes: int, max_header_bytes: int) -> None:
+        self.too_large = public_error(
+            errors.ERROR_KIND_PAYLOAD_TOO_LARGE, f"The request body is larger than {max_body_bytes} bytes."
+        )
+        self.no_memory = public_error(
+            errors.ERROR_KIND_UNAVAILABLE, "The gateway holds too many request bodies. Try again.", retry_after_ms=1000
+        )
+        self.not_json = public_error(
+            errors.ERROR_KIND_INVALID_REQUEST, "Content-Type must be application/json.", code="unsupported_media_type"
+        ).with_status(415)
+        self.method_not_allowed = public_error(
+            errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
+        ).with_status(405, allow="POST")
+        self.too_slow = public_error(
+            errors.ERROR_KIND_INVALID_REQUEST, "The request did not arrive in time.", code="request_timeout"
+        ).with_status(408)
+        self.headers_too_large = public_error(
+            errors.ERROR_KIND_INVALID_REQUEST,
+            f"The request headers are larger than {max_header_bytes} bytes.",
+            code="headers_too_large",
+        ).with_status(431)
+        self._insufficient = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA)
+        self._no_wallet = public_error(
+            errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt. Try again in a moment.", retry_after_ms=1000
+        )
+        self._no_redis = public_error(
+            errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
+        )
+
+    def admission(self, result: HoldResult | None) -> PublicError:
+        """Returns what to say about a hold that was not placed."""
+        if result is HoldResult.INSUFFICIENT:
+            return self._insufficient
+        return self._no_redis if result is None else self._no_wallet

@@ -1,0 +1,67 @@
+"""Where a request can go: an origin to connect to, and a target that knows what to send there."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What connections are pooled by."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    private_network: bool = False
+    """The address may be a private or loopback one."""
+
+    @property
+    def authority(self) -> str:
+        """The value of Host: the port is left out where it is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
+
+
+def split_base_url(base_url: str, *, private_network: bool) -> tuple[Origin, str]:
+    """Returns the origin and the path prefix of `https://host[:port][/prefix]`. Raises ValueError for anything else."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("a base URL is http:// or https://, a host and perhaps a path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a base URL holds no user and no password")
+    host = parts.hostname if ":" in parts.hostname else parts.hostname.encode("idna").decode()
+    path = parts.path.rstrip("/")
+    if not path.isascii() or any(character <= " " for character in path):
+        raise ValueError("the path of a base URL is percent-encoded ASCII")
+    scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
+    return Origin(scheme, host, parts.port or (443 if scheme == "https" else 80), private_network), path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One credential of one channel, asked for one upstream model. Compared by identity within a snapshot."""
+
+    channel: str
+    key_index: int
+    provider: str
+    origin: Origin
+    base_path: str
+    upstream_model: str
+    conforming: bool
+    weight: int
+    header_block: bytes = field(repr=False)
+    """Header lines that every request carries, the credential among them; each ends in CRLF."""
+    _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
+
+    def request_head(self, method: bytes, path: bytes) -> bytes:
+        """Returns request line and headers up to the value of Content-Length; made once per method and path."""
+        head = self._heads.get((method, path))
+        if head is None:
+            line = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (
+                method,
+                self.base_path.encode(),
+                path,
+                self.origin.authority.encode(),
+            )
+            head = self._heads[method, path] = line + self.header_block + b"content-length: "
+        return head

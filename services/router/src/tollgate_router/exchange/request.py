@@ -1,0 +1,327 @@
+"""One inference request at the router: targets in turn, the reply on its way, the record at the end.
+
+It is the sink of its upstream calls; every method is a callback and none awaits. It ends once, in `_end`.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.openai_chat import ChatStream, ReplyUsage, edit_body, read_reply
+from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
+from tollgate_router.exchange.recorder import AttemptResult, Recorded, usage_message
+
+if TYPE_CHECKING:
+    from tollgate_router.domain.snapshot import Candidates, Snapshot, Target
+    from tollgate_router.exchange.session import Session
+    from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
+
+_WINDOW_BYTES: Final = 256 * 1024
+_MAX_ERROR_BYTES: Final = 64 * 1024
+_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
+_JSON_HEADER: Final = wire.Header(name=b"content-type", value=b"application/json")
+_SSE_HEADER: Final = wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8")
+_PROMPT_BYTES_PER_TOKEN: Final = 4
+
+
+class Request:
+    __slots__ = (
+        "_body", "_call", "_candidates", "_ended", "_error_body", "_filter", "_first_byte_us", "_frames", "_head_sent",
+        "_number", "_opened", "_paused", "_recorded", "_reply", "_reply_size", "_session", "_snapshot", "_status",
+        "_target", "_tried", "_unacked", "_attempt_us", "_arrived_us",
+    )  # fmt: skip
+
+    def __init__(self, session: "Session", opened: wire.Open) -> None:
+        self._session = session
+        self._opened = opened
+        self._body: list[bytes] = [opened.body]
+        self._snapshot: Snapshot | None = None
+        self._candidates: Candidates | None = None
+        self._target: Target | None = None
+        self._tried: list[Target] = []
+        self._call: UpstreamCall | None = None
+        self._filter: ChatStream | None = None
+        self._recorded: list[Recorded] = []
+        self._reply: list[bytes] = []
+        self._reply_size = 0
+        self._error_body: list[bytes] = []
+        self._status = 0
+        self._number = 0
+        self._head_sent = False
+        self._ended = False
+        self._paused = False
+        self._unacked = 0
+        self._first_byte_us = 0
+        self._attempt_us = 0
+        self._arrived_us = session.deps.clock.now_us()
+        session.deps.open_requests += 1
+
+    # From edge.
+
+    def begin(self) -> None:
+        """Open has arrived; the rest of a long body comes as frames of its own."""
+        if len(self._opened.body) >= self._opened.body_length:
+            self._start()
+
+    def body(self, data: bytes) -> None:
+        """Takes the next part of the body."""
+        self._body.append(data)
+        if sum(map(len, self._body)) >= self._opened.body_length:
+            self._start()
+        else:
+            self._session.outbox.credit(self._opened.id, len(data))
+
+    def credit(self, size: int) -> None:
+        """The caller took `size` bytes of the reply."""
+        self._unacked -= size
+        if self._paused and self._unacked < _WINDOW_BYTES // 2 and self._call is not None:
+            self._paused = False
+            self._call.resume()
+
+    def cancel(self) -> None:
+        """The caller is gone: stop the upstream call; what came until now is charged."""
+        if self._ended:
+            return
+        self._stop_call()
+        self._session.outbox.drop(self._opened.id)
+        problem = UpstreamProblem(errors.ERROR_KIND_CANCELLED, "The request was cancelled.")
+        self._end(wire.OUTCOME_CANCELLED, self._usage_so_far(), problem)
+
+    def broke(self) -> None:
+        """A step of ours failed: the caller gets an error without detail."""
+        if self._ended:
+            return
+        self._stop_call()
+        problem = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
+        outcome = wire.OUTCOME_UPSTREAM_CUT if self._head_sent else wire.OUTCOME_REFUSED
+        self._end(outcome, self._usage_so_far(), problem)
+
+    # Towards a provider.
+
+    def _start(self) -> None:
+        deps, opened = self._session.deps, self._opened
+        snapshot = self._snapshot = deps.snapshot
+        if snapshot is None or deps.stopping or not deps.recorder.spool.has_room():
+            self._refuse(errors.ERROR_KIND_UNAVAILABLE, "The gateway cannot take this request now.", 1000)
+            return
+        self._candidates = snapshot.route(opened.tenant.route_group, opened.model)
+        if self._candidates is None:
+            self._refuse(errors.ERROR_KIND_MODEL_NOT_FOUND, f"No channel serves the model '{opened.model}'.")
+            return
+        target = self._candidates.choose(self._tried, deps.random)
+        if target is None:
+            self._refuse(errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, f"No channel for '{opened.model}' is usable now.")
+            return
+        self._attempt(target)
+
+    def _attempt(self, target: "Target") -> None:
+        deps, opened = self._session.deps, self._opened
+        self._target = target
+        self._tried.append(target)
+        self._number += 1
+        self._attempt_us = deps.clock.now_us()
+        self._status, self._first_byte_us = 0, 0
+        self._error_body, self._reply, self._reply_size = [], [], 0
+        chat = opened.operation == wire.OPERATION_CHAT
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        edited = edit_body(body, target.upstream_model, stream=opened.stream and chat)
+        self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
+        deps.counters.attempts[target.channel] += 1
+        self._call = deps.upstream.send(
+            target, _PATHS[opened.operation], edited, (), self, deps.timeouts(opened.timeout_ms)
+        )
+
+    def _retry(self, problem: UpstreamProblem, outcome: int) -> None:
+        """Tries the next target when that may help; else ends with the problem."""
+        deps = self._session.deps
+        assert self._target is not None
+        deps.counters.failures[self._target.channel] += 1
+        if problem.retryable and self._number < deps.settings.max_attempts and self._candidates is not None:
+            target = self._candidates.choose(self._tried, deps.random)
+            if target is not None:
+                self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False, trace_kept=True)
+                self._attempt(target)
+                return
+        self._end(outcome, ReplyUsage({}, estimated=False), problem)
+
+    # From the provider.
+
+    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:  # noqa: ARG002 - for translators.
+        """The provider's status line and headers have come."""
+        self._status = status
+
+    def upstream_data(self, data: bytes) -> None:
+        """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
+        if not self._first_byte_us:
+            self._first_byte_us = self._session.deps.clock.now_us() - self._arrived_us
+        if self._status != 200:  # noqa: PLR2004 - the only status that carries a reply.
+            if sum(map(len, self._error_body)) < _MAX_ERROR_BYTES:
+                self._error_body.append(data)
+        elif self._filter is not None:
+            ready = self._filter.feed(data)
+            if ready:
+                self._send(ready)
+        else:
+            self._reply.append(data)
+            self._reply_size += len(data)
+            if self._reply_size > self._session.deps.settings.max_reply_bytes:
+                self._stop_call()
+                problem = UpstreamProblem(errors.ERROR_KIND_UPSTREAM_PROTOCOL, "The provider's answer is too large.")
+                self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
+
+    def _send(self, data: bytes) -> None:
+        outbox, frame_id = self._session.outbox, self._opened.id
+        if not self._head_sent:
+            self._send_head(_SSE_HEADER)
+        outbox.data(frame_id, data)
+        self._unacked += len(data)
+        if self._unacked > _WINDOW_BYTES and not self._paused and self._call is not None:
+            self._paused = True
+            self._call.pause()
+
+    def _send_head(self, header: wire.Header) -> None:
+        self._head_sent = True
+        self._session.outbox.head(wire.Head(id=self._opened.id, status=200, headers=(header,), attempt=self._number))
+
+    def upstream_end(self) -> None:
+        """The provider's reply is complete by its framing."""
+        self._call = None
+        if self._ended:
+            return
+        if self._status != 200:  # noqa: PLR2004 - as above.
+            problem = problem_of_reply(self._status, b"".join(self._error_body))
+            self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
+        elif self._filter is not None:
+            self._end_stream(self._filter)
+        else:
+            self._end_whole(self._reply[0] if len(self._reply) == 1 else b"".join(self._reply))
+
+    def _end_stream(self, found: ChatStream) -> None:
+        rest = found.finish()
+        problem = found.problem
+        if problem is not None and not self._head_sent:
+            self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
+            return
+        if rest:
+            self._send(rest)
+        if found.complete:
+            self._end(wire.OUTCOME_OK, self._stream_usage(found), None)
+        else:
+            cut = problem or UpstreamProblem(errors.ERROR_KIND_UPSTREAM_CUT, "The provider's answer broke off.")
+            if not self._head_sent:
+                self._retry(cut, wire.OUTCOME_UPSTREAM_ERROR)
+            else:
+                self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(found), cut)
+
+    def _end_whole(self, body: bytes) -> None:
+        reply = read_reply(body)
+        if isinstance(reply, UpstreamProblem):
+            self._retry(reply, wire.OUTCOME_UPSTREAM_ERROR)
+            return
+        self._send_head(_JSON_HEADER)
+        self._session.outbox.data(self._opened.id, body)
+        self._end(wire.OUTCOME_OK, self._or_estimate(reply, len(body)), None)
+
+    def upstream_failed(self, failure: "UpstreamFailure") -> None:
+        """The call ended without a whole reply."""
+        self._call = None
+        if self._ended:
+            return
+        problem = problem_of_failure(failure)
+        if self._head_sent and self._filter is not None:
+            rest = self._filter.finish()
+            if rest:
+                self._send(rest)
+            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), problem)
+        else:
+            timed_out = problem.kind == errors.ERROR_KIND_UPSTREAM_TIMEOUT
+            self._retry(problem, wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR)
+
+    # Usage.
+
+    def _stream_usage(self, found: ChatStream) -> ReplyUsage:
+        usage = found.usage
+        return usage if usage is not None else self._estimate(found.frames)
+
+    def _or_estimate(self, usage: ReplyUsage | None, size: int) -> ReplyUsage:
+        return usage if usage is not None else self._estimate(size // 16)
+
+    def _estimate(self, output_tokens: int) -> ReplyUsage:
+        """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token."""
+        units = {"input": self._opened.body_length // _PROMPT_BYTES_PER_TOKEN + 1}
+        if self._opened.operation == wire.OPERATION_CHAT:
+            units["output"] = output_tokens
+        return ReplyUsage(units, estimated=True)
+
+    def _usage_so_far(self) -> ReplyUsage:
+        """What came before a cancel: nothing is charged while the provider has not answered."""
+        if self._filter is not None and self._filter.frames:
+            return self._stream_usage(self._filter)
+        return ReplyUsage({}, estimated=False)
+
+    # The end.
+
+    def _stop_call(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _refuse(self, kind: int, message: str, retry_after_ms: int = 0) -> None:
+        self._end(
+            wire.OUTCOME_REFUSED,
+            ReplyUsage({}, estimated=False),
+            UpstreamProblem(kind, message, retry_after_ms=retry_after_ms),
+        )
+
+    def _record(
+        self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool, trace_kept: bool
+    ) -> tuple[int, str]:
+        recorded, charge, digest = self._session.deps.recorder.record(
+            self._opened,
+            self._snapshot,
+            AttemptResult(
+                target=self._target,
+                number=max(1, self._number),
+                final=final,
+                outcome=outcome,
+                upstream_status=self._status,
+                error_kind=problem.kind if problem is not None else 0,
+                usage=usage.units,
+                estimated=usage.estimated,
+                started_us=max(0, self._attempt_us - self._arrived_us),
+                first_byte_us=self._first_byte_us,
+            ),
+            trace_kept=trace_kept,
+        )
+        self._recorded.append(recorded)
+        return charge, digest
+
+    def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        deps, opened = self._session.deps, self._opened
+        total = deps.clock.now_us() - self._arrived_us
+        kept = deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total)
+        charge, digest = self._record(outcome, usage, problem, final=True, trace_kept=kept)
+        end = wire.End(
+            id=opened.id,
+            outcome=outcome,  # type: ignore[arg-type]
+            usage=usage_message(usage.units),
+            charge_pico=charge,
+            price_digest=digest,
+            attempts=self._number,
+            trace_kept=kept,
+            timings=wire.Timings(
+                upstream_started_us=max(0, self._attempt_us - self._arrived_us),
+                first_byte_us=self._first_byte_us,
+                total_us=total,
+            ),
+        )
+        if problem is not None:
+            end.error.kind = problem.kind  # type: ignore[assignment]
+            end.error.message, end.error.param, end.error.code = problem.message, problem.param, problem.code
+            end.error.retry_after_ms = problem.retry_after_ms
+        deps.counters.ends[outcome] += 1
+        self._session.outbox.end(end)
+        self._session.ended(opened.id, self._recorded)

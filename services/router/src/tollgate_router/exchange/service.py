@@ -1,0 +1,96 @@
+"""ExchangeService: what all streams of a router process share, and the drain."""
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any
+
+from grpc import aio
+
+from tollgate.exchange.v1 import exchange_pb2_grpc
+from tollgate_kit.clock import Clock
+from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.exchange.session import Session
+from tollgate_router.settings import RouterSettings
+from tollgate_router.telemetry import RouterCounters
+from tollgate_router.upstream.client import Timeouts, UpstreamClient
+
+if TYPE_CHECKING:
+    from tollgate_router.domain.snapshot import Snapshot
+
+
+class ExchangeDeps:
+    """What sessions and requests use. `snapshot` is swapped by one assignment."""
+
+    def __init__(
+        self,
+        *,
+        settings: RouterSettings,
+        clock: Clock,
+        recorder: Recorder,
+        upstream: UpstreamClient,
+        counters: RouterCounters,
+        random_source: random.Random,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.recorder = recorder
+        self.upstream = upstream
+        self.counters = counters
+        self.random = random_source
+        self.snapshot: Snapshot | None = None
+        self.sessions: set[Session] = set()
+        self.open_requests = 0
+        self.stopping = False
+
+    def timeouts(self, timeout_ms: int) -> Timeouts:
+        """Returns the limits of one upstream call: the settings', and what is left of the request's own."""
+        settings = self.settings
+        total = min(settings.total_timeout_seconds, timeout_ms / 1000) if timeout_ms else settings.total_timeout_seconds
+        return Timeouts(
+            connect=settings.connect_timeout_seconds,
+            first_byte=settings.first_byte_timeout_seconds,
+            idle=settings.idle_timeout_seconds,
+            total=total,
+        )
+
+
+class ExchangeService:
+    """Serves Exchange; renews streams by age and drains them when the process stops."""
+
+    def __init__(self, deps: ExchangeDeps) -> None:
+        self._deps = deps
+
+    def register(self, server: aio.Server) -> None:
+        """Adds the method, with bytes in and out: batches are encoded where they are built."""
+        import grpc
+
+        handler = grpc.stream_stream_rpc_method_handler(self._exchange)
+        name = exchange_pb2_grpc.ExchangeServiceStub.__name__.removesuffix("Stub")
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(f"tollgate.exchange.v1.{name}", {"Exchange": handler}),)
+        )
+
+    async def _exchange(self, _: object, context: Any) -> None:
+        session = Session(self._deps, context)
+        self._deps.sessions.add(session)
+        timer = asyncio.get_running_loop().call_later(
+            self._deps.settings.stream_age_seconds, session.go_away, "the stream is old"
+        )
+        try:
+            if self._deps.stopping:
+                session.go_away("the router stops")
+            await session.run()
+        finally:
+            timer.cancel()
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no new requests, and waits for those that are open."""
+        self._deps.stopping = True
+        sessions = tuple(self._deps.sessions)
+        for session in sessions:
+            session.go_away("the router stops")
+        if sessions:
+            waiting = [asyncio.create_task(session.drained()) for session in sessions]
+            await asyncio.wait(waiting, timeout=seconds)
+            for task in waiting:
+                task.cancel()

@@ -1,0 +1,124 @@
+"""One Exchange stream from an edge process: frames in, batches out.
+
+The reader awaits nothing but `read()`, one task writes. When the stream breaks, what still runs for it is cancelled and
+every event that was not acknowledged is published as unconfirmed.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from grpc import aio
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.exchange.outbox import Outbox
+from tollgate_router.exchange.recorder import Recorded
+from tollgate_router.exchange.request import Request
+
+if TYPE_CHECKING:
+    from tollgate_router.exchange.service import ExchangeDeps
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 0.05
+
+
+class Session:
+    def __init__(self, deps: "ExchangeDeps", context: "aio.ServicerContext[bytes, bytes]") -> None:
+        self.deps = deps
+        self.outbox = Outbox()
+        self.requests: dict[int, Request] = {}
+        self.draining = False
+        self._unacknowledged: dict[int, list[Recorded]] = {}
+        self._context = context
+
+    async def run(self) -> None:
+        """Serves the stream until edge ends it or it breaks."""
+        await self._context.send_initial_metadata(())
+        writer = asyncio.create_task(self._write())
+        try:
+            while (message := await self._context.read()) is not aio.EOF:
+                self._dispatch(wire.EdgeBatch.FromString(message))
+        except (aio.AioRpcError, grpc.RpcError, asyncio.CancelledError) as error:
+            log.info("exchange stream broke", extra={"fields": {"error": type(error).__name__}})
+            raise
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, aio.AioRpcError, grpc.RpcError):
+                await writer
+            self._abandon()
+
+    def _dispatch(self, batch: wire.EdgeBatch) -> None:
+        requests = self.requests
+        for frame in batch.open:
+            request = requests[frame.id] = Request(self, frame)
+            self._guarded(request, request.begin)
+        for body in batch.body:
+            found = requests.get(body.id)
+            if found is not None:
+                self._guarded(found, found.body, body.data)
+        for credit in batch.credit:
+            found = requests.get(credit.id)
+            if found is not None:
+                found.credit(credit.bytes)
+        for cancel in batch.cancel:
+            found = requests.get(cancel.id)
+            if found is not None:
+                self._guarded(found, found.cancel)
+        for frame_id in batch.ack:
+            for recorded in self._unacknowledged.pop(frame_id, ()):
+                self.deps.recorder.confirm(recorded)
+
+    def _guarded(self, request: Request, function: Any, *arguments: Any) -> None:
+        """Runs a step of a request; its error ends that request only, never the loop that reads the stream."""
+        try:
+            function(*arguments)
+        except Exception:
+            log.exception("a request failed inside the router")
+            request.broke()
+
+    def ended(self, frame_id: int, recorded: list[Recorded]) -> None:
+        """A request has ended: its events wait for edge's Ack."""
+        self.requests.pop(frame_id, None)
+        self._unacknowledged[frame_id] = recorded
+        self.deps.open_requests -= 1
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        outbox, spool, settings = self.outbox, self.deps.recorder.spool, self.deps.settings
+        urgent, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
+        last = 0.0
+        while True:
+            await outbox.wake.wait()
+            wait = last + (urgent if outbox.urgent else lazy) - loop.time()
+            while wait > 0:
+                await asyncio.sleep(min(wait, urgent) or wait)
+                wait = last + (urgent if outbox.urgent else lazy) - loop.time()
+            # The spool has every event before its End leaves.
+            spool.flush()
+            for message in outbox.take():
+                await self._context.write(message)
+            last = loop.time()
+
+    def go_away(self, reason: str) -> None:
+        """Tells edge to open another stream; requests that are open are finished here."""
+        if not self.draining:
+            self.draining = True
+            self.outbox.go_away(reason)
+
+    async def drained(self) -> None:
+        """Waits until nothing is open and everything was acknowledged."""
+        while self.requests or self._unacknowledged:
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _abandon(self) -> None:
+        for request in list(self.requests.values()):
+            self._guarded(request, request.cancel)
+        unacknowledged, self._unacknowledged = self._unacknowledged, {}
+        for recorded in unacknowledged.values():
+            for one in recorded:
+                self.deps.recorder.give_up(one)
+        self.deps.recorder.spool.flush()
+        self.deps.sessions.discard(self)
