@@ -1,1 +1,63 @@
 """Declared resources: shapes, validation with file and line, model catalogue and provider data."""
+
+from tollgate_resources.catalogue import (
+    SIMULATOR,
+    Auth,
+    Catalogue,
+    CatalogueModel,
+    Provider,
+    build_catalogue,
+    load_catalogue,
+)
+from tollgate_resources.document import (
+    InvalidDocument,
+    UnknownName,
+    VersionChannel,
+    VersionDocument,
+    compile_version,
+    digest,
+    parse_version,
+)
+from tollgate_resources.models import (
+    Channel,
+    ChannelModel,
+    Credential,
+    Declared,
+    Fallbacks,
+    Level,
+    Limits,
+    PriceBook,
+    PriceGroup,
+    Resource,
+    Route,
+    Target,
+)
+
+__all__ = [
+    "SIMULATOR",
+    "Auth",
+    "Catalogue",
+    "CatalogueModel",
+    "Channel",
+    "ChannelModel",
+    "Credential",
+    "Declared",
+    "Fallbacks",
+    "InvalidDocument",
+    "Level",
+    "Limits",
+    "PriceBook",
+    "PriceGroup",
+    "Provider",
+    "Resource",
+    "Route",
+    "Target",
+    "UnknownName",
+    "VersionChannel",
+    "VersionDocument",
+    "build_catalogue",
+    "compile_version",
+    "digest",
+    "load_catalogue",
+    "parse_version",
+]

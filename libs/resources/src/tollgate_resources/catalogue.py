@@ -1,0 +1,123 @@
+"""What ships with the product as data: providers, the models they are known for, and the prices they publish."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+import yaml
+from pydantic import Field
+
+from tollgate_resources.models import ChannelModel, Flag, ModelName, Name, PositiveInt, PriceBook, Resource, Url
+
+SIMULATOR: Final = "simulator"
+
+
+class Auth(Resource):
+    """How a credential is sent: a header and what stands before the secret in it."""
+
+    header: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] = "authorization"
+    prefix: str = "Bearer "
+
+
+class Provider(Resource):
+    """A vendor or a kind of server, and how its wire is spoken."""
+
+    name: Name
+    title: str = ""
+    wire: Literal["openai"] = "openai"
+    base_url: Url | None = None
+    """None: every channel says its own."""
+    auth: Auth = Auth()
+    credentials_required: Flag = True
+    conforming: Flag = False
+    """Replies keep to the wire's rules and may be passed on untouched."""
+    environment: tuple[str, ...] = ()
+    """Environment variables that hold a key of this provider; the first one set counts."""
+    operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
+    """What the endpoint serves."""
+    source: str = ""
+    """Where this was read."""
+    checked: str = ""
+    """The day on which it was read there."""
+
+
+class CatalogueModel(Resource):
+    """A model by its public name."""
+
+    name: ModelName
+    provider: Name
+    """The provider whose channels offer it under `models: "*"`."""
+    upstream: ModelName | None = None
+    kind: Literal["chat", "embedding", "image"] = "chat"
+    owned_by: str = ""
+    """The provider when left out."""
+    created: Annotated[int, Field(strict=True, ge=0)] = 0
+    """Seconds since the epoch; 0 is not known."""
+    context_tokens: PositiveInt | None = None
+    max_output_tokens: PositiveInt | None = None
+    abilities: tuple[str, ...] = ()
+    retires: str = ""
+    """The day on which the provider switches it off, as 2027-04-01."""
+    source: str = ""
+    """Where this was read."""
+    checked: str = ""
+    """The day on which it was read there."""
+
+
+T = TypeVar("T", Provider, CatalogueModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    providers: Mapping[str, Provider]
+    models: Mapping[str, CatalogueModel]
+    price_books: tuple[PriceBook, ...]
+
+    def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
+        """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""
+        return tuple(
+            ChannelModel(name=model.name, upstream=model.upstream if provider != SIMULATOR else None)
+            for model in self.models.values()
+            if provider in (model.provider, SIMULATOR)
+        )
+
+
+def build_catalogue(
+    providers: Iterable[Provider], models: Iterable[CatalogueModel], price_books: Iterable[PriceBook]
+) -> Catalogue:
+    """Returns the catalogue. Raises ValueError when a name is used twice or a model's provider is not known."""
+    by_provider = _by_name(providers)
+    by_model = _by_name(models)
+    for model in by_model.values():
+        if model.provider not in by_provider:
+            raise ValueError(f"model {model.name} names the unknown provider {model.provider}")
+    return Catalogue(by_provider, by_model, tuple(price_books))
+
+
+def _by_name(entries: Iterable[T]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for entry in entries:
+        if entry.name in found:
+            raise ValueError(f"{entry.name} is there twice")
+        found[entry.name] = entry
+    return found
+
+
+def load_catalogue() -> Catalogue:
+    """Reads the files `providers*.yaml`, `models*.yaml` and `prices*.yaml` that ship in this package."""
+    return build_catalogue(
+        (Provider.model_validate(entry) for entry in _entries("providers", "providers")),
+        (CatalogueModel.model_validate(entry) for entry in _entries("models", "models")),
+        (PriceBook.model_validate(entry) for entry in _entries("prices", "price_books")),
+    )
+
+
+def _entries(prefix: str, field: str) -> list[Any]:
+    entries: list[Any] = []
+    folder = resources.files("tollgate_resources") / "data"
+    for file in sorted(folder.iterdir(), key=lambda item: item.name):
+        if file.name.startswith(prefix) and file.name.endswith(".yaml"):
+            document = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+            entries.extend(document.get(field) or [])
+    return entries

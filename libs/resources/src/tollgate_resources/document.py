@@ -1,0 +1,157 @@
+"""A configuration version: one self-contained document, canonical JSON, addressed by the digest of its bytes."""
+
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from tollgate_rating import PriceTable
+
+from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Provider
+from tollgate_resources.models import (
+    ALL_MODELS,
+    DEFAULT_GROUP,
+    Channel,
+    ChannelModel,
+    Credential,
+    Declared,
+    Flag,
+    Limits,
+    Name,
+    PriceBook,
+    Resource,
+    Route,
+    Url,
+    Weight,
+)
+
+
+class InvalidDocument(ValueError):  # noqa: N818
+    """The bytes are no version document."""
+
+
+class UnknownName(ValueError):  # noqa: N818
+    """Something declared names a provider that is not known, or leaves out what the provider has no default for."""
+
+
+class VersionChannel(Resource):
+    """A channel with everything filled in: what the provider's data says, and each model by both its names."""
+
+    name: Name
+    provider: Name
+    wire: Literal["openai"] = "openai"
+    base_url: Url
+    auth: Auth = Auth()
+    conforming: Flag = False
+    credentials: tuple[Credential, ...] = ()
+    models: tuple[ChannelModel, ...] = ()
+    limits: Limits = Limits()
+    private_network: Flag = False
+    groups: tuple[Name, ...] = (DEFAULT_GROUP,)
+    weight: Weight = 1
+    tags: dict[str, str] = Field(default={})
+
+
+class VersionDocument(Resource):
+    """What router, billing and media-jobs work from. `models` holds every public name that a channel or route has."""
+
+    channels: tuple[VersionChannel, ...] = ()
+    routes: tuple[Route, ...] = ()
+    price_books: tuple[PriceBook, ...] = ()
+    models: tuple[CatalogueModel, ...] = ()
+    providers: tuple[Provider, ...] = ()
+
+    def price_table(self) -> PriceTable:
+        """Returns the prices in force by time: a book named `public` wins over the catalogue's."""
+        return PriceTable([book.rated() for book in self.price_books])
+
+    def models_of(self, route_group: str) -> tuple[CatalogueModel, ...]:
+        """Returns the models that a caller of this route group can reach, by name."""
+        serving = {channel.name for channel in self.channels if route_group in channel.groups}
+        names = {model.name for channel in self.channels if channel.name in serving for model in channel.models}
+        for route in self.routes:
+            targets = {target.channel for level in route.levels for target in level.targets}
+            if targets & serving:
+                names.add(route.model)
+            else:
+                names.discard(route.model)
+        return tuple(model for model in self.models if model.name in names)
+
+
+def compile_version(declared: Declared, catalogue: Catalogue) -> bytes:
+    """Returns the document of what is declared: canonical JSON, the same bytes for the same meaning.
+
+    Raises UnknownName; `load` finds the same and more, with file and line.
+    """
+    channels = tuple(_fill_in(channel, catalogue) for channel in sorted(declared.channels, key=lambda item: item.name))
+    names = {model.name for channel in channels for model in channel.models} | {r.model for r in declared.routes}
+    used = {channel.provider for channel in channels}
+    document = VersionDocument(
+        channels=channels,
+        routes=tuple(sorted(declared.routes, key=lambda route: route.model)),
+        price_books=tuple(
+            sorted((*declared.price_books, *catalogue.price_books), key=lambda book: (book.name, book.effective))
+        ),
+        models=tuple(_known_as(name, channels, catalogue) for name in sorted(names)),
+        providers=tuple(catalogue.providers[name] for name in sorted(used)),
+    )
+    plain = document.model_dump(mode="json", exclude_none=True)
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(document: bytes) -> str:
+    """Returns "sha256:" and the lower-case hex digest of the bytes."""
+    return "sha256:" + hashlib.sha256(document).hexdigest()
+
+
+def parse_version(document: bytes) -> VersionDocument:
+    """Returns the document. Fields that a later release added are left out. Raises InvalidDocument."""
+    try:
+        return VersionDocument.model_validate_json(document, extra="ignore")
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidDocument(f"{where}: {first['msg']}") from None
+
+
+def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
+    provider = catalogue.providers.get(channel.provider)
+    if provider is None:
+        raise UnknownName(f"channel {channel.name}: no provider is called {channel.provider}")
+    base_url = channel.base_url or provider.base_url
+    if base_url is None:
+        raise UnknownName(f"channel {channel.name}: provider {channel.provider} has no base_url of its own")
+    models: dict[str, ChannelModel] = {}
+    for model in channel.models:
+        for one in catalogue.models_of(channel.provider) if model.name == ALL_MODELS else (model,):
+            models[one.name] = one.model_copy(update={"upstream": one.upstream or _upstream(one, channel, catalogue)})
+    return VersionChannel(
+        name=channel.name,
+        provider=channel.provider,
+        wire=provider.wire,
+        base_url=base_url,
+        auth=provider.auth,
+        conforming=provider.conforming,
+        credentials=channel.credentials,
+        models=tuple(models[name] for name in sorted(models)),
+        limits=channel.limits,
+        private_network=channel.private_network,
+        groups=channel.groups,
+        weight=channel.weight,
+        tags=channel.tags,
+    )
+
+
+def _upstream(model: ChannelModel, channel: Channel, catalogue: Catalogue) -> str:
+    known = catalogue.models.get(model.name)
+    if known is not None and known.upstream is not None and known.provider == channel.provider != SIMULATOR:
+        return known.upstream
+    return model.name
+
+
+def _known_as(name: str, channels: tuple[VersionChannel, ...], catalogue: Catalogue) -> CatalogueModel:
+    known = catalogue.models.get(name)
+    if known is not None:
+        return known
+    offering = [channel.provider for channel in channels for model in channel.models if model.name == name]
+    return CatalogueModel(name=name, provider=offering[0] if offering else "unknown")

@@ -1,0 +1,224 @@
+"""What can be declared in `tollgate.yaml`, and nothing else: frozen shapes that refuse unknown fields.
+
+The descriptions are the reference of the file format and travel into its JSON Schema.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from tollgate_rating import InvalidPrice, parse_decimal
+from tollgate_rating import PriceBook as RatedBook
+from tollgate_rating.units import check_unit
+
+ALL_MODELS: Final = "*"
+CATALOGUE_BOOK: Final = "catalogue"
+DEFAULT_GROUP: Final = "default"
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time with its zone, such as 2026-11-01T00:00:00Z")
+    return value
+
+
+def _no_number(value: object) -> object:
+    # YAML reads 1700000000 as a number, which would pass for a Unix time.
+    if isinstance(value, int | float):
+        raise ValueError("a time with its zone, such as 2026-11-01T00:00:00Z")  # noqa: TRY004 - pydantic reports it.
+    return value
+
+
+def _decimal(value: object) -> object:
+    try:
+        parse_decimal(value)
+    except InvalidPrice:
+        raise ValueError('a decimal string in quotes, such as "1.25", with at most 12 decimals') from None
+    return value
+
+
+def _unit(value: object) -> object:
+    try:
+        return check_unit(value)
+    except InvalidPrice as error:
+        raise ValueError(str(error).partition("; allowed: ")[2]) from None
+
+
+def _url(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if scheme not in {"http", "https"} or not separator or not rest.partition("/")[0]:
+        raise ValueError("an http:// or https:// address")
+    if "@" in rest.partition("/")[0] or "?" in rest or "#" in rest:
+        raise ValueError("an address without user, query and fragment; secrets belong into `credentials`")
+    return value.rstrip("/")
+
+
+def _star(value: object) -> object:
+    return [{"name": ALL_MODELS}] if value == ALL_MODELS else value
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+ModelName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f]+$")]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+PositiveInt = Annotated[int, Field(strict=True, gt=0)]
+Weight = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
+Flag = Annotated[bool, Field(strict=True)]
+Url = Annotated[str, AfterValidator(_url)]
+Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_aware)]
+DecimalString = Annotated[str, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+$"})]
+Unit = Annotated[str, BeforeValidator(_unit)]
+ModelPrices = Annotated[dict[Unit, DecimalString], Field(min_length=1)]
+
+
+class Resource(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class Credential(Resource):
+    """Where an upstream secret is read from; the secret itself is never written down. Exactly one of the three."""
+
+    env: EnvironmentName | None = None
+    """Name of an environment variable of the router."""
+    file: Annotated[str, Field(min_length=1)] | None = None
+    """Path of a file whose first line is the secret."""
+    secret: Name | None = None
+    """Name of a stored secret."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Credential":
+        if sum(value is not None for value in (self.env, self.file, self.secret)) != 1:
+            raise ValueError("exactly one of env, file, secret")
+        return self
+
+
+class ChannelModel(Resource):
+    """A model that a channel offers: a name, or a name and what the provider calls it."""
+
+    name: ModelName
+    """The public name, which callers use."""
+    upstream: ModelName | None = None
+    """The provider's name; the public name when left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Limits(Resource):
+    """What the account at the provider allows."""
+
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    concurrency: PositiveInt | None = None
+
+
+_MODELS_SCHEMA: Final = {
+    "anyOf": [
+        {"const": ALL_MODELS},
+        {
+            "type": "array",
+            "minItems": 1,
+            "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ChannelModel"}]},
+        },
+    ]
+}
+
+
+class Channel(Resource):
+    """One account at one provider, with its credentials and limits."""
+
+    name: Name
+    provider: Name
+    """A provider that the product knows."""
+    base_url: Url | None = None
+    """The provider's own when left out."""
+    credentials: tuple[Credential, ...] = ()
+    """One or more; several are used in turn."""
+    models: Annotated[
+        tuple[ChannelModel, ...],
+        BeforeValidator(_star),
+        Field(min_length=1, json_schema_extra=lambda schema: (schema.clear(), schema.update(_MODELS_SCHEMA))[1]),
+    ]
+    """Names, or names with `upstream`; "*" is what the catalogue knows of the provider."""
+    limits: Limits = Limits()
+    private_network: Flag = False
+    """The address may be a private or loopback one."""
+    groups: Annotated[tuple[Name, ...], Field(min_length=1)] = (DEFAULT_GROUP,)
+    """Route groups that it serves."""
+    weight: Weight = 1
+    """Its share among channels that offer a model without a route."""
+    tags: dict[str, str] = {}
+
+
+class Target(Resource):
+    """A channel that may answer, and under what name it knows the model."""
+
+    channel: Name
+    upstream: ModelName | None = None
+    weight: Weight = 1
+
+
+class Level(Resource):
+    """Targets that are tried before those of the next level."""
+
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+
+
+class Fallbacks(Resource):
+    """Models that answer instead, by the reason of the failure, in order."""
+
+    error: tuple[ModelName, ...] = ()
+    rate_limit: tuple[ModelName, ...] = ()
+    context_length: tuple[ModelName, ...] = ()
+    content_policy: tuple[ModelName, ...] = ()
+    budget: tuple[ModelName, ...] = ()
+
+
+class Route(Resource):
+    """How a model is served. A model without a route is served by every channel that offers it, by weight."""
+
+    model: ModelName
+    strategy: Literal["weighted", "least_busy", "lowest_latency", "cheapest"] = "weighted"
+    levels: Annotated[tuple[Level, ...], Field(min_length=1)]
+    fallbacks: Fallbacks = Fallbacks()
+    affinity: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Request field whose value keeps a caller on one target."""
+
+
+class PriceGroup(Resource):
+    """What a price group pays: `multiply` times the book's price, or its own price for a model."""
+
+    multiply: DecimalString = "1"
+    models: dict[ModelName, ModelPrices] = {}
+
+
+class PriceBook(Resource):
+    """One version of a series of prices, in force from `effective` until a later one of the same name."""
+
+    name: Name
+    effective: Moment
+    currency: Literal["USD", "CNY"]
+    models: Annotated[dict[ModelName, ModelPrices], Field(min_length=1)]
+    """Model → unit → decimal string; token units are priced per 1,000,000."""
+    groups: dict[Name, PriceGroup] = {}
+
+    def rated(self) -> RatedBook:
+        """Returns the book as rating computes with it."""
+        from tollgate_rating import GroupRule
+
+        return RatedBook(
+            name=self.name,
+            effective_us=round(self.effective.timestamp() * 1_000_000),
+            currency=self.currency,
+            models=self.models,
+            groups={name: GroupRule(group.multiply, group.models) for name, group in self.groups.items()},
+        )
+
+
+class Declared(Resource):
+    """Everything one owner declares."""
+
+    channels: tuple[Channel, ...] = ()
+    routes: tuple[Route, ...] = ()
+    price_books: tuple[PriceBook, ...] = ()
