@@ -10,7 +10,7 @@ ARGS ?=
 
 .PHONY: help
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements.lock $(wildcard $(addsuffix /pyproject.toml,$(MEMBERS)))
 	@PYTHON="$(PYTHON)" bash tools/install.sh $(MEMBERS)
@@ -45,6 +45,18 @@ fmt: $(STAMP) ## Format the code
 .PHONY: proto
 proto: $(STAMP) ## Generate libs/contracts from proto/
 	@$(BIN)/python -m tools.gen_proto
+
+.PHONY: proto-baseline
+proto-baseline: $(STAMP) ## Take proto/ as released: later changes may not break it
+	@$(BIN)/python -m tools.proto_image
+
+.PHONY: settings
+settings: $(STAMP) ## Write docs/reference/settings.md from the services' settings classes
+	@$(BIN)/python -m tools.gen_settings
+
+.PHONY: commits
+commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them
+	@$(BIN)/python -m tools.commit_style $(ARGS)
 
 .PHONY: lock
 lock: ## Write requirements.lock from the members' requirements

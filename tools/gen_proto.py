@@ -31,11 +31,11 @@ def stubs(folder: Path) -> dict[str, Path]:
     }
 
 
-def stale() -> list[str]:
+def stale(contracts: Path = CONTRACTS) -> list[str]:
     """Returns the relative paths of stubs that are missing, surplus or differ from what proto/ generates now."""
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
-        fresh, committed = stubs(Path(folder)), stubs(CONTRACTS)
+        fresh, committed = stubs(Path(folder)), stubs(contracts)
         return sorted(
             name
             for name in fresh.keys() | committed.keys()

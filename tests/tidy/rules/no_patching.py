@@ -1,0 +1,53 @@
+"""Our own code is never patched: a port takes a fake instead."""
+
+import ast
+from collections.abc import Iterator
+
+from tests.tidy.rules.tree import Tree, Violation, dotted
+
+OURS = "tollgate"
+PATCHERS = ("patch", "patch.object", "patch.dict", "patch.multiple", "monkeypatch.setattr", "monkeypatch.delattr")
+
+
+def check(tree: Tree) -> Iterator[Violation]:
+    """Yields calls that replace a part of our code in place."""
+    for name in tree.python():
+        module = tree.parsed(name)
+        ours = set(_imported(module))
+        for node in ast.walk(module):
+            if isinstance(node, ast.Call) and _patches(dotted(node)) and node.args and _ours(node.args[0], ours):
+                yield Violation(name, node.lineno, f"{dotted(node)} replaces our own code; hand in a fake")
+
+
+def _patches(called: str) -> bool:
+    return any(called == patcher or called.endswith(f".{patcher}") for patcher in PATCHERS)
+
+
+def _imported(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(OURS):
+            yield from (alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith(OURS):
+                    yield (alias.asname or alias.name).partition(".")[0]
+
+
+def _ours(target: ast.expr, ours: set[str]) -> bool:
+    if isinstance(target, ast.Constant):
+        return str(target.value).startswith(OURS)
+    return dotted(target).partition(".")[0] in ours
+
+
+PLANTED = [
+    ({"t.py": 'with mock.patch("tollgate_kit.clock.time"):\n    pass\n'}, "t.py:1"),
+    ({"t.py": '@patch("tollgate_edge.app.x")\ndef f(x): ...\n'}, "t.py:1"),
+    ({"t.py": "from tollgate_kit import clock\nmock.patch.object(clock, 'time')\n"}, "t.py:2"),
+    ({"t.py": "import tollgate_kit.clock\nmonkeypatch.setattr(tollgate_kit.clock, 'time', 1)\n"}, "t.py:2"),
+    ({"t.py": "from tollgate_kit.clock import SystemClock\nmocker.patch.object(SystemClock, 'now')\n"}, "t.py:2"),
+]
+KEPT = [
+    {"t.py": "import tollgate_kit\nmonkeypatch.setenv('A', 'tollgate_kit')\nclient.patch('/v1/x')\n"},
+    {"t.py": "from tollgate_kit import x\nself._dispatch(x)\n"},
+    {"t.py": "import sys\nmonkeypatch.setattr(sys, 'stdin', 1)\n"},
+]
