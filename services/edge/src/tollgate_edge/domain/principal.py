@@ -1,0 +1,20 @@
+"""Who asks."""
+
+from dataclasses import dataclass
+from typing import Final
+
+DEFAULT_GROUP: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The bearer of a key. Operators have no organization and may see all of them; they cannot call models."""
+
+    api_key_id: str
+    organization_id: str
+    project_id: str
+    price_group: str = DEFAULT_GROUP
+    route_group: str = DEFAULT_GROUP
+    # None: all models of the route group.
+    models: frozenset[str] | None = None
+    is_operator: bool = False

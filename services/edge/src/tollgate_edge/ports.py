@@ -1,0 +1,228 @@
+"""What edge's use cases and handlers need from outside, and the values that cross these borders."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.media.v1 import media_pb2 as media
+from tollgate.router.v1 import router_pb2 as router
+from tollgate_rating import PriceTable
+
+from tollgate_edge.domain.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A key that is not let in: why, for the caller to read. `kind` is a `tollgate.errors.v1.ErrorKind`."""
+
+    message: str
+    kind: int = errors.ERROR_KIND_UNAUTHENTICATED
+
+
+class Authenticator(Protocol):
+    def cached(self, presented: bytes) -> Principal | Refused | None:
+        """What is known of the key without I/O; None: ask `authenticate`."""
+        ...
+
+    async def authenticate(self, presented: bytes) -> Principal | Refused:
+        """What the store says of the key. Never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeModel:
+    """A public model. `mode` is chat, embedding or image; limits are in tokens, 0 where not known."""
+
+    name: str
+    mode: str
+    owned_by: str
+    created: int
+    context: int = 0
+    max_output: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeVersion:
+    """The configuration in force as edge needs it: models by route group and name, and the prices."""
+
+    digest: str
+    sequence: int
+    price_table: PriceTable
+    models: dict[str, dict[str, EdgeModel]] = field(default_factory=dict)
+
+    def model(self, route_group: str, name: str) -> EdgeModel | None:
+        """Returns the model as this route group reaches it."""
+        found = self.models.get(route_group)
+        return None if found is None else found.get(name)
+
+    def models_of(self, route_group: str) -> Sequence[EdgeModel]:
+        """Returns all models of a route group, by name."""
+        return tuple(self.models.get(route_group, {}).values())
+
+
+class CurrentVersion(Protocol):
+    def current(self) -> EdgeVersion | None:
+        """The version in force; None before the first was published."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """A stored API key without its secret. Times are microseconds since the epoch; 0 is never."""
+
+    id: str
+    organization_id: str
+    project_id: str
+    name: str
+    last_four: str
+    created_at_us: int
+    revoked_at_us: int = 0
+    expires_at_us: int = 0
+    models: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLookup:
+    """What a keyed hash belongs to."""
+
+    principal: Principal
+    revoked_at_us: int = 0
+    expires_at_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    id: str
+    organization_id: str
+    name: str
+    price_group: str
+    route_group: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVersion:
+    digest: str
+    sequence: int
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
+    """The database cannot be asked now."""
+
+
+class Conflict(Exception):  # noqa: N818
+    """A name or id is taken."""
+
+
+class KeyStore(Protocol):
+    """API keys and access tokens. All raise StoreUnavailable; every write moves the change sequence."""
+
+    async def find_key(self, hashes: Sequence[str]) -> tuple[KeyLookup | None, int]:
+        """Returns what one of the keyed hashes belongs to, and the change sequence as of the same moment."""
+        ...
+
+    async def change_sequence(self) -> int:
+        """Returns a number that moves with every change of keys, projects and versions."""
+        ...
+
+    async def add_key(self, record: KeyRecord, key_hash: str, pepper_id: str) -> None:
+        """Stores a key. Raises Conflict when the project is not of the organization."""
+        ...
+
+    async def list_keys(self, organization_id: str, limit: int, before: str) -> Sequence[KeyRecord]:
+        """Returns keys, newest first, with ids below `before` (empty: from the newest); empty id: of everybody."""
+        ...
+
+    async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
+        """Marks a key as revoked, once; None when the organization (empty: any) has no such key."""
+        ...
+
+    async def add_token(
+        self, token_id: str, name: str, last_four: str, key_hash: str, pepper_id: str, at_us: int
+    ) -> None:
+        """Stores an operator's access token."""
+        ...
+
+
+class TenantStore(Protocol):
+    """Organizations and projects. All raise StoreUnavailable."""
+
+    async def ensure_project(
+        self, organization_id: str, organization: str, currency: str, project_id: str, project: str, at_us: int
+    ) -> Project:
+        """Returns the project of that name in the organization of that name; makes with these ids what is missing."""
+        ...
+
+    async def find_project(self, organization_id: str, project_id: str) -> Project | None:
+        """Returns the project, or the organization's oldest one when `project_id` is empty."""
+        ...
+
+    async def is_done(self, mark: str) -> bool:
+        """Says whether a step that is done once has been done."""
+        ...
+
+    async def set_done(self, mark: str, at_us: int) -> None:
+        """Notes that a step has been done."""
+        ...
+
+
+class VersionStore(Protocol):
+    """Declared resources by owner and the versions made of them. All raise StoreUnavailable."""
+
+    async def declared(self) -> dict[str, bytes]:
+        """Returns what each owner declares, as JSON."""
+        ...
+
+    async def publish(self, declared: dict[str, bytes], digest: str, document: bytes, at_us: int) -> StoredVersion:
+        """Replaces what the owners in `declared` declare (empty bytes: nothing more) and puts the version in force.
+
+        A version that is in force already is not published again.
+        """
+        ...
+
+    async def current(self) -> StoredVersion | None:
+        """Returns the version in force."""
+        ...
+
+    async def document(self, digest: str) -> bytes | None:
+        """Returns a version's bytes."""
+        ...
+
+
+class BillingPort(Protocol):
+    """Billing over gRPC. All raise PublicError."""
+
+    async def grant(self, request: billing.GrantRequest) -> billing.GrantResponse: ...
+
+    async def balance(self, request: billing.GetBalanceRequest) -> billing.GetBalanceResponse: ...
+
+    async def rebuild_wallet(self, request: billing.RebuildWalletRequest) -> billing.RebuildWalletResponse: ...
+
+    async def usage(self, request: billing.QueryUsageRequest) -> billing.QueryUsageResponse: ...
+
+    async def requests(self, request: billing.ListRequestsRequest) -> billing.ListRequestsResponse: ...
+
+    async def status(self) -> billing.GetStatusResponse: ...
+
+
+class MediaPort(Protocol):
+    """media-jobs over gRPC. All raise PublicError."""
+
+    async def create(self, request: media.CreateJobRequest) -> media.Job: ...
+
+    async def get(self, request: media.GetJobRequest) -> media.Job: ...
+
+    async def wait(self, request: media.WaitJobRequest) -> media.Job: ...
+
+    async def list(self, request: media.ListJobsRequest) -> media.ListJobsResponse: ...
+
+    async def read_asset(self, request: media.ReadAssetRequest) -> tuple[media.Asset, AsyncIterator[bytes]]:
+        """Returns the asset and its bytes in pieces."""
+        ...
+
+
+class RouterPort(Protocol):
+    async def describe(self) -> Sequence[tuple[str, router.DescribeRouterResponse | None]]:
+        """Returns each router's address and state; None where it did not answer."""
+        ...

@@ -1,0 +1,87 @@
+"""Process settings of edge: `TOLLGATE_EDGE_<NAME>`."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+from tollgate_kit.settings import ServiceSettings
+
+
+class EdgeSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="TOLLGATE_EDGE_", frozen=True, extra="ignore")
+
+    host: str = Field(default="127.0.0.1", description="Address that the public port listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="The public port.")
+    listen_fd: int = Field(
+        default=-1, description="Descriptor of a listening socket that workers share; used instead of host and port."
+    )
+    grpc_address: str = Field(description="Where the configuration service is served: `host:port` or `unix:PATH`.")
+    router_addresses: str = Field(description="Addresses of the routers, separated by commas.")
+    billing_address: str = Field(description="Address of billing.")
+    media_address: str = Field(description="Address of media-jobs.")
+    database_url: str = Field(description="SQLAlchemy URL of the database, SQLite or PostgreSQL (psycopg).")
+    redis_url: str = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
+    event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
+    spool_directory: Path = Field(description="Keeps witness events until the event log has them.")
+    spool_max_bytes: int = Field(
+        default=64 * 1024 * 1024, gt=0, description="Size of the spool at which new requests are refused, in bytes."
+    )
+
+    config_paths: str = Field(
+        default="", description="Files and directories of declared resources, separated as in PATH; applied by slot 0."
+    )
+    pepper_file: Path = Field(description="Secret that keys are hashed with; written (mode 0600) when it is absent.")
+    bootstrap_file: Path | None = Field(
+        default=None, description="Where slot 0 leaves the first keys as JSON (mode 0600); read and kept when there."
+    )
+    demo: bool = Field(default=True, description="Make organization `demo` with credit and a key on the first start.")
+    demo_credit_usd: int = Field(default=100, ge=0, le=1_000_000, description="Credit of `demo`, in USD.")
+    simulator_url: str = Field(
+        default="", description="Base URL of the simulated provider, used when nothing else is declared."
+    )
+
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="Largest request body, in bytes.")
+    max_body_memory_bytes: int = Field(
+        default=512 * 1024 * 1024, gt=0, description="All request bodies of a process together, in bytes."
+    )
+    max_header_bytes: int = Field(default=64 * 1024, gt=0, description="Largest request head, in bytes.")
+    max_header_count: int = Field(default=100, gt=0, description="Most header fields of a request.")
+    max_json_depth: int = Field(default=64, gt=0, description="Deepest nesting of a JSON body.")
+    header_timeout_seconds: float = Field(default=20.0, gt=0, description="Time for a request's head to arrive.")
+    body_timeout_seconds: float = Field(default=60.0, gt=0, description="Longest silence within a request's body.")
+    keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
+    request_timeout_seconds: float = Field(default=900.0, gt=0, description="Longest an inference request may take.")
+    router_wait_seconds: float = Field(
+        default=5.0, gt=0, description="How long a request waits for a router to connect."
+    )
+    admission_timeout_seconds: float = Field(
+        default=2.0, gt=0, description="How long a request waits for Redis before it is refused."
+    )
+    hold_ttl_seconds: int = Field(default=300, gt=0, description="Life of a hold; renewed while the request runs.")
+    silence_seconds: float = Field(default=15.0, gt=0, description="Silence after which a keep-alive is sent.")
+    exchange_pause_ms: float = Field(
+        default=1.0,
+        ge=0,
+        description="Least time between two writes of a stream to a router, and between two admissions. "
+        "Longer joins more requests into one message and costs latency.",
+    )
+
+    sequence_poll_seconds: float = Field(
+        default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
+    )
+    key_cache_size: int = Field(default=100_000, gt=0, description="Most keys that are remembered.")
+    unknown_key_cache_size: int = Field(default=10_000, gt=0, description="Most unknown keys that are remembered.")
+    media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
+    link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")
+    public_url: str = Field(
+        default="", description="Address in links to assets; the request's own Host when left empty."
+    )
+
+    @property
+    def router_address_list(self) -> list[str]:
+        return [part.strip() for part in self.router_addresses.split(",") if part.strip()]
+
+    @property
+    def config_path_list(self) -> list[Path]:
+        return [Path(part) for part in self.config_paths.split(os.pathsep) if part]
