@@ -50,6 +50,10 @@ proto: $(STAMP) ## Generate libs/contracts from proto/
 proto-baseline: $(STAMP) ## Take proto/ as released: later changes may not break it
 	@$(BIN)/python -m tools.proto_image
 
+.PHONY: examples
+examples: $(STAMP) ## Write the binary form of the examples under topics/
+	@$(BIN)/python -m tools.topic_examples
+
 .PHONY: settings
 settings: $(STAMP) ## Write docs/reference/settings.md from the services' settings classes
 	@$(BIN)/python -m tools.gen_settings

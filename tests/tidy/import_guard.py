@@ -51,7 +51,7 @@ class Guard:
 
 
 def modules(root: Path) -> list[str]:
-    """Returns the dotted names of the modules below a source root; `__main__` runs things, and migrations are scripts."""
+    """Returns the dotted names of the modules below a source root, without scripts (`__main__`, migrations)."""
     names = []
     for path in sorted(root.rglob("*.py")):
         parts = path.relative_to(root).with_suffix("").parts

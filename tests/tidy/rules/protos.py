@@ -1,4 +1,4 @@
-"""Rules of proto/: how packages, services, messages and enums are named, and what may not change once it was released."""
+"""Rules of proto/: how packages, services, messages and enums are named, and what may not change once released."""
 
 import re
 from collections.abc import Iterator
