@@ -155,7 +155,7 @@ spec:
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       securityContext:
         allowPrivilegeEscalation: false
-        readOnlyRootFilesystem: true
+        readOnlyRootFilesystem: {{ $root.Values.readOnlyRootFilesystem }}
         privileged: false
         capabilities:
           drop: [ALL]
