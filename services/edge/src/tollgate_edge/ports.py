@@ -115,6 +115,15 @@ class Conflict(Exception):  # noqa: N818
     """A name or id is taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What changed up to `sequence`: the keyed hashes of keys that were made or changed (None: anything may have)."""
+
+    sequence: int
+    key_hashes: tuple[str, ...] | None = ()
+    versions: bool = False
+
+
 class KeyStore(Protocol):
     """API keys and access tokens. All raise StoreUnavailable; every write moves the change sequence."""
 
@@ -122,8 +131,8 @@ class KeyStore(Protocol):
         """Returns what one of the keyed hashes belongs to, and the change sequence as of the same moment."""
         ...
 
-    async def change_sequence(self) -> int:
-        """Returns a number that moves with every change of keys, projects and versions."""
+    async def changes_since(self, sequence: int) -> Changes:
+        """Returns what changed after `sequence`."""
         ...
 
     async def add_key(self, record: KeyRecord, key_hash: str, pepper_id: str) -> None:

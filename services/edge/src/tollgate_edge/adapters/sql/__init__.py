@@ -1,0 +1,1 @@
+"""Identity and configuration in SQL: SQLite and PostgreSQL pass the same suite."""

@@ -1,0 +1,273 @@
+"""The stores of edge over SQL."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from tollgate_edge.adapters.sql import tables as t
+from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.domain.principal import DEFAULT_GROUP, Principal
+from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, Project, StoredVersion
+
+_MOST_CHANGES: Final = 1000
+
+
+def bump(connection: sa.Connection, kind: str, key_hash: str, at_us: int) -> int:
+    """Writes down a change and returns its sequence; whoever changes something later waits for this commit."""
+    sequence: int = connection.execute(
+        t.change_counter.update()
+        .where(t.change_counter.c.id == 1)
+        .values(sequence=t.change_counter.c.sequence + 1)
+        .returning(t.change_counter.c.sequence)
+    ).scalar_one()
+    connection.execute(t.changes.insert().values(sequence=sequence, kind=kind, key_hash=key_hash, changed_at_us=at_us))
+    return sequence
+
+
+class SqlKeyStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find_key(self, hashes: Sequence[str]) -> tuple[KeyLookup | None, int]:
+        def work(connection: sa.Connection) -> tuple[KeyLookup | None, int]:
+            sequence = connection.execute(sa.select(t.change_counter.c.sequence)).scalar_one()
+            return _find_api_key(connection, hashes) or _find_token(connection, hashes), sequence
+
+        return await self._database.read(work)
+
+    async def changes_since(self, sequence: int) -> Changes:
+        def work(connection: sa.Connection) -> Changes:
+            newest = connection.execute(sa.select(t.change_counter.c.sequence)).scalar_one()
+            if newest == sequence:
+                return Changes(newest)
+            if not sequence <= newest <= sequence + _MOST_CHANGES:
+                return Changes(newest, None, versions=True)
+            rows = connection.execute(
+                sa.select(t.changes.c.kind, t.changes.c.key_hash).where(t.changes.c.sequence > sequence)
+            ).all()
+            return Changes(
+                newest,
+                tuple(row.key_hash for row in rows if row.kind == "key"),
+                versions=any(row.kind == "version" for row in rows),
+            )
+
+        return await self._database.read(work)
+
+    async def add_key(self, record: KeyRecord, key_hash: str, pepper_id: str) -> None:
+        def work(connection: sa.Connection) -> None:
+            owner = connection.execute(
+                sa.select(t.projects.c.organization_id).where(t.projects.c.id == record.project_id)
+            ).scalar_one_or_none()
+            if owner != record.organization_id:
+                raise Conflict("the project does not belong to the organization")
+            bump(connection, "key", key_hash, record.created_at_us)
+            connection.execute(
+                t.api_keys.insert().values(
+                    id=record.id,
+                    organization_id=record.organization_id,
+                    project_id=record.project_id,
+                    name=record.name,
+                    key_hash=key_hash,
+                    pepper_id=pepper_id,
+                    last_four=record.last_four,
+                    models=None if record.models is None else list(record.models),
+                    created_at_us=record.created_at_us,
+                    revoked_at_us=record.revoked_at_us,
+                    expires_at_us=record.expires_at_us,
+                )
+            )
+
+        await self._database.write(work)
+
+    async def list_keys(self, organization_id: str, limit: int, before: str) -> Sequence[KeyRecord]:
+        query = sa.select(t.api_keys).order_by(t.api_keys.c.id.desc()).limit(limit)
+        if organization_id:
+            query = query.where(t.api_keys.c.organization_id == organization_id)
+        if before:
+            query = query.where(t.api_keys.c.id < before)
+        return await self._database.read(lambda c: [_record_of(row) for row in c.execute(query).all()])
+
+    async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
+        def work(connection: sa.Connection) -> KeyRecord | None:
+            query = sa.select(t.api_keys).where(t.api_keys.c.id == key_id)
+            if organization_id:
+                query = query.where(t.api_keys.c.organization_id == organization_id)
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                return None
+            if not row.revoked_at_us:
+                bump(connection, "key", row.key_hash, at_us)
+                connection.execute(t.api_keys.update().where(t.api_keys.c.id == key_id).values(revoked_at_us=at_us))
+                row = connection.execute(query).one()
+            return _record_of(row)
+
+        return await self._database.write(work)
+
+    async def add_token(
+        self, token_id: str, name: str, last_four: str, key_hash: str, pepper_id: str, at_us: int
+    ) -> None:
+        def work(connection: sa.Connection) -> None:
+            bump(connection, "key", key_hash, at_us)
+            connection.execute(
+                t.access_tokens.insert().values(
+                    id=token_id,
+                    name=name,
+                    key_hash=key_hash,
+                    pepper_id=pepper_id,
+                    last_four=last_four,
+                    created_at_us=at_us,
+                    revoked_at_us=0,
+                )
+            )
+
+        await self._database.write(work)
+
+
+def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
+    row = connection.execute(
+        sa.select(t.api_keys, t.projects.c.price_group, t.projects.c.route_group)
+        .join(t.projects, t.projects.c.id == t.api_keys.c.project_id)
+        .where(t.api_keys.c.key_hash.in_(list(hashes)))
+    ).first()
+    if row is None:
+        return None
+    principal = Principal(
+        api_key_id=row.id,
+        organization_id=row.organization_id,
+        project_id=row.project_id,
+        price_group=row.price_group,
+        route_group=row.route_group,
+        models=None if row.models is None else frozenset(row.models),
+    )
+    return KeyLookup(principal, row.revoked_at_us, row.expires_at_us)
+
+
+def _find_token(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
+    row = connection.execute(sa.select(t.access_tokens).where(t.access_tokens.c.key_hash.in_(list(hashes)))).first()
+    if row is None:
+        return None
+    return KeyLookup(Principal(row.id, "", "", is_operator=True), row.revoked_at_us)
+
+
+def _record_of(row: Any) -> KeyRecord:
+    return KeyRecord(
+        id=row.id,
+        organization_id=row.organization_id,
+        project_id=row.project_id,
+        name=row.name,
+        last_four=row.last_four,
+        created_at_us=row.created_at_us,
+        revoked_at_us=row.revoked_at_us,
+        expires_at_us=row.expires_at_us,
+        models=None if row.models is None else tuple(row.models),
+    )
+
+
+class SqlTenantStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure_project(
+        self, organization_id: str, organization: str, currency: str, project_id: str, project: str, at_us: int
+    ) -> Project:
+        def work(connection: sa.Connection) -> Project:
+            # The counter's row serialises two processes that start at once.
+            bump(connection, "tenant", "", at_us)
+            owner = connection.execute(
+                sa.select(t.organizations.c.id).where(t.organizations.c.name == organization)
+            ).scalar_one_or_none()
+            if owner is None:
+                owner = organization_id
+                connection.execute(
+                    t.organizations.insert().values(id=owner, name=organization, currency=currency, created_at_us=at_us)
+                )
+            query = sa.select(t.projects).where(t.projects.c.organization_id == owner, t.projects.c.name == project)
+            row = connection.execute(query).one_or_none()
+            if row is None:
+                connection.execute(
+                    t.projects.insert().values(
+                        id=project_id,
+                        organization_id=owner,
+                        name=project,
+                        price_group=DEFAULT_GROUP,
+                        route_group=DEFAULT_GROUP,
+                        created_at_us=at_us,
+                    )
+                )
+                row = connection.execute(query).one()
+            return _project_of(row)
+
+        return await self._database.write(work)
+
+    async def find_project(self, organization_id: str, project_id: str) -> Project | None:
+        query = sa.select(t.projects).order_by(t.projects.c.created_at_us, t.projects.c.id).limit(1)
+        if organization_id:
+            query = query.where(t.projects.c.organization_id == organization_id)
+        if project_id:
+            query = query.where(t.projects.c.id == project_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else _project_of(row)
+
+    async def is_done(self, mark: str) -> bool:
+        query = sa.select(t.marks.c.name).where(t.marks.c.name == mark)
+        return await self._database.read(lambda connection: connection.execute(query).first() is not None)
+
+    async def set_done(self, mark: str, at_us: int) -> None:
+        def work(connection: sa.Connection) -> None:
+            if connection.execute(sa.select(t.marks.c.name).where(t.marks.c.name == mark)).first() is None:
+                connection.execute(t.marks.insert().values(name=mark, done_at_us=at_us))
+
+        await self._database.write(work)
+
+
+def _project_of(row: Any) -> Project:
+    return Project(row.id, row.organization_id, row.name, row.price_group, row.route_group)
+
+
+class SqlVersionStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def declared(self) -> dict[str, bytes]:
+        query = sa.select(t.declared.c.owner, t.declared.c.resources)
+        return await self._database.read(lambda c: {row.owner: bytes(row.resources) for row in c.execute(query)})
+
+    async def publish(self, declared: dict[str, bytes], digest: str, document: bytes, at_us: int) -> StoredVersion:
+        def work(connection: sa.Connection) -> StoredVersion:
+            sequence = bump(connection, "version", "", at_us)
+            for owner, resources in declared.items():
+                connection.execute(t.declared.delete().where(t.declared.c.owner == owner))
+                if resources:
+                    connection.execute(
+                        t.declared.insert().values(owner=owner, resources=resources, updated_at_us=at_us)
+                    )
+            current = _current(connection)
+            if current is not None and current.digest == digest:
+                return current
+            known = sa.select(t.config_documents.c.digest).where(t.config_documents.c.digest == digest)
+            if connection.execute(known).first() is None:
+                connection.execute(
+                    t.config_documents.insert().values(digest=digest, document=document, created_at_us=at_us)
+                )
+            connection.execute(
+                t.config_versions.insert().values(sequence=sequence, digest=digest, published_at_us=at_us)
+            )
+            return StoredVersion(digest, sequence)
+
+        return await self._database.write(work)
+
+    async def current(self) -> StoredVersion | None:
+        return await self._database.read(_current)
+
+    async def document(self, digest: str) -> bytes | None:
+        query = sa.select(t.config_documents.c.document).where(t.config_documents.c.digest == digest)
+        found = await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+        return None if found is None else bytes(found)
+
+
+def _current(connection: sa.Connection) -> StoredVersion | None:
+    row = connection.execute(
+        sa.select(t.config_versions).order_by(t.config_versions.c.sequence.desc()).limit(1)
+    ).first()
+    return None if row is None else StoredVersion(row.digest, row.sequence)

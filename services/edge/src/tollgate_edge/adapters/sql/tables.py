@@ -1,0 +1,113 @@
+"""The tables that edge owns. Times are microseconds since the epoch, 0 is never."""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+organizations = sa.Table(
+    "organizations",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(100), nullable=False, unique=True),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("created_at_us", sa.BigInteger, nullable=False),
+)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("organization_id", sa.String(64), sa.ForeignKey("organizations.id"), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("price_group", sa.String(64), nullable=False),
+    sa.Column("route_group", sa.String(64), nullable=False),
+    sa.Column("created_at_us", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("organization_id", "name"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("organization_id", sa.String(64), sa.ForeignKey("organizations.id"), nullable=False, index=True),
+    sa.Column("project_id", sa.String(64), sa.ForeignKey("projects.id"), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    # HMAC-SHA256 of the key in hex; the key itself is nowhere.
+    sa.Column("key_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("pepper_id", sa.String(16), nullable=False),
+    sa.Column("last_four", sa.String(4), nullable=False),
+    # A JSON list of models, or null for all.
+    sa.Column("models", sa.JSON(none_as_null=True), nullable=True),
+    sa.Column("created_at_us", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at_us", sa.BigInteger, nullable=False),
+    sa.Column("expires_at_us", sa.BigInteger, nullable=False),
+)
+
+access_tokens = sa.Table(
+    "access_tokens",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("pepper_id", sa.String(16), nullable=False),
+    sa.Column("last_four", sa.String(4), nullable=False),
+    sa.Column("created_at_us", sa.BigInteger, nullable=False),
+    sa.Column("revoked_at_us", sa.BigInteger, nullable=False),
+)
+
+declared = sa.Table(
+    "declared",
+    metadata,
+    sa.Column("owner", sa.String(300), primary_key=True),
+    sa.Column("resources", sa.LargeBinary, nullable=False),
+    sa.Column("updated_at_us", sa.BigInteger, nullable=False),
+)
+
+config_documents = sa.Table(
+    "config_documents",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("document", sa.LargeBinary, nullable=False),
+    sa.Column("created_at_us", sa.BigInteger, nullable=False),
+)
+
+config_versions = sa.Table(
+    "config_versions",
+    metadata,
+    # The change that put it in force.
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("digest", sa.String(71), sa.ForeignKey("config_documents.digest"), nullable=False),
+    sa.Column("published_at_us", sa.BigInteger, nullable=False),
+)
+
+# One row that every change updates, so that sequences become visible in their order.
+change_counter = sa.Table(
+    "change_counter",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    # key or version.
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("key_hash", sa.String(64), nullable=False),
+    sa.Column("changed_at_us", sa.BigInteger, nullable=False),
+)
+
+marks = sa.Table(
+    "marks",
+    metadata,
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("done_at_us", sa.BigInteger, nullable=False),
+)

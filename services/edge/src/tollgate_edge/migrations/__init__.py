@@ -1,0 +1,1 @@
+"""SQL that edge owns: expand first, contract a release later."""

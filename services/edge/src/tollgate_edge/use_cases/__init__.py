@@ -1,0 +1,1 @@
+"""What edge does, one module per verb; no I/O library."""
