@@ -21,10 +21,10 @@ class InvalidQuantity(RatingError, ValueError):  # noqa: N818
 
 
 class Unpriced(RatingError, LookupError):  # noqa: N818
-    """The model was used by `unit`, for which its prices say nothing. It is never taken for zero."""
+    """The model has no price for `unit`, or, without a unit, is in no book. Never taken for zero."""
 
-    def __init__(self, model: str, unit: str) -> None:
-        super().__init__(f"model {model!r} has no price for unit {unit!r}")
+    def __init__(self, model: str, unit: str = "") -> None:
+        super().__init__(f"model {model!r} has no price" + (f" for unit {unit!r}" if unit else ""))
         self.model = model
         self.unit = unit
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from tollgate_rating.decimals import PICO, divide_half_even, format_decimal, in_range
+from tollgate_rating.decimals import INT64_MAX, PICO, divide_half_even, format_decimal, in_range
 from tollgate_rating.errors import InvalidQuantity, Unpriced
 from tollgate_rating.units import INPUT_UNITS, MILLION, OUTPUT_UNITS, REQUEST, TOKEN_UNITS, per, stand_ins
 
@@ -26,7 +26,17 @@ class ModelPrice:
     `prices` maps units to 1e-12 of the currency (per 1,000,000 for token units), `multiply` is in 1e-12.
     """
 
-    __slots__ = ("_denominator", "_multiply", "_numerators", "_prices", "book", "currency", "digest", "model")
+    __slots__ = (
+        "_dearest",
+        "_denominator",
+        "_multiply",
+        "_numerators",
+        "_prices",
+        "book",
+        "currency",
+        "digest",
+        "model",
+    )
 
     def __init__(
         self, *, model: str, book: str, digest: str, currency: str, prices: Mapping[str, int], multiply: int = PICO
@@ -49,6 +59,11 @@ class ModelPrice:
         divisor = gcd(denominator, *exact.values())
         self._denominator = denominator // divisor
         self._numerators = {unit: value // divisor for unit, value in exact.items()}
+        self._dearest = (
+            max(self._numerators.get(unit, 0) for unit in INPUT_UNITS),
+            max(self._numerators.get(unit, 0) for unit in OUTPUT_UNITS),
+            self._numerators[REQUEST],
+        )
 
     def rate(self, units: Mapping[str, int]) -> int:
         """Returns what the units cost, in pico-units, rounded half-even once over the sum.
@@ -78,21 +93,14 @@ class ModelPrice:
     def worst_case(self, input_tokens: int, output_tokens: int) -> int:
         """Returns the most one request can cost, in pico-units, whatever kind of token they turn out to be.
 
-        Rounded up, so that `rate` of any such usage is never more. Raises what `rate` raises.
+        Rounded up, so that `rate` of any such usage is never more; INT64_MAX where that would be. A side without any
+        price adds nothing, since `rate` refuses such tokens. Raises InvalidQuantity for less than no tokens.
         """
-        total = self._numerators[REQUEST]
-        total += self._dearest(INPUT_UNITS, input_tokens) + self._dearest(OUTPUT_UNITS, output_tokens)
-        return in_range(-(-total // self._denominator))
-
-    def _dearest(self, names: tuple[str, ...], quantity: int) -> int:
-        if quantity < 0:
-            raise InvalidQuantity(f"{names[0]} is used {quantity} times")
-        known = [self._numerators[name] for name in names if name in self._numerators]
-        if known:
-            return max(known) * quantity
-        if quantity:
-            raise Unpriced(self.model, names[0])
-        return 0
+        if input_tokens < 0 or output_tokens < 0:
+            raise InvalidQuantity(f"{input_tokens} and {output_tokens} tokens")
+        into, out, fee = self._dearest
+        total = into * input_tokens + out * output_tokens + fee
+        return min(-(-total // self._denominator), INT64_MAX)
 
     def _exact(self, units: Mapping[str, int]) -> int:
         """Returns the cost as a numerator over `_denominator`."""
