@@ -4,7 +4,7 @@ import zlib
 from typing import Protocol
 
 
-class BrokenEncoding(ValueError):
+class BrokenEncoding(ValueError):  # noqa: N818
     """The body is not what its Content-Encoding says, or unpacks to more than is allowed."""
 
 

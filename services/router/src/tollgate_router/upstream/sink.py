@@ -10,7 +10,7 @@ class UpstreamSink(Protocol):
     """Told what happens to a call, synchronously, from the connection's callbacks.
 
     `upstream_head` comes once, then any number of `upstream_data`, then `upstream_end`; or `upstream_failed` at any
-    point instead, and nothing after it. Nothing comes after `UpstreamCall.cancel()`, and nothing before `send` returned.
+    point instead, and nothing after it. Nothing comes after `UpstreamCall.cancel()`, nor before `send` returned.
     """
 
     def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
@@ -32,15 +32,15 @@ class UpstreamSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds; each runs on its own."""
+    """In seconds; each runs on its own."""
 
-    connect_seconds: float = 5.0
+    connect: float = 5.0
     """Until a connection is there, queueing, name resolution and TLS included."""
-    first_byte_seconds: float = 120.0
+    first_byte: float = 120.0
     """From the request's last byte handed to the kernel to the head of the reply."""
-    idle_seconds: float = 120.0
+    idle: float = 120.0
     """Between two reads of the reply; stands still while the sink paused it."""
-    total_seconds: float = 1800.0
+    total: float = 1800.0
     """From `send` to the end."""
 
 

@@ -1,0 +1,73 @@
+"""The OpenAI wire towards an upstream that speaks it: bodies are edited by member, replies are read, not changed."""
+
+from typing import Final
+
+import msgspec
+
+from tollgate_router.domain.chat_stream import ChatStream
+from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
+from tollgate_router.domain.usage import ReplyUsage, read_usage
+
+__all__ = ["ChatStream", "InvalidBody", "ReplyUsage", "edit_body", "read_reply"]
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENCODER: Final = msgspec.json.Encoder()
+_TRUE: Final = msgspec.Raw(b"true")
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+class InvalidBody(ValueError):  # noqa: N818
+    """The body is no JSON object."""
+
+
+def edit_body(body: bytes, upstream_model: str, *, stream: bool) -> bytes:
+    """Returns the body with the upstream's model name; a stream is told to report its usage.
+
+    Members are decoded one level deep and joined again, so that upstream sees one value where a name was there twice:
+    the same one that this process saw. A `stream_options` that is no object stays, for upstream to refuse.
+    Raises InvalidBody.
+    """
+    try:
+        members = _MEMBERS.decode(body)
+    except _BROKEN as error:
+        raise InvalidBody(str(error)) from error
+    members["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
+    if stream:
+        options = members.get("stream_options")
+        try:
+            inner = {} if options is None or bytes(options) == b"null" else _MEMBERS.decode(options)
+        except _BROKEN:
+            return _ENCODER.encode(members)
+        inner["include_usage"] = _TRUE
+        members["stream_options"] = msgspec.Raw(_ENCODER.encode(inner))
+    return _ENCODER.encode(members)
+
+
+class _Reply(msgspec.Struct):
+    choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_REPLY: Final = msgspec.json.Decoder(_Reply)
+
+
+def read_reply(body: bytes) -> ReplyUsage | UpstreamProblem | None:
+    """Returns the usage of a whole chat or embeddings reply that came with status 200; None when it says none.
+
+    HTML, truncated JSON, an error object and a reply with neither `choices` nor `data` are problems.
+    """
+    try:
+        reply = _REPLY.decode(body)
+    except _BROKEN:
+        return unreadable()
+    if isinstance(reply.error, msgspec.Raw) and bytes(reply.error) != b"null":
+        try:
+            return problem_of_error(msgspec.json.decode(reply.error))
+        except _BROKEN:
+            return unreadable()
+    chat = isinstance(reply.choices, msgspec.Raw) and bytes(reply.choices[:1]) == b"["
+    if not chat and not isinstance(reply.data, msgspec.Raw):
+        return unreadable()
+    return read_usage(reply.usage, needs_output=chat) if isinstance(reply.usage, msgspec.Raw) else None

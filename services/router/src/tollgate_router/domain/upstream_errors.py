@@ -1,0 +1,244 @@
+"""What an upstream's refusal means: status, body and failure become one kind, with words that a caller may read."""
+
+import enum
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from tollgate.errors.v1 import errors_pb2 as errors
+
+from tollgate_router.domain.failure import FailureKind, UpstreamFailure
+
+_MAX_MESSAGE: Final = 500
+_MAX_CODE: Final = 64
+_MAX_WAIT_MS: Final = 3_600_000
+
+
+class Bench(enum.Enum):
+    """Why a credential should rest after this answer."""
+
+    NONE = ""
+    CREDENTIALS = "the provider rejects the credential"
+    BALANCE = "the provider's account has no balance"
+
+
+_RETRYABLE: Final = frozenset(
+    {
+        errors.ERROR_KIND_MODEL_NOT_FOUND,
+        errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+        errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+        errors.ERROR_KIND_UPSTREAM_PROTOCOL,
+        errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+        errors.ERROR_KIND_UPSTREAM_CUT,
+        errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamProblem:
+    """`kind` is a tollgate.errors.v1.ErrorKind; `message`, `param` and `code` may be shown to the caller."""
+
+    kind: int
+    message: str
+    param: str = ""
+    code: str = ""
+    retry_after_ms: int = 0
+    bench: Bench = Bench.NONE
+
+    @property
+    def retryable(self) -> bool:
+        """Another target may do better: the fault is not the caller's."""
+        return self.kind in _RETRYABLE
+
+
+_FIXED: Final = {
+    errors.ERROR_KIND_UPSTREAM_UNAVAILABLE: "The provider is not available now.",
+    errors.ERROR_KIND_UPSTREAM_TIMEOUT: "The provider did not answer in time.",
+    errors.ERROR_KIND_UPSTREAM_PROTOCOL: "The provider's answer could not be understood.",
+    errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS: "The provider did not accept this gateway's account.",
+    errors.ERROR_KIND_UPSTREAM_CUT: "The provider's answer broke off.",
+    errors.ERROR_KIND_UPSTREAM_RATE_LIMITED: "The provider's rate limit is reached.",
+}
+_BY_FAILURE: Final = {
+    FailureKind.CONNECT_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    FailureKind.FIRST_BYTE_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    FailureKind.IDLE_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    FailureKind.TOTAL_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    FailureKind.CUT: errors.ERROR_KIND_UPSTREAM_CUT,
+    FailureKind.PROTOCOL: errors.ERROR_KIND_UPSTREAM_PROTOCOL,
+}
+_BY_STATUS: Final = {
+    401: errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    402: errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    403: errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    404: errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    405: errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    407: errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    408: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    409: errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    413: errors.ERROR_KIND_PAYLOAD_TOO_LARGE,
+    425: errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    429: errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
+    504: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    524: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+}
+# Words that providers use in `code` or `type`, compared in lower case.
+_BY_CODE: Final = {
+    "authentication_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "billing_hard_limit_reached": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "billing_not_active": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "content_filter": errors.ERROR_KIND_CONTENT_POLICY,
+    "content_policy_violation": errors.ERROR_KIND_CONTENT_POLICY,
+    "context_length_exceeded": errors.ERROR_KIND_CONTEXT_LENGTH,
+    "data_inspection_failed": errors.ERROR_KIND_CONTENT_POLICY,
+    "insufficient_balance": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "insufficient_quota": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "insufficient_user_quota": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "invalid_api_key": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "model_not_found": errors.ERROR_KIND_MODEL_NOT_FOUND,
+    "overloaded_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "rate_limit_exceeded": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
+    "responsibleaipolicyviolation": errors.ERROR_KIND_CONTENT_POLICY,
+    "server_is_overloaded": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "string_above_max_length": errors.ERROR_KIND_CONTEXT_LENGTH,
+}
+_BY_WORDS: Final = (
+    (
+        re.compile(
+            r"maximum context length|context window|context length|prompt is too long|too many input tokens",
+            re.IGNORECASE,
+        ),
+        errors.ERROR_KIND_CONTEXT_LENGTH,
+    ),
+    (re.compile(r"insufficient[ _](?:balance|quota|credit|funds)|exceeded your current quota", re.IGNORECASE), None),
+    (re.compile(r"api[ _-]?key (?:is )?(?:not valid|invalid|expired)|invalid api[ _-]?key", re.IGNORECASE), False),
+    (re.compile(r"content (?:management )?(?:policy|filter)", re.IGNORECASE), errors.ERROR_KIND_CONTENT_POLICY),
+    (
+        re.compile(r"model\b.{0,120}\b(?:does not exist|not found|is not supported)", re.IGNORECASE),
+        errors.ERROR_KIND_MODEL_NOT_FOUND,
+    ),
+)
+_BALANCE: Final = re.compile(r"insufficient|billing|quota|balance", re.IGNORECASE)
+_SECRETS: Final = re.compile(
+    r"https?://\S+"
+    r"|\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|ai|dev|cn|app|cloud|local|internal|svc)\b(?:[:/]\S*)?"
+    r"|\b(?:sk|pk|rk|ak|gsk|xai)-[A-Za-z0-9_*.-]{4,}"
+    r"|\b(?:org|proj|acct|project|organization|key|req|request)[-_](?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{6,}"
+    r"|\bBearer\s+\S+"
+    r"|[\w.+-]+@[\w-]+\.[\w.]+"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"
+    r"|\b(?=[A-Za-z0-9_-]*\d)[A-Za-z0-9_-]{32,}\b",
+    re.IGNORECASE,
+)
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+def scrub(text: str) -> str:
+    """Returns words of an upstream without addresses, keys, account ids and control characters, at most 500 long."""
+    plain = _CONTROL.sub(" ", text[: 4 * _MAX_MESSAGE])
+    return _SECRETS.sub("***", plain)[:_MAX_MESSAGE].strip()
+
+
+def problem_of_failure(failure: UpstreamFailure) -> UpstreamProblem:
+    """Returns what a call that never became a whole reply means."""
+    return _fixed(_BY_FAILURE.get(failure.kind, errors.ERROR_KIND_UPSTREAM_UNAVAILABLE))
+
+
+def problem_of_reply(status: int, body: bytes, retry_after_ms: int = 0) -> UpstreamProblem:
+    """Returns what a reply with another status than 200 means; the body may be anything at all."""
+    return _classify(status, error_of(body), retry_after_ms)
+
+
+def problem_of_error(error: object) -> UpstreamProblem:
+    """Returns what an `error` member means that came with status 200, whole or within a stream.
+
+    Some providers put the status that they would have sent into `code` or `status`.
+    """
+    found = error if isinstance(error, dict) else {"message": error if isinstance(error, str) else ""}
+    for name in ("status", "status_code", "code"):
+        value = found.get(name)
+        if isinstance(value, str) and value.isdecimal() and len(value) == 3:
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
+            return _classify(value, found, 0)
+    return _classify(0, found, 0)
+
+
+def unreadable() -> UpstreamProblem:
+    """A reply that is no JSON, not whole, or not of the wire's shape."""
+    return _fixed(errors.ERROR_KIND_UPSTREAM_PROTOCOL)
+
+
+def retry_after_ms(headers: list[tuple[bytes, bytes]]) -> int:
+    """Returns the wait that `retry-after-ms` or `retry-after` (seconds) asks for, at most an hour; 0 for none."""
+    found = 0
+    for name, value in headers:
+        if name in {b"retry-after-ms", b"retry-after"}:
+            try:
+                number = float(value)
+            except ValueError:
+                continue
+            if not 0 <= number < 1e12:
+                continue
+            if name == b"retry-after-ms":
+                return min(round(number), _MAX_WAIT_MS)
+            found = min(round(number * 1000), _MAX_WAIT_MS)
+    return found
+
+
+def error_of(body: bytes) -> dict[str, Any]:
+    """Returns the error object within a body: `{"error": {…}}`, `{"error": "…"}`, `[{…}]` or the body itself."""
+    try:
+        found = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return {}
+    if isinstance(found, list) and found:
+        found = found[0]
+    if not isinstance(found, dict):
+        return {}
+    inner = found.get("error")
+    if isinstance(inner, dict):
+        return inner
+    return {**found, "message": inner} if isinstance(inner, str) else found
+
+
+def _classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProblem:
+    words = _text(error.get("message"))
+    code, kind_word = _text(error.get("code")), _text(error.get("type"))
+    kind = _kind(status, code, kind_word, words)
+    if kind in _FIXED:
+        bench = Bench.NONE
+        if kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS:
+            out_of_money = status == 402 or _BALANCE.search(f"{code} {kind_word} {words}")
+            bench = Bench.BALANCE if out_of_money else Bench.CREDENTIALS
+        return _fixed(kind, wait_ms, bench)
+    message = scrub(words) or "The provider refused the request."
+    return UpstreamProblem(
+        kind, message, scrub(_text(error.get("param")))[:_MAX_CODE], scrub(code)[:_MAX_CODE], wait_ms
+    )
+
+
+def _kind(status: int, code: str, kind_word: str, words: str) -> int:
+    if status >= 500:
+        return _BY_STATUS.get(status, errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
+    for word in (code.lower(), kind_word.lower()):
+        if word in _BY_CODE:
+            return _BY_CODE[word]
+    for pattern, kind in _BY_WORDS:
+        if pattern.search(words):
+            return kind or errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status == 0:
+        return errors.ERROR_KIND_UPSTREAM_UNAVAILABLE
+    return errors.ERROR_KIND_INVALID_REQUEST if status >= 400 else errors.ERROR_KIND_UPSTREAM_PROTOCOL
+
+
+def _fixed(kind: int, wait_ms: int = 0, bench: Bench = Bench.NONE) -> UpstreamProblem:
+    return UpstreamProblem(kind, _FIXED[kind], retry_after_ms=wait_ms, bench=bench)  # type: ignore[index]
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""

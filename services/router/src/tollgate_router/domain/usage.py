@@ -1,0 +1,159 @@
+"""What an upstream says it used, as exclusive units: no token is counted in two of them.
+
+On the OpenAI wire `prompt_tokens` holds cached, audio and image tokens too, and `completion_tokens` holds reasoning.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+import msgspec
+
+# More than any context holds; a larger count is a lie, and would cost more than 64 bits of money can say.
+_MAX_TOKENS: Final = 2**31
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyUsage:
+    """Units by name: input, output, cache_read, cache_write_5m, reasoning, audio_input and so on; none is zero."""
+
+    units: Mapping[str, int]
+    estimated: bool
+    """The upstream's own numbers contradict each other, or ours stand in for them."""
+
+
+class _PromptDetails(msgspec.Struct):
+    cached_tokens: _Tokens | None = None
+    cache_write_tokens: _Tokens | None = None
+    audio_tokens: _Tokens | None = None
+    image_tokens: _Tokens | None = None
+
+
+class _CompletionDetails(msgspec.Struct):
+    reasoning_tokens: _Tokens | None = None
+    audio_tokens: _Tokens | None = None
+    image_tokens: _Tokens | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens | None = None
+    total_tokens: _Tokens | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+    # DeepSeek and Moonshot say it here.
+    prompt_cache_hit_tokens: _Tokens | None = None
+    cached_tokens: _Tokens | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Usage)
+_NO_PROMPT: Final = _PromptDetails()
+_NO_COMPLETION: Final = _CompletionDetails()
+
+
+def read_usage(raw: bytes | msgspec.Raw, *, needs_output: bool) -> ReplyUsage | None:
+    """Returns the units in a JSON `usage` object; None when its totals are missing or cannot be true.
+
+    `needs_output`: a chat reply says `completion_tokens`, one with embeddings need not.
+    """
+    doubtful = False
+    try:
+        usage = _DECODER.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        mended = _mend(raw)
+        if mended is None:
+            return None
+        usage, doubtful = mended, True
+    if needs_output and usage.completion_tokens is None:
+        return None
+    return _exclusive(usage, doubtful=doubtful)
+
+
+def _mend(raw: bytes | msgspec.Raw) -> _Usage | None:
+    """Keeps what is a count, drops what is not; None when the totals are not."""
+    try:
+        found = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    totals = _counts(found)
+    if "prompt_tokens" not in totals or (
+        found.get("completion_tokens") is not None and "completion_tokens" not in totals
+    ):
+        return None
+    names = set(_Usage.__struct_fields__)
+    prompt, completion = _counts(found.get("prompt_tokens_details")), _counts(found.get("completion_tokens_details"))
+    return _Usage(
+        **{name: value for name, value in totals.items() if name in names},
+        prompt_tokens_details=_PromptDetails(**_only(prompt, _PromptDetails)),
+        completion_tokens_details=_CompletionDetails(**_only(completion, _CompletionDetails)),
+    )
+
+
+def _counts(found: object) -> dict[str, int]:
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: int(value)
+        for name, value in found.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= _MAX_TOKENS
+        and value % 1 == 0
+    }
+
+
+def _only(counts: dict[str, int], struct: type[Any]) -> dict[str, int]:
+    return {name: value for name, value in counts.items() if name in struct.__struct_fields__}
+
+
+def _exclusive(usage: _Usage, *, doubtful: bool) -> ReplyUsage:
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens or 0
+    asked = usage.prompt_tokens_details or _NO_PROMPT
+    answered = usage.completion_tokens_details or _NO_COMPLETION
+    reasoning = answered.reasoning_tokens or 0
+    total = usage.total_tokens
+    if total is not None and total != prompt + completion:
+        if reasoning and total == prompt + completion + reasoning:
+            # Some upstreams count reasoning beside the completion instead of within it.
+            completion += reasoning
+        else:
+            doubtful = True
+    cached = asked.cached_tokens or usage.prompt_cache_hit_tokens or usage.cached_tokens or 0
+    parts = {
+        "cache_read": cached,
+        "cache_write_5m": asked.cache_write_tokens or 0,
+        "audio_input": asked.audio_tokens or 0,
+        "image_input": asked.image_tokens or 0,
+    }
+    units, fits = _take("input", prompt, parts)
+    more, fits_too = _take(
+        "output",
+        completion,
+        {
+            "reasoning": reasoning,
+            "audio_output": answered.audio_tokens or 0,
+            "image_output": answered.image_tokens or 0,
+        },
+    )
+    units.update(more)
+    return ReplyUsage(units, estimated=doubtful or not (fits and fits_too))
+
+
+def _take(rest_name: str, total: int, parts: dict[str, int]) -> tuple[dict[str, int], bool]:
+    """Splits `total` into `parts` and a rest; parts that do not fit are cut, so that the sum stays the total."""
+    units: dict[str, int] = {}
+    fits = True
+    rest = total
+    for name, wanted in parts.items():
+        if wanted:
+            taken = min(wanted, rest)
+            fits = fits and taken == wanted
+            rest -= taken
+            if taken:
+                units[name] = taken
+    if rest:
+        units[rest_name] = rest
+    return units, fits

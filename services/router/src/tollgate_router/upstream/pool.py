@@ -1,0 +1,180 @@
+"""The connections to one origin: unused ones, and the calls that wait for one."""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from tollgate_kit.clock import Clock
+
+from tollgate_router.domain.failure import FailureKind
+from tollgate_router.domain.target import Origin
+from tollgate_router.upstream.call import UpstreamCall
+from tollgate_router.upstream.connection import Connection
+from tollgate_router.upstream.connector import CannotConnect, Connector
+from tollgate_router.upstream.sink import ClientLimits
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the client has done since it was made; read by metrics."""
+
+    calls: int = 0
+    opened: int = 0
+    reused: int = 0
+    retried: int = 0
+
+
+class Pool:
+    def __init__(
+        self, origin: Origin, connector: Connector, limits: ClientLimits, clock: Clock, counters: Counters
+    ) -> None:
+        self._origin = origin
+        self._connector = connector
+        self._limits = limits
+        self._clock = clock
+        self._counters = counters
+        self._idle: list[Connection] = []
+        self._open: set[Connection] = set()
+        self._waiting: deque[UpstreamCall] = deque()
+        # Calls that met a stale connection: only a connection that nobody used yet may serve them.
+        self._waiting_for_new: deque[UpstreamCall] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._all_gone = asyncio.Event()
+
+    def start(self, call: UpstreamCall, now: float) -> None:
+        """Serves `call` on an unused connection at once, or queues it and opens one."""
+        idle = self._idle
+        while idle:
+            # The one used last is the least likely to have been closed meanwhile.
+            connection = idle.pop()
+            if connection.is_usable():
+                self._counters.reused += 1
+                connection.start(call, now)
+                return
+        if len(self._waiting) >= self._limits.waiting_per_origin or self._closed:
+            asyncio.get_running_loop().call_soon(call.fail, FailureKind.BUSY, "too many calls wait for a connection")
+            return
+        self._waiting.append(call)
+        self._open_more()
+
+    def retry(self, call: UpstreamCall) -> None:
+        """Sends `call` once more, on a new connection."""
+        self._counters.retried += 1
+        call.retried = True
+        call.again(self._clock.monotonic())
+        self._waiting_for_new.append(call)
+        self._open_more()
+
+    def release(self, connection: Connection) -> None:
+        """Takes a connection back after a whole reply."""
+        if self._closed:
+            connection.abandon()
+        elif self._waiting:
+            self._counters.reused += 1
+            now = self._clock.monotonic()
+            connection.unused_since = now
+            connection.start(self._waiting.popleft(), now)
+        elif len(self._idle) >= self._limits.idle_per_origin or not connection.is_usable():
+            connection.abandon()
+        else:
+            connection.unused_since = self._clock.monotonic()
+            self._idle.append(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._closed and not self._open:
+            self._all_gone.set()
+        self._open_more()
+
+    def forget_waiting(self, call: UpstreamCall) -> None:
+        """Takes a call that is over out of the queue."""
+        for queue in (self._waiting, self._waiting_for_new):
+            if call in queue:
+                queue.remove(call)
+
+    def expire(self, now: float) -> None:
+        """Closes connections that were unused for too long."""
+        oldest = now - self._limits.idle_age_seconds
+        while self._idle and self._idle[0].unused_since < oldest:
+            self._idle.pop(0).abandon()
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self._open or self._tasks or self._waiting or self._waiting_for_new)
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._open)
+
+    @property
+    def idle_connections(self) -> int:
+        return len(self._idle)
+
+    async def close(self) -> None:
+        """Closes every connection and waits until the attempts to open one have ended."""
+        self._closed = True
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._idle.clear()
+        if self._open:
+            for connection in tuple(self._open):
+                connection.abandon()
+            # The loop closes the descriptors in its next turns.
+            await self._all_gone.wait()
+
+    def _open_more(self) -> None:
+        wanted = len(self._waiting) + len(self._waiting_for_new)
+        while not self._closed and len(self._tasks) < wanted and self._has_room():
+            call = (self._waiting_for_new or self._waiting)[0]
+            task = asyncio.get_running_loop().create_task(self._connect(call.timeouts.connect))
+            self._tasks.add(task)
+
+    def _has_room(self) -> bool:
+        return len(self._open) + len(self._tasks) < self._limits.connections_per_origin
+
+    async def _connect(self, seconds: float) -> None:
+        task = asyncio.current_task()
+        try:
+            connection = await self._connector.connect(self._origin, self._make, seconds)
+        except CannotConnect as error:
+            self._forget(task)
+            queue = self._waiting_for_new or self._waiting
+            if queue:
+                queue.popleft().fail(error.kind, error.detail)
+            self._open_more()
+        except BaseException:
+            self._forget(task)
+            raise
+        else:
+            self._forget(task)
+            self._opened(connection)
+
+    def _forget(self, task: "asyncio.Task[None] | None") -> None:
+        if task is not None:
+            self._tasks.discard(task)
+
+    def _make(self) -> Connection:
+        return Connection(self, self._limits)
+
+    def _opened(self, connection: Connection) -> None:
+        if not connection.is_usable():
+            self._open_more()
+            return
+        self._counters.opened += 1
+        self._open.add(connection)
+        if self._waiting_for_new and not self._closed:
+            connection.start(self._waiting_for_new.popleft(), self._clock.monotonic())
+        else:
+            self._hand_out(connection)
+
+    def _hand_out(self, connection: Connection) -> None:
+        if self._waiting and not self._closed:
+            connection.start(self._waiting.popleft(), self._clock.monotonic())
+        else:
+            self.release(connection)
