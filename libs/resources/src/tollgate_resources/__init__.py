@@ -18,6 +18,8 @@ from tollgate_resources.document import (
     digest,
     parse_version,
 )
+from tollgate_resources.environment import environment_channels
+from tollgate_resources.loading import Loaded, load, merge
 from tollgate_resources.models import (
     Channel,
     ChannelModel,
@@ -32,6 +34,8 @@ from tollgate_resources.models import (
     Route,
     Target,
 )
+from tollgate_resources.problems import Problem
+from tollgate_resources.schema import json_schema
 
 __all__ = [
     "SIMULATOR",
@@ -46,8 +50,10 @@ __all__ = [
     "InvalidDocument",
     "Level",
     "Limits",
+    "Loaded",
     "PriceBook",
     "PriceGroup",
+    "Problem",
     "Provider",
     "Resource",
     "Route",
@@ -58,6 +64,10 @@ __all__ = [
     "build_catalogue",
     "compile_version",
     "digest",
+    "environment_channels",
+    "json_schema",
+    "load",
     "load_catalogue",
+    "merge",
     "parse_version",
 ]

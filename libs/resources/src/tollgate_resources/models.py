@@ -113,18 +113,6 @@ class Limits(Resource):
     concurrency: PositiveInt | None = None
 
 
-_MODELS_SCHEMA: Final = {
-    "anyOf": [
-        {"const": ALL_MODELS},
-        {
-            "type": "array",
-            "minItems": 1,
-            "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/ChannelModel"}]},
-        },
-    ]
-}
-
-
 class Channel(Resource):
     """One account at one provider, with its credentials and limits."""
 
@@ -135,11 +123,7 @@ class Channel(Resource):
     """The provider's own when left out."""
     credentials: tuple[Credential, ...] = ()
     """One or more; several are used in turn."""
-    models: Annotated[
-        tuple[ChannelModel, ...],
-        BeforeValidator(_star),
-        Field(min_length=1, json_schema_extra=lambda schema: (schema.clear(), schema.update(_MODELS_SCHEMA))[1]),
-    ]
+    models: Annotated[tuple[ChannelModel, ...], BeforeValidator(_star), Field(min_length=1)]
     """Names, or names with `upstream`; "*" is what the catalogue knows of the provider."""
     limits: Limits = Limits()
     private_network: Flag = False
