@@ -1,0 +1,191 @@
+"""The states of a hold, against a real server: every transition of the table in `holds.py`, and what a crash leaves."""
+
+import asyncio
+import random
+
+import pytest
+
+from tollgate_holds import BookState, HoldResult, Holds, Operation, RedisUnavailable
+from tollgate_holds.holds import checked, flatten
+
+pytestmark = pytest.mark.integration
+
+ORGANIZATION = "org_test"
+DAY = 86_400
+
+
+@pytest.fixture
+async def holds(redis_url):
+    made = Holds(redis_url, timeout_seconds=2)
+    await made.start()
+    assert await made.wait_ready(10)
+    await made.pipe.call("FLUSHALL")
+    yield made
+    await made.close()
+
+
+async def fund(holds, amount):
+    await holds.rebuild(ORGANIZATION, amount)
+
+
+async def test_holding_needs_a_wallet_and_money(holds):
+    assert await holds.hold(ORGANIZATION, "r1", 5, 60) is HoldResult.NO_WALLET
+    await fund(holds, 10)
+    assert await holds.hold(ORGANIZATION, "r1", 8, 60) is HoldResult.DONE
+    assert await holds.hold(ORGANIZATION, "r2", 3, 60) is HoldResult.INSUFFICIENT
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (2, 8, 0)
+
+
+async def test_holding_twice_under_one_id_holds_once(holds):
+    await fund(holds, 10)
+    for _ in range(3):
+        assert await holds.hold(ORGANIZATION, "r1", 8, 60) is HoldResult.DONE
+    assert (await holds.balance(ORGANIZATION)).wallet == 2
+
+
+async def test_settle_returns_the_difference_and_a_second_settle_changes_nothing(holds):
+    await fund(holds, 10)
+    await holds.hold(ORGANIZATION, "r1", 8, 60)
+    assert await holds.settle(ORGANIZATION, "r1", 3) is HoldResult.DONE
+    assert await holds.settle(ORGANIZATION, "r1", 3) is HoldResult.DONE
+    assert await holds.settle(ORGANIZATION, "r1", 4) is HoldResult.DIFFERS
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (7, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "charge", "corrected"),
+    [("held", 3, 0), ("settled", 3, 0), ("settled", 5, 1), ("released", 3, 0), ("missing", 3, 0), ("held", 0, 0)],
+)
+async def test_booking_charges_once_from_every_state(holds, before, charge, corrected):
+    await fund(holds, 100)
+    if before != "missing":
+        await holds.hold(ORGANIZATION, "r1", 8, -5 if before == "released" else 60)
+    if before == "settled":
+        await holds.settle(ORGANIZATION, "r1", 3)
+    if before == "released":
+        swept = await holds.sweep(ORGANIZATION, tombstone_seconds=DAY, overdue_seconds=DAY)
+        assert swept.released == 1
+    booking = await holds.book(ORGANIZATION, "t/0", "b1", [("r1", charge)])
+    assert (booking.state, booking.corrected) == (BookState.APPLIED, corrected)
+    assert (await holds.book(ORGANIZATION, "t/0", "b1", [("r1", charge)])).state is BookState.REPEATED
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (100 - charge, 0, 0)
+
+
+async def test_a_released_hold_cannot_be_taken_again(holds):
+    await fund(holds, 100)
+    await holds.hold(ORGANIZATION, "r1", 8, -5)
+    await holds.sweep(ORGANIZATION, tombstone_seconds=DAY, overdue_seconds=DAY)
+    assert await holds.hold(ORGANIZATION, "r1", 8, 60) is HoldResult.TOO_LATE
+    assert await holds.settle(ORGANIZATION, "r1", 8) is HoldResult.TOO_LATE
+    assert (await holds.balance(ORGANIZATION)).wallet == 100
+
+
+async def test_renewed_holds_outlive_the_sweep_and_old_tombstones_go(holds):
+    await fund(holds, 100)
+    await holds.hold(ORGANIZATION, "long", 8, -5)
+    await holds.renew(ORGANIZATION, "long", 60)
+    await holds.hold(ORGANIZATION, "dead", 1, -5)
+    first = await holds.sweep(ORGANIZATION, tombstone_seconds=-5, overdue_seconds=DAY)
+    assert (first.released, first.forgotten) == (1, 0)
+    second = await holds.sweep(ORGANIZATION, tombstone_seconds=-5, overdue_seconds=DAY)
+    assert (second.released, second.forgotten) == (0, 1)
+    assert (await holds.balance(ORGANIZATION)).held == 8
+
+
+async def test_settled_holds_that_nobody_booked_are_named(holds):
+    await fund(holds, 100)
+    await holds.hold(ORGANIZATION, "r1", 8, 60)
+    await holds.settle(ORGANIZATION, "r1", 8)
+    assert (await holds.sweep(ORGANIZATION, tombstone_seconds=1, overdue_seconds=-5)).overdue == ("r1",)
+
+
+async def test_a_lost_wallet_is_rebuilt_to_the_same_amount(holds):
+    await fund(holds, 100)
+    await holds.hold(ORGANIZATION, "open", 8, 60)
+    await holds.hold(ORGANIZATION, "done", 8, 60)
+    await holds.settle(ORGANIZATION, "done", 3)
+    before = await holds.balance(ORGANIZATION)
+    await holds.pipe.call("DEL", "{org_test}:wallet")
+    assert (await holds.book(ORGANIZATION, "t/0", "b9", [("done", 3)])).state is BookState.NO_WALLET
+    assert await holds.rebuild(ORGANIZATION, 97) == (before.wallet, True)
+    assert await holds.rebuild(ORGANIZATION, 97) == (before.wallet, False)
+
+
+async def test_amounts_beyond_what_doubles_count_stay_exact(holds):
+    large = 2**62 + 1
+    await fund(holds, large)
+    await holds.hold(ORGANIZATION, "r1", 2**61 + 1, 60)
+    await holds.settle(ORGANIZATION, "r1", 2**60 + 1)
+    await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 2**60 + 1)])
+    assert (await holds.balance(ORGANIZATION)).wallet == large - 2**60 - 1
+
+
+async def test_many_operations_travel_in_one_call_and_answer_in_order(holds):
+    await fund(holds, 10)
+    flat = flatten([(Operation.HOLD, f"r{i}", 4) for i in range(3)] + [(Operation.SETTLE, "r0", 1)])
+    reply = asyncio.get_running_loop().create_future()
+    assert holds.pipe.submit(holds.pack(ORGANIZATION, 60, flat), reply.set_result)
+    assert await reply == [1, 1, 0, 1]
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (5, 4, 1)
+
+
+async def test_forgotten_scripts_are_loaded_again(holds):
+    await fund(holds, 10)
+    await holds.pipe.call("SCRIPT", "FLUSH")
+    assert await holds.hold(ORGANIZATION, "r1", 4, 60) is HoldResult.DONE
+
+
+async def test_a_broken_connection_fails_what_waits_and_comes_back(holds):
+    await fund(holds, 10)
+    with pytest.raises(RedisUnavailable):
+        await holds.pipe.call("CLIENT", "KILL", "SKIPME", "no", "TYPE", "normal")
+        await holds.pipe.call("PING")
+    assert await holds.wait_ready(10)
+    assert await holds.hold(ORGANIZATION, "r1", 4, 60) is HoldResult.DONE
+
+
+async def test_a_server_that_may_evict_is_refused(holds, redis_url):
+    await holds.pipe.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    other = Holds(redis_url, timeout_seconds=2)
+    await other.start()
+    try:
+        assert not await other.wait_ready(0.5)
+        await holds.pipe.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert await other.wait_ready(10)
+    finally:
+        await holds.pipe.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        await other.close()
+
+
+async def test_random_lives_of_holds_keep_wallet_plus_taken_equal_to_the_ledger(holds):
+    rng = random.Random(7)
+    ledger = 10_000
+    await fund(holds, ledger)
+    live: dict[str, int] = {}
+    for step in range(300):
+        name, amount = f"r{rng.randrange(60)}", rng.randrange(1, 90)
+        match rng.randrange(4):
+            case 0:
+                if await holds.hold(ORGANIZATION, name, amount, rng.choice([60, -5])) is HoldResult.DONE:
+                    live[name] = amount
+            case 1:
+                await holds.settle(ORGANIZATION, name, amount)
+            case 2:
+                booking = await holds.book(ORGANIZATION, "t/0", f"b{step}", [(name, amount)])
+                assert booking.state is BookState.APPLIED
+                ledger -= amount
+            case 3:
+                await holds.sweep(ORGANIZATION, tombstone_seconds=rng.choice([DAY, -5]), overdue_seconds=DAY)
+        balance = await holds.balance(ORGANIZATION)
+        assert balance.wallet + balance.held + balance.settled == ledger
+    assert live
+
+
+@pytest.mark.parametrize("amount", [-1, 2**63])
+def test_amounts_that_redis_cannot_count_are_refused(amount):
+    with pytest.raises(ValueError, match="pico-units"):
+        checked(amount)

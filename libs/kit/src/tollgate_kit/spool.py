@@ -1,0 +1,236 @@
+"""The spool: what a process has done and nobody else knows yet, kept in append-only files until the event log has it.
+
+A directory belongs to one process at a time by a lock on its `lock` file, which the kernel drops when the process dies:
+whoever opens the directory next adopts what is in it. A frame is `kind(1) length(4) sequence(8) crc32(4) payload`; kind
+E is a record, A acknowledges one. A torn tail ends a segment; everything before it counts.
+"""
+
+import fcntl
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+_HEADER: Final = struct.Struct("<cIQI")
+_RECORD: Final = b"E"
+_ACKNOWLEDGED: Final = b"A"
+# Room that an admitted request may need: its events and their acknowledgements.
+_RESERVE_BYTES: Final = 64 * 1024
+_MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+
+
+class SpoolLocked(Exception):  # noqa: N818 - a state of the world more than a fault.
+    """Another process owns the directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """A record of an earlier process. `acknowledged` says that `acknowledge` was called for it."""
+
+    sequence: int
+    payload: bytes
+    acknowledged: bool
+
+
+class _Segment:
+    __slots__ = ("live", "path", "size")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.live = 0
+
+
+class Spool:
+    """One directory, one owner. `append` and `acknowledge` gather in memory; `flush` is one write."""
+
+    def __init__(self, directory: Path, lock_fd: int, *, max_bytes: int, segment_bytes: int) -> None:
+        self._directory = directory
+        self._lock_fd = lock_fd
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._segment_of: dict[int, _Segment] = {}
+        self._next = 1
+        self._fd = -1
+        self._recovered: list[Recovered] = []
+        self._segments: dict[Path, _Segment] = {}
+        self._bytes = 0
+        self._broken = ""
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, max_bytes: int = 256 * 1024 * 1024, segment_bytes: int = 4 * 1024 * 1024
+    ) -> "Spool":
+        """Takes the directory and reads what is in it. Raises SpoolLocked when a living process has it."""
+        directory.mkdir(parents=True, exist_ok=True)
+        lock_fd = os.open(directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock_fd)
+            raise SpoolLocked(f"the spool {directory} belongs to another process") from None
+        spool = cls(directory, lock_fd, max_bytes=max_bytes, segment_bytes=segment_bytes)
+        spool._adopt()
+        spool._begin_segment()
+        return spool
+
+    @property
+    def records(self) -> int:
+        """Records that were not discarded yet."""
+        return len(self._segment_of)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all segments and of what waits to be written."""
+        return self._bytes + self._buffered
+
+    def has_room(self) -> bool:
+        """Says whether one more request can be admitted and still append its events."""
+        return not self._broken and self.bytes + _RESERVE_BYTES < self._max_bytes
+
+    def append(self, payload: bytes) -> int:
+        """Adds a record and returns its sequence; it is on disk after the next `flush`."""
+        if len(payload) > _MAX_PAYLOAD_BYTES:
+            raise ValueError(f"a record may have {_MAX_PAYLOAD_BYTES} bytes, found {len(payload)}")
+        sequence = self._next
+        self._next += 1
+        self._add(_RECORD, sequence, payload)
+        segment = self._current
+        segment.live += 1
+        self._segment_of[sequence] = segment
+        return sequence
+
+    def acknowledge(self, sequence: int) -> None:
+        """Notes that the record's receiver has it; on disk after the next `flush`."""
+        if sequence in self._segment_of:
+            self._add(_ACKNOWLEDGED, sequence, b"")
+
+    def flush(self) -> None:
+        """Writes what has gathered. A disk that is full keeps it in memory and `has_room` says no."""
+        if not self._buffer:
+            return
+        data = b"".join(self._buffer)
+        try:
+            written = os.write(self._fd, data)
+        except OSError as error:
+            self._fail(error, b"")
+            return
+        if written < len(data):
+            self._fail(OSError("short write"), data[written:])
+            return
+        if self._broken:
+            log.warning("the spool can be written again")
+            self._broken = ""
+        self._buffer.clear()
+        self._buffered = 0
+        self._grown(len(data))
+
+    def _fail(self, error: OSError, rest: "bytes") -> None:
+        if rest:
+            done = self._buffered - len(rest)
+            self._buffer, self._buffered = [rest], len(rest)
+            self._bytes += done
+            self._current.size += done
+        if not self._broken:
+            log.error("the spool cannot be written; new requests are refused", extra={"fields": {"error": str(error)}})
+        self._broken = str(error)
+
+    def recovered(self) -> list[Recovered]:
+        """Returns the records that were in the directory when it was opened, oldest first."""
+        return list(self._recovered)
+
+    def discard(self, sequences: Iterable[int]) -> None:
+        """The event log has these records: segments that hold nothing else are removed."""
+        for sequence in sequences:
+            segment = self._segment_of.pop(sequence, None)
+            if segment is None:
+                continue
+            segment.live -= 1
+            if segment.live == 0 and segment is not self._current:
+                self._remove(segment)
+        # The current segment starts afresh once nothing in it matters and it has grown.
+        if self._current.live == 0 and self._current.size >= self._segment_bytes // 16 and not self._buffer:
+            old = self._current
+            self._begin_segment()
+            self._remove(old)
+        if self._recovered and not self._segment_of:
+            self._recovered = []
+
+    def close(self) -> None:
+        """Writes what has gathered and gives the directory up; an empty one leaves no segment behind."""
+        self.flush()
+        os.close(self._fd)
+        if self._current.live == 0 and not self._buffer:
+            self._current.path.unlink(missing_ok=True)
+        os.close(self._lock_fd)
+
+    def _add(self, kind: "bytes", sequence: int, payload: "bytes") -> None:
+        crc = zlib.crc32(payload, sequence & 0xFFFFFFFF)
+        self._buffer += (_HEADER.pack(kind, len(payload), sequence, crc), payload)
+        self._buffered += _HEADER.size + len(payload)
+
+    def _grown(self, size: int) -> None:
+        self._bytes += size
+        self._current.size += size
+        if self._current.size >= self._segment_bytes:
+            self._begin_segment()
+
+    def _begin_segment(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        path = self._directory / f"{self._next:020d}.seg"
+        self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._current = self._segments.setdefault(path, _Segment(path))
+
+    def _remove(self, segment: _Segment) -> None:
+        segment.path.unlink(missing_ok=True)
+        self._segments.pop(segment.path, None)
+        self._bytes -= segment.size
+
+    def _adopt(self) -> None:
+        acknowledged: set[int] = set()
+        found: list[tuple[int, bytes]] = []
+        for path in sorted(self._directory.glob("*.seg")):
+            segment = _Segment(path)
+            data = path.read_bytes()
+            segment.size = len(data)
+            for kind, sequence, payload in read_frames(data, path.name):
+                self._next = max(self._next, sequence + 1)
+                if kind == _ACKNOWLEDGED:
+                    acknowledged.add(sequence)
+                elif sequence not in self._segment_of:
+                    self._segment_of[sequence] = segment
+                    segment.live += 1
+                    found.append((sequence, payload))
+            if segment.live:
+                self._segments[path] = segment
+                self._bytes += segment.size
+            else:
+                path.unlink()
+        self._recovered = [Recovered(sequence, payload, sequence in acknowledged) for sequence, payload in found]
+        if self._recovered:
+            log.info("adopted a spool", extra={"fields": {"records": len(self._recovered)}})
+
+
+def read_frames(data: bytes, name: str) -> Iterable[tuple[bytes, int, bytes]]:
+    """Yields (kind, sequence, payload) up to the end or to the first frame that is torn or does not add up."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        kind, length, sequence, crc = _HEADER.unpack_from(data, at)
+        payload = data[at + _HEADER.size : at + _HEADER.size + length]
+        known = kind in {_RECORD, _ACKNOWLEDGED} and length <= _MAX_PAYLOAD_BYTES
+        if not known or len(payload) < length or zlib.crc32(payload, sequence & 0xFFFFFFFF) != crc:
+            log.warning("a spool segment ends in a torn frame", extra={"fields": {"segment": name, "offset": at}})
+            return
+        yield kind, sequence, payload
+        at += _HEADER.size + length
+    if at < len(data):
+        log.warning("a spool segment ends in a torn frame", extra={"fields": {"segment": name, "offset": at}})

@@ -1,0 +1,123 @@
+"""The spool keeps what was flushed through a kill, and only that; the publisher empties it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tollgate_kit.publisher import EventLogUnavailable, Publisher
+from tollgate_kit.spool import Spool, SpoolLocked
+
+pytestmark = pytest.mark.unit
+
+
+def test_records_and_acknowledgements_come_back_in_order(tmp_path):
+    spool = Spool.open(tmp_path)
+    first, second = spool.append(b"one"), spool.append(b"two")
+    spool.acknowledge(second)
+    spool.flush()
+    spool.close()
+    found = Spool.open(tmp_path).recovered()
+    assert [(one.sequence, one.payload, one.acknowledged) for one in found] == [
+        (first, b"one", False),
+        (second, b"two", True),
+    ]
+
+
+def test_what_was_discarded_does_not_come_back(tmp_path):
+    spool = Spool.open(tmp_path, segment_bytes=200)
+    sequences = [spool.append(b"x" * 100) for _ in range(10)]
+    for _ in sequences:
+        spool.flush()
+    spool.discard(sequences)
+    spool.close()
+    assert Spool.open(tmp_path).recovered() == []
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_torn_tail_ends_the_segment_and_nothing_before_it_is_lost(tmp_path, cut):
+    spool = Spool.open(tmp_path)
+    spool.append(b"whole")
+    spool.append(b"torn")
+    spool.flush()
+    spool.close()
+    path = next(tmp_path.glob("*.seg"))
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"whole"]
+
+
+def test_a_flipped_bit_is_not_taken_for_a_record(tmp_path):
+    spool = Spool.open(tmp_path)
+    spool.append(b"payload")
+    spool.flush()
+    spool.close()
+    path = next(tmp_path.glob("*.seg"))
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    assert Spool.open(tmp_path).recovered() == []
+
+
+def test_a_directory_has_one_owner(tmp_path):
+    spool = Spool.open(tmp_path)
+    with pytest.raises(SpoolLocked):
+        Spool.open(tmp_path)
+    spool.close()
+    Spool.open(tmp_path).close()
+
+
+def test_a_full_spool_takes_no_new_work(tmp_path):
+    spool = Spool.open(tmp_path, max_bytes=100_000)
+    assert spool.has_room()
+    sequence = spool.append(b"x" * 60_000)
+    assert not spool.has_room()
+    spool.flush()
+    spool.discard([sequence])
+    spool.append(b"")
+    spool.flush()
+    assert spool.records == 1
+
+
+def test_a_killed_process_leaves_what_it_flushed(tmp_path):
+    code = (
+        "import sys,pathlib,signal;from tollgate_kit.spool import Spool;"
+        "s=Spool.open(pathlib.Path(sys.argv[1]));s.append(b'kept');s.flush();s.append(b'lost');"
+        "print('ready',flush=True);signal.pause()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"ready\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"kept"]
+
+
+class FlakyProducer:
+    def __init__(self, failures):
+        self.failures = failures
+        self.sent = []
+
+    async def send(self, topic, records):
+        if self.failures:
+            self.failures -= 1
+            raise EventLogUnavailable("away")
+        self.sent += [(topic, record.value) for record in records]
+
+    async def close(self):
+        pass
+
+
+async def test_the_publisher_sends_until_the_log_has_all_and_then_empties_the_spool(tmp_path):
+    spool, producer = Spool.open(tmp_path), FlakyProducer(failures=1)
+    publisher = Publisher(spool, producer, "topic")
+    for number in range(3):
+        publisher.queue(spool.append(b"%d" % number), b"k", b"%d" % number)
+    spool.flush()
+    stopping = asyncio.Event()
+    stopping.set()
+    await publisher.run(stopping)
+    assert producer.sent == [("topic", b"0"), ("topic", b"1"), ("topic", b"2")]
+    assert (publisher.depth(), spool.records) == (0, 0)

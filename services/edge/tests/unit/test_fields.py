@@ -1,0 +1,111 @@
+"""What edge reads from a request, and what it says to requests that cannot be read."""
+
+import json
+
+import pytest
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.inference.fields import BadRequest, check_depth, decode, is_json
+
+pytestmark = pytest.mark.unit
+
+CHAT = wire.OPERATION_CHAT
+MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+def asked(**fields):
+    return decode(CHAT, json.dumps({"model": "m", "messages": MESSAGES, **fields}).encode(), 128)
+
+
+def test_the_fields_acted_on_are_found_among_others():
+    found = asked(stream=True, stream_options={"include_usage": True}, max_tokens=5, n=2, temperature=0.1, extra=[{}])
+    assert (found.model, found.stream, found.usage_wanted, found.max_output_tokens, found.choices) == (
+        "m", True, True, 5, 2,
+    )  # fmt: skip
+
+
+def test_the_newer_token_limit_wins():
+    assert asked(max_tokens=5, max_completion_tokens=7).max_output_tokens == 7
+
+
+def test_nulls_are_as_good_as_nothing():
+    found = asked(stream=None, stream_options=None, max_tokens=None, n=None)
+    assert (found.stream, found.usage_wanted, found.max_output_tokens, found.choices) == (False, False, None, 1)
+
+
+def test_a_duplicated_field_means_its_last_value():
+    body = b'{"model":"a","messages":[],"model":"b"}'
+    assert decode(CHAT, body, 128).model == "b"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "words"),
+    [
+        (b"", "", "not valid JSON"),
+        (b"{", "", "not valid JSON"),
+        (b"hello", "", "not valid JSON"),
+        (b'{"model":"m","messages":[]} x', "", "not valid JSON"),
+        (b'{"model":"\xff","messages":[]}', "", "not valid JSON"),
+        (b"[]", "", "must be a JSON object"),
+        (b'"text"', "", "must be a JSON object"),
+        (b"null", "", "must be a JSON object"),
+        (b'{"messages":[]}', "model", "no 'model'"),
+        (b'{"model":"m"}', "messages", "no 'messages'"),
+        (b'{"model":7,"messages":[]}', "model", "expected str, got int"),
+        (b'{"model":"","messages":[]}', "model", "1 to 200 characters"),
+        (b'{"model":"m","messages":[],"stream":"yes"}', "stream", "expected bool"),
+        (b'{"model":"m","messages":[],"n":0}', "n", "between 1 and 128"),
+        (b'{"model":"m","messages":[],"n":1000000}', "n", "between 1 and 128"),
+        (b'{"model":"m","messages":[],"max_tokens":-1}', "max_tokens", "between 0"),
+        (b'{"model":"m","messages":[],"stream_options":{"include_usage":3}}', "stream_options", "expected bool"),
+    ],
+)
+def test_bad_bodies_are_named(body, param, words):
+    with pytest.raises(BadRequest) as caught:
+        decode(CHAT, body, 128)
+    assert caught.value.param == param
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("depth", [127, 128])
+def test_nesting_up_to_the_limit_passes(depth):
+    inner = b"[" * (depth - 1) + b"]" * (depth - 1)
+    decode(CHAT, b'{"model":"m","messages":[],"x":' + inner + b"}", 128)
+
+
+@pytest.mark.parametrize("depth", [129, 5_000, 200_000])
+def test_nesting_beyond_the_limit_is_refused(depth):
+    inner = b"[" * (depth - 1) + b"]" * (depth - 1)
+    with pytest.raises(BadRequest, match="nested"):
+        decode(CHAT, b'{"model":"m","messages":[],"x":' + inner + b"}", 128)
+
+
+def test_brackets_inside_text_do_not_count():
+    check_depth(json.dumps({"a": "[" * 500 + '"{' * 100}).encode(), 5)
+
+
+def test_long_flat_conversations_are_not_deep():
+    messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}] * 500
+    assert decode(CHAT, json.dumps({"model": "m", "messages": messages}).encode(), 8).model == "m"
+
+
+def test_embeddings_need_an_input_and_hold_no_output():
+    assert decode(wire.OPERATION_EMBEDDINGS, b'{"model":"e","input":"hi"}', 128).max_output_tokens == 0
+    with pytest.raises(BadRequest, match="no 'input'"):
+        decode(wire.OPERATION_EMBEDDINGS, b'{"model":"e"}', 128)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "good"),
+    [
+        (None, True),
+        (b"application/json", True),
+        (b"application/json; charset=utf-8", True),
+        (b"Application/JSON", True),
+        (b"application/vnd.api+json", True),
+        (b"text/plain", False),
+        (b"multipart/form-data; boundary=x", False),
+        (b"application/x-www-form-urlencoded", False),
+    ],
+)
+def test_content_types(content_type, good):
+    assert is_json(content_type) is good

@@ -1,0 +1,1 @@
+"""Inbound calls besides Exchange."""

@@ -1,0 +1,138 @@
+"""Composition root of the router: the only file that builds adapters and wires them."""
+
+import asyncio
+import gc
+import logging
+import os
+import random
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry
+
+from tollgate.router.v1 import router_pb2_grpc
+from tollgate_kit.admin import AdminServer
+from tollgate_kit.clock import SystemClock
+from tollgate_kit.config_client import ConfigClient
+from tollgate_kit.event_log import new_producer
+from tollgate_kit.grpc_io import new_server
+from tollgate_kit.lifecycle import Lifecycle, State, stop_on_signals
+from tollgate_kit.publisher import Publisher
+from tollgate_kit.spool import Spool
+from tollgate_kit.tracing import new_tracing
+from tollgate_resources import parse_version
+from tollgate_router.adapters.credentials import EnvironmentCredentials
+from tollgate_router.api.admin import RouterAdmin
+from tollgate_router.domain.snapshot import compile_snapshot
+from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
+from tollgate_router.settings import RouterSettings
+from tollgate_router.telemetry import RouterCounters, RouterMetrics
+from tollgate_router.upstream.client import UpstreamClient
+
+log = logging.getLogger(__name__)
+
+USAGE_TOPIC = "usage.recorded.v1"
+
+
+class Router:
+    """The parts of a running router."""
+
+    def __init__(self, settings: RouterSettings, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.lifecycle = Lifecycle()
+        clock = SystemClock()
+        self.tracing = new_tracing("router", slot=settings.slot, environment=environment)
+        self.spool = Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
+        self.producer = new_producer(settings.event_log_url)
+        self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC)
+        self.recorder = Recorder(
+            spool=self.spool,
+            publisher=self.publisher,
+            clock=clock,
+            tracing=self.tracing,
+            sample_ratio=settings.trace_sample_ratio,
+            random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
+            slow_us=round(settings.trace_slow_seconds * 1e6),
+        )
+        self.upstream = UpstreamClient(
+            clock,
+            max_connections_per_origin=settings.max_connections_per_origin,
+            keep_idle_seconds=settings.keep_idle_seconds,
+            ca_file=settings.ca_file,
+        )
+        counters = RouterCounters()
+        self.deps = ExchangeDeps(
+            settings=settings,
+            clock=clock,
+            recorder=self.recorder,
+            upstream=self.upstream,
+            counters=counters,
+            random_source=random.Random(),  # noqa: S311 - spreads load, keeps no secret.
+        )
+        self.exchange = ExchangeService(self.deps)
+        self.credentials = EnvironmentCredentials(environment)
+        self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
+        registry = CollectorRegistry()
+        registry.register(RouterMetrics(counters, self.gauges))
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
+        self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")
+
+    def apply(self, digest: str, document: bytes) -> None:
+        """Swaps in the snapshot of a configuration version."""
+        snapshot = compile_snapshot(parse_version(document), digest, self.credentials)
+        self.deps.snapshot = snapshot
+        log.info(
+            "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
+        )
+        # What a version holds lives long: keep the collector from walking it again and again.
+        gc.collect()
+        gc.freeze()
+
+    def gauges(self) -> dict[str, float]:
+        """Returns what is measured when metrics are scraped."""
+        return {
+            "open_requests": self.deps.open_requests,
+            "spool_records": self.spool.records,
+            "spool_bytes": self.spool.bytes,
+            "publisher_depth": self.publisher.depth(),
+            "unpriced": self.recorder.unpriced,
+        }
+
+    async def serve(self) -> None:
+        """Runs until told to stop, then drains."""
+        server = new_server(self.settings.address)
+        self.exchange.register(server)
+        router_pb2_grpc.add_RouterAdminServiceServicer_to_server(
+            RouterAdmin(self.deps, self.upstream.open_by_channel), server
+        )
+        stopped = asyncio.Event()
+        with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
+            await self.admin.start()
+            replayed = self.recorder.publish_recovered()
+            if replayed:
+                log.warning("events of an earlier process are sent again", extra={"fields": {"events": replayed}})
+            publishing = asyncio.create_task(self.publisher.run(stopped))
+            configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
+            await server.start()
+            self.lifecycle.state = State.READY
+            log.info("serving", extra={"fields": {"address": self.settings.address}})
+            await self.lifecycle.stopping.wait()
+            await self.exchange.drain(self.settings.drain_seconds)
+            await server.stop(1)
+            self.spool.flush()
+            stopped.set()
+            await asyncio.wait({publishing, configuring}, timeout=5)
+            for task in (publishing, configuring):
+                task.cancel()
+            await self.upstream.close()
+            await self.producer.close()
+            await self.admin.stop()
+            self.tracing.shutdown()
+            self.spool.close()
+        self.lifecycle.state = State.STOPPED
+
+
+async def run(settings: RouterSettings) -> None:
+    """Builds the router and serves until told to stop."""
+    await Router(settings, os.environ).serve()
