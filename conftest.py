@@ -1,49 +1,36 @@
-"""For every test: no provider keys and no telemetry settings reach it, and it opens no connection beyond this machine.
-
-Tests of parts that are not built yet stand in tests/waiting.txt, with the part they wait for. They run and must fail:
-the day the part lands they pass, which is an error until the line is taken out.
-"""
+"""What holds for every test: no secrets of this machine, no network but the loopback, and the real servers by name."""
 
 import ipaddress
 import os
-import socket
-from pathlib import Path
+import sys
+from typing import Any
 
-import pytest
+pytest_plugins = ["tests.servers.fixtures", "tests.waiting"]
 
-pytest_plugins = ["tests.servers.valkey"]
-
-_PREFIXES = ("OTEL_", "TOLLGATE_")
-_WAITING = Path(__file__).parent / "tests" / "waiting.txt"
+# A test process or a product started by one must not find an account of the person who runs it, nor report elsewhere.
+SCRUBBED_ENDINGS = ("_API_KEY", "_ACCESS_TOKEN", "_SECRET_ACCESS_KEY", "_ACCESS_KEY_ID")
+SCRUBBED_PREFIXES = ("OTEL_", "TOLLGATE_", "AWS_", "OPENAI_", "ANTHROPIC_")
 
 
 def pytest_configure() -> None:
-    for name in [name for name in os.environ if name.endswith("_API_KEY") or name.startswith(_PREFIXES)]:
-        del os.environ[name]
+    """Cleans the environment, and refuses sockets to other machines."""
+    for name in list(os.environ):
+        if name.endswith(SCRUBBED_ENDINGS) or name.startswith(SCRUBBED_PREFIXES):
+            del os.environ[name]
+    # Clients take proxies from the environment; the loopback is never behind one.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1,::1"
+    sys.addaudithook(_refuse_other_machines)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    waiting = dict(
-        line.split(": ", 1)
-        for line in _WAITING.read_text(encoding="utf-8").splitlines()
-        if ": " in line and line[0] != "#"
-    )
-    for item in items:
-        reason = waiting.get(item.nodeid)
-        if reason is not None:
-            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
-
-
-@pytest.fixture(autouse=True)
-def only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuses connections to addresses that are not loopback."""
-    connect = socket.socket.connect
-
-    def guarded(self: socket.socket, address: object) -> None:
-        if self.family in {socket.AF_INET, socket.AF_INET6} and isinstance(address, tuple):
-            host = str(address[0])
-            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
-                raise AssertionError(f"a test reached for {host}, which is not this machine")
-        connect(self, address)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(socket.socket, "connect", guarded)
+def _refuse_other_machines(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in {"socket.connect", "socket.sendto"} or not isinstance(arguments[1], tuple):
+        return
+    host = str(arguments[1][0])
+    if host in {"localhost", ""}:
+        return
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        address = None
+    if address is None or not (address.is_loopback or address.is_unspecified):
+        raise PermissionError(f"a test tried to reach {host}; all traffic stays on the loopback interface")

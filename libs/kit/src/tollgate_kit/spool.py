@@ -58,7 +58,10 @@ class Spool:
         self._buffer: list[bytes] = []
         self._buffered = 0
         self._segment_of: dict[int, _Segment] = {}
+        # An acknowledgement keeps its segment for as long as its record lives.
+        self._acknowledged_in: dict[int, _Segment] = {}
         self._next = 1
+        self._number = 0
         self._fd = -1
         self._recovered: list[Recovered] = []
         self._segments: dict[Path, _Segment] = {}
@@ -110,8 +113,10 @@ class Spool:
 
     def acknowledge(self, sequence: int) -> None:
         """Notes that the record's receiver has it; on disk after the next `flush`."""
-        if sequence in self._segment_of:
+        if sequence in self._segment_of and sequence not in self._acknowledged_in:
             self._add(_ACKNOWLEDGED, sequence, b"")
+            self._current.live += 1
+            self._acknowledged_in[sequence] = self._current
 
     def flush(self) -> None:
         """Writes what has gathered. A disk that is full keeps it in memory and `has_room` says no."""
@@ -133,7 +138,7 @@ class Spool:
         self._buffered = 0
         self._grown(len(data))
 
-    def _fail(self, error: OSError, rest: "bytes") -> None:
+    def _fail(self, error: OSError, rest: bytes) -> None:
         if rest:
             done = self._buffered - len(rest)
             self._buffer, self._buffered = [rest], len(rest)
@@ -150,12 +155,12 @@ class Spool:
     def discard(self, sequences: Iterable[int]) -> None:
         """The event log has these records: segments that hold nothing else are removed."""
         for sequence in sequences:
-            segment = self._segment_of.pop(sequence, None)
-            if segment is None:
-                continue
-            segment.live -= 1
-            if segment.live == 0 and segment is not self._current:
-                self._remove(segment)
+            for segment in (self._segment_of.pop(sequence, None), self._acknowledged_in.pop(sequence, None)):
+                if segment is None:
+                    continue
+                segment.live -= 1
+                if segment.live == 0 and segment is not self._current:
+                    self._remove(segment)
         # The current segment starts afresh once nothing in it matters and it has grown.
         if self._current.live == 0 and self._current.size >= self._segment_bytes // 16 and not self._buffer:
             old = self._current
@@ -172,7 +177,7 @@ class Spool:
             self._current.path.unlink(missing_ok=True)
         os.close(self._lock_fd)
 
-    def _add(self, kind: "bytes", sequence: int, payload: "bytes") -> None:
+    def _add(self, kind: bytes, sequence: int, payload: bytes) -> None:
         crc = zlib.crc32(payload, sequence & 0xFFFFFFFF)
         self._buffer += (_HEADER.pack(kind, len(payload), sequence, crc), payload)
         self._buffered += _HEADER.size + len(payload)
@@ -186,7 +191,8 @@ class Spool:
     def _begin_segment(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
-        path = self._directory / f"{self._next:020d}.seg"
+        self._number += 1
+        path = self._directory / f"{self._number:020d}.seg"
         self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._current = self._segments.setdefault(path, _Segment(path))
 
@@ -196,26 +202,33 @@ class Spool:
         self._bytes -= segment.size
 
     def _adopt(self) -> None:
-        acknowledged: set[int] = set()
         found: list[tuple[int, bytes]] = []
-        for path in sorted(self._directory.glob("*.seg")):
+        segments: list[_Segment] = []
+        for path in sorted(self._directory.glob("[0-9]*.seg")):
             segment = _Segment(path)
+            segments.append(segment)
             data = path.read_bytes()
             segment.size = len(data)
             for kind, sequence, payload in read_frames(data, path.name):
                 self._next = max(self._next, sequence + 1)
-                if kind == _ACKNOWLEDGED:
-                    acknowledged.add(sequence)
-                elif sequence not in self._segment_of:
+                if kind == _RECORD and sequence not in self._segment_of:
                     self._segment_of[sequence] = segment
                     segment.live += 1
                     found.append((sequence, payload))
+                elif kind == _ACKNOWLEDGED and sequence in self._segment_of:
+                    self._acknowledged_in[sequence] = segment
+                    segment.live += 1
+        for segment in segments:
+            self._bytes += segment.size
             if segment.live:
-                self._segments[path] = segment
-                self._bytes += segment.size
+                self._segments[segment.path] = segment
             else:
-                path.unlink()
-        self._recovered = [Recovered(sequence, payload, sequence in acknowledged) for sequence, payload in found]
+                self._remove(segment)
+        # Nothing is appended to a segment of an earlier process: its tail may be torn.
+        self._number = max((int(segment.path.stem) for segment in segments), default=0)
+        self._recovered = [
+            Recovered(sequence, payload, sequence in self._acknowledged_in) for sequence, payload in found
+        ]
         if self._recovered:
             log.info("adopted a spool", extra={"fields": {"records": len(self._recovered)}})
 

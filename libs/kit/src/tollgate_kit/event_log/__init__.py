@@ -1,0 +1,80 @@
+"""The event log behind one port: a durable log in one SQLite file, or Apache Kafka.
+
+`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]` says which. Under `kafka://`, `?partitions=N` is how many a topic
+gets that this code has to create (12 when it is left out).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from tollgate_kit.clock import Clock, SystemClock
+from tollgate_kit.event_log.port import (
+    Claim,
+    EventConsumer,
+    EventLogUnavailable,
+    EventProducer,
+    OwnershipLost,
+    Record,
+    Stored,
+)
+
+__all__ = [
+    "Claim",
+    "EventConsumer",
+    "EventLogUnavailable",
+    "EventProducer",
+    "OwnershipLost",
+    "Record",
+    "Stored",
+    "new_consumer",
+    "new_producer",
+]
+
+_PARTITIONS = 12
+
+
+def new_producer(url: str, clock: Clock | None = None) -> EventProducer:
+    """Returns a producer for the log at `url`; it connects when it first sends. Raises ValueError for another URL."""
+    if url.startswith("sqlite:///"):
+        from tollgate_kit.event_log.sqlite_log import SqliteProducer
+
+        return SqliteProducer(_path(url), clock or SystemClock())
+    from tollgate_kit.event_log.kafka_log import KafkaProducer
+
+    servers, partitions = _servers(url)
+    return KafkaProducer(servers, partitions)
+
+
+def new_consumer(
+    url: str, group: str, topics: Sequence[str], *, instance: str = "", clock: Clock | None = None
+) -> EventConsumer:
+    """Returns a consumer of `topics` in `group`. Raises ValueError for a URL of another kind.
+
+    `instance` is the name of this member across restarts (static membership in Kafka); a SQLite log has one owner.
+    """
+    if url.startswith("sqlite:///"):
+        from tollgate_kit.event_log.sqlite_log import SqliteConsumer
+
+        return SqliteConsumer(_path(url), group, topics, clock or SystemClock())
+    from tollgate_kit.event_log.kafka_consumer import KafkaConsumer
+
+    servers, partitions = _servers(url)
+    return KafkaConsumer(servers, group, topics, instance=instance, partitions=partitions)
+
+
+def _path(url: str) -> Path:
+    path = Path("/" + url.removeprefix("sqlite:///").lstrip("/"))
+    if path == Path("/"):
+        raise ValueError(f"an event log in SQLite names a file, sqlite:///PATH, found {url!r}")
+    return path
+
+
+def _servers(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    if parts.scheme != "kafka" or not parts.netloc:
+        raise ValueError(f"an event log is sqlite:///PATH or kafka://HOST:PORT[,HOST:PORT], found {url!r}")
+    partitions = parse_qs(parts.query).get("partitions", [str(_PARTITIONS)])[0]
+    if not partitions.isdecimal() or partitions == "0":
+        raise ValueError(f"partitions is a number above 0, found {partitions!r}")
+    return parts.netloc, int(partitions)

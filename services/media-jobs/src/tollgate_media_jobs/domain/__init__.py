@@ -1,0 +1,1 @@
+"""Values and rules of media jobs: no I/O."""

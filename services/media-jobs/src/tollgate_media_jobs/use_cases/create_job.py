@@ -1,0 +1,178 @@
+"""Creates a job: checked, priced, its money held, stored once."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_kit.clock import Clock
+from tollgate_kit.ids import Ids
+from tollgate_kit.tracing import new_span_id, parse_traceparent
+from tollgate_rating import ModelPrice, PriceBook
+
+from tollgate_media_jobs.domain.ability import Abilities, Invalid
+from tollgate_media_jobs.domain.channels import Version
+from tollgate_media_jobs.domain.job import ImageRequest, Job, Tenant
+from tollgate_media_jobs.domain.pricing import worst_case
+from tollgate_media_jobs.errors import MediaError
+from tollgate_media_jobs.ports import Books, Failpoints, Holds, HoldState, Jobs, Versions
+
+_KEY_CHARACTERS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCommand:
+    tenant: Tenant
+    model: str
+    image: ImageRequest
+    request_id: str
+    idempotency_key: str = ""
+    traceparent: str = ""
+
+
+class CreateJob:
+    """Money comes before the row: a crash between the two leaves a hold that expires, never work without money."""
+
+    def __init__(
+        self,
+        *,
+        jobs: Jobs,
+        books: Books,
+        holds: Holds,
+        versions: Versions,
+        abilities: Abilities,
+        clock: Clock,
+        ids: Ids,
+        failpoints: Failpoints,
+        deadline_seconds: float,
+        on_created: Callable[[], None],
+    ) -> None:
+        self._jobs = jobs
+        self._books = books
+        self._holds = holds
+        self._versions = versions
+        self._abilities = abilities
+        self._clock = clock
+        self._ids = ids
+        self._failpoints = failpoints
+        self._deadline_us = round(deadline_seconds * 1e6)
+        self._on_created = on_created
+
+    async def __call__(self, command: CreateCommand) -> Job:
+        """Returns the job, or the one that an earlier call with the same key or request id created.
+
+        Raises MediaError and Unavailable.
+        """
+        _check_envelope(command)
+        request_hash = _hash(command)
+        earlier = await self._jobs.find_earlier(
+            command.tenant.organization_id, command.request_id, command.idempotency_key
+        )
+        if earlier is not None:
+            return _same(earlier, request_hash)
+        version = self._served(command)
+        job, amount, book = self._draft(command, version, request_hash)
+        await self._hold(job, amount)
+        self._failpoints.reach("after_hold")
+        if book is not None:
+            await self._books.keep(book)
+        created = await self._jobs.create(job)
+        self._failpoints.reach("after_create")
+        if not created.is_new:
+            if created.job.request_id != job.request_id:
+                await self._holds.release(job.tenant.organization_id, job.request_id)
+            return _same(created.job, request_hash)
+        self._on_created()
+        return created.job
+
+    def _served(self, command: CreateCommand) -> Version:
+        version = self._versions.current()
+        if version is None:
+            raise MediaError(errors.ERROR_KIND_UNAVAILABLE, "The configuration has not arrived yet; try again shortly.")
+        if not version.levels(command.tenant.route_group, command.model):
+            raise MediaError(
+                errors.ERROR_KIND_MODEL_NOT_FOUND, f"The model {command.model[:200]!r} does not exist.", param="model"
+            )
+        if version.kinds.get(command.model, "image") != "image":
+            raise MediaError(
+                errors.ERROR_KIND_INVALID_REQUEST,
+                f"The model {command.model[:200]!r} makes no images; choose one that does.",
+                param="model",
+            )
+        try:
+            self._abilities.of(command.model).check(command.image)
+        except Invalid as error:
+            raise MediaError(errors.ERROR_KIND_INVALID_REQUEST, error.message, param=error.param) from None
+        return version
+
+    def _draft(self, command: CreateCommand, version: Version, request_hash: str) -> tuple[Job, int, PriceBook | None]:
+        now = self._clock.now_us()
+        price = version.price_table.find(command.model, command.tenant.price_group, now)
+        amount = self._estimate(price, command)
+        traced = parse_traceparent(command.traceparent) is not None
+        job = Job(
+            id=self._ids.new("job"),
+            request_id=command.request_id,
+            tenant=command.tenant,
+            model=command.model,
+            image=command.image,
+            created_at_us=now,
+            deadline_at_us=now + self._deadline_us,
+            next_at_us=now,
+            idempotency_key=command.idempotency_key,
+            request_hash=request_hash,
+            traceparent=command.traceparent if traced else "",
+            span_id=new_span_id(),
+            config_digest=version.digest,
+            price_digest=price.digest if price else "",
+            currency=price.currency if price else "",
+            hold_pico=amount,
+        )
+        return job, amount, version.books.get(price.digest) if price else None
+
+    def _estimate(self, price: ModelPrice | None, command: CreateCommand) -> int:
+        if price is None:
+            return 0
+        return worst_case(price, command.image, self._abilities.of(command.model)) or 0
+
+    async def _hold(self, job: Job, amount: int) -> None:
+        state = await self._holds.hold(job.tenant.organization_id, job.request_id, amount)
+        if state is HoldState.HELD:
+            return
+        if state is HoldState.INSUFFICIENT:
+            raise MediaError(
+                errors.ERROR_KIND_INSUFFICIENT_QUOTA, "The balance does not cover this request; add credit and try again."
+            )
+        if state is HoldState.NO_WALLET:
+            raise MediaError(errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt; try again shortly.")
+        raise MediaError(errors.ERROR_KIND_CONFLICT, "This request id was used before.")
+
+
+def _check_envelope(command: CreateCommand) -> None:
+    if not command.tenant.organization_id or not command.tenant.project_id or not command.request_id:
+        raise MediaError(errors.ERROR_KIND_INTERNAL, "The request names no organization, project or request id.")
+    key = command.idempotency_key
+    if len(key) > _KEY_CHARACTERS or not key.isprintable():
+        raise MediaError(
+            errors.ERROR_KIND_INVALID_REQUEST,
+            f"An idempotency key has at most {_KEY_CHARACTERS} printable characters.",
+            param="idempotency_key",
+        )
+    if "\x00" in command.image.prompt + command.image.user + command.model:
+        raise MediaError(errors.ERROR_KIND_INVALID_REQUEST, "The prompt holds a NUL character.", param="prompt")
+
+
+def _hash(command: CreateCommand) -> str:
+    body = {"project": command.tenant.project_id, "model": command.model, "image": asdict(command.image)}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _same(earlier: Job, request_hash: str) -> Job:
+    if earlier.request_hash != request_hash:
+        raise MediaError(
+            errors.ERROR_KIND_CONFLICT,
+            "This idempotency key was used with another request; use a new key.",
+            param="idempotency_key",
+        )
+    return earlier

@@ -1,0 +1,140 @@
+"""The usage event of an attempt: what billing charges by, written into the outbox with the transition it belongs to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_kit.ids import event_id
+from tollgate_kit.tracing import format_traceparent, parse_traceparent
+from tollgate_rating import ModelPrice, PriceBook, Unpriced
+
+from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
+from tollgate_media_jobs.domain.pricing import counts_pictures, image_unit
+
+USAGE_TOPIC = "usage.recorded.v1"
+_TRY = 1
+_UINT32_MAX = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The size and quality that one stored picture is priced by."""
+
+    size: str
+    quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a job used and costs. `unpriced`: charge 0 for want of a price."""
+
+    usage: wire.Usage
+    charge_pico: int = 0
+    cost_pico: int = 0
+    unpriced: bool = False
+
+
+def no_bill() -> Bill:
+    """Returns the bill of what came to nothing."""
+    return Bill(wire.Usage())
+
+
+def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported: Reported) -> Bill:
+    """Returns the bill by the book in force when the job was created."""
+    price = book.price(job.model, job.tenant.price_group) if book else None
+    usage = wire.Usage()
+    for unit, quantity in reported.tokens.items():
+        setattr(usage, f"{unit}_tokens", quantity)
+    if counts_pictures(price, reported):
+        for picture in sorted(set(pictures), key=lambda one: (one.size, one.quality)):
+            usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
+    units = units_of(usage)
+    try:
+        charge = _rate(price, job.model, units)
+    except Unpriced:
+        return Bill(usage, unpriced=True)
+    listed = book.price(job.model, "") if book else None
+    return Bill(usage, charge, _rate(listed, job.model, units) if listed is not None else charge)
+
+
+def units_of(usage: wire.Usage) -> dict[str, int]:
+    """Returns what is priced: token fields without their ending, and pictures by size and quality."""
+    units = {
+        field.name.removesuffix("_tokens"): int(value)
+        for field, value in usage.ListFields()
+        if field.name.endswith("_tokens")
+    }
+    for image in usage.images:
+        unit = image_unit(image.size, image.quality)
+        units[unit] = units.get(unit, 0) + image.count
+    return units
+
+
+def _rate(price: ModelPrice | None, model: str, units: dict[str, int]) -> int:
+    if price is None:
+        raise Unpriced(model, next(iter(units), "image"))
+    return price.rate(units)
+
+
+def job_traceparent(job: Job) -> str:
+    """Returns the trace context that the job's own span stands for; empty without a trace."""
+    parent = parse_traceparent(job.traceparent)
+    return format_traceparent(parent[0], job.span_id, sampled=True) if parent else ""
+
+
+def usage_message(
+    job: Job, attempt: Attempt | None, charged: Bill, *, outcome: wire.Outcome, final: bool, ended_at_us: int
+) -> Message:
+    """Returns the event for the outbox. Exactly one of a job is final; it alone carries a charge."""
+    number = attempt.number if attempt else 0
+    event = events.UsageRecorded(
+        event_id=event_id(job.request_id, _TRY, number, events.EVENT_SOURCE_ROUTER),
+        request_id=job.request_id,
+        attempt=number,
+        source=events.EVENT_SOURCE_ROUTER,
+        final=final,
+        status=events.EVENT_STATUS_CONFIRMED,
+        started_at_us=job.created_at_us,
+        ended_at_us=ended_at_us,
+        tenant=wire.Tenant(
+            organization_id=job.tenant.organization_id,
+            project_id=job.tenant.project_id,
+            api_key_id=job.tenant.api_key_id,
+            price_group=job.tenant.price_group,
+            route_group=job.tenant.route_group,
+        ),
+        model=job.model,
+        operation=wire.OPERATION_IMAGE,
+        outcome=outcome,
+        usage=charged.usage,
+        cost_pico=charged.cost_pico,
+        charge_pico=charged.charge_pico if final else 0,
+        currency=job.currency,
+        price_digest=job.price_digest,
+        unpriced=charged.unpriced,
+        config_digest=job.config_digest,
+        traceparent=job_traceparent(job),
+        trace_kept=bool(job.traceparent),
+        media_job_id=job.id,
+        **{"try": _TRY},
+    )
+    event.timings.total_us = _clamped(ended_at_us - job.created_at_us)
+    if attempt is not None:
+        event.upstream_model, event.provider, event.channel = attempt.upstream_model, attempt.provider, attempt.channel
+        event.upstream_status = attempt.status
+        event.timings.upstream_started_us = _clamped(attempt.started_at_us - job.created_at_us)
+    kind = attempt.error_kind if attempt is not None and not final else job.failure.kind if job.failure else 0
+    if kind:
+        event.error_kind = kind_name(kind)
+    return Message(USAGE_TOPIC, job.request_id.encode(), event.SerializeToString(), event.traceparent)
+
+
+def kind_name(kind: int) -> str:
+    """Returns an ErrorKind's name without its prefix, in lower case."""
+    return errors.ErrorKind.Name(kind).removeprefix("ERROR_KIND_").lower()  # type: ignore[arg-type]
+
+
+def _clamped(microseconds: int) -> int:
+    return min(max(microseconds, 0), _UINT32_MAX)

@@ -1,0 +1,218 @@
+"""The ASGI application: routes, request bodies, errors, and the simulator's own endpoints under `/_`.
+
+Raw ASGI on purpose: the simulator stands beside the product while the product is measured.
+"""
+
+import json
+import re
+import secrets
+import time
+from typing import Any
+from urllib.parse import parse_qs
+
+from tollgate_simulator_provider import answers, chat, faults, operations, pictures
+from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
+from tollgate_simulator_provider.ledger import Ledger
+from tollgate_simulator_provider.refusals import Refused, error_body
+
+MOST_BYTES = 64 * 1024 * 1024
+MOST_ENTRIES = 10_000
+JSON: Headers = [(b"content-type", b"application/json"), (b"x-simulated", b"true")]
+STREAM: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-simulated", b"true"),
+]
+FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
+OPERATIONS = {"/chat/completions": "chat", "/embeddings": "embeddings", "/images/generations": "images"}
+
+
+class Simulator:
+    """Answers as a provider would. `api_key`, when not empty, is the bearer token that it demands."""
+
+    def __init__(self, ledger: Ledger, api_key: str = "") -> None:
+        self._ledger = ledger
+        self._api_key = api_key
+        self._boot = secrets.token_hex(4)
+        self._queued: list[faults.Faults] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path = scope["path"].removeprefix("/v1")
+        headers = dict(scope["headers"])
+        operation = OPERATIONS.get(path)
+        try:
+            if operation is not None and scope["method"] == "POST":
+                await self._deliver(Delivery(receive, send, self._ledger, operation, headers), headers, receive)
+            else:
+                await self._aside(scope["method"], path, scope["query_string"], receive, send)
+        except Refused as refused:
+            await _reply(send, refused.status, error_body(refused.status, refused.message, code=refused.code))
+
+    async def _deliver(self, delivery: Delivery, headers: dict[bytes, bytes], receive: Receive) -> None:
+        outcome = "interrupted"
+        try:
+            await self._attempt(delivery, headers, receive)
+            outcome = "completed" if delivery.status < 400 else "refused"
+        except Cut as cut:
+            outcome = cut.outcome
+        finally:
+            delivery.finish(outcome)
+
+    async def _attempt(self, delivery: Delivery, headers: dict[bytes, bytes], receive: Receive) -> None:
+        try:
+            request = _object(await _body(receive))
+            self._prepare(delivery, request, headers)
+            delivery.accept()
+            await self._answer(delivery, request, headers)
+        except Refused as refused:
+            body = error_body(refused.status, refused.message, param=refused.param, code=refused.code)
+            await delivery.whole(refused.status, self._headers(delivery, JSON), body)
+
+    def _prepare(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
+        model = request.get("model")
+        if not isinstance(model, str) or not model:
+            raise Refused(400, "you must provide a model parameter", param="model")
+        delivery.model = model
+        delivery.stream = bool(request.get("stream"))
+        delivery.id = f"chatcmpl-sim{self._boot}{delivery.sequence:08x}"
+        try:
+            delivery.faults = self._faults(request, headers)
+        except faults.UnknownFault as error:
+            raise Refused(400, f"[simulated] {error}", code="unknown_fault") from error
+        if self._api_key and headers.get(b"authorization") != b"Bearer " + self._api_key.encode():
+            raise Refused(401, "Incorrect API key provided.")
+
+    def _faults(self, request: dict[str, Any], headers: dict[bytes, bytes]) -> faults.Faults:
+        if b"x-sim-fault" in headers:
+            return faults.parse(headers[b"x-sim-fault"].decode("latin-1"))
+        if self._queued:
+            return self._queued.pop(0)
+        text = request.get("prompt", request.get("input"))
+        messages = request.get("messages")
+        if isinstance(messages, list):
+            text = answers.last_of_user([item for item in messages if isinstance(item, dict)])
+        return faults.in_text(text) if isinstance(text, str) else faults.NONE
+
+    async def _answer(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
+        asked = delivery.faults
+        if asked.status or asked.html:
+            await self._refuse(delivery)
+        elif delivery.operation == "chat":
+            chat.check(request)
+            await self._chat(delivery, chat.build(request, asked, delivery.id, int(time.time())))
+        elif delivery.operation == "images":
+            origin = "http://" + headers.get(b"host", b"localhost").decode("latin-1")
+            reply, delivery.units = operations.images(request, int(time.time()), origin)
+            await self._whole(delivery, reply)
+        else:
+            reply, delivery.units = operations.embeddings(request)
+            await self._whole(delivery, reply)
+
+    async def _refuse(self, delivery: Delivery) -> None:
+        asked = delivery.faults
+        status = asked.status or 200
+        headers = self._headers(delivery, JSON)
+        if asked.retry_after:
+            headers.append((b"retry-after", asked.retry_after.encode()))
+        body = error_body(status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
+        if asked.html:
+            headers[0] = (b"content-type", b"text/html; charset=utf-8")
+            body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
+        await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
+
+    async def _chat(self, delivery: Delivery, reply: chat.Reply) -> None:
+        delivery.units = reply.units
+        if not delivery.stream:
+            delivery.reported = reply.usage()
+            body = reply.body()
+            await delivery.whole(200, self._headers(delivery, JSON), body[:-9] if delivery.faults.malformed else body)
+            return
+        await delivery.head(200, self._headers(delivery, STREAM))
+        await delivery.pause(delivery.faults.delay)
+        for place, frame in enumerate(reply.frames()):
+            await delivery.chunk(frame[:-9] + b"\n\n" if delivery.faults.malformed and place == 2 else frame)
+        delivery.reported = reply.usage() if reply.include_usage else None
+        await delivery.end()
+
+    async def _whole(self, delivery: Delivery, reply: dict[str, Any]) -> None:
+        delivery.reported = reply.get("usage")
+        body = json.dumps(reply, separators=(",", ":")).encode()
+        await delivery.whole(200, self._headers(delivery, JSON), body[:-9] if delivery.faults.malformed else body)
+
+    def _headers(self, delivery: Delivery, headers: Headers) -> Headers:
+        return [*headers, (b"x-request-id", f"req_sim{self._boot}{delivery.sequence:08x}".encode())]
+
+    async def _aside(self, method: str, path: str, query: bytes, receive: Receive, send: Send) -> None:
+        if path == "/_faults" and method == "POST":
+            await self._queue(_object(await _body(receive)), send)
+        elif method not in {"GET", "HEAD"}:
+            raise Refused(405, f"Not allowed to {method} here.", code="method_not_allowed")
+        elif path == "/models":
+            await _reply(send, 200, json.dumps(operations.models()).encode())
+        elif path.startswith("/models/"):
+            await _reply(send, 200, json.dumps(operations.model(path[8:])).encode())
+        elif path == "/_ledger":
+            await _reply(send, 200, self._page(query))
+        elif path == "/_ledger/summary":
+            await _reply(send, 200, json.dumps(self._ledger.summary()).encode())
+        elif path in {"/", "/_health"}:
+            await _reply(send, 200, b'{"simulated": true, "message": "A simulated provider; nothing here is real."}')
+        elif found := FILE.fullmatch(path):
+            width, height = pictures.size_of(f"{found[2]}x{found[3]}")
+            await _reply(send, 200, pictures.draw(bytes.fromhex(found[1]), width, height), b"image/png")
+        else:
+            raise Refused(404, f"Invalid URL ({method} {path})", code="unknown_url")
+
+    def _page(self, query: bytes) -> bytes:
+        asked = parse_qs(query.decode("latin-1"))
+        try:
+            since, limit = int(asked.get("since", ["0"])[0]), int(asked.get("limit", [str(MOST_ENTRIES)])[0])
+        except ValueError as error:
+            raise Refused(400, "since and limit are numbers") from error
+        items, cursor = self._ledger.read(max(0, since), min(MOST_ENTRIES, max(1, limit)))
+        return json.dumps({"items": items, "next": cursor}).encode()
+
+    async def _queue(self, asked: dict[str, Any], send: Send) -> None:
+        """`{"faults": "status=503", "count": 3}` makes the next three requests fail; count 0 forgets what waits."""
+        try:
+            wanted = faults.parse(str(asked.get("faults", "")))
+        except faults.UnknownFault as error:
+            raise Refused(400, str(error), code="unknown_fault") from error
+        count = asked.get("count", 1)
+        self._queued = [*self._queued, *[wanted] * min(10_000, count)] if type(count) is int and count > 0 else []
+        await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
+
+
+async def _body(receive: Receive) -> bytes:
+    message: Message = await receive()
+    if not message.get("more_body") and message["type"] == "http.request":
+        return bytes(message["body"])
+    parts, size = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Cut("client_gone")
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MOST_BYTES:
+            raise Refused(413, f"The body is larger than {MOST_BYTES} bytes.")
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, "We could not parse the JSON body of your request.") from error
+    if not isinstance(value, dict):
+        raise Refused(400, "The JSON body of your request is not an object.")
+    return value
+
+
+async def _reply(send: Send, status: int, body: bytes, kind: bytes = b"application/json") -> None:
+    headers = [(b"content-type", kind), (b"content-length", b"%d" % len(body)), (b"x-simulated", b"true")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
