@@ -63,6 +63,13 @@ def test_our_processes_are_hardened(compose: dict[str, Any]) -> None:
         assert service["cap_drop"] == ["ALL"]
 
 
+def test_health_is_asked_at_the_admin_address(compose: dict[str, Any]) -> None:
+    for name in SERVICES:
+        service = compose["services"][name]
+        address = service["environment"][f"TOLLGATE_{name.replace('-', '_').upper()}_ADMIN_ADDRESS"]
+        assert f"http://{address}/readyz" in service["healthcheck"]["test"][-1]
+
+
 def test_only_the_gateway_is_open_and_only_on_loopback(compose: dict[str, Any]) -> None:
     opened = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert set(opened) == {"edge"}
