@@ -1,90 +1,153 @@
-"""Sends what the spool holds to the event log, in batches, until the log has it."""
+"""Takes records from the spool to the event log: batches what gathered, repeats for ever, then discards.
+
+A record whose `send` failed may be in the log all the same, so it is marked when it is sent again.
+"""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
+from tollgate_kit.clock import Clock, SystemClock
+from tollgate_kit.event_log.port import EventLogUnavailable, EventProducer, Headers, Record
 from tollgate_kit.spool import Spool
 
 log = logging.getLogger(__name__)
 
-_PAUSE_SECONDS: Final = 0.03
+_GATHER_SECONDS: Final = 0.03
+_MAX_RECORDS: Final = 2_000
+_MAX_BYTES: Final = 1024 * 1024
+_FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 5.0
-_MAX_BATCH: Final = 1000
+_TRACE_HEADER: Final = "traceparent"
 
-Headers = Sequence[tuple[str, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One event as the log stores it."""
-
-    key: bytes
-    value: bytes
-    headers: Headers = ()
+OnPublished = Callable[[bytes, int, int], None]
 
 
-class EventProducer(Protocol):
-    async def send(self, topic: str, records: Sequence[Record]) -> None:
-        """Returns once the log has all records durably. Raises EventLogUnavailable; sending again may double them."""
-        ...
-
-    async def close(self) -> None:
-        """Gives up connections."""
-        ...
-
-
-class EventLogUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
-    """The log did not take the records."""
+@dataclass(slots=True)
+class _Queued:
+    sequence: int
+    record: Record
+    at_us: int
+    uncertain: bool = False
 
 
 class Publisher:
-    """One per spool. `queue` is called from the event loop's thread and never waits."""
+    """One per process. `queue` costs an append; `run` is the task that sends.
 
-    def __init__(self, spool: Spool, producer: EventProducer, topic: str) -> None:
+    `again` is appended to the value of a record that may be in the log already (protobuf messages concatenate).
+    `on_published(traceparent, queued_us, done_us)` is called for each record that carries that header.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        producer: EventProducer,
+        topic: str,
+        *,
+        again: bytes = b"",
+        gather_seconds: float = _GATHER_SECONDS,
+        clock: Clock | None = None,
+        on_published: OnPublished | None = None,
+    ) -> None:
         self._spool = spool
         self._producer = producer
         self._topic = topic
-        self._waiting: list[tuple[int, Record]] = []
+        self._again = again
+        self._gather_seconds = gather_seconds
+        self._clock = clock or SystemClock()
+        self._queue: deque[_Queued] = deque()
+        self._sending: list[_Queued] = []
         self._wake = asyncio.Event()
+        self.on_published = on_published
+        self.published = 0
+        self.failures = 0
+        self.problem = ""
 
     def queue(self, sequence: int, key: bytes, value: bytes, headers: Headers = ()) -> None:
-        """Sends the spool's record `sequence` as `value` with the next batch."""
-        self._waiting.append((sequence, Record(key, value, headers)))
+        """Takes a spooled record over; it is discarded from the spool once the log has it."""
+        self._queue.append(_Queued(sequence, Record(key, value, headers), self._clock.now_us()))
         self._wake.set()
 
     def depth(self) -> int:
-        """Returns how many records wait."""
-        return len(self._waiting)
+        """Returns how many records are on their way."""
+        return len(self._queue) + len(self._sending)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Sends until `stopping` is set and what waits is sent; a log that is away is asked again for ever."""
-        delay = _PAUSE_SECONDS
-        stopped = asyncio.create_task(stopping.wait())
+        """Sends until `stopping` and until all is sent; cancelled before, the spool keeps it for the next process."""
+        stopped: asyncio.Future[bool] = asyncio.ensure_future(stopping.wait())
+        delay = _FIRST_RETRY_SECONDS
         try:
-            while self._waiting or not stopping.is_set():
-                if not self._waiting:
-                    woken = asyncio.create_task(self._wake.wait())
-                    await asyncio.wait({stopped, woken}, return_when=asyncio.FIRST_COMPLETED)
-                    woken.cancel()
-                if not stopping.is_set():
-                    await asyncio.sleep(delay)
-                self._wake.clear()
-                delay = await self._send_one_batch(delay)
+            while self.depth() or not stopping.is_set():
+                await self._gather(stopped)
+                if await self._send_all():
+                    delay = _FIRST_RETRY_SECONDS
+                    continue
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LAST_RETRY_SECONDS)
         finally:
             stopped.cancel()
 
-    async def _send_one_batch(self, delay: float) -> float:
-        batch = self._waiting[:_MAX_BATCH]
-        if not batch:
-            return _PAUSE_SECONDS
-        try:
-            await self._producer.send(self._topic, [record for _, record in batch])
-        except EventLogUnavailable as error:
-            log.warning("the event log takes nothing, trying again", extra={"fields": {"error": str(error)}})
-            return min(max(delay, 0.1) * 2, _LAST_RETRY_SECONDS)
-        del self._waiting[: len(batch)]
-        self._spool.discard([sequence for sequence, _ in batch])
-        return _PAUSE_SECONDS
+    async def _gather(self, stopped: asyncio.Future[bool]) -> None:
+        if not self._queue and not self._sending:
+            self._wake.clear()
+            wake: asyncio.Future[bool] = asyncio.ensure_future(self._wake.wait())
+            await asyncio.wait((wake, stopped), return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await wake
+        if not stopped.done() and len(self._queue) < _MAX_RECORDS:
+            await asyncio.sleep(self._gather_seconds)
+
+    async def _send_all(self) -> bool:
+        """Returns False when the log could not be reached."""
+        while self._sending or self._queue:
+            if not self._sending:
+                self._sending = self._take()
+            batch = self._sending
+            try:
+                await self._producer.send(self._topic, [self._marked(queued) for queued in batch])
+            except EventLogUnavailable as error:
+                self._failed(batch, str(error))
+                return False
+            self._sending = []
+            self._done(batch)
+        return True
+
+    def _take(self) -> list[_Queued]:
+        batch: list[_Queued] = []
+        size = 0
+        while self._queue and len(batch) < _MAX_RECORDS and size < _MAX_BYTES:
+            queued = self._queue.popleft()
+            size += len(queued.record.value)
+            batch.append(queued)
+        return batch
+
+    def _marked(self, queued: _Queued) -> Record:
+        record = queued.record
+        return Record(record.key, record.value + self._again, record.headers) if queued.uncertain else record
+
+    def _failed(self, batch: list[_Queued], problem: str) -> None:
+        self.failures += 1
+        if not self.problem:
+            log.error("the event log is away; events stay in the spool", extra={"fields": {"error": problem}})
+        self.problem = problem
+        for queued in batch:
+            queued.uncertain = True
+
+    def _done(self, batch: list[_Queued]) -> None:
+        if self.problem:
+            log.warning("the event log is back")
+            self.problem = ""
+        self.published += len(batch)
+        self._spool.discard([queued.sequence for queued in batch])
+        if self.on_published is None:
+            return
+        now = self._clock.now_us()
+        for queued in batch:
+            for name, value in queued.record.headers:
+                if name == _TRACE_HEADER:
+                    self.on_published(value, queued.at_us, now)

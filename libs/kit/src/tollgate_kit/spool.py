@@ -17,6 +17,8 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
+# `Spool.bytes` hides the type's own name within the class.
+_Bytes = bytes
 _HEADER: Final = struct.Struct("<cIQI")
 _RECORD: Final = b"E"
 _ACKNOWLEDGED: Final = b"A"
@@ -55,7 +57,7 @@ class Spool:
         self._lock_fd = lock_fd
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
-        self._buffer: list[bytes] = []
+        self._buffer: list[_Bytes] = []
         self._buffered = 0
         self._segment_of: dict[int, _Segment] = {}
         # An acknowledgement keeps its segment for as long as its record lives.
@@ -99,7 +101,7 @@ class Spool:
         """Says whether one more request can be admitted and still append its events."""
         return not self._broken and self.bytes + _RESERVE_BYTES < self._max_bytes
 
-    def append(self, payload: bytes) -> int:
+    def append(self, payload: _Bytes) -> int:
         """Adds a record and returns its sequence; it is on disk after the next `flush`."""
         if len(payload) > _MAX_PAYLOAD_BYTES:
             raise ValueError(f"a record may have {_MAX_PAYLOAD_BYTES} bytes, found {len(payload)}")
@@ -138,7 +140,7 @@ class Spool:
         self._buffered = 0
         self._grown(len(data))
 
-    def _fail(self, error: OSError, rest: bytes) -> None:
+    def _fail(self, error: OSError, rest: _Bytes) -> None:
         if rest:
             done = self._buffered - len(rest)
             self._buffer, self._buffered = [rest], len(rest)
@@ -177,7 +179,7 @@ class Spool:
             self._current.path.unlink(missing_ok=True)
         os.close(self._lock_fd)
 
-    def _add(self, kind: bytes, sequence: int, payload: bytes) -> None:
+    def _add(self, kind: _Bytes, sequence: int, payload: _Bytes) -> None:
         crc = zlib.crc32(payload, sequence & 0xFFFFFFFF)
         self._buffer += (_HEADER.pack(kind, len(payload), sequence, crc), payload)
         self._buffered += _HEADER.size + len(payload)
@@ -202,7 +204,7 @@ class Spool:
         self._bytes -= segment.size
 
     def _adopt(self) -> None:
-        found: list[tuple[int, bytes]] = []
+        found: list[tuple[int, _Bytes]] = []
         segments: list[_Segment] = []
         for path in sorted(self._directory.glob("[0-9]*.seg")):
             segment = _Segment(path)

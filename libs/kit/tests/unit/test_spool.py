@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tollgate_kit.publisher import EventLogUnavailable, Publisher
+from tollgate_kit.event_log import EventLogUnavailable
+from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked
 
 pytestmark = pytest.mark.unit

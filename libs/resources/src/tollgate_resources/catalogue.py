@@ -49,7 +49,8 @@ class CatalogueModel(Resource):
     provider: Name
     """The provider whose channels offer it under `models: "*"`."""
     upstream: ModelName | None = None
-    kind: Literal["chat", "embedding", "image"] = "chat"
+    kind: Literal["chat", "embedding", "image", ""] = "chat"
+    """Empty for a model that the catalogue does not know."""
     owned_by: str = ""
     """The provider when left out."""
     created: Annotated[int, Field(strict=True, ge=0)] = 0

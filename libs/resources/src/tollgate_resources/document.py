@@ -154,4 +154,4 @@ def _known_as(name: str, channels: tuple[VersionChannel, ...], catalogue: Catalo
     if known is not None:
         return known
     offering = [channel.provider for channel in channels for model in channel.models if model.name == name]
-    return CatalogueModel(name=name, provider=offering[0] if offering else "unknown")
+    return CatalogueModel(name=name, provider=offering[0] if offering else "unknown", kind="")

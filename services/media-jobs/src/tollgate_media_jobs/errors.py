@@ -63,12 +63,21 @@ class ProviderError(Exception):
 
 
 class Refused(ProviderError):  # noqa: N818
-    """A clean refusal. `elsewhere`: another channel may do better."""
+    """A clean refusal. `elsewhere`: another channel may do better; `again_seconds`: so may this one after a pause."""
 
-    def __init__(self, failure: Failure, *, elsewhere: bool, detail: str, status: int = 0) -> None:
+    def __init__(
+        self,
+        failure: Failure,
+        *,
+        detail: str,
+        status: int = 0,
+        elsewhere: bool = False,
+        again_seconds: float | None = None,
+    ) -> None:
         super().__init__(detail, status=status)
         self.failure = failure
         self.elsewhere = elsewhere
+        self.again_seconds = again_seconds
 
 
 class AnswerLost(ProviderError):  # noqa: N818

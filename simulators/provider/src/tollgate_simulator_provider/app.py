@@ -44,7 +44,9 @@ class Simulator:
         operation = OPERATIONS.get(path)
         try:
             if operation is not None and scope["method"] == "POST":
-                await self._deliver(Delivery(receive, send, self._ledger, operation, headers), headers, receive)
+                delivery = Delivery(receive, send, self._ledger, operation, headers)
+                delivery.transport = scope["state"]["transport"]
+                await self._deliver(delivery, headers, receive)
             else:
                 await self._aside(scope["method"], path, scope["query_string"], receive, send)
         except Refused as refused:
@@ -147,7 +149,7 @@ class Simulator:
     async def _aside(self, method: str, path: str, query: bytes, receive: Receive, send: Send) -> None:
         if path == "/_faults" and method == "POST":
             await self._queue(_object(await _body(receive)), send)
-        elif method not in {"GET", "HEAD"}:
+        elif method not in {"GET", "HEAD"} or path in OPERATIONS:
             raise Refused(405, f"Not allowed to {method} here.", code="method_not_allowed")
         elif path == "/models":
             await _reply(send, 200, json.dumps(operations.models()).encode())

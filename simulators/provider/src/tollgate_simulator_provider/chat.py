@@ -80,18 +80,18 @@ class Reply:
         }
         if reply["usage"] is None:
             del reply["usage"]
-        return json.dumps(reply, separators=(",", ":")).encode()
+        return _json(reply).encode()
 
     def frames(self) -> Iterator[bytes]:
         """Yields the chunks of the stream with their framing, the last one being [DONE]."""
-        head = json.dumps({"id": self.id, "object": "chat.completion.chunk", "created": self.created})[1:-1]
+        head = _json({"id": self.id, "object": "chat.completion.chunk", "created": self.created})[1:-1]
         head += f',"model":{json.dumps(self.model)},"service_tier":"default","system_fingerprint":"fp_simulated"'
         tail = b',"usage":null}\n\n' if self.include_usage else b"}\n\n"
         opening = b"data: {" + head.encode()
         for index, delta, finish in self._deltas():
             yield opening + _choice(index, delta, finish) + tail
         if self.include_usage and (usage := self.usage()) is not None:
-            yield opening + b',"choices":[],"usage":' + json.dumps(usage, separators=(",", ":")).encode() + b"}\n\n"
+            yield opening + b',"choices":[],"usage":' + _json(usage).encode() + b"}\n\n"
         if not self.faults.no_done:
             yield b"data: [DONE]\n\n"
 
@@ -99,13 +99,13 @@ class Reply:
         """Yields index, delta and finish reason, as JSON text, of every chunk of the choices."""
         for index, choice in enumerate(self.choices):
             first: dict[str, Any] = {"role": "assistant", "content": None if choice.tool else "", "refusal": None}
-            yield index, json.dumps(first), "null"
+            yield index, _json(first), "null"
         for piece in self.thoughts:
             for index in range(len(self.choices)):
                 yield index, f'{{"reasoning_content":{json.dumps(piece)}}}', "null"
         for index, choice in enumerate(self.choices):
             if choice.tool:
-                yield index, json.dumps(self._tool_opening(index, choice)), "null"
+                yield index, _json(self._tool_opening(index, choice)), "null"
         for place in range(max(len(choice.pieces) for choice in self.choices)):
             for index, choice in enumerate(self.choices):
                 if place < len(choice.pieces):
@@ -218,6 +218,10 @@ def _tool(
     if request["messages"][-1].get("role") != "user":
         return None
     return next((tool for tool in tools if str(tool.get("name")) in prompt), None)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _choice(index: int, delta: str, finish: str) -> bytes:

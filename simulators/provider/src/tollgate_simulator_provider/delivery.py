@@ -38,6 +38,7 @@ class Delivery:
         self._headers = headers
         self._gone: asyncio.Future[Message] | None = None
         self._started = time.time()
+        self.transport: asyncio.Transport
         self.sequence = ledger.next_sequence()
         self.faults: Faults = NONE
         self.id = ""
@@ -58,6 +59,8 @@ class Delivery:
     async def head(self, status: int, headers: Headers) -> None:
         """Sends status and headers, after the silence asked for. Raises Cut."""
         if self.faults.drop:
+            self.transport.abort()
+            await self._receive()
             raise Cut("cut")
         await self.pause(self.faults.slow_headers)
         self.status = status

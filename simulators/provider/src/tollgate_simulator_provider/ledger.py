@@ -3,7 +3,8 @@
 One JSON object a line, appended and handed to the system before the answer's last byte. Fields of a line:
 `seq`, `at` (Unix seconds), `id`, `operation`, `model`, `stream`, `x_request_id`, `traceparent`, `faults`, `status`,
 `outcome` (completed, client_gone, cut, refused, interrupted; `open` on the first of two lines of a reply that waits),
-`chunks` (sent), `units` (counted), `reported` (the usage object sent, null when none was).
+`chunks` (sent), `units` (counted for the whole answer, whatever part of it was sent), `reported` (the usage object of
+the answer, null when there is none).
 """
 
 import json
@@ -29,12 +30,16 @@ class Ledger:
             self._file = path.open("a+b", buffering=0)
         self.sequence = 0
         self._totals = _Totals()
+        whole = 0
         self._file.seek(0)
         for line in self._file:
             if line.endswith(b"\n"):
                 entry = json.loads(line)
                 self.sequence = max(self.sequence, entry["seq"])
                 self._totals.add(entry)
+                whole += len(line)
+        # A line that a killed process left unfinished would spoil the next one.
+        self._file.truncate(whole)
 
     def next_sequence(self) -> int:
         """Returns the number of the next request."""

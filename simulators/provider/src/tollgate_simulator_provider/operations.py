@@ -34,7 +34,8 @@ def embeddings(request: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, in
     inputs = value if isinstance(value, list) and not isinstance(value[0], int) else [value]
     if len(inputs) > MOST_INPUTS:
         raise Refused(400, f"Invalid 'input': more than {MOST_INPUTS} items.", param="input")
-    dimensions = request.get("dimensions") or vectors.default_dimensions(model)
+    dimensions = request.get("dimensions")
+    dimensions = vectors.default_dimensions(model) if dimensions is None else dimensions
     if type(dimensions) is not int or not 1 <= dimensions <= MOST_DIMENSIONS:
         raise Refused(400, f"Invalid 'dimensions': must be 1 to {MOST_DIMENSIONS}.", param="dimensions")
     encoding = request.get("encoding_format") or "float"

@@ -11,11 +11,20 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tollgate_simulator_provider.app import Simulator
 from tollgate_simulator_provider.ledger import Ledger
 
 BACKLOG = 1024
+
+
+class _Connection(HttpToolsProtocol):
+    """Hands the transport to the application, which may break it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
 
 
 def run(arguments: list[str]) -> None:
@@ -52,7 +61,7 @@ def _listener(options: argparse.Namespace) -> socket.socket:
 async def _serve(options: argparse.Namespace, listener: socket.socket, ledger: Ledger) -> None:
     config = uvicorn.Config(
         Simulator(ledger, options.api_key),
-        http="httptools",
+        http=_Connection,
         ws="none",
         lifespan="off",
         log_config=None,

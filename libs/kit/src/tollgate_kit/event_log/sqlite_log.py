@@ -26,13 +26,17 @@ _KEEP_US: Final = 7 * 24 * 3600 * 1_000_000
 _TRIM_EVERY_SECONDS: Final = 60.0
 _TRIM_ROWS: Final = 5_000
 _LENGTHS: Final = struct.Struct("<HI")
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS records (position INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL,"
-    " at_us INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, headers BLOB)",
-    "CREATE TABLE IF NOT EXISTS positions (consumers TEXT NOT NULL, topic TEXT NOT NULL, owner INTEGER NOT NULL,"
-    " position INTEGER NOT NULL, metadata TEXT NOT NULL, PRIMARY KEY (consumers, topic))",
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS records (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, at_us INTEGER NOT NULL,
+    key BLOB NOT NULL, value BLOB NOT NULL, headers BLOB
+);
+CREATE TABLE IF NOT EXISTS positions (
+    consumers TEXT NOT NULL, topic TEXT NOT NULL, owner INTEGER NOT NULL, position INTEGER NOT NULL,
+    metadata TEXT NOT NULL, PRIMARY KEY (consumers, topic)
 )
+"""
 
 
 class _File:
@@ -43,18 +47,25 @@ class _File:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="event-log")
         self._connection: sqlite3.Connection | None = None
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Returns what `work` returns; what it wrote is durable. Raises EventLogUnavailable."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, functools.partial(self._work, work))
+        step = functools.partial(self._work, work, "BEGIN IMMEDIATE")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, step)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Returns what `work` returns; it waits for no writer. Raises EventLogUnavailable."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, functools.partial(self._work, work, "BEGIN")
+        )
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=True)
 
-    def _work(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _work(self, work: Callable[[sqlite3.Connection], T], begin: str) -> T:
         try:
             connection = self._connection or self._open()
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(begin)
             try:
                 result = work(connection)
                 connection.execute("COMMIT")
@@ -74,7 +85,7 @@ class _File:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "cache_size=-2000"):
             connection.execute(f"PRAGMA {pragma}")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
+        for statement in _SCHEMA.split(";"):
             connection.execute(statement)
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (os.urandom(8).hex(),))
         connection.execute("COMMIT")
@@ -97,7 +108,7 @@ class SqliteProducer:
         now = self._clock.now_us()
         rows = [(topic, now, record.key, record.value, _pack(record.headers)) for record in records]
         sql = "INSERT INTO records (topic, at_us, key, value, headers) VALUES (?, ?, ?, ?, ?)"
-        await self._file.run(lambda connection: connection.executemany(sql, rows))
+        await self._file.write(lambda connection: connection.executemany(sql, rows))
 
     async def close(self) -> None:
         """Closes the file."""
@@ -118,7 +129,7 @@ class SqliteConsumer:
         self._trimmed = clock.monotonic()
 
     async def start(self) -> None:
-        self._claims = await self._file.run(self._take)
+        self._claims = await self._file.write(self._take)
         self._next = {claim.topic: claim.offset for claim in self._claims}
 
     def claims(self) -> Sequence[Claim]:
@@ -135,7 +146,7 @@ class SqliteConsumer:
             await asyncio.sleep(min(left, _POLL_SECONDS))
         if self._clock.monotonic() - self._trimmed >= _TRIM_EVERY_SECONDS:
             self._trimmed = self._clock.monotonic()
-            await self._file.run(self._trim)
+            await self._file.write(self._trim)
         return found
 
     async def commit(self, claim: Claim, offset: int, metadata: str) -> None:
@@ -143,13 +154,13 @@ class SqliteConsumer:
             raise ValueError("metadata of a commit has up to 4,096 bytes")
         sql = "UPDATE positions SET position = ?, metadata = ? WHERE consumers = ? AND topic = ? AND owner = ?"
         values = (offset, metadata, self._group, claim.topic, self._owner[claim.topic])
-        if claim.lost or not await self._file.run(lambda connection: connection.execute(sql, values).rowcount):
+        if claim.lost or not await self._file.write(lambda connection: connection.execute(sql, values).rowcount):
             claim.lost = True
             raise OwnershipLost(f"another consumer has taken {claim.topic} over")
 
     async def ends(self) -> dict[int, int]:
         sql = "SELECT coalesce(max(position), 0) + 1 FROM records"
-        end = await self._file.run(lambda connection: connection.execute(sql).fetchone()[0])
+        end = await self._file.read(lambda connection: connection.execute(sql).fetchone()[0])
         return {claim.partition: end for claim in self.claims()}
 
     async def close(self) -> None:
@@ -175,7 +186,7 @@ class SqliteConsumer:
             " WHERE position >= ? AND topic = ? ORDER BY position LIMIT ?"
         )
         values = (self._next[claim.topic], claim.topic, limit)
-        rows = await self._file.run(lambda connection: connection.execute(sql, values).fetchall())
+        rows = await self._file.read(lambda connection: connection.execute(sql, values).fetchall())
         if rows:
             self._next[claim.topic] = rows[-1][0] + 1
         return [Stored(claim, row[0], row[1], row[2], row[3], _unpack(row[4])) for row in rows]

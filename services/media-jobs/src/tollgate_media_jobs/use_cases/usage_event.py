@@ -88,7 +88,8 @@ def usage_message(
     job: Job, attempt: Attempt | None, charged: Bill, *, outcome: wire.Outcome, final: bool, ended_at_us: int
 ) -> Message:
     """Returns the event for the outbox. Exactly one of a job is final; it alone carries a charge."""
-    number = attempt.number if attempt else 0
+    # A job that ends without a call of its own gets the number that its next call would have had.
+    number = attempt.number if attempt else job.attempt + 1
     event = events.UsageRecorded(
         event_id=event_id(job.request_id, _TRY, number, events.EVENT_SOURCE_ROUTER),
         request_id=job.request_id,

@@ -1,0 +1,133 @@
+"""SQL for a service: one engine, a few threads, transactions as functions, migrations at the start.
+
+SQLite runs with WAL, `synchronous=FULL` and foreign keys; writers take their lock when they begin, so that what they
+read stays true. PostgreSQL is reached through psycopg. Functions get a `sqlalchemy.Connection` and do all their work
+with it; what one wrote is kept as a whole or not at all.
+"""
+
+import asyncio
+import functools
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+
+_BUSY_SECONDS: Final = 10.0
+_READ_ONLY: Final = "tollgate_read_only"
+
+T = TypeVar("T")
+Work = Callable[[sa.Connection], T]
+
+
+class SqlUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
+    """The database cannot be reached, is locked for too long, or broke off; whether a write was kept is not known."""
+
+
+class Database:
+    """`migrations` is `package:folder` of Alembic revisions. Methods ending in `_here` run in the calling thread."""
+
+    def __init__(self, url: str, *, migrations: str, threads: int = 4) -> None:
+        self._engine = _new_engine(url, threads)
+        self._migrations = migrations
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sql")
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    async def read(self, work: Work[T]) -> T:
+        """Returns what `work` returns; it sees one moment of the database. Raises SqlUnavailable."""
+        return await self._run(functools.partial(self.read_here, work))
+
+    async def write(self, work: Work[T]) -> T:
+        """Returns what `work` returns, once that is durable. Raises SqlUnavailable."""
+        return await self._run(functools.partial(self.write_here, work))
+
+    async def migrate(self) -> None:
+        """Brings the schema up to date; processes that start together take turns. Raises SqlUnavailable."""
+        await self._run(functools.partial(self.write_here, self._migrate))
+
+    def read_here(self, work: Work[T]) -> T:
+        """`read`, in the calling thread."""
+        options: dict[str, Any] = {_READ_ONLY: True}
+        if self.dialect == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
+        return self._work(work, options)
+
+    def write_here(self, work: Work[T]) -> T:
+        """`write`, in the calling thread."""
+        return self._work(work, {_READ_ONLY: False})
+
+    def migrate_here(self) -> None:
+        """`migrate`, in the calling thread."""
+        self.write_here(self._migrate)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._engine.dispose()
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _work(self, work: Work[T], options: dict[str, Any]) -> T:
+        try:
+            with self._engine.connect().execution_options(**options) as connection, connection.begin():
+                return work(connection)
+        except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+            raise SqlUnavailable(f"{type(error).__name__}: {error.args[0] if error.args else ''}") from error
+
+    def _migrate(self, connection: sa.Connection) -> None:
+        # Alembic costs memory and start-up time, so only the migration itself loads it.
+        from alembic.config import Config
+        from alembic.runtime.environment import EnvironmentContext
+        from alembic.script import ScriptDirectory
+
+        if connection.dialect.name == "postgresql":
+            lock = zlib.crc32(self._migrations.encode())
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
+        config = Config()
+        config.set_main_option("script_location", self._migrations)
+        script = ScriptDirectory.from_config(config)
+
+        def steps(revision: Any, _context: Any) -> Any:
+            return script._upgrade_revs("head", revision)  # noqa: SLF001 - alembic's own command does the same.
+
+        with EnvironmentContext(config, script, fn=steps) as environment:
+            environment.configure(connection=connection, transactional_ddl=True)
+            environment.run_migrations()
+
+
+def _new_engine(url: str, threads: int) -> sa.Engine:
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return sa.create_engine(
+            parsed,
+            pool_size=threads,
+            max_overflow=2,
+            pool_pre_ping=True,
+            pool_timeout=10,
+            connect_args={"connect_timeout": 5},
+        )
+    engine = sa.create_engine(parsed, pool_size=threads, max_overflow=2, connect_args={"timeout": _BUSY_SECONDS})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transactions begin too late to be serialised: we begin them.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    busy = f"busy_timeout={round(_BUSY_SECONDS * 1000)}"
+    for pragma in (busy, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,125 @@
+"""The other services over gRPC; failures come out as public errors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from typing import Final, TypeVar
+
+from grpc import aio
+from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.billing.v1 import billing_pb2_grpc
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.media.v1 import media_pb2 as media
+from tollgate.media.v1 import media_pb2_grpc
+from tollgate.router.v1 import router_pb2 as router
+from tollgate.router.v1 import router_pb2_grpc
+from tollgate_kit.grpc_io import error_from, new_channel
+
+from tollgate_edge.errors import from_wire, public_error
+
+_CALL_SECONDS: Final = 15.0
+_PROBE_SECONDS: Final = 2.0
+
+R = TypeVar("R")
+
+
+async def _answer(call: Awaitable[R]) -> R:
+    try:
+        return await call
+    except aio.AioRpcError as failure:
+        raise from_wire(error_from(failure)) from None
+
+
+class BillingClient:
+    def __init__(self, address: str) -> None:
+        self._channel = new_channel(address)
+        self._stub = billing_pb2_grpc.BillingServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._channel.close()
+
+    async def grant(self, request: billing.GrantRequest) -> billing.GrantResponse:
+        return await _answer(self._stub.Grant(request, timeout=_CALL_SECONDS))
+
+    async def balance(self, request: billing.GetBalanceRequest) -> billing.GetBalanceResponse:
+        return await _answer(self._stub.GetBalance(request, timeout=_CALL_SECONDS))
+
+    async def rebuild_wallet(self, request: billing.RebuildWalletRequest) -> billing.RebuildWalletResponse:
+        return await _answer(self._stub.RebuildWallet(request, timeout=_CALL_SECONDS))
+
+    async def usage(self, request: billing.QueryUsageRequest) -> billing.QueryUsageResponse:
+        return await _answer(self._stub.QueryUsage(request, timeout=_CALL_SECONDS))
+
+    async def requests(self, request: billing.ListRequestsRequest) -> billing.ListRequestsResponse:
+        return await _answer(self._stub.ListRequests(request, timeout=_CALL_SECONDS))
+
+    async def status(self) -> billing.GetStatusResponse:
+        return await _answer(self._stub.GetStatus(billing.GetStatusRequest(), timeout=_CALL_SECONDS))
+
+
+class MediaClient:
+    def __init__(self, address: str) -> None:
+        self._channel = new_channel(address)
+        self._stub = media_pb2_grpc.MediaServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        await self._channel.close()
+
+    async def create(self, request: media.CreateJobRequest) -> media.Job:
+        reply: media.CreateJobResponse = await _answer(self._stub.CreateJob(request, timeout=_CALL_SECONDS))
+        return reply.job
+
+    async def get(self, request: media.GetJobRequest) -> media.Job:
+        reply: media.GetJobResponse = await _answer(self._stub.GetJob(request, timeout=_CALL_SECONDS))
+        return reply.job
+
+    async def wait(self, request: media.WaitJobRequest) -> media.Job:
+        seconds = request.timeout_ms / 1000 + _CALL_SECONDS
+        reply: media.WaitJobResponse = await _answer(self._stub.WaitJob(request, timeout=seconds))
+        return reply.job
+
+    async def list(self, request: media.ListJobsRequest) -> media.ListJobsResponse:
+        return await _answer(self._stub.ListJobs(request, timeout=_CALL_SECONDS))
+
+    async def read_asset(self, request: media.ReadAssetRequest) -> tuple[media.Asset, AsyncIterator[bytes]]:
+        replies = aiter(self._stub.ReadAsset(request))
+        try:
+            first: media.ReadAssetResponse = await anext(replies)
+        except aio.AioRpcError as failure:
+            raise from_wire(error_from(failure)) from None
+        except StopAsyncIteration:
+            raise public_error(errors.ERROR_KIND_INTERNAL) from None
+
+        async def pieces() -> AsyncIterator[bytes]:
+            if first.data:
+                yield first.data
+            async for reply in replies:
+                yield reply.data
+
+        return first.asset, pieces()
+
+
+class RouterClients:
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._channels = {address: new_channel(address) for address in addresses}
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        for channel in self._channels.values():
+            await channel.close()
+
+    async def describe(self) -> Sequence[tuple[str, router.DescribeRouterResponse | None]]:
+        found = await asyncio.gather(*(self._ask(channel) for channel in self._channels.values()))
+        return list(zip(self._channels, found, strict=True))
+
+    @staticmethod
+    async def _ask(channel: aio.Channel) -> router.DescribeRouterResponse | None:
+        stub = router_pb2_grpc.RouterAdminServiceStub(channel)  # type: ignore[no-untyped-call]
+        try:
+            found: router.DescribeRouterResponse = await stub.DescribeRouter(
+                router.DescribeRouterRequest(), timeout=_PROBE_SECONDS
+            )
+        except aio.AioRpcError:
+            return None
+        return found
