@@ -1,0 +1,77 @@
+"""What the handlers of edge's HTTP API work with."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_kit.clock import Clock
+from tollgate_kit.tracing import Tracing
+
+from tollgate_edge.api.links import LinkSigner
+from tollgate_edge.api.reading import BodyReader, authenticate
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.errors import public_error
+from tollgate_edge.ports import (
+    Authenticator,
+    BillingPort,
+    CurrentVersion,
+    KeyStore,
+    MediaPort,
+    RouterPort,
+    TenantStore,
+)
+from tollgate_edge.use_cases.create_key import CreateKey
+
+
+@dataclass(frozen=True, slots=True)
+class HttpContext:
+    authenticator: Authenticator
+    version: CurrentVersion
+    keys: KeyStore
+    tenants: TenantStore
+    create_key: CreateKey
+    billing: BillingPort
+    media: MediaPort
+    routers: RouterPort
+    links: LinkSigner
+    bodies: BodyReader
+    clock: Clock
+    tracing: Tracing
+    missing: Callable[[], list[str]]
+    state: Callable[[], str]
+    new_request_id: Callable[[], str]
+    public_url: str = ""
+    media_timeout_seconds: float = 600.0
+
+    async def caller(self, request: Request) -> Principal:
+        """Returns the bearer of an API key. Raises PublicError; an operator's token calls no models."""
+        principal = await authenticate(request, self.authenticator)
+        if principal.is_operator:
+            raise public_error(
+                errors.ERROR_KIND_FORBIDDEN, "An access token manages the gateway. Call models with an API key."
+            )
+        return principal
+
+    async def anyone(self, request: Request) -> Principal:
+        """Returns the bearer of an API key or an access token. Raises PublicError."""
+        return await authenticate(request, self.authenticator)
+
+    async def operator(self, request: Request) -> Principal:
+        """Returns the bearer of an access token. Raises PublicError."""
+        principal = await authenticate(request, self.authenticator)
+        if not principal.is_operator:
+            raise public_error(errors.ERROR_KIND_FORBIDDEN, "This needs an operator's access token.")
+        return principal
+
+    def base_url(self, request: Request) -> str:
+        """Returns the address under which the caller reached us, without a slash at the end."""
+        return self.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """Returns a JSON reply."""
+    return Response(json.dumps(content, ensure_ascii=False).encode(), status, media_type="application/json")

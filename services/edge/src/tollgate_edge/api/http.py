@@ -1,0 +1,118 @@
+"""Everything on the public port that is not inference. Errors of any kind leave in OpenAI's shape."""
+
+import logging
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+from tollgate.errors.v1 import errors_pb2 as errors
+
+from tollgate_edge.api.console import console_router
+from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.frame import Frame, request_id_of
+from tollgate_edge.api.media import media_router
+from tollgate_edge.api.models import models_router
+from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.ports import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+# Answered before FastAPI sees them; only other methods than POST come this far.
+INFERENCE_PATHS: Final = ("/v1/chat/completions", "/chat/completions", "/v1/embeddings", "/embeddings")
+_METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+
+
+class EdgeApi(FastAPI):
+    """A FastAPI whose every reply, errors that nobody expected included, passes the frame."""
+
+    def __init__(self, context: HttpContext, **named: Any) -> None:
+        super().__init__(**named)
+        self._context = context
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Frame(super().build_middleware_stack(), self._context.new_request_id)
+
+
+def create_http_app(context: HttpContext) -> FastAPI:
+    """Returns the app; it opens nothing and starts nothing."""
+    app = EdgeApi(
+        context,
+        title="Tollgate",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    _add_health(app, context)
+    for path in INFERENCE_PATHS:
+        app.add_api_route(path, _post_only, methods=_METHODS, include_in_schema=False)
+    app.include_router(models_router(context))
+    app.include_router(media_router(context))
+    app.include_router(console_router(context))
+    app.add_exception_handler(PublicError, _public)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(StoreUnavailable, _store_away)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def _add_health(app: FastAPI, context: HttpContext) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> Response:
+        return json_response({"state": context.state()})
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> Response:
+        missing = context.missing()
+        return json_response({"ready": not missing, "missing": missing}, 503 if missing else 200)
+
+
+async def _post_only() -> Response:
+    raise public_error(
+        errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
+    ).with_status(405, allow="POST")
+
+
+def _respond(request: Request, error: PublicError) -> Response:
+    body = render_openai(error, request_id_of(request.scope))
+    return Response(body, error.status, dict(error.headers), "application/json")
+
+
+async def _public(request: Request, error: Exception) -> Response:
+    assert isinstance(error, PublicError)
+    return _respond(request, error)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow", "")
+        found = public_error(
+            errors.ERROR_KIND_INVALID_REQUEST, f"{request.method} is not allowed here.", code="method_not_allowed"
+        ).with_status(405, **({"allow": allowed} if allowed else {}))
+    elif error.status_code == 404:
+        found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.")
+    else:
+        found = public_error(errors.ERROR_KIND_INVALID_REQUEST).with_status(error.status_code)
+    return _respond(request, found)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][-1]) if first["loc"] else ""
+    found = public_error(errors.ERROR_KIND_INVALID_REQUEST, f"'{name}': {first['msg']}.", name).with_status(422)
+    return _respond(request, found)
+
+
+async def _store_away(request: Request, _error: Exception) -> Response:
+    return _respond(request, public_error(errors.ERROR_KIND_UNAVAILABLE, retry_after_ms=1000))
+
+
+async def _unexpected(request: Request, _error: Exception) -> Response:
+    # The server logs the error itself; the caller learns nothing of it.
+    return _respond(request, public_error(errors.ERROR_KIND_INTERNAL))

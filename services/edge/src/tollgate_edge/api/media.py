@@ -1,0 +1,328 @@
+"""Images and media jobs: decoded here, done by media-jobs."""
+
+import base64
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request, Response
+from grpc import aio
+from opentelemetry.trace import SpanKind
+from starlette.responses import StreamingResponse
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate.media.v1 import media_pb2 as media
+from tollgate_kit.tracing import SpanRecord, format_traceparent, new_span_id, new_trace_id, parse_traceparent
+from tollgate_rating import format_decimal
+
+from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.frame import request_id_of
+from tollgate_edge.api.links import Owner
+from tollgate_edge.api.reading import choice_field, text_field, whole_field
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.errors import PublicError, from_wire, public_error
+from tollgate_edge.telemetry import SPAN_MEDIA
+
+_WAIT_MS: Final = 20_000
+_MAX_IMAGES: Final = 10
+_MAX_PROMPT: Final = 32_000
+_FORMATS: Final = ("png", "jpeg", "webp")
+_ENDED: Final = frozenset(
+    {media.JOB_STATE_SUCCEEDED, media.JOB_STATE_FAILED, media.JOB_STATE_CANCELLED, media.JOB_STATE_SUBMIT_UNKNOWN}
+)
+# What OpenAI's wire has and we do not pass on yet; their neutral values ask for nothing.
+_NOT_PASSED_ON: Final = {
+    "background": ("auto",),
+    "moderation": ("auto",),
+    "output_compression": (100,),
+    "partial_images": (0,),
+    "stream": (False,),
+    "style": ("vivid",),
+}
+_MAX_LIST: Final = 100
+
+
+class _Span:
+    """The span of a media request, recorded when it ends."""
+
+    def __init__(self, context: HttpContext, request: Request) -> None:
+        given = parse_traceparent(request.headers.get("traceparent", ""))
+        trace_id = new_trace_id() if given is None else given[0]
+        self.traceparent = format_traceparent(trace_id, new_span_id(), sampled=True)
+        self._context = context
+        self._parent = "" if given is None else given[1]
+        self._started_us = context.clock.now_us()
+
+    def end(self, request_id: str, model: str, error: str = "") -> None:
+        """Records the span, where spans are recorded."""
+        if self._context.tracing.enabled:
+            self._context.tracing.record(
+                SpanRecord(
+                    name=SPAN_MEDIA,
+                    span=self.traceparent,
+                    parent_span_id=self._parent,
+                    start_us=self._started_us,
+                    end_us=self._context.clock.now_us(),
+                    kind=SpanKind.SERVER,
+                    attributes={"tollgate.request_id": request_id, "gen_ai.request.model": model},
+                    error=error,
+                )
+            )
+
+
+def media_router(context: HttpContext) -> APIRouter:
+    """Returns `images/generations` and `media/…`, with and without /v1."""
+    router = APIRouter()
+
+    @router.post("/v1/images/generations", summary="Makes images and waits for them")
+    @router.post("/images/generations", include_in_schema=False)
+    async def generate_images(request: Request) -> Response:
+        principal = await context.caller(request)
+        body = await context.bodies.read_object(request)
+        answer = choice_field(body, "response_format", "b64_json", ("b64_json", "url"))
+        span = _Span(context, request)
+        asked = _asked(context, principal, body, request, span.traceparent)
+        try:
+            job = await _wait(context, await context.media.create(asked))
+            content = await _images(context, request, job, answer)
+        except PublicError as error:
+            span.end(asked.request_id, asked.model, error.code)
+            raise
+        span.end(asked.request_id, asked.model)
+        return json_response(content)
+
+    @router.post("/v1/media/jobs", status_code=202, summary="Creates a media job")
+    @router.post("/media/jobs", status_code=202, include_in_schema=False)
+    async def create_job(request: Request) -> Response:
+        principal = await context.caller(request)
+        body = await context.bodies.read_object(request)
+        choice_field(body, "kind", "text_to_image", ("text_to_image",))
+        span = _Span(context, request)
+        asked = _asked(context, principal, body, request, span.traceparent)
+        job = await context.media.create(asked)
+        span.end(asked.request_id, asked.model)
+        return json_response(_render(context, request, job), 202)
+
+    @router.get("/v1/media/jobs", summary="Media jobs of the key's project, newest first")
+    @router.get("/media/jobs", include_in_schema=False)
+    async def list_jobs(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=_MAX_LIST)] = 20,
+        cursor: Annotated[str, Query(max_length=1000)] = "",
+    ) -> Response:
+        principal = await context.caller(request)
+        found = await context.media.list(
+            media.ListJobsRequest(
+                organization_id=principal.organization_id, project_id=principal.project_id, limit=limit, cursor=cursor
+            )
+        )
+        items = [_render(context, request, job) for job in found.jobs]
+        return json_response({"items": items, "next": found.next_cursor or None})
+
+    @router.get("/v1/media/jobs/{job_id}", summary="One media job")
+    @router.get("/media/jobs/{job_id}", include_in_schema=False)
+    async def get_job(request: Request, job_id: str) -> Response:
+        principal = await context.caller(request)
+        job = await context.media.get(
+            media.GetJobRequest(
+                organization_id=principal.organization_id, project_id=principal.project_id, job_id=job_id
+            )
+        )
+        return json_response(_render(context, request, job))
+
+    @router.get("/v1/media/assets/{asset_id}", summary="The bytes of an asset, for its owner or a signed link")
+    @router.get("/media/assets/{asset_id}", include_in_schema=False)
+    async def read_asset(request: Request, asset_id: str) -> Response:
+        asset, pieces = await context.media.read_asset(
+            _asset_request(asset_id, await _asset_owner(context, request, asset_id))
+        )
+        headers = {
+            "content-length": str(asset.size_bytes),
+            "etag": f'"{asset.sha256}"',
+            "cache-control": "private, max-age=3600",
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "default-src 'none'; sandbox",
+        }
+        return StreamingResponse(_quiet(pieces), media_type=asset.content_type, headers=headers)
+
+    return router
+
+
+async def _quiet(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Ends a download that breaks off: its length says that it is not whole, and no error text is mixed in."""
+    try:
+        async for piece in pieces:
+            yield piece
+    except aio.AioRpcError:
+        return
+
+
+async def _asset_owner(context: HttpContext, request: Request, asset_id: str) -> Owner:
+    signature = request.query_params.get("sig")
+    if signature is None:
+        principal = await context.caller(request)
+        return Owner(principal.organization_id, principal.project_id)
+    owner = context.links.owner(asset_id, request.query_params.get("exp", ""), signature)
+    if owner is None:
+        raise public_error(errors.ERROR_KIND_FORBIDDEN, "The link is not valid or has expired.", code="invalid_link")
+    return owner
+
+
+def _asset_request(asset_id: str, owner: Owner) -> media.ReadAssetRequest:
+    return media.ReadAssetRequest(organization_id=owner.organization_id, project_id=owner.project_id, asset_id=asset_id)
+
+
+def _asked(
+    context: HttpContext, principal: Principal, body: dict[str, Any], request: Request, traceparent: str
+) -> media.CreateJobRequest:
+    model = text_field(body, "model", required=True, longest=200)
+    for name, neutral in _NOT_PASSED_ON.items():
+        if body.get(name) is not None and body[name] not in neutral:
+            raise public_error(errors.ERROR_KIND_INVALID_REQUEST, f"'{name}' is not supported here.", name)
+    parameters = media.ImageParameters(
+        prompt=text_field(body, "prompt", required=True, longest=_MAX_PROMPT),
+        size=_unless_auto(text_field(body, "size", longest=20)),
+        quality=_unless_auto(text_field(body, "quality", longest=20)),
+        count=whole_field(body, "n", 1, 1, _MAX_IMAGES),
+        output_format=choice_field(body, "output_format", "", _FORMATS),
+        user=text_field(body, "user", longest=200),
+    )
+    _check_model(context, principal, model)
+    return media.CreateJobRequest(
+        tenant=wire.Tenant(
+            organization_id=principal.organization_id,
+            project_id=principal.project_id,
+            api_key_id=principal.api_key_id,
+            price_group=principal.price_group,
+            route_group=principal.route_group,
+        ),
+        kind=media.JOB_KIND_TEXT_TO_IMAGE,
+        model=model,
+        image=parameters,
+        idempotency_key=_idempotency_key(request),
+        request_id=request_id_of(request.scope),
+        traceparent=traceparent,
+    )
+
+
+def _unless_auto(value: str) -> str:
+    return "" if value == "auto" else value
+
+
+def _idempotency_key(request: Request) -> str:
+    given = request.headers.get("idempotency-key", "")
+    if len(given) > 200:
+        raise public_error(errors.ERROR_KIND_INVALID_REQUEST, "Idempotency-Key is longer than 200 characters.")
+    return given or request_id_of(request.scope)
+
+
+def _check_model(context: HttpContext, principal: Principal, model: str) -> None:
+    version = context.version.current()
+    if version is None:
+        raise public_error(errors.ERROR_KIND_UNAVAILABLE, retry_after_ms=1000)
+    found = version.model(principal.route_group, model)
+    if found is None or (principal.models is not None and model not in principal.models):
+        raise public_error(
+            errors.ERROR_KIND_MODEL_NOT_FOUND,
+            f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
+            "model",
+        )
+    if found.mode not in {"image", ""}:
+        raise public_error(
+            errors.ERROR_KIND_INVALID_REQUEST, f"The model '{model}' is for {found.mode}, not for images.", "model"
+        )
+
+
+async def _wait(context: HttpContext, job: media.Job) -> media.Job:
+    """Returns the job once it succeeded. Raises PublicError for every other end."""
+    deadline = context.clock.monotonic() + context.media_timeout_seconds
+    while job.state not in _ENDED:
+        left_ms = round((deadline - context.clock.monotonic()) * 1000)
+        if left_ms <= 0:
+            raise public_error(
+                errors.ERROR_KIND_DEADLINE, f"The job {job.id} goes on. Ask for it at /v1/media/jobs/{job.id}."
+            )
+        job = await context.media.wait(
+            media.WaitJobRequest(
+                organization_id=job.tenant.organization_id,
+                project_id=job.tenant.project_id,
+                job_id=job.id,
+                timeout_ms=min(left_ms, _WAIT_MS),
+            )
+        )
+    if job.state != media.JOB_STATE_SUCCEEDED:
+        raise from_wire(job.error) if job.error.kind else public_error(errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
+    return job
+
+
+async def _images(context: HttpContext, request: Request, job: media.Job, answer: str) -> dict[str, Any]:
+    owner = Owner(job.tenant.organization_id, job.tenant.project_id)
+    assets = sorted(job.assets, key=lambda asset: asset.index)
+    if answer == "url":
+        data = [{"url": _link(context, request, asset.id, owner)} for asset in assets]
+    else:
+        data = []
+        for asset in assets:
+            _, pieces = await context.media.read_asset(_asset_request(asset.id, owner))
+            data.append({"b64_json": base64.b64encode(await _whole(pieces, asset)).decode()})
+    content: dict[str, Any] = {"created": job.created_at_us // 1_000_000, "data": data}
+    if job.image.output_format:
+        content["output_format"] = job.image.output_format
+    return content
+
+
+async def _whole(pieces: AsyncIterator[bytes], asset: media.Asset) -> bytes:
+    try:
+        found = b"".join([piece async for piece in pieces])
+    except aio.AioRpcError:
+        raise public_error(errors.ERROR_KIND_UNAVAILABLE) from None
+    if len(found) != asset.size_bytes:
+        raise public_error(errors.ERROR_KIND_INTERNAL)
+    return found
+
+
+def _link(context: HttpContext, request: Request, asset_id: str, owner: Owner) -> str:
+    return f"{context.base_url(request)}/v1/media/assets/{asset_id}?{context.links.query(asset_id, owner)}"
+
+
+def _render(context: HttpContext, request: Request, job: media.Job) -> dict[str, Any]:
+    owner = Owner(job.tenant.organization_id, job.tenant.project_id)
+    state = media.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
+    content: dict[str, Any] = {
+        "id": job.id,
+        "object": "media.job",
+        "kind": media.JobKind.Name(job.kind).removeprefix("JOB_KIND_").lower(),
+        "state": state,
+        "model": job.model,
+        "prompt": job.image.prompt,
+        "size": job.image.size or None,
+        "quality": job.image.quality or None,
+        "n": job.image.count,
+        "created_at": _time(job.created_at_us),
+        "ended_at": _time(job.ended_at_us),
+        "request_id": job.request_id,
+        "charge": format_decimal(job.charge_pico) if job.state == media.JOB_STATE_SUCCEEDED else "0",
+        "charge_pico": job.charge_pico,
+        "currency": job.currency or None,
+        "assets": [
+            {
+                "id": asset.id,
+                "content_type": asset.content_type,
+                "size_bytes": asset.size_bytes,
+                "width": asset.width,
+                "height": asset.height,
+                "sha256": asset.sha256,
+                "url": _link(context, request, asset.id, owner),
+            }
+            for asset in sorted(job.assets, key=lambda asset: asset.index)
+        ],
+        "error": None,
+    }
+    if job.error.kind:
+        error = from_wire(job.error)
+        content["error"] = {"code": error.code, "message": error.message, "param": error.param or None}
+    return content
+
+
+def _time(at_us: int) -> str | None:
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds") if at_us else None

@@ -1,0 +1,372 @@
+"""Composition root of edge: the only file that builds adapters and wires them.
+
+`Edge` holds the parts; `serve` starts them in the order in which they need each other and stops them in reverse.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.config.v1 import config_pb2_grpc
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate_holds import Holds
+from tollgate_kit.admin import AdminServer
+from tollgate_kit.clock import SystemClock
+from tollgate_kit.event_log import new_producer
+from tollgate_kit.grpc_io import new_server
+from tollgate_kit.ids import RandomIds
+from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.publisher import Publisher
+from tollgate_kit.spool import Spool, SpoolLocked
+from tollgate_kit.tracing import new_tracing
+from tollgate_resources import load, load_catalogue
+from tollgate_resources.problems import Problem
+
+from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
+from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
+from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
+from tollgate_edge.api.config_service import ConfigService
+from tollgate_edge.api.context import HttpContext
+from tollgate_edge.api.http import create_http_app
+from tollgate_edge.api.links import LinkSigner
+from tollgate_edge.api.reading import BodyReader
+from tollgate_edge.errors import PublicError
+from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.door import door_class
+from tollgate_edge.inference.gateway import InferenceGateway
+from tollgate_edge.inference.witness import Witness
+from tollgate_edge.ports import StoreUnavailable
+from tollgate_edge.server import PublicServer, listen
+from tollgate_edge.settings import EdgeSettings
+from tollgate_edge.telemetry import EdgeMetrics, InferenceCounters
+from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, ConfigurationInvalid
+from tollgate_edge.use_cases.authenticate import KeyAuthenticator
+from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
+from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.follow_version import VersionHolder
+
+log = logging.getLogger(__name__)
+
+USAGE_TOPIC: Final = "usage.recorded.v1"
+_RETRY_SECONDS: Final = 0.5
+_SPOOL_WAIT_SECONDS: Final = 30.0
+_MAX_REBUILDS: Final = 1_000
+
+
+class Edge:
+    """The parts of a running edge. Needs a running event loop. Raises OSError or ValueError for unusable files."""
+
+    def __init__(self, settings: EdgeSettings, environment: Mapping[str, str], spool: Spool) -> None:
+        self.settings = settings
+        self.lifecycle = Lifecycle()
+        self.clock, ids = SystemClock(), RandomIds()
+        self.tracing = new_tracing("edge", slot=settings.slot, environment=environment)
+        peppers = read_peppers(settings.pepper_file, os.urandom)
+
+        self.database = Database(settings.database_url)
+        self.keys = SqlKeyStore(self.database)
+        self.tenants = SqlTenantStore(self.database)
+        self.versions = SqlVersionStore(self.database)
+        self.billing = BillingClient(settings.billing_address)
+        self.media = MediaClient(settings.media_address)
+        self.routers = RouterClients(settings.router_address_list)
+
+        self.authenticator = KeyAuthenticator(
+            self.keys,
+            peppers,
+            self.clock,
+            max_keys=settings.key_cache_size,
+            max_unknown=settings.unknown_key_cache_size,
+        )
+        self.holder = VersionHolder(self.versions)
+        self.apply = ApplyConfiguration(
+            self.versions,
+            load_catalogue(),
+            self.clock,
+            environment,
+            settings.config_path_list,
+            settings.simulator_url,
+        )
+        create_key = CreateKey(self.keys, peppers[0], self.clock, ids, os.urandom)
+        self.bootstrap = Bootstrap(
+            self.tenants,
+            self.keys,
+            create_key,
+            self.billing,
+            JsonKeysFile(settings.bootstrap_file),
+            peppers[0],
+            self.clock,
+            ids,
+            os.urandom,
+            demo=settings.demo,
+            credit_usd=settings.demo_credit_usd,
+        )
+
+        self.spool = spool
+        self.producer = new_producer(settings.event_log_url)
+        again = events.UsageRecorded(replay=True).SerializeToString()
+        self.publisher = Publisher(spool, self.producer, USAGE_TOPIC, again=again)
+        self.holds = Holds(settings.redis_url)
+        self.counters = InferenceCounters()
+        self.gateway = InferenceGateway(
+            settings=settings,
+            clock=self.clock,
+            authenticator=self.authenticator,
+            version=self.holder,
+            admission=Admission(
+                self.holds,
+                hold_ttl_seconds=settings.hold_ttl_seconds,
+                pause_seconds=settings.exchange_pause_ms / 1000,
+                on_no_wallet=self._rebuild_wallet,
+            ),
+            witness=Witness(spool, self.publisher, self.clock),
+            tracing=self.tracing,
+            counters=self.counters,
+        )
+
+        self.app = create_http_app(
+            HttpContext(
+                authenticator=self.authenticator,
+                version=self.holder,
+                keys=self.keys,
+                tenants=self.tenants,
+                create_key=create_key,
+                billing=self.billing,
+                media=self.media,
+                routers=self.routers,
+                links=LinkSigner(peppers[0].value, self.clock, settings.link_seconds),
+                bodies=BodyReader(settings.max_body_bytes, settings.max_json_depth),
+                clock=self.clock,
+                tracing=self.tracing,
+                missing=self.lifecycle.missing,
+                state=lambda: self.lifecycle.state.value,
+                new_request_id=self.gateway.new_request_id,
+                public_url=settings.public_url,
+                media_timeout_seconds=settings.media_timeout_seconds,
+            )
+        )
+        registry = CollectorRegistry()
+        registry.register(EdgeMetrics(self.counters, self.gauges))
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self._seeded = False
+        self._rebuilding: dict[str, asyncio.Task[None]] = {}
+        for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
+            self.lifecycle.add_blocker(blocker)
+
+    # What is missing, and what is measured.
+
+    def _not_seeded(self) -> str | None:
+        return None if self._seeded else "the first keys and credit are being made; this waits for SQL and billing"
+
+    def _no_redis(self) -> str | None:
+        return None if self.holds.ready else "Redis is not connected"
+
+    def gauges(self) -> Mapping[str, float]:
+        """Returns what is measured when metrics are scraped."""
+        return {
+            "open_requests": len(self.gateway.open),
+            "client_connections": len(self.gateway.doors),
+            "body_bytes": self.gateway.body_bytes,
+            "cached_keys": self.authenticator.size,
+            "spool_records": self.spool.records,
+            "spool_bytes": self.spool.bytes,
+            "publisher_depth": self.publisher.depth(),
+            "routers_connected": self.gateway.pool.connected,
+        }
+
+    # Work in the background.
+
+    async def _migrate(self) -> None:
+        await self._until_done("migrating the database", self.database.migrate)
+
+    async def _seed(self) -> None:
+        await self._until_done("the first start", self.bootstrap)
+        self._seeded = True
+
+    async def _configure(self) -> None:
+        await self._until_done("applying the configuration", self._apply_once)
+
+    async def _apply_once(self) -> None:
+        stored = await self.apply()
+        log.info("configuration applied", extra={"fields": {"digest": stored.digest[:19], "sequence": stored.sequence}})
+        await self.holder.refresh()
+
+    async def apply_again(self) -> None:
+        """Applies the files anew (SIGHUP); what does not validate leaves the version in force as it is."""
+        try:
+            await self._apply_once()
+        except ConfigurationInvalid as invalid:
+            for problem in invalid.problems:
+                log.error("%s", problem)  # noqa: TRY400 - the problem says it all.
+            log.warning("the configuration in force is kept", extra={"fields": {"problems": len(invalid.problems)}})
+        except StoreUnavailable:
+            log.warning("the database is away; send SIGHUP again")
+
+    async def _poll(self) -> None:
+        """Looks for changes that other processes made."""
+        try:
+            changes = await self.keys.changes_since(self.authenticator.sequence)
+            self.authenticator.apply(changes)
+            if changes.versions or self.holder.current() is None:
+                await self.holder.refresh()
+            if not self._seeded and self.settings.slot != 0:
+                self._seeded = await self.tenants.is_done(SEEDED)
+        except StoreUnavailable as error:
+            log.warning("the database is away", extra={"fields": {"error": str(error)}})
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        while not self.lifecycle.stopping.is_set():
+            try:
+                await step()
+            except (StoreUnavailable, PublicError) as error:
+                log.info("%s waits", what, extra={"fields": {"for": str(error)}})
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.lifecycle.stopping.wait(), _RETRY_SECONDS)
+            else:
+                return
+
+    def _rebuild_wallet(self, organization_id: str) -> None:
+        """Asks billing to put a missing wallet back; once at a time for each organization."""
+        if organization_id in self._rebuilding or len(self._rebuilding) >= _MAX_REBUILDS:
+            return
+
+        async def rebuild() -> None:
+            try:
+                await self.billing.rebuild_wallet(billing.RebuildWalletRequest(organization_id=organization_id))
+            except PublicError as error:
+                log.warning("a wallet is missing and billing is away", extra={"fields": {"error": str(error)}})
+                await asyncio.sleep(_RETRY_SECONDS)
+
+        task = self._rebuilding[organization_id] = asyncio.create_task(rebuild())
+        task.add_done_callback(lambda _: self._rebuilding.pop(organization_id, None))
+
+    # Life.
+
+    async def serve(self) -> None:
+        """Runs until told to stop, then drains."""
+        with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
+            async with contextlib.AsyncExitStack() as stack:
+                server = await self._start(stack)
+                await self.lifecycle.stopping.wait()
+                self.gateway.draining = True
+                await server.drain()
+        self.lifecycle.state = State.STOPPED
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> PublicServer:
+        """Starts the parts in order; the stack stops them in reverse."""
+        stack.callback(self.tracing.shutdown)
+        stack.callback(self.database.close)
+        for client in (self.billing, self.media, self.routers):
+            stack.push_async_callback(client.close)
+        await self.admin.start()
+        stack.push_async_callback(self.admin.stop)
+        server = PublicServer(self.app, self.settings, listen(self.settings), door_class(self.gateway))
+        await server.start()
+        await self._migrate()
+
+        await stack.enter_async_context(self._background())
+        grpc_server = new_server(self.settings.grpc_address)
+        config_pb2_grpc.add_ConfigServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            ConfigService(self.holder, self.versions, self.lifecycle.stopping), grpc_server
+        )
+        await grpc_server.start()
+        stack.push_async_callback(grpc_server.stop, 1)
+
+        await self.holds.start()
+        stack.push_async_callback(self.holds.close)
+        drained = asyncio.Event()
+        self.gateway.start(drained)
+        stack.push_async_callback(self.gateway.stop)
+        stack.callback(drained.set)
+        self.lifecycle.state = State.READY if not self.lifecycle.stopping.is_set() else State.DRAINING
+        # What was built so far lives as long as the process: the collector need not walk it again.
+        gc.collect()
+        gc.freeze()
+        log.info("serving", extra={"fields": {"slot": self.settings.slot, "grpc": self.settings.grpc_address}})
+        return server
+
+    @contextlib.asynccontextmanager
+    async def _background(self) -> AsyncIterator[None]:
+        """Runs the loops of this process until the block ends."""
+        stopped = asyncio.Event()
+        again = asyncio.Event()
+        publishing = asyncio.create_task(self.publisher.run(stopped))
+        poll_seconds = self.settings.sequence_poll_seconds
+        tasks = {
+            asyncio.create_task(
+                forever("polling for changes", self._poll, pause_seconds=poll_seconds, stopping=stopped)
+            )
+        }
+        if self.settings.slot == 0:
+            tasks.add(asyncio.create_task(self._first_slot(again)))
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, again.set)
+        else:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _ignore)
+        try:
+            yield
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+            self.spool.flush()
+            stopped.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait({publishing, *tasks}, timeout=5)
+            publishing.cancel()
+            await self.producer.close()
+            self.spool.close()
+
+    async def _first_slot(self, again: asyncio.Event) -> None:
+        """What one process does for all: the configuration, the first keys, and SIGHUP."""
+        await self._configure()
+        await self._seed()
+
+        async def on_hangup() -> None:
+            await again.wait()
+            again.clear()
+            await self.apply_again()
+
+        await forever("applying the configuration", on_hangup, pause_seconds=0, stopping=self.lifecycle.stopping)
+
+
+def _ignore() -> None:
+    """SIGHUP is for slot 0; elsewhere it must not end the process."""
+
+
+async def _open_spool(settings: EdgeSettings) -> Spool:
+    """Returns this process's spool; one that is restarted waits for its predecessor to let go. Raises SpoolLocked."""
+    waited = 0.0
+    while True:
+        try:
+            return Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
+        except SpoolLocked:
+            if waited >= _SPOOL_WAIT_SECONDS:
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+            waited += _RETRY_SECONDS
+
+
+def check_configuration(settings: EdgeSettings) -> tuple[Problem, ...]:
+    """Returns everything that is wrong with the declared files: nothing is to start then."""
+    return load(settings.config_path_list, load_catalogue()).problems if settings.slot == 0 else ()
+
+
+async def run(settings: EdgeSettings) -> int:
+    """Builds edge and serves until told to stop. Returns the exit code."""
+    problems = check_configuration(settings)
+    for problem in problems:
+        sys.stderr.write(f"{problem}\n")
+    if problems:
+        return 2
+    edge = Edge(settings, os.environ, await _open_spool(settings))
+    await edge.serve()
+    return 0
