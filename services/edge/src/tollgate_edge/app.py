@@ -225,11 +225,14 @@ class Edge:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _until_done(self, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        said = ""
         while not self.lifecycle.stopping.is_set():
             try:
                 await step()
             except (StoreUnavailable, PublicError) as error:
-                log.info("%s waits", what, extra={"fields": {"for": str(error)}})
+                if said != str(error):
+                    said = str(error)
+                    log.info("%s waits", what, extra={"fields": {"for": said}})
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.lifecycle.stopping.wait(), _RETRY_SECONDS)
             else:

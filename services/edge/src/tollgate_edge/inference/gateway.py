@@ -139,11 +139,13 @@ class InferenceGateway:
     @staticmethod
     def refusal(found: object) -> PublicError:
         """Returns what to say about a key that was refused."""
-        message = found.message if isinstance(found, Refused) else ""
-        return public_error(errors.ERROR_KIND_UNAUTHENTICATED, message)
+        assert isinstance(found, Refused)
+        return public_error(found.kind, found.message)
 
     def check_model(self, principal: Principal, model: str, operation: int) -> PublicError | None:
         """Returns why `principal` may not ask for `model`, or None when it may."""
+        if principal.is_operator:
+            return public_error(errors.ERROR_KIND_FORBIDDEN, self.words.no_calls)
         version = self._version.current()
         if version is None:
             return public_error(errors.ERROR_KIND_UNAVAILABLE, self.words.no_router, retry_after_ms=1000)

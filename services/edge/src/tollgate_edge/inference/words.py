@@ -8,6 +8,7 @@ from tollgate_holds import HoldResult
 class Words:
     no_key = "No API key was given. Send it as 'Authorization: Bearer YOUR_KEY'."
     bad_http = "The HTTP request is malformed."
+    no_calls = "An access token manages the gateway. Call models with an API key."
     no_upgrade = "This path does not upgrade to another protocol."
     broke_off = (
         "The answer broke off before its end. What was delivered is charged; send the request again for the rest."
