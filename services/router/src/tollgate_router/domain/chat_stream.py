@@ -22,10 +22,17 @@ _ERROR_FRAME: Final = re.compile(rb'(?:^|[\r\n])data: ?\{ ?"error" ?:')
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
+_ABSENT: Final = msgspec.Raw(b"null")
+
+
 class _Chunk(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+
+    @property
+    def is_error(self) -> bool:
+        return bytes(self.error) != b"null" and not self.choices
 
 
 _CHUNK: Final = msgspec.json.Decoder(_Chunk)
@@ -145,7 +152,11 @@ class ChatStream:
     def _read_usage(self, ready: bytes) -> bytes:
         parts: list[bytes] = []
         passed = 0
-        found = ready.find(b'"usage"')
+        needle = b'"prompt_tokens"'
+        found = ready.find(needle)
+        if found < 0:
+            needle = b'"usage"'
+            found = ready.find(needle, max(0, len(ready) - _NEAR_END))
         while found >= 0:
             start, end = _line_around(ready, found)
             line = ready[start:end]
@@ -155,7 +166,7 @@ class ChatStream:
                     start, end = _frame_around(ready, start, end)
                 parts += (ready[passed:start], kept)
                 passed = end
-            found = ready.find(b'"usage"', max(end, passed))
+            found = ready.find(needle, max(end, passed))
         return b"".join(parts) + ready[passed:] if passed else ready
 
     def _usage_line(self, line: bytes) -> bytes:
@@ -163,10 +174,10 @@ class ChatStream:
         if b'"usage":null' in line and line.count(b'"usage"') == 1:
             return line
         chunk = _decode(line)
-        if chunk is None or chunk.usage is None or bytes(chunk.usage[:1]) != b"{":
+        if chunk is None or bytes(chunk.usage) == b"null" or chunk.is_error:
             return line
         self.usage = read_usage(chunk.usage, needs_output=True)
-        if self._usage_wanted or chunk.error is not None:
+        if self._usage_wanted:
             return line
         if not chunk.choices:
             return b""
@@ -181,7 +192,7 @@ class ChatStream:
         while place >= 0:
             start, end = _line_around(ready, place)
             chunk = _decode(ready[start:end])
-            if chunk is not None and chunk.error is not None and not chunk.choices:
+            if chunk is not None and chunk.is_error:
                 self.problem = problem_of_error(msgspec.json.decode(chunk.error))
                 self._held.clear()
                 return ready[: _frame_around(ready, start, end)[0]]
@@ -204,7 +215,9 @@ def _line_around(data: bytes, place: int) -> tuple[int, int]:
 
 def _frame_around(data: bytes, start: int, end: int) -> tuple[int, int]:
     """Widens a line to its frame: the blank line behind it, and lines such as `event:` before it."""
-    begin = max(_last_end(data[:start], 0), 0)
+    begin = start
+    if start and not data.endswith((b"\n\n", b"\n\r\n"), 0, start):
+        begin = max(_last_end(data[:start], 0), 0)
     stop = end
     for blank in (b"\r\n\r\n", b"\n\n", b"\n\r\n", b"\r\n", b"\n"):
         if data.startswith(blank, end):

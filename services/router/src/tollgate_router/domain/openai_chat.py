@@ -43,11 +43,14 @@ def edit_body(body: bytes, upstream_model: str, *, stream: bool) -> bytes:
     return _ENCODER.encode(members)
 
 
+_ABSENT: Final = msgspec.Raw(b"null")
+
+
 class _Reply(msgspec.Struct):
-    choices: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    usage: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    choices: msgspec.Raw = _ABSENT
+    data: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+    usage: msgspec.Raw = _ABSENT
 
 
 _REPLY: Final = msgspec.json.Decoder(_Reply)
@@ -62,12 +65,16 @@ def read_reply(body: bytes) -> ReplyUsage | UpstreamProblem | None:
         reply = _REPLY.decode(body)
     except _BROKEN:
         return unreadable()
-    if isinstance(reply.error, msgspec.Raw) and bytes(reply.error) != b"null":
+    if bytes(reply.error) != b"null":
         try:
             return problem_of_error(msgspec.json.decode(reply.error))
         except _BROKEN:
             return unreadable()
-    chat = isinstance(reply.choices, msgspec.Raw) and bytes(reply.choices[:1]) == b"["
-    if not chat and not isinstance(reply.data, msgspec.Raw):
+    chat = _is_list(reply.choices)
+    if not chat and not _is_list(reply.data):
         return unreadable()
-    return read_usage(reply.usage, needs_output=chat) if isinstance(reply.usage, msgspec.Raw) else None
+    return read_usage(reply.usage, needs_output=chat)
+
+
+def _is_list(raw: msgspec.Raw) -> bool:
+    return bytes(memoryview(raw)[:1]) == b"["
