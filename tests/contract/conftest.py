@@ -19,7 +19,7 @@ NEEDED: dict[str, Any] = {
     "kafka": {"brokers": ["kafka-0.db:9092", "kafka-1.db:9092"]},
     "clickhouse": {"host": "ch.db"},
     "assets": {"url": "s3://assets/tollgate"},
-    "edge": {"pepper": {"existingSecret": "tollgate-pepper"}},
+    "edge": {"pepper": {"existingSecret": "tollgate-pepper"}, "bootstrap": {"existingSecret": "tollgate-bootstrap"}},
 }
 # Everything switched on.
 FULL: dict[str, Any] = {
@@ -39,6 +39,7 @@ FULL: dict[str, Any] = {
         "replicas": 3,
         "preStopSeconds": 7,
         "pepper": {"existingSecret": "tollgate-pepper"},
+        "bootstrap": {"existingSecret": "tollgate-bootstrap"},
         "service": {"type": "LoadBalancer", "annotations": {"a.test/b": "c"}},
         "extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy.test:3128"}],
         "podAnnotations": {"a.test/pod": "yes"},

@@ -1,6 +1,7 @@
 """The chart renders objects that Kubernetes takes, that refer to each other rightly, and that are hardened."""
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import helm_python
 import kubernetes_validate
 import pytest
 import yaml
+from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
+from tollgate_edge.domain.keys import is_well_formed
 from tollgate_kit.settings import ServiceSettings
 
 pytestmark = pytest.mark.contract
@@ -74,6 +77,17 @@ def test_local_dependencies_are_valid(root: Path) -> None:
     for item in items:
         for minor in MINORS:
             kubernetes_validate.validate(item, minor, strict=True)
+
+
+def test_local_secrets_are_what_edge_reads(root: Path, tmp_path: Path) -> None:
+    items = yaml.safe_load_all((root / "deploy/local/dependencies.yaml").read_text(encoding="utf-8"))
+    [secret] = [item["stringData"] for item in items if item["kind"] == "Secret"]
+    for name, value in secret.items():
+        (tmp_path / name).write_text(value, encoding="utf-8")
+    assert len(read_peppers(tmp_path / "pepper", os.urandom)) == 1
+    first = JsonKeysFile(tmp_path / "bootstrap.json").read()
+    assert first is not None
+    assert is_well_formed(first.admin_key.reveal().encode())
 
 
 def test_every_service_has_one_workload(objects: Objects) -> None:
@@ -188,19 +202,19 @@ def test_mounts_have_volumes_and_directories_are_on_them(objects: Objects) -> No
     assert router["spec"]["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
 
 
-def test_settings_classes_take_the_environment(
-    objects: Objects, settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", SERVICES)
+def test_settings_class_takes_the_environment(
+    objects: Objects, name: str, settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, workload in workloads(objects).items():
-        cls = settings_of(name)
-        prefix = str(cls.model_config["env_prefix"])
-        own = {key: value for key, value in environment(workload).items() if key.startswith("TOLLGATE_")}
-        assert own
-        for key, value in own.items():
-            assert key.startswith(prefix), f"{name} is given {key}"
-            assert key.removeprefix(prefix).lower() in cls.model_fields, f"{key} is no setting of {name}"
-            monkeypatch.setenv(key, value)
-        cls()
+    cls = settings_of(name)
+    prefix = str(cls.model_config["env_prefix"])
+    own = {key: value for key, value in environment(workloads(objects)[name]).items() if key.startswith("TOLLGATE_")}
+    assert own
+    for key, value in own.items():
+        assert key.startswith(prefix), f"{name} is given {key}"
+        assert key.removeprefix(prefix).lower() in cls.model_fields, f"{key} is no setting of {name}"
+        monkeypatch.setenv(key, value)
+    cls()
 
 
 def test_passwords_come_from_secrets_only(render: Render, needed_values: dict[str, Any]) -> None:
@@ -307,6 +321,7 @@ def test_schema_refuses(
         ("clickhouse.host", ""),
         ("assets.url", ""),
         ("edge.pepper.existingSecret", ""),
+        ("edge.bootstrap.existingSecret", ""),
     ],
 )
 def test_a_missing_part_is_named(

@@ -76,24 +76,20 @@ def test_only_the_gateway_is_open_and_only_on_loopback(compose: dict[str, Any]) 
     assert all(port.startswith("127.0.0.1:") for port in opened["edge"])
 
 
-def test_settings_classes_take_the_environment(
-    compose: dict[str, Any], settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", SERVICES)
+def test_settings_class_takes_the_environment(
+    compose: dict[str, Any], name: str, settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in SERVICES:
-        cls = settings_of(name)
-        prefix = str(cls.model_config["env_prefix"])
-        given = {key: value for key, value in compose["services"][name]["environment"].items() if "TOLLGATE_" in key}
-        for key, value in given.items():
-            assert key.startswith(prefix), f"{name} is given {key}"
-            assert key.removeprefix(prefix).lower() in cls.model_fields, f"{key} is no setting of {name}"
-            monkeypatch.setenv(key, _VARIABLE.sub("x", value))
-        cls()
-
-
-def test_grace_is_longer_than_the_drain(compose: dict[str, Any], settings_of: SettingsOf) -> None:
-    for name in SERVICES:
-        drain = settings_of(name).model_fields["drain_seconds"].default
-        assert float(compose["services"][name]["stop_grace_period"].removesuffix("s")) > drain
+    cls = settings_of(name)
+    prefix = str(cls.model_config["env_prefix"])
+    given = {key: value for key, value in compose["services"][name]["environment"].items() if "TOLLGATE_" in key}
+    for key, value in given.items():
+        assert key.startswith(prefix), f"{name} is given {key}"
+        assert key.removeprefix(prefix).lower() in cls.model_fields, f"{key} is no setting of {name}"
+        monkeypatch.setenv(key, _VARIABLE.sub("x", value))
+    settings = cls()
+    grace = float(compose["services"][name]["stop_grace_period"].removesuffix("s"))
+    assert grace > settings.drain_seconds, "a stop has time to drain"
 
 
 def test_variables_are_in_the_example_and_secrets_have_no_default(folder: Path) -> None:
