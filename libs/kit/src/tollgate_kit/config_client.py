@@ -42,6 +42,7 @@ class ConfigClient:
         self._apply = apply
         self._next = 0
         self._refused = ""
+        self._saving: asyncio.Future[None] | None = None
         self.digest = ""
         self.connected = False
 
@@ -64,6 +65,9 @@ class ConfigClient:
                 await asyncio.wait({stop}, timeout=delay)
         finally:
             stop.cancel()
+            if self._saving is not None:
+                # Whoever starts next is to find what was applied last.
+                await asyncio.wait({self._saving})
 
     def missing(self) -> str | None:
         """Says for /readyz what is missing, if anything is."""
@@ -90,7 +94,14 @@ class ConfigClient:
         request = config_pb2.GetVersionRequest(digest=digest)
         document = (await stub.GetVersion(request, timeout=_CALL_SECONDS)).document
         if self._accept(digest, document):
+            self._saving = asyncio.ensure_future(self._save(document))
+            await asyncio.shield(self._saving)
+
+    async def _save(self, document: bytes) -> None:
+        try:
             await asyncio.to_thread(write_atomically, self._path, document)
+        except OSError as error:
+            log.warning("the copy of the configuration cannot be kept", extra={"fields": {"error": str(error)}})
 
     def _accept(self, digest: str, document: bytes) -> bool:
         if _digest(document) != digest:

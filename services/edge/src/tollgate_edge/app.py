@@ -39,13 +39,13 @@ from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.http import create_http_app
 from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
+from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.ports import StoreUnavailable
-from tollgate_edge.server import PublicServer, listen
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import EdgeMetrics, InferenceCounters
 from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, ConfigurationInvalid
@@ -68,10 +68,25 @@ class Edge:
     def __init__(self, settings: EdgeSettings, environment: Mapping[str, str], spool: Spool) -> None:
         self.settings = settings
         self.lifecycle = Lifecycle()
-        self.clock, ids = SystemClock(), RandomIds()
+        self.clock, self.ids = SystemClock(), RandomIds()
         self.tracing = new_tracing("edge", slot=settings.slot, environment=environment)
-        peppers = read_peppers(settings.pepper_file, os.urandom)
+        self.spool = spool
+        self.peppers = read_peppers(settings.pepper_file, os.urandom)
+        self._seeded = False
+        self._rebuilding: dict[str, asyncio.Task[None]] = {}
+        self._connect()
+        self._build_control(environment)
+        self.gateway = self._new_gateway()
+        self.app = create_http_app(self._http_context())
+        registry = CollectorRegistry()
+        registry.register(EdgeMetrics(self.counters, self.gauges))
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
+            self.lifecycle.add_blocker(blocker)
 
+    def _connect(self) -> None:
+        """Makes what reaches outside; nothing connects yet."""
+        settings = self.settings
         self.database = Database(settings.database_url)
         self.keys = SqlKeyStore(self.database)
         self.tenants = SqlTenantStore(self.database)
@@ -79,10 +94,17 @@ class Edge:
         self.billing = BillingClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
+        self.producer = new_producer(settings.event_log_url)
+        again = events.UsageRecorded(replay=True).SerializeToString()
+        self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
+        self.holds = Holds(settings.redis_url)
 
+    def _build_control(self, environment: Mapping[str, str]) -> None:
+        """Makes the use cases of identity and configuration."""
+        settings, pepper = self.settings, self.peppers[0]
         self.authenticator = KeyAuthenticator(
             self.keys,
-            peppers,
+            self.peppers,
             self.clock,
             max_keys=settings.key_cache_size,
             max_unknown=settings.unknown_key_cache_size,
@@ -96,28 +118,26 @@ class Edge:
             settings.config_path_list,
             settings.simulator_url,
         )
-        create_key = CreateKey(self.keys, peppers[0], self.clock, ids, os.urandom)
+        self.create_key = CreateKey(self.keys, pepper, self.clock, self.ids, os.urandom)
         self.bootstrap = Bootstrap(
             self.tenants,
             self.keys,
-            create_key,
+            self.create_key,
             self.billing,
             JsonKeysFile(settings.bootstrap_file),
-            peppers[0],
+            pepper,
             self.clock,
-            ids,
+            self.ids,
             os.urandom,
             demo=settings.demo,
             credit_usd=settings.demo_credit_usd,
         )
 
-        self.spool = spool
-        self.producer = new_producer(settings.event_log_url)
-        again = events.UsageRecorded(replay=True).SerializeToString()
-        self.publisher = Publisher(spool, self.producer, USAGE_TOPIC, again=again)
-        self.holds = Holds(settings.redis_url)
+    def _new_gateway(self) -> InferenceGateway:
+        """Makes the inference path."""
+        settings = self.settings
         self.counters = InferenceCounters()
-        self.gateway = InferenceGateway(
+        return InferenceGateway(
             settings=settings,
             clock=self.clock,
             authenticator=self.authenticator,
@@ -128,39 +148,32 @@ class Edge:
                 pause_seconds=settings.exchange_pause_ms / 1000,
                 on_no_wallet=self._rebuild_wallet,
             ),
-            witness=Witness(spool, self.publisher, self.clock),
+            witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
             counters=self.counters,
         )
 
-        self.app = create_http_app(
-            HttpContext(
-                authenticator=self.authenticator,
-                version=self.holder,
-                keys=self.keys,
-                tenants=self.tenants,
-                create_key=create_key,
-                billing=self.billing,
-                media=self.media,
-                routers=self.routers,
-                links=LinkSigner(peppers[0].value, self.clock, settings.link_seconds),
-                bodies=BodyReader(settings.max_body_bytes, settings.max_json_depth),
-                clock=self.clock,
-                tracing=self.tracing,
-                missing=self.lifecycle.missing,
-                state=lambda: self.lifecycle.state.value,
-                new_request_id=self.gateway.new_request_id,
-                public_url=settings.public_url,
-                media_timeout_seconds=settings.media_timeout_seconds,
-            )
+    def _http_context(self) -> HttpContext:
+        settings = self.settings
+        return HttpContext(
+            authenticator=self.authenticator,
+            version=self.holder,
+            keys=self.keys,
+            tenants=self.tenants,
+            create_key=self.create_key,
+            billing=self.billing,
+            media=self.media,
+            routers=self.routers,
+            links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds),
+            bodies=BodyReader(settings.max_body_bytes, settings.max_json_depth),
+            clock=self.clock,
+            tracing=self.tracing,
+            missing=self.lifecycle.missing,
+            state=lambda: self.lifecycle.state.value,
+            new_request_id=self.gateway.new_request_id,
+            public_url=settings.public_url,
+            media_timeout_seconds=settings.media_timeout_seconds,
         )
-        registry = CollectorRegistry()
-        registry.register(EdgeMetrics(self.counters, self.gauges))
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
-        self._seeded = False
-        self._rebuilding: dict[str, asyncio.Task[None]] = {}
-        for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
-            self.lifecycle.add_blocker(blocker)
 
     # What is missing, and what is measured.
 
@@ -273,7 +286,14 @@ class Edge:
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)
-        server = PublicServer(self.app, self.settings, listen(self.settings), door_class(self.gateway))
+        settings = self.settings
+        server = PublicServer(
+            self.app,
+            listen(settings.host, settings.port, settings.listen_fd),
+            door_class(self.gateway),
+            keep_alive_seconds=settings.keep_alive_seconds,
+            drain_seconds=settings.drain_seconds,
+        )
         await server.start()
         await self._migrate()
 

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -13,11 +12,11 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_kit.tracing import SpanRecord, format_traceparent, new_span_id, new_trace_id, parse_traceparent
-from tollgate_rating import format_decimal
 
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.frame import request_id_of
 from tollgate_edge.api.links import Owner
+from tollgate_edge.api.media_view import asset_link, render_job
 from tollgate_edge.api.reading import choice_field, text_field, whole_field
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, from_wire, public_error
@@ -101,8 +100,14 @@ def media_router(context: HttpContext) -> APIRouter:
         asked = _asked(context, principal, body, request, span.traceparent)
         job = await context.media.create(asked)
         span.end(asked.request_id, asked.model)
-        return json_response(_render(context, request, job), 202)
+        return json_response(render_job(context, request, job), 202)
 
+    _add_jobs(router, context)
+    _add_assets(router, context)
+    return router
+
+
+def _add_jobs(router: APIRouter, context: HttpContext) -> None:
     @router.get("/v1/media/jobs", summary="Media jobs of the key's project, newest first")
     @router.get("/media/jobs", include_in_schema=False)
     async def list_jobs(
@@ -116,7 +121,7 @@ def media_router(context: HttpContext) -> APIRouter:
                 organization_id=principal.organization_id, project_id=principal.project_id, limit=limit, cursor=cursor
             )
         )
-        items = [_render(context, request, job) for job in found.jobs]
+        items = [render_job(context, request, job) for job in found.jobs]
         return json_response({"items": items, "next": found.next_cursor or None})
 
     @router.get("/v1/media/jobs/{job_id}", summary="One media job")
@@ -128,8 +133,10 @@ def media_router(context: HttpContext) -> APIRouter:
                 organization_id=principal.organization_id, project_id=principal.project_id, job_id=job_id
             )
         )
-        return json_response(_render(context, request, job))
+        return json_response(render_job(context, request, job))
 
+
+def _add_assets(router: APIRouter, context: HttpContext) -> None:
     @router.get("/v1/media/assets/{asset_id}", summary="The bytes of an asset, for its owner or a signed link")
     @router.get("/media/assets/{asset_id}", include_in_schema=False)
     async def read_asset(request: Request, asset_id: str) -> Response:
@@ -144,8 +151,6 @@ def media_router(context: HttpContext) -> APIRouter:
             "content-security-policy": "default-src 'none'; sandbox",
         }
         return StreamingResponse(_quiet(pieces), media_type=asset.content_type, headers=headers)
-
-    return router
 
 
 async def _quiet(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -259,7 +264,7 @@ async def _images(context: HttpContext, request: Request, job: media.Job, answer
     owner = Owner(job.tenant.organization_id, job.tenant.project_id)
     assets = sorted(job.assets, key=lambda asset: asset.index)
     if answer == "url":
-        data = [{"url": _link(context, request, asset.id, owner)} for asset in assets]
+        data = [{"url": asset_link(context, request, asset.id, owner)} for asset in assets]
     else:
         data = []
         for asset in assets:
@@ -279,50 +284,3 @@ async def _whole(pieces: AsyncIterator[bytes], asset: media.Asset) -> bytes:
     if len(found) != asset.size_bytes:
         raise public_error(errors.ERROR_KIND_INTERNAL)
     return found
-
-
-def _link(context: HttpContext, request: Request, asset_id: str, owner: Owner) -> str:
-    return f"{context.base_url(request)}/v1/media/assets/{asset_id}?{context.links.query(asset_id, owner)}"
-
-
-def _render(context: HttpContext, request: Request, job: media.Job) -> dict[str, Any]:
-    owner = Owner(job.tenant.organization_id, job.tenant.project_id)
-    state = media.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
-    content: dict[str, Any] = {
-        "id": job.id,
-        "object": "media.job",
-        "kind": media.JobKind.Name(job.kind).removeprefix("JOB_KIND_").lower(),
-        "state": state,
-        "model": job.model,
-        "prompt": job.image.prompt,
-        "size": job.image.size or None,
-        "quality": job.image.quality or None,
-        "n": job.image.count,
-        "created_at": _time(job.created_at_us),
-        "ended_at": _time(job.ended_at_us),
-        "request_id": job.request_id,
-        "charge": format_decimal(job.charge_pico) if job.state == media.JOB_STATE_SUCCEEDED else "0",
-        "charge_pico": job.charge_pico,
-        "currency": job.currency or None,
-        "assets": [
-            {
-                "id": asset.id,
-                "content_type": asset.content_type,
-                "size_bytes": asset.size_bytes,
-                "width": asset.width,
-                "height": asset.height,
-                "sha256": asset.sha256,
-                "url": _link(context, request, asset.id, owner),
-            }
-            for asset in sorted(job.assets, key=lambda asset: asset.index)
-        ],
-        "error": None,
-    }
-    if job.error.kind:
-        error = from_wire(job.error)
-        content["error"] = {"code": error.code, "message": error.message, "param": error.param or None}
-    return content
-
-
-def _time(at_us: int) -> str | None:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds") if at_us else None

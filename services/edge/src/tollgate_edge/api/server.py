@@ -7,21 +7,19 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
-from tollgate_edge.settings import EdgeSettings
-
 _BACKLOG: Final = 2048
 
 
-def listen(settings: EdgeSettings) -> socket.socket:
-    """Returns the listening socket: the one inherited from the supervisor, or a new one. Raises OSError."""
-    if settings.listen_fd >= 0:
-        found = socket.socket(fileno=settings.listen_fd)
+def listen(host: str, port: int, inherited_fd: int) -> socket.socket:
+    """Returns the listening socket: the one inherited from the supervisor (-1: none), or a new one. Raises OSError."""
+    if inherited_fd >= 0:
+        found = socket.socket(fileno=inherited_fd)
     else:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         found = socket.socket(family, socket.SOCK_STREAM)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            found.bind((settings.host, settings.port))
+            found.bind((host, port))
             found.listen(_BACKLOG)
         except OSError:
             found.close()
@@ -34,11 +32,17 @@ class PublicServer:
     """Serves `app` on a socket. `protocol` answers inference itself and hands all else to the app."""
 
     def __init__(
-        self, app: FastAPI, settings: EdgeSettings, listener: socket.socket, protocol: type[asyncio.Protocol] | None
+        self,
+        app: FastAPI,
+        listener: socket.socket,
+        protocol: type[asyncio.Protocol],
+        *,
+        keep_alive_seconds: int,
+        drain_seconds: float,
     ) -> None:
         self._config = uvicorn.Config(
             app,
-            http=protocol or "httptools",
+            http=protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -47,8 +51,8 @@ class PublicServer:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
-            timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+            timeout_keep_alive=keep_alive_seconds,
+            timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )
         self._server = uvicorn.Server(self._config)
         self._listener = listener

@@ -1,0 +1,255 @@
+"""Files of declared resources: every kind of mistake is named by file, line, field, what was found and what may be."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tollgate_resources import CatalogueModel, PriceBook, Provider, build_catalogue, load
+
+pytestmark = pytest.mark.unit
+
+CATALOGUE = build_catalogue(
+    [
+        Provider(name="openai", base_url="https://api.example/v1", environment=("OPENAI_API_KEY",)),
+        Provider(name="self-hosted", credentials_required=False),
+        Provider(name="simulator", credentials_required=False),
+    ],
+    [CatalogueModel(name="gpt", provider="openai"), CatalogueModel(name="mini", provider="openai")],
+    [
+        PriceBook.model_validate(
+            {
+                "name": "catalogue",
+                "effective": "2026-01-01T00:00:00Z",
+                "currency": "USD",
+                "models": {"gpt": {"input": "1", "output": "2"}},
+            }
+        )
+    ],
+)
+GOOD = """\
+channels:
+  - name: main
+    provider: openai
+    credentials: [{env: OPENAI_API_KEY}]
+    models: "*"
+"""
+
+
+def problems(tmp_path: Path, text: str, name: str = "tollgate.yaml") -> list[str]:
+    file = tmp_path / name
+    file.write_text(text)
+    found = load([file], CATALOGUE).problems
+    return [str(problem).removeprefix(f"{tmp_path}/") for problem in found]
+
+
+def test_a_file_with_one_channel_is_complete(tmp_path):
+    (tmp_path / "tollgate.yaml").write_text(GOOD)
+    loaded = load([tmp_path / "tollgate.yaml"], CATALOGUE)
+    assert loaded.problems == ()
+    assert list(loaded.declared_by_owner) == ["file:tollgate.yaml"]
+    assert loaded.declared().channels[0].credentials[0].env == "OPENAI_API_KEY"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}\n", "channels:\n", "channels: []\n"])
+def test_an_empty_file_declares_nothing(tmp_path, text):
+    assert problems(tmp_path, text) == []
+
+
+CHANNEL = "channels:\n  - name: main\n    provider: openai\n    credentials: [{env: KEY}]\n    models: [gpt]\n    %s\n"
+ROUTE = GOOD + "routes:\n  - model: gpt\n    %s\n"
+BOOK = (
+    "price_books:\n  - name: public\n    "
+    "effective: 2026-11-01T00:00:00Z\n    currency: USD\n    models:\n      gpt: %s\n"
+)
+
+MISTAKES = [
+    ("chanels: []\n", "tollgate.yaml:1: chanels: found 'chanels'", "(perhaps channels)"),
+    ("- a\n", "tollgate.yaml:1: found a list", "a mapping"),
+    ("channels: main\n", "tollgate.yaml:1: channels: found a string", "a list"),
+    ("channels: [main]\n", "tollgate.yaml:1: channels[0]: found 'main'", "a mapping"),
+    ("channels:\n  - {}\n", "tollgate.yaml:2: channels[0].name: found nothing", "it is required"),
+    ("a: [1\n", "tollgate.yaml:2: found", "YAML"),
+    ("a: 1\n---\nb: 2\n", "tollgate.yaml:3: found 2 documents", "one document"),
+    (
+        "channels: []\nchannels: []\n",
+        "tollgate.yaml:2: channels: found the key again (first on line 1)",
+        "each key once",
+    ),
+    ("1: 2\n", "tollgate.yaml:1: found the key '1'", "keys that are strings"),
+    ((CHANNEL % "nmae: x"), "tollgate.yaml:6: channels[0].nmae: found 'nmae'", "(perhaps name)"),
+    ((CHANNEL % "weight: -1"), "tollgate.yaml:6: channels[0].weight: found the number -1", "0"),
+    ((CHANNEL % "weight: true"), "tollgate.yaml:6: channels[0].weight: found true", "a whole number"),
+    ((CHANNEL % "private_network: 'yes'"), "channels[0].private_network: found 'yes'", "true or false"),
+    ((CHANNEL % "base_url: ftp://x"), "tollgate.yaml:6: channels[0].base_url: found 'ftp://x'", "http:// or https://"),
+    ((CHANNEL % "base_url: https://u:p@x/v1"), "channels[0].base_url: found 'https://u:p@x/v1'", "without user"),
+    ((CHANNEL % "groups: []"), "tollgate.yaml:6: channels[0].groups: found a list", "at least one entry"),
+    ((CHANNEL % "limits: {concurrency: 0}"), "channels[0].limits.concurrency: found the number 0", "greater than 0"),
+    ((CHANNEL % "limits: {conc: 1}"), "channels[0].limits.conc: found 'conc'", "requests_per_minute"),
+    ((CHANNEL % "tags: {a: 1}"), "tollgate.yaml:6: channels[0].tags.a: found the number 1", "a string"),
+    (GOOD.replace("main", "Main Channel"), "channels[0].name: found 'Main Channel'", "lower-case letters"),
+    (
+        GOOD.replace("openai\n", "opnai\n"),
+        "tollgate.yaml:3: channels[0].provider: found 'opnai'",
+        "openai, self-hosted",
+    ),
+    (GOOD.replace('"*"', "[gpt, gpt]"), "tollgate.yaml:5: channels[0].models[1]: found 'gpt' again", "each model once"),
+    (GOOD.replace('"*"', "[{nam: x}]"), "channels[0].models[0].nam: found 'nam'", "name, upstream (perhaps name)"),
+    (GOOD.replace('"*"', "[]"), "tollgate.yaml:5: channels[0].models: found a list", "at least one entry"),
+    (
+        GOOD.replace("openai\n", "self-hosted\n"),
+        "tollgate.yaml:2: channels[0].base_url: found nothing",
+        "self-hosted has none of its own",
+    ),
+    (
+        GOOD.replace("openai\n", "self-hosted\n    base_url: http://x/v1\n"),
+        "tollgate.yaml:6: channels[0].models: found '*'",
+        "the catalogue knows none",
+    ),
+    (
+        GOOD.replace("    credentials: [{env: OPENAI_API_KEY}]\n", ""),
+        "tollgate.yaml:2: channels[0].credentials: found nothing",
+        "openai asks for one",
+    ),
+    (GOOD + GOOD.partition("\n")[2], "tollgate.yaml:6: channels[1].name: found 'main' again", "each once"),
+    ((ROUTE % "levels: []"), "tollgate.yaml:8: routes[0].levels: found a list", "at least one entry"),
+    (
+        (ROUTE % "levels: [{targets: [{channel: nope}]}]"),
+        "tollgate.yaml:8: routes[0].levels[0].targets[0].channel: found 'nope'",
+        "a channel: main",
+    ),
+    (
+        (ROUTE % "levels: [{targets: [{channel: main}]}]").replace("model: gpt", "model: other"),
+        "routes[0].levels[0].targets[0]: found channel 'main', which does not offer 'other'",
+        "or `upstream`",
+    ),
+    (
+        (ROUTE % "levels: [{targets: [{channel: main, weight: 0}]}]"),
+        "routes[0].levels[0]: found targets of weight 0 only",
+        "a weight above 0",
+    ),
+    (
+        (ROUTE % "levels: [{targets: [{channel: main}]}]\n    strategy: best"),
+        "tollgate.yaml:9: routes[0].strategy: found 'best'",
+        "'weighted', 'least_busy', 'lowest_latency' or 'cheapest'",
+    ),
+    (
+        (ROUTE % "levels: [{targets: [{channel: main}]}]\n    fallbacks: {error: [gpt, none]}"),
+        "tollgate.yaml:9: routes[0].fallbacks.error[0]: found 'gpt'",
+        "another model",
+    ),
+    ((BOOK % "{input: 1.25}"), "price_books[0].models.gpt.input: found the number 1.25", "a decimal string in quotes"),
+    ((BOOK % '{input: "-1"}'), "tollgate.yaml:6: price_books[0].models.gpt.input: found '-1'", "a decimal string"),
+    ((BOOK % '{inptu: "1"}'), "price_books[0].models.gpt.inptu: found 'inptu'", "input, cache_read"),
+    ((BOOK % "{}"), "tollgate.yaml:6: price_books[0].models.gpt: found a mapping", "at least"),
+    ((BOOK % '{input: "1"}').replace("T00:00:00Z", ""), "price_books[0].effective: found the time", "with its zone"),
+    (
+        (BOOK % '{input: "1"}').replace("2026-11-01T00:00:00Z", "1700000000"),
+        "price_books[0].effective: found the number 1700000000",
+        "with its zone",
+    ),
+    ((BOOK % '{input: "1"}').replace("USD", "EUR"), "price_books[0].currency: found 'EUR'", "'USD' or 'CNY'"),
+    ((BOOK % '{input: "1"}').replace("public", "catalogue"), "price_books[0].name: found 'catalogue'", "another name"),
+    (
+        (BOOK % '{input: "1"}') + (BOOK % '{input: "2"}').partition("\n")[2],
+        "tollgate.yaml:8: price_books[1].effective: found book 'public' of this time again",
+        "each once",
+    ),
+    (
+        (BOOK % '{input: "1"}') + '    groups: {vip: {models: {other: {input: "1"}}}}\n',
+        "tollgate.yaml:7: price_books[0].groups.vip.models.other: found 'other'",
+        "a model of the book: gpt",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "found", "allowed"), MISTAKES, ids=[case[1][:60] for case in MISTAKES])
+def test_a_mistake_is_named_with_its_place(tmp_path, text, found, allowed):
+    said = problems(tmp_path, text)
+    assert any(found in line and allowed in line.partition("allowed: ")[2] for line in said), said
+
+
+def test_all_mistakes_of_all_files_are_reported_at_once(tmp_path):
+    (tmp_path / "a.yaml").write_text((CHANNEL % "weight: x") + "more: 1\n")
+    (tmp_path / "b.yml").write_text(BOOK % "{input: 3}")
+    (tmp_path / ".hidden.yaml").write_text("::::")
+    (tmp_path / "notes.txt").write_text("::::")
+    found = load([tmp_path, tmp_path / "missing.yaml"], CATALOGUE).problems
+    assert [(Path(problem.file).name, problem.line) for problem in found] == [
+        ("a.yaml", 6),
+        ("a.yaml", 7),
+        ("b.yml", 6),
+        ("missing.yaml", 0),
+    ]
+    assert str(found[-1]) == f"{tmp_path}/missing.yaml: found nothing; allowed: a file or a directory."
+
+
+def test_a_broken_channel_does_not_make_its_routes_look_broken(tmp_path):
+    said = problems(tmp_path, (ROUTE % "levels: [{targets: [{channel: main}]}]").replace('models: "*"', "models: 7"))
+    assert [line.partition(": ")[0] for line in said] == ["tollgate.yaml:5"]
+
+
+def test_names_are_unique_over_all_files(tmp_path):
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").write_text(GOOD)
+    found = load([tmp_path], CATALOGUE).problems
+    assert len(found) == 1
+    assert f"(first in {tmp_path}/a.yaml:2)" in str(found[0])
+
+
+def test_files_of_one_name_are_owned_apart(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.yaml").write_text("channels: []\n")
+    owners = load([tmp_path / "x" / "t.yaml", tmp_path / "y"], CATALOGUE).declared_by_owner
+    assert set(owners) == {f"file:{tmp_path}/x/t.yaml", f"file:{tmp_path}/y/t.yaml"}
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path):
+    secret = "sk-live-0123456789"
+    for credential in (secret, f"{{env: {secret}}}", f"{{file: 7, secret: '{secret} x'}}", f"{{key: {secret}}}"):
+        said = problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", credential))
+        assert said
+        assert secret not in "\n".join(said)
+
+
+def test_a_credential_has_exactly_one_source(tmp_path):
+    said = problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", "{env: A, file: b}"))
+    assert "exactly one of env, file, secret" in said[0]
+    assert "exactly one of env, file, secret" in problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", "{}"))[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{c}: &{c} [{', '.join([f'*{b}'] * 10)}]\n" for b, c in zip("abcdef", "bcdefg", strict=True)),
+        "a: &a [*a]\n",
+        "a: " + "[" * 60 + "]" * 60 + "\n",
+        "a: " + "[" * 5000 + "]" * 5000 + "\n",
+        "a: !!python/object/apply:os.system [x]\n",
+        "\x00",
+        "a: \x07\n",
+    ],
+    ids=["laughs", "loop", "deep", "very deep", "python tag", "nul", "control character"],
+)
+def test_hostile_files_are_refused_without_being_unfolded(tmp_path, text):
+    assert problems(tmp_path, text)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "t.yaml").write_bytes(b"a: \xff\xfe\xff\n")
+    assert load([tmp_path], CATALOGUE).problems
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path):
+    said = problems(tmp_path, "#" * (4 * 1024 * 1024 + 1))
+    assert "at most 4194304 bytes" in said[0]
+
+
+def test_json_is_a_way_to_write_the_file(tmp_path):
+    content = {
+        "channels": [
+            {"name": "main", "provider": "openai", "credentials": [{"env": "K"}], "models": ["gpt", {"name": "x"}]}
+        ]
+    }
+    assert problems(tmp_path, json.dumps(content, indent=1), "tollgate.json") == []

@@ -1,0 +1,1 @@
+"""Fakes of edge's ports; those of stores pass the same suite as SQL."""

@@ -1,0 +1,139 @@
+"""billing, media-jobs, the routers and the operator's file, in memory."""
+
+from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.media.v1 import media_pb2 as media
+from tollgate_edge.errors import public_error
+
+
+class FakeBilling:
+    def __init__(self):
+        self.away = 0
+        self.grants = {}
+        self.asked = []
+        self.usage_reply = billing.QueryUsageResponse()
+        self.requests_reply = billing.ListRequestsResponse()
+
+    def _check(self):
+        if self.away:
+            self.away -= 1
+            raise public_error(errors.ERROR_KIND_UNAVAILABLE)
+
+    async def grant(self, request):
+        self._check()
+        self.grants.setdefault(request.idempotency_key, request)
+        return billing.GrantResponse(balance_pico=sum(grant.amount_pico for grant in self.grants.values()))
+
+    async def balance(self, request):
+        self._check()
+        self.asked.append(request)
+        total = sum(g.amount_pico for g in self.grants.values() if g.organization_id == request.organization_id)
+        return billing.GetBalanceResponse(currency="USD", ledger_pico=total, wallet_pico=total)
+
+    async def rebuild_wallet(self, request):
+        self._check()
+        return billing.RebuildWalletResponse(changed=True)
+
+    async def usage(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.usage_reply
+
+    async def requests(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.requests_reply
+
+    async def status(self):
+        self._check()
+        return billing.GetStatusResponse(rows=2**40)
+
+
+class FakeMedia:
+    """A job succeeds when it is waited for, with one asset per image; `fail` ends it otherwise."""
+
+    def __init__(self):
+        self.jobs = {}
+        self.assets = {}
+        self.created = []
+        self.fail = None
+        self.refuse = None
+
+    async def create(self, request):
+        if self.refuse is not None:
+            raise self.refuse
+        self.created.append(request)
+        job_id = f"job_{len(self.created)}"
+        job = media.Job(
+            id=job_id,
+            kind=request.kind,
+            state=media.JOB_STATE_QUEUED,
+            tenant=request.tenant,
+            model=request.model,
+            image=request.image,
+            request_id=request.request_id,
+            created_at_us=1_764_000_000_000_000,
+        )
+        self.jobs[job_id] = job
+        return job
+
+    def _own(self, request):
+        job = self.jobs.get(request.job_id)
+        if job is None or job.tenant.organization_id != request.organization_id:
+            raise public_error(errors.ERROR_KIND_NOT_FOUND)
+        return job
+
+    async def get(self, request):
+        return self._own(request)
+
+    async def wait(self, request):
+        job = self._own(request)
+        if self.fail is not None:
+            job.state = media.JOB_STATE_FAILED
+            job.error.CopyFrom(self.fail)
+            return job
+        job.state = media.JOB_STATE_SUCCEEDED
+        for index in range(job.image.count):
+            data = f"png {job.image.prompt} {index}".encode()
+            asset = media.Asset(
+                id=f"{job.id}_{index}", sha256="00", content_type="image/png", size_bytes=len(data), index=index
+            )
+            job.assets.append(asset)
+            self.assets[asset.id] = (job.tenant.organization_id, asset, data)
+        return job
+
+    async def list(self, request):
+        own = [job for job in self.jobs.values() if job.tenant.organization_id == request.organization_id]
+        return media.ListJobsResponse(jobs=own[: request.limit])
+
+    async def read_asset(self, request):
+        owner, asset, data = self.assets.get(request.asset_id, (None, None, b""))
+        if owner is None or owner != request.organization_id:
+            raise public_error(errors.ERROR_KIND_NOT_FOUND)
+
+        async def pieces():
+            yield data[:3]
+            yield data[3:]
+
+        return asset, pieces()
+
+
+class FakeRouters:
+    def __init__(self):
+        self.states = []
+
+    async def describe(self):
+        return self.states
+
+
+class FakeKeysFile:
+    def __init__(self):
+        self.keys = None
+        self.writes = 0
+
+    def read(self):
+        return self.keys
+
+    def write(self, keys):
+        self.writes += 1
+        self.keys = keys

@@ -1,0 +1,170 @@
+"""The stores in memory."""
+
+from dataclasses import replace
+
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.ports import (
+    Changes,
+    Conflict,
+    KeyLookup,
+    Project,
+    StoredVersion,
+    StoreUnavailable,
+)
+
+
+class Memory:
+    """What the three stores share. `away` makes every call fail as a database does that cannot be reached."""
+
+    def __init__(self):
+        self.away = False
+        self.changes = []
+        self.organizations = {}
+        self.projects = {}
+        self.keys = {}
+        self.tokens = {}
+        self.marks = set()
+        self.declared = {}
+        self.documents = {}
+        self.versions = []
+
+    def check(self):
+        if self.away:
+            raise StoreUnavailable("away")
+
+    def bump(self, kind, key_hash=""):
+        self.changes.append((kind, key_hash))
+        return len(self.changes)
+
+
+class FakeKeyStore:
+    def __init__(self, memory):
+        self.memory = memory
+        self.reads = 0
+
+    async def find_key(self, hashes):
+        self.memory.check()
+        self.reads += 1
+        return self._find(hashes), len(self.memory.changes)
+
+    def _find(self, hashes):
+        for key_hash in hashes:
+            if key_hash in self.memory.keys:
+                record = self.memory.keys[key_hash]
+                project = self.memory.projects[record.project_id]
+                principal = Principal(
+                    record.id,
+                    record.organization_id,
+                    record.project_id,
+                    project.price_group,
+                    project.route_group,
+                    None if record.models is None else frozenset(record.models),
+                )
+                return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
+            if key_hash in self.memory.tokens:
+                return KeyLookup(Principal(self.memory.tokens[key_hash], "", "", is_operator=True))
+        return None
+
+    async def changes_since(self, sequence):
+        self.memory.check()
+        newest = len(self.memory.changes)
+        if not sequence <= newest <= sequence + 1000:
+            return Changes(newest, None, versions=True)
+        new = self.memory.changes[sequence:]
+        return Changes(
+            newest,
+            tuple(key_hash for kind, key_hash in new if kind == "key"),
+            versions=any(kind == "version" for kind, _ in new),
+        )
+
+    async def add_key(self, record, key_hash, pepper_id):
+        self.memory.check()
+        project = self.memory.projects.get(record.project_id)
+        if project is None or project.organization_id != record.organization_id:
+            raise Conflict("the project does not belong to the organization")
+        self.memory.bump("key", key_hash)
+        self.memory.keys[key_hash] = record
+
+    async def list_keys(self, organization_id, limit, before):
+        self.memory.check()
+        found = sorted(self.memory.keys.values(), key=lambda record: record.id, reverse=True)
+        return [
+            record
+            for record in found
+            if (not organization_id or record.organization_id == organization_id) and (not before or record.id < before)
+        ][:limit]
+
+    async def revoke_key(self, organization_id, key_id, at_us):
+        self.memory.check()
+        for key_hash, record in self.memory.keys.items():
+            if record.id == key_id and organization_id in {"", record.organization_id}:
+                if not record.revoked_at_us:
+                    self.memory.bump("key", key_hash)
+                    self.memory.keys[key_hash] = replace(record, revoked_at_us=at_us)
+                return self.memory.keys[key_hash]
+        return None
+
+    async def add_token(self, token_id, name, last_four, key_hash, pepper_id, at_us):
+        self.memory.check()
+        self.memory.bump("key", key_hash)
+        self.memory.tokens[key_hash] = token_id
+
+
+class FakeTenantStore:
+    def __init__(self, memory):
+        self.memory = memory
+
+    async def ensure_project(self, organization_id, organization, currency, project_id, project, at_us):
+        self.memory.check()
+        self.memory.bump("tenant")
+        owner = self.memory.organizations.setdefault(organization, organization_id)
+        for found in self.memory.projects.values():
+            if found.organization_id == owner and found.name == project:
+                return found
+        made = self.memory.projects[project_id] = Project(project_id, owner, project, "default", "default")
+        return made
+
+    async def find_project(self, organization_id, project_id):
+        self.memory.check()
+        for found in self.memory.projects.values():
+            if organization_id in {"", found.organization_id} and project_id in {"", found.id}:
+                return found
+        return None
+
+    async def is_done(self, mark):
+        self.memory.check()
+        return mark in self.memory.marks
+
+    async def set_done(self, mark, at_us):
+        self.memory.check()
+        self.memory.marks.add(mark)
+
+
+class FakeVersionStore:
+    def __init__(self, memory):
+        self.memory = memory
+
+    async def declared(self):
+        self.memory.check()
+        return dict(self.memory.declared)
+
+    async def publish(self, declared, digest, document, at_us):
+        self.memory.check()
+        sequence = self.memory.bump("version")
+        for owner, resources in declared.items():
+            self.memory.declared.pop(owner, None)
+            if resources:
+                self.memory.declared[owner] = resources
+        if self.memory.versions and self.memory.versions[-1].digest == digest:
+            return self.memory.versions[-1]
+        self.memory.documents.setdefault(digest, document)
+        self.memory.versions.append(StoredVersion(digest, sequence))
+        return self.memory.versions[-1]
+
+    async def current(self):
+        self.memory.check()
+        return self.memory.versions[-1] if self.memory.versions else None
+
+    async def document(self, digest):
+        self.memory.check()
+        return self.memory.documents.get(digest)

@@ -1,0 +1,225 @@
+"""The stores: one suite for the fakes, SQLite and PostgreSQL."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from tollgate_edge.adapters.sql import tables
+from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
+from tollgate_edge.ports import Conflict, KeyRecord, StoredVersion, StoreUnavailable
+
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, FakeVersionStore, Memory
+
+pytestmark = pytest.mark.integration
+
+
+class Stores:
+    def __init__(self, keys, tenants, versions, url=""):
+        self.keys, self.tenants, self.versions, self.url = keys, tenants, versions, url
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+async def stores(request, tmp_path):
+    if request.param == "fake":
+        memory = Memory()
+        yield Stores(FakeKeyStore(memory), FakeTenantStore(memory), FakeVersionStore(memory))
+        return
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/edge.sqlite"
+    else:
+        url = request.getfixturevalue("postgresql").new_database("edge")
+    database = Database(url)
+    await database.migrate()
+    yield Stores(SqlKeyStore(database), SqlTenantStore(database), SqlVersionStore(database), url)
+    database.close()
+
+
+def record(number, project, **changes):
+    values = {
+        "id": f"key_{number}",
+        "organization_id": project.organization_id,
+        "project_id": project.id,
+        "name": f"key {number}",
+        "last_four": "abcd",
+        "created_at_us": 1_764_000_000_000_000 + number,
+    }
+    return KeyRecord(**{**values, **changes})
+
+
+async def a_project(stores, name="demo"):
+    return await stores.tenants.ensure_project(f"org_{name}", name, "USD", f"proj_{name}", "default", 1)
+
+
+async def test_ensuring_a_project_twice_gives_the_first_one(stores):
+    first = await a_project(stores)
+    again = await stores.tenants.ensure_project("org_other", "demo", "USD", "proj_other", "default", 2)
+    assert again == first
+    assert (first.price_group, first.route_group) == ("default", "default")
+
+
+async def test_projects_are_found_by_organization_or_as_the_oldest(stores):
+    assert await stores.tenants.find_project("", "") is None
+    first = await a_project(stores)
+    second = await stores.tenants.ensure_project("org_b", "b", "CNY", "proj_b", "default", 2)
+    assert await stores.tenants.find_project("", "") == first
+    assert await stores.tenants.find_project("org_b", "") == second
+    assert await stores.tenants.find_project("", "proj_b") == second
+    assert await stores.tenants.find_project("org_demo", "proj_b") is None
+
+
+async def test_a_key_is_found_by_any_of_its_hashes(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project, models=("a", "b"), expires_at_us=7), "hash1", "pepper")
+    lookup, sequence = await stores.keys.find_key(["other", "hash1"])
+    assert lookup.principal.api_key_id == "key_1"
+    assert lookup.principal.organization_id == project.organization_id
+    assert lookup.principal.models == frozenset({"a", "b"})
+    assert not lookup.principal.is_operator
+    assert (lookup.revoked_at_us, lookup.expires_at_us) == (0, 7)
+    assert sequence == (await stores.keys.changes_since(0)).sequence
+    assert (await stores.keys.find_key(["other"]))[0] is None
+
+
+async def test_a_key_without_a_list_may_use_every_model(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project), "hash1", "pepper")
+    assert (await stores.keys.find_key(["hash1"]))[0].principal.models is None
+
+
+async def test_a_key_belongs_to_a_project_of_its_organization(stores):
+    project = await a_project(stores)
+    with pytest.raises(Conflict):
+        await stores.keys.add_key(record(1, project, organization_id="org_else"), "hash1", "pepper")
+    with pytest.raises(Conflict):
+        await stores.keys.add_key(record(1, project, project_id="none"), "hash1", "pepper")
+    assert await stores.keys.list_keys("", 10, "") == []
+
+
+async def test_keys_are_listed_newest_first_and_page_by_page(stores):
+    project, other = await a_project(stores), await a_project(stores, "other")
+    for number in range(1, 5):
+        await stores.keys.add_key(record(number, project), f"hash{number}", "pepper")
+    await stores.keys.add_key(record(9, other), "hash9", "pepper")
+    page = await stores.keys.list_keys(project.organization_id, 2, "")
+    assert [one.id for one in page] == ["key_4", "key_3"]
+    assert [one.id for one in await stores.keys.list_keys(project.organization_id, 9, "key_3")] == ["key_2", "key_1"]
+    assert len(await stores.keys.list_keys("", 9, "")) == 5
+
+
+async def test_a_revocation_is_kept_once_and_moves_the_sequence(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project), "hash1", "pepper")
+    before = (await stores.keys.changes_since(0)).sequence
+    revoked = await stores.keys.revoke_key(project.organization_id, "key_1", 50)
+    assert revoked.revoked_at_us == 50
+    changes = await stores.keys.changes_since(before)
+    assert changes.key_hashes == ("hash1",)
+    assert changes.sequence > before
+    again = await stores.keys.revoke_key("", "key_1", 99)
+    assert again.revoked_at_us == 50
+    assert (await stores.keys.changes_since(changes.sequence)).key_hashes == ()
+    assert (await stores.keys.find_key(["hash1"]))[0].revoked_at_us == 50
+
+
+async def test_nobody_revokes_the_key_of_another_organization(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project), "hash1", "pepper")
+    assert await stores.keys.revoke_key("org_else", "key_1", 50) is None
+    assert (await stores.keys.find_key(["hash1"]))[0].revoked_at_us == 0
+
+
+async def test_an_access_token_belongs_to_an_operator(stores):
+    await stores.keys.add_token("pat_1", "bootstrap", "abcd", "hash1", "pepper", 1)
+    lookup, _ = await stores.keys.find_key(["hash1"])
+    assert lookup.principal.is_operator
+    assert lookup.principal.api_key_id == "pat_1"
+
+
+async def test_whoever_is_far_behind_or_ahead_is_told_to_forget_everything(stores):
+    await a_project(stores)
+    for sequence in (99, -2000):
+        changes = await stores.keys.changes_since(sequence)
+        assert changes.key_hashes is None
+        assert changes.versions
+        assert changes.sequence == 1
+
+
+async def test_marks_are_kept(stores):
+    assert not await stores.tenants.is_done("a")
+    await stores.tenants.set_done("a", 1)
+    await stores.tenants.set_done("a", 2)
+    assert await stores.tenants.is_done("a")
+    assert not await stores.tenants.is_done("b")
+
+
+async def test_publishing_puts_a_version_in_force_with_its_declarations(stores):
+    assert await stores.versions.current() is None
+    first = await stores.versions.publish({"file:a": b"A", "environment": b"E"}, "sha256:1", b"one", 1)
+    assert await stores.versions.current() == first == StoredVersion("sha256:1", first.sequence)
+    second = await stores.versions.publish({"file:b": b"B", "file:a": b""}, "sha256:2", b"two", 2)
+    assert await stores.versions.current() == second
+    assert second.sequence > first.sequence
+    assert await stores.versions.declared() == {"environment": b"E", "file:b": b"B"}
+    assert await stores.versions.document("sha256:1") == b"one"
+    assert await stores.versions.document("sha256:2") == b"two"
+    assert await stores.versions.document("sha256:3") is None
+
+
+async def test_the_version_in_force_is_not_published_twice_but_an_older_one_comes_back(stores):
+    first = await stores.versions.publish({}, "sha256:1", b"one", 1)
+    assert await stores.versions.publish({}, "sha256:1", b"one", 2) == first
+    await stores.versions.publish({}, "sha256:2", b"two", 3)
+    back = await stores.versions.publish({}, "sha256:1", b"one", 4)
+    assert back.digest == "sha256:1"
+    assert back.sequence > first.sequence
+    assert await stores.versions.current() == back
+
+
+async def test_a_publish_is_seen_as_a_change_of_versions(stores):
+    before = (await stores.keys.changes_since(0)).sequence
+    await stores.versions.publish({}, "sha256:1", b"one", 1)
+    changes = await stores.keys.changes_since(before)
+    assert changes.versions
+    assert changes.key_hashes == ()
+
+
+async def test_changes_of_many_at_once_get_sequences_without_gaps(stores):
+    project = await a_project(stores)
+    before = (await stores.keys.changes_since(0)).sequence
+    await asyncio.gather(*(stores.keys.add_key(record(n, project), f"hash{n}", "pepper") for n in range(20)))
+    changes = await stores.keys.changes_since(before)
+    assert changes.sequence == before + 20
+    assert sorted(changes.key_hashes) == sorted(f"hash{n}" for n in range(20))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_migrating_twice_and_at_once_makes_the_tables_that_the_code_knows(request, tmp_path, kind):
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path}/edge.sqlite"
+    else:
+        url = request.getfixturevalue("postgresql").new_database("edge")
+    databases = [Database(url) for _ in range(3)]
+    await asyncio.gather(*(database.migrate() for database in databases))
+    await databases[0].migrate()
+
+    def look(connection):
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+
+        return compare_metadata(MigrationContext.configure(connection), tables.metadata)
+
+    assert await databases[0].read(look) == []
+    for database in databases:
+        database.close()
+
+
+async def test_a_database_that_cannot_be_reached_is_said_to_be_away(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/none/edge.sqlite")
+    with pytest.raises(StoreUnavailable):
+        await database.migrate()
+    database.close()
+    database = Database("postgresql+psycopg://app@127.0.0.1:1/none")
+    with pytest.raises(StoreUnavailable):
+        await database.read(lambda connection: connection.execute(sa.select(1)).all())
+    database.close()

@@ -1,0 +1,224 @@
+"""Keys, the table of public errors, and who a key belongs to."""
+
+import asyncio
+import json
+
+import pytest
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_edge.domain.keys import KEY_PREFIX, TOKEN_PREFIX, Secret, is_well_formed, keyed_hash, new_key, pepper_of
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.errors import from_wire, public_error, render_openai
+from tollgate_edge.use_cases.authenticate import AWAY, EXPIRED, MALFORMED, REVOKED, UNKNOWN, KeyAuthenticator
+from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_kit.clock import ManualClock
+from tollgate_kit.ids import CountingIds
+
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
+
+pytestmark = pytest.mark.unit
+
+PEPPER, OLD = pepper_of(b"n" * 32), pepper_of(b"o" * 32)
+
+
+def a_key(number=1, prefix=KEY_PREFIX):
+    return new_key(prefix, lambda count: number.to_bytes(count, "big"))
+
+
+def test_a_key_holds_192_random_bits_and_a_checksum():
+    asked = []
+    new_key(KEY_PREFIX, lambda count: asked.append(count) or b"\xff" * count)
+    assert asked == [24]
+    low, high = a_key(0).reveal(), a_key(2**192 - 1).reveal()
+    assert len(low) == len(high) == 45
+    assert low.startswith("sk-tg-")
+    assert low != high
+    assert a_key(1, TOKEN_PREFIX).reveal().startswith("pat-tg-")
+
+
+@pytest.mark.parametrize("prefix", [KEY_PREFIX, TOKEN_PREFIX])
+def test_any_changed_character_is_noticed_without_asking_the_store(prefix):
+    key = a_key(2**190 + 12345, prefix).reveal()
+    assert is_well_formed(key.encode())
+    for position in range(len(prefix), len(key)):
+        changed = key[:position] + ("0" if key[position] != "0" else "1") + key[position + 1 :]
+        assert not is_well_formed(changed.encode())
+    for other in (b"", key.encode() + b"0", key[:-1].encode(), b"\xff" * 45, b"x" * 10_000, key.upper().encode()):
+        assert not is_well_formed(other)
+
+
+def test_a_secret_never_shows_itself_by_accident():
+    key = a_key(7)
+    assert key.reveal() not in f"{key} {key!r} {[key]} {PEPPER!r}"
+    assert f"{Secret('x')}" == "***"
+
+
+def test_hashes_depend_on_the_pepper_and_its_id_gives_nothing_away():
+    assert keyed_hash(b"k", PEPPER) != keyed_hash(b"k", OLD)
+    assert len(keyed_hash(b"k", PEPPER)) == 64
+    assert PEPPER.id != OLD.id
+    assert PEPPER.value.hex() not in PEPPER.id
+    with pytest.raises(ValueError):
+        pepper_of(b"short")
+
+
+@pytest.mark.parametrize("kind", errors.ErrorKind.values())
+def test_every_kind_has_a_status_a_code_and_words(kind):
+    error = public_error(kind)
+    assert 400 <= error.status <= 504
+    body = json.loads(render_openai(error, "req_1"))
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert all(body["error"][name] for name in ("message", "code", "type"))
+    assert body["error"]["param"] is None
+    if kind not in {errors.ERROR_KIND_UNSPECIFIED, errors.ERROR_KIND_INTERNAL}:
+        assert error.code != "internal_error"
+    assert ("req_1" in body["error"]["message"]) == (error.status >= 500)
+
+
+def test_internal_failures_keep_their_words_to_themselves():
+    for kind in (errors.ERROR_KIND_INTERNAL, errors.ERROR_KIND_UNSPECIFIED, 9999):
+        error = public_error(kind, "password is hunter2", "p", "c")
+        assert (error.status, error.code, error.param) == (500, "internal_error", "")
+        assert b"hunter2" not in render_openai(error, "req_1")
+
+
+def test_money_gone_is_not_to_be_tried_again_and_a_wait_is_named():
+    error = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA)
+    assert (error.status, error.code, error.headers["x-should-retry"]) == (429, "insufficient_quota", "false")
+    error = from_wire(errors.Error(kind=errors.ERROR_KIND_RATE_LIMITED, message="slow", param="x", retry_after_ms=1500))
+    assert (error.message, error.param) == ("slow", "x")
+    assert (error.headers["retry-after"], error.headers["retry-after-ms"]) == ("2", "1500")
+    assert "x-should-retry" not in error.headers
+    changed = error.with_status(405, allow="POST")
+    assert (changed.status, changed.headers["allow"], changed.headers["retry-after"]) == (405, "POST", "2")
+    assert error.status == 429
+
+
+class Setting:
+    def __init__(self, memory, peppers=(PEPPER,), max_keys=100, max_unknown=3):
+        self.memory, self.clock = memory, ManualClock()
+        self.store = FakeKeyStore(memory)
+        self.authenticator = KeyAuthenticator(
+            self.store, peppers, self.clock, max_keys=max_keys, max_unknown=max_unknown
+        )
+        numbers = iter(range(1, 1000))
+        self.create = CreateKey(
+            self.store, peppers[0], self.clock, CountingIds(), lambda count: next(numbers).to_bytes(count, "big")
+        )
+
+    async def make(self, **named):
+        project = await FakeTenantStore(self.memory).ensure_project("org", "o", "USD", "proj", "p", 1)
+        record, key = await self.create(project, "k", **named)
+        await self.poll()
+        return record, key.reveal().encode()
+
+    async def poll(self):
+        self.authenticator.apply(await self.store.changes_since(self.authenticator.sequence))
+
+
+@pytest.fixture
+def setting():
+    return Setting(Memory())
+
+
+async def test_a_key_is_read_once_and_then_known(setting):
+    record, key = await setting.make(models=("gpt",))
+    assert setting.authenticator.cached(key) is None
+    found = await setting.authenticator.authenticate(key)
+    assert found == Principal(record.id, "org", "proj", models=frozenset({"gpt"}))
+    assert setting.authenticator.cached(key) == found
+    await setting.authenticator.authenticate(key)
+    assert setting.store.reads == 1
+
+
+async def test_callers_of_one_key_at_once_share_one_read(setting):
+    _, key = await setting.make()
+    found = await asyncio.gather(*(setting.authenticator.authenticate(key) for _ in range(20)))
+    assert len(set(found)) == 1
+    assert setting.store.reads == 1
+
+
+async def test_what_cannot_be_a_key_never_reaches_the_store(setting):
+    assert setting.authenticator.cached(b"sk-live-x") is MALFORMED
+    assert await setting.authenticator.authenticate(b"\xff") is MALFORMED
+    assert setting.store.reads == 0
+
+
+async def test_a_revocation_is_effective_with_the_next_poll(setting):
+    record, key = await setting.make()
+    _, other = await setting.make()
+    await setting.authenticator.authenticate(key)
+    await setting.authenticator.authenticate(other)
+    await setting.store.revoke_key("org", record.id, 5)
+    await setting.poll()
+    assert setting.authenticator.cached(key) is None
+    assert setting.authenticator.cached(other) is not None
+    assert await setting.authenticator.authenticate(key) is REVOKED
+
+
+async def test_an_unknown_key_is_remembered_until_a_key_is_made(setting):
+    stranger = a_key(2**100).reveal().encode()
+    assert await setting.authenticator.authenticate(stranger) is UNKNOWN
+    assert setting.authenticator.cached(stranger) is UNKNOWN
+    await setting.make()
+    assert setting.authenticator.cached(stranger) is None
+
+
+async def test_unknown_keys_and_known_ones_take_bounded_room():
+    setting = Setting(Memory(), max_keys=2, max_unknown=3)
+    strangers = [a_key(2**100 + number).reveal().encode() for number in range(5)]
+    for stranger in strangers:
+        await setting.authenticator.authenticate(stranger)
+    assert [setting.authenticator.cached(one) for one in strangers] == [None, None, UNKNOWN, UNKNOWN, UNKNOWN]
+    keys = [(await setting.make())[1] for _ in range(3)]
+    for key in keys:
+        await setting.authenticator.authenticate(key)
+    assert setting.authenticator.size == 2
+    assert setting.authenticator.cached(keys[0]) is None
+
+
+async def test_a_key_expires_while_it_is_cached(setting):
+    _, key = await setting.make(expires_at_us=setting.clock.now_us() + 10_000_000)
+    assert isinstance(await setting.authenticator.authenticate(key), Principal)
+    setting.clock.advance(10)
+    assert setting.authenticator.cached(key) is EXPIRED
+
+
+async def test_a_row_that_was_read_before_a_change_is_not_kept(setting):
+    record, key = await setting.make()
+    read = setting.store.find_key
+
+    async def slow(hashes):
+        found = await read(hashes)
+        if setting.store.reads == 1:
+            # The key is revoked, and the poll sees it, while the first answer is on its way.
+            await setting.store.revoke_key("org", record.id, 5)
+            await setting.poll()
+        return found
+
+    setting.store.find_key = slow
+    assert await setting.authenticator.authenticate(key) is REVOKED
+    assert setting.store.reads == 2
+
+
+async def test_a_store_that_is_away_is_no_refusal_and_is_not_remembered(setting):
+    _, key = await setting.make()
+    setting.memory.away = True
+    assert await setting.authenticator.authenticate(key) is AWAY
+    assert AWAY.kind == errors.ERROR_KIND_UNAVAILABLE
+    setting.memory.away = False
+    assert isinstance(await setting.authenticator.authenticate(key), Principal)
+
+
+async def test_keys_of_an_older_pepper_are_still_accepted():
+    memory = Memory()
+    _, key = await Setting(memory, peppers=(OLD,)).make()
+    rotated = Setting(memory, peppers=(PEPPER, OLD))
+    assert isinstance(await rotated.authenticator.authenticate(key), Principal)
+    assert await Setting(memory, peppers=(PEPPER,)).authenticator.authenticate(key) is UNKNOWN
+
+
+async def test_whoever_lost_track_of_changes_forgets_all(setting):
+    _, key = await setting.make()
+    await setting.authenticator.authenticate(key)
+    setting.authenticator.apply(await setting.store.changes_since(10_000))
+    assert setting.authenticator.cached(key) is None
