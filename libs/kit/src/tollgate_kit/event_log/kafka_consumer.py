@@ -64,7 +64,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc,unused-igno
         self._ids_at = 0.0
 
     async def start(self) -> None:
-        """Joins; partitions come with the polls that follow."""
+        """Joins, or leaves and joins again; partitions come with the polls that follow."""
+        await self.close()
         await create_missing(self._servers, self._topics, self._partitions)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._servers,
@@ -129,7 +130,8 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc,unused-igno
             claim.lost = True
             raise OwnershipLost(f"{claim.topic}/{claim.partition} was given to another consumer")
         try:
-            await self._consumer.commit({partition: OffsetAndMetadata(offset, metadata)})
+            # An offset outlives its topic, so it says which one it counts.
+            await self._consumer.commit({partition: OffsetAndMetadata(offset, f"{claim.epoch}|{metadata}")})
         except _FENCED as error:
             claim.lost = True
             self._claims.pop(partition, None)
@@ -145,8 +147,12 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc,unused-igno
         return {partition.partition: end for partition, end in found.items()}
 
     async def close(self) -> None:
-        if self._consumer is not None:
-            await self._consumer.stop()
+        consumer, self._consumer = self._consumer, None
+        for claim in self._claims.values():
+            claim.lost = True
+        self._claims.clear()
+        if consumer is not None:
+            await consumer.stop()
 
     async def _claim_assigned(self) -> None:
         """Makes claims of what was assigned since, each from its committed offset with the metadata beside it."""
@@ -156,18 +162,17 @@ class KafkaConsumer(ConsumerRebalanceListener):  # type: ignore[misc,unused-igno
         ids = await topic_ids(self._consumer._client, self._topics)  # noqa: SLF001 - no other way to ask.
         committed = await self._consumer._coordinator.fetch_committed_offsets(fresh)  # noqa: SLF001 - `committed` drops metadata.
         for partition in fresh:
-            found = committed.get(partition)
-            if partition.topic not in ids or partition not in self._consumer.assignment():
+            epoch = ids.get(partition.topic)
+            if epoch is None or partition not in self._consumer.assignment():
                 continue
-            if found is None or found.offset < 0:
-                begins = (await self._consumer.beginning_offsets([partition]))[partition]
-                offset, metadata = begins, ""
+            found = committed.get(partition)
+            of_epoch, _, metadata = (found.metadata if found is not None else "").rstrip("\x00").partition("|")
+            if found is None or found.offset < 0 or of_epoch != epoch:
+                offset, metadata = (await self._consumer.beginning_offsets([partition]))[partition], ""
             else:
-                offset, metadata = found.offset, found.metadata.rstrip("\x00")
+                offset = found.offset
             self._consumer.seek(partition, offset)
-            self._claims[partition] = Claim(
-                partition.topic, partition.partition, ids[partition.topic], offset, metadata
-            )
+            self._claims[partition] = Claim(partition.topic, partition.partition, epoch, offset, metadata)
         self._ids = ids
 
     async def _watch_ids(self) -> None:

@@ -129,6 +129,8 @@ class SqliteConsumer:
         self._trimmed = clock.monotonic()
 
     async def start(self) -> None:
+        for claim in self._claims:
+            claim.lost = True
         self._claims = await self._file.write(self._take)
         self._next = {claim.topic: claim.offset for claim in self._claims}
 
@@ -159,9 +161,12 @@ class SqliteConsumer:
             raise OwnershipLost(f"another consumer has taken {claim.topic} over")
 
     async def ends(self) -> dict[int, int]:
-        sql = "SELECT coalesce(max(position), 0) + 1 FROM records"
-        end = await self._file.read(lambda connection: connection.execute(sql).fetchone()[0])
-        return {claim.partition: end for claim in self.claims()}
+        sql = "SELECT position FROM records WHERE topic = ? ORDER BY position DESC LIMIT 1"
+        found = {}
+        for claim in self.claims():
+            row = await self._file.read(functools.partial(_first, sql=sql, values=(claim.topic,)))
+            found[claim.partition] = row[0] + 1 if row else claim.offset
+        return found
 
     async def close(self) -> None:
         await self._file.close()
@@ -222,3 +227,8 @@ def _unpack(packed: bytes | None) -> Headers:
         headers.append((packed[at:middle].decode(), packed[middle:end]))
         at = end
     return tuple(headers)
+
+
+def _first(connection: sqlite3.Connection, sql: str, values: tuple[str, ...]) -> tuple[int] | None:
+    row: tuple[int] | None = connection.execute(sql, values).fetchone()
+    return row

@@ -1,0 +1,25 @@
+"""Where tests end the process: `after_insert` or `after_insert:3` kills it at the third time that step is behind."""
+
+import os
+import signal
+from typing import Final
+
+NAMES: Final = ("after_intent", "after_insert", "after_ledger", "after_redis", "before_commit")
+
+
+class Failpoint:
+    """Kills this process with SIGKILL. Empty does nothing. Raises ValueError for a name that is none."""
+
+    def __init__(self, text: str) -> None:
+        self._name, _, times = text.partition(":")
+        if self._name and self._name not in NAMES:
+            raise ValueError(f"failpoint is one of {', '.join(NAMES)}, found {self._name!r}")
+        self._left = int(times or 1)
+
+    def reached(self, name: str) -> None:
+        """Says that a step is behind."""
+        if name != self._name:
+            return
+        self._left -= 1
+        if not self._left:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,46 @@
+"""Wallets in Redis, through the scripts of tollgate_holds."""
+
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+
+from tollgate_holds import BookState, Holds, RedisError, RedisUnavailable
+
+from tollgate_billing.errors import WalletsUnavailable
+from tollgate_billing.ports import Effect, Outcome, SweepResult, WalletState
+
+T = TypeVar("T")
+
+# A released hold is remembered for longer than any spool keeps an event back.
+_TOMBSTONE_SECONDS: Final = 7 * 24 * 3600
+_OVERDUE_SECONDS: Final = 3600
+
+
+class RedisWallets:
+    def __init__(self, holds: Holds) -> None:
+        self._holds = holds
+
+    async def book(self, effect: Effect, source: str, batch: str) -> Outcome:
+        booking = await _known(
+            self._holds.book(effect.organization_id, source, batch, effect.charges, effect.credit_pico)
+        )
+        return Outcome(missing=booking.state is BookState.NO_WALLET, corrected=booking.corrected)
+
+    async def rebuild(self, organization_id: str, ledger_pico: int) -> tuple[int, bool]:
+        return await _known(self._holds.rebuild(organization_id, ledger_pico))
+
+    async def state(self, organization_id: str) -> WalletState:
+        balance = await _known(self._holds.balance(organization_id))
+        return WalletState(balance.wallet, balance.held, balance.settled)
+
+    async def sweep(self, organization_id: str) -> SweepResult:
+        swept = await _known(
+            self._holds.sweep(organization_id, tombstone_seconds=_TOMBSTONE_SECONDS, overdue_seconds=_OVERDUE_SECONDS)
+        )
+        return SweepResult(swept.released, swept.forgotten, swept.overdue)
+
+
+async def _known(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except (RedisUnavailable, RedisError) as error:
+        raise WalletsUnavailable(f"Redis: {error}") from error

@@ -1,0 +1,236 @@
+"""The ledger in SQLite or PostgreSQL: one transaction for everything that a batch or a grant writes."""
+
+import functools
+import json
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from tollgate_kit.event_log import OwnershipLost
+from tollgate_kit.sql import Database, SqlUnavailable
+from tollgate_rating import INT64_MAX
+
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES, TRANSFERS
+from tollgate_billing.domain.postings import FUNDING, WALLET, Line, Transfer, WalletEffect
+from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
+from tollgate_billing.ports import Effect, Grant, Posting, Unfinished
+
+T = TypeVar("T")
+
+_REASON_USAGE: Final = "usage"
+
+
+class SqlLedger:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, source: str, owner: str) -> None:
+        await _known(self._database.write(functools.partial(_claim, source=source, owner=owner)))
+
+    async def post(self, posting: Posting) -> tuple[Effect, ...]:
+        return await _known(self._database.write(functools.partial(_post, posting=posting)))
+
+    async def unfinished(self) -> list[Unfinished]:
+        return await _known(self._database.read(_unfinished))
+
+    async def open_requests(self, since_us: int) -> frozenset[str]:
+        return await _known(self._database.write(functools.partial(_open_requests, since_us=since_us)))
+
+    async def grant(self, grant: Grant) -> int:
+        return await _known(self._database.write(functools.partial(_grant, grant=grant)))
+
+    async def balance(self, organization_id: str) -> tuple[str, int]:
+        return await _known(self._database.read(functools.partial(_balance, organization_id=organization_id)))
+
+    async def balances(self) -> dict[str, int]:
+        return await _known(self._database.read(_balances))
+
+
+async def _known(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except SqlUnavailable as error:
+        raise LedgerUnavailable(f"ledger: {error}") from error
+
+
+def _insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An insert that knows ON CONFLICT, which both dialects spell the same."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _claim(connection: sa.Connection, source: str, owner: str) -> None:
+    row = {"source": source, "owner": owner, "high": 0, "batch": "", "effects": "[]"}
+    statement = _insert(connection, SOURCES).values(row)
+    connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_={"owner": owner}))
+
+
+def _post(connection: sa.Connection, posting: Posting) -> tuple[Effect, ...]:
+    bounds = posting.bounds
+    query = sa.select(SOURCES.c.owner, SOURCES.c.high, SOURCES.c.batch, SOURCES.c.effects)
+    row = connection.execute(query.where(SOURCES.c.source == bounds.source).with_for_update()).one_or_none()
+    if row is None or row.owner != posting.owner:
+        raise OwnershipLost(f"{bounds.source} is booked by another process")
+    if row.high >= bounds.high:
+        return _read_effects(row.effects) if row.batch == bounds.batch else ()
+    _transfer(connection, posting.transfers, bounds.batch, _REASON_USAGE, posting.now_us)
+    effects = _in_currency(connection, posting.effects)
+    connection.execute(
+        sa.update(SOURCES)
+        .where(SOURCES.c.source == bounds.source)
+        .values(high=bounds.high, batch=bounds.batch, effects=_write_effects(effects))
+    )
+    _note_exceptions(connection, posting)
+    return effects
+
+
+def _transfer(connection: sa.Connection, transfers: Sequence[Transfer], batch: str, reason: str, now_us: int) -> None:
+    """Adds transfers and moves the balances with them, always in the same order of accounts."""
+    if not transfers:
+        return
+    rows = [
+        {
+            **transfer.line._asdict(),
+            "batch": batch,
+            "amount_pico": transfer.amount_pico,
+            "events": transfer.events,
+            "reason": reason,
+            "created_us": now_us,
+        }
+        for transfer in transfers
+    ]
+    connection.execute(sa.insert(TRANSFERS), rows)
+    _settle_currencies(connection, ((line.organization_id, line.currency) for line, _, _ in _parts(transfers)))
+    changes: dict[tuple[str, str, str], int] = {}
+    for line, amount, _ in _parts(transfers):
+        for account, sign in ((line.debit, -1), (line.credit, 1)):
+            key = (line.organization_id, account, line.currency)
+            changes[key] = changes.get(key, 0) + sign * amount
+    for (organization, account, currency), change in sorted(changes.items()):
+        values = {"organization_id": organization, "account": account, "currency": currency, "balance_pico": change}
+        statement = _insert(connection, ACCOUNTS).values(values)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["organization_id", "account", "currency"],
+                set_={"balance_pico": ACCOUNTS.c.balance_pico + statement.excluded.balance_pico},
+            )
+        )
+
+
+def _parts(transfers: Iterable[Transfer]) -> Iterable[tuple[Line, int, int]]:
+    return ((transfer.line, transfer.amount_pico, transfer.events) for transfer in transfers)
+
+
+def _settle_currencies(connection: sa.Connection, pairs: Iterable[tuple[str, str]]) -> None:
+    """The first transfer of an organization decides its currency."""
+    for organization, currency in sorted(set(pairs)):
+        values = {"organization_id": organization, "currency": currency}
+        connection.execute(_insert(connection, ORGANIZATIONS).values(values).on_conflict_do_nothing())
+
+
+def _in_currency(connection: sa.Connection, effects: Sequence[WalletEffect]) -> tuple[Effect, ...]:
+    """Returns effects in the wallets' own currencies; an amount in another one frees its hold and moves no wallet."""
+    query = sa.select(ORGANIZATIONS).where(
+        ORGANIZATIONS.c.organization_id.in_([effect.organization_id for effect in effects])
+    )
+    currency_of = {row.organization_id: row.currency for row in connection.execute(query)}
+    found = []
+    for effect in effects:
+        own = currency_of.get(effect.organization_id, "")
+        charges: dict[str, int] = {}
+        for (hold_id, currency), charge in effect.charges.items():
+            charges[hold_id] = charges.get(hold_id, 0) + (charge if currency == own else 0)
+        found.append(Effect(effect.organization_id, tuple(charges.items()), effect.credits.get(own, 0)))
+    return tuple(found)
+
+
+def _note_exceptions(connection: sa.Connection, posting: Posting) -> None:
+    if posting.closed:
+        connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.request_id.in_(posting.closed)))
+    for one in posting.opened:
+        values = {
+            "request_id": one.request_id,
+            "event_id": one.event_id.hex(),
+            "status": one.status,
+            "number_of_try": one.number_of_try,
+            "logged_us": one.at_us,
+        }
+        statement = _insert(connection, EXCEPTIONS).values(values)
+        connection.execute(statement.on_conflict_do_update(index_elements=["request_id"], set_=values))
+
+
+def _open_requests(connection: sa.Connection, since_us: int) -> frozenset[str]:
+    connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.logged_us < since_us))
+    return frozenset(connection.execute(sa.select(EXCEPTIONS.c.request_id)).scalars())
+
+
+def _unfinished(connection: sa.Connection) -> list[Unfinished]:
+    rows = connection.execute(sa.select(SOURCES).where(SOURCES.c.batch != "").order_by(SOURCES.c.source))
+    return [Unfinished(row.source, row.batch, _read_effects(row.effects)) for row in rows]
+
+
+def _grant(connection: sa.Connection, grant: Grant) -> int:
+    if not 0 < grant.amount_pico <= INT64_MAX:
+        raise InvalidGrant(f"a grant is above 0 and at most {INT64_MAX} pico-units, found {grant.amount_pico}")
+    if len(grant.currency) != 3 or not grant.currency.isupper():
+        raise InvalidGrant(f"a currency is three capital letters, found {grant.currency!r}")
+    if not 0 < len(grant.key) <= 256 or not 0 < len(grant.organization_id) <= 256:
+        raise InvalidGrant("a grant names an organization and has an idempotency key of 1 to 256 characters")
+    key = {"idempotency_key": grant.key}
+    values = {
+        "organization_id": grant.organization_id,
+        "currency": grant.currency,
+        "amount_pico": grant.amount_pico,
+        "reason": grant.reason[:256],
+        "created_us": grant.now_us,
+    }
+    statement = _insert(connection, GRANTS).values(key | values).on_conflict_do_nothing()
+    if not connection.execute(statement).rowcount:
+        before = connection.execute(sa.select(GRANTS).where(GRANTS.c.idempotency_key == grant.key)).one()
+        if (before.organization_id, before.currency, before.amount_pico) != (
+            *(grant.organization_id, grant.currency, grant.amount_pico),
+        ):
+            raise InvalidGrant(f"key {grant.key!r} was used for another grant")
+        return _balance(connection, grant.organization_id)[1]
+    currency, balance = _balance(connection, grant.organization_id)
+    if currency and currency != grant.currency:
+        raise InvalidGrant(f"the organization pays in {currency}, not in {grant.currency}")
+    if balance + grant.amount_pico > INT64_MAX:
+        raise InvalidGrant(f"the balance would be beyond {INT64_MAX} pico-units")
+    line = Line(grant.organization_id, "", "", "", grant.currency, FUNDING, WALLET)
+    transfers = [Transfer(line, grant.amount_pico, 1)]
+    _transfer(connection, transfers, f"grant/{grant.key}", grant.reason[:256], grant.now_us)
+    return balance + grant.amount_pico
+
+
+def _balance(connection: sa.Connection, organization_id: str) -> tuple[str, int]:
+    query = _wallets().where(ORGANIZATIONS.c.organization_id == organization_id)
+    row = connection.execute(query).one_or_none()
+    return (row.currency, row.balance_pico or 0) if row is not None else ("", 0)
+
+
+def _balances(connection: sa.Connection) -> dict[str, int]:
+    return {row.organization_id: row.balance_pico or 0 for row in connection.execute(_wallets())}
+
+
+def _wallets() -> sa.Select[Any]:
+    same = sa.and_(
+        ACCOUNTS.c.organization_id == ORGANIZATIONS.c.organization_id,
+        ACCOUNTS.c.currency == ORGANIZATIONS.c.currency,
+        ACCOUNTS.c.account == WALLET,
+    )
+    return sa.select(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency, ACCOUNTS.c.balance_pico).select_from(
+        ORGANIZATIONS.outerjoin(ACCOUNTS, same)
+    )
+
+
+def _write_effects(effects: Sequence[Effect]) -> str:
+    plain = [[one.organization_id, one.charges, one.credit_pico] for one in effects]
+    return json.dumps(plain, separators=(",", ":"))
+
+
+def _read_effects(text: str) -> tuple[Effect, ...]:
+    return tuple(
+        Effect(organization, tuple((hold_id, charge) for hold_id, charge in charges), credit)
+        for organization, charges, credit in json.loads(text)
+    )

@@ -1,0 +1,90 @@
+"""The ledger's tables. Transfers are never changed; `accounts` keeps their sums, written in the same transaction."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+METADATA: Final = sa.MetaData()
+
+# An organization has one currency, that of its first transfer.
+ORGANIZATIONS: Final = sa.Table(
+    "organizations",
+    METADATA,
+    sa.Column("organization_id", sa.String(256), primary_key=True),
+    sa.Column("currency", sa.String(3), nullable=False),
+)
+
+# `balance_pico` is credits less debits.
+ACCOUNTS: Final = sa.Table(
+    "accounts",
+    METADATA,
+    sa.Column("organization_id", sa.String(256), primary_key=True),
+    sa.Column("account", sa.String(32), primary_key=True),
+    sa.Column("currency", sa.String(3), primary_key=True),
+    sa.Column("balance_pico", sa.BigInteger, nullable=False),
+)
+
+TRANSFERS: Final = sa.Table(
+    "transfers",
+    METADATA,
+    sa.Column("transfer_id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True),
+    sa.Column("batch", sa.String(512), nullable=False),
+    sa.Column("organization_id", sa.String(256), nullable=False),
+    sa.Column("project_id", sa.String(256), nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("price_digest", sa.String(128), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("debit", sa.String(32), nullable=False),
+    sa.Column("credit", sa.String(32), nullable=False),
+    sa.Column("amount_pico", sa.BigInteger, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),
+    sa.Column("reason", sa.String(256), nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("amount_pico > 0", name="transfers_amount"),
+    sa.CheckConstraint("debit <> credit", name="transfers_accounts"),
+    sa.UniqueConstraint(
+        *("batch", "organization_id", "project_id", "model", "price_digest", "currency", "debit", "credit"),
+        name="transfers_once",
+    ),
+)
+
+# The last batch of each partition of the event log, and what it does to wallets.
+SOURCES: Final = sa.Table(
+    "sources",
+    METADATA,
+    sa.Column("source", sa.String(512), primary_key=True),
+    sa.Column("owner", sa.String(64), nullable=False),
+    sa.Column("high", sa.BigInteger, nullable=False),
+    sa.Column("batch", sa.String(512), nullable=False),
+    sa.Column("effects", sa.Text, nullable=False),
+)
+
+# Finals that nobody confirmed, for as long as a better one may come.
+EXCEPTIONS: Final = sa.Table(
+    "open_exceptions",
+    METADATA,
+    sa.Column("request_id", sa.String(256), primary_key=True),
+    sa.Column("event_id", sa.String(32), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("number_of_try", sa.Integer, nullable=False),
+    sa.Column("logged_us", sa.BigInteger, nullable=False, index=True),
+)
+
+GRANTS: Final = sa.Table(
+    "grants",
+    METADATA,
+    sa.Column("idempotency_key", sa.String(256), primary_key=True),
+    sa.Column("organization_id", sa.String(256), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("amount_pico", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.String(256), nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+)
+
+# Every price book that was ever in force, so that old events can be rated again.
+PRICE_BOOKS: Final = sa.Table(
+    "price_books",
+    METADATA,
+    sa.Column("digest", sa.String(128), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)

@@ -1,0 +1,86 @@
+"""The usage store as booking needs it."""
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import Booked
+from tollgate_billing.domain.recent import RecentIds
+from tollgate_billing.domain.rows import Row, booked_of
+
+TIMES: Final = ("started_at", "ended_at", "logged_at", "ingested_at")
+COLUMNS: Final = (
+    *("event_id", "kind", "corrects_event_id", "request_id", "try", "attempt", "source", "status", "replay", "final"),
+    *("superseded", "estimated", "trace_id", "trace_kept", *TIMES, "organization_id", "project_id", "api_key_id"),
+    *("price_group", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome"),
+    *("upstream_status", "error_kind", "media_job_id", *TOKEN_FIELDS, "requests", "images", "extra_units"),
+    *("charge", "cost", "loss", "currency", "unpriced", "price_digest", "config_digest", "upstream_started_us"),
+    *("first_byte_us", "total_us", "batch", "src_epoch", "src_topic", "src_partition", "src_offset", "src_index"),
+)
+SELECTED: Final = ", ".join(
+    f"toUnixTimestamp64Micro({name}) AS {name}_us" if name in TIMES else f"`{name}`" for name in COLUMNS
+)
+_MISMATCH_COLUMNS: Final = (
+    *("event_id", "request_id", "organization_id", "model", "price_digest", "reason", "detail", "found_pico"),
+    *("expected_pico", "batch", "src_offset", "found_at"),
+)
+_POISON_COLUMNS: Final = ("topic", "partition", "offset", "logged_at", "reason", "key_base64", "value_base64")
+_IDS: Final = """
+SELECT event_id, toUnixTimestamp64Micro(logged_at) AS at FROM usage_events
+WHERE src_epoch = {epoch:String} AND src_topic = {topic:String} AND src_partition = {partition:UInt16}
+  AND src_offset < {low:UInt64} AND kind = 'usage' AND logged_at >= fromUnixTimestamp64Micro({since:Int64})
+"""
+_HISTORY: Final = f"""
+SELECT {SELECTED} FROM usage_events
+WHERE request_id IN {{requests:Array(String)}}
+  AND NOT (src_epoch = {{epoch:String}} AND src_topic = {{topic:String}}
+           AND src_partition = {{partition:UInt16}} AND src_offset >= {{low:UInt64}})
+ORDER BY logged_at, src_offset, src_index
+"""  # noqa: S608 - the columns are constants; everything else is a parameter.
+_PRESENT: Final = """
+SELECT src_offset, src_index FROM usage_events
+WHERE src_epoch = {epoch:String} AND src_topic = {topic:String} AND src_partition = {partition:UInt16}
+  AND src_offset >= {low:UInt64} AND src_offset < {high:UInt64}
+"""
+_IDS_A_QUERY: Final = 1_000
+
+
+class ClickHouseUsageStore:
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def recent_ids(self, source: Bounds, since_us: int) -> RecentIds:
+        found = await self._clickhouse.rows(_IDS, {**_about(source), "since": since_us}, booking=True)
+        return RecentIds((row["event_id"].bytes, row["at"]) for row in found)
+
+    async def history(self, requests: AbstractSet[str], before: Bounds) -> dict[str, list[Booked]]:
+        names = sorted(requests)
+        rows: list[Row] = []
+        for first in range(0, len(names), _IDS_A_QUERY):
+            part = {**_about(before), "requests": names[first : first + _IDS_A_QUERY]}
+            rows += [_as_row(row) for row in await self._clickhouse.rows(_HISTORY, part, booking=True)]
+        return booked_of(rows)
+
+    async def present(self, bounds: Bounds) -> set[tuple[int, int]]:
+        found = await self._clickhouse.rows(_PRESENT, {**_about(bounds), "high": bounds.high}, booking=True)
+        return {(row["src_offset"], row["src_index"]) for row in found}
+
+    async def insert_usage(self, rows: Sequence[Row], token: str) -> None:
+        await self._clickhouse.insert("usage_events", COLUMNS, rows, token)
+
+    async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
+        await self._clickhouse.insert("usage_mismatches", _MISMATCH_COLUMNS, rows, token)
+
+    async def insert_poison(self, rows: Sequence[Row], token: str) -> None:
+        await self._clickhouse.insert("usage_poison", _POISON_COLUMNS, rows, token)
+
+
+def _about(bounds: Bounds) -> dict[str, Any]:
+    return {"epoch": bounds.epoch, "topic": bounds.topic, "partition": bounds.partition, "low": bounds.low}
+
+
+def _as_row(row: dict[str, Any]) -> Row:
+    return {name.removesuffix("_us") if name.removesuffix("_us") in TIMES else name: row[name] for name in row}

@@ -1,0 +1,172 @@
+"""BillingService over gRPC: decode, ask one use case or query, encode."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Any, Final, TypeVar
+
+from grpc import aio
+from tollgate.billing.v1 import billing_pb2 as wire
+from tollgate.billing.v1 import billing_pb2_grpc
+from tollgate.errors.v1 import errors_pb2
+from tollgate_kit.clock import Clock
+from tollgate_kit.grpc_io import abort_with
+
+from tollgate_billing.domain.rows import to_pico
+from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery
+from tollgate_billing.ports import Grant, UsageFilter, UsageQueries
+from tollgate_billing.use_cases.keep_wallets import KeepWallets
+
+_DEFAULT_ROWS: Final = 100
+_MAX_ROWS: Final = 1_000
+_SUMS: Final = (
+    *("requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
+    *("images", "unpriced", "errors"),
+)
+_SAME: Final = (
+    *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model"),
+    *("upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated"),
+    *("unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens"),
+    *("images", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id"),
+)
+
+T = TypeVar("T")
+Context = aio.ServicerContext[Any, Any]
+
+
+class LagSource:
+    """What GetStatus says about the way from the event log."""
+
+    def __init__(self, events: Callable[[], int], ms: Callable[[], int], open_exceptions: Callable[[], int]) -> None:
+        self.events = events
+        self.ms = ms
+        self.open_exceptions = open_exceptions
+
+
+class BillingService(billing_pb2_grpc.BillingServiceServicer):
+    """Errors leave as typed kinds: INVALID_REQUEST for what cannot be asked, UNAVAILABLE while something is away."""
+
+    def __init__(self, wallets: KeepWallets, queries: UsageQueries, lag: LagSource, clock: Clock) -> None:
+        self._wallets = wallets
+        self._queries = queries
+        self._lag = lag
+        self._clock = clock
+
+    async def Grant(self, request: wire.GrantRequest, context: Context) -> wire.GrantResponse:  # noqa: N802
+        grant = Grant(
+            organization_id=request.organization_id,
+            currency=request.currency,
+            amount_pico=request.amount_pico,
+            key=request.idempotency_key,
+            reason=request.reason,
+            now_us=self._clock.now_us(),
+        )
+        return wire.GrantResponse(balance_pico=await _answered(context, self._wallets.grant(grant)))
+
+    async def GetBalance(self, request: wire.GetBalanceRequest, context: Context) -> wire.GetBalanceResponse:  # noqa: N802
+        currency, ledger, state = await _answered(context, self._wallets.balance(request.organization_id))
+        return wire.GetBalanceResponse(
+            currency=currency,
+            ledger_pico=ledger,
+            wallet_pico=state.wallet,
+            held_pico=state.held,
+            settled_unbooked_pico=state.settled,
+        )
+
+    async def RebuildWallet(self, request: wire.RebuildWalletRequest, context: Context) -> wire.RebuildWalletResponse:  # noqa: N802
+        wallet, changed = await _answered(context, self._wallets.rebuild(request.organization_id))
+        return wire.RebuildWalletResponse(wallet_pico=wallet, changed=changed)
+
+    async def QueryUsage(self, request: wire.QueryUsageRequest, context: Context) -> wire.QueryUsageResponse:  # noqa: N802
+        where, groups = _filter(request.filter), list(request.group_by)
+        rows = await _answered(context, self._queries.sums(where, groups, _limit(request.limit))) if groups else []
+        total = await _answered(context, self._queries.sums(where, [], 1))
+        return wire.QueryUsageResponse(
+            rows=[_sums(row, len(groups)) for row in rows], total=_sums(total[0], 0) if total else None
+        )
+
+    async def ListRequests(self, request: wire.ListRequestsRequest, context: Context) -> wire.ListRequestsResponse:  # noqa: N802
+        limit = _limit(request.limit)
+        asking = functools.partial(_read_cursor, request.cursor)
+        before = await _answered(context, _called(asking))
+        found = await _answered(
+            context, self._queries.requests(_filter(request.filter), request.request_id, limit + 1, before)
+        )
+        page = found[:limit]
+        cursor = f"{page[-1]['started_at_us']}.{page[-1]['event_id']}" if len(found) > limit else ""
+        return wire.ListRequestsResponse(rows=[_request(row) for row in page], next_cursor=cursor)
+
+    async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802
+        counts = await _answered(context, self._queries.counts())
+        return wire.GetStatusResponse(
+            lag_events=self._lag.events(),
+            lag_ms=self._lag.ms(),
+            rows=counts["rows"],
+            poison=counts["poison"],
+            mismatches=counts["mismatches"],
+            open_exceptions=self._lag.open_exceptions(),
+        )
+
+
+async def _answered(context: Context, work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except BillingError as error:
+        refused = isinstance(error, InvalidGrant | InvalidQuery)
+        kind = errors_pb2.ERROR_KIND_INVALID_REQUEST if refused else errors_pb2.ERROR_KIND_UNAVAILABLE
+        message = str(error) if refused else "Billing waits for something behind it."
+        await abort_with(context, errors_pb2.Error(kind=kind, message=message))
+        raise
+
+
+async def _called(work: Callable[[], T]) -> T:
+    return work()
+
+
+def _filter(given: wire.UsageFilter) -> UsageFilter:
+    return UsageFilter(
+        organization_id=given.organization_id,
+        project_id=given.project_id,
+        api_key_id=given.api_key_id,
+        model=given.model,
+        from_us=given.from_us,
+        to_us=given.to_us,
+    )
+
+
+def _limit(asked: int) -> int:
+    return min(asked or _DEFAULT_ROWS, _MAX_ROWS)
+
+
+def _read_cursor(cursor: str) -> tuple[int, str] | None:
+    if not cursor:
+        return None
+    started, _, event_id = cursor.partition(".")
+    plain = event_id.replace("-", "")
+    if not started.isdecimal() or len(plain) != 32 or any(char not in "0123456789abcdef" for char in plain):
+        raise InvalidQuery("the cursor is none that was given out")
+    return int(started), event_id
+
+
+def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:
+    return wire.UsageRow(
+        group=[str(row[f"group_{number}"]) for number in range(groups)],
+        charge_pico=to_pico(_amount(row["charge"])),
+        cost_pico=to_pico(_amount(row["cost"])),
+        **{name: max(0, row[name]) for name in _SUMS},
+    )
+
+
+def _request(row: dict[str, Any]) -> wire.RequestRow:
+    return wire.RequestRow(
+        event_id=str(row["event_id"]),
+        charge_pico=to_pico(row["charge"]),
+        cost_pico=to_pico(row["cost"]),
+        cache_write_tokens=row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"],
+        **{"try": row["try"]},
+        **{name: row[name] for name in _SAME},
+    )
+
+
+def _amount(value: Decimal | None) -> Decimal:
+    return value if value is not None else Decimal(0)

@@ -1,0 +1,209 @@
+"""Composition root of billing: the only file that builds adapters and wires them."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from tollgate.billing.v1 import billing_pb2_grpc
+from tollgate_holds import Holds
+from tollgate_kit.admin import AdminServer
+from tollgate_kit.clock import SystemClock
+from tollgate_kit.config_client import ConfigClient
+from tollgate_kit.event_log import EventLogUnavailable, OwnershipLost, new_consumer, new_producer
+from tollgate_kit.grpc_io import new_server
+from tollgate_kit.ids import RandomIds
+from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.sql import Database, SqlUnavailable
+from tollgate_kit.tracing import new_tracing
+
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.dead_letters import DeadLetterTopic
+from tollgate_billing.adapters.failpoints import Failpoint
+from tollgate_billing.adapters.price_archive import PriceArchive
+from tollgate_billing.adapters.redis_wallets import RedisWallets
+from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
+from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.api.billing_service import BillingService, LagSource
+from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
+from tollgate_billing.errors import Unavailable
+from tollgate_billing.settings import BillingSettings
+from tollgate_billing.telemetry import BillingCounters, BillingMetrics
+from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_billing.use_cases.record_batch import RecordBatch
+
+log = logging.getLogger(__name__)
+
+USAGE_TOPIC: Final = "usage.recorded.v1"
+GROUP: Final = "billing"
+_SAVE_SECONDS: Final = 1.0
+_FIRST_RETRY_SECONDS: Final = 0.2
+_LAST_RETRY_SECONDS: Final = 2.0
+
+
+class Billing:
+    """The parts of a running billing process."""
+
+    def __init__(self, settings: BillingSettings, environment: Mapping[str, str]) -> None:
+        self.settings = settings
+        self.lifecycle = Lifecycle()
+        self.counters = BillingCounters()
+        self.waiting_for = "the ledger and the usage store are not migrated yet"
+        clock = SystemClock()
+        booking = asyncio.Lock()
+        failpoint = Failpoint(settings.failpoint)
+        self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
+        self.database = Database(settings.database_url, migrations="tollgate_billing:migrations")
+        self.clickhouse = ClickHouse(settings.clickhouse_dsn)
+        self.holds = Holds(settings.redis_url)
+        self.producer = new_producer(settings.event_log_url)
+        self.log_consumer = new_consumer(
+            settings.event_log_url, GROUP, [USAGE_TOPIC], instance=f"billing-{settings.slot}"
+        )
+        self.prices = PriceArchive(self.database, settings.config_address_list)
+        self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
+        ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
+        self.wallets = KeepWallets(ledger, wallets, self.counters, booking)
+        self.record = RecordBatch(
+            store=ClickHouseUsageStore(self.clickhouse),
+            ledger=ledger,
+            wallets=wallets,
+            prices=self.prices,
+            letters=DeadLetterTopic(self.producer),
+            clock=clock,
+            counters=self.counters,
+            reached=failpoint.reached,
+        )
+        ids = RandomIds()
+        self.consumer = UsageRecordedConsumer(
+            consumer=self.log_consumer,
+            record=self.record,
+            ledger=ledger,
+            limits=BatchLimits(settings.batch_max_events, settings.batch_max_bytes, settings.batch_age_seconds),
+            clock=clock,
+            booking=booking,
+            tracing=self.tracing,
+            counters=self.counters,
+            reached=failpoint.reached,
+            new_owner=lambda: ids.new("owner"),
+        )
+        lag = LagSource(
+            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
+        )
+        self.service = BillingService(self.wallets, ClickHouseUsageQueries(self.clickhouse), lag, clock)
+        registry = CollectorRegistry()
+        registry.register(BillingMetrics(self.counters, self.gauges))
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self.lifecycle.add_blocker(lambda: self.waiting_for or None)
+        self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
+        self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
+
+    def apply(self, digest: str, document: bytes) -> None:
+        """Takes in the price books of a configuration version."""
+        fresh = self.prices.add(document)
+        log.info("configuration in force", extra={"fields": {"digest": digest[:19], "new_price_books": fresh}})
+
+    def gauges(self) -> dict[str, float]:
+        """Returns what is measured when metrics are scraped."""
+        return {
+            "lag_events": self.consumer.lag_events,
+            "lag_ms": self.consumer.lag_ms,
+            "open_exceptions": self.record.open_exceptions,
+            "recent_ids": self.consumer.recent_ids,
+        }
+
+    async def serve(self) -> None:
+        """Runs until told to stop, then books what it has read."""
+        stopping = self.lifecycle.stopping
+        server = new_server(self.settings.address)
+        billing_pb2_grpc.add_BillingServiceServicer_to_server(self.service, server)  # type: ignore[no-untyped-call]
+        with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
+            await self.admin.start()
+            await self.holds.start()
+            configuring = asyncio.create_task(self.config.run(stopping))
+            if await self._retried(self._migrate, stopping):
+                await server.start()
+                log.info("serving", extra={"fields": {"address": self.settings.address}})
+                if await self._retried(self.wallets.resume, stopping):
+                    self.waiting_for = ""
+                    self.lifecycle.state = State.READY
+                    await self._work(stopping)
+            await server.stop(1)
+            configuring.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await configuring
+            await self._close()
+        self.lifecycle.state = State.STOPPED
+
+    async def _work(self, stopping: asyncio.Event) -> None:
+        """Books, compares wallets and keeps price books, each at its own pace."""
+        others = [
+            asyncio.create_task(
+                forever(
+                    "comparing wallets",
+                    self._reconcile,
+                    pause_seconds=self.settings.reconcile_seconds,
+                    stopping=stopping,
+                )
+            ),
+            asyncio.create_task(
+                forever("keeping price books", self._save_prices, pause_seconds=_SAVE_SECONDS, stopping=stopping)
+            ),
+        ]
+        await forever("booking", lambda: self.consumer.step(stopping), pause_seconds=0, stopping=stopping)
+        try:
+            async with asyncio.timeout(self.settings.drain_seconds):
+                await self.consumer.drain()
+        except (TimeoutError, Unavailable, EventLogUnavailable, OwnershipLost) as error:
+            log.warning("stopped before all was booked; the next start goes on", extra={"fields": {"why": str(error)}})
+        await asyncio.wait(others)
+
+    async def _migrate(self) -> None:
+        await self.database.migrate()
+        await self.clickhouse.migrate()
+
+    async def _retried(self, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> bool:
+        """Returns True when the work is done, False when the process stops first."""
+        delay = _FIRST_RETRY_SECONDS
+        while not stopping.is_set():
+            try:
+                await work()
+            except (SqlUnavailable, Unavailable) as error:
+                log.warning("waiting", extra={"fields": {"for": str(error)}})
+                self.waiting_for = str(error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), delay)
+                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+            else:
+                return True
+        return False
+
+    async def _reconcile(self) -> None:
+        try:
+            await self.wallets.reconcile()
+        except Unavailable as error:
+            log.warning("wallets are not compared now", extra={"fields": {"reason": str(error)}})
+
+    async def _save_prices(self) -> None:
+        try:
+            await self.prices.save()
+        except Unavailable as error:
+            log.warning("price books are not kept yet", extra={"fields": {"reason": str(error)}})
+
+    async def _close(self) -> None:
+        await self.log_consumer.close()
+        await self.producer.close()
+        await self.holds.close()
+        await self.clickhouse.close()
+        self.database.close()
+        await self.admin.stop()
+        self.tracing.shutdown()
+
+
+async def run(settings: BillingSettings) -> None:
+    """Builds billing and serves until told to stop."""
+    await Billing(settings, os.environ).serve()

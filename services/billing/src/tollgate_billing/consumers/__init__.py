@@ -1,0 +1,1 @@
+"""What billing reads from the event log, one module per topic."""

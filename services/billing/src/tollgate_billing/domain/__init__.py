@@ -1,0 +1,1 @@
+"""What billing decides, without I/O."""

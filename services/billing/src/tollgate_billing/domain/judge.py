@@ -1,0 +1,92 @@
+"""One charge per request: which events are booked, which are dropped, and which lose to another.
+
+| an event                                       | becomes                                            |
+|------------------------------------------------|----------------------------------------------------|
+| whose id was seen                              | nothing                                            |
+| that is not final                              | a row without charge                               |
+| final, the first of its request                | a row with its charge                              |
+| final, not above the one that has the charge   | a row with charge 0, its cost booked to loss       |
+| final, above the one that has the charge       | a row with its charge; the other one loses: in     |
+|                                                | place when it is of the same batch, by an          |
+|                                                | adjustment row when an earlier batch booked it     |
+
+Above is: confirmed over unconfirmed over witness, then the higher try.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.recent import RecentIds
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """An event that an earlier batch has booked. `row` is its row in the usage store."""
+
+    event_id: bytes
+    request_id: str
+    final: bool
+    # It lost when it was booked, or an adjustment took its charge back since.
+    superseded: bool
+    rank: tuple[int, int]
+    row: Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Judged:
+    """An event that becomes a row. `lost`: at charge 0. `corrects`: whose charge is taken back by an adjustment."""
+
+    event: Event
+    exceptional: bool
+    lost: bool = False
+    corrects: Booked | None = None
+
+    @property
+    def charge_pico(self) -> int:
+        return 0 if self.lost or not self.event.message.final else self.event.message.charge_pico
+
+
+def looked_up(events: Iterable[Event], open_requests: frozenset[str]) -> frozenset[str]:
+    """Returns the requests whose earlier events matter for these."""
+    return frozenset(event.request_id for event in events if event.exceptional or event.request_id in open_requests)
+
+
+def judge(
+    events: Sequence[Event], recent: RecentIds, looked: frozenset[str], history: Mapping[str, Sequence[Booked]]
+) -> tuple[list[Judged], int]:
+    """Returns what is booked, in the log's order, and how many duplicates were dropped."""
+    kept: list[Judged] = []
+    known = {one.event_id for booked in history.values() for one in booked}
+    best: dict[str, Judged | Booked] = {
+        request: one for request, booked in history.items() for one in booked if one.final and not one.superseded
+    }
+    dropped = 0
+    for event in events:
+        if event.event_id in known or recent.has(event.event_id, event.at_us):
+            dropped += 1
+            continue
+        known.add(event.event_id)
+        judged = Judged(event, event.request_id in looked)
+        kept.append(judged)
+        if judged.exceptional and event.message.final:
+            _compare(judged, best)
+    return kept, dropped
+
+
+def _compare(judged: Judged, best: dict[str, Judged | Booked]) -> None:
+    request = judged.event.request_id
+    other = best.get(request)
+    if other is None:
+        best[request] = judged
+        return
+    rank = other.rank if isinstance(other, Booked) else other.event.rank
+    if rank >= judged.event.rank:
+        judged.lost = True
+        return
+    if isinstance(other, Booked):
+        judged.corrects = other
+    else:
+        other.lost = True
+        judged.corrects, other.corrects = other.corrects, None
+    best[request] = judged

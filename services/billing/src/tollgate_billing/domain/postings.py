@@ -1,0 +1,108 @@
+"""From judged events to money: transfers of the ledger and effects on wallets.
+
+| what happens                    | debit         | credit        | amount            |
+|---------------------------------|---------------|---------------|-------------------|
+| a request is charged            | wallet        | revenue       | charge            |
+| a call that counts cost us      | provider_cost | payable       | cost              |
+| a call that lost cost us        | loss          | payable       | cost              |
+| a charge is taken back          | adjustment    | wallet        | the old charge    |
+| and its cost is lost            | loss          | provider_cost | the old cost      |
+| credit is granted               | funding       | wallet        | the grant         |
+
+A balance is credits minus debits, so what an organization can spend is its `wallet`, and what it brought in is
+`revenue` less what `adjustment` was debited.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from tollgate_billing.domain.judge import Judged
+from tollgate_billing.domain.rows import to_pico
+
+WALLET: Final = "wallet"
+REVENUE: Final = "revenue"
+PROVIDER_COST: Final = "provider_cost"
+PAYABLE: Final = "payable"
+LOSS: Final = "loss"
+ADJUSTMENT: Final = "adjustment"
+FUNDING: Final = "funding"
+
+
+class Line(NamedTuple):
+    """What the requests of one transfer have in common."""
+
+    organization_id: str
+    project_id: str
+    model: str
+    price_digest: str
+    currency: str
+    debit: str
+    credit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An amount above 0, in pico-units, and how many events it is the sum of."""
+
+    line: Line
+    amount_pico: int
+    events: int
+
+
+@dataclass(slots=True)
+class WalletEffect:
+    """What one batch does to one wallet: charges by hold, in the currency that each was charged in, and credit."""
+
+    organization_id: str
+    charges: dict[tuple[str, str], int] = field(default_factory=dict)
+    credits: dict[str, int] = field(default_factory=dict)
+
+
+def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
+    """Returns one transfer for each organization, project, model, price version and pair of accounts."""
+    sums: dict[Line, list[int]] = {}
+    for one in judged:
+        for line, amount in _lines(one):
+            if amount:
+                entry = sums.setdefault(line, [0, 0])
+                entry[0] += amount
+                entry[1] += 1
+    return [Transfer(line, amount, count) for line, (amount, count) in sorted(sums.items())]
+
+
+def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
+    """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too."""
+    effects: dict[str, WalletEffect] = {}
+    for one in judged:
+        message = one.event.message
+        if not message.final:
+            continue
+        organization = message.tenant.organization_id
+        effect = effects.setdefault(organization, WalletEffect(organization))
+        key = (message.request_id, message.currency)
+        effect.charges[key] = effect.charges.get(key, 0) + one.charge_pico
+        if one.corrects is not None:
+            row: Any = one.corrects.row
+            owner = effects.setdefault(row["organization_id"], WalletEffect(row["organization_id"]))
+            currency = row["currency"]
+            owner.credits[currency] = owner.credits.get(currency, 0) + _pico(row["charge"])
+    return list(effects.values())
+
+
+def _lines(one: Judged) -> Iterable[tuple[Line, int]]:
+    message = one.event.message
+    tenant = message.tenant
+    about = (tenant.organization_id, tenant.project_id, message.model, message.price_digest, message.currency)
+    yield Line(*about, WALLET, REVENUE), one.charge_pico
+    yield Line(*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), message.cost_pico
+    if one.corrects is not None:
+        row: Any = one.corrects.row
+        about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
+        yield Line(*about, ADJUSTMENT, WALLET), _pico(row["charge"])
+        yield Line(*about, LOSS, PROVIDER_COST), _pico(row["cost"])
+
+
+def _pico(amount: Decimal) -> int:
+    return to_pico(amount)

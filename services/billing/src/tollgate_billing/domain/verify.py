@@ -1,0 +1,72 @@
+"""Rates an event again and says where router and billing do not agree."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from tollgate_rating import ModelPrice, RatingError, Unpriced
+
+from tollgate_billing.domain.event import Event
+
+
+class KnownPrices(Protocol):
+    def find(self, book: str, model: str, group: str) -> ModelPrice | None:
+        """Returns the price of a model for a group in the book with this digest, None when that has none."""
+        ...
+
+    def knows(self, book: str) -> bool:
+        """Tells whether the book with this digest is here."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """The event says `found`, billing computes `expected` (pico-units); `reason` is a word for people and counters."""
+
+    event: Event
+    reason: str
+    found_pico: int
+    expected_pico: int
+    detail: str = ""
+
+
+def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
+    """Returns how the event's charge differs from what its units cost by its price book, or None."""
+    message = event.message
+    if not message.final:
+        return None
+    if message.unpriced:
+        return _verify_unpriced(event, prices)
+    if not message.price_digest:
+        # Where nothing was used, nothing had to be priced.
+        return Mismatch(event, "no_price_named", message.charge_pico, 0) if event.units else None
+    price = prices.find(message.price_digest, message.model, message.tenant.price_group)
+    if price is None:
+        known = prices.knows(message.price_digest)
+        reason = "model_not_in_book" if known else "unknown_price_book"
+        return Mismatch(event, reason, message.charge_pico, 0, message.price_digest)
+    return _compare(event, price)
+
+
+def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
+    found, currency = event.message.charge_pico, event.message.currency
+    if price.currency != currency:
+        return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency}")
+    try:
+        expected = price.rate(event.units) if event.units else 0
+    except RatingError as error:
+        return Mismatch(event, "cannot_be_rated", found, 0, str(error))
+    return Mismatch(event, "charge", found, expected) if expected != found else None
+
+
+def _verify_unpriced(event: Event, prices: KnownPrices) -> Mismatch | None:
+    """An event without price is flagged anyway; it is a mismatch when its book has all the prices after all."""
+    message = event.message
+    price = prices.find(message.price_digest, message.model, message.tenant.price_group)
+    if price is None:
+        return None
+    try:
+        return Mismatch(event, "priced_after_all", 0, price.rate(event.units))
+    except Unpriced:
+        return None
+    except RatingError as error:
+        return Mismatch(event, "cannot_be_rated", 0, 0, str(error))

@@ -1,0 +1,231 @@
+"""What billing needs from outside, each port no wider than its caller uses it."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import Booked
+from tollgate_billing.domain.postings import Transfer, WalletEffect
+from tollgate_billing.domain.recent import RecentIds
+from tollgate_billing.domain.rows import Row
+from tollgate_billing.domain.verify import KnownPrices
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record that could not be used, with its original bytes and the reason."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_us: int
+    key: bytes
+    value: bytes
+    reason: str
+
+
+class UsageStore(Protocol):
+    """Raises UsageStoreUnavailable from every method."""
+
+    async def recent_ids(self, source: Bounds, since_us: int) -> RecentIds:
+        """Returns the ids of the source's events below `source.low` that were logged since."""
+        ...
+
+    async def history(self, requests: AbstractSet[str], before: Bounds) -> dict[str, list[Booked]]:
+        """Returns what earlier batches booked for these requests, not counting `before` and what follows it."""
+        ...
+
+    async def present(self, bounds: Bounds) -> set[tuple[int, int]]:
+        """Returns (offset, index) of each row that a batch with these bounds has already."""
+        ...
+
+    async def insert_usage(self, rows: Sequence[Row], token: str) -> None:
+        """Adds usage rows once per token."""
+        ...
+
+    async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
+        """Adds rows about rating that did not agree, once per token."""
+        ...
+
+    async def insert_poison(self, rows: Sequence[Row], token: str) -> None:
+        """Adds rows about records that could not be used, once per token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What is done to one wallet in Redis: (hold id, charge) pairs and a credit, in pico-units."""
+
+    organization_id: str
+    charges: tuple[tuple[str, int], ...]
+    credit_pico: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenException:
+    """A final that something better may still replace."""
+
+    request_id: str
+    event_id: bytes
+    status: str
+    number_of_try: int
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """All that one batch writes to the ledger."""
+
+    bounds: Bounds
+    owner: str
+    transfers: Sequence[Transfer]
+    effects: Sequence[WalletEffect]
+    opened: Sequence[OpenException] = field(default=())
+    closed: Sequence[str] = field(default=())
+    now_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The last effects that were posted for a source, which Redis may or may not have."""
+
+    source: str
+    batch: str
+    effects: tuple[Effect, ...]
+
+
+class Ledger(Protocol):
+    """Raises LedgerUnavailable from every method."""
+
+    async def claim(self, source: str, owner: str) -> None:
+        """Makes `owner` the only one whose postings for this source are taken from now on."""
+        ...
+
+    async def post(self, posting: Posting) -> tuple[Effect, ...]:
+        """Writes a batch once and returns its effects on wallets, the same ones again when it was written before.
+
+        Raises OwnershipLost when somebody else has claimed the source.
+        """
+        ...
+
+    async def unfinished(self) -> list[Unfinished]:
+        """Returns the last effects of each source."""
+        ...
+
+    async def open_requests(self, since_us: int) -> frozenset[str]:
+        """Returns the requests with an open exception that was logged since."""
+        ...
+
+    async def grant(self, grant: "Grant") -> int:
+        """Credits a wallet once per key and returns the balance in pico-units. Raises InvalidGrant."""
+        ...
+
+    async def balance(self, organization_id: str) -> tuple[str, int]:
+        """Returns the wallet's currency ("" when there is none) and its balance in pico-units."""
+        ...
+
+    async def balances(self) -> dict[str, int]:
+        """Returns the wallet of every organization that has one, in pico-units."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Credit for an organization; one key is granted once, whatever is asked again."""
+
+    organization_id: str
+    currency: str
+    amount_pico: int
+    key: str
+    reason: str
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalletState:
+    """In pico-units; `wallet` is None while Redis has none."""
+
+    wallet: int | None
+    held: int
+    settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """`overdue` names holds that were settled long ago and never booked."""
+
+    released: int
+    forgotten: int
+    overdue: tuple[str, ...]
+
+
+class Wallets(Protocol):
+    """Raises WalletsUnavailable from every method."""
+
+    async def book(self, effect: Effect, source: str, batch: str) -> "Outcome":
+        """Applies an effect once per (source, batch)."""
+        ...
+
+    async def rebuild(self, organization_id: str, ledger_pico: int) -> tuple[int, bool]:
+        """Sets the wallet to what the ledger says less what is held and unbooked; returns it and whether it changed."""
+        ...
+
+    async def state(self, organization_id: str) -> WalletState:
+        """Returns what Redis has."""
+        ...
+
+    async def sweep(self, organization_id: str) -> SweepResult:
+        """Releases expired holds and forgets old tombstones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`missing`: there is no wallet and it has to be rebuilt; `corrected` holds were settled at another cost."""
+
+    missing: bool
+    corrected: int
+
+
+class Prices(KnownPrices, Protocol):
+    async def learn(self, wanted: Mapping[str, str]) -> None:
+        """Tries to get price books that are not known; `wanted` maps each to a configuration version that has it."""
+        ...
+
+
+class DeadLetters(Protocol):
+    async def send(self, letters: Sequence[Letter]) -> None:
+        """Keeps records that could not be used where people find them. Raises EventLogUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFilter:
+    """Empty strings and zeros leave a condition out; `to_us` is exclusive."""
+
+    organization_id: str = ""
+    project_id: str = ""
+    api_key_id: str = ""
+    model: str = ""
+    from_us: int = 0
+    to_us: int = 0
+
+
+class UsageQueries(Protocol):
+    """Raises UsageStoreUnavailable from every method."""
+
+    async def sums(self, where: UsageFilter, group_by: Sequence[str], limit: int) -> list[dict[str, Any]]:
+        """Returns sums over usage rows by group, the dearest first. Raises InvalidQuery for an unknown group."""
+        ...
+
+    async def requests(
+        self, where: UsageFilter, request_id: str, limit: int, before: tuple[int, str] | None
+    ) -> list[dict[str, Any]]:
+        """Returns rows of single requests, newest first, older than `before` (started_at_us, event id)."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Returns how many rows, poisonous records and mismatches there are."""
+        ...

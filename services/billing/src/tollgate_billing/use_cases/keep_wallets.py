@@ -1,0 +1,106 @@
+"""Everything that changes a wallet outside a batch: grants, rebuilding, the regular look and the sweep.
+
+All of it and the booking of batches take turns under one lock: between batches, what is free in a wallet is exactly
+the ledger's balance less what is held and what is settled and not booked.
+"""
+
+import asyncio
+import logging
+
+from tollgate_billing.ports import Grant, Ledger, Wallets, WalletState
+from tollgate_billing.telemetry import BillingCounters
+
+log = logging.getLogger(__name__)
+
+
+class KeepWallets:
+    """`lock` is the one that batches are booked under."""
+
+    def __init__(self, ledger: Ledger, wallets: Wallets, counters: BillingCounters, lock: asyncio.Lock) -> None:
+        self._ledger = ledger
+        self._wallets = wallets
+        self._counters = counters
+        self._lock = lock
+        self._resumed = False
+
+    async def resume(self) -> None:
+        """Applies what the ledger has and Redis may not have, before any wallet is compared. Raises Unavailable."""
+        async with self._lock:
+            await self._resume()
+
+    async def grant(self, grant: Grant) -> int:
+        """Credits an organization once per key; returns the ledger's balance. Raises InvalidGrant or Unavailable."""
+        async with self._lock:
+            await self._resume()
+            balance = await self._ledger.grant(grant)
+            await self._wallets.rebuild(grant.organization_id, balance)
+        return balance
+
+    async def balance(self, organization_id: str) -> tuple[str, int, WalletState]:
+        """Returns the currency, the ledger's balance and what Redis has. Raises Unavailable."""
+        async with self._lock:
+            currency, balance = await self._ledger.balance(organization_id)
+            return currency, balance, await self._wallets.state(organization_id)
+
+    async def rebuild(self, organization_id: str) -> tuple[int, bool]:
+        """Makes the wallet what the ledger says; returns it and whether it was another. Raises Unavailable."""
+        async with self._lock:
+            await self._resume()
+            _, balance = await self._ledger.balance(organization_id)
+            wallet, changed = await self._wallets.rebuild(organization_id, balance)
+        if changed:
+            self._counters.add("rebuilt_wallets")
+        return wallet, changed
+
+    async def reconcile(self) -> None:
+        """Compares every wallet with the ledger, repairs what differs, and sweeps expired holds. Raises Unavailable."""
+        async with self._lock:
+            await self._resume()
+            balances = await self._ledger.balances()
+        for organization_id in balances:
+            async with self._lock:
+                await self._compare(organization_id)
+            await self._sweep(organization_id)
+
+    async def _resume(self) -> None:
+        if self._resumed:
+            return
+        for last in await self._ledger.unfinished():
+            for effect in last.effects:
+                # A wallet that is missing is made from the ledger below, with this batch in it.
+                await self._wallets.book(effect, last.source, last.batch)
+        self._resumed = True
+
+    async def _compare(self, organization_id: str) -> None:
+        _, balance = await self._ledger.balance(organization_id)
+        state = await self._wallets.state(organization_id)
+        expected = balance - state.held - state.settled
+        if state.wallet == expected:
+            return
+        wallet, changed = await self._wallets.rebuild(organization_id, balance)
+        if not changed:
+            return
+        if state.wallet is None:
+            self._counters.add("rebuilt_wallets")
+            log.warning("a wallet was missing and is back", extra={"fields": {"organization_id": organization_id}})
+            return
+        drift = state.wallet - expected
+        self._counters.add("drifted_wallets")
+        self._counters.add("drift_pico", abs(drift))
+        log.error(
+            "a wallet differed from the ledger and is repaired",
+            extra={"fields": {"organization_id": organization_id, "drift_pico": drift, "wallet_pico": wallet}},
+        )
+
+    async def _sweep(self, organization_id: str) -> None:
+        swept = await self._wallets.sweep(organization_id)
+        self._counters.add("released_holds", swept.released)
+        self._counters.add("overdue_holds", len(swept.overdue))
+        if swept.released:
+            fields = {"organization_id": organization_id, "holds": swept.released}
+            log.warning("holds expired and were given back", extra={"fields": fields})
+        for hold_id in swept.overdue[:20]:
+            log.error(
+                "a settled hold was never booked",
+                extra={"fields": {"organization_id": organization_id, "request_id": hold_id}},
+            )

@@ -1,0 +1,282 @@
+"""Books one batch of usage events: the same records always lead to the same rows, transfers and effects.
+
+Each step may be repeated: inserts carry the batch as their token, the ledger takes a batch once, wallets know the last
+batch of each source. So whatever breaks, the batch is done again from its first step until all have succeeded.
+"""
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tollgate_kit.clock import Clock
+from tollgate_kit.event_log import Stored
+
+from tollgate_billing.domain.event import Event, Poison, decode
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import Judged, judge, looked_up
+from tollgate_billing.domain.postings import effects_of, transfers_of
+from tollgate_billing.domain.recent import WINDOW_US, RecentIds
+from tollgate_billing.domain.rows import Row, rows_of
+from tollgate_billing.domain.verify import Mismatch, verify
+from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
+from tollgate_billing.telemetry import BillingCounters
+
+log = logging.getLogger(__name__)
+
+# Rows are asked for from a little before the window, which is counted in slots.
+_RECENT_US: Final = WINDOW_US + 10 * 60 * 1_000_000
+_OPEN_US: Final = 24 * 3600 * 1_000_000
+_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness"}
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What was decided about a batch before anything was written."""
+
+    judged: list[Judged]
+    rows: list[Row]
+    letters: list[Letter]
+    mismatches: list[Mismatch]
+    duplicates: int
+
+
+@dataclass(slots=True)
+class Batch:
+    """Records of one source, in order. `resumed`: an earlier process had begun to book them."""
+
+    bounds: Bounds
+    owner: str
+    records: Sequence[Stored]
+    resumed: bool
+    started_us: int
+    prepared: Prepared | None = None
+
+
+@dataclass(slots=True)
+class SourceState:
+    """What is remembered about a source while it is held."""
+
+    recent: RecentIds | None = None
+
+
+class RecordBatch:
+    """`reached` is told each step that is behind, for tests that end the process there."""
+
+    def __init__(
+        self,
+        *,
+        store: UsageStore,
+        ledger: Ledger,
+        wallets: Wallets,
+        prices: Prices,
+        letters: DeadLetters,
+        clock: Clock,
+        counters: BillingCounters,
+        reached: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._wallets = wallets
+        self._prices = prices
+        self._letters = letters
+        self._clock = clock
+        self._counters = counters
+        self._reached = reached
+        self._open: set[str] | None = None
+
+    @property
+    def open_exceptions(self) -> int:
+        return len(self._open or ())
+
+    async def write(self, batch: Batch, state: SourceState) -> None:
+        """Decides, then writes the usage store and dead letters. Raises Unavailable or EventLogUnavailable."""
+        if batch.prepared is None:
+            batch.prepared = await self._prepare(batch, state)
+        prepared, token = batch.prepared, batch.bounds.batch
+        if prepared.letters:
+            await self._letters.send(prepared.letters)
+            await self._store.insert_poison([_poison_row(letter) for letter in prepared.letters], f"{token}/poison")
+        if prepared.mismatches:
+            rows = [_mismatch_row(one, batch.bounds, self._clock.now_us()) for one in prepared.mismatches]
+            await self._store.insert_mismatches(rows, f"{token}/mismatch")
+        await self._insert(batch, prepared.rows)
+        self._reached("after_insert")
+
+    async def book(self, batch: Batch) -> None:
+        """Posts the ledger and applies the effects on wallets; nothing else that changes a wallet may run meanwhile.
+
+        Raises Unavailable or OwnershipLost.
+        """
+        prepared = batch.prepared
+        assert prepared is not None
+        opened, closed = _exceptions(prepared.judged)
+        effects = await self._ledger.post(
+            Posting(
+                bounds=batch.bounds,
+                owner=batch.owner,
+                transfers=transfers_of(prepared.judged),
+                effects=effects_of(prepared.judged),
+                opened=opened,
+                closed=closed,
+                now_us=self._clock.now_us(),
+            )
+        )
+        self._reached("after_ledger")
+        for effect in effects:
+            outcome = await self._wallets.book(effect, batch.bounds.source, batch.bounds.batch)
+            self._counters.add("corrected_holds", outcome.corrected)
+            if outcome.missing:
+                _, balance = await self._ledger.balance(effect.organization_id)
+                await self._wallets.rebuild(effect.organization_id, balance)
+                self._counters.add("rebuilt_wallets")
+        self._reached("after_redis")
+
+    def finish(self, batch: Batch, state: SourceState) -> None:
+        """Remembers what was booked, once the batch is committed."""
+        prepared = batch.prepared
+        assert prepared is not None
+        assert state.recent is not None
+        for one in prepared.judged:
+            state.recent.add(one.event.event_id, one.event.at_us)
+        opened, closed = _exceptions(prepared.judged)
+        if self._open is not None:
+            self._open.difference_update(closed)
+            self._open.update(one.request_id for one in opened)
+        self._count(prepared)
+
+    async def _prepare(self, batch: Batch, state: SourceState) -> Prepared:
+        events, letters = await asyncio.to_thread(_decode_all, batch.records)
+        first_us = min(record.at_us for record in batch.records)
+        if self._open is None:
+            self._open = set(await self._ledger.open_requests(first_us - _OPEN_US))
+        if state.recent is None:
+            state.recent = await self._store.recent_ids(batch.bounds, first_us - _RECENT_US)
+        looked = looked_up(events, frozenset(self._open))
+        history = await self._store.history(looked, batch.bounds) if looked else {}
+        unknown = {
+            event.message.price_digest: event.message.config_digest
+            for event in events
+            if event.message.price_digest and not self._prices.knows(event.message.price_digest)
+        }
+        if unknown:
+            await self._prices.learn(unknown)
+        judged, duplicates = judge(events, state.recent, looked, history)
+        rows, mismatches = await asyncio.to_thread(self._finish_rows, judged, batch.bounds)
+        _report(mismatches)
+        return Prepared(judged, rows, letters, mismatches, duplicates)
+
+    def _finish_rows(self, judged: list[Judged], bounds: Bounds) -> tuple[list[Row], list[Mismatch]]:
+        mismatches = [found for one in judged if (found := verify(one.event, self._prices)) is not None]
+        return rows_of(judged, bounds, self._clock.now_us()), mismatches
+
+    async def _insert(self, batch: Batch, rows: list[Row]) -> None:
+        """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now."""
+        token = batch.bounds.batch
+        if batch.resumed and rows:
+            present = await self._store.present(batch.bounds)
+            if present:
+                rows = [row for row in rows if (row["src_offset"], row["src_index"]) not in present]
+                token = f"{token}/rest"
+        if rows:
+            await self._store.insert_usage(rows, token)
+        # The same batch may be tried again by this process, when a later step failed.
+        batch.resumed = True
+
+    def _count(self, prepared: Prepared) -> None:
+        add = self._counters.add
+        add("batches")
+        add("events", len(prepared.judged))
+        add("duplicates", prepared.duplicates)
+        add("poison", len(prepared.letters))
+        add("lost", sum(one.lost for one in prepared.judged))
+        add("adjustments", sum(one.corrects is not None for one in prepared.judged))
+        add("unpriced", sum(one.event.message.unpriced for one in prepared.judged))
+        for mismatch in prepared.mismatches:
+            self._counters.mismatches[mismatch.reason] += 1
+
+
+def _decode_all(records: Sequence[Stored]) -> tuple[list[Event], list[Letter]]:
+    events, letters = [], []
+    for record in records:
+        try:
+            events.append(decode(record.value, record.offset, record.at_us))
+        except Poison as error:
+            claim = record.claim
+            letters.append(
+                Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, str(error))
+            )
+    if letters:
+        first = letters[0]
+        fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
+        log.error("records of the event log cannot be used", extra={"fields": fields})
+    return events, letters
+
+
+def _report(mismatches: Sequence[Mismatch]) -> None:
+    """One alert a batch and reason, with an example; the rows name every request."""
+    examples: dict[str, list[Mismatch]] = {}
+    for one in mismatches:
+        examples.setdefault(one.reason, []).append(one)
+    for reason, found in examples.items():
+        first = found[0]
+        fields = {
+            "reason": reason,
+            "events": len(found),
+            "request_id": first.event.request_id,
+            "found_pico": first.found_pico,
+            "expected_pico": first.expected_pico,
+            "detail": first.detail,
+        }
+        log.error("router and billing do not agree on a charge", extra={"fields": fields})
+
+
+def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str]]:
+    """Returns the finals that something better may still replace, and the requests of which that is over."""
+    opened: dict[str, OpenException] = {}
+    closed: set[str] = set()
+    for one in judged:
+        if not one.exceptional or not one.event.message.final or one.lost:
+            continue
+        event = one.event
+        status, request = event.rank[0], event.request_id
+        if status == 2:
+            opened.pop(request, None)
+            closed.add(request)
+        else:
+            opened[request] = OpenException(
+                request, event.event_id, _STATUS_NAMES[status], event.number_of_try, event.at_us
+            )
+    return list(opened.values()), sorted(closed)
+
+
+def _poison_row(letter: Letter) -> Row:
+    return {
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "logged_at": letter.at_us,
+        "reason": letter.reason,
+        "key_base64": base64.b64encode(letter.key).decode(),
+        "value_base64": base64.b64encode(letter.value).decode(),
+    }
+
+
+def _mismatch_row(mismatch: Mismatch, bounds: Bounds, now_us: int) -> Row:
+    event = mismatch.event
+    return {
+        "event_id": event.event_id,
+        "request_id": event.request_id,
+        "organization_id": event.message.tenant.organization_id,
+        "model": event.message.model,
+        "price_digest": event.message.price_digest,
+        "reason": mismatch.reason,
+        "detail": mismatch.detail,
+        "found_pico": mismatch.found_pico,
+        "expected_pico": mismatch.expected_pico,
+        "batch": bounds.batch,
+        "src_offset": event.offset,
+        "found_at": now_us,
+    }

@@ -1,0 +1,75 @@
+"""Wallets in memory, by the table of states in tollgate_holds."""
+
+from tollgate_billing.errors import WalletsUnavailable
+from tollgate_billing.ports import Outcome, SweepResult, WalletState
+
+from services.billing.tests.fakes.crash import Fuse, guarded
+
+
+class FakeWallets:
+    def __init__(self, fuse=None):
+        self.fuse = fuse or Fuse()
+        self.wallet = {}
+        self.holds = {}
+        self.booked = {}
+        self.away = False
+
+    def hold(self, organization, hold_id, amount):
+        """What edge does before a request."""
+        self.holds[organization, hold_id] = ["held", amount]
+        self.wallet[organization] -= amount
+
+    def settle(self, organization, hold_id, cost):
+        """What edge does after a request."""
+        record = self.holds.get((organization, hold_id))
+        if record and record[0] == "held":
+            self.wallet[organization] += record[1] - cost
+            record[:] = ["settled", cost]
+
+    @guarded
+    async def book(self, effect, source, batch):
+        self._check()
+        organization = effect.organization_id
+        if self.booked.get((organization, source)) == batch:
+            return Outcome(missing=False, corrected=0)
+        corrected, change = 0, effect.credit_pico
+        for hold_id, charge in effect.charges:
+            record = self.holds.pop((organization, hold_id), None)
+            change -= charge
+            if record and record[0] != "released":
+                change += record[1]
+                corrected += record[0] == "settled" and record[1] != charge
+        self.booked[organization, source] = batch
+        if organization not in self.wallet:
+            return Outcome(missing=True, corrected=corrected)
+        self.wallet[organization] += change
+        return Outcome(missing=False, corrected=corrected)
+
+    @guarded
+    async def rebuild(self, organization_id, ledger_pico):
+        self._check()
+        before = self.wallet.get(organization_id)
+        state = self._state(organization_id)
+        self.wallet[organization_id] = ledger_pico - state.held - state.settled
+        return self.wallet[organization_id], self.wallet[organization_id] != before
+
+    @guarded
+    async def state(self, organization_id):
+        self._check()
+        return self._state(organization_id)
+
+    @guarded
+    async def sweep(self, organization_id):
+        self._check()
+        return SweepResult(0, 0, ())
+
+    def _state(self, organization):
+        sums = {"held": 0, "settled": 0, "released": 0}
+        for (owner, _), (state, amount) in self.holds.items():
+            if owner == organization:
+                sums[state] += amount
+        return WalletState(self.wallet.get(organization), sums["held"], sums["settled"])
+
+    def _check(self):
+        if self.away:
+            raise WalletsUnavailable("away")

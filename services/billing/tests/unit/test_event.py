@@ -1,0 +1,73 @@
+"""What is taken for a usage event, and what is poison."""
+
+import pytest
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_billing.domain.event import MAX_AMOUNT_PICO, Poison, decode, units_of
+
+from services.billing.tests.fakes.events import NOW_US, usage_event
+
+pytestmark = pytest.mark.unit
+
+
+def test_a_good_event_is_decoded_with_its_units():
+    event = decode(usage_event(input_tokens=7, output_tokens=0).SerializeToString(), 3, NOW_US)
+    assert (event.offset, event.units, event.rank, event.exceptional) == (3, {"input": 7}, (2, 1), False)
+
+
+def test_images_are_units_by_size_and_quality():
+    usage = wire.Usage(
+        images=[
+            wire.ImageCount(size="1024x1024", quality="high", count=2),
+            wire.ImageCount(size="512x512", count=1),
+            wire.ImageCount(count=3),
+        ],
+        requests=1,
+    )
+    message = usage_event(usage=usage)
+    assert units_of(message) == {"image:1024x1024:high": 2, "image:512x512": 1, "image": 3, "request": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"event_id": b"short"}, "event_id"),
+        ({"request_id": ""}, "request_id"),
+        ({"request_id": "r" * 300}, "request_id"),
+        ({"tenant": wire.Tenant()}, "organization_id"),
+        ({"status": 0}, "status"),
+        ({"status": 77}, "status"),
+        ({"source": 0}, "source"),
+        ({"try": 0}, "try"),
+        ({"try": 300}, "try"),
+        ({"charge_pico": -1}, "charge_pico"),
+        ({"cost_pico": MAX_AMOUNT_PICO + 1}, "cost_pico"),
+        ({"currency": ""}, "currency"),
+        ({"unpriced": True}, "no price"),
+        ({"final": False, "charge_pico": 5}, "not final"),
+        ({"started_at_us": NOW_US + 2 * 3600 * 10**6}, "started_at_us"),
+        ({"started_at_us": NOW_US - 91 * 24 * 3600 * 10**6}, "started_at_us"),
+        ({"ended_at_us": 0}, "ended_at_us"),
+        ({"usage": wire.Usage(input_tokens=2**63)}, "more than one request"),
+    ],
+)
+def test_an_event_that_cannot_be_booked_is_poison_and_says_why(changes, word):
+    with pytest.raises(Poison, match=word):
+        decode(usage_event(**changes).SerializeToString(), 0, NOW_US)
+
+
+@pytest.mark.parametrize("value", [b"\xff\xff\xff", b"not protobuf at all", b"\x0a\x7f"])
+def test_bytes_that_are_no_message_are_poison(value):
+    with pytest.raises(Poison):
+        decode(value, 0, NOW_US)
+
+
+def test_fields_of_a_newer_release_are_no_reason_to_refuse():
+    newer = usage_event().SerializeToString() + b"\xf2\x3f\x03new"
+    assert decode(newer, 0, NOW_US).request_id == "req"
+
+
+def test_a_status_that_is_appended_counts():
+    event = usage_event(status=0)
+    appended = event.SerializeToString() + type(event)(status=2, replay=True).SerializeToString()
+    found = decode(appended, 0, NOW_US)
+    assert (found.rank, found.exceptional) == ((1, 1), True)

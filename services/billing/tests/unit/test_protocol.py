@@ -1,0 +1,262 @@
+"""The consumer's protocol over fakes: what a crash, an outage or another owner leaves behind is put right."""
+
+import asyncio
+
+import pytest
+from tollgate_billing.consumers.usage_recorded import BatchLimits
+
+from services.billing.tests.fakes.crash import Crash
+from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
+from services.billing.tests.fakes.process import Process, World
+
+pytestmark = pytest.mark.unit
+
+
+def charge(*events):
+    return sum(event.charge_pico for event in events)
+
+
+@pytest.fixture
+async def world():
+    made = World()
+    await made.fund()
+    return made
+
+
+async def test_events_become_rows_transfers_and_a_smaller_wallet(world):
+    events = [usage_event(f"r{number}", output_tokens=number) for number in range(6)]
+    for event in events:
+        world.wallets.hold("org", event.request_id, 10**9)
+        world.append(event)
+    await world.settle()
+    assert world.sums() == (charge(*events),) * 3
+    assert world.wallets.holds == {}
+    assert len({row["batch"] for row in world.store.usage}) == 2
+
+
+async def test_the_intent_is_there_before_anything_is_written_and_gone_after(world):
+    world.append(usage_event("a"))
+    world.clock.advance(5)
+    await world.run(2)
+    world.clock.advance(5)
+    await world.run(2)
+    assert [metadata for _, _, metadata in world.log.commits] == ["i1;0;1;1", ""]
+
+
+async def test_a_batch_closes_by_count_size_or_age(world):
+    world.limits = BatchLimits(events=3, size_bytes=1 << 20, age_seconds=1.0)
+    for number in range(4):
+        world.append(usage_event(f"r{number}"))
+    await world.run(3)
+    assert len(world.store.usage) == 3
+    await world.run(3)
+    assert len(world.store.usage) == 3
+    world.clock.advance(1.1)
+    await world.run()
+    assert len(world.store.usage) == 4
+    world.limits = BatchLimits(events=100, size_bytes=10, age_seconds=1e6)
+    world.process = None
+    world.append(usage_event("big"))
+    await world.run(2)
+    assert len(world.store.usage) == 5
+
+
+async def test_poison_is_kept_with_its_bytes_and_its_neighbours_are_unharmed(world):
+    good = [usage_event("a"), usage_event("b")]
+    world.append(good[0])
+    world.append(b"\xff poison")
+    world.append(good[1])
+    await world.settle()
+    assert world.sums() == (charge(*good),) * 3
+    assert [(letter.offset, letter.value) for letter in world.letters.letters] == [(1, b"\xff poison")]
+    assert [row["offset"] for row in world.store.poison] == [1]
+    assert world.counters.counts["poison"] == 1
+
+
+async def test_a_batch_of_poison_alone_is_committed(world):
+    world.append(b"\xff")
+    await world.settle()
+    assert world.store.usage == []
+
+
+async def test_a_wrong_charge_is_a_row_a_counter_and_still_booked(world):
+    wrong = usage_event("a", charge_pico=7)
+    world.append(wrong)
+    await world.settle()
+    assert world.sums() == (7, 7, 7)
+    assert [(row["request_id"], row["found_pico"]) for row in world.store.mismatches] == [("a", 7)]
+    assert world.counters.mismatches["charge"] == 1
+
+
+async def test_redis_away_stops_everything_and_nothing_is_skipped(world):
+    event = usage_event("a")
+    world.append(event)
+    world.wallets.away = True
+    world.clock.advance(5)
+    await world.run(1)
+    world.clock.advance(5)
+    stopped = asyncio.Event()
+    stopped.set()
+    await world.process.consumer.step(stopped)
+    assert "booking waits" in world.process.consumer.problem
+    assert world.log.committed[0] == (0, "i1;0;1;1")
+    world.append(usage_event("b"))
+    await world.process.consumer.step(stopped)
+    assert len(world.store.usage) == 1
+    world.wallets.away = False
+    await world.settle()
+    assert world.process.consumer.problem == ""
+    assert world.sums() == (charge(event, event),) * 3
+
+
+async def test_a_missing_wallet_is_made_from_the_ledger(world):
+    event = usage_event("a")
+    world.append(event)
+    world.wallets.wallet.clear()
+    world.wallets.booked.clear()
+    await world.settle()
+    assert world.wallets.wallet["org"] == 10**12 - event.charge_pico
+
+
+async def test_a_drifted_wallet_is_found_and_repaired(world):
+    world.append(usage_event("a"))
+    await world.settle()
+    world.wallets.hold("org", "live", 500)
+    right = world.wallets.wallet["org"]
+    world.wallets.wallet["org"] -= 123
+    await world.process.keep.reconcile()
+    assert world.wallets.wallet["org"] == right
+    assert (world.counters.counts["drifted_wallets"], world.counters.counts["drift_pico"]) == (1, 123)
+    await world.process.keep.reconcile()
+    assert world.counters.counts["drifted_wallets"] == 1
+
+
+async def test_a_wallet_is_not_compared_before_the_last_batch_has_reached_it(world):
+    """The ledger has a batch that Redis has not, and the process is gone: comparing first would book it twice."""
+    event = usage_event("a")
+    world.append(event)
+    world.wallets.away = True
+    world.clock.advance(5)
+    await world.run(1)
+    world.clock.advance(5)
+    stopped = asyncio.Event()
+    stopped.set()
+    await world.process.consumer.step(stopped)
+    assert world.sums()[1:] == (event.charge_pico, 0)
+    world.process, world.wallets.away = None, False
+    fresh = Process(world)
+    await fresh.keep.reconcile()
+    assert world.sums()[2] == event.charge_pico
+    await world.settle()
+    assert world.sums() == (event.charge_pico,) * 3
+
+
+async def test_who_lost_the_source_posts_nothing_any_more(world):
+    world.append(usage_event("a"))
+    await world.run(1)
+    old = world.process
+    world.process = None
+    world.clock.advance(5)
+    await world.run(3)
+    world.clock.advance(5)
+    await world.settle()
+    world.append(usage_event("b"))
+    world.clock.advance(5)
+    for _ in range(3):
+        await old.consumer.step(asyncio.Event())
+    assert len(world.store.usage) == 1
+    await world.settle()
+    assert world.sums() == (charge(usage_event("a"), usage_event("b")),) * 3
+
+
+async def test_a_forgotten_token_does_not_double_rows():
+    world = World(window=1)
+    await world.fund()
+    event = usage_event("a")
+    world.append(event)
+    await world.run(1)
+    world.clock.advance(5)
+    original = world.ledger.post
+
+    async def crash(posting):
+        raise Crash
+
+    world.ledger.post = crash
+    await world.run(1)
+    world.ledger.post = original
+    # Other inserts push the token out of the window while nobody is here.
+    await world.store.insert_usage([], "another")
+    await world.store.insert_usage([], "and another")
+    await world.settle()
+    assert len(world.store.usage) == 1
+    assert world.sums() == (event.charge_pico,) * 3
+
+
+async def test_a_topic_made_again_is_another_source(world):
+    first, second = usage_event("a"), usage_event("b")
+    world.append(first)
+    await world.settle()
+    world.log.epoch, world.log.records[0], world.log.committed[0] = "second epoch", [], (0, "")
+    world.process = None
+    world.append(second)
+    await world.settle()
+    assert world.sums() == (charge(first, second),) * 3
+
+
+async def test_an_open_exception_closes_when_something_confirmed_wins(world):
+    world.append(usage_event("a", status=WITNESS, attempt=0))
+    await world.settle()
+    assert set(world.ledger.exceptions) == {"a"}
+    assert world.process.record.open_exceptions == 1
+    # A normal event of a request that is open is compared as well.
+    world.append(usage_event("a"))
+    await world.settle()
+    assert world.ledger.exceptions == {}
+    assert world.sums() == (charge(usage_event("a")),) * 3
+
+
+async def test_duplicates_of_an_unfinished_batch_are_not_taken_for_seen(world):
+    """A batch that is tried again in the same process must not find its own ids."""
+    world.append(usage_event("a", status=UNCONFIRMED))
+    world.store.away = True
+    world.clock.advance(5)
+    await world.run(1)
+    world.clock.advance(5)
+    stopped = asyncio.Event()
+    stopped.set()
+    await world.process.consumer.step(stopped)
+    world.store.away = False
+    await world.settle()
+    assert len(world.store.usage) == 1
+
+
+@pytest.mark.parametrize("left", range(1, 60))
+async def test_a_crash_at_any_call_changes_nothing_in_the_end(left):
+    world = World()
+    await world.fund()
+    events = [
+        usage_event("a"),
+        usage_event("b", status=WITNESS, attempt=0, output_tokens=9),
+        usage_event("c", tried=1, attempt=1, final=False),
+        usage_event("c", tried=1, attempt=2),
+        b"\xff",
+        usage_event("b", status=UNCONFIRMED, output_tokens=2),
+        usage_event("a", replay=True),
+        usage_event("d", charge_pico=3),
+    ]
+    for event in events:
+        if not isinstance(event, bytes):
+            world.wallets.holds.setdefault(("org", event.request_id), ["held", 0])
+        world.append(event)
+    world.fuse.left = left
+    for _ in range(12):
+        world.clock.advance(2)
+        await world.run()
+    await world.settle()
+    expected = charge(usage_event("a"), events[5], events[3]) + 3
+    assert world.sums() == (expected,) * 3
+    assert world.wallets.holds == {}
+    assert len(world.store.usage) == 7
+    assert [row["offset"] for row in world.store.poison] == [4]
+    lineage = [(row["src_offset"], row["src_index"]) for row in world.store.usage]
+    assert len(lineage) == len(set(lineage))
