@@ -1,0 +1,82 @@
+"""The product's HTTP API, as far as the commands need it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import httpx
+
+from tollgate_cli.errors import UNREACHABLE, Failure
+from tollgate_cli.target import Target
+
+TIMEOUT_SECONDS = 30.0
+
+
+class Api:
+    """Calls one product. Every call raises Failure: code 3 when nobody answers, 1 when the answer is a refusal."""
+
+    def __init__(self, target: Target, transport: httpx.BaseTransport | None = None) -> None:
+        headers = {"authorization": f"Bearer {target.token}", "accept": "application/json"}
+        self._url = target.url
+        self._http = httpx.Client(
+            base_url=target.url, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """Returns the decoded body of a GET."""
+        return _decoded(self.send("GET", path, params=dict(query or {})))
+
+    def post(self, path: str, body: object = None) -> Any:
+        """Returns the decoded body of a POST."""
+        return _decoded(self.send("POST", path, json={} if body is None else body))
+
+    def items(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yields all items of a list, page by page."""
+        cursor = ""
+        while True:
+            page = self.get(path, {"cursor": cursor} if cursor else None)
+            yield from page["items"]
+            cursor = page.get("next") or ""
+            if not cursor:
+                return
+
+    def send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Returns the reply to a request, whatever its status."""
+        try:
+            return self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise Failure(
+                f"{self._url} does not answer: {error or type(error).__name__}.",
+                code=UNREACHABLE,
+                advice="Start the product with `tollgate up`, or mend TOLLGATE_URL.",
+            ) from error
+
+
+def refusal(reply: httpx.Response) -> str:
+    """Returns what a refused request was told."""
+    try:
+        body = reply.json()
+    except ValueError:
+        return f"the answer was {reply.status_code} and no JSON"
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict) and error.get("message"):
+        code = f" ({error['code']})" if error.get("code") else ""
+        return f"{error['message']}{code}"
+    return f"the answer was {reply.status_code}"
+
+
+def _decoded(reply: httpx.Response) -> Any:
+    if reply.status_code >= 400:
+        details = {"status": reply.status_code, "request_id": reply.headers.get("x-request-id")}
+        raise Failure(refusal(reply), details=details)
+    try:
+        return reply.json()
+    except ValueError as error:
+        raise Failure(
+            "The answer is no JSON: is this address a Tollgate?", code=UNREACHABLE, advice="Mend TOLLGATE_URL."
+        ) from error
