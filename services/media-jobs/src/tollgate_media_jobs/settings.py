@@ -17,8 +17,8 @@ class MediaJobsSettings(ServiceSettings):
     redis_url: str = Field(description="Where holds are kept: `unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     asset_store_url: str = Field(
-        description="Where results are kept: `file:///DIRECTORY`, `s3://BUCKET/PREFIX` (with the usual AWS_* variables) "
-        "or `memory:///` (gone with the process)."
+        description="Where results are kept: `file:///DIRECTORY`, `s3://BUCKET/PREFIX` (with the usual AWS_* "
+        "variables) or `memory:///` (gone with the process)."
     )
     max_running: int = Field(default=16, ge=1, le=1000, description="Jobs that one process works on at a time.")
     max_attempts: int = Field(default=3, ge=1, description="Calls to providers that one job may cost.")

@@ -20,7 +20,10 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.created = Counter("tollgate_media_jobs_created", "Jobs created.", registry=registry)
         self.ended = Counter(
-            "tollgate_media_jobs_ended", "Jobs that ended, by state and error kind.", ["state", "error"], registry=registry
+            "tollgate_media_jobs_ended",
+            "Jobs that ended, by state and error kind.",
+            ["state", "error"],
+            registry=registry,
         )
         self.attempts = Counter(
             "tollgate_media_jobs_attempts", "Calls to providers, by channel and outcome.", ["channel", "outcome"],
@@ -41,6 +44,8 @@ class Metrics:
         self.holds_gone = Counter(
             "tollgate_media_jobs_holds_gone", "Holds found released while their job was open.", registry=registry
         )
-        self.waiting = Gauge("tollgate_media_jobs_open", "Jobs that have not ended, by state.", ["state"], registry=registry)
+        self.waiting = Gauge(
+            "tollgate_media_jobs_open", "Jobs that have not ended, by state.", ["state"], registry=registry
+        )
         self.outbox = Gauge("tollgate_media_jobs_outbox_depth", "Events that wait to leave.", registry=registry)
         self.assets_bytes = Counter("tollgate_media_jobs_asset_bytes", "Bytes of stored results.", registry=registry)

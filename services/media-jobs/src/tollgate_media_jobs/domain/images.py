@@ -1,7 +1,7 @@
 """What image bytes are: kind and size read from the bytes themselves, and whether they are whole.
 
-PNG chunks are walked to IEND with their checksums, JPEG segments to the frame header (and the end marker asked for), WebP
-by its RIFF length. Nothing is decoded, so that a small file that unfolds to gigabytes costs nothing here.
+PNG chunks are walked to IEND with their checksums, JPEG segments to the frame header (the end marker must be
+there), WebP by its RIFF length. Nothing is decoded, so that a small file that unfolds to gigabytes costs nothing here.
 """
 
 import zlib
@@ -56,8 +56,9 @@ def _png(data: bytes) -> tuple[int, int]:
         if position == len(_PNG):
             if kind != b"IHDR" or length != 13:
                 raise NotAnImage("the PNG does not begin with its header")
-            size = int.from_bytes(data[position + 8 : position + 12], "big"), int.from_bytes(
-                data[position + 12 : position + 16], "big"
+            size = (
+                int.from_bytes(data[position + 8 : position + 12], "big"),
+                int.from_bytes(data[position + 12 : position + 16], "big"),
             )
         seen_data = seen_data or kind == b"IDAT"
         if kind == b"IEND":

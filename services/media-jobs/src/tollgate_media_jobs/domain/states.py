@@ -1,7 +1,7 @@
 """The state machine of a job, every transition in one table.
 
-Numbers are those of `tollgate.media.v1.JobState`. RUNNING and CANCELLED of that contract belong to providers that answer
-with a task of their own, and to cancelling; no transition leads there as long as neither exists.
+Numbers are those of `tollgate.media.v1.JobState`. RUNNING and CANCELLED of that contract belong to providers that
+answer with a task of their own, and to cancelling; no transition leads there as long as neither exists.
 """
 
 import enum

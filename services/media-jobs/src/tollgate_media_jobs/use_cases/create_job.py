@@ -142,7 +142,8 @@ class CreateJob:
             return
         if state is HoldState.INSUFFICIENT:
             raise MediaError(
-                errors.ERROR_KIND_INSUFFICIENT_QUOTA, "The balance does not cover this request; add credit and try again."
+                errors.ERROR_KIND_INSUFFICIENT_QUOTA,
+                "The balance does not cover this request; add credit and try again.",
             )
         if state is HoldState.NO_WALLET:
             raise MediaError(errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt; try again shortly.")

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _LONGEST_PAUSE_SECONDS = 30
 
 
-class _Unusable(Exception):
+class _Unusable(Exception):  # noqa: N818
     """A result that no further try will make usable."""
 
 
@@ -153,9 +153,7 @@ class IngestJob:
         closed = replace(attempt, outputs=(), detail="; ".join(problems)[:500])
         event = usage_message(after, closed, charged, outcome=wire.OUTCOME_OK, final=True, ended_at_us=now)
         assets = [one.asset for one in stored]
-        done = await self._moves.make(
-            Move(job, after, now, "stored", attempt=closed, assets=assets, messages=(event,))
-        )
+        done = await self._moves.make(Move(job, after, now, "stored", attempt=closed, assets=assets, messages=(event,)))
         if done is not None:
             self._metrics.assets_bytes.inc(sum(asset.size_bytes for asset in assets))
             if charged.unpriced:

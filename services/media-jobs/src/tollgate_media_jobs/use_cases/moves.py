@@ -129,7 +129,7 @@ class Moves:
         parent = parse_traceparent(job.traceparent)
         if parent is None or not self._tracing.enabled:
             return
-        attributes = {
+        attributes: dict[str, str | int] = {
             "gen_ai.operation.name": "generate_image",
             "gen_ai.request.model": job.model,
             "tollgate.job": job.id,
@@ -182,6 +182,8 @@ class Moves:
 _OPEN = frozenset({JobState.SUBMITTING, JobState.SUBMIT_UNKNOWN})
 
 
-def ended_attempt(attempt: Attempt, at_us: int, outcome: str, *, status: int, kind: int = 0, detail: str = "") -> Attempt:
+def ended_attempt(
+    attempt: Attempt, at_us: int, outcome: str, *, status: int, kind: int = 0, detail: str = ""
+) -> Attempt:
     """Returns the attempt with what came of it."""
     return replace(attempt, ended_at_us=at_us, outcome=outcome, status=status, error_kind=kind, detail=detail[:500])

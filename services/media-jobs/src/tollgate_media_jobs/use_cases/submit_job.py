@@ -150,7 +150,9 @@ class SubmitJob:
         if state is HoldState.HELD:
             return True
         failure = Failure(
-            errors.ERROR_KIND_UNAVAILABLE, "The credit set aside for this job was released before it began.", code="hold_gone"
+            errors.ERROR_KIND_UNAVAILABLE,
+            "The credit set aside for this job was released before it began.",
+            code="hold_gone",
         )
         await self._give_up(job, failure, "hold_gone", wire.OUTCOME_REFUSED)
         return False

@@ -119,8 +119,9 @@ def usage_message(
         traceparent=job_traceparent(job),
         trace_kept=bool(job.traceparent),
         media_job_id=job.id,
-        **{"try": _TRY},
     )
+    # Its name is a word of the language.
+    setattr(event, "try", _TRY)
     event.timings.total_us = _clamped(ended_at_us - job.created_at_us)
     if attempt is not None:
         event.upstream_model, event.provider, event.channel = attempt.upstream_model, attempt.provider, attempt.channel
@@ -134,7 +135,7 @@ def usage_message(
 
 def kind_name(kind: int) -> str:
     """Returns an ErrorKind's name without its prefix, in lower case."""
-    return errors.ErrorKind.Name(kind).removeprefix("ERROR_KIND_").lower()  # type: ignore[arg-type]
+    return errors.ErrorKind.Name(kind).removeprefix("ERROR_KIND_").lower()
 
 
 def _clamped(microseconds: int) -> int:

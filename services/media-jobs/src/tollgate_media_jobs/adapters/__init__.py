@@ -1,0 +1,1 @@
+"""The ports over real things: SQL, Redis, the event log, object storage and providers."""

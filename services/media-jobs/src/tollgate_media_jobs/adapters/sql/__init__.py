@@ -1,0 +1,1 @@
+"""Jobs in SQL: SQLite and PostgreSQL pass the same suite."""

@@ -1,0 +1,1 @@
+"""Inbound gRPC: decode, call one use case, encode."""

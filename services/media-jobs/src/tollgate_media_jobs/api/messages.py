@@ -1,0 +1,83 @@
+"""Values to messages of tollgate.media.v1 and back."""
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate.media.v1 import media_pb2 as media
+
+from tollgate_media_jobs.domain.job import Asset, ImageRequest, Tenant
+from tollgate_media_jobs.domain.states import JobState
+from tollgate_media_jobs.errors import MediaError
+from tollgate_media_jobs.use_cases.create_job import CreateCommand
+from tollgate_media_jobs.use_cases.read_jobs import JobView
+
+
+def command_of(request: media.CreateJobRequest) -> CreateCommand:
+    """Returns what is asked for. Raises MediaError for a kind that is not made."""
+    if request.kind != media.JOB_KIND_TEXT_TO_IMAGE:
+        raise MediaError(
+            errors.ERROR_KIND_INVALID_REQUEST, "This kind of job is not known; allowed: text_to_image.", param="kind"
+        )
+    image, tenant = request.image, request.tenant
+    return CreateCommand(
+        tenant=Tenant(
+            tenant.organization_id, tenant.project_id, tenant.api_key_id, tenant.price_group, tenant.route_group
+        ),
+        model=request.model,
+        # A count that was left out is one picture.
+        image=ImageRequest(image.prompt, image.size, image.quality, image.count or 1, image.output_format, image.user),
+        request_id=request.request_id,
+        idempotency_key=request.idempotency_key,
+        traceparent=request.traceparent,
+    )
+
+
+def job_message(view: JobView) -> media.Job:
+    """Returns a job as callers see it."""
+    job = view.job
+    message = media.Job(
+        id=job.id,
+        kind=media.JOB_KIND_TEXT_TO_IMAGE,
+        state=int(job.state),  # type: ignore[arg-type]
+        tenant=wire.Tenant(
+            organization_id=job.tenant.organization_id,
+            project_id=job.tenant.project_id,
+            api_key_id=job.tenant.api_key_id,
+            price_group=job.tenant.price_group,
+            route_group=job.tenant.route_group,
+        ),
+        model=job.model,
+        image=media.ImageParameters(
+            prompt=job.image.prompt,
+            size=job.image.size,
+            quality=job.image.quality,
+            count=job.image.count,
+            output_format=job.image.output_format,
+            user=job.image.user,
+        ),
+        assets=[asset_message(asset) for asset in view.assets],
+        created_at_us=job.created_at_us,
+        ended_at_us=job.ended_at_us,
+        charge_pico=job.charge_pico,
+        currency=job.currency,
+        request_id=job.request_id,
+        traceparent=job.traceparent,
+    )
+    if job.failure is not None and job.state is JobState.FAILED:
+        message.error.kind = job.failure.kind  # type: ignore[assignment]
+        message.error.message = job.failure.message
+        message.error.param = job.failure.param
+        message.error.code = job.failure.code
+    return message
+
+
+def asset_message(asset: Asset) -> media.Asset:
+    """Returns an asset as callers see it."""
+    return media.Asset(
+        id=asset.id,
+        sha256=asset.sha256,
+        content_type=asset.content_type,
+        size_bytes=asset.size_bytes,
+        width=asset.width,
+        height=asset.height,
+        index=asset.index,
+    )

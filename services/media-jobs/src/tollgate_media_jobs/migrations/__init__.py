@@ -1,0 +1,1 @@
+"""SQL that media-jobs owns: expand first, contract a release later."""

@@ -1,0 +1,6 @@
+"""Makes the fakes importable as `media_jobs_fakes`: the hyphen of this folder's name is none for an import statement."""
+
+import importlib
+import sys
+
+sys.modules.setdefault("media_jobs_fakes", importlib.import_module("services.media-jobs.tests.fakes"))
