@@ -184,6 +184,7 @@ class MediaJobs:
             tracing=self.tracing,
             failpoints=failpoints,
             poll_seconds=settings.idle_poll_seconds,
+            lease_seconds=settings.outbox_lease_seconds,
         )
 
     def _created(self) -> None:

@@ -52,6 +52,9 @@ class MediaJobsSettings(ServiceSettings):
     max_pixels: int = Field(default=100_000_000, gt=0, description="Largest result, in pixels.")
     max_wait_seconds: float = Field(default=900.0, gt=0, description="Longest a caller can wait for a job in one call.")
     ca_file: Path | None = Field(default=None, description="Certificates to trust in place of the system's, as PEM.")
+    outbox_lease_seconds: float = Field(
+        default=30.0, gt=0, description="Age at which an event that a silent process had taken is sent by another."
+    )
     failpoint: str = Field(
         default="", description="For crash tests: the process kills itself on reaching the place of this name."
     )

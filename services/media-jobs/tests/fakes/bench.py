@@ -133,6 +133,7 @@ class Bench:
             bell=self.outbox_bell,
             tracing=self.tracing,
             poll_seconds=1,
+            lease_seconds=30,
             **shared,
         )
         self.read = ReadJobs(self.jobs, self.blobs, self.notices, self.clock, poll_seconds=60, max_wait_seconds=600)

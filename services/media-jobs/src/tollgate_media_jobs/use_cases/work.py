@@ -21,7 +21,6 @@ from tollgate_media_jobs.use_cases.submit_job import SubmitJob
 log = logging.getLogger(__name__)
 
 _OUTBOX_BATCH = 100
-_OUTBOX_LEASE_US = 30_000_000
 _BROKEN_PAUSE_US = 5_000_000
 _REPLAY = events.UsageRecorded(replay=True).SerializeToString()
 
@@ -160,7 +159,9 @@ class PublishOutbox:
         tracing: Tracing,
         failpoints: Failpoints,
         poll_seconds: float,
+        lease_seconds: float,
     ) -> None:
+        self._lease_us = round(lease_seconds * 1e6)
         self._outbox = outbox
         self._event_log = event_log
         self._bell = bell
@@ -177,7 +178,7 @@ class PublishOutbox:
     async def send(self) -> int:
         """Sends one batch; returns its size."""
         now = self._clock.now_us()
-        parcels = await self._outbox.take(_OUTBOX_BATCH, now, now + _OUTBOX_LEASE_US)
+        parcels = await self._outbox.take(_OUTBOX_BATCH, now, now + self._lease_us)
         if not parcels:
             return 0
         self._failpoints.reach("after_take")
