@@ -5,23 +5,9 @@ import asyncio
 import pytest
 from tollgate_kit.event_log import OwnershipLost, Record
 
+from libs.kit.tests.integration.polling import claim_of, take
+
 pytestmark = pytest.mark.integration
-
-
-async def take(consumer, count, *, limit=100):
-    """Polls until `count` records came."""
-    found = []
-    async with asyncio.timeout(60):
-        while len(found) < count:
-            found += await consumer.poll(limit, 0.2)
-    return found
-
-
-async def claim_of(consumer):
-    async with asyncio.timeout(60):
-        while not consumer.claims():
-            await consumer.poll(10, 0.1)
-    return consumer.claims()[0]
 
 
 def numbered(first, count):
@@ -112,3 +98,22 @@ async def test_a_record_that_was_not_committed_comes_again(event_log):
     await first.close()
     event_log.made.remove(first)
     assert [one.value for one in await take(await event_log.consumer(), 2)] == [b"0", b"1"]
+
+
+async def test_a_consumer_that_starts_again_goes_on_at_its_last_commit(event_log):
+    await event_log.producer().send(event_log.topic, numbered(0, 3))
+    consumer = await event_log.consumer()
+    found = await take(consumer, 3)
+    await consumer.commit(found[0].claim, found[1].offset, "")
+    await consumer.start()
+    assert found[0].claim.lost
+    assert [one.value for one in await take(consumer, 2)] == [b"1", b"2"]
+
+
+async def test_groups_have_positions_of_their_own(event_log):
+    await event_log.producer().send(event_log.topic, numbered(0, 2))
+    first = await event_log.consumer(group="g1." + event_log.topic)
+    found = await take(first, 2)
+    await first.commit(found[0].claim, found[1].offset + 1, "")
+    second = await event_log.consumer(group="g2." + event_log.topic)
+    assert len(await take(second, 2)) == 2

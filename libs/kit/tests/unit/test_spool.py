@@ -61,6 +61,71 @@ def test_a_flipped_bit_is_not_taken_for_a_record(tmp_path):
     assert Spool.open(tmp_path).recovered() == []
 
 
+def test_an_acknowledgement_outlives_the_segment_it_would_share_with_discarded_records(tmp_path):
+    spool = Spool.open(tmp_path, segment_bytes=300)
+    old = spool.append(b"old" * 100)
+    spool.flush()
+    young = [spool.append(b"young"), spool.append(b"young")]
+    spool.acknowledge(old)
+    spool.flush()
+    spool.append(b"x" * 400)
+    spool.flush()
+    spool.discard(young)
+    spool.close()
+    first = Spool.open(tmp_path).recovered()[0]
+    assert (first.sequence, first.acknowledged) == (old, True)
+
+
+def test_nothing_is_appended_behind_a_torn_tail(tmp_path):
+    for number in range(3):
+        spool = Spool.open(tmp_path)
+        spool.append(b"whole %d" % number)
+        spool.append(b"torn")
+        spool.flush()
+        spool.close()
+        newest = max(tmp_path.glob("*.seg"))
+        newest.write_bytes(newest.read_bytes()[:-2])
+    found = Spool.open(tmp_path).recovered()
+    assert [one.payload for one in found] == [b"whole 0", b"whole 1", b"whole 2"]
+    assert len({one.sequence for one in found}) == 3
+
+
+def test_a_long_life_leaves_few_segments(tmp_path):
+    spool = Spool.open(tmp_path, segment_bytes=1000)
+    for _ in range(200):
+        sequence = spool.append(b"x" * 100)
+        spool.flush()
+        spool.acknowledge(sequence)
+        spool.flush()
+        spool.discard([sequence])
+    assert len(list(tmp_path.glob("*.seg"))) <= 2
+    assert spool.records == 0
+    assert spool.bytes < 2500
+    spool.close()
+    assert list(tmp_path.glob("*.seg")) == []
+
+
+def test_a_full_disk_keeps_records_in_memory_and_takes_no_new_work(tmp_path, monkeypatch):
+    spool = Spool.open(tmp_path)
+    spool.append(b"one")
+    whole = os.write
+
+    def full(_fd, _data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    spool.flush()
+    assert not spool.has_room()
+    monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[:7]))
+    spool.flush()
+    monkeypatch.setattr(os, "write", whole)
+    spool.append(b"two")
+    spool.flush()
+    assert spool.has_room()
+    spool.close()
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"one", b"two"]
+
+
 def test_a_directory_has_one_owner(tmp_path):
     spool = Spool.open(tmp_path)
     with pytest.raises(SpoolLocked):

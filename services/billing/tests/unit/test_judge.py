@@ -150,6 +150,18 @@ def test_a_final_without_charge_books_its_hold_away():
     assert [effect.charges for effect in effects_of(judged)] == [{("req", "USD"): 0}]
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_of_two_finals_of_one_rank_the_first_keeps_the_charge(together):
+    first, second = (
+        usage_event(status=UNCONFIRMED, attempt=1),
+        usage_event(status=UNCONFIRMED, attempt=2, output_tokens=9),
+    )
+    found = decide([first, second]) if together else decide([first], [second])
+    rows = [row for part, _ in found for row in part]
+    assert [row["superseded"] for row in rows] == [False, True]
+    assert int(sum(row["charge"] for row in rows).scaleb(12)) == first.charge_pico
+
+
 def test_recent_ids_forget_after_the_window():
     recent = RecentIds([(b"a" * 16, NOW_US)])
     assert recent.has(b"a" * 16, NOW_US + WINDOW_US - 10 * 60 * 10**6)

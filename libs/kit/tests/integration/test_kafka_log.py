@@ -1,0 +1,89 @@
+"""What only Apache Kafka does: topics that are made again, brokers that die, keys that stay in their partition."""
+
+import asyncio
+import uuid
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from tollgate_kit.event_log import EventLogUnavailable, Record, new_consumer, new_producer
+from tollgate_kit.event_log.kafka_topics import create_missing
+
+from libs.kit.tests.integration.polling import claim_of, take
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def topic():
+    return f"t.{uuid.uuid4().hex[:12]}"
+
+
+async def test_a_topic_made_again_is_read_from_its_beginning_whatever_was_committed(kafka_broker, topic):
+    url = f"{kafka_broker.url}?partitions=1"
+    producer, consumer = new_producer(url), new_consumer(url, f"g.{topic}", [topic], instance="member")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    await admin.start()
+    try:
+        await producer.send(topic, [Record(b"k", b"%d" % number) for number in range(5)])
+        await consumer.start()
+        found = await take(consumer, 5)
+        old = found[0].claim
+        await consumer.commit(old, found[-1].offset + 1, "done")
+        await consumer.close()
+        await admin.delete_topics([topic])
+        for _ in range(300):
+            if topic not in await admin.list_topics():
+                break
+            await asyncio.sleep(0.1)
+        await create_missing(kafka_broker.bootstrap, [topic], 1)
+        # The position of the old topic, as a late committer would leave it.
+        stale = new_consumer(url, f"g.{topic}", [topic], instance="member")
+        await stale.start()
+        claim = await claim_of(stale)
+        assert claim.epoch != old.epoch
+        claim.epoch = old.epoch
+        await stale.commit(claim, 3, "stale")
+        await stale.close()
+        fresh = new_producer(url)
+        await fresh.send(topic, [Record(b"k", b"new %d" % number) for number in range(4)])
+        await fresh.close()
+        await consumer.start()
+        again = await take(consumer, 4)
+        assert [one.value for one in again] == [b"new 0", b"new 1", b"new 2", b"new 3"]
+        assert (again[0].claim.offset, again[0].claim.metadata) == (0, "")
+    finally:
+        await admin.close()
+        await producer.close()
+        await consumer.close()
+
+
+async def test_records_of_one_key_are_in_one_partition_and_in_order(kafka_broker, topic):
+    url = f"{kafka_broker.url}?partitions=4"
+    producer, consumer = new_producer(url), new_consumer(url, f"g.{topic}", [topic], instance="member")
+    try:
+        for number in range(10):
+            await producer.send(topic, [Record(b"key %d" % key, b"%d" % number) for key in range(12)])
+        await consumer.start()
+        found = await take(consumer, 120)
+        assert len(consumer.claims()) == 4
+        by_key = {}
+        for one in found:
+            by_key.setdefault(one.key, []).append((one.claim.partition, int(one.value)))
+        for where in by_key.values():
+            assert [value for _, value in where] == list(range(10))
+            assert len({partition for partition, _ in where}) == 1
+        assert len({one.claim.partition for one in found}) > 1
+    finally:
+        await producer.close()
+        await consumer.close()
+
+
+async def test_nobody_there_is_unavailable():
+    producer = new_producer("kafka://127.0.0.1:1")
+    with pytest.raises(EventLogUnavailable):
+        await producer.send("topic", [Record(b"k", b"v")])
+    await producer.close()
+    consumer = new_consumer("kafka://127.0.0.1:1", "g", ["topic"])
+    with pytest.raises(EventLogUnavailable):
+        await consumer.start()
+    await consumer.close()
