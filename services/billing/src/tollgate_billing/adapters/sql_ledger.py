@@ -185,7 +185,7 @@ def _grant(connection: sa.Connection, grant: Grant) -> int:
         "created_us": grant.now_us,
     }
     statement = _insert(connection, GRANTS).values(key | values).on_conflict_do_nothing()
-    if not connection.execute(statement).rowcount:
+    if connection.execute(statement.returning(GRANTS.c.idempotency_key)).first() is None:
         before = connection.execute(sa.select(GRANTS).where(GRANTS.c.idempotency_key == grant.key)).one()
         if (before.organization_id, before.currency, before.amount_pico) != (
             *(grant.organization_id, grant.currency, grant.amount_pico),

@@ -1,0 +1,84 @@
+"""Real servers behind billing's ports, and the fakes beside them: one suite for all."""
+
+import pytest
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.redis_wallets import RedisWallets
+from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_holds import Holds
+from tollgate_kit.sql import Database
+
+from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.usage_store import FakeUsageStore
+from services.billing.tests.fakes.wallets import FakeWallets
+
+MIGRATIONS = "tollgate_billing:migrations"
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+async def ledger(request, tmp_path):
+    if request.param == "fake":
+        yield FakeLedger()
+        return
+    if request.param == "sqlite":
+        url = f"sqlite:////{tmp_path}/ledger.sqlite"
+    else:
+        url = request.getfixturevalue("postgresql").new_database("ledger")
+    database = Database(url, migrations=MIGRATIONS)
+    await database.migrate()
+    made = SqlLedger(database)
+    made.database = database
+    yield made
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def chdb_dsn(tmp_path_factory):
+    """A process has one chDB directory, so all tests of a session share it."""
+    return f"chdb:///{tmp_path_factory.mktemp('usage')}/tables"
+
+
+@pytest.fixture(params=["chdb", "http"])
+async def clickhouse(request):
+    dsn = request.getfixturevalue("chdb_dsn" if request.param == "chdb" else "clickhouse_server").strip()
+    made = ClickHouse(dsn)
+    await made.migrate()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server(tmp_path_factory):
+    """The HTTP interface over chDB, in a process of its own."""
+    from tests.servers.clickhouse import ClickHouseServer
+
+    server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
+    server.start()
+    yield server.dsn
+    server.stop()
+
+
+@pytest.fixture(params=["fake", "chdb", "http"])
+async def store(request):
+    if request.param == "fake":
+        yield FakeUsageStore()
+        return
+    dsn = request.getfixturevalue("chdb_dsn" if request.param == "chdb" else "clickhouse_server")
+    clickhouse = ClickHouse(dsn)
+    await clickhouse.migrate()
+    yield ClickHouseUsageStore(clickhouse)
+    await clickhouse.close()
+
+
+@pytest.fixture(params=["fake", "valkey"])
+async def wallets(request):
+    if request.param == "fake":
+        yield FakeWallets()
+        return
+    holds = Holds(request.getfixturevalue("valkey").url)
+    await holds.start()
+    assert await holds.wait_ready(10)
+    made = RedisWallets(holds)
+    made.holds = holds
+    yield made
+    await holds.close()

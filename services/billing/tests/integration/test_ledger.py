@@ -1,0 +1,235 @@
+"""The ledger: one suite for the fake, SQLite and PostgreSQL."""
+
+import asyncio
+import uuid
+
+import pytest
+import sqlalchemy as sa
+from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, METADATA, TRANSFERS
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.postings import (
+    ADJUSTMENT,
+    LOSS,
+    PAYABLE,
+    PROVIDER_COST,
+    REVENUE,
+    WALLET,
+    Line,
+    Transfer,
+    WalletEffect,
+)
+from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
+from tollgate_billing.ports import Effect, Grant, OpenException, Posting
+from tollgate_kit.event_log import OwnershipLost
+from tollgate_kit.sql import Database
+from tollgate_rating import INT64_MAX
+
+pytestmark = pytest.mark.integration
+
+SOURCE = Bounds("epoch", "topic", 0, 0, 10)
+
+
+def grant(amount=1000, key="k", organization="org", currency="USD"):
+    return Grant(organization, currency, amount, key, "test", 1)
+
+
+def line(debit, credit, organization="org", model="m", currency="USD"):
+    return Line(organization, "project", model, "sha256:book", currency, debit, credit)
+
+
+def posting(low, high, transfers=(), effects=(), owner="me", **more):
+    return Posting(Bounds("epoch", "topic", 0, low, high), owner, transfers, effects, now_us=5, **more)
+
+
+def effect(charges, credit=0, organization="org"):
+    return WalletEffect(
+        organization, {(hold, "USD"): amount for hold, amount in charges.items()}, {"USD": credit} if credit else {}
+    )
+
+
+async def test_a_grant_is_credited_once_per_key(ledger):
+    assert await ledger.grant(grant()) == 1000
+    assert await ledger.grant(grant()) == 1000
+    assert await ledger.grant(grant(key="k2")) == 2000
+    assert await ledger.balance("org") == ("USD", 2000)
+    assert await ledger.balances() == {"org": 2000}
+    assert await ledger.balance("nobody") == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        grant(amount=0),
+        grant(amount=-5),
+        grant(amount=INT64_MAX + 1),
+        grant(amount=INT64_MAX, key="beyond"),
+        grant(currency="dollars"),
+        grant(key=""),
+        grant(organization=""),
+        grant(amount=999),
+        grant(key="k2", currency="CNY"),
+    ],
+)
+async def test_a_grant_that_cannot_be_made_changes_nothing(ledger, wrong):
+    await ledger.grant(grant())
+    with pytest.raises(InvalidGrant):
+        await ledger.grant(wrong)
+    assert await ledger.balances() == {"org": 1000}
+
+
+async def test_a_batch_is_posted_once_and_says_its_effects_each_time(ledger):
+    await ledger.grant(grant())
+    await ledger.claim(SOURCE.source, "me")
+    transfers = [Transfer(line(WALLET, REVENUE), 300, 2), Transfer(line(PROVIDER_COST, PAYABLE), 100, 2)]
+    batch = posting(0, 10, transfers, [effect({"r1": 100, "r2": 200})])
+    expected = (Effect("org", (("r1", 100), ("r2", 200)), 0),)
+    for _ in range(3):
+        assert await ledger.post(batch) == expected
+    assert await ledger.balance("org") == ("USD", 700)
+    (last,) = await ledger.unfinished()
+    assert (last.source, last.batch, last.effects) == (SOURCE.source, "epoch/topic/0/0-10", expected)
+
+
+async def test_what_was_posted_wins_over_what_is_posted_again(ledger):
+    """The effects that count are those that were written with the transfers."""
+    await ledger.claim(SOURCE.source, "me")
+    first = await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 3, 1)], [effect({"r": 3})]))
+    again = await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 9, 1)], [effect({"r": 9})]))
+    assert again == first
+    assert await ledger.balance("org") == ("USD", -3)
+
+
+async def test_a_batch_that_is_behind_does_nothing(ledger):
+    await ledger.claim(SOURCE.source, "me")
+    await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 1, 1)], [effect({"r": 1})]))
+    await ledger.post(posting(10, 20, [Transfer(line(WALLET, REVENUE), 2, 1)], [effect({"s": 2})]))
+    assert await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 4, 1)], [effect({"r": 1})])) == ()
+    assert await ledger.balance("org") == ("USD", -3)
+
+
+async def test_only_the_last_owner_posts(ledger):
+    with pytest.raises(OwnershipLost):
+        await ledger.post(posting(0, 10))
+    await ledger.claim(SOURCE.source, "me")
+    await ledger.claim(SOURCE.source, "somebody else")
+    with pytest.raises(OwnershipLost):
+        await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 1, 1)]))
+    await ledger.post(posting(0, 10, owner="somebody else"))
+    assert await ledger.balances() == {}
+
+
+async def test_a_correction_credits_the_wallet(ledger):
+    await ledger.grant(grant())
+    await ledger.claim(SOURCE.source, "me")
+    await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 50, 1)], [effect({"r": 50})]))
+    transfers = [
+        Transfer(line(WALLET, REVENUE), 70, 1),
+        Transfer(line(ADJUSTMENT, WALLET), 50, 1),
+        Transfer(line(LOSS, PROVIDER_COST), 20, 1),
+    ]
+    effects = await ledger.post(posting(10, 20, transfers, [effect({"r": 70}, credit=50)]))
+    assert effects == (Effect("org", (("r", 70),), 50),)
+    assert await ledger.balance("org") == ("USD", 930)
+
+
+async def test_an_amount_in_another_currency_moves_no_wallet_of_this_one(ledger):
+    await ledger.grant(grant())
+    await ledger.claim(SOURCE.source, "me")
+    foreign = WalletEffect("org", {("r", "CNY"): 40, ("s", "USD"): 5}, {"CNY": 9})
+    transfers = [Transfer(line(WALLET, REVENUE, currency="CNY"), 40, 1), Transfer(line(WALLET, REVENUE), 5, 1)]
+    assert await ledger.post(posting(0, 10, transfers, [foreign])) == (Effect("org", (("r", 0), ("s", 5)), 0),)
+    assert await ledger.balance("org") == ("USD", 995)
+
+
+async def test_open_exceptions_are_kept_replaced_closed_and_forgotten(ledger):
+    await ledger.claim(SOURCE.source, "me")
+
+    def opened(request, at_us, status="witness"):
+        return OpenException(request, b"e" * 16, status, 1, at_us)
+
+    await ledger.post(posting(0, 10, opened=[opened("a", 100), opened("b", 200), opened("c", 300)]))
+    await ledger.post(posting(10, 20, opened=[opened("b", 250, "unconfirmed")], closed=["c"]))
+    assert await ledger.open_requests(0) == {"a", "b"}
+    assert await ledger.open_requests(150) == {"b"}
+    assert await ledger.open_requests(0) == {"b"}
+
+
+async def test_many_organizations_at_once_come_out_exact(ledger):
+    for number in range(4):
+        await ledger.claim(f"epoch/topic/{number}", "me")
+
+    async def post(number):
+        for step in range(10):
+            organizations = [f"org{(number + step + index) % 5}" for index in range(5)]
+            transfers = [Transfer(line(WALLET, REVENUE, organization=name), 7, 1) for name in organizations]
+            bounds = Bounds("epoch", "topic", number, step * 10, step * 10 + 10)
+            await ledger.post(Posting(bounds, "me", transfers, ()))
+
+    await asyncio.gather(*(post(number) for number in range(4)))
+    assert await ledger.balances() == {f"org{number}": -7 * 40 for number in range(5)}
+
+
+async def test_transfers_and_balances_are_the_same_money(database_url):
+    database = Database(database_url, migrations="tollgate_billing:migrations")
+    await database.migrate()
+    ledger = SqlLedger(database)
+    await ledger.grant(grant(amount=INT64_MAX))
+    await ledger.claim(SOURCE.source, "me")
+    await ledger.post(posting(0, 10, [Transfer(line(WALLET, REVENUE), 123, 1), Transfer(line(LOSS, PAYABLE), 5, 1)]))
+
+    def check(connection):
+        sums = {}
+        for row in connection.execute(sa.select(TRANSFERS)):
+            for account, sign in ((row.debit, -1), (row.credit, 1)):
+                key = (row.organization_id, account, row.currency)
+                sums[key] = sums.get(key, 0) + sign * row.amount_pico
+        kept = {
+            (row.organization_id, row.account, row.currency): row.balance_pico
+            for row in connection.execute(sa.select(ACCOUNTS))
+        }
+        assert kept == sums
+        assert sum(kept.values()) == 0
+        assert kept["org", "wallet", "USD"] == INT64_MAX - 123
+
+    await database.read(check)
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:////{tmp_path}/{uuid.uuid4().hex}.sqlite"
+    return request.getfixturevalue("postgresql").new_database("ledger")
+
+
+async def test_processes_that_start_together_migrate_once(database_url):
+    databases = [Database(database_url, migrations="tollgate_billing:migrations") for _ in range(3)]
+    await asyncio.gather(*(one.migrate() for one in databases))
+    await databases[0].migrate()
+    for one in databases:
+        one.close()
+
+
+async def test_the_migrations_make_the_tables_that_the_code_uses(database_url):
+    database = Database(database_url, migrations="tollgate_billing:migrations")
+    await database.migrate()
+
+    def compare(connection):
+        found = sa.inspect(connection)
+        for table in METADATA.sorted_tables:
+            there = {one["name"]: one["nullable"] for one in found.get_columns(table.name)}
+            assert there == {column.name: bool(column.nullable) for column in table.columns}
+            assert found.get_pk_constraint(table.name)["constrained_columns"] == [
+                column.name for column in table.primary_key
+            ]
+
+    await database.read(compare)
+    database.close()
+
+
+async def test_a_database_that_is_away_is_unavailable():
+    database = Database("postgresql+psycopg://app@127.0.0.1:1/none", migrations="tollgate_billing:migrations")
+    with pytest.raises(LedgerUnavailable):
+        await SqlLedger(database).balances()
+    database.close()

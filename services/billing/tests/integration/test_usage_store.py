@@ -1,0 +1,198 @@
+"""The usage store: one suite for the fake, chDB in this process and the HTTP interface."""
+
+import uuid
+from decimal import Decimal
+
+import pytest
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
+from tollgate_billing.adapters.usage_store import COLUMNS, ClickHouseUsageStore
+from tollgate_billing.domain.event import decode
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import Judged
+from tollgate_billing.domain.rows import rows_of
+from tollgate_billing.errors import InvalidQuery, UsageStoreUnavailable
+from tollgate_billing.ports import UsageFilter
+
+from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def epoch():
+    return uuid.uuid4().hex
+
+
+def rows(epoch, events, low=0, at_us=NOW_US, corrects=None):
+    bounds = Bounds(epoch, "topic", 0, low, low + len(events))
+    judged = [
+        Judged(decode(event.SerializeToString(), low + index, at_us), exceptional=False)
+        for index, event in enumerate(events)
+    ]
+    judged[0].corrects = corrects
+    return bounds, rows_of(judged, bounds, at_us)
+
+
+def requests(epoch, count):
+    return [f"{epoch[:8]}-{number}" for number in range(count)]
+
+
+async def test_a_block_is_inserted_once_per_token(store, epoch):
+    first, second = requests(epoch, 2)
+    bounds, made = rows(epoch, [usage_event(first), usage_event(second)])
+    for _ in range(3):
+        await store.insert_usage(made, bounds.batch)
+    assert await store.present(bounds) == {(0, 0), (1, 0)}
+    history = await store.history({first, second}, Bounds(epoch, "topic", 0, 9, 9))
+    assert {name: len(found) for name, found in history.items()} == {first: 1, second: 1}
+
+
+async def test_two_blocks_with_the_same_rows_and_tokens_of_their_own_are_both_kept(store, epoch):
+    (name,) = requests(epoch, 1)
+    bounds, made = rows(epoch, [usage_event(name)])
+    await store.insert_usage(made, "one/" + bounds.batch)
+    await store.insert_usage(made, "two/" + bounds.batch)
+    history = await store.history({name}, Bounds(epoch, "topic", 0, 9, 9))
+    assert len(history[name]) == 2
+
+
+async def test_history_leaves_out_the_batch_itself_and_what_follows(store, epoch):
+    early, late = requests(epoch, 2)
+    for low, name in ((0, early), (5, late)):
+        bounds, made = rows(epoch, [usage_event(name)], low)
+        await store.insert_usage(made, bounds.batch)
+    found = await store.history({early, late}, Bounds(epoch, "topic", 0, 5, 6))
+    assert set(found) == {early}
+    # Another partition or another life of the topic counts whole.
+    assert set(await store.history({early, late}, Bounds(epoch, "topic", 1, 0, 1))) == {early, late}
+    assert set(await store.history({early, late}, Bounds("other" + epoch, "topic", 0, 0, 1))) == {early, late}
+
+
+async def test_a_row_comes_back_as_it_was_and_can_be_adjusted(store, epoch):
+    (name,) = requests(epoch, 1)
+    usage = wire.Usage(
+        input_tokens=10, output_tokens=5, images=[wire.ImageCount(size="512x512", quality="hd", count=2)]
+    )
+    event = usage_event(
+        name,
+        status=UNCONFIRMED,
+        usage=usage,
+        charge_pico=1,
+        cost_pico=10**14 + 1,
+        traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01",
+    )
+    bounds, made = rows(epoch, [event])
+    await store.insert_usage(made, bounds.batch)
+    (booked,) = (await store.history({name}, Bounds(epoch, "topic", 0, 9, 9)))[name]
+    assert booked.event_id == event.event_id
+    assert (booked.rank, booked.final, booked.superseded) == ((1, 1), True, False)
+    original = made[0]
+    assert {column: booked.row[column] for column in COLUMNS} == original
+    assert (booked.row["charge"], booked.row["cost"]) == (Decimal("1E-12"), Decimal("100.000000000001"))
+    later, adjusted = rows(epoch, [usage_event(name, tried=2)], low=3, corrects=booked)
+    await store.insert_usage(adjusted, later.batch)
+    found = await store.history({name}, Bounds(epoch, "topic", 0, 9, 9))
+    assert sorted((one.rank, one.superseded) for one in found[name]) == [((1, 1), True), ((2, 2), False)]
+
+
+async def test_recent_ids_are_those_before_the_batch_and_within_the_time(store, epoch):
+    names = requests(epoch, 3)
+    events = [usage_event(name) for name in names]
+    for low, (event, at_us) in enumerate(zip(events, (NOW_US - 10**9, NOW_US, NOW_US + 10), strict=True)):
+        bounds, made = rows(epoch, [event], low, at_us)
+        await store.insert_usage(made, bounds.batch)
+    recent = await store.recent_ids(Bounds(epoch, "topic", 0, 2, 2), NOW_US - 10)
+    assert [recent.has(event.event_id, NOW_US) for event in events] == [False, True, False]
+    assert len(recent) == 1
+
+
+async def test_mismatches_and_poison_are_kept(store, epoch):
+    mismatch = {
+        "event_id": b"i" * 16,
+        "request_id": "r",
+        "organization_id": "o",
+        "model": "m",
+        "price_digest": "d",
+        "reason": "charge",
+        "detail": "",
+        "found_pico": 2**62,
+        "expected_pico": 1,
+        "batch": epoch,
+        "src_offset": 1,
+        "found_at": NOW_US,
+    }
+    poison = {
+        "topic": "topic",
+        "partition": 0,
+        "offset": 2**40,
+        "logged_at": NOW_US,
+        "reason": "not a message",
+        "key_base64": "",
+        "value_base64": "/w==",
+    }
+    for _ in range(2):
+        await store.insert_mismatches([mismatch], f"{epoch}/mismatch")
+        await store.insert_poison([poison], f"{epoch}/poison")
+
+
+async def test_sums_count_the_charged_final_once(clickhouse, epoch):
+    store, queries = ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
+    organization = f"org-{epoch[:8]}"
+    lost, won = (usage_event("r", organization=organization, status=status) for status in (UNCONFIRMED, 1))
+    won = usage_event("r", tried=2, organization=organization, output_tokens=1)
+    bounds, made = rows(epoch, [lost])
+    await store.insert_usage(made, bounds.batch)
+    (booked,) = (await store.history({"r"}, Bounds(epoch, "topic", 1, 0, 0)))["r"][-1:]
+    bounds, made = rows(
+        epoch, [won, usage_event("r", tried=2, attempt=9, final=False, organization=organization)], 1, corrects=booked
+    )
+    await store.insert_usage(made, bounds.batch)
+    other = usage_event("s", organization=organization, model="n", outcome=wire.OUTCOME_UPSTREAM_ERROR)
+    bounds, made = rows(epoch, [other], 5)
+    await store.insert_usage(made, bounds.batch)
+    where = UsageFilter(organization_id=organization)
+    (total,) = await queries.sums(where, [], 1)
+    assert (total["requests"], total["output_tokens"], total["errors"]) == (2, 1 + 5, 1)
+    assert int(total["charge"].scaleb(12)) == won.charge_pico + other.charge_pico
+    by_model = await queries.sums(where, ["model", "day"], 10)
+    assert {row["group_0"]: row["requests"] for row in by_model} == {"m": 1, "n": 1}
+    assert {row["group_1"] for row in by_model} == {"2025-11-24"}
+    for name in ("organization", "project", "key", "channel", "provider", "operation", "outcome", "hour"):
+        assert sum(row["requests"] for row in await queries.sums(where, [name], 10)) == 2
+    (none,) = await queries.sums(UsageFilter(organization_id="nobody"), [], 1)
+    assert none["requests"] == 0
+    with pytest.raises(InvalidQuery, match="allowed: organization"):
+        await queries.sums(where, ["model; DROP TABLE usage_events"], 1)
+
+
+async def test_requests_are_listed_newest_first_page_by_page(clickhouse, epoch):
+    store, queries = ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
+    organization = f"org-{epoch[:8]}"
+    events = [
+        usage_event(f"{epoch[:6]}-{number}", organization=organization, at_us=NOW_US + number // 2)
+        for number in range(7)
+    ]
+    bounds, made = rows(epoch, events, at_us=NOW_US)
+    await store.insert_usage(made, bounds.batch)
+    where = UsageFilter(organization_id=organization, from_us=NOW_US - 10**7, to_us=NOW_US + 10**7)
+    seen, before = [], None
+    while page := await queries.requests(where, "", 3, before):
+        seen += page
+        before = (page[-1]["started_at_us"], str(page[-1]["event_id"]))
+    assert len({row["request_id"] for row in seen}) == len(seen) == 7
+    starts = [row["started_at_us"] for row in seen]
+    assert starts == sorted(starts, reverse=True)
+    (one,) = await queries.requests(where, f"{epoch[:6]}-3", 10, None)
+    assert one["request_id"] == f"{epoch[:6]}-3"
+    assert await queries.requests(UsageFilter(organization_id="other"), f"{epoch[:6]}-3", 10, None) == []
+    hostile = UsageFilter(organization_id="x' OR '1'='1")
+    assert await queries.requests(hostile, "", 10, None) == []
+
+
+async def test_nobody_there_is_unavailable():
+    clickhouse = ClickHouse("http://app:x@127.0.0.1:1/default")
+    with pytest.raises(UsageStoreUnavailable):
+        await clickhouse.migrate()
+    await clickhouse.close()

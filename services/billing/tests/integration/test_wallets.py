@@ -1,0 +1,84 @@
+"""Wallets: one suite for the fake and Valkey."""
+
+import uuid
+
+import pytest
+from tollgate_billing.adapters.redis_wallets import RedisWallets
+from tollgate_billing.errors import WalletsUnavailable
+from tollgate_billing.ports import Effect, Outcome
+from tollgate_holds import Holds
+
+from services.billing.tests.fakes.wallets import FakeWallets
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def organization():
+    return f"org-{uuid.uuid4().hex[:8]}"
+
+
+async def hold(wallets, organization, hold_id, amount):
+    if isinstance(wallets, FakeWallets):
+        wallets.hold(organization, hold_id, amount)
+    else:
+        await wallets.holds.hold(organization, hold_id, amount, 600)
+
+
+async def settle(wallets, organization, hold_id, cost):
+    if isinstance(wallets, FakeWallets):
+        wallets.settle(organization, hold_id, cost)
+    else:
+        await wallets.holds.settle(organization, hold_id, cost)
+
+
+async def test_a_batch_is_applied_once(wallets, organization):
+    await wallets.rebuild(organization, 1000)
+    await hold(wallets, organization, "a", 100)
+    await hold(wallets, organization, "b", 100)
+    await settle(wallets, organization, "b", 30)
+    effect = Effect(organization, (("a", 40), ("b", 30), ("gone", 5)), 7)
+    for _ in range(3):
+        assert await wallets.book(effect, "source", "batch") == Outcome(missing=False, corrected=0)
+    state = await wallets.state(organization)
+    assert (state.wallet, state.held, state.settled) == (1000 - 40 - 30 - 5 + 7, 0, 0)
+
+
+async def test_sources_do_not_hide_each_other(wallets, organization):
+    await wallets.rebuild(organization, 100)
+    for source in ("one", "two"):
+        await wallets.book(Effect(organization, (("x", 10),), 0), source, "batch")
+    assert (await wallets.state(organization)).wallet == 80
+
+
+async def test_another_charge_than_was_settled_is_counted(wallets, organization):
+    await wallets.rebuild(organization, 100)
+    await hold(wallets, organization, "a", 50)
+    await settle(wallets, organization, "a", 20)
+    assert (await wallets.book(Effect(organization, (("a", 30),), 0), "s", "b")).corrected == 1
+    assert (await wallets.state(organization)).wallet == 70
+
+
+async def test_a_missing_wallet_is_said_and_rebuilt_less_what_is_held(wallets, organization):
+    await wallets.rebuild(organization, 1000)
+    await hold(wallets, organization, "a", 100)
+    assert await wallets.rebuild(organization, 990) == (890, True)
+    assert await wallets.rebuild(organization, 990) == (890, False)
+    stranger = f"{organization}-new"
+    assert (await wallets.book(Effect(stranger, (("x", 1),), 0), "s", "b")).missing
+    assert (await wallets.state(stranger)).wallet is None
+
+
+async def test_a_sweep_leaves_what_is_alive(wallets, organization):
+    await wallets.rebuild(organization, 1000)
+    await hold(wallets, organization, "a", 100)
+    swept = await wallets.sweep(organization)
+    assert (swept.released, swept.forgotten, swept.overdue) == (0, 0, ())
+
+
+async def test_nobody_there_is_unavailable():
+    holds = Holds("redis://127.0.0.1:1/0")
+    await holds.start()
+    with pytest.raises(WalletsUnavailable):
+        await RedisWallets(holds).state("org")
+    await holds.close()
