@@ -32,11 +32,15 @@ class Guard:
         self.active = False
 
     def note(self, event: str) -> None:
-        """Keeps the event when a module of ours is what runs, and not an import that it began."""
+        """Keeps the event when a module of ours is what runs, and not an import or a library that it began.
+
+        The standard library does what it is told, so that its frames are passed over. A library that reads its own
+        switches while our classes are made is not our doing; making its clients is found by the rule on syntax trees.
+        """
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and self.active:
             name = frame.f_code.co_filename
-            if "importlib" in name:
+            if "importlib" in name or "site-packages" in name:
                 return
             if name.startswith(self.roots):
                 self.seen.add(f"{name}:{frame.f_lineno}: {event}")

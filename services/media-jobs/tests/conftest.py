@@ -1,4 +1,4 @@
-"""Makes the fakes importable as `media_jobs_fakes`: the hyphen of this folder's name is none for an import statement."""
+"""Makes the fakes importable as `media_jobs_fakes`: the hyphen of this folder's name fits no import statement."""
 
 import importlib
 import sys

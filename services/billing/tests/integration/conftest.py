@@ -82,3 +82,14 @@ async def wallets(request):
     made.holds = holds
     yield made
     await holds.close()
+
+
+@pytest.fixture
+def fresh_kafka(tmp_path_factory):
+    """A broker of one test's own: billing's topic has a fixed name."""
+    from tests.servers.kafka import KafkaBroker
+
+    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
+    broker.start()
+    yield broker
+    broker.stop()

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from tollgate.media.v1 import media_pb2_grpc
 from tollgate_holds import Holds as RedisHolds
 from tollgate_kit.admin import AdminServer
-from tollgate_kit.clock import Clock, SystemClock
+from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
@@ -79,110 +79,113 @@ class MediaJobs:
         self.lifecycle.add_blocker(lambda: None if self.redis.ready else "Redis cannot be reached")
 
     def _wire(self, settings: MediaJobsSettings, environment: Mapping[str, str]) -> None:
-        clock, ids, source = SystemClock(), RandomIds(), random.Random()  # noqa: S311 - spreads load, keeps no secret.
-        owner = f"{settings.slot}-{ids.new('worker')}"
-        failpoints: Failpoints = KillingFailpoint(settings.failpoint) if settings.failpoint else NoFailpoints()
-        jobs, self.queue = SqlJobs(self.database), SqlQueue(self.database)
-        self.outbox, books = SqlOutbox(self.database), SqlBooks(self.database)
-        blobs, holds = ObjectBlobs(new_store(settings.asset_store_url)), WalletHolds(self.redis, settings.hold_seconds)
-        notices = Notices()
-        moves = Moves(
-            jobs=jobs,
-            blobs=blobs,
-            clock=clock,
-            notices=notices,
+        self.clock, self.ids = SystemClock(), RandomIds()
+        self.random = random.Random()  # noqa: S311 - spreads load, keeps no secret.
+        self.owner = f"{settings.slot}-{self.ids.new('worker')}"
+        self.failpoints: Failpoints = KillingFailpoint(settings.failpoint) if settings.failpoint else NoFailpoints()
+        self.jobs, self.queue = SqlJobs(self.database), SqlQueue(self.database)
+        self.outbox, self.books = SqlOutbox(self.database), SqlBooks(self.database)
+        self.blobs = ObjectBlobs(new_store(settings.asset_store_url))
+        self.holds = WalletHolds(self.redis, settings.hold_seconds)
+        self.notices = Notices()
+        self.moves = Moves(
+            jobs=self.jobs,
+            blobs=self.blobs,
+            clock=self.clock,
+            notices=self.notices,
             outbox_bell=self.outbox_bell,
             metrics=self.metrics,
             tracing=self.tracing,
-            failpoints=failpoints,
+            failpoints=self.failpoints,
         )
-        submit = SubmitJob(
-            owner=owner,
+        self.service = self._service(settings)
+        self._loops(settings, RunJob(self.jobs, self._submit(settings, environment), self._ingest(settings)))
+
+    def _submit(self, settings: MediaJobsSettings, environment: Mapping[str, str]) -> SubmitJob:
+        provider = OpenAIImages(
+            self.clients,
+            Credentials(environment, self.random),
+            max_answer_bytes=settings.max_answer_bytes,
+            total_seconds=settings.answer_timeout_seconds,
+        )
+        return SubmitJob(
+            owner=self.owner,
             queue=self.queue,
-            moves=moves,
-            blobs=blobs,
-            holds=holds,
+            moves=self.moves,
+            blobs=self.blobs,
+            holds=self.holds,
             versions=self.versions,
-            provider=OpenAIImages(
-                self.clients,
-                Credentials(environment, source),
-                max_answer_bytes=settings.max_answer_bytes,
-                total_seconds=settings.answer_timeout_seconds,
-            ),
-            clock=clock,
-            random_source=source,
-            failpoints=failpoints,
+            provider=provider,
+            clock=self.clock,
+            random_source=self.random,
+            failpoints=self.failpoints,
             max_attempts=settings.max_attempts,
             unknown_grace_seconds=settings.unknown_grace_seconds,
         )
-        ingest = IngestJob(
-            owner=owner,
-            jobs=jobs,
+
+    def _ingest(self, settings: MediaJobsSettings) -> IngestJob:
+        fetcher = HttpFetcher(
+            self.clients, max_bytes=settings.max_asset_bytes, total_seconds=settings.fetch_timeout_seconds
+        )
+        return IngestJob(
+            owner=self.owner,
+            jobs=self.jobs,
             queue=self.queue,
-            books=books,
-            moves=moves,
-            blobs=blobs,
-            fetcher=HttpFetcher(
-                self.clients, max_bytes=settings.max_asset_bytes, total_seconds=settings.fetch_timeout_seconds
-            ),
-            clock=clock,
-            ids=ids,
+            books=self.books,
+            moves=self.moves,
+            blobs=self.blobs,
+            fetcher=fetcher,
+            clock=self.clock,
+            ids=self.ids,
             metrics=self.metrics,
-            failpoints=failpoints,
+            failpoints=self.failpoints,
             max_tries=settings.ingest_tries,
             max_pixels=settings.max_pixels,
             max_asset_bytes=settings.max_asset_bytes,
         )
-        self._loops(settings, owner, RunJob(jobs, submit, ingest), holds, clock, failpoints)
+
+    def _service(self, settings: MediaJobsSettings) -> MediaService:
         create = CreateJob(
-            jobs=jobs,
-            books=books,
-            holds=holds,
+            jobs=self.jobs,
+            books=self.books,
+            holds=self.holds,
             versions=self.versions,
             abilities=load_abilities(),
-            clock=clock,
-            ids=ids,
-            failpoints=failpoints,
+            clock=self.clock,
+            ids=self.ids,
+            failpoints=self.failpoints,
             deadline_seconds=settings.deadline_seconds,
             on_created=self._created,
         )
         read = ReadJobs(
-            jobs,
-            blobs,
-            notices,
-            clock,
+            self.jobs,
+            self.blobs,
+            self.notices,
+            self.clock,
             poll_seconds=settings.idle_poll_seconds,
             max_wait_seconds=settings.max_wait_seconds,
         )
-        self.service = MediaService(create, read)
+        return MediaService(create, read)
 
-    def _loops(
-        self,
-        settings: MediaJobsSettings,
-        owner: str,
-        run_job: RunJob,
-        holds: WalletHolds,
-        clock: Clock,
-        failpoints: Failpoints,
-    ) -> None:
+    def _loops(self, settings: MediaJobsSettings, run_job: RunJob) -> None:
         self.worker = Worker(
-            owner=owner,
+            owner=self.owner,
             queue=self.queue,
             run=run_job,
             bell=self.work_bell,
-            clock=clock,
+            clock=self.clock,
             max_running=settings.max_running,
             lease_seconds=settings.lease_seconds,
             idle_poll_seconds=settings.idle_poll_seconds,
         )
-        self.keep_holds = KeepHolds(self.queue, holds, self.metrics)
+        self.keep_holds = KeepHolds(self.queue, self.holds, self.metrics)
         self.publish = PublishOutbox(
             outbox=self.outbox,
             event_log=ProducerEventLog(self.producer),
             bell=self.outbox_bell,
-            clock=clock,
+            clock=self.clock,
             tracing=self.tracing,
-            failpoints=failpoints,
+            failpoints=self.failpoints,
             poll_seconds=settings.idle_poll_seconds,
             lease_seconds=settings.outbox_lease_seconds,
         )

@@ -32,7 +32,15 @@ GRACE_US = 30_000_000
 
 
 def book(**models):
-    prices = {"gpt-image-1": {"input": "5", "image_output": "0", "output": "0", "image": "0.25", "image:1024x1024:low": "0.011"}}
+    prices = {
+        "gpt-image-1": {
+            "input": "5",
+            "image_output": "0",
+            "output": "0",
+            "image": "0.25",
+            "image:1024x1024:low": "0.011",
+        }
+    }
     return PriceBook(name="public", effective_us=0, currency="USD", models=prices | models)
 
 
@@ -42,7 +50,9 @@ def version(*channels, books=None, model="gpt-image-1", kind="image"):
     targets = []
     for entry in channels or ("main",):
         name, weight = entry if isinstance(entry, tuple) else (entry, 1)
-        targets.append(Target(Channel(name, "simulator", "http://127.0.0.1:9", private_network=True), f"up-{model}", weight))
+        targets.append(
+            Target(Channel(name, "simulator", "http://127.0.0.1:9", private_network=True), f"up-{model}", weight)
+        )
     return Version(
         digest="sha256:one",
         price_table=PriceTable(books),

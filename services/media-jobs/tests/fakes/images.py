@@ -26,7 +26,13 @@ def webp(kind="VP8X", width=40, height=30):
         body = b"VP8X" + struct.pack("<I", 10) + b"\x00" * 4
         body += (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     elif kind == "VP8L":
-        body = b"VP8L" + struct.pack("<I", 10) + b"\x2f" + struct.pack("<I", (width - 1) | (height - 1) << 14) + b"\x00" * 5
+        body = (
+            b"VP8L"
+            + struct.pack("<I", 10)
+            + b"\x2f"
+            + struct.pack("<I", (width - 1) | (height - 1) << 14)
+            + b"\x00" * 5
+        )
     else:
         body = b"VP8 " + struct.pack("<I", 10) + b"\x00\x00\x00\x9d\x01\x2a" + struct.pack("<HH", width, height)
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body

@@ -24,6 +24,7 @@ class _Handler(BaseHTTPRequestHandler):
             owner.ledger.append({"path": self.path, "auth": self.headers.get("authorization"), **body})
         what = body["prompt"].partition(":")[0]
         behave = getattr(self, f"_{what}", self._draw)
+        owner.arrived.set()
         behave(body, owner)
 
     def do_GET(self):
@@ -92,7 +93,7 @@ class ProviderServer:
     def __init__(self):
         self.lock = threading.Lock()
         self.ledger, self.fetched, self.pages = [], [], {}
-        self.release = threading.Event()
+        self.arrived, self.release = threading.Event(), threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self._server.daemon_threads = True

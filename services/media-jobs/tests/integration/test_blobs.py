@@ -48,7 +48,12 @@ async def test_removing_below_takes_all_and_nothing_else(blobs):
     for key in ("staging/job_1/1/0", "staging/job_1/1/1", "staging/job_1/2/0", "staging/job_10/1/0", "assets/o/x"):
         await blobs.put(key, b"x", "image/png")
     await blobs.remove_below("staging/job_1/")
-    for key, left in (("staging/job_1/1/0", None), ("staging/job_1/2/0", None), ("staging/job_10/1/0", b"x"), ("assets/o/x", b"x")):
+    for key, left in (
+        ("staging/job_1/1/0", None),
+        ("staging/job_1/2/0", None),
+        ("staging/job_10/1/0", b"x"),
+        ("assets/o/x", b"x"),
+    ):
         assert await blobs.get(key) == left
 
 

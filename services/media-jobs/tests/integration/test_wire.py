@@ -32,7 +32,9 @@ def images(clients, tmp_path):
 
 def target(provider, **changes):
     base_url = provider if isinstance(provider, str) else provider.base_url
-    return Target(Channel(**({"name": "main", "provider": "x", "base_url": base_url, "private_network": True} | changes)), "up")
+    return Target(
+        Channel(**({"name": "main", "provider": "x", "base_url": base_url, "private_network": True} | changes)), "up"
+    )
 
 
 async def test_pictures_and_usage_come_back(images, provider):
@@ -51,12 +53,20 @@ async def test_a_credential_is_sent_as_the_channel_says(images, provider, tmp_pa
         (CredentialRef("env", "KEY"), "Bearer sk-one"),
         (CredentialRef("file", str(tmp_path / "key")), "Bearer sk-two"),
     ):
-        await images.generate(target(provider, credentials=(CredentialRef("env", "BAD"), reference)), ImageRequest("a fox"))
+        await images.generate(
+            target(provider, credentials=(CredentialRef("env", "BAD"), reference)), ImageRequest("a fox")
+        )
         assert provider.ledger[-1]["auth"] == expected
 
 
 @pytest.mark.parametrize(
-    "reference", [CredentialRef("env", "NONE"), CredentialRef("env", "BAD"), CredentialRef("file", "/nowhere"), CredentialRef("secret", "KEY")]
+    "reference",
+    [
+        CredentialRef("env", "NONE"),
+        CredentialRef("env", "BAD"),
+        CredentialRef("file", "/nowhere"),
+        CredentialRef("secret", "KEY"),
+    ],
 )
 async def test_without_a_usable_credential_nothing_is_sent(images, provider, reference):
     with pytest.raises(Refused) as found:
@@ -104,7 +114,10 @@ async def test_an_answer_beyond_the_limit_is_refused_while_it_comes(clients, pro
     assert not found.value.elsewhere
 
 
-@pytest.mark.parametrize("base_url", ["http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9", "http://10.0.0.1", "http://169.254.169.254"])
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://127.0.0.1:9", "http://[::1]:9", "http://localhost:9", "http://10.0.0.1", "http://169.254.169.254"],
+)
 async def test_a_channel_reaches_private_addresses_only_when_it_says_so(images, base_url):
     with pytest.raises(Refused) as found:
         await images.generate(target(base_url, private_network=False), ImageRequest("a fox"))
@@ -124,7 +137,11 @@ async def test_a_result_is_fetched_without_credentials(fetcher, provider):
 
 async def test_redirects_are_followed_twice_and_judged_each_time(fetcher, provider):
     there = {"location": "/picture.png"}
-    provider.pages |= {"/1": (302, b"", there), "/2": (302, b"", {"location": "/1"}), "/3": (302, b"", {"location": "/2"})}
+    provider.pages |= {
+        "/1": (302, b"", there),
+        "/2": (302, b"", {"location": "/1"}),
+        "/3": (302, b"", {"location": "/2"}),
+    }
     assert await fetcher.fetch(f"{provider.base_url}/2", private_network=True) == png(8, 6, 3)
     with pytest.raises(FetchRefused, match="redirects"):
         await fetcher.fetch(f"{provider.base_url}/3", private_network=True)
@@ -150,7 +167,12 @@ async def test_addresses_that_are_not_fetched(fetcher, url):
 
 async def test_a_result_that_is_gone_too_large_or_away(fetcher, provider):
     provider.pages |= {"/large": (200, b"x" * 10_001, {}), "/later": (503, b"", {}), "/never": (403, b"", {})}
-    for path, error in (("/large", FetchRefused), ("/nothing", FetchRefused), ("/never", FetchRefused), ("/later", FetchFailed)):
+    for path, error in (
+        ("/large", FetchRefused),
+        ("/nothing", FetchRefused),
+        ("/never", FetchRefused),
+        ("/later", FetchFailed),
+    ):
         with pytest.raises(error):
             await fetcher.fetch(f"{provider.base_url}{path}", private_network=True)
     with pytest.raises(FetchFailed):

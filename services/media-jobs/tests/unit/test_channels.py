@@ -13,12 +13,14 @@ from tollgate_resources import (
     Declared,
     Level,
     Route,
-    compile_version as compile_document,
     digest,
     load_catalogue,
     parse_version,
 )
 from tollgate_resources import Target as DeclaredTarget
+from tollgate_resources import (
+    compile_version as compile_document,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -65,7 +67,9 @@ def declared(name, **changes):
 def test_channels_serve_their_groups_and_routes_come_first():
     one = declared("one")
     two = declared("two", groups=["special"], models=[{"name": "gpt-image-1", "upstream": "img"}], weight=7)
-    route = Route(model="art", levels=(Level(targets=(DeclaredTarget(channel="one", upstream="gpt-image-1", weight=3),)),))
+    route = Route(
+        model="art", levels=(Level(targets=(DeclaredTarget(channel="one", upstream="gpt-image-1", weight=3),)),)
+    )
     found = version(one, two, routes=(route,))
     (entry,) = found.levels("default", "gpt-image-1")[0]
     assert (entry.channel.name, entry.upstream_model) == ("one", "gpt-image-1")

@@ -20,15 +20,17 @@ def said(message="no", code=None, **more):
 
 
 def test_bytes_and_addresses_are_results():
-    body = json.dumps({"data": [{"b64_json": ENCODED}, {"url": "https://cdn.example/x"}, {"b64_json": None, "url": "u"}]})
+    body = json.dumps(
+        {"data": [{"b64_json": ENCODED}, {"url": "https://cdn.example/x"}, {"b64_json": None, "url": "u"}]}
+    )
     assert answer_of(200, body.encode()).drawn == [Drawn(png()), Drawn(url="https://cdn.example/x"), Drawn(url="u")]
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b"<html>", b"[]", b"7", b"null", b"{}", b'{"data": null}', b'{"data": []}', b'{"data": {}}', b'{"data": [7]}',
-        b'{"data": [null]}', b'{"data": [{}]}', b'{"data": [{"url": 7}]}', b'{"data": [{"url": ""}]}',
+        b"", b"<html>", b"[]", b"7", b"null", b"{}", b'{"data": null}', b'{"data": []}', b'{"data": {}}',
+        b'{"data": [7]}', b'{"data": [null]}', b'{"data": [{}]}', b'{"data": [{"url": 7}]}', b'{"data": [{"url": ""}]}',
         b'{"data": [{"b64_json": "***"}]}', b'{"data": "x"}', b"[" * 100_000, b"\xff\xfe",
     ],
 )  # fmt: skip
@@ -91,10 +93,17 @@ def test_size_and_quality_are_taken_only_in_their_own_shape():
 def test_refusals(status, body, kind, elsewhere, again):
     refused = refusal_of(status, body, {"retry-after": "7"})
     assert isinstance(refused, Refused)
-    assert (refused.failure.kind, refused.elsewhere, refused.again_seconds, refused.status) == (kind, elsewhere, again, status)
+    assert (refused.failure.kind, refused.elsewhere, refused.again_seconds, refused.status) == (
+        kind,
+        elsewhere,
+        again,
+        status,
+    )
 
 
-@pytest.mark.parametrize(("status", "body"), [(500, b""), (502, b"<html>"), (503, b"{}"), (504, b"null"), (408, said())])
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b""), (502, b"<html>"), (503, b"{}"), (504, b"null"), (408, said())]
+)
 def test_what_nobody_can_tell(status, body):
     assert isinstance(refusal_of(status, body, {}), AnswerLost)
 

@@ -27,7 +27,9 @@ def test_units_leave_out_what_is_not_known():
 
 
 @pytest.mark.parametrize("name", [model.name for model in load_catalogue().models.values() if model.kind == "image"])
-@pytest.mark.parametrize(("size", "quality", "count"), [("", "", 1), ("1024x1024", "low", 10), ("", "high", 3), ("1024x1024", "", 2)])
+@pytest.mark.parametrize(
+    ("size", "quality", "count"), [("", "", 1), ("1024x1024", "low", 10), ("", "high", 3), ("1024x1024", "", 2)]
+)
 def test_the_hold_covers_every_bill(name, size, quality, count):
     (catalogue,) = (one for one in load_catalogue().price_books if one.name == "catalogue")
     rated = catalogue.rated()
@@ -63,7 +65,9 @@ def test_pictures_are_counted_by_size_and_quality_and_rated_once():
 
 
 def test_where_only_tokens_are_priced_pictures_are_no_unit_of_the_bill():
-    tokens = PriceBook(name="public", effective_us=0, currency="USD", models={"t": {"input": "5", "image_output": "30"}})
+    tokens = PriceBook(
+        name="public", effective_us=0, currency="USD", models={"t": {"input": "5", "image_output": "30"}}
+    )
     charged = bill(job(ImageRequest("a"), "t"), tokens, [Picture("1x1", "")], Reported({"image_output": 1000}))
     assert not charged.usage.images
     assert charged.charge_pico == 30 * 10**12 // 1000

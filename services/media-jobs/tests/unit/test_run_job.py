@@ -33,6 +33,15 @@ async def sent(bench):
     return [events.UsageRecorded.FromString(payload) for _, _, payload in bench.event_log.sent]
 
 
+async def settled(condition):
+    """Lets other tasks run until `condition` holds; over fakes nothing takes longer than a few turns of the loop."""
+    for _ in range(100):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it never came to that")
+
+
 async def started(*script, **changes):
     bench = Bench(**changes)
     bench.provider.script = list(script)
@@ -121,7 +130,9 @@ async def test_what_the_caller_did_wrong_is_not_tried_again():
     assert (event.final, event.charge_pico, event.upstream_status) == (True, 0, 400)
 
 
-@pytest.mark.parametrize("lost", [AnswerLost("reset"), AnswerLost("slow", timed_out=True), AnswerLost("502", status=502)])
+@pytest.mark.parametrize(
+    "lost", [AnswerLost("reset"), AnswerLost("slow", timed_out=True), AnswerLost("502", status=502)]
+)
 async def test_a_lost_answer_fails_without_a_charge_and_without_another_call(lost):
     bench = Bench()
     bench.versions.version = version("one", "two")
@@ -182,8 +193,7 @@ async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_co
 
     bench.provider.script = [slowly]
     call = asyncio.create_task(bench.work())
-    while bench.job().state is not JobState.SUBMITTING:
-        await asyncio.sleep(0)
+    await settled(lambda: bench.job().state is JobState.SUBMITTING)
     bench.clock.advance(16)
     await bench.work()
     assert bench.job().state is JobState.SUBMIT_UNKNOWN
@@ -204,8 +214,7 @@ async def test_an_answer_after_the_end_changes_nothing_and_is_written_down():
 
     bench.provider.script = [slowly]
     call = asyncio.create_task(bench.work())
-    while bench.job().state is not JobState.SUBMITTING:
-        await asyncio.sleep(0)
+    await settled(lambda: bench.job().state is JobState.SUBMITTING)
     bench.clock.advance(16)
     await bench.work()
     bench.clock.advance(GRACE_US / 1e6 + 1)
@@ -346,8 +355,7 @@ async def test_holds_of_open_jobs_are_renewed_and_lost_ones_counted():
 async def test_a_wait_ends_with_the_job_and_not_before():
     bench = await started(answer())
     waiting = asyncio.create_task(bench.read.wait("org_a", "proj_a", "job_1", 60_000))
-    while not bench.notices.waiting:
-        await asyncio.sleep(0)
+    await settled(lambda: bench.notices.waiting)
     assert not waiting.done()
     await bench.work()
     view = await waiting

@@ -6,6 +6,7 @@ a commit under an older number is refused. A topic has one partition, 0; offsets
 """
 
 import asyncio
+import fcntl
 import functools
 import os
 import sqlite3
@@ -80,6 +81,12 @@ class _File:
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Switching a new file to WAL fails at once while another process does the same, whatever the busy timeout is.
+        with self._path.with_name(self._path.name + ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return self._open_alone()
+
+    def _open_alone(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._connection = connection
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY", "cache_size=-2000"):
