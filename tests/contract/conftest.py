@@ -6,6 +6,7 @@ from typing import Any
 import helm_python
 import pytest
 import yaml
+
 from tollgate_kit.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,6 +10,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 import yaml
+
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.domain.keys import is_well_formed
 from tollgate_kit.settings import ServiceSettings

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from tools import gen_chart_docs
 
 pytestmark = pytest.mark.contract

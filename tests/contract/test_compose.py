@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tollgate_kit.settings import ServiceSettings
 
 pytestmark = pytest.mark.contract

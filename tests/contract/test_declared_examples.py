@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tollgate_resources import Declared, load, load_catalogue
 
 pytestmark = pytest.mark.contract

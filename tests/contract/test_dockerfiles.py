@@ -8,7 +8,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-
 from tools import image
 
 pytestmark = pytest.mark.contract

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from google.protobuf.json_format import Parse
 from google.protobuf.message import DecodeError
+
 from tollgate.events.v1.usage_pb2 import EventSource, EventStatus, UsageRecorded
 from tollgate_kit.ids import event_id
 

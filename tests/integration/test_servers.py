@@ -15,7 +15,6 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaBroker, new_topic_name
 from tests.servers.otlp import OtlpReceiver

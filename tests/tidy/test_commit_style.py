@@ -1,7 +1,6 @@
 """The check of commit messages accepts the house style and finds what departs from it."""
 
 import pytest
-
 from tools.commit_style import messages, problems
 
 pytestmark = pytest.mark.tidy

@@ -1,7 +1,6 @@
 """What is generated from the code is current."""
 
 import pytest
-
 from tools import gen_settings
 
 pytestmark = pytest.mark.tidy

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
 from tests.tidy.rules.protos import breaking, lint
 from tools.gen_proto import CONTRACTS, stale
 from tools.proto_image import BASELINE, PROTO, build

@@ -6,7 +6,6 @@ import pkgutil
 from pathlib import Path
 
 import pytest
-
 from tests.tidy import rules
 from tests.tidy.rules import forbidden_text
 from tests.tidy.rules.tree import Tree

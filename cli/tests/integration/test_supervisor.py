@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+
 from tollgate_cli.supervisor.journal import Journal
 from tollgate_cli.supervisor.loop import Supervisor
 from tollgate_cli.supervisor.ports import NoPort, listen

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from tollgate_cli.supervisor import journal as journals
 from tollgate_cli.supervisor.watch import favourite
 from tollgate_cli.supervisor.words import welcome

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+
 from tollgate_cli.home import LONGEST_SOCKET_NAME, LONGEST_SOCKET_PATH, AlreadyRunning, Home, run_directory, write_json
 from tollgate_cli.supervisor.plan import Handles, Plan, needs_valkey
 from tollgate_cli.supervisor.spec import Options

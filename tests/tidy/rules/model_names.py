@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 import yaml
-
 from tests.tidy.rules.tree import Tree, Violation
 
 CATALOGUE = "libs/resources/src/tollgate_resources/data/models.yaml"

@@ -4,7 +4,6 @@ import ast
 from collections.abc import Iterator
 
 import yaml
-
 from tests.tidy.rules.tree import Tree, Violation, dotted
 
 ALLOWED = "tests/tidy/broad_excepts.yaml"

@@ -9,7 +9,6 @@ import jsonschema
 import yaml
 from google.protobuf.json_format import ParseError
 from google.protobuf.message import DecodeError
-
 from tests.tidy.rules.tree import Tree, Violation
 from tools.topic_examples import encode, message_type
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from grpc import aio
-from tollgate.config.v1 import config_pb2, config_pb2_grpc
 
+from tollgate.config.v1 import config_pb2, config_pb2_grpc
 from tollgate_kit.grpc_io import new_channel
 
 log = logging.getLogger(__name__)

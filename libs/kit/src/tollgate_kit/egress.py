@@ -1,4 +1,4 @@
-"""The egress guard: which addresses a channel may reach. Ask it about the resolved address that is then connected to."""
+"""The egress guard: which addresses a channel may reach. Ask it about the resolved address that is connected to."""
 
 import ipaddress
 

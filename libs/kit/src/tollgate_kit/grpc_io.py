@@ -1,4 +1,4 @@
-"""gRPC servers and channels with the options every service uses: sized messages, keep-alive pings, Unix sockets or TCP."""
+"""gRPC servers and channels with the options every service uses: sized messages, pings, Unix sockets or TCP."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
+
 from tollgate.errors.v1 import errors_pb2
 
 # A batch is at most 256 KiB of frames; assets and configuration documents travel in pieces or are larger than that.

@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+
 from tollgate_kit.event_log import new_consumer, new_producer
 
 

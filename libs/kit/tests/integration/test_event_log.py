@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from tollgate_kit.event_log import OwnershipLost, Record
-
 from libs.kit.tests.integration.polling import claim_of, take
+
+from tollgate_kit.event_log import OwnershipLost, Record
 
 pytestmark = pytest.mark.integration
 

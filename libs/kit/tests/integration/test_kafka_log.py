@@ -5,10 +5,10 @@ import uuid
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from libs.kit.tests.integration.polling import claim_of, take
+
 from tollgate_kit.event_log import EventLogUnavailable, Record, new_consumer, new_producer
 from tollgate_kit.event_log.kafka_topics import create_missing
-
-from libs.kit.tests.integration.polling import claim_of, take
 
 pytestmark = pytest.mark.integration
 

@@ -1,6 +1,7 @@
 """Which URL means which log."""
 
 import pytest
+
 from tollgate_kit.event_log import new_consumer, new_producer
 
 pytestmark = pytest.mark.unit

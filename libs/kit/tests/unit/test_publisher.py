@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.event_log import EventLogUnavailable
 from tollgate_kit.publisher import Publisher

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tollgate_kit.event_log import EventLogUnavailable
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked

@@ -1,6 +1,7 @@
 """Prices by example: stand-ins, rounding, limits and refusals."""
 
 import pytest
+
 from tollgate_rating import (
     INT64_MAX,
     PICO,

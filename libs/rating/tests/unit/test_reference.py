@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tollgate_rating import INT64_MAX, AmountOutOfRange, GroupRule, ModelPrice, PriceBook, Unpriced, parse_decimal
 
 pytestmark = pytest.mark.unit

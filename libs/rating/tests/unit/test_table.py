@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tollgate_rating import GroupRule, InvalidPrice, PriceBook, PriceTable
 
 pytestmark = pytest.mark.unit

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tollgate_rating import InvalidPrice
-
 from tollgate_resources.catalogue import Catalogue
 from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, PriceBook, Route
 from tollgate_resources.problems import Problem

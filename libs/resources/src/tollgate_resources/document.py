@@ -5,8 +5,8 @@ import json
 from typing import Literal
 
 from pydantic import Field, ValidationError
-from tollgate_rating import PriceTable
 
+from tollgate_rating import PriceTable
 from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Provider
 from tollgate_resources.models import (
     ALL_MODELS,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
 from tollgate_rating import InvalidPrice, parse_decimal
 from tollgate_rating import PriceBook as RatedBook
 from tollgate_rating.units import check_unit

@@ -10,6 +10,7 @@ from importlib import resources
 import jsonschema
 import pytest
 import yaml
+
 from tollgate_rating import ModelPrice, PriceBook, PriceTable, Unpriced
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ import json
 import jsonschema
 import pytest
 import yaml
+
 from tollgate_resources import (
     Declared,
     InvalidDocument,

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from tollgate_resources import CatalogueModel, PriceBook, Provider, build_catalogue, load
 
 pytestmark = pytest.mark.unit

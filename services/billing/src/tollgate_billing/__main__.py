@@ -1,11 +1,11 @@
 """Runs billing: `python -m tollgate_billing`."""
 
 import uvloop
-from tollgate_kit.logs import configure_logging
-from tollgate_kit.settings import load_settings
 
 from tollgate_billing.app import run
 from tollgate_billing.settings import BillingSettings
+from tollgate_kit.logs import configure_logging
+from tollgate_kit.settings import load_settings
 
 
 def main() -> None:

@@ -8,18 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from tollgate.billing.v1 import billing_pb2_grpc
-from tollgate_holds import Holds
-from tollgate_kit.admin import AdminServer
-from tollgate_kit.clock import SystemClock
-from tollgate_kit.config_client import ConfigClient
-from tollgate_kit.event_log import EventLogUnavailable, OwnershipLost, new_consumer, new_producer
-from tollgate_kit.grpc_io import new_server
-from tollgate_kit.ids import RandomIds
-from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
-from tollgate_kit.sql import Database, SqlUnavailable
-from tollgate_kit.tracing import new_tracing
 
+from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
@@ -35,6 +25,16 @@ from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_holds import Holds
+from tollgate_kit.admin import AdminServer
+from tollgate_kit.clock import SystemClock
+from tollgate_kit.config_client import ConfigClient
+from tollgate_kit.event_log import EventLogUnavailable, OwnershipLost, new_consumer, new_producer
+from tollgate_kit.grpc_io import new_server
+from tollgate_kit.ids import RandomIds
+from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.sql import Database, SqlUnavailable
+from tollgate_kit.tracing import new_tracing
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,8 @@
 """An event log in memory: records, one position per partition, and an owner that changes with each consumer."""
 
-from tollgate_kit.event_log import Claim, OwnershipLost, Stored
-
 from services.billing.tests.fakes.crash import Fuse, guarded
+
+from tollgate_kit.event_log import Claim, OwnershipLost, Stored
 
 TOPIC = "usage.recorded.v1"
 

@@ -1,12 +1,12 @@
 """The ledger in memory, transaction by transaction."""
 
+from services.billing.tests.fakes.crash import Fuse, guarded
+
 from tollgate_billing.domain.postings import FUNDING, WALLET, Line, Transfer
 from tollgate_billing.errors import InvalidGrant
 from tollgate_billing.ports import Effect, Unfinished
 from tollgate_kit.event_log import OwnershipLost
 from tollgate_rating import INT64_MAX
-
-from services.billing.tests.fakes.crash import Fuse, guarded
 
 
 class FakeLedger:

@@ -2,15 +2,6 @@
 
 import asyncio
 
-from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
-from tollgate_billing.ports import Grant
-from tollgate_billing.telemetry import BillingCounters
-from tollgate_billing.use_cases.keep_wallets import KeepWallets
-from tollgate_billing.use_cases.record_batch import RecordBatch
-from tollgate_kit.clock import ManualClock
-from tollgate_kit.ids import CountingIds
-from tollgate_kit.tracing import NoTracing
-
 from services.billing.tests.fakes.crash import Crash, Fuse
 from services.billing.tests.fakes.dead_letters import FakeDeadLetters
 from services.billing.tests.fakes.event_log import FakeConsumer, FakeLog
@@ -19,6 +10,15 @@ from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.prices import FakePrices
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
+
+from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
+from tollgate_billing.ports import Grant
+from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_kit.clock import ManualClock
+from tollgate_kit.ids import CountingIds
+from tollgate_kit.tracing import NoTracing
 
 
 class World:

@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 
+from services.billing.tests.fakes.crash import Fuse, guarded
+
 from tollgate_billing.domain.recent import RecentIds
 from tollgate_billing.domain.rows import booked_of
 from tollgate_billing.errors import UsageStoreUnavailable
-
-from services.billing.tests.fakes.crash import Fuse, guarded
 
 
 class FakeUsageStore:

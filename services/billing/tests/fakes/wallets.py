@@ -1,9 +1,9 @@
 """Wallets in memory, by the table of states in tollgate_holds."""
 
+from services.billing.tests.fakes.crash import Fuse, guarded
+
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Outcome, SweepResult, WalletState
-
-from services.billing.tests.fakes.crash import Fuse, guarded
 
 
 class FakeWallets:

@@ -1,16 +1,16 @@
 """Real servers behind billing's ports, and the fakes beside them: one suite for all."""
 
 import pytest
+from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.usage_store import FakeUsageStore
+from services.billing.tests.fakes.wallets import FakeWallets
+
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_holds import Holds
 from tollgate_kit.sql import Database
-
-from services.billing.tests.fakes.ledger import FakeLedger
-from services.billing.tests.fakes.usage_store import FakeUsageStore
-from services.billing.tests.fakes.wallets import FakeWallets
 
 MIGRATIONS = "tollgate_billing:migrations"
 

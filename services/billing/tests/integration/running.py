@@ -8,13 +8,13 @@ import sys
 import time
 import uuid
 
+from services.billing.tests.fakes.events import BOOK
+
 from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc
 from tollgate_kit.event_log import Record, new_producer
 from tollgate_kit.grpc_io import new_channel
 from tollgate_resources import digest
 from tollgate_resources.models import PriceBook as DeclaredBook
-
-from services.billing.tests.fakes.events import BOOK
 
 TOPIC = "usage.recorded.v1"
 

@@ -4,10 +4,10 @@ import random
 import time
 
 import pytest
-from tollgate_holds import Holds
-
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.integration.running import BillingProcess, send
+
+from tollgate_holds import Holds
 
 pytestmark = pytest.mark.integration
 

@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_tables import ACCOUNTS, METADATA, TRANSFERS
 from tollgate_billing.domain.intent import Bounds

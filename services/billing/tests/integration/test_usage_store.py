@@ -4,6 +4,8 @@ import uuid
 from decimal import Decimal
 
 import pytest
+from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
@@ -14,8 +16,6 @@ from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import rows_of
 from tollgate_billing.errors import InvalidQuery, UsageStoreUnavailable
 from tollgate_billing.ports import UsageFilter
-
-from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
 
 pytestmark = pytest.mark.integration
 

@@ -3,12 +3,12 @@
 import uuid
 
 import pytest
+from services.billing.tests.fakes.wallets import FakeWallets
+
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome
 from tollgate_holds import Holds
-
-from services.billing.tests.fakes.wallets import FakeWallets
 
 pytestmark = pytest.mark.integration
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tollgate_billing.domain.intent import Intent, parse_intent
 from tollgate_billing.domain.rows import to_decimal, to_pico
 

@@ -1,10 +1,10 @@
 """What is taken for a usage event, and what is poison."""
 
 import pytest
+from services.billing.tests.fakes.events import NOW_US, usage_event
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import MAX_AMOUNT_PICO, Poison, decode, units_of
-
-from services.billing.tests.fakes.events import NOW_US, usage_event
 
 pytestmark = pytest.mark.unit
 

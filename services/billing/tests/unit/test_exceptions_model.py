@@ -8,10 +8,10 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tollgate_billing.consumers.usage_recorded import BatchLimits
-
 from services.billing.tests.fakes.events import CONFIRMED, UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.process import World
+
+from tollgate_billing.consumers.usage_recorded import BatchLimits
 
 pytestmark = pytest.mark.unit
 

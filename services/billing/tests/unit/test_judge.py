@@ -3,14 +3,14 @@
 from decimal import Decimal
 
 import pytest
+from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, WITNESS, usage_event
+
 from tollgate_billing.domain.event import decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import judge, looked_up
 from tollgate_billing.domain.postings import effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import booked_of, rows_of
-
-from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, WITNESS, usage_event
 
 pytestmark = pytest.mark.unit
 

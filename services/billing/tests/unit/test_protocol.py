@@ -3,11 +3,11 @@
 import asyncio
 
 import pytest
-from tollgate_billing.consumers.usage_recorded import BatchLimits
-
 from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.process import Process, World
+
+from tollgate_billing.consumers.usage_recorded import BatchLimits
 
 pytestmark = pytest.mark.unit
 

@@ -1,12 +1,12 @@
 """Billing rates every final again and says where it gets another number."""
 
 import pytest
+from services.billing.tests.fakes.events import BOOK, NOW_US, usage_event
+from services.billing.tests.fakes.prices import FakePrices
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import decode
 from tollgate_billing.domain.verify import verify
-
-from services.billing.tests.fakes.events import BOOK, NOW_US, usage_event
-from services.billing.tests.fakes.prices import FakePrices
 
 pytestmark = pytest.mark.unit
 

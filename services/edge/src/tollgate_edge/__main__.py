@@ -3,11 +3,11 @@
 import sys
 
 import uvloop
-from tollgate_kit.logs import configure_logging
-from tollgate_kit.settings import load_settings
 
 from tollgate_edge.app import run
 from tollgate_edge.settings import EdgeSettings
+from tollgate_kit.logs import configure_logging
+from tollgate_kit.settings import load_settings
 
 
 def main() -> int:

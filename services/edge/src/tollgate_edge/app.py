@@ -14,22 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry
+
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate_holds import Holds
-from tollgate_kit.admin import AdminServer
-from tollgate_kit.clock import SystemClock
-from tollgate_kit.event_log import new_producer
-from tollgate_kit.grpc_io import new_server
-from tollgate_kit.ids import RandomIds
-from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
-from tollgate_kit.publisher import Publisher
-from tollgate_kit.spool import Spool, SpoolLocked
-from tollgate_kit.tracing import new_tracing
-from tollgate_resources import load, load_catalogue
-from tollgate_resources.problems import Problem
-
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.sql.database import Database
@@ -53,6 +41,18 @@ from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.follow_version import VersionHolder
+from tollgate_holds import Holds
+from tollgate_kit.admin import AdminServer
+from tollgate_kit.clock import SystemClock
+from tollgate_kit.event_log import new_producer
+from tollgate_kit.grpc_io import new_server
+from tollgate_kit.ids import RandomIds
+from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.publisher import Publisher
+from tollgate_kit.spool import Spool, SpoolLocked
+from tollgate_kit.tracing import new_tracing
+from tollgate_resources import load, load_catalogue
+from tollgate_resources.problems import Problem
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,8 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate.router.v1 import router_pb2 as router
-from tollgate_rating import PriceTable
-
 from tollgate_edge.domain.principal import Principal
+from tollgate_rating import PriceTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 
 # One inference request, from its last body byte in to its last byte out.

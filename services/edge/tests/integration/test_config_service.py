@@ -5,6 +5,8 @@ import contextlib
 
 import grpc
 import pytest
+from services.edge.tests.fakes.stores import FakeVersionStore, Memory
+
 from tollgate.config.v1 import config_pb2, config_pb2_grpc
 from tollgate_edge.api.config_service import ConfigService
 from tollgate_edge.use_cases.follow_version import VersionHolder
@@ -12,8 +14,6 @@ from tollgate_kit.clock import ManualClock
 from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.grpc_io import new_channel, new_server
 from tollgate_resources import Declared, compile_version, digest, environment_channels, load_catalogue
-
-from services.edge.tests.fakes.stores import FakeVersionStore, Memory
 
 pytestmark = pytest.mark.integration
 

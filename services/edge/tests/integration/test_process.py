@@ -11,10 +11,10 @@ import sys
 
 import httpx
 import pytest
+from services.edge.tests.fakes.services import FakeBilling
+
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate_kit.grpc_io import new_server
-
-from services.edge.tests.fakes.services import FakeBilling
 
 pytestmark = pytest.mark.integration
 

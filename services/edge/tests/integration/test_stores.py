@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, FakeVersionStore, Memory
+
 from tollgate_edge.adapters.sql import tables
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
 from tollgate_edge.ports import Conflict, KeyRecord, StoredVersion, StoreUnavailable
-
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, FakeVersionStore, Memory
 
 pytestmark = pytest.mark.integration
 

@@ -5,6 +5,9 @@ import contextlib
 import stat
 
 import pytest
+from services.edge.tests.fakes.services import FakeBilling, FakeKeysFile
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, FakeVersionStore, Memory
+
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.domain.keys import Secret, keyed_hash, pepper_of
 from tollgate_edge.errors import PublicError
@@ -15,9 +18,6 @@ from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_resources import load_catalogue, parse_version
-
-from services.edge.tests.fakes.services import FakeBilling, FakeKeysFile
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, FakeVersionStore, Memory
 
 pytestmark = pytest.mark.unit
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference.fields import BadRequest, check_depth, decode, is_json
 

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from services.edge.tests.fakes.services import FakeBilling, FakeMedia, FakeRouters
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
+
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.router.v1 import router_pb2 as router
@@ -22,9 +25,6 @@ from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
 from tollgate_rating import PriceTable
-
-from services.edge.tests.fakes.services import FakeBilling, FakeMedia, FakeRouters
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
 
 pytestmark = pytest.mark.unit
 

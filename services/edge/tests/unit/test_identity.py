@@ -4,6 +4,8 @@ import asyncio
 import json
 
 import pytest
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.keys import KEY_PREFIX, TOKEN_PREFIX, Secret, is_well_formed, keyed_hash, new_key, pepper_of
 from tollgate_edge.domain.principal import Principal
@@ -12,8 +14,6 @@ from tollgate_edge.use_cases.authenticate import AWAY, EXPIRED, MALFORMED, REVOK
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
-
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
 
 pytestmark = pytest.mark.unit
 

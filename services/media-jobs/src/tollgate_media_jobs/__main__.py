@@ -4,7 +4,6 @@ import asyncio
 
 from tollgate_kit.logs import configure_logging
 from tollgate_kit.settings import load_settings
-
 from tollgate_media_jobs.app import run
 from tollgate_media_jobs.settings import MediaJobsSettings
 

@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
+
 from tollgate.media.v1 import media_pb2_grpc
 from tollgate_holds import Holds as RedisHolds
 from tollgate_kit.admin import AdminServer
@@ -18,7 +19,6 @@ from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
 from tollgate_kit.tracing import new_tracing
-
 from tollgate_media_jobs.adapters.assets import ObjectBlobs, new_store
 from tollgate_media_jobs.adapters.configuration import VersionHolder, load_abilities
 from tollgate_media_jobs.adapters.credentials import Credentials

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tollgate_rating import PriceBook
-
 from tollgate_media_jobs.domain.channels import Target, Version
 from tollgate_media_jobs.domain.job import Asset, Attempt, ImageRequest, Job, Message, Move, Reported
+from tollgate_rating import PriceBook
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import random
 
 from prometheus_client import CollectorRegistry
+
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing

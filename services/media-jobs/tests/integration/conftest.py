@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 from media_jobs_fakes.provider_server import ProviderServer
+
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media

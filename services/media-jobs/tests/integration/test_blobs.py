@@ -2,6 +2,7 @@
 
 import pytest
 from media_jobs_fakes.outside import FakeBlobs
+
 from tollgate_media_jobs.adapters.assets import PIECE_BYTES, ObjectBlobs, new_store
 from tollgate_media_jobs.errors import BlobsUnavailable
 

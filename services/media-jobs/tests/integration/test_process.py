@@ -5,6 +5,7 @@ import hashlib
 
 import grpc
 import pytest
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire

@@ -10,6 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from media_jobs_fakes.bench import TENANT
 from media_jobs_fakes.stores import FakeBooks, FakeJobs, FakeOutbox, FakeQueue, Memory
+
 from tollgate_media_jobs.adapters.sql import tables
 from tollgate_media_jobs.adapters.sql.database import Database
 from tollgate_media_jobs.adapters.sql.jobs import SqlJobs

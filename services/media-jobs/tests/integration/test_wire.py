@@ -5,6 +5,7 @@ import socket
 
 import pytest
 from media_jobs_fakes.images import png
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_media_jobs.adapters.credentials import Credentials
 from tollgate_media_jobs.adapters.egress import EgressClients

@@ -1,6 +1,7 @@
 """A request against what its model accepts: the parameter at fault is named, and what is allowed."""
 
 import pytest
+
 from tollgate_media_jobs.adapters.configuration import load_abilities
 from tollgate_media_jobs.domain.ability import Invalid
 from tollgate_media_jobs.domain.job import ImageRequest

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 import pytest
+
 from tollgate_media_jobs.adapters.configuration import VersionHolder, compile_version
 from tollgate_media_jobs.domain.channels import Channel, Target, choose
 from tollgate_resources import (

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from media_jobs_fakes.bench import DOLLAR, TENANT, Bench, book, command, version
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_media_jobs.domain.job import ImageRequest
 from tollgate_media_jobs.domain.states import JobState

@@ -4,6 +4,7 @@ import struct
 
 import pytest
 from media_jobs_fakes.images import chunk, jpeg, png, webp
+
 from tollgate_media_jobs.domain.images import NotAnImage, inspect_image
 
 pytestmark = pytest.mark.unit

@@ -5,6 +5,7 @@ import json
 
 import pytest
 from media_jobs_fakes.images import png
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_media_jobs.adapters.providers.openai_images import answer_of, refusal_of, reported_of
 from tollgate_media_jobs.errors import AnswerLost, Refused

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from media_jobs_fakes.bench import TENANT, book
+
 from tollgate_media_jobs.adapters.configuration import load_abilities
 from tollgate_media_jobs.domain.job import ImageRequest, Job, Reported
 from tollgate_media_jobs.domain.pricing import drawn_as, image_unit, worst_case

@@ -6,6 +6,7 @@ import pytest
 from media_jobs_fakes.bench import DOLLAR, GRACE_US, Bench, answer, command, version
 from media_jobs_fakes.images import png
 from media_jobs_fakes.outside import Failpoints
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_media_jobs.domain.states import TERMINAL, TRANSITIONS, JobState, NotAllowed, Trigger, next_state
 

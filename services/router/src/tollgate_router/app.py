@@ -6,6 +6,7 @@ import logging
 import os
 import random
 from collections.abc import Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -103,9 +104,8 @@ class Router:
         """Runs until told to stop, then drains."""
         server = new_server(self.settings.address)
         self.exchange.register(server)
-        router_pb2_grpc.add_RouterAdminServiceServicer_to_server(
-            RouterAdmin(self.deps, self.upstream.open_by_channel), server
-        )
+        add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
+        add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel), server)
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()

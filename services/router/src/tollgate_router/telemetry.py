@@ -41,7 +41,7 @@ class RouterMetrics(Collector):
             failures.add_metric([channel], count)
         ends = CounterMetricFamily("tollgate_router_requests", "Requests that ended, by outcome.", labels=["outcome"])
         for outcome, count in self._counters.ends.items():
-            ends.add_metric([wire.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()], count)  # type: ignore[arg-type]
+            ends.add_metric([wire.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()], count)
         yield from (attempts, failures, ends)
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(f"tollgate_router_{name}", f"Now: {name.replace('_', ' ')}.", value=value)

@@ -8,6 +8,7 @@ import zlib
 from array import array
 
 import pytest
+
 from tollgate_simulator_provider import chat, faults, operations, pictures, tokens, vectors
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tollgate_kit.event_log import EventProducer, Record
-
 from tollgate_billing.ports import Letter
+from tollgate_kit.event_log import EventProducer, Record
 
 TOPIC: Final = "usage.dead-letter.v1"
 

@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from grpc import aio
+
 from tollgate.config.v1 import config_pb2, config_pb2_grpc
+from tollgate_billing.adapters.sql_tables import PRICE_BOOKS
+from tollgate_billing.errors import LedgerUnavailable
 from tollgate_kit.grpc_io import new_channel
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_rating import GroupRule, ModelPrice, PriceBook
 from tollgate_resources import parse_version
 from tollgate_resources.document import InvalidDocument
-
-from tollgate_billing.adapters.sql_tables import PRICE_BOOKS
-from tollgate_billing.errors import LedgerUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -3,10 +3,9 @@
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from tollgate_holds import BookState, Holds, RedisError, RedisUnavailable
-
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome, SweepResult, WalletState
+from tollgate_holds import BookState, Holds, RedisError, RedisUnavailable
 
 T = TypeVar("T")
 

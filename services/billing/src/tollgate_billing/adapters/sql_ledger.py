@@ -7,14 +7,14 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from tollgate_kit.event_log import OwnershipLost
-from tollgate_kit.sql import Database, SqlUnavailable
-from tollgate_rating import INT64_MAX
 
 from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES, TRANSFERS
 from tollgate_billing.domain.postings import FUNDING, WALLET, Line, Transfer, WalletEffect
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, Posting, Unfinished
+from tollgate_kit.event_log import OwnershipLost
+from tollgate_kit.sql import Database, SqlUnavailable
+from tollgate_rating import INT64_MAX
 
 T = TypeVar("T")
 

@@ -6,16 +6,16 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from grpc import aio
+
 from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
-from tollgate_kit.clock import Clock
-from tollgate_kit.grpc_io import abort_with
-
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery
 from tollgate_billing.ports import Grant, UsageFilter, UsageQueries
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_kit.clock import Clock
+from tollgate_kit.grpc_io import abort_with
 
 _DEFAULT_ROWS: Final = 100
 _MAX_ROWS: Final = 1_000

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from opentelemetry.trace import SpanKind
-from tollgate_kit.clock import Clock
-from tollgate_kit.event_log import Claim, EventConsumer, EventLogUnavailable, OwnershipLost, Stored
-from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
 
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
 from tollgate_billing.domain.intent import Bounds, Intent, parse_intent
@@ -21,6 +18,9 @@ from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
 from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState
+from tollgate_kit.clock import Clock
+from tollgate_kit.event_log import Claim, EventConsumer, EventLogUnavailable, OwnershipLost, Stored
+from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
 
 log = logging.getLogger(__name__)
 

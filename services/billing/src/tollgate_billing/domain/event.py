@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf.message import DecodeError
+
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_rating import INT64_MAX
 

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-
 from tollgate_billing.domain.event import TOKEN_FIELDS, Event
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tollgate_rating import ModelPrice, RatingError, Unpriced
-
 from tollgate_billing.domain.event import Event
+from tollgate_rating import ModelPrice, RatingError, Unpriced
 
 
 class KnownPrices(Protocol):

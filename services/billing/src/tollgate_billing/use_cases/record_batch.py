@@ -11,9 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tollgate_kit.clock import Clock
-from tollgate_kit.event_log import Stored
-
 from tollgate_billing.domain.event import Event, Poison, decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged, judge, looked_up
@@ -23,6 +20,8 @@ from tollgate_billing.domain.rows import Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_kit.clock import Clock
+from tollgate_kit.event_log import Stored
 
 log = logging.getLogger(__name__)
 

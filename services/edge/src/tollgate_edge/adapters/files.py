@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tollgate_kit.config_client import write_atomically
-
 from tollgate_edge.domain.keys import Pepper, Secret, pepper_of
 from tollgate_edge.use_cases.bootstrap import FirstKeys
+from tollgate_kit.config_client import write_atomically
 
 _PEPPER_BYTES: Final = 32
 

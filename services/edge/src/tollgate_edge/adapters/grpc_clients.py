@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Final, TypeVar
 
 from grpc import aio
+
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -12,9 +13,8 @@ from tollgate.media.v1 import media_pb2 as media
 from tollgate.media.v1 import media_pb2_grpc
 from tollgate.router.v1 import router_pb2 as router
 from tollgate.router.v1 import router_pb2_grpc
-from tollgate_kit.grpc_io import error_from, new_channel
-
 from tollgate_edge.errors import from_wire, public_error
+from tollgate_kit.grpc_io import error_from, new_channel
 
 _CALL_SECONDS: Final = 15.0
 _PROBE_SECONDS: Final = 2.0

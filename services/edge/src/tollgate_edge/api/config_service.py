@@ -6,9 +6,9 @@ from typing import Any
 
 import grpc
 from grpc import aio
+
 from tollgate.config.v1 import config_pb2 as config
 from tollgate.config.v1 import config_pb2_grpc
-
 from tollgate_edge.ports import StoreUnavailable, VersionStore
 from tollgate_edge.use_cases.follow_version import VersionHolder
 

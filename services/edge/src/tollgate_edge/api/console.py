@@ -3,8 +3,8 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
-from tollgate.errors.v1 import errors_pb2 as errors
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import text_field
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time

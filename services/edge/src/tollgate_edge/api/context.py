@@ -7,10 +7,8 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_kit.clock import Clock
-from tollgate_kit.tracing import Tracing
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
@@ -25,6 +23,8 @@ from tollgate_edge.ports import (
     TenantStore,
 )
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_kit.clock import Clock
+from tollgate_kit.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True)

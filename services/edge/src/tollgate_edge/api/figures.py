@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
+
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
-
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_money, render_time
 from tollgate_edge.domain.principal import Principal

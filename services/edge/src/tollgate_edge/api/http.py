@@ -7,8 +7,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
-from tollgate.errors.v1 import errors_pb2 as errors
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.figures import figures_router

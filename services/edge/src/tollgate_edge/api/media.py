@@ -8,11 +8,10 @@ from fastapi import APIRouter, Query, Request, Response
 from grpc import aio
 from opentelemetry.trace import SpanKind
 from starlette.responses import StreamingResponse
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
-from tollgate_kit.tracing import SpanRecord, format_traceparent, new_span_id, new_trace_id, parse_traceparent
-
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.frame import request_id_of
 from tollgate_edge.api.links import Owner
@@ -21,6 +20,7 @@ from tollgate_edge.api.reading import choice_field, text_field, whole_field
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, from_wire, public_error
 from tollgate_edge.telemetry import SPAN_MEDIA
+from tollgate_kit.tracing import SpanRecord, format_traceparent, new_span_id, new_trace_id, parse_traceparent
 
 _WAIT_MS: Final = 20_000
 _MAX_IMAGES: Final = 10

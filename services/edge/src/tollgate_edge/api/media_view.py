@@ -3,13 +3,13 @@
 from typing import Any
 
 from fastapi import Request
-from tollgate.media.v1 import media_pb2 as media
-from tollgate_rating import format_decimal
 
+from tollgate.media.v1 import media_pb2 as media
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.links import Owner
 from tollgate_edge.api.rendering import render_time
 from tollgate_edge.errors import from_wire
+from tollgate_rating import format_decimal
 
 
 def asset_link(context: HttpContext, request: Request, asset_id: str, owner: Owner) -> str:

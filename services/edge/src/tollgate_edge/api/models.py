@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from tollgate.errors.v1 import errors_pb2 as errors
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error

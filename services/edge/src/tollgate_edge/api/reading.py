@@ -5,8 +5,8 @@ import re
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
-from tollgate.errors.v1 import errors_pb2 as errors
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.ports import Authenticator, Refused

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
-from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_rating import format_decimal
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_rating import format_decimal
 
 
 def parse_time(value: str, name: str) -> int:

@@ -270,8 +270,8 @@ class Door(HttpToolsProtocol):
             body = render_openai(error, request_id := self.gateway.new_request_id())
             self.transport.write(
                 (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
-                + b"content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-                % (request_id.encode(), len(body), body)
+                + b"content-type: application/json\r\nx-request-id: %s\r\n" % request_id.encode()
+                + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
             )
             self.gateway.counters.count_refused(error.code)
         self.transport.close()
@@ -283,7 +283,8 @@ class Door(HttpToolsProtocol):
         return self._serving is None and (self.cycle is None or self.cycle.response_complete)
 
     def _exchanges(self) -> list[InferenceExchange]:
-        queued = [item for item, _ in self.pipeline if isinstance(item, InferenceExchange)]
+        waiting = cast("list[tuple[object, object]]", list(self.pipeline))
+        queued = [item for item, _ in waiting if isinstance(item, InferenceExchange)]
         return [*([self._serving] if self._serving is not None else []), *queued]
 
 

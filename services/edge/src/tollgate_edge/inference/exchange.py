@@ -5,7 +5,7 @@ Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitte
 """
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -73,11 +73,42 @@ class Client(Protocol):
 
 class InferenceExchange:
     __slots__ = (
-        "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
-        "_tenant", "admission_deadline", "asked", "body", "body_parts", "body_size", "client_gone", "closed",
-        "content_length", "content_type", "cors", "headers_sent", "hold_renewed", "http10", "keep", "last_write",
-        "operation", "presented", "principal", "request_id", "span_id", "started", "started_us", "trace_id",
-        "trace_parent", "tries", "traceparent",
+        "_chunked",
+        "_client",
+        "_delivered",
+        "_drained",
+        "_gateway",
+        "_link_id",
+        "_sent_body",
+        "_started",
+        "_stream",
+        "_tenant",
+        "admission_deadline",
+        "asked",
+        "body",
+        "body_parts",
+        "body_size",
+        "client_gone",
+        "closed",
+        "content_length",
+        "content_type",
+        "cors",
+        "headers_sent",
+        "hold_renewed",
+        "http10",
+        "keep",
+        "last_write",
+        "operation",
+        "presented",
+        "principal",
+        "request_id",
+        "span_id",
+        "started",
+        "started_us",
+        "trace_id",
+        "trace_parent",
+        "traceparent",
+        "tries",
     )  # fmt: skip
 
     def __init__(self, gateway: "InferenceGateway", client: Client, operation: int) -> None:
@@ -208,7 +239,7 @@ class InferenceExchange:
             timeout_ms=self._gateway.timeout_ms_left(self.started),
             body=body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES],
             body_length=len(body),
-            **{"try": self.tries},
+            **cast("Any", {"try": self.tries}),
         )
         self._sent_body = len(frame.body)
         stream.outbox.open(frame)

@@ -40,7 +40,7 @@ class EmbeddingsFields(msgspec.Struct):
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
-    """What a request asks for. `max_output_tokens` is None when the caller sets no limit; 0 where nothing is written."""
+    """What a request asks for. `max_output_tokens` is None where the caller sets no limit, 0 for no output."""
 
     model: str
     stream: bool

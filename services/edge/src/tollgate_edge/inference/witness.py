@@ -1,6 +1,6 @@
 """Edge as the witness: when a router vanishes, what was delivered is written down, marked as an estimate."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -61,7 +61,7 @@ class Witness:
             error_kind="upstream_cut" if delivered else "unavailable",
             usage=usage,
             traceparent=f"00-{exchange.trace_id}-{exchange.span_id}-01",
-            **{"try": exchange.tries},
+            **cast("Any", {"try": exchange.tries}),
         )
         event.tenant.organization_id = principal.organization_id
         event.tenant.project_id = principal.project_id

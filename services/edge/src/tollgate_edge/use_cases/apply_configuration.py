@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tollgate_edge.ports import StoredVersion, VersionStore
 from tollgate_kit.clock import Clock
 from tollgate_resources import Catalogue, Declared, Loaded, compile_version, digest, environment_channels, load, merge
 from tollgate_resources.environment import OWNER as ENVIRONMENT
 from tollgate_resources.problems import Problem
-
-from tollgate_edge.ports import StoredVersion, VersionStore
 
 _FILE_OWNER: Final = "file:"
 

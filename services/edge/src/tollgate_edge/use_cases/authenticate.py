@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_kit.clock import Clock
-
 from tollgate_edge.domain.keys import Pepper, is_well_formed, keyed_hash
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import Changes, KeyLookup, KeyStore, Refused, StoreUnavailable
+from tollgate_kit.clock import Clock
 
 _MOST_READS: Final = 3
 MALFORMED: Final = Refused("The API key is not one of this gateway. Check that it was copied whole.")

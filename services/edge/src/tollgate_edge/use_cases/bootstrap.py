@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tollgate.billing.v1 import billing_pb2 as billing
-from tollgate_kit.clock import Clock
-from tollgate_kit.ids import Ids
-
 from tollgate_edge.domain.keys import KEY_PREFIX, TOKEN_PREFIX, Pepper, Secret, keyed_hash, last_four, new_key
 from tollgate_edge.ports import BillingPort, KeyStore, Project, TenantStore
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_kit.clock import Clock
+from tollgate_kit.ids import Ids
 
 SEEDED: Final = "bootstrap"
 ORGANIZATION: Final = "demo"

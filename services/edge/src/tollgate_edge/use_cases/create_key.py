@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tollgate_kit.clock import Clock
-from tollgate_kit.ids import Ids
-
 from tollgate_edge.domain.keys import KEY_PREFIX, Pepper, Secret, keyed_hash, last_four, new_key
 from tollgate_edge.domain.names import clean_name
 from tollgate_edge.ports import KeyRecord, KeyStore, Project
+from tollgate_kit.clock import Clock
+from tollgate_kit.ids import Ids
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from tollgate_resources import VersionDocument, parse_version
-
 from tollgate_edge.ports import EdgeModel, EdgeVersion, StoredVersion, VersionStore
+from tollgate_resources import VersionDocument, parse_version
 
 
 class VersionHolder:

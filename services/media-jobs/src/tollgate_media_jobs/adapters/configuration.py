@@ -6,11 +6,11 @@ from importlib import resources
 from typing import Any
 
 import yaml
-from tollgate_rating import PriceTable
-from tollgate_resources import Credential, VersionChannel, VersionDocument, parse_version
 
 from tollgate_media_jobs.domain.ability import Abilities, Ability, FreeSizes
 from tollgate_media_jobs.domain.channels import Channel, CredentialRef, Levels, Target, Version
+from tollgate_rating import PriceTable
+from tollgate_resources import Credential, VersionChannel, VersionDocument, parse_version
 
 log = logging.getLogger(__name__)
 

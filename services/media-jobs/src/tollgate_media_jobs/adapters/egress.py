@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import httpcore
 import httpx
+
 from tollgate_kit.egress import refusal
 
 _MAX_ADDRESSES: Final = 4

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from tollgate_kit.event_log import EventLogUnavailable, EventProducer, Record
-
 from tollgate_media_jobs.domain.job import Message
 from tollgate_media_jobs.errors import Unavailable
 

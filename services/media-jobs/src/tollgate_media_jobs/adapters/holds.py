@@ -4,7 +4,6 @@ from typing import Final
 
 from tollgate_holds import HoldResult, RedisError, RedisUnavailable
 from tollgate_holds import Holds as RedisHolds
-
 from tollgate_media_jobs.errors import HoldsUnavailable
 from tollgate_media_jobs.ports import HoldState
 

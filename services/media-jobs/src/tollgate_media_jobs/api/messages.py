@@ -3,7 +3,6 @@
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
-
 from tollgate_media_jobs.domain.job import Asset, ImageRequest, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import MediaError

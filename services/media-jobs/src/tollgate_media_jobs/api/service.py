@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from grpc import aio
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate.media.v1 import media_pb2_grpc
 from tollgate_kit.grpc_io import abort_with
-
 from tollgate_media_jobs.api.messages import asset_message, command_of, job_message
 from tollgate_media_jobs.domain.job import Asset
 from tollgate_media_jobs.errors import MediaError, Unavailable

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 
-from tollgate_rating import ModelPrice, Unpriced
-
 from tollgate_media_jobs.domain.ability import AUTO, Ability
 from tollgate_media_jobs.domain.job import ImageRequest, Reported
+from tollgate_rating import ModelPrice, Unpriced
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256

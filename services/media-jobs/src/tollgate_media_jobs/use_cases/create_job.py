@@ -9,14 +9,13 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import Ids
 from tollgate_kit.tracing import new_span_id, parse_traceparent
-from tollgate_rating import ModelPrice, PriceBook
-
 from tollgate_media_jobs.domain.ability import Abilities, Invalid
 from tollgate_media_jobs.domain.channels import Version
 from tollgate_media_jobs.domain.job import ImageRequest, Job, Tenant
 from tollgate_media_jobs.domain.pricing import worst_case
 from tollgate_media_jobs.errors import MediaError
 from tollgate_media_jobs.ports import Books, Failpoints, Holds, HoldState, Jobs, Versions
+from tollgate_rating import ModelPrice, PriceBook
 
 _KEY_CHARACTERS = 255
 

@@ -8,7 +8,6 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import Ids
-
 from tollgate_media_jobs.domain.images import ImageFacts, NotAnImage, inspect_image
 from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, Job, Move, Output, moved
 from tollgate_media_jobs.domain.pricing import drawn_as

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from opentelemetry.trace import SpanKind
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, parse_traceparent
-
 from tollgate_media_jobs.domain.job import Attempt, Billing, Job, Move, moved
 from tollgate_media_jobs.domain.states import JobState, Trigger
 from tollgate_media_jobs.errors import BlobsUnavailable, Failure

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
-
 from tollgate_media_jobs.domain.job import Asset, Job
 from tollgate_media_jobs.errors import MediaError
 from tollgate_media_jobs.ports import Blobs, Jobs

@@ -9,7 +9,6 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import new_span_id
-
 from tollgate_media_jobs.domain.channels import Levels, Target, choose
 from tollgate_media_jobs.domain.job import Attempt, Job, Move, Output, moved
 from tollgate_media_jobs.domain.states import JobState, Trigger

@@ -8,10 +8,9 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, parse_traceparent
-from tollgate_rating import ModelPrice, PriceBook, Unpriced
-
 from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
 from tollgate_media_jobs.domain.pricing import counts_pictures, image_unit
+from tollgate_rating import ModelPrice, PriceBook, Unpriced
 
 USAGE_TOPIC = "usage.recorded.v1"
 _TRY = 1

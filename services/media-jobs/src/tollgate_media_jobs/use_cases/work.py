@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable
 
 from opentelemetry.trace import SpanKind
+
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
-
 from tollgate_media_jobs.domain.job import Job
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import HoldsUnavailable, Unavailable

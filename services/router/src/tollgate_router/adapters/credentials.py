@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from tollgate_resources import Credential
-
 from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.snapshot import CredentialMissing
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tollgate.router.v1 import router_pb2, router_pb2_grpc
-
 from tollgate_router.exchange.service import ExchangeDeps
 
 

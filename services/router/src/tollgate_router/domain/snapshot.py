@@ -9,7 +9,6 @@ from typing import Final, Protocol
 from tollgate_rating import PriceTable
 from tollgate_resources import Credential, VersionChannel, VersionDocument
 from tollgate_resources import Target as DeclaredTarget
-
 from tollgate_router.domain.choice import Candidates, Level
 from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.target import Origin, Target, split_base_url

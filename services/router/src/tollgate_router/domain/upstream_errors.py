@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from tollgate.errors.v1 import errors_pb2 as errors
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 
 _MAX_MESSAGE: Final = 500

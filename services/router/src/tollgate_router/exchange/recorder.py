@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry.trace import SpanKind
 
@@ -15,7 +15,7 @@ from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
-from tollgate_rating import Unpriced
+from tollgate_rating import RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Recorder:
         return self._sample_ratio > 0 and self._random.random() < self._sample_ratio
 
     def record(
-        self, opened: wire.Open, snapshot: "Snapshot", result: AttemptResult, *, trace_kept: bool
+        self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult, *, trace_kept: bool
     ) -> tuple[Recorded, int, str]:
         """Appends the event of one attempt; returns it, the charge in pico-units and the price's digest."""
         ended = self._clock.now_us()
@@ -120,9 +120,9 @@ class Recorder:
             outcome=result.outcome,  # type: ignore[arg-type]
             upstream_status=result.upstream_status,
             usage=usage_message(result.usage),
-            config_digest=snapshot.digest,
+            config_digest=snapshot.digest if snapshot is not None else "",
             traceparent=opened.traceparent,
-            **{"try": number_of_try},
+            **cast("Any", {"try": number_of_try}),
         )
         if target is not None:
             event.upstream_model, event.provider, event.channel = target.upstream_model, target.provider, target.channel
@@ -141,7 +141,9 @@ class Recorder:
         recorded = Recorded(sequence, opened.request_id.encode(), payload, event.traceparent.encode())
         return recorded, event.charge_pico, event.price_digest
 
-    def _rate(self, event: events.UsageRecorded, snapshot: "Snapshot", usage: Mapping[str, int]) -> None:
+    def _rate(self, event: events.UsageRecorded, snapshot: "Snapshot | None", usage: Mapping[str, int]) -> None:
+        if snapshot is None:
+            return
         price = snapshot.price_table.find(event.model, event.tenant.price_group, event.started_at_us)
         if price is not None:
             event.price_digest, event.currency = price.digest, price.currency
@@ -154,7 +156,7 @@ class Recorder:
             event.charge_pico = amount if event.final else 0
             listed = snapshot.price_table.find(event.model, "", event.started_at_us)
             event.cost_pico = listed.rate(usage) if listed is not None else amount
-        except Unpriced:
+        except RatingError:
             event.unpriced = True
             self.unpriced += 1
 
@@ -231,4 +233,4 @@ def usage_message(units: Mapping[str, int]) -> wire.Usage:
 
 def kind_name(kind: int) -> str:
     """Returns an ErrorKind's name without its prefix, in lower case."""
-    return errors.ErrorKind.Name(kind).removeprefix("ERROR_KIND_").lower()  # type: ignore[arg-type]
+    return errors.ErrorKind.Name(kind).removeprefix("ERROR_KIND_").lower()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.openai_chat import ChatStream, ReplyUsage, edit_body, read_reply
+from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, edit_body, read_reply
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
 from tollgate_router.exchange.recorder import AttemptResult, Recorded, usage_message
 
@@ -26,9 +26,29 @@ _PROMPT_BYTES_PER_TOKEN: Final = 4
 
 class Request:
     __slots__ = (
-        "_body", "_call", "_candidates", "_ended", "_error_body", "_filter", "_first_byte_us", "_frames", "_head_sent",
-        "_number", "_opened", "_paused", "_recorded", "_reply", "_reply_size", "_session", "_snapshot", "_status",
-        "_target", "_tried", "_unacked", "_attempt_us", "_arrived_us",
+        "_arrived_us",
+        "_attempt_us",
+        "_body",
+        "_call",
+        "_candidates",
+        "_ended",
+        "_error_body",
+        "_filter",
+        "_first_byte_us",
+        "_frames",
+        "_head_sent",
+        "_number",
+        "_opened",
+        "_paused",
+        "_recorded",
+        "_reply",
+        "_reply_size",
+        "_session",
+        "_snapshot",
+        "_status",
+        "_target",
+        "_tried",
+        "_unacked",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
@@ -124,7 +144,11 @@ class Request:
         self._error_body, self._reply, self._reply_size = [], [], 0
         chat = opened.operation == wire.OPERATION_CHAT
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        edited = edit_body(body, target.upstream_model, stream=opened.stream and chat)
+        try:
+            edited = edit_body(body, target.upstream_model, stream=opened.stream and chat)
+        except InvalidBody:
+            self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
+            return
         self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
         deps.counters.attempts[target.channel] += 1
         self._call = deps.upstream.send(
@@ -154,7 +178,7 @@ class Request:
         """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
         if not self._first_byte_us:
             self._first_byte_us = self._session.deps.clock.now_us() - self._arrived_us
-        if self._status != 200:  # noqa: PLR2004 - the only status that carries a reply.
+        if self._status != 200:
             if sum(map(len, self._error_body)) < _MAX_ERROR_BYTES:
                 self._error_body.append(data)
         elif self._filter is not None:
@@ -188,7 +212,7 @@ class Request:
         self._call = None
         if self._ended:
             return
-        if self._status != 200:  # noqa: PLR2004 - as above.
+        if self._status != 200:
             problem = problem_of_reply(self._status, b"".join(self._error_body))
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:

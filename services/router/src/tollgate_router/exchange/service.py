@@ -64,7 +64,7 @@ class ExchangeService:
         """Adds the method, with bytes in and out: batches are encoded where they are built."""
         import grpc
 
-        handler = grpc.stream_stream_rpc_method_handler(self._exchange)
+        handler: Any = grpc.stream_stream_rpc_method_handler(self._exchange)
         name = exchange_pb2_grpc.ExchangeServiceStub.__name__.removesuffix("Stub")
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(f"tollgate.exchange.v1.{name}", {"Exchange": handler}),)

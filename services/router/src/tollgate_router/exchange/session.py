@@ -39,7 +39,7 @@ class Session:
         await self._context.send_initial_metadata(())
         writer = asyncio.create_task(self._write())
         try:
-            while (message := await self._context.read()) is not aio.EOF:
+            while isinstance(message := await self._context.read(), bytes):
                 self._dispatch(wire.EdgeBatch.FromString(message))
         except (aio.AioRpcError, grpc.RpcError, asyncio.CancelledError) as error:
             log.info("exchange stream broke", extra={"fields": {"error": type(error).__name__}})
@@ -110,7 +110,7 @@ class Session:
 
     async def drained(self) -> None:
         """Waits until nothing is open and everything was acknowledged."""
-        while self.requests or self._unacknowledged:
+        while self.requests or self._unacknowledged:  # noqa: ASYNC110 - a drain ends once in a process.
             await asyncio.sleep(_POLL_SECONDS)
 
     def _abandon(self) -> None:

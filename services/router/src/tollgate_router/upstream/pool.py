@@ -5,7 +5,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from tollgate_kit.clock import Clock
-
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.target import Origin
 from tollgate_router.upstream.call import UpstreamCall

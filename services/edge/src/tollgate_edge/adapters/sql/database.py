@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
-from tollgate_kit import sql
 
 from tollgate_edge.ports import StoreUnavailable
+from tollgate_kit import sql
 
 _MIGRATIONS: Final = "tollgate_edge:migrations"
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx
-from tollgate.errors.v1 import errors_pb2 as errors
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_media_jobs.adapters.credentials import CredentialMissing, Credentials
 from tollgate_media_jobs.adapters.egress import EgressClients
 from tollgate_media_jobs.domain.channels import Target

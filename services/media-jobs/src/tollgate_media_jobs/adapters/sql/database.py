@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
+
 from tollgate_kit import sql
 from tollgate_kit.sql import SqlUnavailable, Work
-
 from tollgate_media_jobs.errors import StoreUnavailable
 
 T = TypeVar("T")

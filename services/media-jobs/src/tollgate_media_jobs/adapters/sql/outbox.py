@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Sequence
 
 import sqlalchemy as sa
-from tollgate_rating import PriceBook
 
 from tollgate_media_jobs.adapters.sql import tables as t
 from tollgate_media_jobs.adapters.sql.database import Database
 from tollgate_media_jobs.adapters.sql.rows import book_of
 from tollgate_media_jobs.domain.job import Message
 from tollgate_media_jobs.ports import Parcel
+from tollgate_rating import PriceBook
 
 _MOST_BOOKS = 64
 

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
-from tollgate_rating import GroupRule, PriceBook
 
 from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, ImageRequest, Job, Output, Reported, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import Failure
+from tollgate_rating import GroupRule, PriceBook
 
 _PLAIN = (
     "id", "request_id", "model", "version", "attempt", "ingest_tries", "request_hash", "traceparent", "span_id",
