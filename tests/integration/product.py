@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +129,28 @@ class Product:
 
     def wait_booked(self, count: int, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
         """Returns the usage when at least `count` requests are in it and no money waits between wallet and ledger."""
-
-        def booked() -> bool:
-            if self.usage()["requests"] < count:
-                return False
-            balance = self.balance()
-            waiting = int(balance["held_pico"]) or int(balance["settled_unbooked_pico"])
-            return not waiting and balance["wallet_pico"] == balance["ledger_pico"]
-
-        wait_until(booked, f"{count} requests to be booked", seconds, pause=0.1)
+        self.wait(lambda: self.usage()["requests"] >= count and self._settled(), f"{count} requests booked", seconds)
         return self.usage()
+
+    def wait_settled(self, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
+        """Returns the balance when every request that was admitted is booked, and wallet and ledger agree."""
+        self.wait(self._settled, "wallet and ledger to agree", seconds)
+        return self.balance()
+
+    def _settled(self) -> bool:
+        balance = self.balance()
+        waiting = int(balance["held_pico"]) or int(balance["settled_unbooked_pico"])
+        return not waiting and balance["wallet_pico"] == balance["ledger_pico"]
+
+    def wait_row(self, request_id: str, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
+        """Returns the usage row of one request when it is there."""
+        self.wait(lambda: self.requests(request_id=request_id), f"the usage row of {request_id}", seconds)
+        return self.requests(request_id=request_id)[0]
+
+    @staticmethod
+    def wait(condition: Callable[[], object], what: str, seconds: float = BOOK_SECONDS) -> None:
+        """Asks again and again until `condition` is true."""
+        wait_until(condition, what, seconds, pause=0.1)
 
     @property
     def simulator_url(self) -> str:
