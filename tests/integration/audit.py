@@ -1,5 +1,6 @@
 """Holds the product's books against each other and against those of the simulated provider, to the last unit."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Any
 
 from tests.integration.product import Product
 from tests.integration.traffic import IMAGE_QUALITY, IMAGE_SIZE, Answer
-from tests.servers.process import wait_until
+from tests.servers.process import ServerFailedError, wait_until
 
 from tollgate_resources import compile_version, environment_channels, load_catalogue, parse_version
 
@@ -37,14 +38,18 @@ class Books:
 def close_books(product: Product, request_ids: Iterable[str], seconds: float = AT_REST_SECONDS) -> Books:
     """Waits until no money is under way and every request is recorded, and reads all books."""
     wanted = set(request_ids)
+    found: dict[str, Any] = {}
 
     def at_rest() -> bool:
         balance = product.balance()
-        if int(balance["held_pico"]) or int(balance["settled_unbooked_pico"]):
-            return False
-        return wanted <= {row["request_id"] for row in product.requests()}
+        found["balance"] = balance
+        found["missing"] = sorted(wanted - {row["request_id"] for row in product.requests()})
+        return not (int(balance["held_pico"]) or int(balance["settled_unbooked_pico"]) or found["missing"])
 
-    wait_until(at_rest, "every request to be recorded and no money to be held", seconds, pause=0.5)
+    try:
+        wait_until(at_rest, "every request to be recorded and no money to be held", seconds, pause=0.5)
+    except ServerFailedError as error:
+        raise ServerFailedError(f"{error}; found {found}") from None
     return Books(
         product.balance(),
         product.usage(limit=1000),
@@ -75,15 +80,26 @@ def check_answers(books: Books, answers: Sequence[Answer]) -> None:
             assert not any(int(row["charge_pico"]) for row in finals[answer.request_id]), answer.request_id
 
 
+def check_replies(books: Books, answers: Sequence[Answer]) -> None:
+    """The tokens that a caller was told of are those that it was charged for."""
+    finals = charged_finals(books.rows)
+    for answer in answers:
+        if answer.answered and answer.call.kind == "chat":
+            told = json.loads(answer.text)["usage"]
+            (row,) = finals[answer.request_id]
+            assert told["prompt_tokens"] == int(row["input_tokens"]) + int(row["cache_read_tokens"])
+            assert told["completion_tokens"] == int(row["output_tokens"]) + int(row["reasoning_tokens"])
+
+
 def charged_finals(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     """Returns the finals that stand for each request: those that cost something and no adjustment took back."""
     found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    taken = Counter[tuple[str, str]]()
+    taken = Counter[tuple[str, int]]()
     for row in rows:
         if row["kind"] == "adjustment":
-            taken[row["request_id"], row["charge_pico"].lstrip("-")] += 1
+            taken[row["request_id"], -int(row["charge_pico"])] += 1
     for row in rows:
-        key = (row["request_id"], row["charge_pico"])
+        key = (row["request_id"], int(row["charge_pico"]))
         if row["kind"] != "usage" or not row["final"] or not int(row["charge_pico"]):
             continue
         if taken[key]:

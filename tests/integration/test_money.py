@@ -4,9 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.audit import check_answers, check_money, check_prices, check_units, close_books
+from services.billing.tests.integration.databases import new_clickhouse_database
+from tests.integration.audit import check_answers, check_money, check_prices, check_replies, check_units, close_books
 from tests.integration.product import Product
 from tests.integration.traffic import Crowd, mixed_calls
+from tests.servers.clickhouse import ClickHouseServer
+from tests.servers.kafka import KafkaBroker
+from tests.servers.postgresql import PostgresServer
+from tests.servers.valkey import RedisServer
 
 pytestmark = pytest.mark.integration
 
@@ -27,6 +32,35 @@ async def test_a_thousand_requests_add_up_in_every_book(embedded: Product) -> No
     await _add_up(embedded)
 
 
+@pytest.fixture
+def on_servers(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgresql: PostgresServer,
+    valkey: RedisServer,
+    kafka_broker: KafkaBroker,
+    clickhouse: ClickHouseServer,
+) -> Iterator[Product]:
+    """The product with its data on servers of their own; databases of its own, the broker's one topic."""
+    settings = {"TOLLGATE_BILLING_CLICKHOUSE_DSN": new_clickhouse_database(clickhouse.dsn)}
+    for service in ("EDGE", "BILLING", "MEDIA_JOBS"):
+        settings[f"TOLLGATE_{service}_DATABASE_URL"] = postgresql.new_database(service.lower())
+        settings[f"TOLLGATE_{service}_REDIS_URL"] = valkey.url
+    for service in ("EDGE", "ROUTER", "BILLING", "MEDIA_JOBS"):
+        settings[f"TOLLGATE_{service}_EVENT_LOG_URL"] = kafka_broker.url
+    product = Product(tmp_path_factory.mktemp("servers"), environment=settings)
+    try:
+        yield product.start()
+    finally:
+        product.stop()
+
+
+async def test_they_add_up_on_servers_of_their_own(on_servers: Product) -> None:
+    assert "valkey" not in on_servers.ready["processes"]
+    assert not list(on_servers.home.rglob("*.sqlite*"))
+    assert not (on_servers.home / "usage").exists() or not list((on_servers.home / "usage").iterdir())
+    await _add_up(on_servers)
+
+
 async def _add_up(product: Product) -> None:
     crowd = Crowd(product.base_url, product.api_key)
     await crowd.send(mixed_calls(REQUESTS, seed=3))
@@ -42,5 +76,6 @@ async def _add_up(product: Product) -> None:
     books = close_books(product, [answer.request_id for answer in answers if answer.request_id])
     check_money(books)
     check_answers(books, answers)
+    check_replies(books, answers)
     check_units(books)
     check_prices(books, product.simulator_url)
