@@ -12,7 +12,6 @@ from tests.servers.process import ServerFailedError, wait_until
 
 from tollgate_resources import compile_version, environment_channels, load_catalogue, parse_version
 
-GRANT_PICO = 100 * 10**12
 COUNTED = {
     "input": "input_tokens",
     "output": "output_tokens",
@@ -26,47 +25,68 @@ UNREADABLE = ("html", "malformed")
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Every book as it stood when nothing moved any more."""
+    """What was added to every book, once nothing moved any more; `balance` is what stands at the end."""
 
     balance: Mapping[str, Any]
+    spent_pico: int
     usage: Mapping[str, Any]
     status: Mapping[str, Any]
+    new_rows: int
     rows: Sequence[Mapping[str, Any]]
     simulator: Sequence[Mapping[str, Any]]
 
 
-def close_books(product: Product, request_ids: Iterable[str], seconds: float = AT_REST_SECONDS) -> Books:
-    """Waits until no money is under way and every request is recorded, and reads all books."""
-    wanted = set(request_ids)
-    found: dict[str, Any] = {}
+class Auditor:
+    """Reads a product's books before and after the requests made with `key`; nobody else may send any meanwhile."""
 
-    def at_rest() -> bool:
-        balance = product.balance()
-        found["balance"] = balance
-        found["missing"] = sorted(wanted - {row["request_id"] for row in product.requests()})
-        return not (int(balance["held_pico"]) or int(balance["settled_unbooked_pico"]) or found["missing"])
+    def __init__(self, product: Product) -> None:
+        self._product = product
+        self._wait(())
+        self._ledger_pico = int(product.balance()["ledger_pico"])
+        self._rows = int(product.get("billing/status")["rows"])
+        self._sequence = max((int(entry["seq"]) for entry in product.simulator_ledger()), default=0)
+        made = product.create_key("audited")
+        self._key_id = made["id"]
+        self.key: str = made["key"]
 
-    try:
-        wait_until(at_rest, "every request to be recorded and no money to be held", seconds, pause=0.5)
-    except ServerFailedError as error:
-        raise ServerFailedError(f"{error}; found {found}") from None
-    return Books(
-        product.balance(),
-        product.usage(limit=1000),
-        product.get("billing/status"),
-        product.requests(),
-        product.simulator_ledger(),
-    )
+    def close(self, request_ids: Iterable[str]) -> Books:
+        """Waits until no money is under way and these requests are recorded, and reads what was added."""
+        product = self._product
+        self._wait(request_ids)
+        balance, status = product.balance(), product.get("billing/status")
+        return Books(
+            balance=balance,
+            spent_pico=self._ledger_pico - int(balance["ledger_pico"]),
+            usage=product.usage(api_key_id=self._key_id, limit=1000),
+            status=status,
+            new_rows=int(status["rows"]) - self._rows,
+            rows=product.requests(api_key_id=self._key_id),
+            simulator=[entry for entry in product.simulator_ledger() if int(entry["seq"]) > self._sequence],
+        )
+
+    def _wait(self, request_ids: Iterable[str]) -> None:
+        wanted = set(request_ids)
+        found: dict[str, Any] = {}
+
+        def at_rest() -> bool:
+            found["balance"] = balance = self._product.balance()
+            found["missing"] = wanted - {row["request_id"] for row in self._product.requests()} if wanted else ()
+            return not (int(balance["held_pico"]) or int(balance["settled_unbooked_pico"]) or found["missing"])
+
+        try:
+            wait_until(at_rest, "every request to be recorded and no money to be held", AT_REST_SECONDS, pause=0.5)
+        except ServerFailedError as error:
+            raise ServerFailedError(f"{error}; found {found}") from None
 
 
 def check_money(books: Books) -> None:
-    """The wallet is the ledger, and what is missing of the grant is the sum of the charges, in rows and in sums."""
+    """The wallet is the ledger, and what the ledger lost is the sum of the charges, of rows and of the store's sums."""
     balance = books.balance
     assert balance["wallet_pico"] == balance["ledger_pico"]
     assert int(balance["held_pico"]) == int(balance["settled_unbooked_pico"]) == 0
     charged = sum(int(row["charge_pico"]) for row in books.rows)
-    assert GRANT_PICO - int(balance["ledger_pico"]) == charged == int(books.usage["total"]["charge_pico"]) > 0
-    assert len({row["event_id"] for row in books.rows}) == len(books.rows) == int(books.status["rows"])
+    assert books.spent_pico == charged == int(books.usage["total"]["charge_pico"]) > 0
+    assert len({row["event_id"] for row in books.rows}) == len(books.rows) == books.new_rows
     assert (int(books.status["poison"]), int(books.status["mismatches"])) == (0, 0)
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.audit import charged_finals, check_money, check_replies, close_books
+from tests.integration.audit import Auditor, charged_finals, check_money, check_replies
 from tests.integration.product import Product
 from tests.integration.traffic import Crowd, mixed_calls
 from tests.servers.process import wait_until
@@ -36,7 +36,8 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 
 
 async def test_every_answer_is_charged_once_whoever_is_killed(embedded: Product) -> None:
-    crowd = Crowd(embedded.base_url, embedded.api_key, CLIENTS)
+    auditor = Auditor(embedded)
+    crowd = Crowd(embedded.base_url, auditor.key, CLIENTS)
     stopping = asyncio.Event()
     load = asyncio.create_task(crowd.send_until(stopping, mixed_calls(1000, seed=4)))
     try:
@@ -48,7 +49,7 @@ async def test_every_answer_is_charged_once_whoever_is_killed(embedded: Product)
         stopping.set()
         await load
     answered = [answer for answer in crowd.answers if answer.answered]
-    books = await asyncio.to_thread(close_books, embedded, [answer.request_id for answer in answered])
+    books = await asyncio.to_thread(auditor.close, [answer.request_id for answer in answered])
     finals = charged_finals(books.rows)
     assert {answer.request_id: len(finals[answer.request_id]) for answer in answered} == {
         answer.request_id: 1 for answer in answered

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from services.billing.tests.integration.databases import new_clickhouse_database
-from tests.integration.audit import check_answers, check_money, check_prices, check_replies, check_units, close_books
+from tests.integration.audit import Auditor, check_answers, check_money, check_prices, check_replies, check_units
 from tests.integration.product import Product
 from tests.integration.traffic import Crowd, mixed_calls
 from tests.servers.clickhouse import ClickHouseServer
@@ -18,18 +18,8 @@ pytestmark = pytest.mark.integration
 REQUESTS = 1000
 
 
-@pytest.fixture
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    """The product alone on the machine, with nobody else's requests in its books."""
-    product = Product(tmp_path_factory.mktemp("money"))
-    try:
-        yield product.start()
-    finally:
-        product.stop()
-
-
-async def test_a_thousand_requests_add_up_in_every_book(embedded: Product) -> None:
-    await _add_up(embedded)
+async def test_a_thousand_requests_add_up_in_every_book(product: Product) -> None:
+    await _add_up(product)
 
 
 @pytest.fixture
@@ -62,7 +52,8 @@ async def test_they_add_up_on_servers_of_their_own(on_servers: Product) -> None:
 
 
 async def _add_up(product: Product) -> None:
-    crowd = Crowd(product.base_url, product.api_key)
+    auditor = Auditor(product)
+    crowd = Crowd(product.base_url, auditor.key)
     await crowd.send(mixed_calls(REQUESTS, seed=3))
     answers = crowd.answers
     answered = Counter(answer.call.kind for answer in answers if answer.answered)
@@ -73,7 +64,7 @@ async def _add_up(product: Product) -> None:
     assert len({answer.request_id for answer in answers if answer.request_id}) == sum(
         bool(answer.request_id) for answer in answers
     )
-    books = close_books(product, [answer.request_id for answer in answers if answer.request_id])
+    books = auditor.close([answer.request_id for answer in answers if answer.request_id])
     check_money(books)
     check_answers(books, answers)
     check_replies(books, answers)
