@@ -86,8 +86,11 @@ class Admission:
             await self._holds.pipe.call("PING")
 
     def expire(self, now: float) -> None:
-        """Gives up on holds that waited too long for a connection; called once a second."""
-        for batch in self._batches.values():
+        """Gives up on holds that waited too long for a connection; called once a second.
+
+        One whose reply was lost may have been placed, so it is given back when there is a connection again.
+        """
+        for organization, batch in tuple(self._batches.items()):
             late = [request for request in batch.waiting if request.admission_deadline < now]
             if late:
                 kept = [
@@ -99,6 +102,7 @@ class Admission:
                 batch.operations = [part for _, parts in kept for part in parts]
                 self.waiting -= len(late)
                 for request in late:
+                    self.forget(organization, request.request_id)
                     request.admitted(None)
 
     def _other(self, organization: str, operation: bytes, request_id: str, amount: int) -> None:
