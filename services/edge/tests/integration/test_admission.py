@@ -34,6 +34,7 @@ class Wire:
     def __init__(self, port: int) -> None:
         self._target = port
         self._clients: set[asyncio.StreamWriter] = set()
+        self._serving: list[asyncio.Task[None]] = []
         self.losing = False
         self.cut = False
         self.lost = asyncio.Event()
@@ -45,6 +46,8 @@ class Wire:
     async def stop(self) -> None:
         self._server.close()
         self.drop()
+        await asyncio.gather(*self._serving)
+        await self._server.wait_closed()
 
     def drop(self) -> None:
         for writer in self._clients:
@@ -52,18 +55,21 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.cut:
-            writer.close()
+            await _closed(writer)
             return
         self._clients.add(writer)
+        self._serving.append(asyncio.create_task(self._carry(reader, writer)))
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, commands = await asyncio.open_connection("127.0.0.1", self._target)
         copying = asyncio.create_task(self._copy_answers(answers, writer))
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 commands.write(data)
-        commands.close()
+        await _closed(commands)
         await copying
-        writer.close()
         self._clients.discard(writer)
+        await _closed(writer)
 
     async def _copy_answers(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -72,6 +78,12 @@ class Wire:
                     self.lost.set()
                 else:
                     writer.write(data)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 async def test_a_hold_whose_reply_was_lost_is_given_back_when_its_request_is_refused(valkey: RedisServer) -> None:
