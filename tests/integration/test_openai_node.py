@@ -14,9 +14,14 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def seen(product: Product) -> dict[str, Any]:
+def node() -> str:
+    """The path of a Node that has the package; asked for first, so that nothing is started in vain without it."""
+    return node_packages.node()
+
+
+@pytest.fixture(scope="module")
+def seen(node: str, product: Product) -> dict[str, Any]:
     """Everything that the package saw, by topic."""
-    node = node_packages.node()
     accepted = product.simulator_summary()["requests"]
     environment = product.environment | {"TOLLGATE_URL": product.base_url, "TOLLGATE_API_KEY": product.api_key}
     environment = {name: value for name, value in environment.items() if not name.lower().endswith("_proxy")}
