@@ -194,6 +194,7 @@ class Edge:
             "spool_bytes": self.spool.bytes,
             "publisher_depth": self.publisher.depth(),
             "routers_connected": self.gateway.pool.connected,
+            "tasks": len(asyncio.all_tasks()),
         }
 
     # Work in the background.

@@ -344,6 +344,22 @@ async def test_a_body_for_the_app_that_never_ends_is_answered_with_408_too(bench
     assert bench.app_calls == []
 
 
+async def test_a_body_for_the_app_whose_framing_breaks_is_answered_with_400_before_the_app_answers(bench):
+    client = await bench.client()
+    client.send(b"POST /upload HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == (400, "invalid_request")
+    assert await client.rest() == b""
+    assert bench.app_calls == []
+
+
+async def test_what_follows_a_request_of_the_app_and_is_not_http_is_not_taken_for_its_reply(bench):
+    bench.app_gate.clear()
+    client = await bench.client()
+    client.send(get("/slow") + b"nonsense\r\n\r\n")
+    assert await client.rest() == b""
+
+
 async def test_trailers_count_as_a_part_of_the_head_and_their_request_is_not_served(bench):
     client = await bench.client()
     extra = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"

@@ -124,6 +124,17 @@ async def test_a_version_is_swapped_in_and_watchers_hear_of_it(files):
     assert len(seen) == 2
 
 
+async def test_a_watcher_that_goes_away_leaves_no_task(files):
+    holder, before = VersionHolder(files.store), asyncio.all_tasks()
+    watching = asyncio.create_task(anext(holder.watch(asyncio.Event())))
+    while asyncio.all_tasks() <= {*before, watching}:  # noqa: ASYNC110 - the tasks are what is looked at.
+        await asyncio.sleep(0)
+    watching.cancel()
+    await asyncio.wait({watching})
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
 class Start:
     def __init__(self):
         self.memory, self.billing, self.file = Memory(), FakeBilling(), FakeKeysFile()

@@ -46,6 +46,7 @@ def test_a_duplicated_field_means_its_last_value():
         (b"hello", "", "not valid JSON"),
         (b'{"model":"m","messages":[]} x', "", "not valid JSON"),
         (b'{"model":"\xff","messages":[]}', "", "not valid JSON"),
+        (b'{"model":"m","messages":["\xff"]}', "", "not valid JSON"),
         (b"[]", "", "must be a JSON object"),
         (b'"text"', "", "must be a JSON object"),
         (b"null", "", "must be a JSON object"),

@@ -102,6 +102,7 @@ class Router:
             "spool_bytes": self.spool.bytes,
             "publisher_depth": self.publisher.depth(),
             "unpriced": self.recorder.unpriced,
+            "tasks": len(asyncio.all_tasks()),
         }
 
     async def serve(self) -> None:

@@ -1,6 +1,7 @@
 """Configuration versions for router, billing and media-jobs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -47,8 +48,9 @@ class ConfigService(config_pb2_grpc.ConfigServiceServicer):
         self, _request: config.WatchVersionsRequest, _context: Context
     ) -> AsyncIterator[config.WatchVersionsResponse]:
         """Yields the version in force now, then each later one, until edge drains."""
-        async for version in self._holder.watch(self._stopping):
-            yield config.WatchVersionsResponse(version=_ref(version.digest, version.sequence))
+        async with contextlib.aclosing(self._holder.watch(self._stopping)) as versions:
+            async for version in versions:
+                yield config.WatchVersionsResponse(version=_ref(version.digest, version.sequence))
 
 
 def _ref(digest: str, sequence: int) -> config.VersionRef:

@@ -206,7 +206,7 @@ class Door(HttpToolsProtocol):
             self.read_deadline = 0.0
             return
         if getattr(self, "url", b""):
-            self._end(self.gateway.words.too_slow, answer=self._idle() or self._is_read_by_app())
+            self._end(self.gateway.words.too_slow)
         else:
             self.transport.close()
 
@@ -264,12 +264,12 @@ class Door(HttpToolsProtocol):
         ):
             self._end(self.gateway.words.headers_too_large)
 
-    def _end(self, error: PublicError, *, answer: bool | None = None) -> None:
+    def _end(self, error: PublicError) -> None:
         """Answers outside of any exchange and closes; in the middle of a reply only closes."""
         self._ending = True
         if self.transport.is_closing():
             return
-        if self._idle() if answer is None else answer:
+        if self._idle() or self._is_read_by_app():
             body = render_openai(error, request_id := self.gateway.new_request_id())
             self.transport.write(
                 (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
@@ -283,8 +283,11 @@ class Door(HttpToolsProtocol):
         self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
 
     def _is_read_by_app(self) -> bool:
-        """Tells whether the app has the request that is being read, and nothing is to be answered before it."""
-        return not self._idle() and self._serving is None and not self.pipeline and self.cycle.more_body
+        """Tells whether the app waits for the rest of the request that is being read, and nothing comes before it."""
+        cycle = self.cycle
+        if self._serving is not None or self.pipeline or cycle is None:
+            return False
+        return cycle.more_body and not cycle.response_started
 
     def _idle(self) -> bool:
         return self._serving is None and (self.cycle is None or self.cycle.response_complete)

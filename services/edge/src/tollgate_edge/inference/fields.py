@@ -67,6 +67,9 @@ def decode(operation: int, body: bytes, max_depth: int) -> Asked:
     if body.count(b"{") + body.count(b"[") > max_depth:
         check_depth(body, max_depth)
     try:
+        if not body.isascii():
+            # What is left as it is, is not looked at by the decoder either.
+            body.decode()
         if operation == wire.OPERATION_CHAT:
             return _chat(_CHAT.decode(body))
         found = _EMBEDDINGS.decode(body)

@@ -1,7 +1,7 @@
 """The version in force, as edge needs it: read once per publish, swapped in by one assignment."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from tollgate_edge.ports import EdgeModel, EdgeVersion, StoredVersion, VersionStore
 from tollgate_resources import VersionDocument, parse_version
@@ -39,7 +39,7 @@ class VersionHolder:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def watch(self, stopping: asyncio.Event) -> AsyncIterator[EdgeVersion]:
+    async def watch(self, stopping: asyncio.Event) -> AsyncGenerator[EdgeVersion, None]:
         """Yields the version in force, then each later one, until `stopping`."""
         stop = asyncio.ensure_future(stopping.wait())
         seen = -1
@@ -51,8 +51,11 @@ class VersionHolder:
                     yield current
                     continue
                 waiting = asyncio.ensure_future(changed.wait())
-                await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
+                try:
+                    await asyncio.wait({waiting, stop}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    # Also when whoever watches has gone, which cancels us here.
+                    waiting.cancel()
         finally:
             stop.cancel()
 

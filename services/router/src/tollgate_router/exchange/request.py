@@ -256,7 +256,8 @@ class Request:
             rest = self._filter.finish()
             if rest:
                 self._send(rest)
-            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), problem)
+            # What the provider said before it went tells more than that it went.
+            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), self._filter.problem or problem)
         else:
             timed_out = problem.kind == errors.ERROR_KIND_UPSTREAM_TIMEOUT
             self._retry(problem, wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR)

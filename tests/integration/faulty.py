@@ -1,0 +1,162 @@
+"""Providers that break the rules of the wire, each by a word in the prompt: raw sockets, since no HTTP server would."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+
+REPLY = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+BODY = json.dumps(REPLY).encode()
+# What a caller must never see of a provider.
+SECRET_HOST = "provider-7.internal.example.cloud"
+TRACE = "Traceback (most recent call last)"
+
+
+def _head(*lines: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 " + status, b"content-type: application/json", *lines, b"", b""])
+
+
+def chunk(text: str) -> bytes:
+    """Returns a chunk of a stream in its framing."""
+    delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    data = b"data: %s\n\n" % json.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [delta]}).encode()
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+_STREAM = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    + chunk("one ")
+    + chunk("two ")
+)
+_HTML = f"<html><body>{SECRET_HOST} 10.1.2.3:8080 {TRACE}</body></html>".encode()
+_SAID = json.dumps(
+    {"error": {"message": f"{TRACE} at http://{SECRET_HOST}/v1 key sk-abcdef123456", "type": "x"}}
+).encode()
+
+# Word in the prompt → what is sent before the connection is closed.
+FAULTS: dict[str, bytes] = {
+    "announces-more": _head(b"content-length: %d" % (len(BODY) + 100)) + BODY,
+    "announces-less": _head(b"content-length: %d" % (len(BODY) - 10)) + BODY,
+    "two-lengths": _head(b"content-length: %d" % len(BODY), b"content-length: 3") + BODY,
+    "both-framings": _head(b"content-length: 5", b"transfer-encoding: chunked") + b"5\r\nhello\r\n0\r\n\r\n",
+    "answers-html": _head(b"content-length: %d" % len(_HTML)) + _HTML,
+    "refuses-in-html": _head(b"content-length: %d" % len(_HTML), status=b"502 Bad Gateway") + _HTML,
+    "says-too-much": _head(b"content-length: %d" % len(_SAID), status=b"400 Bad Request") + _SAID,
+    "no-http": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "says-nothing": b"",
+    "cuts-the-head": b"HTTP/1.1 200 OK\r\ncontent-le",
+    "cuts-the-body": _head(b"content-length: %d" % len(BODY)) + BODY[:20],
+    "cuts-the-stream": _STREAM,
+    "breaks-the-stream": _STREAM + b"zz\r\n",
+    "empty": _head(b"content-length: 0"),
+    "endless-head": _head(*[b"x-%d: %s" % (i, b"y" * 1000) for i in range(400)]),
+}
+# Words whose connection stays open in silence after what is sent, until the other side closes.
+STALLS: dict[str, bytes] = {
+    "stalls-at-once": b"",
+    "stalls-in-the-head": b"HTTP/1.1 200 OK\r\n",
+    "stalls-in-the-body": _head(b"content-length: %d" % len(BODY)) + BODY[:20],
+    "stalls-in-the-stream": _STREAM,
+}
+
+
+class FaultyProvider:
+    """Listens on a port of its own; a thread for each connection, which serves one request."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.seen: list[str] = []
+        self.open = 0
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def start(self) -> None:
+        """Begins to accept."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Accepts no more."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self.open += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(60)
+                word = self._word(connection)
+                if word:
+                    connection.sendall(FAULTS.get(word) or STALLS.get(word, b""))
+                if word in STALLS:
+                    # The other side gives up, and closes.
+                    connection.recv(1)
+        finally:
+            with self._lock:
+                self.open -= 1
+
+    def _word(self, connection: socket.socket) -> str:
+        data = b""
+        while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < _length(data):
+            part = connection.recv(65_536)
+            if not part:
+                return ""
+            data += part
+        word = str(json.loads(data.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
+        with self._lock:
+            self.seen.append(word)
+        return word
+
+
+def _length(data: bytes) -> int:
+    for line in data.partition(b"\r\n\r\n")[0].lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0
+
+
+class FullPort:
+    """A TCP port whose backlog is full, so that a connection to it is never established."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.port = self._listener.getsockname()[1]
+        self._fill: list[socket.socket] = []
+
+    def start(self) -> None:
+        """Fills the backlog."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            probe = socket.socket()
+            probe.settimeout(0.3)
+            self._fill.append(probe)
+            try:
+                probe.connect(("127.0.0.1", self.port))
+            except TimeoutError:
+                return
+
+    def stop(self) -> None:
+        """Lets go of the port."""
+        for one in [*self._fill, self._listener]:
+            one.close()

@@ -1,0 +1,529 @@
+"""Bad input against the real product: status and code, no detail of ours, the right bill, and nothing left behind."""
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.integration.faulty import SECRET_HOST, FaultyProvider, FullPort
+from tests.integration.product import Product
+from tests.servers.process import Child, accepts, free_port, wait_until
+
+pytestmark = pytest.mark.integration
+
+MODEL, CLOSED, FULL, FAULTY = "gpt-5-mini", "gpt-4o-mini", "gpt-4.1-nano", "gpt-4.1-mini"
+MAX_BODY, MAX_DEPTH = 100_000, 32
+# Long enough for a loaded machine to answer in time, short enough to wait for.
+WAIT_SECONDS = 4
+LIMITS = {
+    "TOLLGATE_EDGE_MAX_BODY_BYTES": str(MAX_BODY),
+    "TOLLGATE_EDGE_MAX_JSON_DEPTH": str(MAX_DEPTH),
+    "TOLLGATE_EDGE_HEADER_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_EDGE_BODY_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_ROUTER_CONNECT_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_ROUTER_FIRST_BYTE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_ROUTER_IDLE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_ROUTER_KEEP_IDLE_SECONDS": "1",
+}
+INSIDE = re.compile(
+    r"127\.0\.0\.1|localhost|Traceback|\.py\b|tollgate_|/tmp|/work|errno|sqlite|\bgrpc|Exception|10\.1\.2\.3|sk-abc",
+    re.IGNORECASE,
+)
+
+
+@pytest.fixture(scope="module")
+def faulty():
+    provider = FaultyProvider()
+    provider.start()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture(scope="module")
+def product(faulty, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bad_input")
+    full = FullPort()
+    full.start()
+    simulator_port, closed_port = free_port(), free_port()
+    simulator = Child(
+        [sys.executable, "-m", "tollgate_simulator_provider", "--port", str(simulator_port)], folder / "simulator.log"
+    )
+    simulator.start(lambda: accepts(simulator_port))
+    channels = [
+        channel("simulated", simulator_port, MODEL, "gpt-image-1", "text-embedding-3-small"),
+        channel("closed", closed_port, CLOSED),
+        channel("full", full.port, FULL),
+        channel("faulty", faulty.port, FAULTY),
+    ]
+    config = folder / "tollgate.yaml"
+    config.write_text(json.dumps({"channels": channels}))
+    running = Product(folder, ["--config", str(config)], LIMITS)
+    try:
+        # A connection that is kept would be counted.
+        running.start().api.headers["connection"] = "close"
+        for _ in range(3):
+            # What opens on first use is open before anything is counted.
+            assert chat(running).status_code == 200
+            running.wait_booked(1)
+        yield running
+    finally:
+        running.stop()
+        simulator.stop()
+        full.stop()
+
+
+def channel(name, port, *models):
+    base = {"name": name, "provider": "openai-compatible", "base_url": f"http://127.0.0.1:{port}/v1"}
+    return {**base, "models": list(models), "private_network": True}
+
+
+# What a test must not leave behind.
+
+
+def inside(product, process):
+    """Returns what a process of ours holds: descriptors, tasks, open requests, connections and bodies in memory."""
+    path = str(product.home / "run" / f"{process}-0-admin.sock")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
+        text = client.get("http://admin/metrics").text
+    gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    names = ("tasks", "open_requests", "client_connections", "body_bytes", "publisher_depth")
+    found = {name: float(gauges.get(f"tollgate_{process}_{name}", 0)) for name in names}
+    (pid,) = product.pids(process)
+    return {**found, "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir()))}
+
+
+def least(samples):
+    return {name: min(sample[name] for sample in samples) for name in samples[0]}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(product, faulty):
+    """Every hold is returned, no descriptor and no task stays, nothing restarted, and no stack trace was logged."""
+    wait_until(lambda: inside(product, "edge")["client_connections"] == 0, "connections of an earlier test to end")
+    before = {name: least([inside(product, name) for _ in range(5)]) for name in ("edge", "router")}
+    pids = product.read_ready()["processes"]
+    yield
+    for name, held in before.items():
+        seen = []
+
+        def is_back(name=name, held=held, seen=seen):
+            seen.append(inside(product, name))
+            return all(least(seen)[key] <= held[key] for key in held)
+
+        try:
+            wait_until(is_back, "resources to be given back", 60)
+        except Exception as error:
+            raise AssertionError(f"{name} held {held}, and now at least {least(seen)}") from error
+    wait_until(lambda: faulty.open == 0, "connections to providers to be closed")
+    wait_settled(product)
+    assert product.read_ready()["processes"] == pids
+    for log in (product.home / "logs").glob("*.log"):
+        assert "Traceback" not in log.read_text(errors="replace"), log.name
+
+
+def wait_settled(product):
+    def settled():
+        found = product.balance()
+        return (int(found["held_pico"]), int(found["settled_unbooked_pico"])) == (0, 0) and (
+            found["wallet_pico"] == found["ledger_pico"]
+        )
+
+    wait_until(settled, "every hold to be returned")
+
+
+# Clients.
+
+
+def body_of(content="hi", model=MODEL, **more):
+    return {"model": model, "messages": [{"role": "user", "content": content}], **more}
+
+
+def chat(product, content="hi", model=MODEL, **more):
+    return post(product, json=body_of(content, model, **more))
+
+
+def post(product, *, path="/chat/completions", key=None, **options):
+    headers = {"authorization": f"Bearer {key or product.api_key}", **options.pop("headers", {})}
+    return httpx.post(f"{product.base_url}{path}", headers=headers, timeout=120, trust_env=False, **options)
+
+
+def request(product, method, path, key=None, **options):
+    """A request to a path with or without /v1; a GET has no body."""
+    if method == "GET":
+        options = {}
+    headers = {"authorization": f"Bearer {key or product.api_key}"}
+    return httpx.request(method, f"{product.url}{path}", headers=headers, timeout=120, trust_env=False, **options)
+
+
+def at_once(call, names):
+    """Returns name → what `call(name)` returned; all wait at the same time."""
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(call, names), strict=True))
+
+
+@contextlib.contextmanager
+def raw(product):
+    """A connection that writes bytes."""
+    with socket.create_connection(("127.0.0.1", httpx.URL(product.base_url).port), timeout=120) as connection:
+        yield connection
+
+
+def head_of(product, *lines, method="POST", path="/v1/chat/completions"):
+    told = [f"{method} {path} HTTP/1.1", "Host: t", f"Authorization: Bearer {product.api_key}", *lines]
+    return "\r\n".join([*told, "", ""]).encode()
+
+
+def reply_on(connection, method="POST"):
+    """Returns (status, headers, body) of the next reply."""
+    reply = http.client.HTTPResponse(connection, method=method)
+    reply.begin()
+    return reply.status, dict(reply.getheaders()), reply.read()
+
+
+def sent(product, data):
+    """Sends bytes on a new connection and returns the reply; the server closes, or we do."""
+    with raw(product) as connection:
+        connection.sendall(data)
+        return reply_on(connection)
+
+
+def check_error(status, headers, body, expected_status, code):
+    """The error is in OpenAI's shape, names its request, and tells nothing of the inside."""
+    text = body.decode()
+    assert status == expected_status, text
+    found = json.loads(text)
+    assert set(found) == {"error"}
+    error = found["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert isinstance(error["message"], str)
+    assert error["message"]
+    assert error["code"] == code
+    check_no_detail(text)
+    headers = {name.lower(): value for name, value in headers.items()}
+    assert headers["content-type"] == "application/json"
+    return headers["x-request-id"], error
+
+
+def check_no_detail(text):
+    assert not (found := INSIDE.search(text)), f"{found} in {text}"
+    assert SECRET_HOST not in text
+
+
+def check_reply(reply, status, code):
+    return check_error(reply.status_code, reply.headers, reply.content, status, code)
+
+
+def row_of(product, request_id):
+    """Returns the only usage row of a request, once it is there."""
+    found = []
+
+    def there():
+        found[:] = product.requests(request_id=request_id)
+        return found
+
+    wait_until(there, f"the usage row of {request_id}")
+    (row,) = found
+    return row
+
+
+@contextlib.contextmanager
+def nothing_billed(product):
+    """Neither row nor charge comes of what happens inside, seen once a later request has been booked."""
+    requests, before = product.usage()["requests"], product.balance()
+    yield
+    row = row_of(product, chat(product).headers["x-request-id"])
+    wait_settled(product)
+    assert product.usage()["requests"] == requests + 1
+    assert int(before["ledger_pico"]) - int(product.balance()["ledger_pico"]) == int(row["charge_pico"])
+
+
+# Refused by edge before anything is spent.
+
+
+def nested(depth):
+    """A body of so many levels, the body itself included."""
+    inner = json.dumps(body_of())[:-1].encode() + b',"x":'
+    return inner + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+WHOLE = json.dumps(body_of()).encode()
+BODIES = {
+    "not JSON": (b"model=gpt-5-mini", 400, "invalid_request", None),
+    "not UTF-8": (WHOLE.replace(b"hi", b"\xff\xfe"), 400, "invalid_request", None),
+    "empty": (b"", 400, "invalid_request", None),
+    "truncated": (WHOLE[:-2], 400, "invalid_request", None),
+    "more after its end": (WHOLE + b"}", 400, "invalid_request", None),
+    "a list": (b"[" + WHOLE + b"]", 400, "invalid_request", None),
+    "a string": (b'"gpt-5-mini"', 400, "invalid_request", None),
+    "null": (b"null", 400, "invalid_request", None),
+    "no model": (b'{"messages":[]}', 400, "invalid_request", "model"),
+    "model is 7": (b'{"model":7,"messages":[]}', 400, "invalid_request", "model"),
+    "model is null": (b'{"model":null,"messages":[]}', 400, "invalid_request", "model"),
+    "model is empty": (b'{"model":"","messages":[]}', 400, "invalid_request", "model"),
+    "no messages": (b'{"model":"gpt-5-mini"}', 400, "invalid_request", "messages"),
+    "stream is a word": (WHOLE[:-1] + b',"stream":"yes"}', 400, "invalid_request", "stream"),
+    "unknown model": (WHOLE.replace(b"gpt-5-mini", b"gpt-99"), 404, "model_not_found", "model"),
+    "model of another kind": (WHOLE.replace(b"gpt-5-mini", b"gpt-image-1"), 400, "invalid_request", "model"),
+    "larger than the limit": (WHOLE + b" " * (MAX_BODY - len(WHOLE) + 1), 413, "payload_too_large", None),
+    "much larger than the limit": (WHOLE + b" " * 5_000_000, 413, "payload_too_large", None),
+    "deeper than the limit": (nested(MAX_DEPTH + 1), 400, "invalid_request", None),
+    "deeper than any stack": (nested(40_000), 400, "invalid_request", None),
+}
+
+
+def test_a_body_that_is_not_as_it_should_be_is_refused(product, subtests):
+    with nothing_billed(product):
+        for what, (body, status, code, param) in BODIES.items():
+            with subtests.test(what):
+                reply = post(product, content=body, headers={"content-type": "application/json"})
+                _, error = check_reply(reply, status, code)
+                assert error["param"] == param
+
+
+def test_a_body_at_its_limits_is_answered(product):
+    """The limits are what the settings say, to the byte and to the level."""
+    for body in (WHOLE + b" " * (MAX_BODY - len(WHOLE)), nested(MAX_DEPTH)):
+        assert post(product, content=body, headers={"content-type": "application/json"}).status_code == 200
+
+
+def test_a_chunked_body_larger_than_the_limit_is_refused(product):
+    with nothing_billed(product):
+        reply = post(product, content=(b" " * 50_000 for _ in range(8)), headers={"content-type": "application/json"})
+        check_reply(reply, 413, "payload_too_large")
+
+
+def test_an_unknown_key_is_refused(product, subtests):
+    unknown = product.api_key[:-4] + ("aaaa" if product.api_key[-4:] != "aaaa" else "bbbb")
+    calls = [("POST", "chat/completions"), ("POST", "embeddings"), ("POST", "images/generations"), ("GET", "models")]
+    with nothing_billed(product):
+        for key in ("not-a-key", unknown, "tg_" + "x" * 3000):
+            for method, path in calls:
+                with subtests.test(path, key=key[:8]):
+                    reply = request(product, method, f"/v1/{path}", key, json=body_of())
+                    check_reply(reply, 401, "invalid_api_key")
+                    assert key not in reply.text
+
+
+def test_no_key_is_refused(product):
+    with nothing_billed(product):
+        reply = httpx.post(f"{product.base_url}/chat/completions", json=body_of(), timeout=60, trust_env=False)
+        check_reply(reply, 401, "invalid_api_key")
+
+
+def test_a_revoked_key_is_refused_within_a_second(product):
+    made = product.create_key("to be revoked")
+    first = post(product, key=made["key"], json=body_of())
+    assert first.status_code == 200
+    row_of(product, first.headers["x-request-id"])
+    with nothing_billed(product):
+        assert product.api.post(f"/api/v1/keys/{made['id']}/revoke").status_code == 200
+        time.sleep(1)
+        check_reply(post(product, key=made["key"], json=body_of()), 401, "invalid_api_key")
+
+
+def test_a_wrong_method_is_refused_with_405(product, subtests):
+    with nothing_billed(product):
+        for path in ("/v1/chat/completions", "/embeddings", "/v1/images/generations"):
+            for method in ("GET", "PUT", "DELETE", "PATCH"):
+                with subtests.test(path, method=method):
+                    reply = request(product, method, path)
+                    check_reply(reply, 405, "method_not_allowed")
+                    assert reply.headers["allow"] == "POST"
+
+
+def test_a_wrong_content_type_is_refused(product, subtests):
+    with nothing_billed(product):
+        for path in ("/chat/completions", "/embeddings", "/images/generations"):
+            for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+                with subtests.test(path, kind=kind):
+                    reply = post(product, path=path, content=WHOLE, headers={"content-type": kind})
+                    check_reply(reply, 415, "unsupported_media_type")
+
+
+FRAMINGS = {
+    "two content lengths": ("Content-Length: 4", "Content-Length: 5"),
+    "two content lengths in one": ("Content-Length: 4, 5",),
+    "a length and chunks": ("Content-Length: 4", "Transfer-Encoding: chunked"),
+    "a length that is no number": ("Content-Length: four",),
+    "a coding that is not known": ("Transfer-Encoding: gzip",),
+}
+
+
+def test_a_body_with_two_ends_is_refused(product, subtests):
+    with nothing_billed(product):
+        for path in ("/v1/chat/completions", "/v1/images/generations"):
+            for what, lines in FRAMINGS.items():
+                with subtests.test(what, path=path):
+                    head = head_of(product, "Content-Type: application/json", *lines, path=path)
+                    check_error(*sent(product, head + b"{}\r\n"), 400, "invalid_request")
+
+
+# Clients that do not finish.
+
+
+def test_a_client_that_never_finishes_is_answered_with_408(product, subtests):
+    lines = ("Content-Type: application/json", f"Content-Length: {len(WHOLE)}")
+    unfinished = {
+        "its body": head_of(product, *lines) + WHOLE[:-1],
+        "its body, to the app": head_of(product, *lines, path="/v1/images/generations") + WHOLE[:-1],
+        "its head": head_of(product)[:-2],
+    }
+    with nothing_billed(product):
+        found = at_once(lambda what: sent(product, unfinished[what]), unfinished)
+        for what, reply in found.items():
+            with subtests.test(what):
+                check_error(*reply, 408, "request_timeout")
+
+
+def test_a_client_that_goes_away_within_its_body_costs_nothing(product):
+    with nothing_billed(product):
+        for path in ("/v1/chat/completions", "/v1/images/generations"):
+            with raw(product) as connection:
+                head = head_of(product, "Content-Type: application/json", f"Content-Length: {len(WHOLE)}", path=path)
+                connection.sendall(head + WHOLE[:-1])
+
+
+def test_a_client_that_goes_away_while_streaming_pays_for_what_came(product):
+    """The provider's stream is closed too, long before its 10,000 pieces have come."""
+    options = {"json": body_of("[[sim:chunks=10000,gap_ms=20]]", stream=True), "timeout": 60, "trust_env": False}
+    options["headers"] = {"authorization": f"Bearer {product.api_key}"}
+    with httpx.Client(timeout=60, trust_env=False) as client:
+        del options["trust_env"]
+        with client.stream("POST", f"{product.base_url}/chat/completions", **options) as reply:
+            assert reply.status_code == 200
+            request_id = reply.headers["x-request-id"]
+            pieces = iter(reply.iter_lines())
+            for _ in range(20):
+                next(pieces)
+    row = row_of(product, request_id)
+    assert (row["outcome"], row["estimated"], row["stream"]) == ("cancelled", True, True)
+    assert 5 < int(row["output_tokens"]) < 5000
+    assert int(row["charge_pico"]) > 0
+
+
+def test_a_client_that_goes_away_before_the_answer_pays_nothing(product):
+    body = json.dumps(body_of("[[sim:slow-headers=60]]")).encode()
+    before = {row["request_id"] for row in product.requests()}
+    with raw(product) as connection:
+        lines = ("Content-Type: application/json", f"Content-Length: {len(body)}")
+        connection.sendall(head_of(product, *lines) + body)
+        wait_until(lambda: inside(product, "router")["open_requests"] == 1, "the request to be under way")
+    wait_until(lambda: {row["request_id"] for row in product.requests()} - before, "its row")
+    (row,) = [row for row in product.requests() if row["request_id"] not in before]
+    assert (row["outcome"], int(row["charge_pico"]), int(row["output_tokens"])) == ("cancelled", 0, 0)
+
+
+# Providers that fail: fault → status, code, outcome of the row.
+
+
+UNAVAILABLE = (502, "upstream_unavailable", "upstream_error")
+UNREADABLE = (502, "upstream_protocol_error", "upstream_error")
+BROKE_OFF = (502, "upstream_cut", "upstream_error")
+TIMED_OUT = (504, "upstream_timeout", "timeout")
+BAD_PROVIDERS = {
+    "refuses connections": (CLOSED, "hi", UNAVAILABLE),
+    "never takes the connection": (FULL, "hi", TIMED_OUT),
+    "stalls at once": (FAULTY, "stalls-at-once", TIMED_OUT),
+    "stalls in its head": (FAULTY, "stalls-in-the-head", TIMED_OUT),
+    "stalls in its body": (FAULTY, "stalls-in-the-body", TIMED_OUT),
+    "closes without a word": (FAULTY, "says-nothing", BROKE_OFF),
+    "cuts its head": (FAULTY, "cuts-the-head", BROKE_OFF),
+    "cuts its body": (FAULTY, "cuts-the-body", BROKE_OFF),
+    "announces more than it sends": (FAULTY, "announces-more", BROKE_OFF),
+    "announces less than it sends": (FAULTY, "announces-less", UNREADABLE),
+    "announces two lengths": (FAULTY, "two-lengths", UNREADABLE),
+    "announces a length and chunks": (FAULTY, "both-framings", UNREADABLE),
+    "answers HTML": (FAULTY, "answers-html", UNREADABLE),
+    "refuses in HTML": (FAULTY, "refuses-in-html", UNAVAILABLE),
+    "answers nothing": (FAULTY, "empty", UNREADABLE),
+    "speaks another protocol": (FAULTY, "no-http", UNREADABLE),
+    "has an endless head": (FAULTY, "endless-head", UNREADABLE),
+    "says too much": (FAULTY, "says-too-much", (400, "invalid_request", "upstream_error")),
+    "answers 500": (MODEL, "[[sim:status=500]]", UNAVAILABLE),
+    "answers HTML, the simulator": (MODEL, "[[sim:html]]", UNREADABLE),
+    "answers what is no JSON": (MODEL, "[[sim:malformed]]", UNREADABLE),
+    "drops the connection": (MODEL, "[[sim:drop]]", BROKE_OFF),
+    "sends no headers in time": (MODEL, "[[sim:slow-headers=60]]", TIMED_OUT),
+    "sends no body in time": (MODEL, "[[sim:delay=60]]", TIMED_OUT),
+    "announces too long a body": (MODEL, "[[sim:short-length]]", BROKE_OFF),
+    "rejects our key": (MODEL, "[[sim:status=401]]", (502, "upstream_credentials_rejected", "upstream_error")),
+    "has too many requests": (MODEL, "[[sim:status=429]]", (429, "upstream_rate_limited", "upstream_error")),
+}
+
+
+@pytest.mark.parametrize("more", [{}, {"stream": True}], ids=["whole", "stream"])
+def test_a_provider_that_fails_before_its_first_word_costs_nothing(product, subtests, more):
+    replies = at_once(lambda what: chat(product, BAD_PROVIDERS[what][1], BAD_PROVIDERS[what][0], **more), BAD_PROVIDERS)
+    for what, (_, _, (status, code, outcome)) in BAD_PROVIDERS.items():
+        with subtests.test(what):
+            request_id, _ = check_reply(replies[what], status, code)
+            row = row_of(product, request_id)
+            assert (row["outcome"], row["final"], int(row["charge_pico"])) == (outcome, True, 0)
+            assert (int(row["input_tokens"]), int(row["output_tokens"])) == (0, 0)
+
+
+BROKEN_STREAMS = {
+    "cut": (FAULTY, "cuts-the-stream", "upstream_cut"),
+    "framing lost": (FAULTY, "breaks-the-stream", "upstream_protocol_error"),
+    "stalled": (FAULTY, "stalls-in-the-stream", "upstream_timeout"),
+    "cut by the simulator": (MODEL, "[[sim:cut=5]]", "upstream_cut"),
+    "stalled by the simulator": (MODEL, "[[sim:stall=5]]", "upstream_timeout"),
+    "error within": (MODEL, "[[sim:mid-error=5]]", None),
+    "without its end": (MODEL, "[[sim:cut=5,no-done]]", "upstream_cut"),
+}
+
+
+def test_a_stream_that_breaks_off_ends_with_an_error_and_is_charged_as_far_as_it_came(product, subtests):
+    replies = at_once(
+        lambda what: chat(product, BROKEN_STREAMS[what][1], BROKEN_STREAMS[what][0], stream=True), BROKEN_STREAMS
+    )
+    for what, (_, _, code) in BROKEN_STREAMS.items():
+        with subtests.test(what):
+            check_broken_stream(product, replies[what], code)
+
+
+def check_broken_stream(product, reply, code):
+    assert reply.status_code == 200
+    check_no_detail(reply.text)
+    events = [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    error = json.loads(events[-2])["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["code"] == code
+    pieces = [json.loads(event) for event in events[:-2]]
+    assert len(pieces) >= 2
+    assert all("choices" in piece for piece in pieces)
+    row = row_of(product, reply.headers["x-request-id"])
+    assert (row["outcome"], row["estimated"]) == ("upstream_cut", True)
+    assert 0 < int(row["output_tokens"]) <= len(pieces)
+    assert int(row["charge_pico"]) > 0
+
+
+IMAGE_FAULTS = {
+    "status=500": "upstream_unavailable",
+    "html": "upstream_protocol_error",
+    "malformed": "upstream_protocol_error",
+    "drop": "upstream_cut",
+    "short-length": "upstream_cut",
+    "status=401": "upstream_credentials_rejected",
+}
+
+
+def test_an_image_that_fails_costs_nothing(product, subtests):
+    def draw(faults):
+        body = {"model": "gpt-image-1", "prompt": f"[[sim:{faults}]]"}
+        return post(product, path="/images/generations", json=body)
+
+    for faults, reply in at_once(draw, IMAGE_FAULTS).items():
+        with subtests.test(faults):
+            request_id, _ = check_reply(reply, reply.status_code, IMAGE_FAULTS[faults])
+            assert reply.status_code in {502, 504}
+            row = row_of(product, request_id)
+            assert (row["outcome"], int(row["charge_pico"])) == ("upstream_error", 0)
