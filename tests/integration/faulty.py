@@ -38,7 +38,7 @@ _STREAM = (
 )
 _HTML = f"<html><body>{SECRET_HOST} 10.1.2.3:8080 {TRACE}</body></html>".encode()
 _SAID = json.dumps(
-    {"error": {"message": f"{TRACE} at http://{SECRET_HOST}/v1 key sk-abcdef123456", "type": "x"}}
+    {"error": {"message": f"no such thing at http://{SECRET_HOST}/v1, 10.1.2.3:80, key sk-abcdef123456", "type": "x"}}
 ).encode()
 
 # Word in the prompt → what is sent before the connection is closed.
@@ -55,7 +55,8 @@ FAULTS: dict[str, bytes] = {
     "cuts-the-head": b"HTTP/1.1 200 OK\r\ncontent-le",
     "cuts-the-body": _head(b"content-length: %d" % len(BODY)) + BODY[:20],
     "cuts-the-stream": _STREAM,
-    "breaks-the-stream": _STREAM + b"zz\r\n",
+    # Longer than one read, so that the beginning has been passed on when the framing breaks.
+    "breaks-the-stream": _STREAM + chunk("x" * 1000) * 600 + b"zz\r\n",
     "empty": _head(b"content-length: 0"),
     "endless-head": _head(*[b"x-%d: %s" % (i, b"y" * 1000) for i in range(400)]),
 }
