@@ -1,7 +1,7 @@
 """HTTP at the front: uvicorn's protocol, with inference requests answered here and all else handed to it.
 
-uvicorn is pinned, and `tests/contract/test_door.py` fails when an upgrade changes what is relied on: the names of the
-parser callbacks, `pipeline`, `flow`, `cycle`, `on_response_complete` and `_start_asgi_task`.
+uvicorn is pinned, and `services/edge/tests/integration/test_door.py` fails when an upgrade changes what is relied on:
+the names of the parser callbacks, `pipeline`, `flow`, `cycle`, `on_response_complete` and `_start_asgi_task`.
 """
 
 import asyncio
