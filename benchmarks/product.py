@@ -1,0 +1,144 @@
+"""The product under measurement, started as a user starts it: `tollgate up`."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+START_SECONDS = 90
+STOP_SECONDS = 15
+MODEL = "gpt-5-mini"
+WITHOUT = Path(__file__).parent / "without"
+CHANNEL = """channels:
+  - name: bench
+    provider: openai-compatible
+    base_url: http://127.0.0.1:{port}/v1
+    credentials: [{{file: {secret}}}]
+    models: [{model}]
+    private_network: true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A running product. `processes` are process ids by kind, such as edge, router, valkey."""
+
+    home: Path
+    host: str
+    port: int
+    api_key: str
+    admin_key: str
+    processes: Mapping[str, list[int]]
+    supervisor: int
+
+    def pids(self, *kinds: str) -> list[int]:
+        """Returns the ids of these kinds of processes."""
+        return [pid for kind in kinds for pid in self.processes.get(kind, [])]
+
+    def call(self, method: str, path: str, key: str, body: object = None) -> tuple[int, Any]:
+        """Returns status and decoded body of one request to the public port."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+        try:
+            headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            reply = connection.getresponse()
+            return reply.status, json.loads(reply.read() or b"null")
+        finally:
+            connection.close()
+
+    def chat(self) -> None:
+        """Asks for one small completion. Raises RuntimeError when it is refused."""
+        message = {"role": "user", "content": "Say hello"}
+        status, body = self.call(
+            "POST", "/v1/chat/completions", self.api_key, {"model": MODEL, "messages": [message], "max_tokens": 16}
+        )
+        if status != 200:
+            raise RuntimeError(f"the product answered {status}: {body}")
+
+    def rows(self) -> int:
+        """Returns how many requests the usage store knows."""
+        status, body = self.call("GET", "/api/v1/usage", self.admin_key)
+        if status != 200:
+            raise RuntimeError(f"the usage query was answered {status}: {body}")
+        return int(body["requests"])
+
+
+def write_channel(directory: Path, upstream_port: int) -> Path:
+    """Writes a configuration whose only channel is the benchmarks' upstream; returns the file."""
+    secret, config = directory / "upstream.key", directory / "tollgate.yaml"
+    secret.write_text("sk-bench\n")
+    config.write_text(CHANNEL.format(port=upstream_port, secret=secret, model=MODEL))
+    return config
+
+
+@contextlib.contextmanager
+def running(home: Path, config: Path | None = None, *, without: str = "", **settings: str) -> Iterator[Product]:
+    """Runs the product on a home. `without` names a feature to switch off; see `without/sitecustomize.py`."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TOLLGATE_", "OTEL_")) and not name.endswith("_API_KEY")
+    }
+    environment |= {
+        "TOLLGATE_EDGE_DEMO_CREDIT_USD": "1000000",
+        "TOLLGATE_ROUTER_TRACE_SAMPLE_RATIO": "0.01",
+        **settings,
+    }
+    if without:
+        environment["TOLLGATE_BENCH_WITHOUT"] = without
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(WITHOUT), environment.get("PYTHONPATH"))))
+    ready = home.with_name(f"{home.name}.ready.json")
+    ready.unlink(missing_ok=True)
+    arguments = [
+        sys.executable,
+        "-m",
+        "tollgate_cli",
+        "up",
+        "--home",
+        str(home),
+        "--port",
+        "0",
+        "--ready-file",
+        str(ready),
+    ]
+    if config is not None:
+        arguments += ["--config", str(config)]
+    with home.with_name(f"{home.name}.log").open("wb") as log:
+        process = subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            yield _wait(process, home, ready)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], home: Path, ready: Path) -> Product:
+    last = time.monotonic() + START_SECONDS
+    while time.monotonic() < last and process.poll() is None:
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(ready.read_bytes())
+            address = urlsplit(found["base_url"])
+            return Product(
+                home=home,
+                host=address.hostname or "127.0.0.1",
+                port=address.port or 80,
+                api_key=found["api_key"],
+                admin_key=found["admin_key"],
+                processes=found["processes"],
+                supervisor=found["pid"],
+            )
+        time.sleep(0.01)
+    raise RuntimeError(f"the product did not start:\n{home.with_name(f'{home.name}.log').read_text()[-4000:]}")

@@ -1,0 +1,49 @@
+"""Takes one feature out of edge or router, to measure what it costs. Python imports this file at start by its name.
+
+Only the benchmarks put this folder on the path. The product itself has no switch that turns money off.
+"""
+
+import os
+import sys
+
+
+def _without_hold() -> None:
+    from tollgate_edge.inference.admission import Admission
+    from tollgate_holds import HoldResult
+
+    def hold(self, organization, request, amount_pico) -> None:
+        self._loop.call_soon(request.admitted, HoldResult.DONE)
+
+    Admission.hold = hold
+    Admission.settle = lambda self, organization, request_id, cost_pico: None
+
+
+def _without_rating() -> None:
+    from tollgate_router.exchange.recorder import Recorder
+
+    Recorder._rate = lambda self, event, snapshot, usage: None
+
+
+def _without_event() -> None:
+    from tollgate_router.exchange.recorder import Recorded, Recorder
+
+    nothing = Recorded(0, b"", b"", b"")
+    Recorder.record = lambda self, opened, snapshot, result, *, trace_kept: (nothing, 0, "")
+    Recorder.confirm = lambda self, recorded: None
+
+
+def _without_log() -> None:
+    from tollgate_kit.publisher import Publisher
+
+    Publisher.queue = lambda self, sequence, key, value, headers=(): self._spool.discard((sequence,))
+
+
+_FEATURES = {
+    "hold": ("tollgate_edge", _without_hold),
+    "rating": ("tollgate_router", _without_rating),
+    "event": ("tollgate_router", _without_event),
+    "log": ("tollgate_router", _without_log),
+}
+
+if (_found := _FEATURES.get(os.environ.get("TOLLGATE_BENCH_WITHOUT", ""))) and _found[0] in sys.orig_argv:
+    _found[1]()
