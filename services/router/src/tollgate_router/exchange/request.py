@@ -9,7 +9,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, edit_body, read_reply
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
-from tollgate_router.exchange.recorder import AttemptResult, Recorded, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Candidates, Snapshot, Target
@@ -205,7 +205,7 @@ class Request:
 
     def _send_head(self, header: wire.Header) -> None:
         self._head_sent = True
-        self._session.outbox.head(wire.Head(id=self._opened.id, status=200, headers=(header,), attempt=self._number))
+        self._session.outbox.head(id=self._opened.id, status=200, headers=(header,), attempt=self._number)
 
     def upstream_end(self) -> None:
         """The provider's reply is complete by its framing."""
@@ -299,53 +299,51 @@ class Request:
 
     def _record(
         self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool, trace_kept: bool
-    ) -> tuple[int, str]:
-        recorded, charge, digest = self._session.deps.recorder.record(
-            self._opened,
-            self._snapshot,
-            AttemptResult(
-                target=self._target,
-                number=max(1, self._number),
-                final=final,
-                outcome=outcome,
-                upstream_status=self._status,
-                error_kind=problem.kind if problem is not None else 0,
-                usage=usage.units,
-                estimated=usage.estimated,
-                started_us=max(0, self._attempt_us - self._arrived_us),
-                first_byte_us=self._first_byte_us,
+    ) -> tuple[AttemptResult, Charge]:
+        deps = self._session.deps
+        now = deps.clock.now_us()
+        result = AttemptResult(
+            target=self._target,
+            number=max(1, self._number),
+            final=final,
+            outcome=outcome,
+            upstream_status=self._status,
+            error_kind=problem.kind if problem is not None else 0,
+            units=usage.units,
+            usage=usage_message(usage.units),
+            estimated=usage.estimated,
+            ended_us=now,
+            timings=wire.Timings(
+                upstream_started_us=max(0, self._attempt_us - self._arrived_us),
+                first_byte_us=max(0, self._first_byte_us),
+                total_us=max(0, now - self._arrived_us),
             ),
-            trace_kept=trace_kept,
         )
+        recorded, charge = deps.recorder.record(self._opened, self._snapshot, result, trace_kept=trace_kept)
         self._recorded.append(recorded)
-        return charge, digest
+        return result, charge
 
     def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None) -> None:
         if self._ended:
             return
         self._ended = True
-        deps, opened = self._session.deps, self._opened
+        deps, frame_id = self._session.deps, self._opened.id
         total = deps.clock.now_us() - self._arrived_us
         kept = deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total)
-        charge, digest = self._record(outcome, usage, problem, final=True, trace_kept=kept)
-        end = wire.End(
-            id=opened.id,
-            outcome=outcome,  # type: ignore[arg-type]
-            usage=usage_message(usage.units),
-            charge_pico=charge,
-            price_digest=digest,
+        result, charge = self._record(outcome, usage, problem, final=True, trace_kept=kept)
+        end = self._session.outbox.end(
+            id=frame_id,
+            outcome=outcome,
+            usage=result.usage,
+            charge_pico=charge.charge_pico,
+            price_digest=charge.price.digest if charge.price is not None else "",
             attempts=self._number,
             trace_kept=kept,
-            timings=wire.Timings(
-                upstream_started_us=max(0, self._attempt_us - self._arrived_us),
-                first_byte_us=self._first_byte_us,
-                total_us=total,
-            ),
+            timings=result.timings,
         )
         if problem is not None:
             end.error.kind = problem.kind  # type: ignore[assignment]
             end.error.message, end.error.param, end.error.code = problem.message, problem.param, problem.code
             end.error.retry_after_ms = problem.retry_after_ms
         deps.counters.ends[outcome] += 1
-        self._session.outbox.end(end)
-        self._session.ended(opened.id, self._recorded)
+        self._session.ended(frame_id, self._recorded)
