@@ -33,9 +33,11 @@ _DRAINABLE_BYTES: Final = 64 * 1024
 
 
 class Door(HttpToolsProtocol):
-    """One client connection. `gateway` is set on a subclass by `door_class`."""
+    """One client connection. `gateway` and its limits are set on a subclass by `door_class`."""
 
     gateway: "InferenceGateway"
+    max_header_bytes: int
+    max_header_count: int
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -101,14 +103,19 @@ class Door(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        self._grow_head(len(url))
+        self._head_size += len(url)
+        if self._head_size > self.max_header_bytes:
+            self._head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self.headers.append((name, value))
-        self._grow_head(len(name) + len(value))
+        headers = self.headers
+        headers.append((name, value))
+        self._head_size = size = self._head_size + len(name) + len(value) + 4
+        if size > self.max_header_bytes or len(headers) > self.max_header_count:
+            self._head_too_large()
 
     def on_headers_complete(self) -> None:
         self.read_deadline = self.loop.time() + self.gateway.settings.body_timeout_seconds
@@ -253,12 +260,8 @@ class Door(HttpToolsProtocol):
         self._serving = exchange
         exchange.refuse(error)
 
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size + 4
-        settings = self.gateway.settings
-        if not self._ending and (
-            self._head_size > settings.max_header_bytes or len(self.headers) > settings.max_header_count
-        ):
+    def _head_too_large(self) -> None:
+        if not self._ending:
             self._end(self.gateway.words.headers_too_large)
 
     def _end(self, error: PublicError) -> None:
@@ -290,4 +293,5 @@ class Door(HttpToolsProtocol):
 
 def door_class(gateway: "InferenceGateway") -> type[Door]:
     """Returns the protocol class to give to uvicorn as `http=`."""
-    return type("BoundDoor", (Door,), {"gateway": gateway})
+    limits = {name: getattr(gateway.settings, name) for name in ("max_header_bytes", "max_header_count")}
+    return type("BoundDoor", (Door,), {"gateway": gateway, **limits})
