@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from tollgate.events.v1 import usage_pb2 as events
 from tollgate.router.v1 import router_pb2_grpc
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
@@ -45,7 +46,8 @@ class Router:
         self.tracing = new_tracing("router", slot=settings.slot, environment=environment)
         self.spool = Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
         self.producer = new_producer(settings.event_log_url)
-        self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC)
+        again = events.UsageRecorded(replay=True).SerializeToString()
+        self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
         self.recorder = Recorder(
             spool=self.spool,
             publisher=self.publisher,
@@ -55,6 +57,8 @@ class Router:
             random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
             slow_us=round(settings.trace_slow_seconds * 1e6),
         )
+        if self.tracing.enabled:
+            self.publisher.on_published = self.recorder.published
         self.upstream = UpstreamClient(
             clock,
             max_connections_per_origin=settings.max_connections_per_origin,

@@ -48,7 +48,7 @@ class AttemptResult:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event in the spool that waits for its status."""
+    """An event in the spool that waits for its status. `traceparent` is empty when its trace is not kept."""
 
     sequence: int
     key: bytes
@@ -85,9 +85,7 @@ class Recorder:
         for record in found:
             event = events.UsageRecorded.FromString(record.payload)
             suffix = _CONFIRMED_REPLAY if record.acknowledged else _UNCONFIRMED_REPLAY
-            self._publish(
-                Recorded(record.sequence, event.request_id.encode(), record.payload, event.traceparent.encode()), suffix
-            )
+            self._publish(_recorded(record.sequence, event, record.payload), suffix)
         return len(found)
 
     def keep_trace(self, *, failed: bool, attempts: int, total_us: int) -> bool:
@@ -138,8 +136,7 @@ class Recorder:
                 event.traceparent = self._record_span(opened, result, event)
         payload = event.SerializeToString()
         sequence = self.spool.append(payload)
-        recorded = Recorded(sequence, opened.request_id.encode(), payload, event.traceparent.encode())
-        return recorded, event.charge_pico, event.price_digest
+        return _recorded(sequence, event, payload), event.charge_pico, event.price_digest
 
     def _rate(self, event: events.UsageRecorded, snapshot: "Snapshot | None", usage: Mapping[str, int]) -> None:
         if snapshot is None:
@@ -220,6 +217,11 @@ class Recorder:
                 attributes={"messaging.operation.name": "send"},
             )
         )
+
+
+def _recorded(sequence: int, event: events.UsageRecorded, payload: bytes) -> Recorded:
+    traceparent = event.traceparent.encode() if event.trace_kept else b""
+    return Recorded(sequence, event.request_id.encode(), payload, traceparent)
 
 
 def usage_message(units: Mapping[str, int]) -> wire.Usage:
