@@ -56,7 +56,8 @@ class Router:
             random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
             slow_us=round(settings.trace_slow_seconds * 1e6),
         )
-        self.publisher.on_published = self.recorder.published
+        if self.tracing.enabled:
+            self.publisher.on_published = self.recorder.published
         self.upstream = UpstreamClient(
             clock,
             max_connections_per_origin=settings.max_connections_per_origin,

@@ -163,12 +163,15 @@ class Door(HttpToolsProtocol):
             return
         if exchange.closed:
             return
-        if self._idle():
+        if self._ending:
+            self.gateway.closed(exchange)
+        elif self._idle():
             self._serving = exchange
             exchange.begin()
         elif len(self.pipeline) < _MAX_PIPELINED:
             self.pipeline.appendleft((cast("Any", exchange), cast("Any", None)))
         else:
+            self.gateway.closed(exchange)
             self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -210,7 +213,7 @@ class Door(HttpToolsProtocol):
             self.read_deadline = 0.0
             return
         if getattr(self, "url", b""):
-            self._end(self.gateway.words.too_slow)
+            self._end(self.gateway.words.too_slow, answer=self._idle() or self._is_read_by_app())
         else:
             self.transport.close()
 
@@ -264,12 +267,12 @@ class Door(HttpToolsProtocol):
         if not self._ending:
             self._end(self.gateway.words.headers_too_large)
 
-    def _end(self, error: PublicError) -> None:
+    def _end(self, error: PublicError, *, answer: bool | None = None) -> None:
         """Answers outside of any exchange and closes; in the middle of a reply only closes."""
         self._ending = True
         if self.transport.is_closing():
             return
-        if self._idle():
+        if self._idle() if answer is None else answer:
             body = render_openai(error, request_id := self.gateway.new_request_id())
             self.transport.write(
                 (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
@@ -281,6 +284,10 @@ class Door(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not ours.
         self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+
+    def _is_read_by_app(self) -> bool:
+        """Tells whether the app has the request that is being read, and nothing is to be answered before it."""
+        return not self._idle() and self._serving is None and not self.pipeline and self.cycle.more_body
 
     def _idle(self) -> bool:
         return self._serving is None and (self.cycle is None or self.cycle.response_complete)

@@ -201,6 +201,7 @@ class InferenceExchange:
             if self.closed:
                 self._forget()
             else:
+                gateway.open.add(self)
                 self._open()
         elif not self.closed:
             self.refuse(gateway.words.admission(result))

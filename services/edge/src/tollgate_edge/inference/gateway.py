@@ -77,7 +77,7 @@ class InferenceGateway:
     def start(self, stopping: asyncio.Event) -> None:
         """Connects to the routers and begins to sweep."""
         self.pool.start(stopping)
-        self._sweep_timer = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweep_timer = self.loop.call_later(_SWEEP_SECONDS, self._tick)
 
     async def stop(self) -> None:
         """Ends the streams and timers, after requests have drained."""
@@ -89,9 +89,12 @@ class InferenceGateway:
         """Says what keeps inference from being served; for /readyz."""
         return None if self.pool.connected else "no router is connected"
 
-    def _sweep(self) -> None:
-        now = self.loop.time()
-        self._sweep_timer = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+    def _tick(self) -> None:
+        self._sweep_timer = self.loop.call_later(_SWEEP_SECONDS, self._tick)
+        self.sweep(self.loop.time())
+
+    def sweep(self, now: float) -> None:
+        """Keeps silent streams alive and ends what takes too long, as seen at `now` of the loop's clock."""
         for exchange in tuple(self.open):
             exchange.keep_alive(now)
         for door in tuple(self.doors):

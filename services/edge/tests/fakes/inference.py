@@ -1,0 +1,301 @@
+"""A router's stream, money and keys for the door, in memory, and a server that the door answers on."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from types import SimpleNamespace
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.api.server import PublicServer
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.inference.door import door_class
+from tollgate_edge.inference.gateway import InferenceGateway
+from tollgate_edge.ports import EdgeModel, EdgeVersion, Refused
+from tollgate_edge.settings import EdgeSettings
+from tollgate_edge.telemetry import InferenceCounters
+from tollgate_holds import HoldResult
+from tollgate_kit.clock import SystemClock
+from tollgate_kit.tracing import NoTracing
+from tollgate_rating import PriceTable
+
+KEY = "a-key"
+MODEL = "a-model"
+PATIENCE_SECONDS = 30
+
+
+class FakeStream:
+    """Takes the frames of one Exchange stream; a test answers with `reply` or `deliver`."""
+
+    def __init__(self):
+        self.pending = {}
+        self.opened = asyncio.Queue()
+        self.bodies, self.credits, self.cancels, self.acks = [], [], [], []
+        self.closed = self.draining = False
+        self.changed = asyncio.Event()
+        self.outbox = SimpleNamespace(
+            open=lambda _, **fields: self.opened.put_nowait(wire.Open(**fields)),
+            body=lambda frame_id, data: self._note(self.bodies, (frame_id, data)),
+            credit=lambda frame_id, size: self._note(self.credits, (frame_id, size)),
+            cancel=lambda frame_id, reason: self._note(self.cancels, (frame_id, reason)),
+            ack=lambda frame_id: self._note(self.acks, frame_id),
+        )
+
+    def _note(self, notes, note):
+        notes.append(note)
+        self.changed.set()
+
+    def open(self, pending):
+        frame_id = len(self.pending) + 1
+        self.pending[frame_id] = pending
+        return frame_id
+
+    async def next(self):
+        """Returns the next Open."""
+        return await asyncio.wait_for(self.opened.get(), PATIENCE_SECONDS)
+
+    def head(self, frame_id, content_type=b"application/json"):
+        header = wire.Header(name=b"content-type", value=content_type)
+        self.pending[frame_id].deliver(wire.Head(id=frame_id, status=200, headers=[header]), b"", None)
+
+    def data(self, frame_id, data):
+        self.pending[frame_id].deliver(None, data, None)
+
+    def end(self, frame_id, *, charge_pico=7, error=None):
+        end = wire.End(id=frame_id, outcome=wire.OUTCOME_OK, charge_pico=charge_pico)
+        if error is not None:
+            end.outcome = wire.OUTCOME_UPSTREAM_ERROR
+            end.error.kind = error
+        self.pending[frame_id].deliver(None, b"", end)
+
+    def reply(self, frame_id, body):
+        """Answers as a whole, in one batch."""
+        head = wire.Head(
+            id=frame_id, status=200, headers=[wire.Header(name=b"content-type", value=b"application/json")]
+        )
+        end = wire.End(id=frame_id, outcome=wire.OUTCOME_OK, charge_pico=7)
+        self.pending[frame_id].deliver(head, body, end)
+
+    def lose(self):
+        """The router's process vanishes."""
+        self.closed = True
+        for pending in list(self.pending.values()):
+            pending.lost()
+
+
+class FakePool:
+    def __init__(self, *streams):
+        self.streams = list(streams)
+        self.connected = 1
+
+    def pick(self, exclude=None):
+        return next((one for one in self.streams if one is not exclude and not one.closed), None)
+
+
+class FakeAdmission:
+    """Holds everything, unless `result` says otherwise; answers in a later turn of the loop, as Redis does."""
+
+    def __init__(self):
+        self.result = HoldResult.DONE
+        self.held, self.settled, self.forgotten, self.renewed = [], [], [], []
+        self.gate = None
+
+    def hold(self, organization, request, amount_pico):
+        self.held.append(request.request_id)
+        if self.gate is None:
+            asyncio.get_running_loop().call_soon(request.admitted, self.result)
+        else:
+            self.gate.append(request)
+
+    def settle(self, organization, request_id, cost_pico):
+        self.settled.append((request_id, cost_pico))
+
+    def forget(self, organization, request_id):
+        self.forgotten.append(request_id)
+
+    def renew(self, organization, request_id):
+        self.renewed.append(request_id)
+
+    def expire(self, now):
+        pass
+
+
+class FakeKeys:
+    def __init__(self):
+        self.principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False)
+
+    def cached(self, presented):
+        return self.principal if presented == KEY.encode() else Refused("Not a key of this gateway.")
+
+
+class FakeWitness:
+    def __init__(self):
+        self.records = []
+
+    def record(self, exchange, delivered, version):
+        self.records.append((exchange.request_id, exchange.tries, delivered))
+
+
+class Bench:
+    """The door on a real port over uvicorn, with everything behind it in reach of the test."""
+
+    def __init__(self, **settings):
+        where = {"grpc_address": "", "router_addresses": "", "billing_address": "", "media_address": ""}
+        stores = {"database_url": "", "redis_url": "", "event_log_url": "", "spool_directory": "", "pepper_file": ""}
+        self.stream, self.spare = FakeStream(), FakeStream()
+        self.admission, self.witness = FakeAdmission(), FakeWitness()
+        self.counters = InferenceCounters()
+        models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
+        version = EdgeVersion("sha256:0", 1, PriceTable([]), {"default": models})
+        self.gateway = InferenceGateway(
+            settings=EdgeSettings(**where, **stores, **settings),
+            clock=SystemClock(),
+            authenticator=FakeKeys(),
+            version=SimpleNamespace(current=lambda: version),
+            admission=self.admission,
+            witness=self.witness,
+            tracing=NoTracing(),
+            counters=self.counters,
+        )
+        self.pool = self.gateway.pool = FakePool(self.stream)
+        self.app_calls = []
+        self.app_gate = asyncio.Event()
+        self.app_gate.set()
+        self.clients = []
+
+    async def _app(self, scope, receive, send):
+        """Stands for FastAPI: says which path it was asked for and how long the body was."""
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        self.app_calls.append(scope["path"])
+        await self.app_gate.wait()
+        body = json.dumps({"app": scope["path"], "size": size}).encode()
+        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    @contextlib.asynccontextmanager
+    async def serving(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        self.port = listener.getsockname()[1]
+        server = PublicServer(self._app, listener, door_class(self.gateway), keep_alive_seconds=60, drain_seconds=1)
+        await server.start()
+        try:
+            yield self
+        finally:
+            await self.close_clients()
+            await server.drain()
+
+    def later(self, seconds):
+        """Sweeps as if so much time had passed."""
+        self.gateway.sweep(self.gateway.loop.time() + seconds)
+
+    async def client(self, **options):
+        made = await Client.open(self.port, **options)
+        self.clients.append(made)
+        return made
+
+    async def close_clients(self):
+        for client in self.clients:
+            await client.close()
+
+
+class Client:
+    """A client that writes bytes and reads replies one after the other."""
+
+    def __init__(self, reader, writer):
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def open(cls, port, *, receive_buffer=0):
+        raw = socket.socket()
+        if receive_buffer:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
+        return cls(*await asyncio.open_connection(sock=raw, limit=2**26 if not receive_buffer else 2**14))
+
+    def send(self, data):
+        self.writer.write(data)
+
+    async def reply(self):
+        """Returns (status, headers, body) of the next reply, informational ones included."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            head = await self.reader.readuntil(b"\r\n\r\n")
+            lines = head[:-4].split(b"\r\n")
+            headers = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines[1:])}
+            status = int(lines[0].split(b" ")[1])
+            if status < 200:
+                body = b""
+            elif headers.get(b"transfer-encoding") == b"chunked":
+                body = await self._chunks()
+            elif b"content-length" in headers:
+                body = await self.reader.readexactly(int(headers[b"content-length"]))
+            else:
+                body = await self.reader.read()
+            return status, headers, body
+
+    async def _chunks(self):
+        body = b""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            body += await self.reader.readexactly(size)
+            await self.reader.readexactly(2)
+        await self.reader.readexactly(2)
+        return body
+
+    async def until(self, text):
+        """Reads until `text`."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.readuntil(text)
+
+    async def rest_of_stream(self):
+        """Returns what comes until a chunked reply ends."""
+        found = b""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not found.endswith(b"\r\n0\r\n\r\n"):
+                piece = await self.reader.read(65_536)
+                assert piece, "the reply broke off"
+                found = found[-16:] + piece
+        return found
+
+    async def rest(self):
+        """Returns what comes until the server closes."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.reader.read()
+
+    async def close(self):
+        self.writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
+
+
+def chat(*, stream=False, path="/v1/chat/completions", key=KEY, body=None, version="1.1", extra="", model=MODEL):
+    """Returns the bytes of a chat request."""
+    if body is None:
+        body = json.dumps({"model": model, "stream": stream, "messages": [{"role": "user", "content": "hi"}]}).encode()
+    head = f"POST {path} HTTP/{version}\r\nHost: t\r\nAuthorization: Bearer {key}\r\n{extra}"
+    if "ontent-" not in extra and "ransfer-" not in extra:
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def get(path="/healthz"):
+    return f"GET {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
+
+
+async def eventually(condition):
+    """Waits until `condition` holds."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():  # noqa: ASYNC110 - what is waited for happens behind a port.
+            await asyncio.sleep(0.005)
+
+
+UPSTREAM_CUT = errors.ERROR_KIND_UPSTREAM_CUT

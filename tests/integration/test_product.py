@@ -1,0 +1,27 @@
+"""A first request through everything, and what it leaves behind."""
+
+import httpx
+import pytest
+from tests.integration.product import Product
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_request_is_answered_metered_and_billed(product: Product) -> None:
+    before, accepted = product.balance(), product.simulator_summary()["requests"]
+    booked = product.usage()["requests"]
+    reply = httpx.post(
+        f"{product.base_url}/chat/completions",
+        headers={"authorization": f"Bearer {product.api_key}"},
+        json={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello"}]},
+        timeout=60,
+        trust_env=False,
+    )
+    assert reply.status_code == 200, reply.text
+    assert product.wait_booked(booked + 1)["requests"] == booked + 1
+    (row,) = product.requests(request_id=reply.headers["x-request-id"])
+    usage = reply.json()["usage"]
+    assert (int(row["input_tokens"]), int(row["output_tokens"])) == (usage["prompt_tokens"], usage["completion_tokens"])
+    spent = int(before["ledger_pico"]) - int(product.balance()["ledger_pico"])
+    assert spent == int(row["charge_pico"]) > 0
+    assert product.simulator_summary()["requests"] == accepted + 1
