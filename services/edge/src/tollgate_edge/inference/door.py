@@ -96,7 +96,10 @@ class Door(HttpToolsProtocol):
     # The parser.
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        # uvicorn's own begins a scope here, which only requests that are handed to it need: see `_hand_over`.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._head_size = 0
         self._reading = None
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
@@ -124,7 +127,7 @@ class Door(HttpToolsProtocol):
         path, _, query = self.url.partition(b"?")
         operation = ROUTES.get(path)
         if operation is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
-            super().on_headers_complete()
+            self._hand_over()
             return
         exchange = InferenceExchange(self.gateway, self, operation)
         self._reading = exchange
@@ -136,6 +139,13 @@ class Door(HttpToolsProtocol):
             self._refuse_early(exchange, refusal)
         elif self.expect_100_continue and self._idle():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _hand_over(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         exchange = self._reading

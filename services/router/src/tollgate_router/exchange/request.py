@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
-_JSON_HEADER: Final = wire.Header(name=b"content-type", value=b"application/json")
-_SSE_HEADER: Final = wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8")
+# A Head without a content type is JSON.
+_JSON: Final = ()
+_EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
 _PROMPT_BYTES_PER_TOKEN: Final = 4
 
 
@@ -196,16 +197,16 @@ class Request:
     def _send(self, data: bytes) -> None:
         outbox, frame_id = self._session.outbox, self._opened.id
         if not self._head_sent:
-            self._send_head(_SSE_HEADER)
+            self._send_head(_EVENT_STREAM)
         outbox.data(frame_id, data)
         self._unacked += len(data)
         if self._unacked > _WINDOW_BYTES and not self._paused and self._call is not None:
             self._paused = True
             self._call.pause()
 
-    def _send_head(self, header: wire.Header) -> None:
+    def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
-        self._session.outbox.head(id=self._opened.id, status=200, headers=(header,), attempt=self._number)
+        self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)
 
     def upstream_end(self) -> None:
         """The provider's reply is complete by its framing."""
@@ -242,7 +243,7 @@ class Request:
         if isinstance(reply, UpstreamProblem):
             self._retry(reply, wire.OUTCOME_UPSTREAM_ERROR)
             return
-        self._send_head(_JSON_HEADER)
+        self._send_head(_JSON)
         self._session.outbox.data(self._opened.id, body)
         self._end(wire.OUTCOME_OK, self._or_estimate(reply, len(body)), None)
 
