@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.servers.process import Child, wait_until
+from tests.servers.process import REPOSITORY, Child, wait_until
 
 from tollgate_cli.commands.up import provider_variables
 
@@ -19,26 +20,37 @@ BOOK_SECONDS = 90.0
 PAGE = 1000
 
 
+class AwayError(AssertionError):
+    """A part of the product is away: expected while it is started again after a crash, a failure otherwise."""
+
+
 class Product:
     """One running product. `start` gives a ready one, `stop` leaves no process behind; the home stays between both.
 
     `arguments` are further ones of `tollgate up`, `environment` adds to a clean one: no provider's key, no TOLLGATE_*.
+    `command` takes the place of `tollgate up` and its arguments.
     """
 
     def __init__(
-        self, directory: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str | Path] = (),
     ) -> None:
         self.directory = directory
         self.home = directory / "home"
         self.ready_file = directory / "ready.json"
         self.ready: dict[str, Any] = {}
         self.environment = clean_environment() | dict(environment or {})
-        command = [sys.executable, "-m", "tollgate_cli", "up", "--home", self.home, "--ready-file", self.ready_file]
+        usual = [sys.executable, "-m", "tollgate_cli", "up", "--home", self.home, "--ready-file", self.ready_file]
         self.child = Child(
-            [*command, "--port", "0", *arguments],
+            command or [*usual, "--port", "0", *arguments],
             directory / "up.log",
             environment=self.environment,
+            cwd=REPOSITORY,
             stop_signal=signal.SIGINT,
+            own_group=True,
         )
         self._http: httpx.Client | None = None
 
@@ -61,6 +73,19 @@ class Product:
         assert not left, f"processes {left} outlived the product:\n{self.child.tail()}"
         assert self.child.process is not None
         return self.child.process.returncode
+
+    def cli(
+        self, *arguments: str | Path, home: Path | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `tollgate` with `arguments` to its end, on this product's home or another one."""
+        return subprocess.run(
+            [sys.executable, "-m", "tollgate_cli", *arguments],
+            env=self.environment | {"TOLLGATE_HOME": str(home or self.home), "COLUMNS": "200"} | environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
 
     def read_ready(self) -> dict[str, Any]:
         """Returns what the ready file says now."""
@@ -97,8 +122,13 @@ class Product:
         return self._http
 
     def get(self, path: str, **query: str | int) -> dict[str, Any]:
-        """Returns the decoded answer of the operator's API below /api/v1."""
-        reply = self.api.get(f"/api/v1/{path}", params=query)
+        """Returns the decoded answer of the operator's API below /api/v1. Raises AwayError while a part is away."""
+        try:
+            reply = self.api.get(f"/api/v1/{path}", params=query)
+        except httpx.TransportError as error:
+            raise AwayError(str(error)) from error
+        if reply.status_code == 503:
+            raise AwayError(reply.text)
         assert reply.status_code == 200, f"{reply.status_code}: {reply.text}"
         return dict(reply.json())
 
@@ -129,16 +159,35 @@ class Product:
 
     def wait_booked(self, count: int, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
         """Returns the usage when at least `count` requests are in it and no money waits between wallet and ledger."""
-
-        def booked() -> bool:
-            if self.usage()["requests"] < count:
-                return False
-            balance = self.balance()
-            waiting = int(balance["held_pico"]) or int(balance["settled_unbooked_pico"])
-            return not waiting and balance["wallet_pico"] == balance["ledger_pico"]
-
-        wait_until(booked, f"{count} requests to be booked", seconds, pause=0.1)
+        self.wait(lambda: self.usage()["requests"] >= count and self._settled(), f"{count} requests booked", seconds)
         return self.usage()
+
+    def wait_settled(self, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
+        """Returns the balance when every request that was admitted is booked, and wallet and ledger agree."""
+        self.wait(self._settled, "wallet and ledger to agree", seconds)
+        return self.balance()
+
+    def _settled(self) -> bool:
+        balance = self.balance()
+        waiting = int(balance["held_pico"]) or int(balance["settled_unbooked_pico"])
+        return not waiting and balance["wallet_pico"] == balance["ledger_pico"]
+
+    def wait_row(self, request_id: str, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
+        """Returns the usage row of one request when it is there."""
+        self.wait(lambda: self.requests(request_id=request_id), f"the usage row of {request_id}", seconds)
+        return self.requests(request_id=request_id)[0]
+
+    @staticmethod
+    def wait(condition: Callable[[], object], what: str, seconds: float = BOOK_SECONDS) -> None:
+        """Asks again and again until `condition` is true; while a part of the product is away, it is not."""
+
+        def met() -> object:
+            try:
+                return condition()
+            except AwayError:
+                return False
+
+        wait_until(met, what, seconds, pause=0.1)
 
     @property
     def simulator_url(self) -> str:

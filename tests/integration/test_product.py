@@ -8,7 +8,7 @@ pytestmark = pytest.mark.integration
 
 
 def test_a_request_is_answered_metered_and_billed(product: Product) -> None:
-    before, accepted = product.balance(), product.simulator_summary()["requests"]
+    before, accepted = product.wait_settled(), product.simulator_summary()["requests"]
     booked = product.usage()["requests"]
     reply = httpx.post(
         f"{product.base_url}/chat/completions",

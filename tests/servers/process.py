@@ -73,7 +73,10 @@ def locked(name: str) -> Iterator[Path]:
 
 
 class Child:
-    """A process with its output in a file. `command` is run again by `start` after `kill` or `stop`."""
+    """A process with its output in a file. `command` is run again by `start` after `kill` or `stop`.
+
+    With `own_group` it leads a process group, which gets every signal whole, as from a terminal.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Child:
         user: int | None = None,
         cwd: Path | None = None,
         stop_signal: int = signal.SIGTERM,
+        own_group: bool = False,
     ) -> None:
         self.command = [str(part) for part in command]
         self.log = log
@@ -91,6 +95,7 @@ class Child:
         self.user = user
         self.cwd = cwd
         self.stop_signal = stop_signal
+        self.own_group = own_group
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,6 +114,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 cwd=self.cwd,
+                process_group=0 if self.own_group else None,
                 **identity,
             )
 
@@ -125,7 +131,11 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Sends a signal to the process, if it still runs."""
-        if self.process is not None and self.process.poll() is None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        if self.own_group:
+            os.killpg(self.process.pid, number)
+        else:
             self.process.send_signal(number)
 
     def kill(self) -> None:

@@ -71,11 +71,13 @@ class Watch:
                 self._ask(spec)
         if self._served_at is None and self._serves():
             self._served_at = now
-        if self._served_at is not None and (not self.missing or now - self._served_at > PATIENCE_SECONDS):
-            for name, reason in self.missing.items():
-                self._say(f"{name} is not ready yet: {reason}")
-            self.succeeded = True
-            return True
+        if self._served_at is not None:
+            late = self.missing or self._behind()
+            if not late or now - self._served_at > PATIENCE_SECONDS:
+                for name, reason in late.items():
+                    self._say(f"{name} is not ready yet: {reason}")
+                self.succeeded = True
+                return True
         return now - self._began > STARTING_SECONDS
 
     def _ask(self, spec: Spec) -> None:
@@ -85,6 +87,15 @@ class Watch:
             self._say(f"{spec.name} is ready after {self._clock() - self._began:.1f} s")
         else:
             self.missing[spec.name] = reason
+
+    def _behind(self) -> dict[str, str]:
+        """Returns who still works with the configuration of an earlier run, since edge has applied what is declared."""
+        found = {spec.name: config_digest(spec.address) for spec in self._specs}
+        current = {found[spec.name] for spec in self._specs if spec.service == "edge"} - {None}
+        if not current:
+            return {}
+        reason = "it has not taken the current configuration"
+        return {name: reason for name, digest in found.items() if digest is not None and current != {digest}}
 
     def _serves(self) -> bool:
         """Tells whether a request would be answered on the public port, and reads what it needs for that."""
@@ -110,6 +121,17 @@ def favourite(names: Sequence[str]) -> str:
     known = [name for name in FAVOURITES if name in names]
     chats = [name for name in names if not any(word in name for word in NOT_CHAT)]
     return (known or chats or list(names))[0]
+
+
+def config_digest(address: str) -> str | None:
+    """Returns the configuration version that the process at this address works with; None where it does not say."""
+    if not address or address.startswith(("redis:", "simulator:")):
+        return None
+    with contextlib.suppress(OSError):
+        body = get_json(address, "/readyz")[1]
+        if isinstance(body, dict) and isinstance(body.get("config_digest"), str):
+            return str(body["config_digest"])
+    return None
 
 
 def readiness(address: str) -> str | None:

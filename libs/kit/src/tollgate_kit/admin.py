@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -19,12 +20,18 @@ def remove_stale(path: str) -> None:
 
 
 class AdminServer:
-    """Serves health and metrics at `address` (`host:port` or `unix:PATH`; empty serves nothing)."""
+    """Serves health and metrics at `address` (`host:port` or `unix:PATH`; empty serves nothing).
 
-    def __init__(self, address: str, lifecycle: Lifecycle, registry: CollectorRegistry) -> None:
+    `config_digest` names the configuration version in force, empty before there is one; /readyz says it.
+    """
+
+    def __init__(
+        self, address: str, lifecycle: Lifecycle, registry: CollectorRegistry, config_digest: Callable[[], str]
+    ) -> None:
         self._address = address
         self._lifecycle = lifecycle
         self._registry = registry
+        self._config_digest = config_digest
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -66,7 +73,8 @@ class AdminServer:
             return b"200 OK", b"application/json", json.dumps({"state": self._lifecycle.state.value}).encode()
         if path == b"/readyz":
             missing = self._lifecycle.missing()
-            body = json.dumps({"ready": not missing, "missing": missing}).encode()
+            state = {"ready": not missing, "missing": missing, "config_digest": self._config_digest()}
+            body = json.dumps(state).encode()
             return (b"503 Service Unavailable" if missing else b"200 OK"), b"application/json", body
         if path == b"/metrics":
             return b"200 OK", b"text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry)

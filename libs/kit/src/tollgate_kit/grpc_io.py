@@ -12,14 +12,14 @@ from tollgate.errors.v1 import errors_pb2
 
 # A batch is at most 256 KiB of frames; assets and configuration documents travel in pieces or are larger than that.
 _MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
-_OPTIONS: Final[Sequence[tuple[str, int]]] = (
+OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
@@ -31,14 +31,14 @@ ERROR_METADATA_KEY: Final = "tollgate-error-bin"
 
 def new_channel(address: str) -> aio.Channel:
     """Returns a channel to `address`, `host:port` or `unix:PATH`."""
-    return aio.insecure_channel(address, options=[*_OPTIONS, ("grpc.default_authority", "tollgate")])
+    return aio.insecure_channel(address, options=[*OPTIONS, ("grpc.default_authority", "tollgate")])
 
 
 def new_server(address: str) -> aio.Server:
     """Returns a server that will listen at `address`, `host:port` or `unix:PATH` (a stale socket file is removed)."""
     if address.startswith("unix:"):
         Path(address.removeprefix("unix:")).unlink(missing_ok=True)
-    server = aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", 0)])
+    server = aio.server(options=[*OPTIONS, ("grpc.so_reuseport", 0)])
     server.add_insecure_port(address)
     return server
 

@@ -97,7 +97,7 @@ class Billing:
         self.service = BillingService(self.wallets, ClickHouseUsageQueries(self.clickhouse), lag, clock)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: self.waiting_for or None)
         self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)

@@ -80,7 +80,7 @@ class Edge:
         self.app = create_http_app(self._http_context())
         registry = CollectorRegistry()
         registry.register(EdgeMetrics(self.counters, self.gauges))
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.holder.digest)
         for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
             self.lifecycle.add_blocker(blocker)
 

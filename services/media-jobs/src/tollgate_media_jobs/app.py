@@ -60,7 +60,7 @@ class MediaJobs:
         self._schema_ready = False
         registry = CollectorRegistry()
         self.metrics = Metrics(registry)
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.tracing = new_tracing("media-jobs", slot=settings.slot, environment=environment)
         self.database = Database(settings.database_url)
         self.redis = RedisHolds(settings.redis_url)

@@ -36,7 +36,7 @@ class MediaJobsSettings(ServiceSettings):
         default=1800.0, gt=0, description="Age at which a job that no provider has taken fails."
     )
     hold_seconds: int = Field(
-        default=3600, ge=60, description="Life of a hold; renewed every third of it while the job is open."
+        default=3600, ge=10, description="Life of a hold; renewed every third of it while the job is open."
     )
     connect_timeout_seconds: float = Field(default=10.0, gt=0, description="Time to connect to a provider.")
     answer_timeout_seconds: float = Field(

@@ -78,7 +78,7 @@ class Router:
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         registry = CollectorRegistry()
         registry.register(RouterMetrics(counters, self.gauges))
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry)
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
         self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")
 

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from tollgate_holds import HoldResult, Holds, RedisUnavailable
 
 _SETTLE_PAUSE_SECONDS: Final = 0.02
+# What a script replies, by its number: cheaper than asking the enumeration.
+_RESULTS: Final = {int(result): result for result in HoldResult}
 _MAX_WAITING: Final = 20_000
 
 
@@ -86,8 +88,11 @@ class Admission:
             await self._holds.pipe.call("PING")
 
     def expire(self, now: float) -> None:
-        """Gives up on holds that waited too long for a connection; called once a second."""
-        for batch in self._batches.values():
+        """Gives up on holds that waited too long for a connection; called once a second.
+
+        One whose reply was lost may have been placed, so it is given back when there is a connection again.
+        """
+        for organization, batch in tuple(self._batches.items()):
             late = [request for request in batch.waiting if request.admission_deadline < now]
             if late:
                 kept = [
@@ -99,6 +104,7 @@ class Admission:
                 batch.operations = [part for _, parts in kept for part in parts]
                 self.waiting -= len(late)
                 for request in late:
+                    self.forget(organization, request.request_id)
                     request.admitted(None)
 
     def _other(self, organization: str, operation: bytes, request_id: str, amount: int) -> None:
@@ -149,7 +155,7 @@ class Admission:
             return
         self.waiting -= len(batch.waiting)
         for request, code in zip(batch.waiting, reply, strict=False):
-            result = HoldResult(code)
+            result = _RESULTS[code]
             if result is HoldResult.NO_WALLET:
                 self._on_no_wallet(organization)
             if result is not HoldResult.DONE:

@@ -19,6 +19,10 @@ class VersionHolder:
         """Returns the version in force; None before the first was published."""
         return self._current
 
+    def digest(self) -> str:
+        """Returns the digest of the version in force; empty before the first was published."""
+        return "" if self._current is None else self._current.digest
+
     def missing(self) -> str | None:
         """Says for /readyz what is missing."""
         return None if self._current is not None else "no configuration version is published"
