@@ -1,6 +1,7 @@
 """What the kernel says about processes: processor time used and memory held."""
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def proportional_bytes(pid: int) -> int:
 def load_average() -> str:
     """Returns the load of the machine over 1, 5 and 15 minutes."""
     return " ".join(f"{value:.1f}" for value in os.getloadavg())
+
+
+def spin_milliseconds() -> float:
+    """Returns the processor time of a fixed piece of work: what the machine's other load makes of one's own."""
+    began = time.process_time()
+    total = 0
+    for number in range(1_000_000):
+        total += number & 7
+    return (time.process_time() - began) * 1000
 
 
 def processor_name() -> str:

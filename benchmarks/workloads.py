@@ -27,8 +27,8 @@ class Workload:
     events: int
 
 
-SMALL = Workload("small chat request, 32 connections", connections=32, requests=4000, events=0)
-STREAM = Workload("burst stream of 65 chunks, 16 connections", connections=16, requests=1200, events=CHUNKS + 1)
+SMALL = Workload("small chat request, 32 connections", connections=32, requests=3000, events=0)
+STREAM = Workload("burst stream of 65 chunks, 16 connections", connections=16, requests=1000, events=CHUNKS + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,17 @@ def _without_hold() -> None:
 
 
 def _without_rating() -> None:
-    from tollgate_router.exchange.recorder import Recorder
+    from tollgate_router.exchange.recorder import Charge, Recorder
 
-    Recorder._rate = lambda self, event, snapshot, usage: None
+    free = Charge(None, 0, 0, unpriced=False)
+    Recorder._rate = lambda self, opened, snapshot, result: free
 
 
 def _without_event() -> None:
-    from tollgate_router.exchange.recorder import Recorded, Recorder
+    from tollgate_router.exchange.recorder import Charge, Recorded, Recorder
 
-    nothing = Recorded(0, b"", b"", b"")
-    Recorder.record = lambda self, opened, snapshot, result, *, trace_kept: (nothing, 0, "")
+    nothing = (Recorded(0, b"", b"", b""), Charge(None, 0, 0, unpriced=False))
+    Recorder.record = lambda self, opened, snapshot, result, *, trace_kept: nothing
     Recorder.confirm = lambda self, recorded: None
 
 

@@ -69,8 +69,11 @@ class Publisher:
 
     def queue(self, sequence: int, key: bytes, value: bytes, headers: Headers = ()) -> None:
         """Takes a spooled record over; it is discarded from the spool once the log has it."""
-        self._queue.append(_Queued(sequence, Record(key, value, headers), self._clock.now_us()))
-        self._wake.set()
+        # Only spans need the time.
+        at_us = self._clock.now_us() if headers else 0
+        self._queue.append(_Queued(sequence, Record(key, value, headers), at_us))
+        if not self._wake.is_set():
+            self._wake.set()
 
     def depth(self) -> int:
         """Returns how many records are on their way."""

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 # `Spool.bytes` hides the type's own name within the class.
 _Bytes = bytes
 _HEADER: Final = struct.Struct("<cIQI")
+_HEADER_BYTES: Final = _HEADER.size
+_CRC_MASK: Final = 0xFFFFFFFF
 _RECORD: Final = b"E"
 _ACKNOWLEDGED: Final = b"A"
 # Room that an admitted request may need: its events and their acknowledgements.
@@ -103,11 +105,14 @@ class Spool:
 
     def append(self, payload: _Bytes) -> int:
         """Adds a record and returns its sequence; it is on disk after the next `flush`."""
-        if len(payload) > _MAX_PAYLOAD_BYTES:
-            raise ValueError(f"a record may have {_MAX_PAYLOAD_BYTES} bytes, found {len(payload)}")
+        length = len(payload)
+        if length > _MAX_PAYLOAD_BYTES:
+            raise ValueError(f"a record may have {_MAX_PAYLOAD_BYTES} bytes, found {length}")
         sequence = self._next
         self._next += 1
-        self._add(_RECORD, sequence, payload)
+        crc = zlib.crc32(payload, sequence & _CRC_MASK)
+        self._buffer += (_HEADER.pack(_RECORD, length, sequence, crc), payload)
+        self._buffered += _HEADER_BYTES + length
         segment = self._current
         segment.live += 1
         self._segment_of[sequence] = segment
@@ -116,7 +121,9 @@ class Spool:
     def acknowledge(self, sequence: int) -> None:
         """Notes that the record's receiver has it; on disk after the next `flush`."""
         if sequence in self._segment_of and sequence not in self._acknowledged_in:
-            self._add(_ACKNOWLEDGED, sequence, b"")
+            # The checksum of nothing is what it begins with.
+            self._buffer.append(_HEADER.pack(_ACKNOWLEDGED, 0, sequence, sequence & _CRC_MASK))
+            self._buffered += _HEADER_BYTES
             self._current.live += 1
             self._acknowledged_in[sequence] = self._current
 
@@ -179,11 +186,6 @@ class Spool:
             self._current.path.unlink(missing_ok=True)
         os.close(self._lock_fd)
 
-    def _add(self, kind: _Bytes, sequence: int, payload: _Bytes) -> None:
-        crc = zlib.crc32(payload, sequence & 0xFFFFFFFF)
-        self._buffer += (_HEADER.pack(kind, len(payload), sequence, crc), payload)
-        self._buffered += _HEADER.size + len(payload)
-
     def _grown(self, size: int) -> None:
         self._bytes += size
         self._current.size += size
@@ -242,7 +244,7 @@ def read_frames(data: bytes, name: str) -> Iterable[tuple[bytes, int, bytes]]:
         kind, length, sequence, crc = _HEADER.unpack_from(data, at)
         payload = data[at + _HEADER.size : at + _HEADER.size + length]
         known = kind in {_RECORD, _ACKNOWLEDGED} and length <= _MAX_PAYLOAD_BYTES
-        if not known or len(payload) < length or zlib.crc32(payload, sequence & 0xFFFFFFFF) != crc:
+        if not known or len(payload) < length or zlib.crc32(payload, sequence & _CRC_MASK) != crc:
             log.warning("a spool segment ends in a torn frame", extra={"fields": {"segment": name, "offset": at}})
             return
         yield kind, sequence, payload

@@ -27,6 +27,14 @@ async def test_records_come_out_in_order_with_their_headers(event_log):
     assert all(one.at_us > 1_600_000_000_000_000 for one in found)
 
 
+@pytest.mark.parametrize("count", [1, 8, 64, 65, 137, 201])
+async def test_records_of_one_call_keep_their_order_however_many(event_log, count):
+    await event_log.producer().send(event_log.topic, numbered(0, count))
+    found = await take(await event_log.consumer(), count)
+    assert [one.value for one in found] == [b"%d" % number for number in range(count)]
+    assert [tuple(one.headers) for one in found] == [(("n", b"%d" % number),) for number in range(count)]
+
+
 async def test_several_producers_lose_nothing(event_log):
     producers = [event_log.producer() for _ in range(3)]
     await producers[0].send(event_log.topic, numbered(0, 10))

@@ -35,7 +35,7 @@ class FakeStream:
         self.closed = self.draining = False
         self.changed = asyncio.Event()
         self.outbox = SimpleNamespace(
-            open=self.opened.put_nowait,
+            open=lambda _, **fields: self.opened.put_nowait(wire.Open(**fields)),
             body=lambda frame_id, data: self._note(self.bodies, (frame_id, data)),
             credit=lambda frame_id, size: self._note(self.credits, (frame_id, size)),
             cancel=lambda frame_id, reason: self._note(self.cancels, (frame_id, reason)),

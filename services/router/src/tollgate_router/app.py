@@ -51,7 +51,6 @@ class Router:
         self.recorder = Recorder(
             spool=self.spool,
             publisher=self.publisher,
-            clock=clock,
             tracing=self.tracing,
             sample_ratio=settings.trace_sample_ratio,
             random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.

@@ -33,9 +33,11 @@ _DRAINABLE_BYTES: Final = 64 * 1024
 
 
 class Door(HttpToolsProtocol):
-    """One client connection. `gateway` is set on a subclass by `door_class`."""
+    """One client connection. `gateway` and its limits are set on a subclass by `door_class`."""
 
     gateway: "InferenceGateway"
+    max_header_bytes: int
+    max_header_count: int
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -94,21 +96,29 @@ class Door(HttpToolsProtocol):
     # The parser.
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        # uvicorn's own begins a scope here, which only requests that are handed to it need: see `_hand_over`.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
         self._head_size = 0
         self._reading = None
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
 
     def on_url(self, url: bytes) -> None:
         self.url += url
-        self._grow_head(len(url))
+        self._head_size += len(url)
+        if self._head_size > self.max_header_bytes:
+            self._head_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        self.headers.append((name, value))
-        self._grow_head(len(name) + len(value))
+        headers = self.headers
+        headers.append((name, value))
+        self._head_size = size = self._head_size + len(name) + len(value) + 4
+        if size > self.max_header_bytes or len(headers) > self.max_header_count:
+            self._head_too_large()
 
     def on_headers_complete(self) -> None:
         self.read_deadline = self.loop.time() + self.gateway.settings.body_timeout_seconds
@@ -117,7 +127,7 @@ class Door(HttpToolsProtocol):
         path, _, query = self.url.partition(b"?")
         operation = ROUTES.get(path)
         if operation is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
-            super().on_headers_complete()
+            self._hand_over()
             return
         exchange = InferenceExchange(self.gateway, self, operation)
         self._reading = exchange
@@ -129,6 +139,13 @@ class Door(HttpToolsProtocol):
             self._refuse_early(exchange, refusal)
         elif self.expect_100_continue and self._idle():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _hand_over(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = url, headers, expects
+        self.scope["headers"] = headers
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         exchange = self._reading
@@ -256,12 +273,8 @@ class Door(HttpToolsProtocol):
         self._serving = exchange
         exchange.refuse(error)
 
-    def _grow_head(self, size: int) -> None:
-        self._head_size += size + 4
-        settings = self.gateway.settings
-        if not self._ending and (
-            self._head_size > settings.max_header_bytes or len(self.headers) > settings.max_header_count
-        ):
+    def _head_too_large(self) -> None:
+        if not self._ending:
             self._end(self.gateway.words.headers_too_large)
 
     def _end(self, error: PublicError) -> None:
@@ -300,4 +313,5 @@ class Door(HttpToolsProtocol):
 
 def door_class(gateway: "InferenceGateway") -> type[Door]:
     """Returns the protocol class to give to uvicorn as `http=`."""
-    return type("BoundDoor", (Door,), {"gateway": gateway})
+    limits = {name: getattr(gateway.settings, name) for name in ("max_header_bytes", "max_header_count")}
+    return type("BoundDoor", (Door,), {"gateway": gateway, **limits})

@@ -5,7 +5,7 @@ Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitte
 """
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -226,24 +226,25 @@ class InferenceExchange:
         self._stream = stream
         self._link_id = stream.open(self)
         body = self.body
-        frame = wire.Open(
+        first = body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES]
+        self._sent_body = len(first)
+        stream.outbox.open(
+            self._sent_body,
             id=self._link_id,
             request_id=self.request_id,
             started_at_us=self.started_us,
             dialect=wire.DIALECT_OPENAI_CHAT,
-            operation=self.operation,  # type: ignore[arg-type]
+            operation=self.operation,
             model=asked.model,
             stream=asked.stream,
             usage_wanted=asked.usage_wanted,
             tenant=self._gateway.tenant_of(principal),
             traceparent=f"00-{self.trace_id}-{self.span_id}-01",
             timeout_ms=self._gateway.timeout_ms_left(self.started),
-            body=body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES],
+            body=first,
             body_length=len(body),
-            **cast("Any", {"try": self.tries}),
+            **{"try": self.tries},
         )
-        self._sent_body = len(frame.body)
-        stream.outbox.open(frame)
         if self._sent_body < len(body):
             self._send_body(_WINDOW_BYTES - self._sent_body)
 
@@ -280,9 +281,11 @@ class InferenceExchange:
             if head is None:
                 # Early headers are only sent for streams, by `keep_alive`; a Head always comes before Data.
                 head = wire.Head(status=200)
-            length = len(data) if last else None
-            content_type = next((header.value for header in head.headers if header.name == b"content-type"), b"")
-            out.append(self._head(head.status, content_type, length))
+            content_type = b""
+            for header in head.headers:
+                if header.name == b"content-type":
+                    content_type = header.value
+            out.append(self._head(head.status, content_type, len(data) if last else None))
         if data:
             self._started = True
             out += (b"%x\r\n" % len(data), data, b"\r\n") if self._chunked else (data,)
@@ -296,12 +299,12 @@ class InferenceExchange:
 
     def _head(self, status: int, content_type: bytes, length: int | None) -> bytes:
         self.headers_sent = True
-        parts = [STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         if self.asked is not None and self.asked.stream and status == 200:
-            parts.append(_SSE_HEADERS)
+            kind = _SSE_HEADERS
         else:
-            parts.append(b"content-type: %s\r\n" % (content_type or b"application/json"))
-        parts.append(b"x-request-id: %s\r\n" % self.request_id.encode())
+            kind = b"content-type: %s\r\n" % (content_type or b"application/json")
+        parts = [line, kind, b"x-request-id: %s\r\n" % self.request_id.encode()]
         if self.cors:
             parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
         if length is not None:

@@ -97,7 +97,7 @@ def check_depth(body: bytes, max_depth: int) -> None:
 
 def is_json(content_type: bytes | None) -> bool:
     """Tells whether a Content-Type may carry JSON; clients that send none are believed."""
-    if content_type is None:
+    if content_type is None or content_type == b"application/json":
         return True
     kind = content_type.partition(b";")[0].strip().lower()
     return kind in _JSON_TYPES or kind.endswith(b"+json")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -71,6 +72,8 @@ class InferenceGateway:
         # Ids of one process: a random prefix and a count, unique without a system call for each.
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
+        # Seeded by the system once: trace ids are to be unique, not secret.
+        self._random = random.Random()  # noqa: S311
 
     # Life.
 
@@ -113,7 +116,7 @@ class InferenceGateway:
 
     def new_trace(self, given: tuple[str, str, bool] | None) -> tuple[str, str, str]:
         """Returns (trace id, parent span id or empty, our span id)."""
-        digits = os.urandom(24).hex()
+        digits = f"{self._random.getrandbits(192):048x}"
         if given is None:
             return digits[:32], "", digits[32:]
         return given[0], given[1], digits[32:]
@@ -161,7 +164,7 @@ class InferenceGateway:
                 "model",
             )
         mode = "embedding" if operation == wire.OPERATION_EMBEDDINGS else "chat"
-        if found.mode not in {mode, ""}:
+        if found.mode and found.mode != mode:
             return public_error(
                 errors.ERROR_KIND_INVALID_REQUEST,
                 f"The model '{model}' is for {found.mode}, not for {mode}.",

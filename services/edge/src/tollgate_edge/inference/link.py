@@ -52,9 +52,10 @@ class Outbox:
         self.urgent = False
         self.wake = asyncio.Event()
 
-    def open(self, frame: wire.Open) -> None:
-        self._batch.open.append(frame)
-        self._added(len(frame.body), urgent=True)
+    def open(self, size: int, **fields: Any) -> None:
+        """Adds an Open with `size` bytes of body; it is made inside the batch that it leaves in."""
+        self._batch.open.add(**fields)
+        self._added(size, urgent=True)
 
     def body(self, frame_id: int, data: bytes) -> None:
         self._batch.body.add(id=frame_id, data=data)

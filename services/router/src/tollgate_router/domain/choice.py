@@ -40,6 +40,8 @@ class Candidates:
 
     def choose(self, tried: Collection[Target], source: random.Random) -> Target | None:
         """Returns the next target: a level is exhausted before the next begins. None when all were tried."""
+        if not tried and len(first := self.levels[0].targets) == 1:
+            return first[0]
         for level in self.levels:
             target = level.choose(tried, source)
             if target is not None:

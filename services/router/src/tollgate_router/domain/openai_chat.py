@@ -6,7 +6,7 @@ import msgspec
 
 from tollgate_router.domain.chat_stream import ChatStream
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
-from tollgate_router.domain.usage import ReplyUsage, read_usage
+from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage
 
 __all__ = ["ChatStream", "InvalidBody", "ReplyUsage", "edit_body", "read_reply"]
 
@@ -53,7 +53,16 @@ class _Reply(msgspec.Struct):
     usage: msgspec.Raw = _ABSENT
 
 
+class _Plain(msgspec.Struct):
+    """A chat reply as nearly all are; what does not fit is read member by member."""
+
+    choices: list[msgspec.Raw]
+    usage: WireUsage
+    error: object = None
+
+
 _REPLY: Final = msgspec.json.Decoder(_Reply)
+_PLAIN: Final = msgspec.json.Decoder(_Plain)
 
 
 def read_reply(body: bytes) -> ReplyUsage | UpstreamProblem | None:
@@ -61,6 +70,16 @@ def read_reply(body: bytes) -> ReplyUsage | UpstreamProblem | None:
 
     HTML, truncated JSON, an error object and a reply with neither `choices` nor `data` are problems.
     """
+    try:
+        plain = _PLAIN.decode(body)
+    except _BROKEN:
+        return _read_members(body)
+    if plain.error is not None or plain.usage.completion_tokens is None:
+        return _read_members(body)
+    return exclusive(plain.usage)
+
+
+def _read_members(body: bytes) -> ReplyUsage | UpstreamProblem | None:
     try:
         reply = _REPLY.decode(body)
     except _BROKEN:

@@ -4,7 +4,6 @@ On the OpenAI wire `prompt_tokens` holds cached, audio and image tokens too, and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,8 +13,7 @@ _MAX_TOKENS: Final = 2**31
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyUsage:
+class ReplyUsage(msgspec.Struct, frozen=True, gc=False):
     """Units by name: input, output, cache_read, cache_write_5m, reasoning, audio_input and so on; none is zero."""
 
     units: Mapping[str, int]
@@ -36,7 +34,9 @@ class _CompletionDetails(msgspec.Struct):
     image_tokens: _Tokens | None = None
 
 
-class _Usage(msgspec.Struct):
+class WireUsage(msgspec.Struct):
+    """A `usage` object as it comes."""
+
     prompt_tokens: _Tokens
     completion_tokens: _Tokens | None = None
     total_tokens: _Tokens | None = None
@@ -47,7 +47,7 @@ class _Usage(msgspec.Struct):
     cached_tokens: _Tokens | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(_Usage)
+_DECODER: Final = msgspec.json.Decoder(WireUsage)
 _NO_PROMPT: Final = _PromptDetails()
 _NO_COMPLETION: Final = _CompletionDetails()
 
@@ -67,10 +67,10 @@ def read_usage(raw: bytes | msgspec.Raw, *, needs_output: bool) -> ReplyUsage | 
         usage, doubtful = mended, True
     if needs_output and usage.completion_tokens is None:
         return None
-    return _exclusive(usage, doubtful=doubtful)
+    return exclusive(usage, doubtful=doubtful)
 
 
-def _mend(raw: bytes | msgspec.Raw) -> _Usage | None:
+def _mend(raw: bytes | msgspec.Raw) -> WireUsage | None:
     """Keeps what is a count, drops what is not; None when the totals are not."""
     try:
         found = msgspec.json.decode(raw)
@@ -83,9 +83,9 @@ def _mend(raw: bytes | msgspec.Raw) -> _Usage | None:
         found.get("completion_tokens") is not None and "completion_tokens" not in totals
     ):
         return None
-    names = set(_Usage.__struct_fields__)
+    names = set(WireUsage.__struct_fields__)
     prompt, completion = _counts(found.get("prompt_tokens_details")), _counts(found.get("completion_tokens_details"))
-    return _Usage(
+    return WireUsage(
         **{name: value for name, value in totals.items() if name in names},
         prompt_tokens_details=_PromptDetails(**_only(prompt, _PromptDetails)),
         completion_tokens_details=_CompletionDetails(**_only(completion, _CompletionDetails)),
@@ -109,7 +109,8 @@ def _only(counts: dict[str, int], struct: type[Any]) -> dict[str, int]:
     return {name: value for name, value in counts.items() if name in struct.__struct_fields__}
 
 
-def _exclusive(usage: _Usage, *, doubtful: bool) -> ReplyUsage:
+def exclusive(usage: WireUsage, *, doubtful: bool = False) -> ReplyUsage:
+    """Returns the units of a usage object; `doubtful` says that it had to be mended."""
     prompt, completion = usage.prompt_tokens, usage.completion_tokens or 0
     asked = usage.prompt_tokens_details or _NO_PROMPT
     answered = usage.completion_tokens_details or _NO_COMPLETION
@@ -122,29 +123,32 @@ def _exclusive(usage: _Usage, *, doubtful: bool) -> ReplyUsage:
         else:
             doubtful = True
     cached = asked.cached_tokens or usage.prompt_cache_hit_tokens or usage.cached_tokens or 0
-    parts = {
-        "cache_read": cached,
-        "cache_write_5m": asked.cache_write_tokens or 0,
-        "audio_input": asked.audio_tokens or 0,
-        "image_input": asked.image_tokens or 0,
-    }
-    units, fits = _take("input", prompt, parts)
-    more, fits_too = _take(
-        "output",
-        completion,
-        {
+    units: dict[str, int] = {}
+    fits = fits_too = True
+    if cached or asked is not _NO_PROMPT:
+        parts = {
+            "cache_read": cached,
+            "cache_write_5m": asked.cache_write_tokens or 0,
+            "audio_input": asked.audio_tokens or 0,
+            "image_input": asked.image_tokens or 0,
+        }
+        fits = _take(units, "input", prompt, parts)
+    elif prompt:
+        units["input"] = prompt
+    if answered is not _NO_COMPLETION:
+        parts = {
             "reasoning": reasoning,
             "audio_output": answered.audio_tokens or 0,
             "image_output": answered.image_tokens or 0,
-        },
-    )
-    units.update(more)
+        }
+        fits_too = _take(units, "output", completion, parts)
+    elif completion:
+        units["output"] = completion
     return ReplyUsage(units, estimated=doubtful or not (fits and fits_too))
 
 
-def _take(rest_name: str, total: int, parts: dict[str, int]) -> tuple[dict[str, int], bool]:
-    """Splits `total` into `parts` and a rest; parts that do not fit are cut, so that the sum stays the total."""
-    units: dict[str, int] = {}
+def _take(units: dict[str, int], rest_name: str, total: int, parts: dict[str, int]) -> bool:
+    """Splits `total` into `parts` and a rest, added to `units`; what does not fit is cut and makes the answer False."""
     fits = True
     rest = total
     for name, wanted in parts.items():
@@ -156,4 +160,4 @@ def _take(rest_name: str, total: int, parts: dict[str, int]) -> tuple[dict[str, 
                 units[name] = taken
     if rest:
         units[rest_name] = rest
-    return units, fits
+    return fits

@@ -2,20 +2,19 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 from opentelemetry.trace import SpanKind
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
-from tollgate_rating import RatingError, Unpriced
+from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
 if TYPE_CHECKING:
@@ -28,11 +27,16 @@ _CONFIRMED_REPLAY: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFI
 _UNCONFIRMED_REPLAY: Final = events.UsageRecorded(
     status=events.EVENT_STATUS_UNCONFIRMED, replay=True
 ).SerializeToString()
+_USAGE_FIELDS: Final = {
+    field.name.removesuffix("_tokens"): field.name
+    for field in wire.Usage.DESCRIPTOR.fields
+    if field.name.endswith("_tokens") or field.name == "requests"
+}
+_MAX_CONSTANTS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptResult:
-    """What came of one upstream call. `usage` holds exclusive units by name; None where nothing is known."""
+class AttemptResult(msgspec.Struct, frozen=True, gc=False):
+    """What came of one upstream call. `units` are exclusive units by name, `usage` the same as a message."""
 
     target: "Target | None"
     number: int
@@ -40,20 +44,32 @@ class AttemptResult:
     outcome: int
     upstream_status: int
     error_kind: int
-    usage: Mapping[str, int]
+    units: Mapping[str, int]
+    usage: wire.Usage
     estimated: bool
-    started_us: int
-    first_byte_us: int
+    ended_us: int
+    timings: wire.Timings
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An event in the spool that waits for its status. `traceparent` is empty when its trace is not kept."""
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """An event in the spool that waits for its status. `traceparent` is empty when the trace is not kept."""
 
     sequence: int
     key: bytes
     payload: bytes
     traceparent: bytes
+
+
+class Charge(msgspec.Struct, frozen=True, gc=False):
+    """What an attempt costs, in pico-units: the tenant, and us. `price` is None where the book has none."""
+
+    price: "ModelPrice | None"
+    charge_pico: int
+    cost_pico: int
+    unpriced: bool
+
+
+_FREE: Final = Charge(None, 0, 0, unpriced=False)
 
 
 class Recorder:
@@ -64,7 +80,6 @@ class Recorder:
         *,
         spool: Spool,
         publisher: Publisher,
-        clock: Clock,
         tracing: Tracing,
         sample_ratio: float,
         random_source: random.Random,
@@ -72,12 +87,13 @@ class Recorder:
     ) -> None:
         self.spool = spool
         self._publisher = publisher
-        self._clock = clock
         self._tracing = tracing
         self._sample_ratio = sample_ratio
         self._random = random_source
         self._slow_us = slow_us
         self.unpriced = 0
+        self._constants: dict[object, bytes] = {}
+        self._constants_of: Snapshot | None = None
 
     def publish_recovered(self) -> int:
         """Publishes what an earlier process of this slot left behind; returns how many events that were."""
@@ -85,7 +101,8 @@ class Recorder:
         for record in found:
             event = events.UsageRecorded.FromString(record.payload)
             suffix = _CONFIRMED_REPLAY if record.acknowledged else _UNCONFIRMED_REPLAY
-            self._publish(_recorded(record.sequence, event, record.payload), suffix)
+            traceparent = event.traceparent.encode() if event.trace_kept else b""
+            self._publish(Recorded(record.sequence, event.request_id.encode(), record.payload, traceparent), suffix)
         return len(found)
 
     def keep_trace(self, *, failed: bool, attempts: int, total_us: int) -> bool:
@@ -96,66 +113,89 @@ class Recorder:
 
     def record(
         self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult, *, trace_kept: bool
-    ) -> tuple[Recorded, int, str]:
-        """Appends the event of one attempt; returns it, the charge in pico-units and the price's digest."""
-        ended = self._clock.now_us()
-        target = result.target
+    ) -> tuple[Recorded, Charge]:
+        """Appends the event of one attempt; returns it and what the attempt costs."""
+        charge = self._rate(opened, snapshot, result)
         number_of_try = getattr(opened, "try")
+        request_id = opened.request_id
         event = events.UsageRecorded(
-            event_id=event_id(opened.request_id, number_of_try, result.number, events.EVENT_SOURCE_ROUTER),
-            request_id=opened.request_id,
+            event_id=event_id(request_id, number_of_try, result.number, events.EVENT_SOURCE_ROUTER),
+            request_id=request_id,
             attempt=result.number,
-            source=events.EVENT_SOURCE_ROUTER,
             final=result.final,
             estimated=result.estimated,
             started_at_us=opened.started_at_us,
-            ended_at_us=ended,
-            tenant=opened.tenant,
-            model=opened.model,
-            dialect=opened.dialect,
-            operation=opened.operation,
-            stream=opened.stream,
+            ended_at_us=result.ended_us,
             outcome=result.outcome,  # type: ignore[arg-type]
             upstream_status=result.upstream_status,
-            usage=usage_message(result.usage),
-            config_digest=snapshot.digest if snapshot is not None else "",
+            usage=result.usage,
+            charge_pico=charge.charge_pico,
+            cost_pico=charge.cost_pico,
+            unpriced=charge.unpriced,
             traceparent=opened.traceparent,
+            timings=result.timings,
             **cast("Any", {"try": number_of_try}),
         )
-        if target is not None:
-            event.upstream_model, event.provider, event.channel = target.upstream_model, target.provider, target.channel
         if result.error_kind:
             event.error_kind = kind_name(result.error_kind)
-        self._rate(event, snapshot, result.usage)
-        event.timings.upstream_started_us = result.started_us
-        event.timings.first_byte_us = result.first_byte_us
-        event.timings.total_us = max(0, ended - opened.started_at_us)
+        traceparent = b""
         if trace_kept:
             event.trace_kept = True
             if self._tracing.enabled:
-                event.traceparent = self._record_span(opened, result, event)
-        payload = event.SerializeToString()
-        sequence = self.spool.append(payload)
-        return _recorded(sequence, event, payload), event.charge_pico, event.price_digest
+                event.traceparent = self._record_span(opened, result, event.error_kind)
+            traceparent = event.traceparent.encode()
+        payload = self._constant(opened, snapshot, result.target, charge.price) + event.SerializeToString()
+        return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
-    def _rate(self, event: events.UsageRecorded, snapshot: "Snapshot | None", usage: Mapping[str, int]) -> None:
+    def _constant(
+        self, opened: wire.Open, snapshot: "Snapshot | None", target: "Target | None", price: ModelPrice | None
+    ) -> bytes:
+        """Returns the part of an event that many share, encoded: protobuf messages concatenate.
+
+        Setting these fields for each event costs more than all else about it.
+        """
+        if snapshot is not self._constants_of or len(self._constants) >= _MAX_CONSTANTS:
+            self._constants_of = snapshot
+            self._constants.clear()
+        model, stream, operation, dialect = opened.model, opened.stream, opened.operation, opened.dialect
+        key = (opened.tenant.SerializeToString(), model, stream, operation, dialect, target, price)
+        constant = self._constants.get(key)
+        if constant is None:
+            event = events.UsageRecorded(
+                source=events.EVENT_SOURCE_ROUTER,
+                tenant=opened.tenant,
+                model=model,
+                dialect=dialect,
+                operation=operation,
+                stream=stream,
+                config_digest=snapshot.digest if snapshot is not None else "",
+            )
+            if target is not None:
+                event.upstream_model, event.provider = target.upstream_model, target.provider
+                event.channel = target.channel
+            if price is not None:
+                event.price_digest, event.currency = price.digest, price.currency
+            constant = self._constants[key] = event.SerializeToString()
+        return constant
+
+    def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:
-            return
-        price = snapshot.price_table.find(event.model, event.tenant.price_group, event.started_at_us)
-        if price is not None:
-            event.price_digest, event.currency = price.digest, price.currency
-        if not any(usage.values()):
-            return
+            return _FREE
+        table, model, at_us = snapshot.price_table, opened.model, opened.started_at_us
+        price = table.find(model, opened.tenant.price_group, at_us)
+        units = result.units
+        if not any(units.values()):
+            return Charge(price, 0, 0, unpriced=False)
         try:
             if price is None:
-                raise Unpriced(event.model)
-            amount = price.rate(usage)
-            event.charge_pico = amount if event.final else 0
-            listed = snapshot.price_table.find(event.model, "", event.started_at_us)
-            event.cost_pico = listed.rate(usage) if listed is not None else amount
+                raise Unpriced(model)
+            amount = price.rate(units)
+            listed = table.find(model, "", at_us)
+            cost = amount if listed is price or listed is None else listed.rate(units)
         except RatingError:
-            event.unpriced = True
             self.unpriced += 1
+            return Charge(price, 0, 0, unpriced=True)
+        return Charge(price, amount if result.final else 0, cost, unpriced=False)
 
     def confirm(self, recorded: Recorded) -> None:
         """Edge has taken the End of this event's try."""
@@ -167,36 +207,36 @@ class Recorder:
         self._publish(recorded, _UNCONFIRMED)
 
     def _publish(self, recorded: Recorded, suffix: bytes) -> None:
-        headers = ((("traceparent", recorded.traceparent),)) if recorded.traceparent else ()
+        headers = (("traceparent", recorded.traceparent),) if recorded.traceparent else ()
         self._publisher.queue(recorded.sequence, recorded.key, recorded.payload + suffix, headers)
 
-    def _record_span(self, opened: wire.Open, result: AttemptResult, event: events.UsageRecorded) -> str:
+    def _record_span(self, opened: wire.Open, result: AttemptResult, error: str) -> str:
         parent = parse_traceparent(opened.traceparent)
         if parent is None:
             return opened.traceparent
         trace_id, parent_span, _ = parent
         own = format_traceparent(trace_id, new_span_id(), sampled=True)
-        started = opened.started_at_us + result.started_us
+        target, usage = result.target, result.usage
         self._tracing.record(
             SpanRecord(
                 name=SPAN_ATTEMPT,
                 span=own,
                 parent_span_id=parent_span,
-                start_us=started,
-                end_us=event.ended_at_us,
+                start_us=opened.started_at_us + result.timings.upstream_started_us,
+                end_us=result.ended_us,
                 kind=SpanKind.CLIENT,
                 attributes={
                     "gen_ai.operation.name": "chat" if opened.operation == wire.OPERATION_CHAT else "embeddings",
-                    "gen_ai.provider.name": event.provider,
+                    "gen_ai.provider.name": target.provider if target is not None else "",
                     "gen_ai.request.model": opened.model,
-                    "gen_ai.response.model": event.upstream_model,
-                    "gen_ai.usage.input_tokens": event.usage.input_tokens + event.usage.cache_read_tokens,
-                    "gen_ai.usage.output_tokens": event.usage.output_tokens + event.usage.reasoning_tokens,
-                    "tollgate.channel": event.channel,
+                    "gen_ai.response.model": target.upstream_model if target is not None else "",
+                    "gen_ai.usage.input_tokens": usage.input_tokens + usage.cache_read_tokens,
+                    "gen_ai.usage.output_tokens": usage.output_tokens + usage.reasoning_tokens,
+                    "tollgate.channel": target.channel if target is not None else "",
                     "tollgate.attempt": result.number,
                     "http.response.status_code": result.upstream_status,
                 },
-                error=event.error_kind,
+                error=error,
             )
         )
         return own
@@ -219,18 +259,9 @@ class Recorder:
         )
 
 
-def _recorded(sequence: int, event: events.UsageRecorded, payload: bytes) -> Recorded:
-    traceparent = event.traceparent.encode() if event.trace_kept else b""
-    return Recorded(sequence, event.request_id.encode(), payload, traceparent)
-
-
 def usage_message(units: Mapping[str, int]) -> wire.Usage:
     """Returns exclusive units as a message; names are those of the fields without `_tokens`."""
-    message = wire.Usage()
-    for name, quantity in units.items():
-        if quantity:
-            setattr(message, name if name == "requests" else f"{name}_tokens", quantity)
-    return message
+    return wire.Usage(**cast("Any", {_USAGE_FIELDS[name]: quantity for name, quantity in units.items()}))
 
 
 def kind_name(kind: int) -> str:

@@ -9,7 +9,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, edit_body, read_reply
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
-from tollgate_router.exchange.recorder import AttemptResult, Recorded, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Candidates, Snapshot, Target
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
-_JSON_HEADER: Final = wire.Header(name=b"content-type", value=b"application/json")
-_SSE_HEADER: Final = wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8")
+# A Head without a content type is JSON.
+_JSON: Final = ()
+_EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
 _PROMPT_BYTES_PER_TOKEN: Final = 4
 
 
@@ -196,16 +197,16 @@ class Request:
     def _send(self, data: bytes) -> None:
         outbox, frame_id = self._session.outbox, self._opened.id
         if not self._head_sent:
-            self._send_head(_SSE_HEADER)
+            self._send_head(_EVENT_STREAM)
         outbox.data(frame_id, data)
         self._unacked += len(data)
         if self._unacked > _WINDOW_BYTES and not self._paused and self._call is not None:
             self._paused = True
             self._call.pause()
 
-    def _send_head(self, header: wire.Header) -> None:
+    def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
-        self._session.outbox.head(wire.Head(id=self._opened.id, status=200, headers=(header,), attempt=self._number))
+        self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)
 
     def upstream_end(self) -> None:
         """The provider's reply is complete by its framing."""
@@ -242,7 +243,7 @@ class Request:
         if isinstance(reply, UpstreamProblem):
             self._retry(reply, wire.OUTCOME_UPSTREAM_ERROR)
             return
-        self._send_head(_JSON_HEADER)
+        self._send_head(_JSON)
         self._session.outbox.data(self._opened.id, body)
         self._end(wire.OUTCOME_OK, self._or_estimate(reply, len(body)), None)
 
@@ -300,53 +301,51 @@ class Request:
 
     def _record(
         self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool, trace_kept: bool
-    ) -> tuple[int, str]:
-        recorded, charge, digest = self._session.deps.recorder.record(
-            self._opened,
-            self._snapshot,
-            AttemptResult(
-                target=self._target,
-                number=max(1, self._number),
-                final=final,
-                outcome=outcome,
-                upstream_status=self._status,
-                error_kind=problem.kind if problem is not None else 0,
-                usage=usage.units,
-                estimated=usage.estimated,
-                started_us=max(0, self._attempt_us - self._arrived_us),
-                first_byte_us=self._first_byte_us,
+    ) -> tuple[AttemptResult, Charge]:
+        deps = self._session.deps
+        now = deps.clock.now_us()
+        result = AttemptResult(
+            target=self._target,
+            number=max(1, self._number),
+            final=final,
+            outcome=outcome,
+            upstream_status=self._status,
+            error_kind=problem.kind if problem is not None else 0,
+            units=usage.units,
+            usage=usage_message(usage.units),
+            estimated=usage.estimated,
+            ended_us=now,
+            timings=wire.Timings(
+                upstream_started_us=max(0, self._attempt_us - self._arrived_us),
+                first_byte_us=max(0, self._first_byte_us),
+                total_us=max(0, now - self._arrived_us),
             ),
-            trace_kept=trace_kept,
         )
+        recorded, charge = deps.recorder.record(self._opened, self._snapshot, result, trace_kept=trace_kept)
         self._recorded.append(recorded)
-        return charge, digest
+        return result, charge
 
     def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None) -> None:
         if self._ended:
             return
         self._ended = True
-        deps, opened = self._session.deps, self._opened
+        deps, frame_id = self._session.deps, self._opened.id
         total = deps.clock.now_us() - self._arrived_us
         kept = deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total)
-        charge, digest = self._record(outcome, usage, problem, final=True, trace_kept=kept)
-        end = wire.End(
-            id=opened.id,
-            outcome=outcome,  # type: ignore[arg-type]
-            usage=usage_message(usage.units),
-            charge_pico=charge,
-            price_digest=digest,
+        result, charge = self._record(outcome, usage, problem, final=True, trace_kept=kept)
+        end = self._session.outbox.end(
+            id=frame_id,
+            outcome=outcome,
+            usage=result.usage,
+            charge_pico=charge.charge_pico,
+            price_digest=charge.price.digest if charge.price is not None else "",
             attempts=self._number,
             trace_kept=kept,
-            timings=wire.Timings(
-                upstream_started_us=max(0, self._attempt_us - self._arrived_us),
-                first_byte_us=self._first_byte_us,
-                total_us=total,
-            ),
+            timings=result.timings,
         )
         if problem is not None:
             end.error.kind = problem.kind  # type: ignore[assignment]
             end.error.message, end.error.param, end.error.code = problem.message, problem.param, problem.code
             end.error.retry_after_ms = problem.retry_after_ms
         deps.counters.ends[outcome] += 1
-        self._session.outbox.end(end)
-        self._session.ended(opened.id, self._recorded)
+        self._session.ended(frame_id, self._recorded)

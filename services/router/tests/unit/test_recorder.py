@@ -1,0 +1,290 @@
+"""The usage event of an attempt: every field as billing reads it, whatever of it is encoded once and shared."""
+
+import asyncio
+import random
+from types import MappingProxyType
+
+import pytest
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_kit.ids import event_id
+from tollgate_kit.publisher import Publisher
+from tollgate_kit.spool import Spool
+from tollgate_rating import GroupRule, PriceBook, PriceTable
+from tollgate_router.domain.snapshot import Snapshot
+from tollgate_router.domain.target import Origin, Target
+from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
+
+pytestmark = pytest.mark.unit
+
+STARTED = 1_764_000_000_000_000
+TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+BOOK = PriceBook(
+    name="public",
+    effective_us=0,
+    currency="USD",
+    models={"gpt": {"input": "1", "output": "2"}},
+    groups={"half": GroupRule("0.5", {})},
+)
+
+
+class Log:
+    def __init__(self):
+        self.records = []
+
+    async def send(self, topic, records):
+        self.records += records
+
+    async def close(self):
+        pass
+
+
+class Spans:
+    def __init__(self, *, enabled):
+        self.enabled = enabled
+        self.found = []
+
+    def record(self, record):
+        self.found.append(record)
+
+    def shutdown(self):
+        pass
+
+
+class World:
+    def __init__(self, directory, *, tracing=False):
+        self.spool = Spool.open(directory)
+        self.log = Log()
+        self.publisher = Publisher(self.spool, self.log, "topic", gather_seconds=0)
+        self.spans = Spans(enabled=tracing)
+        self.recorder = Recorder(
+            spool=self.spool,
+            publisher=self.publisher,
+            tracing=self.spans,
+            sample_ratio=0,
+            random_source=random.Random(1),
+            slow_us=1_000_000,
+        )
+
+    async def published(self):
+        stopping = asyncio.Event()
+        stopping.set()
+        await self.publisher.run(stopping)
+        return [events.UsageRecorded.FromString(record.value) for record in self.log.records]
+
+
+def snapshot(digest="sha256:one", books=(BOOK,)):
+    return Snapshot(digest, (), PriceTable(books), MappingProxyType({}))
+
+
+def target(channel="main", upstream_model="gpt-upstream"):
+    return Target(
+        channel=channel,
+        key_index=0,
+        provider="openai",
+        origin=Origin("https", "api.example", 443),
+        base_path="",
+        upstream_model=upstream_model,
+        conforming=True,
+        weight=1,
+        header_block=b"",
+    )
+
+
+def opened(number=1, *, organization="org_1", group="default", model="gpt", stream=False):
+    tenant = wire.Tenant(
+        organization_id=organization, project_id="p", api_key_id="k", price_group=group, route_group="r"
+    )
+    frame = wire.Open(
+        id=number,
+        request_id=f"req_{number}",
+        started_at_us=STARTED,
+        dialect=wire.DIALECT_OPENAI_CHAT,
+        operation=wire.OPERATION_CHAT,
+        model=model,
+        stream=stream,
+        tenant=tenant,
+        traceparent=TRACE,
+    )
+    setattr(frame, "try", 2)
+    return frame
+
+
+def result(of, **changes):
+    units = changes.pop("units", {"input": 10, "output": 5})
+    values = {
+        "target": of,
+        "number": 3,
+        "final": True,
+        "outcome": wire.OUTCOME_OK,
+        "upstream_status": 200,
+        "error_kind": 0,
+        "units": units,
+        "usage": usage_message(units),
+        "estimated": False,
+        "ended_us": STARTED + 900,
+        "timings": wire.Timings(upstream_started_us=1, first_byte_us=2, total_us=3),
+    }
+    return AttemptResult(**(values | changes))
+
+
+def expected(of, of_target, digest="sha256:one", **changes):
+    number_of_try = getattr(of, "try")
+    values = {
+        "event_id": event_id(of.request_id, number_of_try, 3, events.EVENT_SOURCE_ROUTER),
+        "request_id": of.request_id,
+        "try": number_of_try,
+        "attempt": 3,
+        "source": events.EVENT_SOURCE_ROUTER,
+        "final": True,
+        "started_at_us": STARTED,
+        "ended_at_us": STARTED + 900,
+        "tenant": of.tenant,
+        "model": of.model,
+        "upstream_model": of_target.upstream_model if of_target else "",
+        "provider": of_target.provider if of_target else "",
+        "channel": of_target.channel if of_target else "",
+        "dialect": of.dialect,
+        "operation": of.operation,
+        "stream": of.stream,
+        "outcome": wire.OUTCOME_OK,
+        "upstream_status": 200,
+        "usage": wire.Usage(input_tokens=10, output_tokens=5),
+        "cost_pico": 20_000_000,
+        "charge_pico": 20_000_000,
+        "currency": "USD",
+        "price_digest": BOOK.digest,
+        "config_digest": digest,
+        "traceparent": TRACE,
+        "timings": wire.Timings(upstream_started_us=1, first_byte_us=2, total_us=3),
+    }
+    return events.UsageRecorded(**(values | changes))
+
+
+def recorded_event(world, of, version, found, **options):
+    recorded, charge = world.recorder.record(of, version, found, trace_kept=options.get("trace_kept", False))
+    return events.UsageRecorded.FromString(recorded.payload), charge, recorded
+
+
+def test_an_event_says_everything_about_its_attempt(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    event, charge, recorded = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where)
+    assert (charge.charge_pico, charge.cost_pico, charge.price.digest) == (20_000_000, 20_000_000, BOOK.digest)
+    assert recorded.key == b"req_1"
+
+
+def test_what_is_shared_never_comes_from_another_request(tmp_path):
+    """Each differs from the first in one field of the shared part, and is asked for twice."""
+    world, where, other, version = World(tmp_path), target(), target("other", "gpt-2"), snapshot()
+    half = {"charge_pico": 10_000_000}
+    cases = [
+        (opened(1), where, version, {}),
+        (opened(2, organization="org_2"), where, version, {}),
+        (opened(3, stream=True), where, version, {}),
+        (opened(4), other, version, {}),
+        (opened(5, group="half"), where, version, half),
+        (opened(6), where, snapshot("sha256:two"), {"config_digest": "sha256:two"}),
+    ]
+    for of, of_target, of_version, changes in cases + cases:
+        event, _, _ = recorded_event(world, of, of_version, result(of_target))
+        assert event == expected(of, of_target, **changes)
+
+
+def test_an_attempt_that_is_not_the_last_costs_us_and_not_the_tenant(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    event, charge, _ = recorded_event(world, of, snapshot(), result(where, final=False))
+    assert event == expected(of, where, final=False, charge_pico=0)
+    assert charge.charge_pico == 0
+
+
+def test_a_model_without_a_price_is_flagged_when_it_was_used(tmp_path):
+    world, of, where = World(tmp_path), opened(model="new"), target()
+    unpriced = {"cost_pico": 0, "charge_pico": 0, "currency": "", "price_digest": ""}
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where, unpriced=True, **unpriced)
+    assert world.recorder.unpriced == 1
+    event, _, _ = recorded_event(world, of, snapshot(), result(where, units={}))
+    assert event == expected(of, where, usage=wire.Usage(), **unpriced)
+    assert world.recorder.unpriced == 1
+
+
+def test_a_refusal_before_any_version_and_target(tmp_path):
+    world, of = World(tmp_path), opened()
+    refused = result(
+        None,
+        units={},
+        outcome=wire.OUTCOME_REFUSED,
+        upstream_status=0,
+        error_kind=errors.ERROR_KIND_UNAVAILABLE,
+    )
+    event, _, _ = recorded_event(world, of, None, refused)
+    free = {"cost_pico": 0, "charge_pico": 0, "currency": "", "price_digest": ""}
+    assert event == expected(
+        of,
+        None,
+        "",
+        usage=wire.Usage(),
+        outcome=wire.OUTCOME_REFUSED,
+        upstream_status=0,
+        error_kind="unavailable",
+        **free,
+    )
+
+
+async def test_confirmed_and_given_up_events_carry_their_status(tmp_path):
+    world, where = World(tmp_path), target()
+    for number, done in ((1, world.recorder.confirm), (2, world.recorder.give_up)):
+        _, _, recorded = recorded_event(world, opened(number), snapshot(), result(where))
+        done(recorded)
+    found = await world.published()
+    assert found == [
+        expected(opened(1), where, status=events.EVENT_STATUS_CONFIRMED),
+        expected(opened(2), where, status=events.EVENT_STATUS_UNCONFIRMED),
+    ]
+    assert [record.headers for record in world.log.records] == [(), ()]
+
+
+async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
+    world, of, where = World(tmp_path, tracing=True), opened(), target()
+    event, _, recorded = recorded_event(world, of, snapshot(), result(where), trace_kept=True)
+    (span,) = world.spans.found
+    assert event == expected(of, where, trace_kept=True, traceparent=span.span)
+    assert span.span[3:35] == "a" * 32
+    assert (span.parent_span_id, span.start_us, span.end_us) == ("b" * 16, STARTED + 1, STARTED + 900)
+    assert span.attributes["tollgate.channel"] == "main"
+    assert span.attributes["gen_ai.usage.input_tokens"] == 10
+    world.publisher.on_published = world.recorder.published
+    world.recorder.confirm(recorded)
+    await world.published()
+    assert world.log.records[0].headers == (("traceparent", span.span.encode()),)
+    assert [one.parent_span_id for one in world.spans.found[1:]] == [span.span[36:52]]
+
+
+async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
+    before, where = World(tmp_path), target()
+    _, _, first = recorded_event(before, opened(1), snapshot(), result(where))
+    recorded_event(before, opened(2), snapshot(), result(where), trace_kept=True)
+    before.spool.acknowledge(first.sequence)
+    before.spool.close()
+    world = World(tmp_path)
+    assert world.recorder.publish_recovered() == 2
+    assert await world.published() == [
+        expected(opened(1), where, status=events.EVENT_STATUS_CONFIRMED, replay=True),
+        expected(opened(2), where, status=events.EVENT_STATUS_UNCONFIRMED, replay=True, trace_kept=True),
+    ]
+    assert [len(record.headers) for record in world.log.records] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("units", "message"),
+    [
+        ({}, wire.Usage()),
+        ({"input": 1, "cache_write_1h": 2}, wire.Usage(input_tokens=1, cache_write_1h_tokens=2)),
+        ({"requests": 3, "output": 0}, wire.Usage(requests=3)),
+    ],
+)
+def test_units_as_a_message(units, message):
+    assert usage_message(units) == message
