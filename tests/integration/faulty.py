@@ -21,7 +21,9 @@ TRACE = "Traceback (most recent call last)"
 
 
 def _head(*lines: bytes, status: bytes = b"200 OK") -> bytes:
-    return b"\r\n".join([b"HTTP/1.1 " + status, b"content-type: application/json", *lines, b"", b""])
+    # The connection closes after each reply and says so: one that closes under the next request is another case.
+    fixed = (b"content-type: application/json", b"connection: close")
+    return b"\r\n".join([b"HTTP/1.1 " + status, *fixed, *lines, b"", b""])
 
 
 def chunk(text: str) -> bytes:
