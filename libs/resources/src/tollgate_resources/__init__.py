@@ -23,6 +23,8 @@ from tollgate_resources.loading import Loaded, load, merge
 from tollgate_resources.models import (
     Channel,
     ChannelModel,
+    ChannelProxy,
+    ChannelTls,
     Credential,
     Declared,
     Fallbacks,
@@ -44,6 +46,8 @@ __all__ = [
     "CatalogueModel",
     "Channel",
     "ChannelModel",
+    "ChannelProxy",
+    "ChannelTls",
     "Credential",
     "Declared",
     "Fallbacks",

@@ -35,6 +35,7 @@ _PATTERNS: Final = {
     "name": "lower-case letters, digits, '.', '_' and '-', at most 63, the first a letter or digit",
     "env": "the name of an environment variable",
     "model": "a name without blanks",
+    "server_name": "the name of a host",
 }
 
 

@@ -10,8 +10,9 @@ from tollgate_rating import PriceTable
 from tollgate_resources import Credential, VersionChannel, VersionDocument
 from tollgate_resources import Target as DeclaredTarget
 from tollgate_router.domain.choice import Candidates, Level
+from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.target import Origin, Target, split_base_url
+from tollgate_router.domain.target import Origin, Target
 
 __all__ = ["Candidates", "ChannelState", "CredentialMissing", "Credentials", "Snapshot", "Target", "compile_snapshot"]
 
@@ -98,7 +99,7 @@ def compile_snapshot(document: VersionDocument, digest: str, credentials: Creden
 
 
 def _prepare(channel: VersionChannel, credentials: Credentials, *, needs_key: bool) -> _Ready:
-    origin, base_path = split_base_url(channel.base_url, private_network=channel.private_network)
+    origin, base_path = origin_of(channel, credentials.resolve)
     blocks = []
     missing = []
     for credential in channel.credentials:
