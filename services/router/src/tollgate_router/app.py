@@ -29,7 +29,7 @@ from tollgate_router.exchange.recorder import Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters, RouterMetrics
-from tollgate_router.upstream.client import UpstreamClient
+from tollgate_router.upstream.client import ClientLimits, UpstreamClient
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Router:
             max_connections_per_origin=settings.max_connections_per_origin,
             keep_idle_seconds=settings.keep_idle_seconds,
             ca_file=settings.ca_file,
+            limits=ClientLimits(connection_age_seconds=settings.connection_age_seconds),
         )
         counters = RouterCounters()
         self.deps = ExchangeDeps(
@@ -86,6 +87,7 @@ class Router:
         """Swaps in the snapshot of a configuration version."""
         snapshot = compile_snapshot(parse_version(document), digest, self.credentials)
         self.deps.snapshot = snapshot
+        self.upstream.warm(snapshot.origins(), self.settings.warm_connections)
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
         )
@@ -101,6 +103,10 @@ class Router:
             "spool_bytes": self.spool.bytes,
             "publisher_depth": self.publisher.depth(),
             "unpriced": self.recorder.unpriced,
+            "upstream_connections_open": self.upstream.open_connections,
+            "upstream_connections_unused": self.upstream.idle_connections,
+            "upstream_connections_opened": self.upstream.counters.opened,
+            "upstream_requests_sent_again": self.upstream.counters.retried,
             "tasks": len(asyncio.all_tasks()),
         }
 

@@ -53,6 +53,12 @@ class Snapshot:
         """Returns what may serve `model` for callers of `route_group`; None when nothing can."""
         return self.candidates.get((route_group, model))
 
+    def origins(self) -> set[Origin]:
+        """Returns every origin that a request may go to."""
+        return {
+            target.origin for found in self.candidates.values() for level in found.levels for target in level.targets
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Ready:

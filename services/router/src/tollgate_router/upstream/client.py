@@ -121,13 +121,26 @@ class UpstreamClient:
         pool.start(call, now)
         return call
 
+    def warm(self, origins: Iterable[Origin], connections: int) -> None:
+        """Opens connections in advance, so that the first calls do not wait for names, TCP and TLS.
+
+        `connections` is how many each origin shall have; they age like others.
+        """
+        if self._closed or connections <= 0:
+            return
+        for origin in set(origins):
+            self._pool(origin).warm(connections)
+        if self._timer is None and self._pools:
+            self._arm(slow=True)
+
     def _find_pool(self, target: Target) -> Pool:
-        pool = self._pools.get(target.origin)
+        pool = self._pool_of[target] = self._pool(target.origin)
+        return pool
+
+    def _pool(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[target.origin] = Pool(
-                target.origin, self._connector, self._limits, self._clock, self.counters
-            )
-        self._pool_of[target] = pool
+            pool = self._pools[origin] = Pool(origin, self._connector, self._limits, self._clock, self.counters)
         return pool
 
     def sweep(self) -> bool:

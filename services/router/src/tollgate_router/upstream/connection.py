@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final, cast
@@ -18,6 +19,9 @@ from tollgate_router.upstream.tcp_info import acknowledged_bytes
 if TYPE_CHECKING:
     from tollgate_router.upstream.pool import Pool
 
+_PROMISED: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,6})")
+# Of that, the way there and back and the sweep take their part.
+_PROMISE_MARGIN_SECONDS: Final = 1.0
 _BROKEN: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
@@ -32,6 +36,7 @@ class Connection(ReplyReader, asyncio.Protocol):
         "_untouched",
         "_written",
         "call",
+        "kept_seconds",
         "retires_at",
         "unused_since",
     )
@@ -51,6 +56,7 @@ class Connection(ReplyReader, asyncio.Protocol):
         # Bytes written since: TCP counts what it acknowledges, so that before a request nobody has to ask.
         self._written = 0
         self.unused_since = 0.0
+        self.kept_seconds = limits.idle_age_seconds
         self.retires_at = math.inf
 
     # What the pool and the call ask for.
@@ -178,11 +184,20 @@ class Connection(ReplyReader, asyncio.Protocol):
         call.connection = self.call = None
         self.served += 1
         if reusable:
+            if self._promise:
+                self._keep_promise()
             self._clear()
             self._pool.release(self)
         elif transport is not None:
             transport.abort()
         call.sink.upstream_end()
+
+    def _keep_promise(self) -> None:
+        """A server that says how long it keeps connections is left before it closes this one."""
+        promised = _PROMISED.search(self._promise)
+        if promised is not None:
+            kept = float(promised[1]) - _PROMISE_MARGIN_SECONDS
+            self.kept_seconds = max(0.0, min(self._limits.idle_age_seconds, kept))
 
     def eof_received(self) -> None:
         """The peer has nothing more to send. In TLS this means that it said so, which a bare end of stream does not."""

@@ -12,8 +12,8 @@ from tollgate_router.upstream.decoding import BrokenEncoding, Decoder, new_decod
 from tollgate_router.upstream.sink import ClientLimits
 
 _NO_BODY: Final = frozenset({204, 304})
-_CODINGS: Final = frozenset({b"transfer-encoding", b"content-encoding"})
-_UNTRUE_UNPACKED: Final = _CODINGS | {b"content-length"}
+_ACTED_ON: Final = frozenset({b"transfer-encoding", b"content-encoding", b"keep-alive"})
+_UNTRUE_UNPACKED: Final = frozenset({b"transfer-encoding", b"content-encoding", b"content-length"})
 # The parser takes 0.9 and 2.0 as well.
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
 
@@ -32,6 +32,7 @@ class ReplyReader:
         "_keep_alive",
         "_limits",
         "_parser",
+        "_promise",
         "_refusal",
         "_status",
         "on_body",
@@ -61,6 +62,7 @@ class ReplyReader:
         self._barren_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._coding = b""
+        self._promise = b""
         self._decoder: Decoder | None = None
 
     @property
@@ -94,12 +96,14 @@ class ReplyReader:
         # The parser takes the blanks before a value off, and leaves those behind it.
         value = value.rstrip()
         self._headers.append((name, value))
-        if name in _CODINGS:
-            self._note_coding(name, value.lower())
+        if name in _ACTED_ON:
+            self._note(name, value.lower())
 
-    def _note_coding(self, name: bytes, value: bytes) -> None:
+    def _note(self, name: bytes, value: bytes) -> None:
         if name == b"content-encoding":
             self._note_encoding(value)
+        elif name == b"keep-alive":
+            self._promise = value
         elif self._coding or value != b"chunked":
             # The parser refuses a transfer encoding beside a content length.
             self._refusal = "a transfer encoding that is not just chunked"
