@@ -13,6 +13,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_media_jobs.domain.job import Billing
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import AnswerLost, Failure, FetchFailed, FetchRefused, Refused
+from tollgate_rating import PriceBook
 
 pytestmark = pytest.mark.unit
 
@@ -319,9 +320,11 @@ async def test_a_store_that_is_away_when_the_answer_comes_costs_nothing():
     assert len(await sent(bench)) == 1
 
 
-async def test_what_has_no_price_is_kept_flagged_and_free():
+async def test_what_turns_out_to_have_no_price_is_kept_flagged_and_free():
+    """The model is priced by tokens, and the provider does not tell them."""
     bench = Bench()
-    bench.versions.version = version(books=())
+    tokens = {"gpt-image-1": {"input": "5", "image_output": "30"}}
+    bench.versions.version = version(books=[PriceBook(name="public", effective_us=0, currency="USD", models=tokens)])
     bench.provider.script = [answer()]
     await bench.create(command())
     await bench.work()

@@ -172,17 +172,16 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int:
-        """Returns the pico-units to hold: no request can cost more. Unpriced models are held at nothing."""
+    def worst_case(self, exchange: "InferenceExchange") -> int | None:
+        """Returns the pico-units to hold: no request can cost more. None when the model has no price."""
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
-        if version is None:
-            return 0
+        assert version is not None
         price = version.price_table.find(asked.model, principal.price_group, exchange.started_us)
         if price is None:
             self.counters.unpriced += 1
-            return 0
+            return None
         limit = asked.max_output_tokens
         if limit is None:
             found = version.model(principal.route_group, asked.model)
