@@ -18,10 +18,12 @@ from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.tracing import NoTracing
-from tollgate_rating import PriceTable
+from tollgate_rating import PriceBook, PriceTable
 
 KEY = "a-key"
 MODEL = "a-model"
+UNPRICED = "a-model-without-a-price"
+PRICES = {MODEL: {"input": "1", "output": "2"}, "vectors": {"input": "1"}}
 PATIENCE_SECONDS = 30
 
 
@@ -128,6 +130,9 @@ class FakeKeys:
     def cached(self, presented):
         return self.principal if presented == KEY.encode() else Refused("Not a key of this gateway.")
 
+    async def authenticate(self, presented):
+        return self.cached(presented)
+
 
 class FakeWitness:
     def __init__(self):
@@ -147,7 +152,9 @@ class Bench:
         self.admission, self.witness = FakeAdmission(), FakeWitness()
         self.counters = InferenceCounters()
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
-        version = EdgeVersion("sha256:0", 1, PriceTable([]), {"default": models})
+        models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
+        prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
+        version = EdgeVersion("sha256:0", 1, prices, {"default": models})
         self.gateway = InferenceGateway(
             settings=EdgeSettings(**{**where, **stores, **settings}),
             clock=SystemClock(),

@@ -185,9 +185,13 @@ class InferenceExchange:
         if problem_found is not None:
             self.refuse(problem_found)
             return
+        amount = gateway.worst_case(self)
+        if amount is None:
+            self.refuse(gateway.words.no_price(asked.model))
+            return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        gateway.admission.hold(found.organization_id, self, gateway.worst_case(self))
+        gateway.admission.hold(found.organization_id, self, amount)
 
     def _trace(self) -> None:
         given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None

@@ -73,7 +73,7 @@ class InferenceGateway:
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
         # Seeded by the system once: trace ids are to be unique, not secret.
-        self._random = random.Random()  # noqa: S311
+        self._random = random.Random()  # noqa: S311 - trace ids are no secrets.
 
     # Life.
 
@@ -172,17 +172,16 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int:
-        """Returns the pico-units to hold: no request can cost more. Unpriced models are held at nothing."""
+    def worst_case(self, exchange: "InferenceExchange") -> int | None:
+        """Returns the pico-units to hold: no request can cost more. None when the model has no price."""
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
-        if version is None:
-            return 0
+        assert version is not None
         price = version.price_table.find(asked.model, principal.price_group, exchange.started_us)
         if price is None:
             self.counters.unpriced += 1
-            return 0
+            return None
         limit = asked.max_output_tokens
         if limit is None:
             found = version.model(principal.route_group, asked.model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, edit_body, read_reply
-from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
+from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply, retry_after_ms
 from tollgate_router.exchange.outbox import MAX_END_BYTES
 from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
@@ -53,6 +53,7 @@ class Request:
         "_target",
         "_tried",
         "_unacked",
+        "_wait_ms",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
@@ -70,6 +71,7 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
+        self._wait_ms = 0
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -155,8 +157,9 @@ class Request:
             return
         self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
         deps.counters.attempts[target.channel] += 1
+        told = ((b"x-request-id", opened.request_id.encode()),)
         self._call = deps.upstream.send(
-            target, _PATHS[opened.operation], edited, (), self, deps.timeouts(opened.timeout_ms)
+            target, _PATHS[opened.operation], edited, told, self, deps.timeouts(opened.timeout_ms)
         )
 
     def _retry(self, problem: UpstreamProblem, outcome: int) -> None:
@@ -174,9 +177,11 @@ class Request:
 
     # From the provider.
 
-    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:  # noqa: ARG002 - for translators.
+    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The provider's status line and headers have come."""
         self._status = status
+        if status != 200:
+            self._wait_ms = retry_after_ms(headers)
 
     def upstream_data(self, data: bytes) -> None:
         """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
@@ -217,7 +222,7 @@ class Request:
         if self._ended:
             return
         if self._status != 200:
-            problem = problem_of_reply(self._status, b"".join(self._error_body))
+            problem = problem_of_reply(self._status, b"".join(self._error_body), self._wait_ms)
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:
             self._end_stream(self._filter)
