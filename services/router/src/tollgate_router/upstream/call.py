@@ -25,7 +25,6 @@ class UpstreamCall:
         "_active",
         "_deadline",
         "_total_deadline",
-        "acknowledged",
         "channel",
         "connection",
         "paused",
@@ -36,6 +35,7 @@ class UpstreamCall:
         "sink",
         "stage",
         "timeouts",
+        "unsent",
     )
 
     def __init__(
@@ -56,11 +56,11 @@ class UpstreamCall:
         self.connection: Connection | None = None
         self.stage = Stage.CONNECTING
         self.retried = False
-        # What the peer's kernel had acknowledged before the request was written; None when it was not asked.
-        self.acknowledged: int | None = None
         # Set by every read instead of a new deadline: the sweep moves the deadline, so a read asks no clock.
         self.seen = False
         self.paused = False
+        # Bytes of a long request that the kernel had not taken at the last look.
+        self.unsent = 0
         self._deadline = now + timeouts.connect
         self._total_deadline = now + timeouts.total
         self._active = active
@@ -74,11 +74,13 @@ class UpstreamCall:
                 self.connection.pause()
 
     def resume(self) -> None:
-        """Reads on; the idle timeout begins anew."""
+        """Reads on; the time that runs for the reply begins anew."""
         if self.paused and self.stage is not Stage.OVER:
             self.paused = False
-            self.seen = True
             if self.connection is not None:
+                self.seen = False
+                reading = self.stage is Stage.READING
+                self._deadline = self.pool.now() + (self.timeouts.idle if reading else self.timeouts.first_byte)
                 self.connection.resume()
 
     def cancel(self) -> None:
@@ -89,6 +91,7 @@ class UpstreamCall:
         """Waits for a connection once more; the total time runs on."""
         self.stage = Stage.CONNECTING
         self.connection = None
+        self.unsent = 0
         self._deadline = now + self.timeouts.connect
 
     def written(self, now: float) -> None:
@@ -107,7 +110,7 @@ class UpstreamCall:
     def fail(self, kind: FailureKind, detail: str = "") -> None:
         """Ends the call and tells the sink; does nothing when it is over."""
         if self.stage is not Stage.OVER:
-            sent = self.connection is not None
+            sent = self.stage is not Stage.CONNECTING
             self._leave()
             self.sink.upstream_failed(UpstreamFailure(kind, sent, detail))
 
@@ -117,15 +120,25 @@ class UpstreamCall:
             return
         if now >= self._total_deadline:
             self.fail(FailureKind.TOTAL_TIMEOUT)
-        elif self.paused:
             return
-        elif self.seen and self.stage is Stage.READING:
+        if self.paused and self.stage is not Stage.CONNECTING:
+            return
+        if self.unsent:
+            self._note_sending(now)
+        if self.seen and self.stage is Stage.READING:
             self.seen = False
             self._deadline = now + self.timeouts.idle
         elif now >= self._deadline:
             kind = self.stage.value
             assert kind is not None
             self.fail(kind)
+
+    def _note_sending(self, now: float) -> None:
+        """As long as the upstream takes more of the request, it need not answer yet."""
+        left = self.connection.unsent if self.connection is not None else 0
+        if left < self.unsent and self.stage is Stage.WAITING:
+            self._deadline = now + self.timeouts.first_byte
+        self.unsent = left
 
     def _leave(self) -> None:
         if self.stage is Stage.OVER:

@@ -88,7 +88,7 @@ class UpstreamClient:
 
         A connection that is there is used at once; otherwise one is opened in the background. `path` comes behind the
         target's base path. Extra headers that the client sets itself, or that are malformed, are left out. A request
-        is sent a second time only by the rule of `Connection._untouched`.
+        is sent a second time only by the rule of `Connection.eof_received`.
         """
         head = target.request_head(method, path)
         lines = render_headers(extra_headers) if extra_headers else b""

@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 _NO_BODY: Final = frozenset({204, 304})
 _FRAMING: Final = frozenset({b"transfer-encoding", b"content-length", b"content-encoding"})
+# The parser takes 0.9 and 2.0 as well.
+_VERSIONS: Final = frozenset({"1.1", "1.0"})
 _TCP_INFO_BYTES_ACKED: Final = 120
 
 
 class Connection(asyncio.Protocol):
     __slots__ = (
+        "_acknowledged",
         "_barren_bytes",
         "_body",
         "_call",
@@ -35,6 +38,7 @@ class Connection(asyncio.Protocol):
         "_extra_bytes",
         "_headers",
         "_informational",
+        "_is_tls",
         "_keep_alive",
         "_limits",
         "_parser",
@@ -43,6 +47,8 @@ class Connection(asyncio.Protocol):
         "_status",
         "_transport",
         "_until_close",
+        "_untouched",
+        "_written",
         "on_body",
         "served",
         "unused_since",
@@ -53,6 +59,12 @@ class Connection(asyncio.Protocol):
         self._limits = limits
         self._call: UpstreamCall | None = None
         self._transport: asyncio.Transport | None = None
+        self._is_tls = False
+        # What the peer's kernel had acknowledged before the request under way; None where ours does not tell.
+        self._acknowledged: int | None = None
+        # Bytes written since: TCP counts what it acknowledges, so that before a request nobody has to ask.
+        self._written = 0
+        self._untouched = False
         self.served = 0
         self.unused_since = 0.0
         self._body: list[bytes] = []
@@ -80,17 +92,20 @@ class Connection(asyncio.Protocol):
         """Writes the request of `call` and serves it. The connection must be unused."""
         transport = self._transport
         assert transport is not None
-        if self.served and now - self.unused_since >= self._limits.stale_proof_seconds:
-            call.acknowledged = acknowledged_bytes(transport)
-        else:
-            call.acknowledged = None
         self._call = call
         call.connection = self
         call.written(now)
         request = call.request
+        if self._is_tls:
+            # Records are longer than what is in them, so here it must be asked; only where that can be of use.
+            self._acknowledged, self._written = acknowledged_bytes(transport) if self.served else None, 0
+        elif self._acknowledged is not None:
+            self._acknowledged += self._written
         if len(request) == 1:
+            self._written = len(request[0])
             transport.write(request[0])
         else:
+            self._written = call.unsent = sum(map(len, request))
             transport.writelines(request)
         if call.paused:
             transport.pause_reading()
@@ -109,6 +124,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
     def is_usable(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
@@ -120,6 +140,8 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("socket")
         if peer is not None and peer.family in {socket.AF_INET, socket.AF_INET6}:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._is_tls = transport.get_extra_info("sslcontext") is not None
+        self._acknowledged = acknowledged_bytes(transport)
 
     def data_received(self, data: bytes) -> None:
         call = self._call
@@ -136,7 +158,7 @@ class Connection(asyncio.Protocol):
             self._refusal = str(error)
         if self._body:
             self._barren_bytes = 0
-        elif not self._complete:
+        else:
             self._barren_bytes += len(data)
             if self._barren_bytes > self._limits.header_bytes:
                 self._refusal = "too many bytes without a body"
@@ -207,24 +229,33 @@ class Connection(asyncio.Protocol):
             self._call = call
             self._finish(call)
             return
-        retry = self._untouched(call, transport, exc)
         self._pool.lost(self)
-        if retry:
+        if isinstance(exc, BrokenPipeError):
+            # A write failed before the end that the peer had sent was read: after a bare reset the error is another.
+            self._untouched = self._is_untouched(call, transport)
+        if self._untouched:
             self._pool.retry(call)
         else:
             call.connection = self
             call.fail(FailureKind.CUT, "" if exc is None else str(exc))
 
-    def _untouched(self, call: UpstreamCall, transport: asyncio.Transport, exc: Exception | None) -> bool:
-        """Returns whether the upstream cannot have acted on the request, so that it may be sent once more.
+    def eof_received(self) -> None:
+        """The peer closed in order; here the transport can still be asked what had arrived there."""
+        if self._call is not None and self._transport is not None:
+            self._untouched = self._is_untouched(self._call, self._transport)
 
-        So it is when a connection that had served before was closed in order, without a byte of reply, by a peer whose
-        kernel acknowledged no byte of the request: the end of stream that it sent would have acknowledged whatever had
-        arrived before. A reset proves nothing, nor does a kernel that does not tell.
+    def _is_untouched(self, call: UpstreamCall, transport: asyncio.Transport) -> bool:
+        """Returns whether the peer cannot have acted on the request, which may then be sent once more.
+
+        So it is on a connection that had served before and that the peer closed in order, when no byte of a reply has
+        come and the peer's kernel has acknowledged no byte of the request: the end that it sent would have acknowledged
+        whatever had come before it, and to what comes after it nobody can answer any more. A reset proves nothing.
         """
-        if exc is not None or call.retried or call.acknowledged is None or self._barren_bytes or self._status:
+        before = self._acknowledged
+        if before is None or not self.served or call.retried or self._barren_bytes or self._status:
             return False
-        return acknowledged_bytes(transport) == call.acknowledged
+        now = acknowledged_bytes(transport)
+        return now is not None and now <= before
 
     # What the parser calls.
 
@@ -235,7 +266,8 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers are counted among the barren bytes and dropped: nobody may learn anything from them.
         if not self._status:
-            self._headers.append((name.lower(), value))
+            # The parser takes the blanks before a value off, and leaves those behind it.
+            self._headers.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -243,8 +275,8 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             self._informational += 1
-            if status == 101 or self._informational > self._limits.informational_replies:
-                self._refusal = "too many informational replies"
+            if status < 100 or status == 101 or self._informational > self._limits.informational_replies:
+                self._refusal = "a status below 100, or too many informational replies"
             self._headers.clear()
             return
         self._status = status
@@ -272,6 +304,8 @@ class Connection(asyncio.Protocol):
                     framed = True
                 else:
                     self._decode(value)
+        if self._parser.get_http_version() not in _VERSIONS:
+            self._refusal = "a version other than HTTP/1.0 and HTTP/1.1"
         if size > self._limits.header_bytes or len(headers) > self._limits.header_count:
             self._refusal = "the head of the reply is too large"
         self._until_close = not framed and status not in _NO_BODY

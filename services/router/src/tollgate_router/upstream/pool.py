@@ -57,6 +57,10 @@ class Pool:
         self._waiting.append(call)
         self._open_more()
 
+    def now(self) -> float:
+        """Returns the time on the client's clock, in seconds."""
+        return self._clock.monotonic()
+
     def retry(self, call: UpstreamCall) -> None:
         """Sends `call` once more, on a new connection."""
         self._counters.retried += 1
@@ -143,16 +147,19 @@ class Pool:
             connection = await self._connector.connect(self._origin, self._make, seconds)
         except CannotConnect as error:
             self._forget(task)
-            queue = self._waiting_for_new or self._waiting
-            if queue:
-                queue.popleft().fail(error.kind, error.detail)
-            self._open_more()
+            self._failed(error.kind, error.detail)
         except BaseException:
             self._forget(task)
             raise
         else:
             self._forget(task)
             self._opened(connection)
+
+    def _failed(self, kind: FailureKind, detail: str) -> None:
+        queue = self._waiting_for_new or self._waiting
+        if queue:
+            queue.popleft().fail(kind, detail)
+        self._open_more()
 
     def _forget(self, task: "asyncio.Task[None] | None") -> None:
         if task is not None:
@@ -163,7 +170,8 @@ class Pool:
 
     def _opened(self, connection: Connection) -> None:
         if not connection.is_usable():
-            self._open_more()
+            # Trying again at once would go on for as long as the call has time.
+            self._failed(FailureKind.REFUSED, "the connection closed as soon as it was open")
             return
         self._counters.opened += 1
         self._open.add(connection)

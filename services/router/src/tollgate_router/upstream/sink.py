@@ -37,9 +37,10 @@ class Timeouts:
     connect: float = 5.0
     """Until a connection is there, queueing, name resolution and TLS included."""
     first_byte: float = 120.0
-    """From the request's last byte handed to the kernel to the head of the reply."""
+    """From the request's last byte handed to the kernel to the head of the reply; it also bounds how long the kernel
+    may take nothing more of a long request. Stands still while the call is paused."""
     idle: float = 120.0
-    """Between two reads of the reply; stands still while the sink paused it."""
+    """Between two reads of the reply; stands still while the call is paused."""
     total: float = 1800.0
     """From `send` to the end."""
 
@@ -60,5 +61,3 @@ class ClientLimits:
     """What the compressed bytes of one read may unpack to."""
     sweep_seconds: float = 0.1
     """Timeouts are looked at this often, so they may be late by as much."""
-    stale_proof_seconds: float = 1.0
-    """A connection unused for this long may turn out closed; only then is the proof taken that allows a second try."""

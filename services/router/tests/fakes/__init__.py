@@ -1,0 +1,1 @@
+"""Stand-ins for what the router is handed: one module for each."""
