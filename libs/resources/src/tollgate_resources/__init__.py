@@ -21,6 +21,7 @@ from tollgate_resources.document import (
 from tollgate_resources.environment import environment_channels
 from tollgate_resources.loading import Loaded, load, merge
 from tollgate_resources.models import (
+    Canary,
     Channel,
     ChannelModel,
     Credential,
@@ -30,6 +31,7 @@ from tollgate_resources.models import (
     Limits,
     PriceBook,
     PriceGroup,
+    Probe,
     Resource,
     Route,
     Target,
@@ -40,6 +42,7 @@ from tollgate_resources.schema import json_schema
 __all__ = [
     "SIMULATOR",
     "Auth",
+    "Canary",
     "Catalogue",
     "CatalogueModel",
     "Channel",
@@ -53,6 +56,7 @@ __all__ = [
     "Loaded",
     "PriceBook",
     "PriceGroup",
+    "Probe",
     "Problem",
     "Provider",
     "Resource",
