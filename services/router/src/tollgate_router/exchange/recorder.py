@@ -49,6 +49,9 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     estimated: bool
     ended_us: int
     timings: wire.Timings
+    # The model that was asked instead of the one that the caller named, and why; empty where it was the caller's.
+    fallback_model: str = ""
+    fallback_reason: str = ""
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -144,11 +147,11 @@ class Recorder:
             if self._tracing.enabled:
                 event.traceparent = self._record_span(opened, result, event.error_kind)
             traceparent = event.traceparent.encode()
-        payload = self._constant(opened, snapshot, result.target, charge.price) + event.SerializeToString()
+        payload = self._constant(opened, snapshot, result, charge.price) + event.SerializeToString()
         return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
     def _constant(
-        self, opened: wire.Open, snapshot: "Snapshot | None", target: "Target | None", price: ModelPrice | None
+        self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult, price: ModelPrice | None
     ) -> bytes:
         """Returns the part of an event that many share, encoded: protobuf messages concatenate.
 
@@ -158,13 +161,14 @@ class Recorder:
             self._constants_of = snapshot
             self._constants.clear()
         model, stream, operation, dialect = opened.model, opened.stream, opened.operation, opened.dialect
-        key = (opened.tenant.SerializeToString(), model, stream, operation, dialect, target, price)
+        target, other, reason = result.target, result.fallback_model, result.fallback_reason
+        key = (opened.tenant.SerializeToString(), model, stream, operation, dialect, target, price, other, reason)
         constant = self._constants.get(key)
         if constant is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
-                model=model,
+                model=other or model,
                 dialect=dialect,
                 operation=operation,
                 stream=stream,
@@ -175,13 +179,15 @@ class Recorder:
                 event.channel = target.channel
             if price is not None:
                 event.price_digest, event.currency = price.digest, price.currency
+            if other:
+                event.requested_model, event.fallback_reason = model, reason
             constant = self._constants[key] = event.SerializeToString()
         return constant
 
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:
             return _FREE
-        table, model, at_us = snapshot.price_table, opened.model, opened.started_at_us
+        table, model, at_us = snapshot.price_table, result.fallback_model or opened.model, opened.started_at_us
         price = table.find(model, opened.tenant.price_group, at_us)
         units = result.units
         if not any(units.values()):

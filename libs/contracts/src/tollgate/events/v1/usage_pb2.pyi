@@ -28,7 +28,7 @@ EVENT_STATUS_UNCONFIRMED: EventStatus
 EVENT_STATUS_WITNESS: EventStatus
 
 class UsageRecorded(_message.Message):
-    __slots__ = ("event_id", "request_id", "attempt", "source", "final", "status", "replay", "estimated", "started_at_us", "ended_at_us", "tenant", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "usage", "cost_pico", "charge_pico", "currency", "price_digest", "unpriced", "config_digest", "traceparent", "trace_kept", "timings", "media_job_id")
+    __slots__ = ("event_id", "request_id", "attempt", "source", "final", "status", "replay", "estimated", "started_at_us", "ended_at_us", "tenant", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "requested_model", "fallback_reason", "usage", "cost_pico", "charge_pico", "currency", "price_digest", "unpriced", "config_digest", "traceparent", "trace_kept", "timings", "media_job_id")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,8 @@ class UsageRecorded(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_STATUS_FIELD_NUMBER: _ClassVar[int]
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     COST_PICO_FIELD_NUMBER: _ClassVar[int]
     CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +85,8 @@ class UsageRecorded(_message.Message):
     outcome: _exchange_pb2.Outcome
     upstream_status: int
     error_kind: str
+    requested_model: str
+    fallback_reason: str
     usage: _exchange_pb2.Usage
     cost_pico: int
     charge_pico: int
@@ -94,4 +98,4 @@ class UsageRecorded(_message.Message):
     trace_kept: bool
     timings: _exchange_pb2.Timings
     media_job_id: str
-    def __init__(self, event_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., attempt: _Optional[int] = ..., source: _Optional[_Union[EventSource, str]] = ..., final: _Optional[bool] = ..., status: _Optional[_Union[EventStatus, str]] = ..., replay: _Optional[bool] = ..., estimated: _Optional[bool] = ..., started_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., dialect: _Optional[_Union[_exchange_pb2.Dialect, str]] = ..., operation: _Optional[_Union[_exchange_pb2.Operation, str]] = ..., stream: _Optional[bool] = ..., outcome: _Optional[_Union[_exchange_pb2.Outcome, str]] = ..., upstream_status: _Optional[int] = ..., error_kind: _Optional[str] = ..., usage: _Optional[_Union[_exchange_pb2.Usage, _Mapping]] = ..., cost_pico: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., unpriced: _Optional[bool] = ..., config_digest: _Optional[str] = ..., traceparent: _Optional[str] = ..., trace_kept: _Optional[bool] = ..., timings: _Optional[_Union[_exchange_pb2.Timings, _Mapping]] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...
+    def __init__(self, event_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., attempt: _Optional[int] = ..., source: _Optional[_Union[EventSource, str]] = ..., final: _Optional[bool] = ..., status: _Optional[_Union[EventStatus, str]] = ..., replay: _Optional[bool] = ..., estimated: _Optional[bool] = ..., started_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., dialect: _Optional[_Union[_exchange_pb2.Dialect, str]] = ..., operation: _Optional[_Union[_exchange_pb2.Operation, str]] = ..., stream: _Optional[bool] = ..., outcome: _Optional[_Union[_exchange_pb2.Outcome, str]] = ..., upstream_status: _Optional[int] = ..., error_kind: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., usage: _Optional[_Union[_exchange_pb2.Usage, _Mapping]] = ..., cost_pico: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., unpriced: _Optional[bool] = ..., config_digest: _Optional[str] = ..., traceparent: _Optional[str] = ..., trace_kept: _Optional[bool] = ..., timings: _Optional[_Union[_exchange_pb2.Timings, _Mapping]] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...
