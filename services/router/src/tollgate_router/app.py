@@ -24,6 +24,8 @@ from tollgate_kit.tracing import new_tracing
 from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.api.admin import RouterAdmin
+from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.health.states import Change
 from tollgate_router.domain.snapshot import compile_snapshot
 from tollgate_router.exchange.recorder import Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
@@ -65,6 +67,7 @@ class Router:
             ca_file=settings.ca_file,
         )
         counters = RouterCounters()
+        self.health = Health(settings.health_policy(), self.health_changed)
         self.deps = ExchangeDeps(
             settings=settings,
             clock=clock,
@@ -84,7 +87,8 @@ class Router:
 
     def apply(self, digest: str, document: bytes) -> None:
         """Swaps in the snapshot of a configuration version."""
-        snapshot = compile_snapshot(parse_version(document), digest, self.credentials)
+        at_us = self.deps.clock.now_us()
+        snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us)
         self.deps.snapshot = snapshot
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
@@ -92,6 +96,26 @@ class Router:
         # What a version holds lives long: keep the collector from walking it again and again.
         gc.collect()
         gc.freeze()
+
+    @staticmethod
+    def health_changed(change: Change) -> None:
+        """Logs what became of a channel; operators are alerted by the metrics."""
+        level = (
+            logging.INFO if change.state in {"closed", "restored", "half-open", "probe answered"} else logging.WARNING
+        )
+        log.log(
+            level,
+            "the health of a channel changed",
+            extra={
+                "fields": {
+                    "channel": change.channel,
+                    "subject": change.subject,
+                    "state": change.state,
+                    "reason": change.reason,
+                    "seconds": change.seconds,
+                }
+            },
+        )
 
     def gauges(self) -> dict[str, float]:
         """Returns what is measured when metrics are scraped."""
