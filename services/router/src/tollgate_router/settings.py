@@ -44,7 +44,7 @@ class RouterSettings(ServiceSettings):
         "ten seconds.",
     )
     retry_floor: int = Field(
-        default=10,
+        default=30,
         ge=0,
         description="Extra attempts within ten seconds that are allowed however few first ones there were.",
     )

@@ -27,7 +27,7 @@ class HealthPolicy:
     """How long a probe may take before another request may try; a stream may be under way for longer."""
     retry_ratio: float = 0.2
     """Extra attempts that the failures of a channel may cause, as a share of its first attempts within ten seconds."""
-    retry_floor: int = 10
+    retry_floor: int = 30
     """Extra attempts within ten seconds that are allowed however few first attempts there were."""
     latency_half_life: float = 30.0
     """Age at which a measured first-byte latency counts half."""
