@@ -69,7 +69,7 @@ class Environment:
 
 def channel(name: str, *models: Any, keys: int = 1, **more: Any) -> dict[str, Any]:
     """Returns the declaration of a channel with so many credentials, KEY_<name>_<number>."""
-    places = [{"env": f"KEY_{name}_{number}"} for number in range(keys)]
+    places = [{"env": f"KEY_{name.replace('-', '_')}_{number}"} for number in range(keys)]
     return {"name": name, "provider": "openai", "credentials": places, "models": list(models) or ["able"], **more}
 
 

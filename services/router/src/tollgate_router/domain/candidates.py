@@ -125,6 +125,17 @@ class Candidates:
         levels = self.base.levels if self.canary is None else (self.canary.level, *self.base.levels)
         return [target for level in levels for target in level.targets]
 
+    def at(self, number: int, channel: str, upstream_model: str) -> list[Target]:
+        """Returns the targets of a level that stand for one declared target, one for each credential."""
+        levels = self.base.levels if self.canary is None else (self.canary.level, *self.base.levels)
+        return [
+            target
+            for level in levels
+            if level.number == number
+            for target in level.targets
+            if (target.channel, target.upstream_model) == (channel, upstream_model)
+        ]
+
     def plan(self, ask: Ask) -> Plan:
         """Returns the levels that may serve a request; those who ask for the same share one plan."""
         limits = self.limits(ask)

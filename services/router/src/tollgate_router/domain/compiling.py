@@ -66,6 +66,18 @@ def _entries(targets: Iterable[DeclaredTarget], model: str, ready: Mapping[str, 
     )
 
 
+def left_out(entry: Entry, group: str, route: Route | None, ready: Mapping[str, Ready]) -> str:
+    """Returns why a declared target is not among the candidates of a route group, or nothing."""
+    found = ready.get(entry.channel)
+    if found is None:
+        return "channel"
+    if group not in found.channel.groups:
+        return "route_group"
+    if route is not None and route.regions and found.channel.region not in route.regions:
+        return "region"
+    return "" if entry.weight else "weight"
+
+
 class Compiler:
     """Makes candidate lists of one configuration version."""
 
@@ -111,7 +123,7 @@ class Compiler:
         served = [
             (self._ready[entry.channel], entry)
             for entry in entries
-            if entry.channel in self._ready and self.out(entry, group, route) == ""
+            if entry.channel in self._ready and not left_out(entry, group, route, self._ready)
         ]
         # A channel's weight is shared by its credentials; the common multiple keeps the shares whole numbers.
         unit = lcm(*{len(ready.keys) for ready, _ in served})
@@ -122,17 +134,6 @@ class Compiler:
             weight = entry.weight * unit // len(ready.keys)
             targets += ready.targets(entry.upstream_model, weight, can, context_tokens)
         return Level(targets, number=number, strategy=route.strategy if route is not None else "weighted")
-
-    def out(self, entry: Entry, group: str, route: Route | None) -> str:
-        """Returns why a declared target is not among the candidates of a route group, or nothing."""
-        ready = self._ready.get(entry.channel)
-        if ready is None:
-            return "channel"
-        if group not in ready.channel.groups:
-            return "route_group"
-        if route is not None and route.regions and ready.channel.region not in route.regions:
-            return "region"
-        return "" if entry.weight else "weight"
 
     def _by_cost(self, model: str, level: Level) -> list[Level]:
         """Returns the level as several, the cheapest first; equal costs share one."""

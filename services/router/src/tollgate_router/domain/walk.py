@@ -51,12 +51,27 @@ class Step:
 class Walk:
     """`model` is the one that is asked now, `steps` what failed so far, `why` the reason of the last fallback.
 
+    `own` are the candidates of the model that the caller named, `visited` the fallback models that were looked at.
     `tried` are the seats that were sent to, `refusal` says why there was nowhere to go at first.
     """
 
     __slots__ = (
-        "_ask", "_candidates", "_levels", "_make_ask", "_own", "_session", "_snapshot", "_source", "_visited",
-        "asked_model", "model", "out_of_budget", "refusal", "steps", "tried", "why",
+        "_ask",
+        "_candidates",
+        "_levels",
+        "_make_ask",
+        "_session",
+        "_snapshot",
+        "_source",
+        "asked_model",
+        "model",
+        "out_of_budget",
+        "own",
+        "refusal",
+        "steps",
+        "tried",
+        "visited",
+        "why",
     )  # fmt: skip
 
     def __init__(
@@ -68,13 +83,13 @@ class Walk:
         source: random.Random,
     ) -> None:
         self._snapshot = snapshot
-        self._own = self._candidates = candidates
+        self.own = self._candidates = candidates
         self._make_ask = make_ask
         self._source = source
         self._ask: Ask | None = None
         self._levels = candidates.base.levels
         self._session: int | None = None
-        self._visited: list[str] = []
+        self.visited: list[str] = []
         self.asked_model = self.model = model
         self.out_of_budget = False
         self.refusal: UpstreamProblem | None = None
@@ -84,7 +99,7 @@ class Walk:
 
     def first(self, now: float, dialect: int, body_bytes: int) -> Target | None:
         """Returns where the request goes first, at `now` in seconds; None, and `refusal`, when nothing is usable."""
-        own = self._own
+        own = self.own
         if own.simple and dialect in own.dialects and body_bytes <= own.roomy_bytes:
             return self._next(now) or self._instead(now)
         if self._prepare(own).too_long and (target := self._of_fallbacks(CONTEXT_LENGTH, now)) is not None:
@@ -132,10 +147,10 @@ class Walk:
 
     def _of_fallbacks(self, reason: str, now: float) -> Target | None:
         before = self._candidates, self._session, self._levels
-        for name in self._own.fallbacks.get(reason, ()):
-            if name in self._visited:
+        for name in self.own.fallbacks.get(reason, ()):
+            if name in self.visited:
                 continue
-            self._visited.append(name)
+            self.visited.append(name)
             candidates = self._snapshot.route(self.ask.route_group, name)
             if candidates is None or (self._prepare(candidates).too_long and reason == CONTEXT_LENGTH):
                 continue
