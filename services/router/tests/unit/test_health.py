@@ -248,7 +248,7 @@ def test_an_operator_holds_a_channel_back(mode, held):
     world = World(channel("a"), channel("b"))
     seat = world.seat()
     under_way = seat.begin(0, first=True)
-    assert world.health.set_mode("a", mode, "maintenance")
+    world.health.set_mode("a", mode, "maintenance")
     found = world.seat().hindrance(1e9)
     assert (found.hold, found.detail, found.until) == (held, "maintenance", inf)
     assert path(world.snapshot) == ["b"]
@@ -256,9 +256,12 @@ def test_an_operator_holds_a_channel_back(mode, held):
     world.publish([channel("b")])
     world.publish(*world.declared)
     assert hold(world.seat(), 0) is held
-    assert world.health.set_mode("a", Mode.ENABLED, "")
+    world.health.set_mode("a", Mode.ENABLED, "")
     assert hold(world.seat(), 0) is None
-    assert not world.health.set_mode("nobody", mode, "")
+    # It may be said before the channel can be used.
+    world.health.set_mode("later", mode, "")
+    world.publish([channel("later")])
+    assert hold(world.seat(name="later"), 0) is held
     seat.succeeded(under_way, 1, 0.1)
     assert seat.key.open == 0
 

@@ -1,7 +1,7 @@
 """Declared channels made ready to be sent to: address, credentials, health, and what each of their models can do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from hashlib import blake2b
 from math import inf
@@ -38,7 +38,7 @@ class Key:
     """A credential that is there. `identity` changes with the secret, so that a new one begins with a clean record."""
 
     identity: str
-    header_block: bytes
+    header_block: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,21 @@ class Ready:
             )
             for index, key in enumerate(self.keys)
         ]
+
+    def probe_target(self, key: Key, upstream_model: str) -> Target:
+        """Returns a target for a request of the router's own, which is counted nowhere."""
+        channel = self.channel
+        return Target(
+            channel=channel.name,
+            key_index=self.keys.index(key),
+            provider=channel.provider,
+            origin=self.origin,
+            base_path=self.base_path,
+            upstream_model=upstream_model,
+            conforming=channel.conforming,
+            weight=1,
+            header_block=key.header_block,
+        )
 
 
 def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *, needs_key: bool) -> Ready:

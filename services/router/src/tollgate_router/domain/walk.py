@@ -119,6 +119,7 @@ class Walk:
         if following is not None and not channel.budget.take(now):
             self.out_of_budget = True
             return None
+        channel.extra_attempts += following is not None
         return following
 
     @property

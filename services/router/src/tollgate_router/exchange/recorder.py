@@ -18,6 +18,7 @@ from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
 if TYPE_CHECKING:
+    from tollgate.routing.v1.explanation_pb2 import Explanation
     from tollgate_router.domain.snapshot import Snapshot, Target
 
 # Protobuf messages concatenate: the status that is known last is appended to the spooled bytes.
@@ -53,6 +54,8 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     # The model that was asked instead of the one that the caller named, and why; empty where it was the caller's.
     fallback_model: str = ""
     fallback_reason: str = ""
+    # Why it went where it went, for a request that is worth telling it.
+    routing: "Explanation | None" = None
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -131,6 +134,8 @@ class Recorder:
             traceparent=opened.traceparent,
             timings=result.timings,
         )
+        if result.routing is not None:
+            event.routing.CopyFrom(result.routing)
         traceparent = b""
         if result.trace_kept:
             event.trace_kept = True

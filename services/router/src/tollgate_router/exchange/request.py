@@ -24,10 +24,12 @@ from tollgate_router.domain.upstream_errors import (
     retry_after_ms,
 )
 from tollgate_router.domain.walk import Walk
+from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.outbox import MAX_END_BYTES
 from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
 if TYPE_CHECKING:
+    from tollgate.routing.v1.explanation_pb2 import Explanation
     from tollgate_router.domain.snapshot import Snapshot, Target
     from tollgate_router.exchange.session import Session
     from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
@@ -65,6 +67,7 @@ class Request:
         "_recorded",
         "_reply",
         "_reply_size",
+        "_routing",
         "_session",
         "_snapshot",
         "_status",
@@ -83,6 +86,8 @@ class Request:
         self._members: Members = {}
         self._walk: Walk | None = None
         self._fallback = _AS_ASKED
+        # Why it went where it went: of a request that fell back, or found nothing usable.
+        self._routing: Explanation | None = None
         self._target: Target | None = None
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
         self._ticket = -1
@@ -163,7 +168,10 @@ class Request:
         # The members hold it from now on.
         self._body = []
         walk = self._walk = Walk(snapshot, opened.model, candidates, self._ask, deps.random)
-        target = walk.first(deps.clock.monotonic(), opened.dialect, opened.body_length)
+        now = deps.clock.monotonic()
+        target = walk.first(now, opened.dialect, opened.body_length)
+        if target is None or walk.why:
+            self._routing = explanation_of(snapshot, walk, target, now)
         if target is None:
             assert walk.refusal is not None
             self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
@@ -217,6 +225,8 @@ class Request:
             following = walk.after(problem, target, now)
             if following is not None:
                 self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)
+                assert self._snapshot is not None
+                self._routing = explanation_of(self._snapshot, walk, following, now)
                 self._attempt(following)
                 return
         self._end(outcome, ReplyUsage({}, estimated=False), problem)
@@ -403,6 +413,7 @@ class Request:
             or deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total),
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
+            routing=self._routing if final else None,
         )
         recorded, charge = deps.recorder.record(self._opened, self._snapshot, result)
         self._recorded.append(recorded)

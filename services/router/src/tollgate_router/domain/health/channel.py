@@ -8,6 +8,7 @@ from tollgate_router.domain.health.budget import RetryBudget
 from tollgate_router.domain.health.policy import HealthPolicy
 from tollgate_router.domain.health.seat import KeyHealth, ModelHealth, Seat
 from tollgate_router.domain.health.states import Change, Mode
+from tollgate_router.domain.upstream_errors import Bench
 
 
 class ChannelHealth:
@@ -37,7 +38,7 @@ class ChannelHealth:
         """Returns the seat; it is the same object for as long as the configuration holds it."""
         found = self.seats.get((key_id, upstream_model))
         if found is None:
-            key = self._key(key_id)
+            key = self.key(key_id)
             model = self.models.get(upstream_model)
             if model is None:
                 model = self.models[upstream_model] = ModelHealth(upstream_model, Breaker(self.policy))
@@ -47,9 +48,10 @@ class ChannelHealth:
     def number_keys(self, key_ids: Sequence[str]) -> None:
         """The configuration names these credentials in this order."""
         for number, key_id in enumerate(key_ids):
-            self._key(key_id).number = number
+            self.key(key_id).number = number
 
-    def _key(self, key_id: str) -> KeyHealth:
+    def key(self, key_id: str) -> KeyHealth:
+        """Returns what is known of a credential."""
         key = self.keys.get(key_id)
         if key is None:
             key = self.keys[key_id] = KeyHealth(key_id)
@@ -82,6 +84,29 @@ class ChannelHealth:
         for seat in self.seats.values():
             seat.rest_until = 0.0
         self._hold()
+
+    def refuse_key(self, key: KeyHealth, now: float, bench: Bench) -> None:
+        """The provider refused a credential."""
+        seconds = key.refuse(now, bench, self.policy)
+        self.notify(Change(self.name, f"key {key.number}", "benched", bench.value, seconds))
+        for seat in key.seats:
+            seat.refresh()
+
+    def restore_key(self, key: KeyHealth) -> None:
+        """The provider accepts a credential again."""
+        self.notify(Change(self.name, f"key {key.number}", "restored", ""))
+        key.clear()
+        for seat in key.seats:
+            seat.refresh()
+
+    def close_breaker(self, upstream_model: str) -> None:
+        """The provider answered for this model."""
+        model = self.models.get(upstream_model)
+        if model is not None and model.breaker.until:
+            model.breaker.close()
+            self.notify(Change(self.name, upstream_model, "closed", ""))
+            for seat in model.seats:
+                seat.refresh()
 
     def probed(self, problem: str) -> None:
         """An active probe of the channel as a whole has ended; `problem` is empty when it was answered."""

@@ -47,15 +47,12 @@ class Health:
         for channel in self._channels.values():
             channel.retain(seats)
 
-    def set_mode(self, name: str, mode: Mode, reason: str) -> bool:
-        """An operator's word on a channel; False when the configuration has no such channel."""
-        found = [channel for channel in self._channels.values() if channel.name == name]
-        if not found:
-            return False
+    def set_mode(self, name: str, mode: Mode, reason: str) -> None:
+        """An operator's word on a channel, kept for when the configuration has it, or has it again."""
         if mode is Mode.ENABLED:
             self.modes.pop(name, None)
         else:
             self.modes[name] = (mode, reason)
-        for channel in found:
-            channel.set_mode(mode, reason)
-        return True
+        for channel in self._channels.values():
+            if channel.name == name:
+                channel.set_mode(mode, reason)

@@ -185,6 +185,15 @@ class Seat:
             return Hindrance(hold, kind_name(breaker.cause), self.until)
         return Hindrance(Hold.RESTING, "the provider asked for it", self.until)
 
+    def subject(self, now: float) -> str:
+        """Returns what of the channel `hindrance` speaks of: all of it, a credential, a model, or one for the other."""
+        if self.channel.until > now:
+            return "channel"
+        key = f"key {self.key.number}"
+        if self.key.until > now:
+            return key
+        return self.model.name if self.breaker.until > now else f"{self.model.name} with {key}"
+
     def refresh(self) -> None:
         """Combines what is known anew."""
         self.until = max(self.channel.until, self.key.until, self.breaker.until, self.rest_until)
