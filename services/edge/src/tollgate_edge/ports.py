@@ -142,6 +142,10 @@ class KeyStore(Protocol):
         """Returns keys, newest first, with ids below `before` (empty: from the newest); empty id: of everybody."""
         ...
 
+    async def key(self, key_id: str) -> KeyRecord | None:
+        """Returns a key by its id."""
+        ...
+
     async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
         """Marks a key as revoked, once; None when the organization (empty: any) has no such key."""
         ...
@@ -253,4 +257,14 @@ class MediaPort(Protocol):
 class RouterPort(Protocol):
     async def describe(self) -> Sequence[tuple[str, router.DescribeRouterResponse | None]]:
         """Returns each router's address and state; None where it did not answer."""
+        ...
+
+    async def explain(
+        self, request: router.ExplainRouteRequest
+    ) -> Sequence[tuple[str, router.ExplainRouteResponse | None]]:
+        """Returns where each router would send a request; None where it did not answer. Raises PublicError."""
+        ...
+
+    async def set_channel_mode(self, request: router.SetChannelModeRequest) -> Sequence[tuple[str, bool]]:
+        """Tells every router; returns which of them took it. Raises PublicError when one refuses."""
         ...
