@@ -10,6 +10,7 @@ from tollgate_resources.catalogue import (
     load_catalogue,
 )
 from tollgate_resources.document import (
+    REGION_HEADER,
     InvalidDocument,
     UnknownName,
     VersionChannel,
@@ -40,6 +41,7 @@ from tollgate_resources.problems import Problem
 from tollgate_resources.schema import json_schema
 
 __all__ = [
+    "REGION_HEADER",
     "SIMULATOR",
     "Auth",
     "Canary",

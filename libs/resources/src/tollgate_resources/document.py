@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
@@ -27,6 +27,8 @@ from tollgate_resources.models import (
     Url,
     Weight,
 )
+
+REGION_HEADER: Final = "x-tollgate-region"
 
 
 class InvalidDocument(ValueError):  # noqa: N818
@@ -71,6 +73,13 @@ class VersionDocument(Resource):
     def price_table(self) -> PriceTable:
         """Returns the prices in force by time: a book named `public` wins over the catalogue's."""
         return PriceTable([book.rated() for book in self.price_books])
+
+    def headers(self) -> tuple[str, ...]:
+        """Returns the lower-case names of the headers of a request that routing looks at."""
+        found = {header for route in self.routes if (header := route.affinity_header()) is not None}
+        if any(channel.region is not None for channel in self.channels):
+            found.add(REGION_HEADER)
+        return tuple(sorted(found))
 
     def models_of(self, route_group: str) -> tuple[CatalogueModel, ...]:
         """Returns the models that a caller of this route group can reach, by name."""

@@ -15,6 +15,10 @@ from tollgate_rating.units import check_unit
 ALL_MODELS: Final = "*"
 CATALOGUE_BOOK: Final = "catalogue"
 DEFAULT_GROUP: Final = "default"
+_HEADER: Final = "header:"
+_SECRET_HEADERS: Final = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key", "api-key"}
+)
 
 
 def _aware(value: datetime) -> datetime:
@@ -54,6 +58,12 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _no_secret(value: str) -> str:
+    if value.lower().removeprefix(_HEADER) in _SECRET_HEADERS and value.startswith(_HEADER):
+        raise ValueError("a header that carries no secret")
+    return value
+
+
 def _star(value: object) -> object:
     return [{"name": ALL_MODELS}] if value == ALL_MODELS else value
 
@@ -69,7 +79,9 @@ Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_aware)
 DecimalString = Annotated[str, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+$"})]
 Percent = Annotated[float, Field(strict=True, gt=0, le=100)]
 AffinityName = Annotated[
-    str, Field(max_length=64, pattern=r"^(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][A-Za-z0-9_]*)$")
+    str,
+    Field(max_length=64, pattern=r"^(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][A-Za-z0-9_]*)$"),
+    AfterValidator(_no_secret),
 ]
 Unit = Annotated[str, BeforeValidator(_unit)]
 ModelPrices = Annotated[dict[Unit, DecimalString], Field(min_length=1)]
@@ -212,6 +224,11 @@ class Route(Resource):
     canary: Canary | None = None
     regions: tuple[Name, ...] = ()
     """Only channels of these regions serve it; any when left out."""
+
+    def affinity_header(self) -> str | None:
+        """Returns the header that requests are bound by, in lower case, where it is one."""
+        affinity = self.affinity or ""
+        return affinity.removeprefix(_HEADER).lower() if affinity.startswith(_HEADER) else None
 
 
 class PriceGroup(Resource):

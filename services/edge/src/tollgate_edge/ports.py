@@ -40,6 +40,10 @@ class EdgeModel:
     created: int
     context: int = 0
     max_output: int = 0
+    fallbacks: tuple[str, ...] = ()
+    """Models that may answer instead, for any reason but the budget."""
+    cheaper: tuple[str, ...] = ()
+    """Models that are asked instead, in order, where the balance is too low for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class EdgeVersion:
     sequence: int
     price_table: PriceTable
     models: dict[str, dict[str, EdgeModel]] = field(default_factory=dict)
+    headers: tuple[bytes, ...] = ()
+    """Lower-case names of the headers that routers look at."""
 
     def model(self, route_group: str, name: str) -> EdgeModel | None:
         """Returns the model as this route group reaches it."""

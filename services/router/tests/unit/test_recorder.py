@@ -206,6 +206,16 @@ def test_a_fallback_model_is_what_is_paid_for(tmp_path):
     assert event == expected(of, where)
 
 
+def test_what_edge_asked_for_instead_is_told(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    of.requested_model = "dear"
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where, requested_model="dear", fallback_reason="budget")
+    found = result(where, fallback_model="other", fallback_reason="error")
+    event, _, _ = recorded_event(world, of, snapshot(), found)
+    assert (event.model, event.requested_model, event.fallback_reason) == ("other", "dear", "error")
+
+
 def test_an_attempt_that_is_not_the_last_costs_us_and_not_the_tenant(tmp_path):
     world, of, where = World(tmp_path), opened(), target()
     event, charge, _ = recorded_event(world, of, snapshot(), result(where, final=False))

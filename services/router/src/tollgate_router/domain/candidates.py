@@ -7,13 +7,14 @@ from typing import Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_resources import REGION_HEADER
 from tollgate_router.domain.abilities import BYTES_PER_TOKEN, EVERYTHING, names_of, needs_of, tokens_of
 from tollgate_router.domain.affinity import Affinity, hash_of, mix
 from tollgate_router.domain.choice import Level
 from tollgate_router.domain.target import Target
 
-REGION_HEADER: Final = b"x-tollgate-region"
 CANARY_PARTS: Final = 10_000
+_REGION: Final = REGION_HEADER.encode()
 # A region that no target has.
 _NOWHERE: Final = "-"
 _NO_HEADERS: Final[Mapping[bytes, bytes]] = {}
@@ -153,7 +154,7 @@ class Candidates:
             asked = tokens_of(ask.members, ask.body_bytes)
             tokens = max((context for context in self._contexts if context < asked), default=0)
         region = ""
-        if self._regions and (found := ask.headers.get(REGION_HEADER)) is not None:
+        if self._regions and (found := ask.headers.get(_REGION)) is not None:
             region = found.decode("latin-1").strip().lower()
             # Callers' inventions cannot make the plans grow.
             region = region if region in self._regions else _NOWHERE

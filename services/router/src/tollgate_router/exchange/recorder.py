@@ -165,6 +165,7 @@ class Recorder:
         key = (
             opened.tenant.SerializeToString(),
             opened.model,
+            opened.requested_model,
             opened.stream,
             opened.operation,
             opened.dialect,
@@ -207,6 +208,10 @@ class Recorder:
                 event.price_digest, event.currency = price.digest, price.currency
             if result.fallback_model:
                 event.requested_model, event.fallback_reason = opened.model, result.fallback_reason
+            elif opened.requested_model:
+                event.fallback_reason = "budget"
+            if opened.requested_model:
+                event.requested_model = opened.requested_model
             constant = self._constants[key] = event.SerializeToString()
         return constant
 
