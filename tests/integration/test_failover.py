@@ -12,6 +12,7 @@ pytestmark = pytest.mark.integration
 
 LEVELS, STREAMED, SPREAD = "gpt-5-mini", "gpt-5.1", "gpt-4.1-mini"
 LIMITED, LONG, CONTENT, OTHER = "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5.6"
+BOUND = "gpt-5.5"
 ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
 SETTINGS = {
     "TOLLGATE_ROUTER_BENCH_SECONDS": "2",
@@ -40,7 +41,7 @@ def providers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def product(providers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("failover")
-    usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER]
+    usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER, BOUND]
     channels = [
         providers["a"].channel(*usual, ALONE),
         providers["b"].channel(*usual, BENCHED, BROKEN),
@@ -55,6 +56,8 @@ def product(providers, tmp_path_factory):
         levels(CONTENT, "a", "b", fallbacks={"content_policy": [OTHER]}),
         levels(BENCHED, "c", "b"),
         levels(BROKEN, "d", "b"),
+        levels(BOUND, "a", "b", affinity="header:X-Session")
+        | {"levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}]},
     ]
     config = folder / "tollgate.yaml"
     config.write_text(json.dumps({"channels": channels, "routes": routes}))
@@ -71,9 +74,9 @@ def fresh(providers):
         one.clear()
 
 
-def chat(product, model, **more):
+def chat(product, model, headers=(), **more):
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
-    headers = {"authorization": f"Bearer {product.api_key}"}
+    headers = {"authorization": f"Bearer {product.api_key}", **dict(headers)}
     return httpx.post(f"{product.base_url}/chat/completions", json=body, headers=headers, timeout=60, trust_env=False)
 
 
@@ -196,3 +199,55 @@ def test_requests_are_spread(product, providers):
         assert chat(product, SPREAD).status_code == 200
     assert len(providers["a"].seen()) > 3
     assert len(providers["b"].seen()) > 3
+
+
+def test_a_session_stays_where_it_is(product, providers):
+    places = {}
+    for number in range(8):
+        for _ in range(3):
+            assert chat(product, BOUND, {"x-session": f"s{number}"}).status_code == 200
+            seen = {name: len(providers[name].seen()) for name in "ab"}
+            places.setdefault(number, set()).add(max(seen, key=seen.get))
+    assert all(len(found) == 1 for found in places.values())
+    assert set.union(*places.values()) == {"a", "b"}
+
+
+def explained(product, *arguments):
+    found = product.cli("route", "explain", *arguments, "--json")
+    assert found.returncode == 0, found.stdout + found.stderr
+    (router,) = json.loads(found.stdout)["routers"]
+    return {(one["level"], one["channel"]): one["verdict"] for one in router["explanation"]["targets"]}, router
+
+
+def test_a_route_is_explained_by_the_command(product, providers):
+    key = product.create_key("explained")
+    verdicts, router = explained(product, LEVELS, "--key", key["id"])
+    assert verdicts == {(1, "a"): "taken", (2, "b"): "possible"}
+    assert router["explanation"]["route_group"] == "default"
+    refused = product.cli("route", "explain", "no-such-model")
+    assert (refused.returncode, "No channel serves" in refused.stderr) == (1, True)
+    assert providers["a"].seen() == []
+
+
+def test_an_operator_drains_and_enables_a_channel(product, providers):
+    try:
+        assert product.cli("channels", "drain", "a", "--reason", "moving house").returncode == 0
+        verdicts, router = explained(product, LEVELS)
+        assert verdicts == {(1, "a"): "out", (2, "b"): "taken"}
+        assert router["explanation"]["targets"][0]["detail"] == "moving house"
+        assert chat(product, LEVELS).status_code == 200
+        assert (providers["a"].seen(), providers["b"].seen()) == ([], ["completed"])
+        # Nothing else serves this one.
+        refused = chat(product, ALONE)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (502, "upstream_unavailable")
+        (shown,) = [one for one in product.get("router")["routers"][0]["channels"] if one["channel"] == "a"]
+        assert (shown["mode"], shown["mode_reason"], shown["usable"]) == (
+            "CHANNEL_MODE_DRAINING",
+            "moving house",
+            False,
+        )
+        assert "moving house" in product.cli("channels", "list").stdout
+    finally:
+        assert product.cli("channels", "enable", "a").returncode == 0
+    assert chat(product, ALONE).status_code == 200
+    assert product.cli("channels", "drain", "nobody").returncode == 1
