@@ -32,6 +32,10 @@ LIMITS = {
     "TOLLGATE_ROUTER_FIRST_BYTE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
     "TOLLGATE_ROUTER_IDLE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
     "TOLLGATE_ROUTER_KEEP_IDLE_SECONDS": "1",
+    # Each fault is to be met again and again: no channel is left alone for having failed.
+    "TOLLGATE_ROUTER_BENCH_SECONDS": "0",
+    "TOLLGATE_ROUTER_BREAKER_FAILURES": "1000000",
+    "TOLLGATE_ROUTER_BREAKER_RATIO_FAILURES": "1000000",
 }
 INSIDE = re.compile(
     r"127\.0\.0\.1|localhost|Traceback|\.py\b|tollgate_|/tmp|/work|errno|sqlite|\bgrpc|Exception|10\.1\.2\.3|sk-abc",

@@ -54,8 +54,23 @@ def build() -> typer.Typer:
     keys.command("revoke", help=_help(keys_revoke))(keys_revoke)
     app.add_typer(keys, name="keys")
     app.command("usage", help=_help(usage))(usage)
+    route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
+    # A group with one command stays a group.
+    route.callback()(_group)
+    route.command("explain", help=_help(route_explain))(route_explain)
+    app.add_typer(route, name="route")
+    channels = typer.Typer(help="List channels, and hold them back.", no_args_is_help=True)
+    channels.command("list", help=_help(channels_list))(channels_list)
+    channels.command("drain", help=_help(channels_drain))(channels_drain)
+    channels.command("disable", help=_help(channels_disable))(channels_disable)
+    channels.command("enable", help=_help(channels_enable))(channels_enable)
+    app.add_typer(channels, name="channels")
     app.command("version", help=_help(version))(version)
     return app
+
+
+def _group() -> None:
+    pass
 
 
 def _help(command: Callable[..., None]) -> str:
@@ -276,6 +291,90 @@ def usage(
     from tollgate_cli.commands.usage import run_usage
 
     run_usage(home, dict(os.environ), group_by, start, end, as_json=as_json)
+
+
+def route_explain(
+    *,
+    model: Annotated[str, typer.Argument(help="The model that a request would name.")],
+    key: Annotated[str | None, typer.Option(metavar="ID", help="Ask for this API key, by its id.")] = None,
+    group: Annotated[str | None, typer.Option(help="Ask for this route group; without a key.")] = None,
+    body: Annotated[Path | None, typer.Option(help="JSON file with the body of a request.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="NAME:VALUE of the request; may be repeated.")] = None,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Ask for embeddings instead of chat.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Show which targets a request has, why each is in or out, and which would be taken now. Nothing is sent.
+
+    \b
+    tollgate route explain gpt-5.1
+    tollgate route explain gpt-5.1 --key key_01... --body request.json --json
+    """
+    from tollgate_cli.commands.route import explain
+
+    explain(
+        home,
+        dict(os.environ),
+        model,
+        key_id=key,
+        group=group,
+        body_file=body,
+        headers=header or [],
+        embeddings=embeddings,
+        as_json=as_json,
+    )
+
+
+def channels_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List channels as each router sees them, and what of them is held back.
+
+    \b
+    tollgate channels list
+    """
+    from tollgate_cli.commands.channels import show
+
+    show(home, dict(os.environ), as_json=as_json)
+
+
+NameArgument = Annotated[str, typer.Argument(help="The channel's name.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Why, for those who look later.")]
+
+
+def channels_drain(
+    *, name: NameArgument, reason: ReasonOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    r"""Give a channel no new requests; those that are open go on, and probes too.
+
+    \b
+    tollgate channels drain openai-main --reason "the account moves"
+    """
+    from tollgate_cli.commands.channels import set_mode
+
+    set_mode(home, dict(os.environ), name, "draining", reason, as_json=as_json)
+
+
+def channels_disable(
+    *, name: NameArgument, reason: ReasonOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    r"""Give a channel no new requests and no probes.
+
+    \b
+    tollgate channels disable openai-main --reason "the key leaked"
+    """
+    from tollgate_cli.commands.channels import set_mode
+
+    set_mode(home, dict(os.environ), name, "disabled", reason, as_json=as_json)
+
+
+def channels_enable(*, name: NameArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""Let a channel serve again, and forget what held it back.
+
+    \b
+    tollgate channels enable openai-main
+    """
+    from tollgate_cli.commands.channels import set_mode
+
+    set_mode(home, dict(os.environ), name, "enabled", None, as_json=as_json)
 
 
 def version(*, as_json: JsonOption = False) -> None:

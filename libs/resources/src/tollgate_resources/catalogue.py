@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -71,11 +72,16 @@ class CatalogueModel(Resource):
 T = TypeVar("T", Provider, CatalogueModel)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalogue:
     providers: Mapping[str, Provider]
     models: Mapping[str, CatalogueModel]
     price_books: tuple[PriceBook, ...]
+
+    @cached_property
+    def by_upstream(self) -> Mapping[tuple[str, str], CatalogueModel]:
+        """Models by provider and the provider's own name."""
+        return {(model.provider, model.upstream): model for model in self.models.values() if model.upstream is not None}
 
     def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
         """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""

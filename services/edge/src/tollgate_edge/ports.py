@@ -40,6 +40,10 @@ class EdgeModel:
     created: int
     context: int = 0
     max_output: int = 0
+    fallbacks: tuple[str, ...] = ()
+    """Models that may answer instead, for any reason but the budget."""
+    cheaper: tuple[str, ...] = ()
+    """Models that are asked instead, in order, where the balance is too low for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class EdgeVersion:
     sequence: int
     price_table: PriceTable
     models: dict[str, dict[str, EdgeModel]] = field(default_factory=dict)
+    headers: tuple[bytes, ...] = ()
+    """Lower-case names of the headers that routers look at."""
 
     def model(self, route_group: str, name: str) -> EdgeModel | None:
         """Returns the model as this route group reaches it."""
@@ -153,6 +159,10 @@ class KeyStore(Protocol):
 
     async def list_keys(self, organization_id: str, limit: int, before: str) -> Sequence[KeyRecord]:
         """Returns keys, newest first, with ids below `before` (empty: from the newest); empty id: of everybody."""
+        ...
+
+    async def key(self, key_id: str) -> KeyRecord | None:
+        """Returns a key by its id."""
         ...
 
     async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
@@ -286,4 +296,14 @@ class MediaPort(Protocol):
 class RouterPort(Protocol):
     async def describe(self) -> Sequence[tuple[str, router.DescribeRouterResponse | None]]:
         """Returns each router's address and state; None where it did not answer."""
+        ...
+
+    async def explain(
+        self, request: router.ExplainRouteRequest
+    ) -> Sequence[tuple[str, router.ExplainRouteResponse | None]]:
+        """Returns where each router would send a request; None where it did not answer. Raises PublicError."""
+        ...
+
+    async def set_channel_mode(self, request: router.SetChannelModeRequest) -> Sequence[tuple[str, bool]]:
+        """Tells every router; returns which of them took it. Raises PublicError when one refuses."""
         ...

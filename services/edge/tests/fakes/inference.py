@@ -96,17 +96,23 @@ class FakePool:
 
 
 class FakeAdmission:
-    """Holds everything, unless `result` says otherwise; answers in a later turn of the loop, as Redis does."""
+    """Holds everything, unless `result` says otherwise, or for the next ones `results`.
+
+    It answers in a later turn of the loop, as Redis does.
+    """
 
     def __init__(self):
         self.result = HoldResult.DONE
+        self.results, self.amounts = [], []
         self.held, self.settled, self.forgotten, self.renewed = [], [], [], []
         self.gate = None
 
     def hold(self, organization, request, amount_pico):
         self.held.append(request.request_id)
+        self.amounts.append(amount_pico)
         if self.gate is None:
-            asyncio.get_running_loop().call_soon(request.admitted, self.result)
+            result = self.results.pop(0) if self.results else self.result
+            asyncio.get_running_loop().call_soon(request.admitted, result)
         else:
             self.gate.append(request)
 
@@ -154,12 +160,12 @@ class Bench:
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
         models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
         prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
-        version = EdgeVersion("sha256:0", 1, prices, {"default": models})
+        self.version = EdgeVersion("sha256:0", 1, prices, {"default": models})
         self.gateway = InferenceGateway(
             settings=EdgeSettings(**{**where, **stores, **settings}),
             clock=SystemClock(),
             authenticator=FakeKeys(),
-            version=SimpleNamespace(current=lambda: version),
+            version=SimpleNamespace(current=lambda: self.version),
             admission=self.admission,
             witness=self.witness,
             tracing=NoTracing(),

@@ -95,6 +95,10 @@ class FakeKeyStore:
             if (not organization_id or record.organization_id == organization_id) and (not before or record.id < before)
         ][:limit]
 
+    async def key(self, key_id):
+        self.memory.check()
+        return next((record for record in self.memory.keys.values() if record.id == key_id), None)
+
     async def revoke_key(self, organization_id, key_id, at_us):
         self.memory.check()
         for key_hash, record in self.memory.keys.items():

@@ -111,6 +111,14 @@ async def test_a_key_is_found_by_any_of_its_hashes(stores):
     assert (await stores.keys.find_key(["other"]))[0] is None
 
 
+async def test_a_key_is_found_by_its_id(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project, models=("a",)), "hash1", "pepper")
+    found = await stores.keys.key("key_1")
+    assert (found.id, found.project_id, found.models) == ("key_1", project.id, ("a",))
+    assert await stores.keys.key("key_2") is None
+
+
 async def test_a_key_without_a_list_may_use_every_model(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")

@@ -11,7 +11,9 @@ from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memo
 
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.router.v1 import router_pb2 as router
+from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.http import create_http_app
 from tollgate_edge.api.links import LinkSigner
@@ -546,3 +548,87 @@ async def test_routers_are_described_and_those_away_are_named(world):
     found = (await world.client.get("/api/v1/router", headers=world.operator)).json()["routers"]
     assert (found[0]["reachable"], found[0]["config_digest"], found[0]["spool_records"]) == (True, "sha256:x", 2**33)
     assert found[1] == {"address": "unix:b", "reachable": False}
+
+
+EXPLANATION = routing.Explanation(
+    model="gpt",
+    strategy="weighted",
+    targets=[
+        routing.ConsideredTarget(channel="a", level=1, verdict=routing.VERDICT_OUT, reason="benched", wait_ms=9000),
+        routing.ConsideredTarget(channel="b", level=2, verdict=routing.VERDICT_TAKEN),
+    ],
+)
+
+
+async def test_a_route_is_explained_for_a_key(world):
+    world.routers.explanations = [
+        ("unix:a", router.ExplainRouteResponse(explanation=EXPLANATION)),
+        ("unix:b", None),
+    ]
+    body = {
+        "model": "gpt",
+        "key_id": world.key_id,
+        "request": {"messages": [], "user": "ü"},
+        "headers": {"X-Session": "1"},
+    }
+    reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+    found = reply.json()
+    assert (reply.status_code, found["refusal"], found["route_group"]) == (200, None, "default")
+    assert found["routers"][0]["explanation"]["taken"]["channel"] == "b"
+    assert [one["verdict"] for one in found["routers"][0]["explanation"]["targets"]] == ["out", "taken"]
+    assert found["routers"][1] == {"address": "unix:b", "reachable": False, "explanation": None}
+    (asked,) = world.routers.asked
+    assert (asked.model, asked.route_group, asked.project_id, asked.api_key_id) == (
+        "gpt", "default", "proj_1", world.key_id,
+    )  # fmt: skip
+    assert json.loads(asked.body) == {"messages": [], "user": "ü", "model": "gpt"}
+    assert [(header.name, header.value) for header in asked.headers] == [(b"x-session", b"1")]
+    assert asked.operation == wire.OPERATION_CHAT
+
+
+async def test_what_edge_itself_would_refuse_is_said(world):
+    async def refusal(**body):
+        reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+        return reply.json()["refusal"]
+
+    assert await refusal(model="gpt") is None
+    assert await refusal(model="none") == "No channel serves the model 'none' for the route group 'default'."
+    assert "'research'" in await refusal(model="gpt", route_group="research")
+    record, _ = await world.create_key(world.project, "narrow", models=("mine",))
+    assert await refusal(model="gpt", key_id=record.id) == "The key may not use this model."
+    await world.keys.revoke_key("", record.id, 1)
+    assert await refusal(model="mine", key_id=record.id) == "The key is revoked."
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({}, 400, "model"),
+        ({"model": "gpt", "key_id": "nobody"}, 404, "key_id"),
+        ({"model": "gpt", "request": []}, 400, "request"),
+        ({"model": "gpt", "headers": {"a": 1}}, 400, "headers"),
+        ({"model": "gpt", "operation": "images"}, 400, "operation"),
+    ],
+)
+async def test_questions_that_are_wrong_are_refused(world, body, status, param):
+    reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (status, param)
+    assert world.routers.asked == []
+
+
+async def test_an_operator_drains_a_channel(world):
+    path, body = "/api/v1/channels/main/mode", {"mode": "draining", "reason": "moving"}
+    check_error(await world.client.post(path, json=body, headers=world.bearer), 403, "forbidden")
+    check_error(await world.client.post(path, json={}, headers=world.operator), 400, "invalid_request", "mode")
+    check_error(await world.client.post(path, json=body, headers=world.operator), 503, "service_unavailable")
+    world.routers.states = [("unix:a", router.DescribeRouterResponse()), ("unix:b", None)]
+    reply = await world.client.post(path, json=body, headers=world.operator)
+    assert reply.json() == {
+        "channel": "main",
+        "mode": "draining",
+        "routers": [{"address": "unix:a", "reachable": True}, {"address": "unix:b", "reachable": False}],
+    }
+    asked = world.routers.asked[-1]
+    assert (asked.channel, asked.mode, asked.reason) == ("main", router.CHANNEL_MODE_DRAINING, "moving")
+    world.routers.refuse = public_error(errors.ERROR_KIND_NOT_FOUND)
+    check_error(await world.client.post(path, json=body, headers=world.operator), 404, "not_found")

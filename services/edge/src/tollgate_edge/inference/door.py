@@ -245,6 +245,9 @@ class Door(HttpToolsProtocol):
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
+        names = self.gateway.passed_headers
+        if names:
+            exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
         length = found.get(b"content-length")
         exchange.content_length = int(length) if length is not None else -1
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -18,7 +18,7 @@ from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
-from tollgate_edge.ports import Authenticator, CurrentVersion, Refused
+from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters
 from tollgate_kit.clock import Clock
@@ -173,21 +173,53 @@ class InferenceGateway:
         return None
 
     def worst_case(self, exchange: "InferenceExchange") -> int | None:
-        """Returns the pico-units to hold: no request can cost more. None when the model has no price."""
+        """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
+
+        None when the model has no price.
+        """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
         assert version is not None
-        price = version.price_table.find(asked.model, principal.price_group, exchange.started_us)
-        if price is None:
+        found = version.model(principal.route_group, asked.model)
+        most = self._worst_case_of(exchange, version, found, asked.model)
+        if most is None:
             self.counters.unpriced += 1
+        elif found is not None and found.fallbacks:
+            for name in found.fallbacks:
+                other = version.model(principal.route_group, name)
+                most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+        return most
+
+    def _worst_case_of(
+        self, exchange: "InferenceExchange", version: EdgeVersion, found: EdgeModel | None, model: str
+    ) -> int | None:
+        asked, principal = exchange.asked, exchange.principal
+        assert asked is not None
+        assert principal is not None
+        price = version.price_table.find(model, principal.price_group, exchange.started_us)
+        if price is None:
             return None
         limit = asked.max_output_tokens
         if limit is None:
-            found = version.model(principal.route_group, asked.model)
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
         return price.worst_case(len(exchange.body), limit * asked.choices)
+
+    def cheaper_than(self, exchange: "InferenceExchange", seen: Collection[str]) -> str | None:
+        """Returns the next model that the route names for a balance that is too low, or None."""
+        principal, version = exchange.principal, self._version.current()
+        if principal is None or version is None or exchange.asked is None:
+            return None
+        named = exchange.requested_model or exchange.asked.model
+        found = version.model(principal.route_group, named)
+        return None if found is None else next((name for name in found.cheaper if name not in seen), None)
+
+    @property
+    def passed_headers(self) -> tuple[bytes, ...]:
+        """Lower-case names of the headers that routers look at."""
+        version = self._version.current()
+        return version.headers if version is not None else ()
 
     def tenant_of(self, principal: Principal) -> wire.Tenant:
         """Returns the tenant of a key, as it travels."""

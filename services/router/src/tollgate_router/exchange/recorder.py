@@ -25,6 +25,7 @@ from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
 if TYPE_CHECKING:
+    from tollgate.routing.v1.explanation_pb2 import Explanation
     from tollgate_router.domain.snapshot import Snapshot, Target
 
 # Protobuf messages concatenate: the status that is known last is appended to the spooled bytes.
@@ -58,6 +59,11 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     ended_us: int
     timings: wire.Timings
     trace_kept: bool
+    # The model that was asked instead of the one that the caller named, and why; empty where it was the caller's.
+    fallback_model: str = ""
+    fallback_reason: str = ""
+    # Why it went where it went, for a request that is worth telling it.
+    routing: "Explanation | None" = None
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -136,6 +142,8 @@ class Recorder:
             traceparent=opened.traceparent,
             timings=result.timings,
         )
+        if result.routing is not None:
+            event.routing.CopyFrom(result.routing)
         traceparent = b""
         if result.trace_kept:
             event.trace_kept = True
@@ -165,6 +173,7 @@ class Recorder:
         key = (
             opened.tenant.SerializeToString(),
             opened.model,
+            opened.requested_model,
             opened.stream,
             opened.operation,
             opened.dialect,
@@ -178,13 +187,15 @@ class Recorder:
             result.outcome,
             result.error_kind,
             result.upstream_status,
+            result.fallback_model,
+            result.fallback_reason,
         )
         constant = self._constants.get(key)
         if constant is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
-                model=opened.model,
+                model=result.fallback_model or opened.model,
                 dialect=opened.dialect,
                 operation=opened.operation,
                 stream=opened.stream,
@@ -203,13 +214,19 @@ class Recorder:
                 event.channel = target.channel
             if price is not None:
                 event.price_digest, event.currency = price.digest, price.currency
+            if result.fallback_model:
+                event.requested_model, event.fallback_reason = opened.model, result.fallback_reason
+            elif opened.requested_model:
+                event.fallback_reason = "budget"
+            if opened.requested_model:
+                event.requested_model = opened.requested_model
             constant = self._constants[key] = event.SerializeToString()
         return constant
 
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:
             return _FREE
-        table, model, at_us = snapshot.price_table, opened.model, opened.started_at_us
+        table, model, at_us = snapshot.price_table, result.fallback_model or opened.model, opened.started_at_us
         price = table.find(model, opened.tenant.price_group, at_us)
         units = result.units
         if not any(units.values()):

@@ -77,6 +77,13 @@ class SqlKeyStore:
             query = query.where(t.api_keys.c.id < before)
         return await self._database.read(lambda c: [_record_of(row) for row in c.execute(query).all()])
 
+    async def key(self, key_id: str) -> KeyRecord | None:
+        def work(connection: sa.Connection) -> KeyRecord | None:
+            row = connection.execute(sa.select(t.api_keys).where(t.api_keys.c.id == key_id)).one_or_none()
+            return None if row is None else _record_of(row)
+
+        return await self._database.read(work)
+
     async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
         def work(connection: sa.Connection) -> KeyRecord | None:
             query = sa.select(t.api_keys).where(t.api_keys.c.id == key_id)

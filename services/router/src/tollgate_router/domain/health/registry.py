@@ -1,0 +1,58 @@
+"""All channels by name. It outlives configuration versions: what a channel has shown is not forgotten by a publish."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from tollgate_router.domain.health.channel import ChannelHealth
+from tollgate_router.domain.health.policy import HealthPolicy
+from tollgate_router.domain.health.seat import Seat
+from tollgate_router.domain.health.states import Change, Mode
+
+
+def _ignore(_: Change) -> None:
+    pass
+
+
+class Health:
+    """`notify` is told what operators want to know; `modes` is what they have said, by channel, with their reason."""
+
+    def __init__(
+        self,
+        policy: HealthPolicy | None = None,
+        notify: Callable[[Change], None] = _ignore,
+        modes: Mapping[str, tuple[Mode, str]] | None = None,
+    ) -> None:
+        self.policy = policy or HealthPolicy()
+        self.modes = dict(modes or {})
+        self._notify = notify
+        self._channels: dict[tuple[str, str], ChannelHealth] = {}
+
+    def channel(self, name: str, address: str) -> ChannelHealth:
+        """Returns the health of a channel; one that moved to another address begins anew."""
+        found = self._channels.get((name, address))
+        if found is None:
+            found = self._channels[name, address] = ChannelHealth(name, self.policy, self._notify)
+            if name in self.modes:
+                found.set_mode(*self.modes[name])
+        return found
+
+    def channels(self) -> Iterable[ChannelHealth]:
+        """Returns every channel of the configuration in force."""
+        return self._channels.values()
+
+    def retain(self, used: Iterable[Seat]) -> None:
+        """Forgets the channels, credentials and models that the configuration in force does not hold."""
+        seats = set(used)
+        channels = {seat.channel for seat in seats}
+        self._channels = {key: channel for key, channel in self._channels.items() if channel in channels}
+        for channel in self._channels.values():
+            channel.retain(seats)
+
+    def set_mode(self, name: str, mode: Mode, reason: str) -> None:
+        """An operator's word on a channel, kept for when the configuration has it, or has it again."""
+        if mode is Mode.ENABLED:
+            self.modes.pop(name, None)
+        else:
+            self.modes[name] = (mode, reason)
+        for channel in self._channels.values():
+            if channel.name == name:
+                channel.set_mode(mode, reason)
