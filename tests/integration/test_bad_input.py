@@ -19,7 +19,7 @@ from tests.servers.process import Child, accepts, free_port, wait_until
 pytestmark = pytest.mark.integration
 
 MODEL, CLOSED, FULL, FAULTY = "gpt-5-mini", "gpt-4o-mini", "gpt-4.1-nano", "gpt-4.1-mini"
-IMAGE = {"model": "gpt-image-1", "prompt": "a red square", "size": "1024x1024"}
+IMAGE = {"model": "gpt-image-2", "prompt": "a red square", "size": "1024x1024"}
 MAX_BODY, MAX_DEPTH = 100_000, 32
 # Long enough for a loaded machine to answer in time, short enough to wait for.
 WAIT_SECONDS = 4
@@ -58,7 +58,7 @@ def product(faulty, tmp_path_factory):
     )
     simulator.start(lambda: accepts(simulator_port))
     channels = [
-        channel("simulated", simulator_port, MODEL, "gpt-image-1", "text-embedding-3-small"),
+        channel("simulated", simulator_port, MODEL, "gpt-image-2", "text-embedding-3-small"),
         channel("closed", closed_port, CLOSED),
         channel("full", full.port, FULL),
         channel("faulty", faulty.port, FAULTY),
@@ -277,7 +277,7 @@ BODIES = {
     "no messages": (b'{"model":"gpt-5-mini"}', 400, "invalid_request", "messages"),
     "stream is a word": (WHOLE[:-1] + b',"stream":"yes"}', 400, "invalid_request", "stream"),
     "unknown model": (WHOLE.replace(b"gpt-5-mini", b"gpt-99"), 404, "model_not_found", "model"),
-    "model of another kind": (WHOLE.replace(b"gpt-5-mini", b"gpt-image-1"), 400, "invalid_request", "model"),
+    "model of another kind": (WHOLE.replace(b"gpt-5-mini", b"gpt-image-2"), 400, "invalid_request", "model"),
     "larger than the limit": (WHOLE + b" " * (MAX_BODY - len(WHOLE) + 1), 413, "payload_too_large", None),
     "much larger than the limit": (WHOLE + b" " * 5_000_000, 413, "payload_too_large", None),
     "deeper than the limit": (nested(MAX_DEPTH + 1), 400, "invalid_request", None),

@@ -37,9 +37,11 @@ class Provider(Resource):
     operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
     """What the endpoint serves."""
     source: str = ""
-    """Where this was read."""
+    """The page that names `base_url`."""
     checked: str = ""
     """The day on which it was read there."""
+    evidence: Literal["page", "quoted", ""] = ""
+    """How it was read: from a copy of that page, or from documentation of others that quotes it."""
 
 
 class CatalogueModel(Resource):
@@ -61,9 +63,9 @@ class CatalogueModel(Resource):
     retires: str = ""
     """The day on which the provider switches it off, as 2027-04-01."""
     source: str = ""
-    """Where this was read."""
+    """The vendor's page that it comes from, where that is known."""
     checked: str = ""
-    """The day on which it was read there."""
+    """The day on which it was read."""
 
 
 T = TypeVar("T", Provider, CatalogueModel)

@@ -9,7 +9,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, parse_traceparent
 from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
-from tollgate_media_jobs.domain.pricing import counts_pictures, image_unit
+from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
 from tollgate_rating import ModelPrice, PriceBook, Unpriced
 
 USAGE_TOPIC = "usage.recorded.v1"
@@ -44,9 +44,10 @@ def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported
     """Returns the bill by the book in force when the job was created."""
     price = book.price(job.model, job.tenant.price_group) if book else None
     usage = wire.Usage()
-    for unit, quantity in reported.tokens.items():
+    by_picture = counts_pictures(price, reported, {image_unit(one.size, one.quality) for one in pictures})
+    for unit, quantity in billed_tokens(price, reported, by_picture=by_picture).items():
         setattr(usage, f"{unit}_tokens", quantity)
-    if counts_pictures(price, reported):
+    if by_picture:
         for picture in sorted(set(pictures), key=lambda one: (one.size, one.quality)):
             usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
     units = units_of(usage)
