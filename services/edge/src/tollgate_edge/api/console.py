@@ -8,6 +8,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import text_field
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
+from tollgate_edge.api.tenants import NO_PROJECT
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
 
@@ -94,7 +95,10 @@ async def _project(context: HttpContext, body: dict[str, Any]) -> Project:
     project_id = text_field(body, "project_id", longest=200)
     found = await context.tenants.find_project(text_field(body, "organization_id", longest=200), project_id)
     if found is None:
-        raise public_error(errors.ERROR_KIND_NOT_FOUND, "There is no such project.", "project_id")
+        any_project = project_id or await context.tenants.find_project("", "") is not None
+        raise public_error(
+            errors.ERROR_KIND_NOT_FOUND, "There is no such project." if any_project else NO_PROJECT, "project_id"
+        )
     return found
 
 

@@ -23,6 +23,8 @@ from tollgate_edge.ports import (
     TenantStore,
 )
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.create_tenant import CreateTenant
+from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
@@ -34,6 +36,8 @@ class HttpContext:
     keys: KeyStore
     tenants: TenantStore
     create_key: CreateKey
+    create_tenant: CreateTenant
+    give_credit: GiveCredit
     billing: BillingPort
     media: MediaPort
     routers: RouterPort

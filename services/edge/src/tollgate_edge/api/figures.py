@@ -8,6 +8,7 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_money, render_time
+from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 
@@ -115,7 +116,7 @@ async def _organization(context: HttpContext, principal: Principal, asked: str) 
         return asked
     found = await context.tenants.find_project("", "")
     if found is None:
-        raise public_error(errors.ERROR_KIND_NOT_FOUND, "There is no organization yet.", "organization_id")
+        raise public_error(errors.ERROR_KIND_NOT_FOUND, NO_ORGANIZATION, "organization_id")
     return found.organization_id
 
 
