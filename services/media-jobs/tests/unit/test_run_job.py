@@ -185,7 +185,8 @@ async def test_a_process_that_ends_anywhere_leaves_one_charge_or_none(place):
     versions_are_gapless(bench)
 
 
-async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_counts():
+async def given_up():
+    """A job whose call has taken too long; the provider answers it once the event is set."""
     bench = await started()
     arrived = asyncio.Event()
 
@@ -198,6 +199,11 @@ async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_co
     await settled(lambda: bench.job().state is JobState.SUBMITTING)
     bench.clock.advance(16)
     await bench.work()
+    return bench, arrived, call
+
+
+async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_counts():
+    bench, arrived, call = await given_up()
     assert bench.job().state is JobState.SUBMIT_UNKNOWN
     arrived.set()
     await call
@@ -207,18 +213,7 @@ async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_co
 
 
 async def test_an_answer_after_the_end_changes_nothing_and_is_written_down():
-    bench = await started()
-    arrived = asyncio.Event()
-
-    async def slowly():
-        await arrived.wait()
-        return answer()
-
-    bench.provider.script = [slowly]
-    call = asyncio.create_task(bench.work())
-    await settled(lambda: bench.job().state is JobState.SUBMITTING)
-    bench.clock.advance(16)
-    await bench.work()
+    bench, arrived, call = await given_up()
     bench.clock.advance(GRACE_US / 1e6 + 1)
     await bench.work()
     assert bench.job().state is JobState.FAILED

@@ -25,15 +25,13 @@ from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.domain.snapshot import compile_snapshot
-from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters, RouterMetrics
 from tollgate_router.upstream.client import UpstreamClient
 
 log = logging.getLogger(__name__)
-
-USAGE_TOPIC = "usage.recorded.v1"
 
 
 class Router:

@@ -76,6 +76,12 @@ class HttpContext:
         return self.public_url.rstrip("/") or str(request.base_url).rstrip("/")
 
 
+def page_response(items: list[dict[str, Any]], limit: int) -> Response:
+    """Returns one page of a list; `items` holds one more than `limit` where there is a next page."""
+    shown = items[:limit]
+    return json_response({"items": shown, "next": shown[-1]["id"] if len(items) > limit else None})
+
+
 def json_response(content: Any, status: int = 200) -> Response:
     """Returns a JSON reply."""
     return Response(json.dumps(content, ensure_ascii=False).encode(), status, media_type="application/json")

@@ -1,12 +1,12 @@
 """The console API's tenants: organizations, their projects, and credit. Operators only."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_edge.api.context import HttpContext, json_response
-from tollgate_edge.api.reading import text_field
+from tollgate_edge.api.context import HttpContext, json_response, page_response
+from tollgate_edge.api.reading import PageLimit, ShortText, text_field
 from tollgate_edge.api.rendering import invalid, render_money, render_time
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, Organization, Project
@@ -20,8 +20,6 @@ NO_PROJECT: Final = (
     "/api/v1/projects, or `tollgate organizations create NAME` and `tollgate projects create NAME`."
 )
 _MAX_IDEMPOTENCY_KEY: Final = 128
-_Limit = Annotated[int, Query(ge=1, le=1000)]
-_Id = Annotated[str, Query(max_length=200)]
 
 
 def tenants_router(context: HttpContext) -> APIRouter:
@@ -47,10 +45,12 @@ def _add_organizations(router: APIRouter, context: HttpContext) -> None:
         return json_response(_organization(made), 201)
 
     @router.get("/organizations", summary="Organizations, newest first")
-    async def list_organizations(request: Request, name: _Id = "", limit: _Limit = 100, cursor: _Id = "") -> Response:
+    async def list_organizations(
+        request: Request, name: ShortText = "", limit: PageLimit = 100, cursor: ShortText = ""
+    ) -> Response:
         await context.operator(request)
         found = await context.tenants.list_organizations(limit + 1, cursor, name)
-        return _page([_organization(one) for one in found], limit)
+        return page_response([_organization(one) for one in found], limit)
 
 
 def _add_credit(router: APIRouter, context: HttpContext) -> None:
@@ -97,11 +97,15 @@ def _add_projects(router: APIRouter, context: HttpContext) -> None:
 
     @router.get("/projects", summary="Projects, newest first")
     async def list_projects(
-        request: Request, organization_id: _Id = "", name: _Id = "", limit: _Limit = 100, cursor: _Id = ""
+        request: Request,
+        organization_id: ShortText = "",
+        name: ShortText = "",
+        limit: PageLimit = 100,
+        cursor: ShortText = "",
     ) -> Response:
         await context.operator(request)
         found = await context.tenants.list_projects(organization_id, limit + 1, cursor, name)
-        return _page([_project(one) for one in found], limit)
+        return page_response([_project(one) for one in found], limit)
 
 
 async def _organization_of(context: HttpContext, organization_id: str) -> Organization:
@@ -131,11 +135,6 @@ def _amount(body: dict[str, Any]) -> int:
             "amount",
         )
     return amount
-
-
-def _page(items: list[dict[str, Any]], limit: int) -> Response:
-    shown = items[:limit]
-    return json_response({"items": shown, "next": shown[-1]["id"] if len(items) > limit else None})
 
 
 def _organization(found: Organization) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tollgate_kit.egress import refusal
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.target import Origin
 from tollgate_router.upstream.connection import Connection
-from tollgate_router.upstream.egress import refusal
 
 _MAX_ADDRESSES: Final = 4
 
