@@ -65,7 +65,8 @@ class EdgeSettings(ServiceSettings):
         default=1.0,
         ge=0,
         description="Least time between two writes of a stream to a router, and between two admissions. "
-        "Longer joins more requests into one message and costs latency.",
+        "Longer joins more requests into one message and costs latency. A stream whose writes carry several frames "
+        "waits twice as long.",
     )
 
     sequence_poll_seconds: float = Field(

@@ -27,7 +27,8 @@ class RouterSettings(ServiceSettings):
         default=1.0,
         ge=0,
         description="Least time between two writes of a stream when a frame waits that begins or ends something. "
-        "Longer joins more requests into one message and costs latency.",
+        "Longer joins more requests into one message and costs latency. A stream whose writes carry several frames "
+        "waits twice as long.",
     )
     exchange_data_pause_ms: float = Field(
         default=3.0, ge=0, description="Least time between two writes when only stream data waits."

@@ -126,6 +126,7 @@ def result(of, **changes):
         "estimated": False,
         "ended_us": STARTED + 900,
         "timings": wire.Timings(upstream_started_us=1, first_byte_us=2, total_us=3),
+        "trace_kept": False,
     }
     return AttemptResult(**(values | changes))
 
@@ -163,8 +164,8 @@ def expected(of, of_target, digest="sha256:one", **changes):
     return events.UsageRecorded(**(values | changes))
 
 
-def recorded_event(world, of, version, found, **options):
-    recorded, charge = world.recorder.record(of, version, found, trace_kept=options.get("trace_kept", False))
+def recorded_event(world, of, version, found):
+    recorded, charge = world.recorder.record(of, version, found)
     return events.UsageRecorded.FromString(recorded.payload), charge, recorded
 
 
@@ -249,7 +250,7 @@ async def test_confirmed_and_given_up_events_carry_their_status(tmp_path):
 
 async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
     world, of, where = World(tmp_path, tracing=True), opened(), target()
-    event, _, recorded = recorded_event(world, of, snapshot(), result(where), trace_kept=True)
+    event, _, recorded = recorded_event(world, of, snapshot(), result(where, trace_kept=True))
     (span,) = world.spans.found
     assert event == expected(of, where, trace_kept=True, traceparent=span.span)
     assert span.span[3:35] == "a" * 32
@@ -266,7 +267,7 @@ async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
 async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
     before, where = World(tmp_path), target()
     _, _, first = recorded_event(before, opened(1), snapshot(), result(where))
-    recorded_event(before, opened(2), snapshot(), result(where), trace_kept=True)
+    recorded_event(before, opened(2), snapshot(), result(where, trace_kept=True))
     before.spool.acknowledge(first.sequence)
     before.spool.close()
     world = World(tmp_path)

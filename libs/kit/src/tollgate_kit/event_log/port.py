@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -15,8 +15,7 @@ class OwnershipLost(Exception):  # noqa: N818 - a state of the world more than a
     """Another consumer has the partition: what was read of it is dropped, nothing else is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What a producer appends. Records of one key stay in order."""
 
     key: bytes

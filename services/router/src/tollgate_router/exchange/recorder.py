@@ -57,6 +57,7 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     estimated: bool
     ended_us: int
     timings: wire.Timings
+    trace_kept: bool
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -119,9 +120,7 @@ class Recorder:
             return True
         return self._sample_ratio > 0 and self._random.random() < self._sample_ratio
 
-    def record(
-        self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult, *, trace_kept: bool
-    ) -> tuple[Recorded, Charge]:
+    def record(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> tuple[Recorded, Charge]:
         """Appends the event of one attempt; returns it and what the attempt costs."""
         charge = self._rate(opened, snapshot, result)
         number_of_try = getattr(opened, "try")
@@ -129,34 +128,31 @@ class Recorder:
         event = events.UsageRecorded(
             event_id=event_id(request_id, number_of_try, result.number, events.EVENT_SOURCE_ROUTER),
             request_id=request_id,
-            attempt=result.number,
-            final=result.final,
-            estimated=result.estimated,
             started_at_us=opened.started_at_us,
             ended_at_us=result.ended_us,
-            outcome=result.outcome,  # type: ignore[arg-type]
-            upstream_status=result.upstream_status,
             usage=result.usage,
             charge_pico=charge.charge_pico,
             cost_pico=charge.cost_pico,
-            unpriced=charge.unpriced,
             traceparent=opened.traceparent,
             timings=result.timings,
-            **cast("Any", {"try": number_of_try}),
         )
-        if result.error_kind:
-            event.error_kind = kind_name(result.error_kind)
         traceparent = b""
-        if trace_kept:
+        if result.trace_kept:
             event.trace_kept = True
             if self._tracing.enabled:
-                event.traceparent = self._record_span(opened, result, event.error_kind)
+                error = kind_name(result.error_kind) if result.error_kind else ""
+                event.traceparent = self._record_span(opened, result, error)
             traceparent = event.traceparent.encode()
-        payload = self._constant(opened, snapshot, result.target, charge.price) + event.SerializeToString()
+        payload = self._constant(opened, snapshot, result, charge, number_of_try) + event.SerializeToString()
         return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
     def _constant(
-        self, opened: wire.Open, snapshot: "Snapshot | None", target: "Target | None", price: ModelPrice | None
+        self,
+        opened: wire.Open,
+        snapshot: "Snapshot | None",
+        result: AttemptResult,
+        charge: Charge,
+        number_of_try: int,
     ) -> bytes:
         """Returns the part of an event that many share, encoded: protobuf messages concatenate.
 
@@ -165,18 +161,42 @@ class Recorder:
         if snapshot is not self._constants_of or len(self._constants) >= _MAX_CONSTANTS:
             self._constants_of = snapshot
             self._constants.clear()
-        model, stream, operation, dialect = opened.model, opened.stream, opened.operation, opened.dialect
-        key = (opened.tenant.SerializeToString(), model, stream, operation, dialect, target, price)
+        target, price = result.target, charge.price
+        key = (
+            opened.tenant.SerializeToString(),
+            opened.model,
+            opened.stream,
+            opened.operation,
+            opened.dialect,
+            number_of_try,
+            target,
+            price,
+            charge.unpriced,
+            result.number,
+            result.final,
+            result.estimated,
+            result.outcome,
+            result.error_kind,
+            result.upstream_status,
+        )
         constant = self._constants.get(key)
         if constant is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
-                model=model,
-                dialect=dialect,
-                operation=operation,
-                stream=stream,
+                model=opened.model,
+                dialect=opened.dialect,
+                operation=opened.operation,
+                stream=opened.stream,
                 config_digest=snapshot.digest if snapshot is not None else "",
+                attempt=result.number,
+                final=result.final,
+                estimated=result.estimated,
+                outcome=result.outcome,  # type: ignore[arg-type]
+                upstream_status=result.upstream_status,
+                unpriced=charge.unpriced,
+                error_kind=kind_name(result.error_kind) if result.error_kind else "",
+                **cast("Any", {"try": number_of_try}),
             )
             if target is not None:
                 event.upstream_model, event.provider = target.upstream_model, target.provider

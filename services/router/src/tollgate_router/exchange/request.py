@@ -9,6 +9,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, edit_body, read_reply
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply, retry_after_ms
+from tollgate_router.exchange.outbox import MAX_END_BYTES
 from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ _PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBED
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
 _PROMPT_BYTES_PER_TOKEN: Final = 4
+# A whole reply has its framing beside the text.
+_REPLY_BYTES_PER_TOKEN: Final = 16
 
 
 class Request:
@@ -167,7 +170,7 @@ class Request:
         if problem.retryable and self._number < deps.settings.max_attempts and self._candidates is not None:
             target = self._candidates.choose(self._tried, deps.random)
             if target is not None:
-                self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False, trace_kept=True)
+                self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)
                 self._attempt(target)
                 return
         self._end(outcome, ReplyUsage({}, estimated=False), problem)
@@ -248,9 +251,12 @@ class Request:
         if isinstance(reply, UpstreamProblem):
             self._retry(reply, wire.OUTCOME_UPSTREAM_ERROR)
             return
-        self._send_head(_JSON)
-        self._session.outbox.data(self._opened.id, body)
-        self._end(wire.OUTCOME_OK, self._or_estimate(reply, len(body)), None)
+        usage = reply if reply is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN)
+        if len(body) > MAX_END_BYTES:
+            self._send_head(_JSON)
+            self._session.outbox.data(self._opened.id, body)
+            body = b""
+        self._end(wire.OUTCOME_OK, usage, None, body)
 
     def upstream_failed(self, failure: "UpstreamFailure") -> None:
         """The call ended without a whole reply."""
@@ -273,9 +279,6 @@ class Request:
     def _stream_usage(self, found: ChatStream) -> ReplyUsage:
         usage = found.usage
         return usage if usage is not None else self._estimate(found.frames)
-
-    def _or_estimate(self, usage: ReplyUsage | None, size: int) -> ReplyUsage:
-        return usage if usage is not None else self._estimate(size // 16)
 
     def _estimate(self, output_tokens: int) -> ReplyUsage:
         """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token."""
@@ -305,10 +308,12 @@ class Request:
         )
 
     def _record(
-        self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool, trace_kept: bool
+        self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool
     ) -> tuple[AttemptResult, Charge]:
-        deps = self._session.deps
+        deps, arrived = self._session.deps, self._arrived_us
         now = deps.clock.now_us()
+        # A clock that was set back must not make a time negative.
+        upstream, total = self._attempt_us - arrived, now - arrived
         result = AttemptResult(
             target=self._target,
             number=max(1, self._number),
@@ -321,32 +326,34 @@ class Request:
             estimated=usage.estimated,
             ended_us=now,
             timings=wire.Timings(
-                upstream_started_us=max(0, self._attempt_us - self._arrived_us),
+                upstream_started_us=max(0, upstream),
                 first_byte_us=max(0, self._first_byte_us),
-                total_us=max(0, now - self._arrived_us),
+                total_us=max(0, total),
             ),
+            trace_kept=not final
+            or deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total),
         )
-        recorded, charge = deps.recorder.record(self._opened, self._snapshot, result, trace_kept=trace_kept)
+        recorded, charge = deps.recorder.record(self._opened, self._snapshot, result)
         self._recorded.append(recorded)
         return result, charge
 
-    def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None) -> None:
+    def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, data: bytes = b"") -> None:
+        """Ends the request; `data` are the reply's last bytes."""
         if self._ended:
             return
         self._ended = True
         deps, frame_id = self._session.deps, self._opened.id
-        total = deps.clock.now_us() - self._arrived_us
-        kept = deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total)
-        result, charge = self._record(outcome, usage, problem, final=True, trace_kept=kept)
+        result, charge = self._record(outcome, usage, problem, final=True)
         end = self._session.outbox.end(
+            len(data),
             id=frame_id,
             outcome=outcome,
             usage=result.usage,
             charge_pico=charge.charge_pico,
-            price_digest=charge.price.digest if charge.price is not None else "",
             attempts=self._number,
-            trace_kept=kept,
+            trace_kept=result.trace_kept,
             timings=result.timings,
+            data=data,
         )
         if problem is not None:
             end.error.kind = problem.kind  # type: ignore[assignment]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.05
+# From so many frames in a write on, the next one waits twice as long: a message costs more than a frame, and where
+# requests queue for the processor the wait is not felt.
+_BUSY_FRAMES: Final = 3
 
 
 class Session:
@@ -88,14 +91,15 @@ class Session:
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         outbox, spool, settings = self.outbox, self.deps.recorder.spool, self.deps.settings
-        urgent, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
-        last = 0.0
+        shortest, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
+        last, urgent = 0.0, shortest
         while True:
             await outbox.wake.wait()
             wait = last + (urgent if outbox.urgent else lazy) - loop.time()
             while wait > 0:
                 await asyncio.sleep(min(wait, urgent) or wait)
                 wait = last + (urgent if outbox.urgent else lazy) - loop.time()
+            urgent = 2 * shortest if outbox.frames >= _BUSY_FRAMES else shortest
             # The spool has every event before its End leaves.
             spool.flush()
             for message in outbox.take():
