@@ -85,6 +85,6 @@ def provider_variables() -> set[str]:
     for folder in found.submodule_search_locations or () if found else ():
         for file in sorted((Path(folder) / "data").glob("providers*.yaml")):
             text = file.read_bytes()
-            for provider in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["providers"]:  # noqa: S506
+            for provider in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["providers"]:  # noqa: S506 - the safe loader, in C where it was built.
                 names.update(provider.get("environment", ()))
     return names

@@ -130,6 +130,9 @@ class FakeKeys:
     def cached(self, presented):
         return self.principal if presented == KEY.encode() else Refused("Not a key of this gateway.")
 
+    async def authenticate(self, presented):
+        return self.cached(presented)
+
 
 class FakeWitness:
     def __init__(self):

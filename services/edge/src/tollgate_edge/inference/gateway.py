@@ -73,7 +73,7 @@ class InferenceGateway:
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
         # Seeded by the system once: trace ids are to be unique, not secret.
-        self._random = random.Random()  # noqa: S311
+        self._random = random.Random()  # noqa: S311 - trace ids are no secrets.
 
     # Life.
 
