@@ -156,7 +156,7 @@ class Bench:
         prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
         version = EdgeVersion("sha256:0", 1, prices, {"default": models})
         self.gateway = InferenceGateway(
-            settings=EdgeSettings(**where, **stores, **settings),
+            settings=EdgeSettings(**{**where, **stores, **settings}),
             clock=SystemClock(),
             authenticator=FakeKeys(),
             version=SimpleNamespace(current=lambda: version),
@@ -165,7 +165,8 @@ class Bench:
             tracing=NoTracing(),
             counters=self.counters,
         )
-        self.pool = self.gateway.pool = FakePool(self.stream)
+        if "router_addresses" not in settings:
+            self.pool = self.gateway.pool = FakePool(self.stream)
         self.app_calls = []
         self.app_gate = asyncio.Event()
         self.app_gate.set()
