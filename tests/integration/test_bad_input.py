@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -328,14 +327,15 @@ def test_no_key_is_refused(product):
         check_reply(reply, 401, "invalid_api_key")
 
 
-def test_a_revoked_key_is_refused_within_a_second(product):
+def test_a_revoked_key_is_refused_as_soon_as_edge_has_heard_of_it(product):
     made = product.create_key("to be revoked")
     first = post(product, key=made["key"], json=body_of())
     assert first.status_code == 200
     row_of(product, first.headers["x-request-id"])
     with nothing_billed(product):
         assert product.api.post(f"/api/v1/keys/{made['id']}/revoke").status_code == 200
-        time.sleep(1)
+        # Edge asks for changes a few times a second; asking for models is free.
+        wait_until(lambda: request(product, "GET", "/v1/models", made["key"]).status_code == 401, "the key is refused")
         check_reply(post(product, key=made["key"], json=body_of()), 401, "invalid_api_key")
 
 
