@@ -145,7 +145,11 @@ class Door(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.headers, self.expect_100_continue = url, headers, expects
         self.scope["headers"] = headers
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:
+            # The parser of requests lets through what the one of addresses does not: `CONNECT` with none.
+            self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
 
     def on_body(self, body: bytes) -> None:
         exchange = self._reading

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
+_MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
 
@@ -128,8 +129,11 @@ class InferenceGateway:
 
     @staticmethod
     def key_of_query(query: bytes) -> bytes | None:
-        """Returns the key in `?key=`, the form that Gemini clients use."""
-        found = parse_qs(query.decode("latin-1"), max_num_fields=50).get("key")
+        """Returns the key in `?key=`, the form that Gemini clients use; None also among too many fields."""
+        try:
+            found = parse_qs(query.decode("latin-1"), max_num_fields=_MAX_QUERY_FIELDS).get("key")
+        except ValueError:
+            return None
         return found[0].encode() if found else None
 
     def authenticate_slowly(self, presented: bytes, then: Callable[[object], None]) -> None:
