@@ -79,10 +79,10 @@ class RawServer:
     `serve` may raise OSError: the other side is gone. `host` may be an IPv6 address.
     """
 
-    def __init__(self, serve: Callable[[socket.socket], None], host: str = "127.0.0.1") -> None:
+    def __init__(self, serve: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._serve_one = serve
-        self._listener = socket.create_server((host, 0), family=family, backlog=512)
+        self._listener = socket.create_server((host, port), family=family, backlog=512)
         self.port = self._listener.getsockname()[1]
         self.open = 0
         self.accepted = 0

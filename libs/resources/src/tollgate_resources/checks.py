@@ -78,6 +78,8 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
         return
     if channel.base_url is None and provider.base_url is None:
         yield _at(source, (*path, "base_url"), "nothing", f"an address; provider {provider.name} has none of its own")
+    if channel.tls is not None and not (channel.base_url or provider.base_url or "https://").startswith("https://"):
+        yield _at(source, (*path, "tls"), "tls", "no tls, or an https:// address in `base_url`")
     if provider.credentials_required and not channel.credentials:
         yield _at(source, (*path, "credentials"), "nothing", f"a credential; provider {provider.name} asks for one")
     seen: set[str] = set()

@@ -1,6 +1,8 @@
 """The two sides of an upstream connection that are not ours: who asked, and the wire."""
 
 import asyncio
+import contextlib
+import ipaddress
 from collections.abc import Callable
 
 from tollgate_kit.clock import ManualClock
@@ -9,8 +11,10 @@ from tollgate_router.domain.target import Target, split_base_url
 from tollgate_router.upstream.call import UpstreamCall
 from tollgate_router.upstream.connection import Connection
 from tollgate_router.upstream.connector import Connector
+from tollgate_router.upstream.names import Names
 from tollgate_router.upstream.pool import Counters, Pool
 from tollgate_router.upstream.sink import ClientLimits, Timeouts
+from tollgate_router.upstream.tls import TlsContexts
 
 PATH = b"/chat/completions"
 
@@ -101,6 +105,25 @@ class Listener:
         return self.failure.kind if self.failure is not None else None
 
 
+class FakeResolver:
+    """Knows the names that it is told, and numeric addresses; a list of lists is answered in turn."""
+
+    def __init__(self, names):
+        self.names = dict(names)
+        self.asked: list[str] = []
+
+    async def resolve(self, host, port):
+        del port
+        self.asked.append(host)
+        await asyncio.sleep(0)
+        found = self.names.get(host)
+        if found is None:
+            with contextlib.suppress(ValueError):
+                return [str(ipaddress.ip_address(host))]
+            raise OSError(f"{host} is not known")
+        return found.pop(0) if found and isinstance(found[0], list) else list(found)
+
+
 class Wire(asyncio.Transport):
     """A transport that goes nowhere: what is written is kept."""
 
@@ -142,7 +165,9 @@ class Bench:
         self.clock = ManualClock()
         self.active: set[UpstreamCall] = set()
         origin, _ = split_base_url("http://127.0.0.1:1", private_network=True)
-        self.pool = Pool(origin, Connector(), self.limits, self.clock, Counters())
+        names = Names(FakeResolver({}), self.clock, fresh_seconds=1, stale_seconds=1)
+        connector = Connector(names, TlsContexts(None), delay_seconds=1)
+        self.pool = Pool(origin, connector, self.limits, self.clock, Counters())
         self.wire = Wire()
         self.connection = Connection(self.pool, self.limits)
         self.connection.connection_made(self.wire)
@@ -164,6 +189,8 @@ class Bench:
 
     def finish(self, error: Exception | None = None) -> None:
         """The other side closed, or the connection broke."""
+        if error is None:
+            self.connection.eof_received()
         self.connection.connection_lost(error)
 
     @property

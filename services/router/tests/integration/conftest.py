@@ -26,8 +26,8 @@ def serve() -> Iterator[Serve]:
     """Starts servers that do with each connection what they are told; at the end none may be left open."""
     servers: list[RawServer] = []
 
-    def start(script: Callable[[socket.socket], None], host: str = "127.0.0.1") -> RawServer:
-        servers.append(RawServer(script, host).start())
+    def start(script: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> RawServer:
+        servers.append(RawServer(script, host, port).start())
         return servers[-1]
 
     yield start

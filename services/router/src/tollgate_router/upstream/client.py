@@ -13,8 +13,10 @@ from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.upstream.call import UpstreamCall
 from tollgate_router.upstream.connector import Connector
+from tollgate_router.upstream.names import Names, Resolver, SystemResolver
 from tollgate_router.upstream.pool import Counters, Pool
 from tollgate_router.upstream.sink import ClientLimits, Timeouts, UpstreamSink
+from tollgate_router.upstream.tls import TlsContexts
 
 __all__ = ["ClientLimits", "Timeouts", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "UpstreamSink"]
 
@@ -58,6 +60,7 @@ class UpstreamClient:
         keep_idle_seconds: float | None = None,
         ca_file: Path | None = None,
         limits: ClientLimits | None = None,
+        resolver: Resolver | None = None,
     ) -> None:
         self._clock = clock
         self._limits = limits or ClientLimits()
@@ -65,7 +68,13 @@ class UpstreamClient:
             self._limits = replace(self._limits, connections_per_origin=max_connections_per_origin)
         if keep_idle_seconds is not None:
             self._limits = replace(self._limits, idle_age_seconds=keep_idle_seconds)
-        self._connector = Connector(ca_file)
+        names = Names(
+            resolver or SystemResolver(),
+            clock,
+            fresh_seconds=self._limits.name_fresh_seconds,
+            stale_seconds=self._limits.name_stale_seconds,
+        )
+        self._connector = Connector(names, TlsContexts(ca_file), delay_seconds=self._limits.address_delay_seconds)
         self._pools: dict[Origin, Pool] = {}
         self._active: set[UpstreamCall] = set()
         self._loop = asyncio.get_running_loop()
@@ -150,6 +159,7 @@ class UpstreamClient:
         for pool in tuple(self._pools.values()):
             await pool.close()
         self._pools.clear()
+        await self._connector.close()
 
     def _arm(self) -> None:
         if self._timer is not None:

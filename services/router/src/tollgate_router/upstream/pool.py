@@ -1,8 +1,10 @@
 """The connections to one origin: unused ones, and the calls that wait for one."""
 
 import asyncio
+import socket
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from tollgate_kit.clock import Clock
 from tollgate_router.domain.failure import FailureKind
@@ -11,6 +13,8 @@ from tollgate_router.upstream.call import UpstreamCall
 from tollgate_router.upstream.connection import Connection
 from tollgate_router.upstream.connector import CannotConnect, Connector
 from tollgate_router.upstream.sink import ClientLimits
+
+_AGE_SPREAD: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -73,15 +77,17 @@ class Pool:
         """Takes a connection back after a whole reply."""
         if self._closed:
             connection.abandon()
-        elif self._waiting:
+        elif self._waiting and connection.is_usable():
             self._counters.reused += 1
-            now = self._clock.monotonic()
-            connection.unused_since = now
-            connection.start(self._waiting.popleft(), now)
+            connection.start(self._waiting.popleft(), self._clock.monotonic())
         elif len(self._idle) >= self._limits.idle_per_origin or not connection.is_usable():
             connection.abandon()
         else:
-            connection.unused_since = self._clock.monotonic()
+            now = self._clock.monotonic()
+            if now >= connection.retires_at:
+                connection.abandon()
+                return
+            connection.unused_since = now
             self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
@@ -100,10 +106,11 @@ class Pool:
                 queue.remove(call)
 
     def expire(self, now: float) -> None:
-        """Closes connections that were unused for too long."""
+        """Closes connections that were unused for too long, and unused ones that are too old."""
         oldest = now - self._limits.idle_age_seconds
-        while self._idle and self._idle[0].unused_since < oldest:
-            self._idle.pop(0).abandon()
+        for connection in [one for one in self._idle if one.unused_since < oldest or one.retires_at <= now]:
+            self._idle.remove(connection)
+            connection.abandon()
 
     @property
     def is_empty(self) -> bool:
@@ -165,8 +172,8 @@ class Pool:
         if task is not None:
             self._tasks.discard(task)
 
-    def _make(self) -> Connection:
-        return Connection(self, self._limits)
+    def _make(self, link: socket.socket) -> Connection:
+        return Connection(self, self._limits, link)
 
     def _opened(self, connection: Connection) -> None:
         if not connection.is_usable():
@@ -175,6 +182,9 @@ class Pool:
             return
         self._counters.opened += 1
         self._open.add(connection)
+        # Connections that were opened together do not all end together.
+        share = 1 - _AGE_SPREAD * (self._counters.opened % 16) / 16
+        connection.retires_at = self._clock.monotonic() + self._limits.connection_age_seconds * share
         if self._waiting_for_new and not self._closed:
             connection.start(self._waiting_for_new.popleft(), self._clock.monotonic())
         else:

@@ -53,11 +53,19 @@ class ClientLimits:
     """Calls that may queue for a connection."""
     idle_age_seconds: float = 45.0
     """How long an unused connection is kept."""
+    connection_age_seconds: float = 300.0
+    """Age at which a connection serves no further call, give or take a quarter, so that moved names are followed."""
     header_bytes: int = 65536
     """Of a reply's head, of its trailers, and of framing between two bytes of body."""
     header_count: int = 256
     informational_replies: int = 8
     decoded_bytes_per_read: int = 8_388_608
     """What the compressed bytes of one read may unpack to."""
+    address_delay_seconds: float = 0.25
+    """How long an address of an origin may keep silent before the next one is tried beside it."""
+    name_fresh_seconds: float = 10.0
+    """How old what a name resolved to may be when a connection is opened."""
+    name_stale_seconds: float = 600.0
+    """How old it may be while the resolver fails."""
     sweep_seconds: float = 0.1
     """Timeouts are looked at this often, so they may be late by as much."""
