@@ -357,3 +357,26 @@ def test_every_call_that_begins_is_counted_once_and_nothing_is_away_for_ever(eve
     for one in seats:
         one.succeeded(one.begin(now, first=True), now, 0.1)
     assert all(one.until == 0 for one in seats)
+
+
+def test_a_channel_that_is_gone_is_free_without_the_collector():
+    import gc
+    import weakref
+
+    class Told:
+        def __call__(self, change):
+            pass
+
+    told = Told()
+    health = Health(POLICY, told)
+    snapshot([channel("a", "able", "small", keys=2)], health=health)
+    trace = weakref.ref(told)
+    del told
+    gc.disable()
+    try:
+        snapshot([channel("b")], health=health)
+        (left,) = health.channels()
+        left.notify = health._notify = None
+        assert trace() is None
+    finally:
+        gc.enable()

@@ -1,10 +1,10 @@
 """All channels by name. It outlives configuration versions: what a channel has shown is not forgotten by a publish."""
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.policy import HealthPolicy
-from tollgate_router.domain.health.seat import Seat
 from tollgate_router.domain.health.states import Change, Mode
 
 
@@ -39,13 +39,14 @@ class Health:
         """Returns every channel of the configuration in force."""
         return self._channels.values()
 
-    def retain(self, used: Iterable[Seat]) -> None:
-        """Forgets the channels, credentials and models that the configuration in force does not hold."""
-        seats = set(used)
-        channels = {seat.channel for seat in seats}
-        self._channels = {key: channel for key, channel in self._channels.items() if channel in channels}
+    def retain(self, used: Mapping[ChannelHealth, AbstractSet[str]]) -> None:
+        """Forgets the channels that the configuration in force does not hold, and their upstream models likewise."""
         for channel in self._channels.values():
-            channel.retain(seats)
+            if channel not in used:
+                channel.dissolve()
+        self._channels = {key: channel for key, channel in self._channels.items() if channel in used}
+        for channel in self._channels.values():
+            channel.retain(used[channel])
 
     def set_mode(self, name: str, mode: Mode, reason: str) -> None:
         """An operator's word on a channel, kept for when the configuration has it, or has it again."""
