@@ -91,7 +91,11 @@ class Router:
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         registry = CollectorRegistry()
-        registry.register(RouterMetrics(counters, self.gauges))
+        registry.register(
+            RouterMetrics(
+                counters, self.gauges, lambda: self.health.held(clock.monotonic()), self.health.extra_attempts
+            )
+        )
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
         self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")

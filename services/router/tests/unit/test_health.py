@@ -380,3 +380,19 @@ def test_a_channel_that_is_gone_is_free_without_the_collector():
         assert trace() is None
     finally:
         gc.enable()
+
+
+def test_what_is_held_back_is_counted_by_channel_and_reason():
+    world = World(channel("a", "able", "small", keys=3), channel("b"), channel("c"), channel("d"))
+    world.fail(0)
+    for seat in world.seats()[:2]:
+        seat.failed(seat.begin(5, first=True), 5, REFUSED)
+    world.health.set_mode("b", Mode.DRAINING, "")
+    for _ in range(3):
+        world.snapshot.ready["c"].health.probed("no answer")
+    held = world.health.held(6)
+    assert held == {("a", "benched"): 2, ("b", "draining"): 1, ("c", "probe_fails"): 1}
+    world = World()
+    world.fail(0)
+    assert world.health.held(1) == {("a", "breaker_open"): 1}
+    assert world.health.held(6) == {}
