@@ -56,8 +56,11 @@ def product(providers, tmp_path_factory):
         levels(CONTENT, "a", "b", fallbacks={"content_policy": [OTHER]}),
         levels(BENCHED, "c", "b"),
         levels(BROKEN, "d", "b"),
-        levels(BOUND, "a", "b", affinity="header:X-Session")
-        | {"levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}]},
+        {
+            "model": BOUND,
+            "levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}],
+            "affinity": "header:X-Session",
+        },
     ]
     config = folder / "tollgate.yaml"
     config.write_text(json.dumps({"channels": channels, "routes": routes}))
@@ -122,15 +125,15 @@ def test_a_stream_that_has_begun_is_not_begun_again(product, providers):
 
 
 FALLBACKS = {
-    "a rate limit": (LIMITED, "status=429", OTHER),
-    "the context": (LONG, "status=400,code=context_length_exceeded", OTHER),
-    "an error": (LONG, "status=503", LEVELS),
-    "the content": (CONTENT, "status=400,code=content_filter", OTHER),
+    "a rate limit": (LIMITED, "status=429", OTHER, "rate_limit"),
+    "the context": (LONG, "status=400,code=context_length_exceeded", OTHER, "context_length"),
+    "an error": (LONG, "status=503", LEVELS, "error"),
+    "the content": (CONTENT, "status=400,code=content_filter", OTHER, "content_policy"),
 }
 
 
-@pytest.mark.parametrize(("model", "fault", "answered"), FALLBACKS.values(), ids=FALLBACKS.keys())
-def test_another_model_answers_by_reason(product, providers, model, fault, answered):
+@pytest.mark.parametrize(("model", "fault", "answered", "reason"), FALLBACKS.values(), ids=FALLBACKS.keys())
+def test_another_model_answers_by_reason(product, providers, model, fault, answered, reason):
     providers["a"].plant(fault)
     reply = chat(product, model)
     assert reply.status_code == 200, reply.text
@@ -141,6 +144,12 @@ def test_another_model_answers_by_reason(product, providers, model, fault, answe
     assert reply.json()["model"] == answered
     rows = product.requests(request_id=reply.headers["x-request-id"])
     assert {row["model"] for row in rows if int(row["charge_pico"])} == {answered}
+    final = next(row for row in rows if row["final"])
+    assert (final["requested_model"], final["routing"]["fallback_model"]) == (model, answered)
+    assert final["fallback_reason"] == final["routing"]["fallback_reason"] == reason
+    verdicts = {(one["channel"], one["model"]): one["verdict"] for one in final["routing"]["targets"]}
+    assert verdicts["a", model] == "failed"
+    assert list(verdicts.values()).count("taken") == 1
 
 
 def test_what_the_caller_did_wrong_is_told_and_tried_nowhere_else(product, providers):

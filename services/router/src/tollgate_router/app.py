@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -27,7 +27,7 @@ from tollgate_router.adapters.mode_file import ModeFile
 from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Change
-from tollgate_router.domain.snapshot import compile_snapshot
+from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
 from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
@@ -37,6 +37,9 @@ from tollgate_router.upstream.probe import UpstreamProbe
 from tollgate_router.use_cases.probe_channels import ProbeChannels
 
 log = logging.getLogger(__name__)
+
+_SLICE_SECONDS: Final = 0.001
+_PAUSE_SECONDS: Final = 0.004
 
 
 class Router:
@@ -87,7 +90,11 @@ class Router:
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         registry = CollectorRegistry()
-        registry.register(RouterMetrics(counters, self.gauges))
+        registry.register(
+            RouterMetrics(
+                counters, self.gauges, lambda: self.health.held(clock.monotonic()), self.health.extra_attempts
+            )
+        )
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
         self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")
@@ -101,9 +108,18 @@ class Router:
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
         )
-        # What a version holds lives long: keep the collector from walking it again and again.
-        gc.collect()
-        gc.freeze()
+        _keep()
+        self.make_lists(snapshot)
+
+    def make_lists(self, snapshot: Snapshot) -> None:
+        """Makes candidate lists in short slices, so that most requests find theirs and none waits for all of them."""
+        if snapshot is not self.deps.snapshot:
+            return
+        end = self.deps.clock.monotonic() + _SLICE_SECONDS
+        if snapshot.make_some(lambda: self.deps.clock.monotonic() >= end):
+            asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self.make_lists, snapshot)
+        else:
+            _keep()
 
     @staticmethod
     def health_changed(change: Change) -> None:
@@ -170,6 +186,12 @@ class Router:
             self.tracing.shutdown()
             self.spool.close()
         self.lifecycle.state = State.STOPPED
+
+
+def _keep() -> None:
+    """What a version holds lives long: keeps the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def run(settings: RouterSettings) -> None:

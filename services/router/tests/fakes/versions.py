@@ -96,7 +96,9 @@ def snapshot(
     document = compile_version(declared, CATALOGUE)
     places = [place.env for one in declared.channels for place in one.credentials if place.env is not None]
     secrets = Environment({place: f"secret-{place}" for place in places if place not in set(missing)})
-    return compile_snapshot(parse_version(document), digest(document), secrets, health, AT_US)
+    found = compile_snapshot(parse_version(document), digest(document), secrets, health, AT_US)
+    assert not found.make_some(lambda: False)
+    return found
 
 
 def ask(model: str = "able", body: bytes = b'{"messages":[]}', *, group: str = "default", **more: Any) -> Ask:

@@ -4,6 +4,7 @@ Counts are of seeded draws: the same every time. Bounds are five standard deviat
 """
 
 import random
+import sys
 from collections import Counter
 from math import sqrt
 
@@ -322,3 +323,35 @@ def test_an_empty_level_chooses_nothing():
     assert level.targets == ()
     assert level.choose((), 0.0, random.Random(1)) is None
     assert level.choose((), 0.0, random.Random(1), session=7) is None
+
+
+def calls_of_a_choice(found, model="able"):
+    """Returns the most function calls that choosing for a request takes, of Python and of C."""
+    most = 0
+    for seed in range(100):
+        way = walk(found, ask(model), seed)
+        seen = []
+        sys.setprofile(lambda _frame, event, _argument, seen=seen: seen.append(event))
+        try:
+            target = way.first(0.0, 1, 100)
+        finally:
+            sys.setprofile(None)
+        assert target is not None
+        most = max(most, sum(event in {"call", "c_call"} for event in seen))
+    return most
+
+
+@pytest.mark.parametrize("strategy", ["weighted", "least_busy", "lowest_latency", "cheapest"])
+def test_a_choice_among_many_takes_no_more_steps(strategy):
+    """The cost of a request does not grow with channels: what is done is counted, not how long it takes."""
+    counted = {}
+    for count in (40, 400):
+        names = MANY[:count]
+        found = snapshot([channel(name) for name in names], [route("able", names, strategy=strategy)])
+        counted[count] = calls_of_a_choice(found)
+    assert counted[400] == counted[40]
+    assert counted[40] < 120
+    routes = [route("able", names, strategy=strategy), *(route(f"m{number}", ["c0"]) for number in range(300))]
+    for one in routes[1:]:
+        one["levels"][0]["targets"][0]["upstream"] = "x"
+    assert calls_of_a_choice(snapshot([channel(name) for name in names], routes)) == counted[40]

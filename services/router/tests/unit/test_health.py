@@ -357,3 +357,42 @@ def test_every_call_that_begins_is_counted_once_and_nothing_is_away_for_ever(eve
     for one in seats:
         one.succeeded(one.begin(now, first=True), now, 0.1)
     assert all(one.until == 0 for one in seats)
+
+
+def test_a_channel_that_is_gone_is_free_without_the_collector():
+    import gc
+    import weakref
+
+    class Told:
+        def __call__(self, change):
+            pass
+
+    told = Told()
+    health = Health(POLICY, told)
+    snapshot([channel("a", "able", "small", keys=2)], health=health)
+    trace = weakref.ref(told)
+    del told
+    gc.disable()
+    try:
+        snapshot([channel("b")], health=health)
+        (left,) = health.channels()
+        left.notify = health._notify = None
+        assert trace() is None
+    finally:
+        gc.enable()
+
+
+def test_what_is_held_back_is_counted_by_channel_and_reason():
+    world = World(channel("a", "able", "small", keys=3), channel("b"), channel("c"), channel("d"))
+    world.fail(0)
+    for seat in world.seats()[:2]:
+        seat.failed(seat.begin(5, first=True), 5, REFUSED)
+    world.health.set_mode("b", Mode.DRAINING, "")
+    for _ in range(3):
+        world.snapshot.ready["c"].health.probed("no answer")
+    held = world.health.held(6)
+    assert held == {("a", "benched"): 2, ("b", "draining"): 1, ("c", "probe_fails"): 1}
+    world = World()
+    world.fail(0)
+    assert world.health.held(1) == {("a", "breaker_open"): 1}
+    assert world.health.held(6) == {}

@@ -8,7 +8,14 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import PageLimit, ShortText
-from tollgate_edge.api.rendering import invalid, parse_time, plain, render_money, render_time
+from tollgate_edge.api.rendering import (
+    invalid,
+    parse_time,
+    plain,
+    render_explanation,
+    render_money,
+    render_time,
+)
 from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
@@ -157,8 +164,9 @@ def _request(row: billing.RequestRow, principal: Principal) -> dict[str, Any]:
     found["started_at"] = render_time(row.started_at_us)
     found.update(render_money("charge", row.charge_pico))
     found.update(render_money("cost", row.cost_pico))
+    found["routing"] = render_explanation(row.routing) if row.HasField("routing") else None
     if not principal.is_operator:
         # How we buy is none of the caller's business.
-        for name in ("channel", "provider", "upstream_model", "cost", "cost_pico"):
+        for name in ("channel", "provider", "upstream_model", "cost", "cost_pico", "routing"):
             found.pop(name, None)
     return found

@@ -4,15 +4,13 @@ import json
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from google.protobuf.json_format import MessageToDict
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.router.v1 import router_pb2 as router_wire
-from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import choice_field, text_field
-from tollgate_edge.api.rendering import invalid
+from tollgate_edge.api.rendering import invalid, render_explanation
 from tollgate_edge.domain.principal import DEFAULT_GROUP
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import EdgeVersion, KeyRecord
@@ -146,13 +144,3 @@ def _explanation(reply: router_wire.ExplainRouteResponse | None) -> dict[str, An
         return None
     found = render_explanation(reply.explanation)
     return found | {"taken": next((one for one in found["targets"] if one["verdict"] == "taken"), None)}
-
-
-def render_explanation(explanation: routing.Explanation) -> dict[str, Any]:
-    """Returns an explanation as JSON can hold it, verdicts as words."""
-    found: dict[str, Any] = MessageToDict(
-        explanation, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )
-    for target in found["targets"]:
-        target["verdict"] = target["verdict"].removeprefix("VERDICT_").lower()
-    return found

@@ -1,7 +1,7 @@
 """From declared routes to candidate lists, one per route group and model."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from math import lcm
 
@@ -78,6 +78,57 @@ def left_out(entry: Entry, group: str, route: Route | None, ready: Mapping[str, 
     return "" if entry.weight else "weight"
 
 
+class CandidateLists(dict[tuple[str, str], Candidates | None]):
+    """The candidates of each (route group, model), made when they are first asked for, or before by `make_some`.
+
+    A version with thousands of routes would hold up requests for seconds if all were made before it is in force.
+    None where nothing serves a model for a group.
+    """
+
+    def __init__(
+        self,
+        declared: Mapping[str, Declaration],
+        ready: Mapping[str, Ready],
+        models: Mapping[str, CatalogueModel],
+        costs: Costs,
+    ) -> None:
+        super().__init__()
+        self._declared = declared
+        self._ready = ready
+        self._compiler = Compiler(ready, models, costs)
+        self._groups = frozenset(group for one in ready.values() for group in one.channel.groups)
+        self._left = iter(declared)
+
+    def __missing__(self, key: tuple[str, str]) -> Candidates | None:
+        group, model = key
+        declared = self._declared.get(model)
+        # Names that callers invent are not kept.
+        if declared is None or group not in self._groups:
+            return None
+        made = self._compiler.of_group(model, group, declared)
+        found = self[key] = made if made.base.levels else None
+        return found
+
+    def make_some(self, enough: Callable[[], bool]) -> bool:
+        """Makes lists that nobody asked for yet until `enough` says so; returns whether there are more to make."""
+        for model in self._left:
+            for group in self._groups_of(model):
+                self[group, model]
+            if enough():
+                return True
+        return False
+
+    def _groups_of(self, model: str) -> set[str]:
+        declared = self._declared[model]
+        return {
+            group
+            for level in declared.levels
+            for entry in level
+            if entry.channel in self._ready
+            for group in self._ready[entry.channel].channel.groups
+        }
+
+
 class Compiler:
     """Makes candidate lists of one configuration version."""
 
@@ -86,18 +137,8 @@ class Compiler:
         self._models = models
         self._costs = costs
 
-    def candidates(self, model: str, declared: Declaration) -> dict[str, Candidates]:
-        """Returns what may serve a model, by route group; groups that nothing serves are left out."""
-        entries = [entry for level in (*declared.levels, declared.canary) for entry in level]
-        usable = [self._ready[entry.channel] for entry in entries if entry.channel in self._ready]
-        found = {}
-        for group in {group for ready in usable for group in ready.channel.groups}:
-            made = self._of_group(model, group, declared)
-            if made.base.levels:
-                found[group] = made
-        return found
-
-    def _of_group(self, model: str, group: str, declared: Declaration) -> Candidates:
+    def of_group(self, model: str, group: str, declared: Declaration) -> Candidates:
+        """Returns what may serve a model for a route group; without levels when nothing does."""
         route = declared.route
         if route is None:
             return Candidates([self._level(model, group, declared.levels[0])])

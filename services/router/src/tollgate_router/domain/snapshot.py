@@ -1,13 +1,14 @@
 """A configuration version made ready to route by: immutable, swapped by one assignment, one look-up per request."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tollgate_rating import PriceTable
 from tollgate_resources import VersionDocument
 from tollgate_router.domain.candidates import Candidates
 from tollgate_router.domain.channels import Costs, CredentialMissing, Credentials, Ready, prepare
-from tollgate_router.domain.compiling import Compiler, Declaration, declarations
+from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations
+from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.target import Target
 
@@ -32,7 +33,7 @@ class Snapshot:
     digest: str
     channels: tuple[ChannelState, ...]
     price_table: PriceTable
-    candidates: Mapping[tuple[str, str], Candidates]
+    candidates: Mapping[tuple[str, str], Candidates | None]
     declared: Mapping[str, Declaration] = field(default_factory=dict)
     """How each model is served, before anything was left out: for explanations."""
     ready: Mapping[str, Ready] = field(default_factory=dict, repr=False)
@@ -40,7 +41,12 @@ class Snapshot:
 
     def route(self, route_group: str, model: str) -> Candidates | None:
         """Returns what may serve `model` for callers of `route_group`; None when nothing can."""
-        return self.candidates.get((route_group, model))
+        return self.candidates[route_group, model]
+
+    def make_some(self, enough: Callable[[], bool]) -> bool:
+        """Makes candidate lists before they are asked for, until `enough`; returns whether there are more to make."""
+        lists = self.candidates
+        return isinstance(lists, CandidateLists) and lists.make_some(enough)
 
 
 def compile_snapshot(
@@ -67,11 +73,17 @@ def compile_snapshot(
     table = document.price_table()
     models = {model.name: model for model in document.models}
     declared = declarations(document, ready)
-    compiler = Compiler(ready, models, Costs(table, models, at_us))
-    candidates = {
-        (group, model): found
-        for model, declaration in declared.items()
-        for group, found in compiler.candidates(model, declaration).items()
-    }
-    health.retain(target.seat for found in candidates.values() for target in found.targets())
-    return Snapshot(digest, tuple(states), table, candidates, declared, ready)
+    health.retain(_in_use(declared, ready))
+    lists = CandidateLists(declared, ready, models, Costs(table, models, at_us))
+    return Snapshot(digest, tuple(states), table, lists, declared, ready)
+
+
+def _in_use(declared: Mapping[str, Declaration], ready: Mapping[str, Ready]) -> dict[ChannelHealth, set[str]]:
+    """Returns the upstream models of every channel that can be sent to."""
+    used: dict[str, set[str]] = {name: set() for name in ready}
+    for declaration in declared.values():
+        for level in (*declaration.levels, declaration.canary):
+            for entry in level:
+                if entry.channel in used:
+                    used[entry.channel].add(entry.upstream_model)
+    return {ready[name].health: models for name, models in used.items()}

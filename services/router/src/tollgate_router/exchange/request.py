@@ -446,4 +446,6 @@ class Request:
             end.error.message, end.error.param, end.error.code = problem.message, problem.param, problem.code
             end.error.retry_after_ms = problem.retry_after_ms
         deps.counters.ends[outcome] += 1
+        if self._fallback[1]:
+            deps.counters.fallbacks[self._fallback[1]] += 1
         self._session.ended(frame_id, self._recorded)

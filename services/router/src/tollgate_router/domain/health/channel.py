@@ -1,6 +1,7 @@
 """What is known of one channel as a whole: an operator's word, active probes, its credentials and its models."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from math import inf
 
 from tollgate_router.domain.health.breaker import Breaker
@@ -15,8 +16,8 @@ class ChannelHealth:
     """`until` is infinite while an operator holds the channel back or active probes fail, else 0."""
 
     __slots__ = (
-        "_probe_failures", "budget", "extra_attempts", "keys", "mode", "mode_reason", "models", "name", "notify",
-        "policy", "probe_problem", "seats", "until",
+        "_key_ids", "_probe_failures", "budget", "extra_attempts", "keys", "mode", "mode_reason", "models", "name",
+        "notify", "policy", "probe_problem", "seats", "until",
     )  # fmt: skip
 
     def __init__(self, name: str, policy: HealthPolicy, notify: Callable[[Change], None]) -> None:
@@ -33,6 +34,7 @@ class ChannelHealth:
         self.models: dict[str, ModelHealth] = {}
         self.seats: dict[tuple[str, str], Seat] = {}
         self._probe_failures = 0
+        self._key_ids: frozenset[str] = frozenset()
 
     def seat(self, key_id: str, upstream_model: str) -> Seat:
         """Returns the seat; it is the same object for as long as the configuration holds it."""
@@ -47,6 +49,7 @@ class ChannelHealth:
 
     def number_keys(self, key_ids: Sequence[str]) -> None:
         """The configuration names these credentials in this order."""
+        self._key_ids = frozenset(key_ids)
         for number, key_id in enumerate(key_ids):
             self.key(key_id).number = number
 
@@ -57,15 +60,32 @@ class ChannelHealth:
             key = self.keys[key_id] = KeyHealth(key_id)
         return key
 
-    def retain(self, used: set[Seat]) -> None:
-        """Forgets what the configuration holds no more."""
-        self.seats = {name: seat for name, seat in self.seats.items() if seat in used}
+    def retain(self, upstream_models: AbstractSet[str]) -> None:
+        """Forgets the models and credentials that the configuration holds no more."""
+        gone = {seat for seat in self.seats.values() if not self._holds(seat, upstream_models)}
+        if not gone:
+            return
+        self.seats = {name: seat for name, seat in self.seats.items() if seat not in gone}
         for key in self.keys.values():
-            key.seats = [seat for seat in key.seats if seat in used]
+            key.seats = [seat for seat in key.seats if seat not in gone]
         for model in self.models.values():
-            model.seats = [seat for seat in model.seats if seat in used]
-        self.keys = {name: key for name, key in self.keys.items() if key.seats}
+            model.seats = [seat for seat in model.seats if seat not in gone]
+        self.keys = {name: key for name, key in self.keys.items() if name in self._key_ids}
         self.models = {name: model for name, model in self.models.items() if model.seats}
+
+    def dissolve(self) -> None:
+        """The configuration holds the channel no more. Calls under way still end at their seats.
+
+        Without the ways back from here memory is free at once: what a version holds is kept from the collector.
+        """
+        for key in self.keys.values():
+            key.seats = []
+        for model in self.models.values():
+            model.seats = []
+        self.seats, self.keys, self.models = {}, {}, {}
+
+    def _holds(self, seat: Seat, upstream_models: AbstractSet[str]) -> bool:
+        return seat.model.name in upstream_models and seat.key.identity in self._key_ids
 
     def set_mode(self, mode: Mode, reason: str) -> None:
         """An operator's word. Enabling also forgets benches, breakers, rests and failed probes."""

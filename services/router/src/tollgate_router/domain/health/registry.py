@@ -1,11 +1,12 @@
 """All channels by name. It outlives configuration versions: what a channel has shown is not forgotten by a publish."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.policy import HealthPolicy
-from tollgate_router.domain.health.seat import Seat
-from tollgate_router.domain.health.states import Change, Mode
+from tollgate_router.domain.health.states import Change, Hold, Mode
 
 
 def _ignore(_: Change) -> None:
@@ -39,13 +40,32 @@ class Health:
         """Returns every channel of the configuration in force."""
         return self._channels.values()
 
-    def retain(self, used: Iterable[Seat]) -> None:
-        """Forgets the channels, credentials and models that the configuration in force does not hold."""
-        seats = set(used)
-        channels = {seat.channel for seat in seats}
-        self._channels = {key: channel for key, channel in self._channels.items() if channel in channels}
+    def held(self, now: float) -> Counter[tuple[str, str]]:
+        """Returns how much of each channel is held back and why: the channel as a whole, credentials and breakers."""
+        found: Counter[tuple[str, str]] = Counter()
         for channel in self._channels.values():
-            channel.retain(seats)
+            if channel.mode is not Mode.ENABLED:
+                found[channel.name, channel.mode.value] += 1
+            if channel.probe_problem:
+                found[channel.name, Hold.PROBE_FAILS.value] += 1
+            found[channel.name, Hold.BENCHED.value] += sum(key.until > now for key in channel.keys.values())
+            found[channel.name, Hold.BREAKER_OPEN.value] += sum(
+                model.breaker.until > now for model in channel.models.values()
+            )
+        return +found
+
+    def extra_attempts(self) -> dict[str, int]:
+        """Returns how many extra attempts the failures of each channel have caused."""
+        return {channel.name: channel.extra_attempts for channel in self._channels.values() if channel.extra_attempts}
+
+    def retain(self, used: Mapping[ChannelHealth, AbstractSet[str]]) -> None:
+        """Forgets the channels that the configuration in force does not hold, and their upstream models likewise."""
+        for channel in self._channels.values():
+            if channel not in used:
+                channel.dissolve()
+        self._channels = {key: channel for key, channel in self._channels.items() if channel in used}
+        for channel in self._channels.values():
+            channel.retain(used[channel])
 
     def set_mode(self, name: str, mode: Mode, reason: str) -> None:
         """An operator's word on a channel, kept for when the configuration has it, or has it again."""
