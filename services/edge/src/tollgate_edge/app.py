@@ -50,7 +50,7 @@ from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
-from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked
 from tollgate_kit.tracing import new_tracing
@@ -280,9 +280,10 @@ class Edge:
             async with contextlib.AsyncExitStack() as stack:
                 server = await self._start(stack)
                 await self.lifecycle.stopping.wait()
+                self.gateway.closing = True
+                await asyncio.sleep(self.settings.drain_notice_seconds)
                 self.gateway.draining = True
                 await server.drain()
-        self.lifecycle.state = State.STOPPED
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> PublicServer:
         """Starts the parts in order; the stack stops them in reverse."""
@@ -292,6 +293,7 @@ class Edge:
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)
+        stack.callback(self.lifecycle.stopped)
         settings = self.settings
         server = PublicServer(
             self.app,
@@ -299,6 +301,7 @@ class Edge:
             door_class(self.gateway),
             keep_alive_seconds=settings.keep_alive_seconds,
             drain_seconds=settings.drain_seconds,
+            idle_seconds=settings.drain_idle_seconds,
         )
         await server.start()
         await self._migrate()
@@ -317,7 +320,7 @@ class Edge:
         self.gateway.start(drained)
         stack.push_async_callback(self.gateway.stop)
         stack.callback(drained.set)
-        self.lifecycle.state = State.READY if not self.lifecycle.stopping.is_set() else State.DRAINING
+        self.lifecycle.ready()
         # What was built so far lives as long as the process: the collector need not walk it again.
         gc.collect()
         gc.freeze()

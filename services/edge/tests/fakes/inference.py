@@ -200,13 +200,28 @@ class Bench:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
-        server = PublicServer(self._app, listener, door_class(self.gateway), keep_alive_seconds=60, drain_seconds=1)
+        settings = self.gateway.settings
+        server = self.server = PublicServer(
+            self._app,
+            listener,
+            door_class(self.gateway),
+            keep_alive_seconds=60,
+            drain_seconds=settings.drain_seconds,
+            idle_seconds=settings.drain_idle_seconds,
+        )
         await server.start()
         try:
             yield self
         finally:
             await self.close_clients()
             await server.drain()
+
+    async def drain(self):
+        """Begins to drain as a process does whose notice is over, and returns the task."""
+        self.gateway.closing = self.gateway.draining = True
+        draining = asyncio.create_task(self.server.drain())
+        await asyncio.sleep(0)
+        return draining
 
     def later(self, seconds):
         """Sweeps as if so much time had passed."""

@@ -418,10 +418,24 @@ class InferenceExchange:
         self.client_gone = True
         self._gateway.counters.client_gone += 1
         self._close(keep=False)
+        self._let_go(wire.CANCEL_REASON_CLIENT_GONE)
+
+    def _let_go(self, reason: wire.CancelReason) -> None:
         if self._stream is not None and not self._stream.closed:
-            self._stream.outbox.cancel(self._link_id, wire.CANCEL_REASON_CLIENT_GONE)
+            self._stream.outbox.cancel(self._link_id, reason)
         elif self.tries == 0 and self._gateway.unpark(self):
             self._forget()
+
+    def cut_off(self) -> None:
+        """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
+        if self.closed:
+            return
+        self.keep = False
+        if self.headers_sent and not (self.asked is not None and self.asked.stream):
+            self._close(keep=False)
+        else:
+            self.refuse(self._gateway.words.draining)
+        self._let_go(wire.CANCEL_REASON_DRAINING)
 
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""

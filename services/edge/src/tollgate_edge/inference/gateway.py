@@ -61,6 +61,8 @@ class InferenceGateway:
             settings.router_address_list, pause_seconds=settings.exchange_pause_ms / 1000, on_ready=self._router_ready
         )
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
+        # A process that stops: replies say that their connection closes, then no new request is taken.
+        self.closing = False
         self.draining = False
         self.body_bytes = 0
         self.open: set[InferenceExchange] = set()
@@ -86,8 +88,9 @@ class InferenceGateway:
     async def stop(self) -> None:
         """Ends the streams and timers, after requests have drained."""
         self._sweep_timer.cancel()
-        await self.admission.drain()
+        # What was cut off still ends, and settles with it.
         await self.pool.stop()
+        await self.admission.drain()
 
     def missing(self) -> str | None:
         """Says what keeps inference from being served; for /readyz."""

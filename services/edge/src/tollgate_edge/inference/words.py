@@ -28,6 +28,11 @@ class Words:
         self.method_not_allowed = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
         ).with_status(405, allow="POST")
+        self.draining = public_error(
+            errors.ERROR_KIND_UNAVAILABLE,
+            "This process of the gateway is stopping. Send the request again.",
+            retry_after_ms=1000,
+        )
         self.too_slow = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "The request did not arrive in time.", code="request_timeout"
         ).with_status(408)

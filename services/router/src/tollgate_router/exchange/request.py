@@ -149,6 +149,14 @@ class Request:
         outcome = wire.OUTCOME_UPSTREAM_CUT if self._head_sent else wire.OUTCOME_REFUSED
         self._end(outcome, self._usage_so_far(), problem)
 
+    def out_of_time(self) -> None:
+        """The process stops: a reply that has begun ends here; what has not, edge asks elsewhere when we are gone."""
+        if self._ended or not self._head_sent:
+            return
+        self._stop_call()
+        problem = UpstreamProblem(errors.ERROR_KIND_UNAVAILABLE, "The gateway stopped before the answer was whole.")
+        self._end(wire.OUTCOME_UPSTREAM_CUT, self._usage_so_far(), problem)
+
     # Towards a provider.
 
     def _start(self) -> None:
