@@ -17,7 +17,7 @@ from tests.servers.process import Child, accepts, free_port, wait_until
 
 pytestmark = pytest.mark.integration
 
-MODEL, CLOSED, FULL, FAULTY = "gpt-5-mini", "gpt-4o-mini", "gpt-4.1-nano", "gpt-4.1-mini"
+MODEL, CLOSED, FULL, FAULTY = "gpt-5-mini", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"
 IMAGE = {"model": "gpt-image-2", "prompt": "a red square", "size": "1024x1024"}
 MAX_BODY, MAX_DEPTH = 100_000, 32
 # Long enough for a loaded machine to answer in time, short enough to wait for.
