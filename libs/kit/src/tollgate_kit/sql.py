@@ -134,16 +134,14 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 def _use_wal(cursor: Any) -> None:
     """Sets the journal mode. SQLite does not wait here for others that open a new file at the same time."""
-    last = time.monotonic() + _BUSY_SECONDS
-    while True:
+    for left in reversed(range(round(_BUSY_SECONDS / _BUSY_PAUSE_SECONDS))):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
+            return
         except sqlite3.OperationalError:
-            if time.monotonic() >= last:
+            if not left:
                 raise
             time.sleep(_BUSY_PAUSE_SECONDS)
-        else:
-            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
