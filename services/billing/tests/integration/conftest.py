@@ -77,7 +77,7 @@ async def wallets(request):
         return
     holds = Holds(request.getfixturevalue("valkey").url)
     await holds.start()
-    assert await holds.wait_ready(10)
+    assert await holds.wait_ready(60)
     made = RedisWallets(holds)
     made.holds = holds
     yield made

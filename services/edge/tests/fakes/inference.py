@@ -149,7 +149,7 @@ class Bench:
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
         version = EdgeVersion("sha256:0", 1, PriceTable([]), {"default": models})
         self.gateway = InferenceGateway(
-            settings=EdgeSettings(**where, **stores, **settings),
+            settings=EdgeSettings(**{**where, **stores, **settings}),
             clock=SystemClock(),
             authenticator=FakeKeys(),
             version=SimpleNamespace(current=lambda: version),
@@ -158,7 +158,8 @@ class Bench:
             tracing=NoTracing(),
             counters=self.counters,
         )
-        self.pool = self.gateway.pool = FakePool(self.stream)
+        if "router_addresses" not in settings:
+            self.pool = self.gateway.pool = FakePool(self.stream)
         self.app_calls = []
         self.app_gate = asyncio.Event()
         self.app_gate.set()

@@ -72,7 +72,9 @@ class EventConsumer(Protocol):
     async def poll(self, limit: int, wait_seconds: float) -> list[Stored]:
         """Returns up to `limit` records that follow those returned before, waiting for the first.
 
-        Begins at the committed offset of each claim. Raises EventLogUnavailable.
+        Begins at the committed offset of each claim, and may make claims and return their first records at once: what
+        it returns never comes again under the same claim. Raises EventLogUnavailable; the next call tries again, and
+        joins the group again when that is what it takes.
         """
         ...
 

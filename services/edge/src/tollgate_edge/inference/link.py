@@ -22,6 +22,7 @@ _MAX_BATCH_FRAMES: Final = 512
 _LAZY_PAUSE_SECONDS: Final = 0.02
 # From so many frames in a write on, the next one waits twice as long, as in the router.
 _BUSY_FRAMES: Final = 6
+_FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
 
@@ -118,6 +119,8 @@ class RouterStream:
         self.outbox = Outbox()
         self.pending: dict[int, Pending] = {}
         self.draining = False
+        # The router's process stops.
+        self.stopping = False
         self.closed = False
         self.changed = asyncio.Event()
 
@@ -172,6 +175,7 @@ class RouterStream:
                 _guarded(request.credit, credit.bytes)
         if batch.HasField("go_away"):
             self.draining = True
+            self.stopping = batch.go_away.stopping
             self.changed.set()
 
     async def _write(self) -> None:
@@ -223,17 +227,20 @@ class RouterPeer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Connects, and connects again with back-off, until `stopping`."""
-        delay = 0.05
+        delay = _FIRST_RETRY_SECONDS
         while not stopping.is_set():
             async with new_channel(self.address) as channel:
                 while not stopping.is_set():
                     stream, task = await self._connect(channel)
                     if stream is None or task is None:
                         break
-                    delay = 0.05
                     self._old.add(task)
                     task.add_done_callback(self._old.discard)
                     await self._serve(stream, stopping)
+                    if not stream.stopping:
+                        delay = _FIRST_RETRY_SECONDS
+                    elif not stream.closed:
+                        await self._ended(task, stopping)
                     if stream.closed:
                         break
                 if stopping.is_set():
@@ -272,6 +279,12 @@ class RouterPeer:
             task = asyncio.create_task(stream.finish())
             self._old.add(task)
             task.add_done_callback(self._old.discard)
+
+    async def _ended(self, task: asyncio.Task[None], stopping: asyncio.Event) -> None:
+        """Waits until a router that stops has ended its stream: until then it takes no other."""
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({stopped, task}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
 
     async def _finish(self) -> None:
         if self.stream is not None:

@@ -52,9 +52,9 @@ class Outbox:
         self._batch.credit.add(id=frame_id, bytes=size)
         self._added()
 
-    def go_away(self, reason: str) -> None:
-        """Asks edge for a second stream."""
-        self._batch.go_away.reason = reason
+    def go_away(self, reason: str, *, stopping: bool = False) -> None:
+        """Asks edge for a second stream, or for none when this process stops."""
+        self._batch.go_away.reason, self._batch.go_away.stopping = reason, stopping
         self._added()
 
     def drop(self, frame_id: int) -> None:

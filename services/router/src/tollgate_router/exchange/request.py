@@ -125,7 +125,7 @@ class Request:
     def _start(self) -> None:
         deps, opened = self._session.deps, self._opened
         snapshot = self._snapshot = deps.snapshot
-        if snapshot is None or deps.stopping or not deps.recorder.spool.has_room():
+        if snapshot is None or not deps.recorder.spool.has_room():
             self._refuse(errors.ERROR_KIND_UNAVAILABLE, "The gateway cannot take this request now.", 1000)
             return
         self._candidates = snapshot.route(opened.tenant.route_group, opened.model)

@@ -90,17 +90,17 @@ class ExchangeService:
         )
         try:
             if self._deps.stopping:
-                session.go_away("the router stops")
+                session.go_away("the router stops", stopping=True)
             await session.run()
         finally:
             timer.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Takes no new requests, and waits for those that are open."""
+        """Asks edges for no new requests, and waits for those that are open."""
         self._deps.stopping = True
         sessions = tuple(self._deps.sessions)
         for session in sessions:
-            session.go_away("the router stops")
+            session.go_away("the router stops", stopping=True)
         if sessions:
             waiting = [asyncio.create_task(session.drained()) for session in sessions]
             await asyncio.wait(waiting, timeout=seconds)

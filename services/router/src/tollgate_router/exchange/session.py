@@ -106,11 +106,11 @@ class Session:
                 await self._context.write(message)
             last = loop.time()
 
-    def go_away(self, reason: str) -> None:
-        """Tells edge to open another stream; requests that are open are finished here."""
-        if not self.draining:
+    def go_away(self, reason: str, *, stopping: bool = False) -> None:
+        """Tells edge to send no more; what is open, or was on its way, is finished here."""
+        if stopping or not self.draining:
             self.draining = True
-            self.outbox.go_away(reason)
+            self.outbox.go_away(reason, stopping=stopping)
 
     async def drained(self) -> None:
         """Waits until nothing is open and everything was acknowledged."""

@@ -250,10 +250,12 @@ class End(_message.Message):
     def __init__(self, id: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., charge_pico: _Optional[int] = ..., price_digest: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., attempts: _Optional[int] = ..., trace_kept: _Optional[bool] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class GoAway(_message.Message):
-    __slots__ = ("reason",)
+    __slots__ = ("reason", "stopping")
     REASON_FIELD_NUMBER: _ClassVar[int]
+    STOPPING_FIELD_NUMBER: _ClassVar[int]
     reason: str
-    def __init__(self, reason: _Optional[str] = ...) -> None: ...
+    stopping: bool
+    def __init__(self, reason: _Optional[str] = ..., stopping: _Optional[bool] = ...) -> None: ...
 
 class RouterBatch(_message.Message):
     __slots__ = ("head", "data", "end", "credit", "go_away")
