@@ -8,6 +8,7 @@ from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_even
 from services.billing.tests.fakes.process import Process, World
 
 from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.ports import Grant
 
 pytestmark = pytest.mark.unit
 
@@ -139,6 +140,37 @@ async def test_a_drifted_wallet_is_found_and_repaired(world):
     assert (world.counters.counts["drifted_wallets"], world.counters.counts["drift_pico"]) == (1, 123)
     await world.process.keep.reconcile()
     assert world.counters.counts["drifted_wallets"] == 1
+
+
+@pytest.mark.parametrize("touch", ["reconcile", "grant", "rebuild"])
+async def test_a_wallet_is_not_compared_while_a_batch_is_between_ledger_and_redis(world, touch):
+    """The same process goes on: Redis was away between the two, and is back before the batch is tried again."""
+    event = usage_event("a")
+    world.append(event)
+    world.wallets.hold("org", "a", 2 * event.charge_pico)
+    world.wallets.settle("org", "a", event.charge_pico)
+    world.clock.advance(5)
+    await world.run(1)
+    world.wallets.away = True
+    world.clock.advance(5)
+    stopped = asyncio.Event()
+    stopped.set()
+    await world.process.consumer.step(stopped)
+    assert world.sums()[1] == event.charge_pico
+    world.wallets.away = False
+    keep, more = world.process.keep, 0
+    if touch == "reconcile":
+        await keep.reconcile()
+    elif touch == "rebuild":
+        await keep.rebuild("org")
+    else:
+        more = 10**9
+        await keep.grant(Grant("org", "USD", more, "more", "test", world.clock.now_us()))
+    right = 10**12 + more - event.charge_pico
+    assert world.wallets.wallet["org"] == right
+    await world.settle()
+    assert world.wallets.wallet["org"] == right
+    assert world.counters.counts["drifted_wallets"] == 0
 
 
 async def test_a_wallet_is_not_compared_before_the_last_batch_has_reached_it(world):
