@@ -163,7 +163,6 @@ class Bench:
     def __init__(self, limits: ClientLimits | None = None):
         self.limits = limits or ClientLimits()
         self.clock = ManualClock()
-        self.active: set[UpstreamCall] = set()
         origin, _ = split_base_url("http://127.0.0.1:1", private_network=True)
         names = Names(FakeResolver({}), self.clock, fresh_seconds=1, stale_seconds=1)
         connector = Connector(names, TlsContexts(None), delay_seconds=1)
@@ -176,7 +175,7 @@ class Bench:
     def ask(self, sink: Listener, timeouts: Timeouts | None = None) -> UpstreamCall:
         """Sends a request; the connection must be unused."""
         now = self.clock.monotonic()
-        call = UpstreamCall("main", self.pool, (b"request",), sink, timeouts or Timeouts(), now, self.active)
+        call = UpstreamCall("main", self.pool, (b"request",), sink, timeouts or Timeouts(), now)
         self.pool.start(call, now)
         assert call.connection is self.connection
         return call

@@ -4,6 +4,7 @@ Nothing that this client takes may be refused by h11, nor mean something else to
 takes, the table says so: those are the shapes that two parsers of one message have disagreed about before.
 """
 
+import asyncio
 import re
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -51,7 +52,7 @@ def by_us(*pieces, limits=None):
     if not sink.is_over:
         bench.finish()
     assert sink.is_over
-    assert bench.active == set()
+    assert bench.connection.call is None
     assert reusable != bench.wire.closing or sink.kind is FailureKind.CUT or sink.kind is None
     if sink.failure is not None:
         assert sink.failure.sent
@@ -292,9 +293,18 @@ def test_replies_on_one_connection_know_nothing_of_one_another():
     assert bench.wire.written == b"request" * 4
 
 
+def test_a_call_on_a_kept_connection_needs_no_event_loop():
+    """No task, no future and no timer: they would all ask for the loop that runs."""
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
+    assert by_us(WHOLES["a length"]).verdict is REUSABLE
+    assert by_us(WHOLES["chunks"][:60], WHOLES["chunks"][60:]).verdict is REUSABLE
+
+
 HEAD_LIMIT = ClientLimits().header_bytes
 LARGE = {
     "one long header": reply(b"x: " + b"y" * HEAD_LIMIT, b"content-length: 0"),
+    "one long header before a body": reply(b"x: " + b"y" * HEAD_LIMIT, b"content-length: 5", body=b"hello"),
     "many headers": reply(*[b"x-%d: y" % i for i in range(256)], b"content-length: 0"),
     "many empty headers": reply(*[b"x:"] * 5000, b"content-length: 0"),
     "a long reason": reply(b"content-length: 0", status=b"200 " + b"y" * HEAD_LIMIT),
@@ -321,6 +331,10 @@ def test_the_largest_head_that_is_allowed_is_taken():
     assert by_us(raw).verdict is REUSABLE
     assert by_us(reply(status=b"103 x") * 8 + raw).verdict is REUSABLE
     assert by_us(reply(b"x: " + b"y" * (HEAD_LIMIT - 1000), b"content-length: 0")).verdict is REUSABLE
+    # What comes with it in one read is not its own.
+    long = reply(b"content-length: %d" % (2 * HEAD_LIMIT), body=b"z" * 2 * HEAD_LIMIT)
+    assert by_us(long).verdict is REUSABLE
+    assert by_us(long[:100], long[100:]).verdict is REUSABLE
 
 
 def test_a_connection_of_the_old_version_is_kept_when_it_says_so():

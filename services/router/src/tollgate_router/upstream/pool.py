@@ -42,11 +42,13 @@ class Pool:
         # Calls that met a stale connection: only a connection that nobody used yet may serve them.
         self._waiting_for_new: deque[UpstreamCall] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._seen_at = clock.monotonic()
         self._closed = False
         self._all_gone = asyncio.Event()
 
     def start(self, call: UpstreamCall, now: float) -> None:
         """Serves `call` on an unused connection at once, or queues it and opens one."""
+        self._seen_at = now
         idle = self._idle
         while idle:
             # The one used last is the least likely to have been closed meanwhile.
@@ -75,18 +77,16 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Takes a connection back after a whole reply."""
-        if self._closed:
+        # The clock is not asked for each reply: the sweep and the calls keep this time fresh enough for ages.
+        now = self._seen_at
+        if self._closed or now >= connection.retires_at:
             connection.abandon()
-        elif self._waiting and connection.is_usable():
+        elif self._waiting:
             self._counters.reused += 1
             connection.start(self._waiting.popleft(), self._clock.monotonic())
-        elif len(self._idle) >= self._limits.idle_per_origin or not connection.is_usable():
+        elif len(self._idle) >= self._limits.idle_per_origin:
             connection.abandon()
         else:
-            now = self._clock.monotonic()
-            if now >= connection.retires_at:
-                connection.abandon()
-                return
             connection.unused_since = now
             self._idle.append(connection)
 
@@ -105,8 +105,14 @@ class Pool:
             if call in queue:
                 queue.remove(call)
 
+    def calls(self) -> list[UpstreamCall]:
+        """Returns the calls under way, those that wait for a connection included."""
+        served = [connection.call for connection in self._open if connection.call is not None]
+        return [*served, *self._waiting, *self._waiting_for_new]
+
     def expire(self, now: float) -> None:
         """Closes connections that were unused for too long, and unused ones that are too old."""
+        self._seen_at = now
         oldest = now - self._limits.idle_age_seconds
         for connection in [one for one in self._idle if one.unused_since < oldest or one.retires_at <= now]:
             self._idle.remove(connection)
