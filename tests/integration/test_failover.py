@@ -260,3 +260,8 @@ def test_an_operator_drains_and_enables_a_channel(product, providers):
         assert product.cli("channels", "enable", "a").returncode == 0
     assert chat(product, ALONE).status_code == 200
     assert product.cli("channels", "drain", "nobody").returncode == 1
+
+
+def test_billing_computes_the_same_charges_for_what_fell_back(product):
+    product.wait_settled()
+    assert product.get("billing/status")["mismatches"] == 0

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 CHANNEL = {
     "channel": "a", "provider": "openai", "usable": True, "reason": "", "mode": "CHANNEL_MODE_ENABLED",
     "mode_reason": "", "open_requests": 2, "attempts": "70", "failures": "1",
-    "hindrances": [{"subject": "key 1", "hold": "benched", "detail": "x", "wait_ms": 5}],
+    "hindrances": [{"subject": "key 1", "obstacle": "benched", "detail": "x", "wait_ms": 5}],
 }  # fmt: skip
 TARGET = {
     "model": "m", "level": 1, "channel": "a", "key": 0, "upstream_model": "m-1", "weight": 1, "verdict": "out",

@@ -42,7 +42,7 @@ def set_mode(
 def _row(item: Mapping[str, Any]) -> list[object]:
     mode = item["mode"].removeprefix("CHANNEL_MODE_").lower()
     state = ("usable" if item["usable"] else "not usable") if mode in {"enabled", "unspecified"} else mode
-    held = [f"{one['subject']}: {one['hold']}" for one in item["hindrances"]]
+    held = [f"{one['subject']}: {one['obstacle']}" for one in item["hindrances"]]
     why = "; ".join(part for part in (item["reason"], item["mode_reason"], *held) if part)
     return [
         item["channel"],

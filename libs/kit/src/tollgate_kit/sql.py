@@ -137,11 +137,12 @@ def _use_wal(cursor: Any) -> None:
     for left in reversed(range(round(_BUSY_SECONDS / _BUSY_PAUSE_SECONDS))):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-            return
         except sqlite3.OperationalError:
             if not left:
                 raise
             time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -71,8 +71,8 @@ class RouterMetrics(Collector):
         held = GaugeMetricFamily(
             "tollgate_router_held",
             "Channels, credentials and models that get no requests now, by why.",
-            labels=["channel", "hold"],
+            labels=["channel", "why"],
         )
-        for (channel, hold), count in self._held().items():
-            held.add_metric([channel, hold], count)
+        for (channel, why), count in self._held().items():
+            held.add_metric([channel, why], count)
         yield from (extra, fallbacks, held)

@@ -9,7 +9,7 @@ from services.router.tests.fakes.versions import channel, first, path, problem, 
 
 from tollgate_router.domain.health.policy import HealthPolicy
 from tollgate_router.domain.health.registry import Health
-from tollgate_router.domain.health.states import Hold, Mode
+from tollgate_router.domain.health.states import Mode, Obstacle
 from tollgate_router.domain.upstream_errors import Bench
 
 pytestmark = pytest.mark.unit
@@ -45,35 +45,35 @@ class World:
         return [(change.subject, change.state) for change in self.told]
 
 
-def hold(seat, now):
+def obstacle(seat, now):
     found = seat.hindrance(now)
-    return None if found is None else found.hold
+    return None if found is None else found.obstacle
 
 
 def test_a_breaker_is_of_a_model_and_not_of_its_channel():
     world = World()
     world.fail(0)
-    assert hold(world.seat(), 4.9) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 4.9) is Obstacle.BREAKER_OPEN
     assert world.seat().hindrance(1).detail == "upstream_unavailable"
-    assert hold(world.seat("small"), 0) is None
+    assert obstacle(world.seat("small"), 0) is None
     assert [(one.channel, one.subject, one.state, one.seconds) for one in world.told] == [("a", "able", "open", 5)]
 
 
 def test_a_breaker_is_of_all_keys():
     world = World(channel("a", keys=2))
     world.fail(0)
-    assert [hold(seat, 0) for seat in world.seats()] == [Hold.BREAKER_OPEN] * 2
+    assert [obstacle(seat, 0) for seat in world.seats()] == [Obstacle.BREAKER_OPEN] * 2
 
 
 def test_one_request_at_a_time_probes():
     world = World(channel("a", keys=2))
     world.fail(0)
     seat, other = world.seats()
-    assert hold(seat, 5) is None
+    assert obstacle(seat, 5) is None
     ticket = seat.begin(5, first=True)
-    assert [hold(one, 5) for one in (seat, other)] == [Hold.PROBING] * 2
+    assert [obstacle(one, 5) for one in (seat, other)] == [Obstacle.PROBING] * 2
     seat.succeeded(ticket, 6, 0.1)
-    assert [hold(one, 6) for one in (seat, other)] == [None] * 2
+    assert [obstacle(one, 6) for one in (seat, other)] == [None] * 2
     assert world.states() == [("able", "open"), ("able", "half-open"), ("able", "closed")]
 
 
@@ -81,22 +81,22 @@ def test_a_probe_that_fails_keeps_requests_away_for_longer():
     world = World()
     world.fail(0)
     world.fail(5, times=1)
-    assert hold(world.seat(), 14.9) is Hold.BREAKER_OPEN
-    assert hold(world.seat(), 15) is None
+    assert obstacle(world.seat(), 14.9) is Obstacle.BREAKER_OPEN
+    assert obstacle(world.seat(), 15) is None
 
 
 def test_a_probe_that_takes_too_long_lets_another_one_try():
     world = World()
     world.fail(0)
     slow = world.seat().begin(5, first=True)
-    assert hold(world.seat(), 34.9) is Hold.PROBING
-    assert hold(world.seat(), 35) is None
+    assert obstacle(world.seat(), 34.9) is Obstacle.PROBING
+    assert obstacle(world.seat(), 35) is None
     second = world.seat().begin(35, first=True)
     # What the first one comes to says nothing about the second.
     world.seat().failed(slow, 36, DOWN)
-    assert hold(world.seat(), 36) is Hold.PROBING
+    assert obstacle(world.seat(), 36) is Obstacle.PROBING
     world.seat().succeeded(second, 37, 0.1)
-    assert hold(world.seat(), 37) is None
+    assert obstacle(world.seat(), 37) is None
 
 
 def test_a_stream_proves_itself_with_its_first_bytes():
@@ -104,11 +104,11 @@ def test_a_stream_proves_itself_with_its_first_bytes():
     world.fail(0)
     ticket = world.seat().begin(5, first=True)
     ticket = world.seat().answered(ticket)
-    assert hold(world.seat(), 5) is None
+    assert obstacle(world.seat(), 5) is None
     # And still counts when it breaks off later.
     world.seat().failed(ticket, 9, DOWN)
     world.fail(9, times=2)
-    assert hold(world.seat(), 9) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 9) is Obstacle.BREAKER_OPEN
 
 
 def test_a_caller_who_leaves_is_no_evidence():
@@ -118,9 +118,9 @@ def test_a_caller_who_leaves_is_no_evidence():
         seat = world.seat()
         seat.abandoned(seat.begin(0, first=True), 0)
     world.fail(0, times=1)
-    assert hold(world.seat(), 0) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 0) is Obstacle.BREAKER_OPEN
     seat.abandoned(seat.begin(5, first=True), 6)
-    assert hold(seat, 6) is None
+    assert obstacle(seat, 6) is None
     assert seat.breaker.state.value == "open"
 
 
@@ -130,14 +130,14 @@ def test_calls_from_before_say_nothing_about_after():
     old = [seat.begin(0, first=True) for _ in range(6)]
     world.fail(0)
     seat.succeeded(old[0], 1, 0.1)
-    assert hold(seat, 1) is Hold.BREAKER_OPEN
+    assert obstacle(seat, 1) is Obstacle.BREAKER_OPEN
     probe = seat.begin(5, first=True)
     for ticket in old[1:5]:
         seat.failed(ticket, 6, DOWN)
     seat.succeeded(probe, 7, 0.1)
-    assert hold(seat, 7) is None
+    assert obstacle(seat, 7) is None
     seat.failed(old[5], 8, REFUSED)
-    assert hold(seat, 8) is None
+    assert obstacle(seat, 8) is None
     assert seat.key.open == 0
 
 
@@ -155,9 +155,9 @@ def test_a_refused_credential_is_benched_with_its_reason(what, bench):
     world = World()
     world.fail(0, what, times=1)
     found = world.seat().hindrance(9.9)
-    assert (found.hold, found.detail, found.until) == (Hold.BENCHED, bench.value, 10)
+    assert (found.obstacle, found.detail, found.until) == (Obstacle.BENCHED, bench.value, 10)
     # The account, whatever the model.
-    assert hold(world.seat("small"), 9.9) is Hold.BENCHED
+    assert obstacle(world.seat("small"), 9.9) is Obstacle.BENCHED
     assert [(one.subject, one.state, one.reason, one.seconds) for one in world.told] == [
         ("key 0", "benched", bench.value, 10)
     ]
@@ -167,7 +167,7 @@ def test_of_several_keys_only_the_refused_one_is_benched():
     world = World(channel("a", keys=2))
     seat, other = world.seats()
     seat.failed(seat.begin(0, first=True), 0, REFUSED)
-    assert (hold(seat, 0), hold(other, 0)) == (Hold.BENCHED, None)
+    assert (obstacle(seat, 0), obstacle(other, 0)) == (Obstacle.BENCHED, None)
     assert {first(walk(world.snapshot, seed=seed)).seat for seed in range(20)} == {other}
 
 
@@ -176,10 +176,10 @@ def test_a_benched_key_is_probed_by_a_request_and_put_back():
     world.fail(0, REFUSED, times=1)
     seat = world.seat()
     ticket = seat.begin(10, first=True)
-    assert (hold(seat, 10), hold(world.seat("small"), 10)) == (Hold.PROBING, Hold.PROBING)
+    assert (obstacle(seat, 10), obstacle(world.seat("small"), 10)) == (Obstacle.PROBING, Obstacle.PROBING)
     # Whatever is wrong with the request: the credential was accepted.
     seat.failed(ticket, 11, INVALID)
-    assert (hold(seat, 11), hold(world.seat("small"), 11)) == (None, None)
+    assert (obstacle(seat, 11), obstacle(world.seat("small"), 11)) == (None, None)
     assert world.states()[-1] == ("key 0", "restored")
 
 
@@ -192,24 +192,24 @@ def test_a_key_that_is_refused_again_rests_twice_as_long():
         now += seconds
     # A failure of the provider tells nothing about the key: the same time again.
     world.fail(now, DOWN, times=1)
-    assert (hold(world.seat(), now), world.seat().until) == (Hold.BENCHED, now + 40)
+    assert (obstacle(world.seat(), now), world.seat().until) == (Obstacle.BENCHED, now + 40)
 
 
 def test_benches_can_be_switched_off():
     world = World(policy=HealthPolicy(bench_first=0, consecutive_failures=3))
     world.fail(0, REFUSED, times=2)
-    assert hold(world.seat(), 0) is None
+    assert obstacle(world.seat(), 0) is None
     world.fail(0, REFUSED, times=1)
-    assert hold(world.seat(), 0) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 0) is Obstacle.BREAKER_OPEN
 
 
 def test_retry_after_is_waited_for():
     world = World(channel("a", "able", "small", keys=2))
     seat, other = world.seats()
     seat.failed(seat.begin(0, first=True), 0, problem(429, wait_ms=7000))
-    assert (hold(seat, 6.9), hold(seat, 7)) == (Hold.RESTING, None)
+    assert (obstacle(seat, 6.9), obstacle(seat, 7)) == (Obstacle.RESTING, None)
     # Of this key and this model, not of others; a shorter wait does not end a longer one.
-    assert (hold(other, 0), hold(world.seat("small"), 0)) == (None, None)
+    assert (obstacle(other, 0), obstacle(world.seat("small"), 0)) == (None, None)
     late = seat.begin(0, first=True)
     seat.failed(late, 1, problem(429, wait_ms=2000))
     assert seat.until == 7
@@ -220,16 +220,16 @@ def test_retry_after_is_waited_for():
 def test_limits_that_name_no_time_open_the_breaker():
     world = World()
     world.fail(0, problem(429), times=3)
-    assert hold(world.seat(), 0) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 0) is Obstacle.BREAKER_OPEN
     world = World()
     world.fail(0, problem(429, wait_ms=1), times=30)
-    assert hold(world.seat(), 1) is None
+    assert obstacle(world.seat(), 1) is None
 
 
 def test_a_provider_that_is_down_until_some_time_is_down():
     world = World()
     world.fail(0, problem(503, wait_ms=2000), times=3)
-    assert hold(world.seat(), 2) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 2) is Obstacle.BREAKER_OPEN
 
 
 def test_answers_that_blame_the_caller_are_answers():
@@ -237,10 +237,10 @@ def test_answers_that_blame_the_caller_are_answers():
     world.fail(0, DOWN, times=2)
     world.fail(0, INVALID, times=5)
     world.fail(0, DOWN, times=2)
-    assert hold(world.seat(), 0) is None
+    assert obstacle(world.seat(), 0) is None
 
 
-MODES = {Mode.DRAINING: Hold.DRAINING, Mode.DISABLED: Hold.DISABLED}
+MODES = {Mode.DRAINING: Obstacle.DRAINING, Mode.DISABLED: Obstacle.DISABLED}
 
 
 @pytest.mark.parametrize(("mode", "held"), MODES.items())
@@ -250,18 +250,18 @@ def test_an_operator_holds_a_channel_back(mode, held):
     under_way = seat.begin(0, first=True)
     world.health.set_mode("a", mode, "maintenance")
     found = world.seat().hindrance(1e9)
-    assert (found.hold, found.detail, found.until) == (held, "maintenance", inf)
+    assert (found.obstacle, found.detail, found.until) == (held, "maintenance", inf)
     assert path(world.snapshot) == ["b"]
     # It stays so across versions, also when the channel was away meanwhile.
     world.publish([channel("b")])
     world.publish(*world.declared)
-    assert hold(world.seat(), 0) is held
+    assert obstacle(world.seat(), 0) is held
     world.health.set_mode("a", Mode.ENABLED, "")
-    assert hold(world.seat(), 0) is None
+    assert obstacle(world.seat(), 0) is None
     # It may be said before the channel can be used.
     world.health.set_mode("later", mode, "")
     world.publish([channel("later")])
-    assert hold(world.seat(name="later"), 0) is held
+    assert obstacle(world.seat(name="later"), 0) is held
     seat.succeeded(under_way, 1, 0.1)
     assert seat.key.open == 0
 
@@ -271,7 +271,7 @@ def test_enabling_forgets_what_held_it_back():
     world.fail(0)
     world.fail(0, REFUSED, times=1, model="small")
     world.health.set_mode("a", Mode.ENABLED, "")
-    assert [hold(world.seat(model), 0) for model in ("able", "small")] == [None, None]
+    assert [obstacle(world.seat(model), 0) for model in ("able", "small")] == [None, None]
 
 
 def test_modes_are_there_from_the_start():
@@ -285,11 +285,11 @@ def test_what_was_learned_is_kept_across_versions():
     seat = world.seat()
     world.publish([channel("a", "able", weight=7), channel("b")])
     assert world.seat() is seat
-    assert hold(seat, 1) is Hold.BREAKER_OPEN
+    assert obstacle(seat, 1) is Obstacle.BREAKER_OPEN
     # A model that is gone is forgotten.
     world.publish([channel("a", "small")])
     world.publish(*world.declared)
-    assert hold(world.seat(), 1) is None
+    assert obstacle(world.seat(), 1) is None
     world.fail(1, REFUSED, times=1)
     world.publish([channel("b")])
     assert [one.name for one in world.health.channels()] == ["b"]
@@ -300,24 +300,24 @@ def test_a_new_secret_and_a_new_address_begin_anew():
     world.fail(0, REFUSED, times=1)
     renewed = channel("a", "able") | {"credentials": [{"env": "OTHER"}]}
     world.publish([renewed])
-    assert hold(world.seat(), 1) is None
+    assert obstacle(world.seat(), 1) is None
     world.fail(1)
-    assert hold(world.seat(), 1) is Hold.BREAKER_OPEN
+    assert obstacle(world.seat(), 1) is Obstacle.BREAKER_OPEN
     world.publish([renewed | {"base_url": "https://elsewhere.example"}])
-    assert hold(world.seat(), 1) is None
+    assert obstacle(world.seat(), 1) is None
 
 
 def test_an_active_probe_that_fails_often_enough_holds_a_channel_back():
     world = World(policy=HealthPolicy(probe_failures=2))
     health = world.snapshot.ready["a"].health
     health.probed("no answer")
-    assert hold(world.seat(), 0) is None
+    assert obstacle(world.seat(), 0) is None
     health.probed("no answer")
     found = world.seat().hindrance(0)
-    assert (found.hold, found.detail) == (Hold.PROBE_FAILS, "no answer")
+    assert (found.obstacle, found.detail) == (Obstacle.PROBE_FAILS, "no answer")
     health.probed("no answer")
     health.probed("")
-    assert hold(world.seat(), 0) is None
+    assert obstacle(world.seat(), 0) is None
     assert world.states() == [("channel", "probe fails"), ("channel", "probe answered")]
 
 

@@ -11,7 +11,7 @@ from services.router.tests.fakes.versions import channel, problem, snapshot
 from tollgate_kit.clock import ManualClock
 from tollgate_router.domain.health.policy import HealthPolicy
 from tollgate_router.domain.health.registry import Health
-from tollgate_router.domain.health.states import Hold, Mode
+from tollgate_router.domain.health.states import Mode, Obstacle
 from tollgate_router.use_cases.probe_channels import ProbeChannels
 
 pytestmark = pytest.mark.unit
@@ -40,9 +40,9 @@ class World:
         seats = self.snapshot.ready[name].health.seats.values()
         return next(seat for seat in seats if seat.key.number == key and seat.model.name == "able")
 
-    def hold(self, **which):
+    def obstacle(self, **which):
         found = self.seat(**which).hindrance(self.clock.monotonic())
-        return None if found is None else found.hold
+        return None if found is None else found.obstacle
 
     def fail(self, what, times=1, **which):
         seat = self.seat(**which)
@@ -78,7 +78,7 @@ async def test_credentials_are_asked_in_turn_and_benched_ones_every_time():
     await world.after(10)
     assert [key for _, key, *_ in world.port.asked[3:]] == [0, 1]
     # Whoever was refused now is benched by the probe alone.
-    assert [world.hold(key=key) for key in range(3)] == [Hold.BENCHED, Hold.BENCHED, None]
+    assert [world.obstacle(key=key) for key in range(3)] == [Obstacle.BENCHED, Obstacle.BENCHED, None]
 
 
 async def test_three_probes_without_an_answer_hold_a_channel_back_and_one_puts_it_back():
@@ -86,19 +86,19 @@ async def test_three_probes_without_an_answer_hold_a_channel_back_and_one_puts_i
     held = []
     for _ in range(5):
         await world.after(10)
-        held.append(world.hold())
-    assert held == [None, None, Hold.PROBE_FAILS, Hold.PROBE_FAILS, None]
+        held.append(world.obstacle())
+    assert held == [None, None, Obstacle.PROBE_FAILS, Obstacle.PROBE_FAILS, None]
     assert world.probes.failed == 4
 
 
 ANSWERS = {
     "a list shows that the credential is accepted": (LIST, 401, 200, None),
-    "a list shows no balance": (LIST, 402, 200, Hold.BENCHED),
+    "a list shows no balance": (LIST, 402, 200, Obstacle.BENCHED),
     "a token shows a balance": (TOKEN, 402, 200, None),
     "no list is an answer": (LIST, 401, 404, None),
-    "a refused token is none": (TOKEN, 401, 401, Hold.BENCHED),
+    "a refused token is none": (TOKEN, 401, 401, Obstacle.BENCHED),
     "a limit is an answer": (LIST, 401, 429, None),
-    "a failure tells nothing of the credential": (LIST, 401, 503, Hold.BENCHED),
+    "a failure tells nothing of the credential": (LIST, 401, 503, Obstacle.BENCHED),
 }
 
 
@@ -106,17 +106,17 @@ ANSWERS = {
 async def test_a_bench_ends_with_the_answer_that_shows_it(probe, before, answer, held):
     world = World(channel("a", probe=probe), answers=(answer,))
     world.fail(problem(before))
-    assert world.hold() is Hold.BENCHED
+    assert world.obstacle() is Obstacle.BENCHED
     await world.after(10)
-    assert world.hold() is held
+    assert world.obstacle() is held
 
 
-@pytest.mark.parametrize(("probe", "held"), [(LIST, Hold.BREAKER_OPEN), (TOKEN, None)])
+@pytest.mark.parametrize(("probe", "held"), [(LIST, Obstacle.BREAKER_OPEN), (TOKEN, None)])
 async def test_a_token_closes_the_breaker_of_its_model(probe, held):
     world = World(channel("a", probe=probe))
     world.fail(problem(503), times=3)
     await world.after(10)
-    assert world.hold() is held
+    assert world.obstacle() is held
 
 
 async def test_what_is_disabled_is_not_probed_and_what_drains_is():

@@ -149,8 +149,8 @@ def _hindrances(health: ChannelHealth, now: float) -> Iterator[router_pb2.Hindra
         if found is None:
             continue
         subject = seat.subject(now)
-        if (subject, found.hold.value) in seen or len(seen) >= _MOST_HINDRANCES:
+        if (subject, found.obstacle.value) in seen or len(seen) >= _MOST_HINDRANCES:
             continue
-        seen.add((subject, found.hold.value))
+        seen.add((subject, found.obstacle.value))
         wait_ms = 0 if found.until == inf else ceil((found.until - now) * 1000)
-        yield router_pb2.Hindrance(subject=subject, hold=found.hold.value, detail=found.detail, wait_ms=wait_ms)
+        yield router_pb2.Hindrance(subject=subject, obstacle=found.obstacle.value, detail=found.detail, wait_ms=wait_ms)

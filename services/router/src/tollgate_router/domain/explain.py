@@ -44,7 +44,7 @@ class Considered:
     weight: int
     verdict: Verdict
     reason: str = ""
-    """A word of `Hold`, an error kind, or what the target lacks."""
+    """A word of `Obstacle`, an error kind, or what the target lacks."""
     detail: str = ""
     wait_ms: int = 0
     """Until it may be tried again; 0 where no time is known."""
@@ -164,5 +164,5 @@ def _judged(walk: Walk, model: str, target: Target, taken: Target | None, now: f
     held = target.seat.hindrance(now)
     if held is not None:
         wait_ms = 0 if held.until == inf else ceil((held.until - now) * 1000)
-        return Verdict.OUT, held.hold.value, held.detail, wait_ms
+        return Verdict.OUT, held.obstacle.value, held.detail, wait_ms
     return Verdict.POSSIBLE, "", "", 0

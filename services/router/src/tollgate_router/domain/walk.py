@@ -14,7 +14,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_router.domain.candidates import Ask, Candidates, Plan
 from tollgate_router.domain.choice import Level
 from tollgate_router.domain.health.seat import Seat
-from tollgate_router.domain.health.states import Hold
+from tollgate_router.domain.health.states import Obstacle
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
@@ -180,7 +180,7 @@ def refusal(model: str, levels: Sequence[Level], now: float) -> UpstreamProblem:
             f"No channel for '{model}' may serve a request of this region or dialect.",
         )
     held = [found for target in targets if (found := target.seat.hindrance(now)) is not None]
-    limited = bool(held) and all(found.hold is Hold.RESTING for found in held)
+    limited = bool(held) and all(found.obstacle is Obstacle.RESTING for found in held)
     kind = errors.ERROR_KIND_UPSTREAM_RATE_LIMITED if limited else errors.ERROR_KIND_UPSTREAM_UNAVAILABLE
     until = min((found.until for found in held), default=now)
     wait_ms = 0 if until == inf else max(0, ceil((until - now) * 1000))

@@ -145,6 +145,7 @@ class Request:
         if self._ended:
             return
         self._stop_call()
+        self._blame(None, self._session.deps.clock.monotonic())
         problem = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
         outcome = wire.OUTCOME_UPSTREAM_CUT if self._head_sent else wire.OUTCOME_REFUSED
         self._end(outcome, self._usage_so_far(), problem)
@@ -219,8 +220,20 @@ class Request:
         told = ((b"x-request-id", opened.request_id.encode()),)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
         self._call = deps.upstream.send(
-            target, _PATHS[opened.operation], edited, told, self, deps.timeouts(opened.timeout_ms)
+            target, _PATHS[opened.operation], edited, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
         )
+
+    def _is_late(self) -> bool:
+        limit, passed_us = self._opened.timeout_ms, self._session.deps.clock.now_us() - self._arrived_us
+        return limit > 0 and passed_us >= limit * 1000
+
+    def _time_left_ms(self, now_us: int) -> int:
+        """Returns how long the request may still take; 0 is no limit of its own."""
+        limit = self._opened.timeout_ms
+        # The first attempt begins at once.
+        if not limit or self._number <= 1:
+            return limit
+        return max(1, limit - (now_us - self._arrived_us) // 1000)
 
     def _retry(self, problem: UpstreamProblem, outcome: int) -> None:
         """Goes on to where the walk leads after this problem; else ends with it."""
@@ -231,7 +244,7 @@ class Request:
         deps.counters.failures[target.channel] += 1
         now = deps.clock.monotonic()
         self._blame(problem, now)
-        if self._number < deps.settings.max_attempts:
+        if self._number < deps.settings.max_attempts and not self._is_late():
             following = walk.after(problem, target, now)
             if following is not None:
                 self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)

@@ -55,16 +55,16 @@ class ChannelState(_message.Message):
     def __init__(self, channel: _Optional[str] = ..., provider: _Optional[str] = ..., route_groups: _Optional[_Iterable[str]] = ..., models: _Optional[int] = ..., usable: _Optional[bool] = ..., reason: _Optional[str] = ..., open_requests: _Optional[int] = ..., attempts: _Optional[int] = ..., failures: _Optional[int] = ..., mode: _Optional[_Union[ChannelMode, str]] = ..., mode_reason: _Optional[str] = ..., hindrances: _Optional[_Iterable[_Union[Hindrance, _Mapping]]] = ..., extra_attempts: _Optional[int] = ...) -> None: ...
 
 class Hindrance(_message.Message):
-    __slots__ = ("subject", "hold", "detail", "wait_ms")
+    __slots__ = ("subject", "obstacle", "detail", "wait_ms")
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
-    HOLD_FIELD_NUMBER: _ClassVar[int]
+    OBSTACLE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     WAIT_MS_FIELD_NUMBER: _ClassVar[int]
     subject: str
-    hold: str
+    obstacle: str
     detail: str
     wait_ms: int
-    def __init__(self, subject: _Optional[str] = ..., hold: _Optional[str] = ..., detail: _Optional[str] = ..., wait_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, subject: _Optional[str] = ..., obstacle: _Optional[str] = ..., detail: _Optional[str] = ..., wait_ms: _Optional[int] = ...) -> None: ...
 
 class ExplainRouteRequest(_message.Message):
     __slots__ = ("model", "route_group", "project_id", "api_key_id", "operation", "dialect", "body", "headers")

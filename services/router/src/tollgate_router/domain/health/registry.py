@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.policy import HealthPolicy
-from tollgate_router.domain.health.states import Change, Hold, Mode
+from tollgate_router.domain.health.states import Change, Mode, Obstacle
 
 
 def _ignore(_: Change) -> None:
@@ -47,9 +47,9 @@ class Health:
             if channel.mode is not Mode.ENABLED:
                 found[channel.name, channel.mode.value] += 1
             if channel.probe_problem:
-                found[channel.name, Hold.PROBE_FAILS.value] += 1
-            found[channel.name, Hold.BENCHED.value] += sum(key.until > now for key in channel.keys.values())
-            found[channel.name, Hold.BREAKER_OPEN.value] += sum(
+                found[channel.name, Obstacle.PROBE_FAILS.value] += 1
+            found[channel.name, Obstacle.BENCHED.value] += sum(key.until > now for key in channel.keys.values())
+            found[channel.name, Obstacle.BREAKER_OPEN.value] += sum(
                 model.breaker.until > now for model in channel.models.values()
             )
         return +found

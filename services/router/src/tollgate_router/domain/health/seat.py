@@ -11,7 +11,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_router.domain.affinity import hash_of
 from tollgate_router.domain.health.breaker import Breaker, BreakerState
 from tollgate_router.domain.health.policy import HealthPolicy
-from tollgate_router.domain.health.states import Change, Hindrance, Hold, Mode
+from tollgate_router.domain.health.states import Change, Hindrance, Mode, Obstacle
 from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem, kind_name
 
 if TYPE_CHECKING:
@@ -174,16 +174,16 @@ class Seat:
             return None
         channel, key, breaker = self.channel, self.key, self.breaker
         if channel.mode is not Mode.ENABLED:
-            hold = Hold.DRAINING if channel.mode is Mode.DRAINING else Hold.DISABLED
-            return Hindrance(hold, channel.mode_reason, inf)
+            obstacle = Obstacle.DRAINING if channel.mode is Mode.DRAINING else Obstacle.DISABLED
+            return Hindrance(obstacle, channel.mode_reason, inf)
         if channel.probe_problem:
-            return Hindrance(Hold.PROBE_FAILS, channel.probe_problem, inf)
+            return Hindrance(Obstacle.PROBE_FAILS, channel.probe_problem, inf)
         if key.until > now:
-            return Hindrance(Hold.PROBING if key.probing else Hold.BENCHED, key.bench.value, self.until)
+            return Hindrance(Obstacle.PROBING if key.probing else Obstacle.BENCHED, key.bench.value, self.until)
         if breaker.until > now:
-            hold = Hold.PROBING if breaker.state is BreakerState.HALF_OPEN else Hold.BREAKER_OPEN
-            return Hindrance(hold, kind_name(breaker.cause), self.until)
-        return Hindrance(Hold.RESTING, "the provider asked for it", self.until)
+            obstacle = Obstacle.PROBING if breaker.state is BreakerState.HALF_OPEN else Obstacle.BREAKER_OPEN
+            return Hindrance(obstacle, kind_name(breaker.cause), self.until)
+        return Hindrance(Obstacle.RESTING, "the provider asked for it", self.until)
 
     def subject(self, now: float) -> str:
         """Returns what of the channel `hindrance` speaks of: all of it, a credential, a model, or one for the other."""

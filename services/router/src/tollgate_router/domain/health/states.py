@@ -14,7 +14,7 @@ class Mode(enum.Enum):
     """No new requests and no probes."""
 
 
-class Hold(enum.Enum):
+class Obstacle(enum.Enum):
     """Why nothing is sent to a target now."""
 
     DRAINING = "draining"
@@ -30,7 +30,7 @@ class Hold(enum.Enum):
 class Hindrance:
     """`until` is infinite where only an operator or a probe ends it."""
 
-    hold: Hold
+    obstacle: Obstacle
     detail: str
     until: float
 
