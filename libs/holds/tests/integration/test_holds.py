@@ -185,6 +185,87 @@ async def test_random_lives_of_holds_keep_wallet_plus_taken_equal_to_the_ledger(
     assert live
 
 
+class Model:
+    """What a batch of operations does, one after another, in Python's own integers."""
+
+    def __init__(self, wallet):
+        self.wallet = wallet
+        self.records = {}
+
+    def apply(self, operation, name, amount):
+        state, held = self.records.get(name, ("", 0))
+        match operation, state:
+            case Operation.HOLD, "":
+                if amount > self.wallet:
+                    return HoldResult.INSUFFICIENT
+                self.wallet -= amount
+                self.records[name] = ("held", amount)
+            case Operation.SETTLE, "held":
+                self.wallet += held - amount
+                self.records[name] = ("settled", amount)
+            case Operation.FORGET, "held":
+                self.wallet += held
+                del self.records[name]
+            case Operation.SETTLE, "settled":
+                return HoldResult.DONE if held == amount else HoldResult.DIFFERS
+            case (Operation.HOLD, _) | (Operation.RENEW, "held"):
+                pass
+            case _:
+                return HoldResult.TOO_LATE
+        return HoldResult.DONE
+
+    def taken(self, state):
+        return sum(amount for found, amount in self.records.values() if found == state)
+
+
+@pytest.mark.parametrize("wallet", [1_000, 10**15 - 1, 10**15 + 1, 5 * 10**15, 2**62 + 1, -3, -(10**15) - 7])
+@pytest.mark.parametrize("largest", [90, 10**15 + 5, 2**57 + 1])
+async def test_a_batch_does_what_its_operations_do_one_after_another(holds, wallet, largest):
+    rng = random.Random(wallet ^ largest)
+    model = Model(wallet)
+    await fund(holds, wallet)
+    results = set()
+    for _ in range(12):
+        batch = []
+        for _ in range(rng.randrange(1, 30)):
+            operation = rng.choice((Operation.HOLD, Operation.HOLD, Operation.SETTLE, *Operation))
+            batch.append((operation, f"r{rng.randrange(25)}", rng.randrange(1, rng.choice((90, largest)))))
+        wanted = [model.apply(*one) for one in batch]
+        reply = asyncio.get_running_loop().create_future()
+        assert holds.pipe.submit(holds.pack(ORGANIZATION, 60, flatten(batch)), reply.set_result)
+        assert await reply == wanted
+        results.update(wanted)
+        balance = await holds.balance(ORGANIZATION)
+        assert (balance.wallet, balance.held, balance.settled) == (
+            model.wallet,
+            model.taken("held"),
+            model.taken("settled"),
+        )
+    effects = [(f"r{number}", rng.randrange(0, largest)) for number in (*range(25), 3)]
+    named = {name for name, _ in effects}
+    freed = sum(amount for name, (_, amount) in model.records.items() if name in named)
+    await holds.book(ORGANIZATION, "t/0", "b1", effects, credit_pico=largest)
+    balance = await holds.balance(ORGANIZATION)
+    assert balance.wallet == model.wallet + freed - sum(charge for _, charge in effects) + largest
+    assert (balance.held, balance.settled) == (0, 0)
+    assert HoldResult.TOO_LATE in results
+
+
+async def test_a_batch_larger_than_one_command_takes_is_done_whole(holds):
+    await fund(holds, 10**9)
+    for operation in (Operation.HOLD, Operation.SETTLE):
+        reply = asyncio.get_running_loop().create_future()
+        flat = flatten([(operation, f"r{number}", 2) for number in range(1_201)])
+        assert holds.pipe.submit(holds.pack(ORGANIZATION, 60, flat), reply.set_result)
+        assert await reply == [HoldResult.DONE] * 1_201
+    assert (await holds.balance(ORGANIZATION)).settled == 2_402
+    assert (
+        await holds.book(ORGANIZATION, "t/0", "b1", [(f"r{number}", 3) for number in range(1_201)])
+    ).corrected == 1_201
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.settled) == (10**9 - 3_603, 0)
+
+
 @pytest.mark.parametrize("amount", [-1, 2**63])
 def test_amounts_that_redis_cannot_count_are_refused(amount):
     with pytest.raises(ValueError, match="pico-units"):

@@ -8,6 +8,9 @@ from typing import Protocol
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Any constant will do; it must never change, since event ids are compared across versions.
 _EVENT_HASH = hashlib.sha1(bytes.fromhex("6f1d7b0c5b1e4c0f9a3ee0a8a6c2d951"), usedforsecurity=False)
+# The bytes of a uuid that say which kind it is, by what the hash has there.
+_VERSION = tuple(bytes((byte & 0x0F | 0x50,)) for byte in range(256))
+_VARIANT = tuple(bytes((byte & 0x3F | 0x80,)) for byte in range(256))
 
 
 class Ids(Protocol):
@@ -48,7 +51,5 @@ def event_id(request_id: str, number_of_try: int, attempt: int, source: int) -> 
     # A copy costs a third of a new hash, which OpenSSL has to look up.
     hashed = _EVENT_HASH.copy()
     hashed.update(name)
-    digest = bytearray(hashed.digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    return bytes(digest)
+    digest = hashed.digest()
+    return digest[:6] + _VERSION[digest[6]] + digest[7:8] + _VARIANT[digest[8]] + digest[9:16]

@@ -39,7 +39,7 @@ async def test_a_topic_made_again_is_read_from_its_beginning_whatever_was_commit
         # The position of the old topic, as a late committer would leave it.
         stale = new_consumer(url, f"g.{topic}", [topic], instance="member")
         await stale.start()
-        claim = await claim_of(stale)
+        claim, _ = await claim_of(stale)
         assert claim.epoch != old.epoch
         claim.epoch = old.epoch
         await stale.commit(claim, 3, "stale")

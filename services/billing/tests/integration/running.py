@@ -71,7 +71,7 @@ class BillingProcess:
         self.process = subprocess.Popen([sys.executable, "-m", "tollgate_billing"], env=environment, stderr=log)
         log.close()
 
-    async def died(self, seconds=60):
+    async def died(self, seconds=180):
         """Waits until the process has ended; returns its exit status."""
         return await asyncio.to_thread(self.process.wait, seconds)
 
@@ -84,7 +84,8 @@ class BillingProcess:
         if self.process is None or self.process.poll() is not None:
             return None
         self.process.terminate()
-        return self.process.wait(30)
+        # Draining takes up to 20 s, and leaving what does not answer a little more.
+        return self.process.wait(90)
 
     def log(self):
         return (self.directory / "billing.log").read_text()
@@ -111,7 +112,7 @@ class BillingClient:
     async def close(self):
         await self._channel.close()
 
-    async def call(self, name, request, seconds=90):
+    async def call(self, name, request, seconds=180):
         """Repeats a call until it is answered."""
         from grpc import aio
 
@@ -130,7 +131,7 @@ class BillingClient:
         )
         return await self.call("Grant", request)
 
-    async def booked(self, rows, seconds=90):
+    async def booked(self, rows, seconds=180):
         """Waits until all is booked and there are `rows` rows."""
         deadline = time.monotonic() + seconds
         while True:

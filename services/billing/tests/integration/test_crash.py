@@ -100,7 +100,7 @@ async def test_a_kill_at_each_failpoint_changes_nothing(billing):
     await client.grant(FUNDS)
     holds = Holds(billing.servers["TOLLGATE_BILLING_REDIS_URL"])
     await holds.start()
-    assert await holds.wait_ready(10)
+    assert await holds.wait_ready(60)
     events, charged, rows = events_of(1)
     for event in events:
         await holds.hold("org", event.request_id, 10**9, 600)

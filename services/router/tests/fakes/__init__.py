@@ -1,1 +1,1 @@
-"""Stand-ins for what the router is handed: one module for each."""
+"""Stand-ins for what the router's rules are fed with."""

@@ -88,7 +88,7 @@ def test_targets_of_a_snapshot_go_the_way_that_their_channel_says():
     document = compile_version(declared, catalogue)
     snapshot = compile_snapshot(parse_version(document), digest(document), CREDENTIALS)
     assert [bool(state.problem) for state in snapshot.channels] == [True, False]
-    targets = [target for level in snapshot.route("default", "gpt-5.1").levels for target in level.targets]
+    targets = list(snapshot.route("default", "gpt-5.1").targets())
     assert {(target.channel, target.origin.tls.ca_file, target.origin.proxy.host) for target in targets} == {
         ("good", "/ca", "p")
     }

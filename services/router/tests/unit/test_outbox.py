@@ -3,7 +3,7 @@
 import pytest
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.exchange.outbox import MAX_BATCH_BYTES, MAX_BATCH_FRAMES, Outbox
+from tollgate_router.exchange.outbox import MAX_BATCH_BYTES, MAX_BATCH_FRAMES, MAX_END_BYTES, Outbox
 
 pytestmark = pytest.mark.unit
 
@@ -80,7 +80,8 @@ def test_much_data_is_cut_and_ends_come_last(size):
     assert b"".join(frame.data for batch in batches for frame in batch.data) == data
     assert all(sum(len(frame.data) for frame in batch.data) <= MAX_BATCH_BYTES for batch in batches)
     assert [frame.id for frame in batches[0].head] == [1]
-    assert [len(batch.end) for batch in batches] == [0] * (len(batches) - 1) + [1]
+    last_with_data = max(number for number, batch in enumerate(batches) if batch.data)
+    assert [number >= last_with_data for number, batch in enumerate(batches) if batch.end] == [True]
 
 
 def test_many_frames_are_cut():
@@ -94,4 +95,21 @@ def test_many_frames_are_cut():
     wanted = list(range(1, count + 1))
     for kind in ("head", "data", "end"):
         assert [frame.id for batch in batches for frame in getattr(batch, kind)] == wanted
-    assert all(len(batch.head) <= MAX_BATCH_FRAMES and len(batch.data) <= MAX_BATCH_FRAMES for batch in batches)
+    assert all(len(batch.head) <= MAX_BATCH_FRAMES for batch in batches)
+    assert all(len(batch.data) + len(batch.end) <= MAX_BATCH_FRAMES for batch in batches)
+
+
+def test_ends_that_carry_much_data_are_cut():
+    outbox = Outbox()
+    body = b"x" * MAX_END_BYTES
+    outbox.data(1, body)
+    count = 3 * MAX_BATCH_BYTES // MAX_END_BYTES + 1
+    for frame_id in range(1, count + 1):
+        outbox.end(len(body), id=frame_id, data=body)
+    outbox.credit(9, 70_000)
+    batches = taken(outbox)
+    assert [frame.id for batch in batches for frame in batch.end] == list(range(1, count + 1))
+    assert [frame.id for batch in batches for frame in batch.data] == [1]
+    assert [frame.id for batch in batches for frame in batch.credit] == [9]
+    sizes = [sum(len(frame.data) for frame in (*batch.data, *batch.end)) for batch in batches]
+    assert max(sizes) <= MAX_BATCH_BYTES

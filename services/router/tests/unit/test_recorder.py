@@ -25,7 +25,7 @@ BOOK = PriceBook(
     name="public",
     effective_us=0,
     currency="USD",
-    models={"gpt": {"input": "1", "output": "2"}},
+    models={"gpt": {"input": "1", "output": "2"}, "other": {"input": "3", "output": "6"}},
     groups={"half": GroupRule("0.5", {})},
 )
 
@@ -126,6 +126,7 @@ def result(of, **changes):
         "estimated": False,
         "ended_us": STARTED + 900,
         "timings": wire.Timings(upstream_started_us=1, first_byte_us=2, total_us=3),
+        "trace_kept": False,
     }
     return AttemptResult(**(values | changes))
 
@@ -163,8 +164,8 @@ def expected(of, of_target, digest="sha256:one", **changes):
     return events.UsageRecorded(**(values | changes))
 
 
-def recorded_event(world, of, version, found, **options):
-    recorded, charge = world.recorder.record(of, version, found, trace_kept=options.get("trace_kept", False))
+def recorded_event(world, of, version, found):
+    recorded, charge = world.recorder.record(of, version, found)
     return events.UsageRecorded.FromString(recorded.payload), charge, recorded
 
 
@@ -191,6 +192,28 @@ def test_what_is_shared_never_comes_from_another_request(tmp_path):
     for of, of_target, of_version, changes in cases + cases:
         event, _, _ = recorded_event(world, of, of_version, result(of_target))
         assert event == expected(of, of_target, **changes)
+
+
+def test_a_fallback_model_is_what_is_paid_for(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    for reason in ("error", "rate_limit", "error"):
+        found = result(where, fallback_model="other", fallback_reason=reason)
+        event, charge, _ = recorded_event(world, of, snapshot(), found)
+        cost = {"cost_pico": 60_000_000, "charge_pico": 60_000_000}
+        assert event == expected(of, where, model="other", requested_model="gpt", fallback_reason=reason, **cost)
+        assert charge.charge_pico == 60_000_000
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where)
+
+
+def test_what_edge_asked_for_instead_is_told(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    of.requested_model = "dear"
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where, requested_model="dear", fallback_reason="budget")
+    found = result(where, fallback_model="other", fallback_reason="error")
+    event, _, _ = recorded_event(world, of, snapshot(), found)
+    assert (event.model, event.requested_model, event.fallback_reason) == ("other", "dear", "error")
 
 
 def test_an_attempt_that_is_not_the_last_costs_us_and_not_the_tenant(tmp_path):
@@ -249,7 +272,7 @@ async def test_confirmed_and_given_up_events_carry_their_status(tmp_path):
 
 async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
     world, of, where = World(tmp_path, tracing=True), opened(), target()
-    event, _, recorded = recorded_event(world, of, snapshot(), result(where), trace_kept=True)
+    event, _, recorded = recorded_event(world, of, snapshot(), result(where, trace_kept=True))
     (span,) = world.spans.found
     assert event == expected(of, where, trace_kept=True, traceparent=span.span)
     assert span.span[3:35] == "a" * 32
@@ -266,7 +289,7 @@ async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
 async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
     before, where = World(tmp_path), target()
     _, _, first = recorded_event(before, opened(1), snapshot(), result(where))
-    recorded_event(before, opened(2), snapshot(), result(where), trace_kept=True)
+    recorded_event(before, opened(2), snapshot(), result(where, trace_kept=True))
     before.spool.acknowledge(first.sequence)
     before.spool.close()
     world = World(tmp_path)

@@ -60,7 +60,7 @@ def new_consumer(
     from tollgate_kit.event_log.kafka_consumer import KafkaConsumer
 
     servers, partitions = _servers(url)
-    return KafkaConsumer(servers, group, topics, instance=instance, partitions=partitions)
+    return KafkaConsumer(servers, group, topics, instance=instance, partitions=partitions, clock=clock)
 
 
 def _path(url: str) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -15,8 +15,7 @@ class OwnershipLost(Exception):  # noqa: N818 - a state of the world more than a
     """Another consumer has the partition: what was read of it is dropped, nothing else is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """What a producer appends. Records of one key stay in order."""
 
     key: bytes
@@ -73,7 +72,9 @@ class EventConsumer(Protocol):
     async def poll(self, limit: int, wait_seconds: float) -> list[Stored]:
         """Returns up to `limit` records that follow those returned before, waiting for the first.
 
-        Begins at the committed offset of each claim. Raises EventLogUnavailable.
+        Begins at the committed offset of each claim, and may make claims and return their first records at once: what
+        it returns never comes again under the same claim. Raises EventLogUnavailable; the next call tries again, and
+        joins the group again when that is what it takes.
         """
         ...
 

@@ -20,8 +20,13 @@ log = logging.getLogger(__name__)
 _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_BATCH_FRAMES: Final = 512
 _LAZY_PAUSE_SECONDS: Final = 0.02
+# From so many frames in a write on, the next one waits twice as long, as in the router.
+_BUSY_FRAMES: Final = 6
+_FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
+# What a write raises once the call has ended: the second when it had been told so before.
+_ENDED: Final = (aio.AioRpcError, asyncio.InvalidStateError)
 
 
 class Pending(Protocol):
@@ -116,6 +121,8 @@ class RouterStream:
         self.outbox = Outbox()
         self.pending: dict[int, Pending] = {}
         self.draining = False
+        # The router's process stops.
+        self.stopping = False
         self.closed = False
         self.changed = asyncio.Event()
 
@@ -136,8 +143,8 @@ class RouterStream:
         finally:
             self.closed = True
             writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aio.AioRpcError):
-                await writer
+            # However it ended, and it may have before: what follows must happen.
+            await asyncio.wait({writer})
             self._call.cancel()
             lost, self.pending = self.pending, {}
             for pending in lost.values():
@@ -155,11 +162,11 @@ class RouterStream:
             if request is not None:
                 if end is not None:
                     del pending[frame_id]
-                _guarded(request.deliver, heads.pop(frame_id, None), frame.data, end)
+                _guarded(request.deliver, heads.pop(frame_id, None), frame.data + end.data if end else frame.data, end)
         for frame_id, end in ends.items():
             request = pending.pop(frame_id, None)
             if request is not None:
-                _guarded(request.deliver, heads.pop(frame_id, None), b"", end)
+                _guarded(request.deliver, heads.pop(frame_id, None), end.data, end)
         for frame_id, head in heads.items():
             request = pending.get(frame_id)
             if request is not None:
@@ -170,30 +177,40 @@ class RouterStream:
                 _guarded(request.credit, credit.bytes)
         if batch.HasField("go_away"):
             self.draining = True
+            self.stopping = batch.go_away.stopping
             self.changed.set()
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
-        outbox, last = self.outbox, 0.0
+        outbox, last, pause = self.outbox, 0.0, self._pause
         while True:
             await outbox.wake.wait()
-            wait = last + (self._pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
+            wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
             while wait > 0:
                 # Acknowledgements wait for company; a frame that begins something cuts the wait short.
-                await asyncio.sleep(min(wait, self._pause))
-                wait = last + (self._pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
-            for message in outbox.take():
-                await self._call.write(message)
+                await asyncio.sleep(min(wait, pause))
+                wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
+            pause = 2 * self._pause if outbox.frames >= _BUSY_FRAMES else self._pause
+            if not await self._send(outbox.take()):
+                return
             last = loop.time()
 
     async def finish(self) -> None:
         """Waits until nothing is open, then ends the stream from this side."""
         while self.pending and not self.closed:  # noqa: ASYNC110 - a drain ends once in a stream.
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
-        if not self.closed:
-            for message in self.outbox.take():
+        if not self.closed and await self._send(self.outbox.take()):
+            with contextlib.suppress(*_ENDED):
+                await self._call.done_writing()
+
+    async def _send(self, messages: Sequence[bytes]) -> bool:
+        """Writes to the call; False when it has ended, which its reader finds out as well."""
+        try:
+            for message in messages:
                 await self._call.write(message)
-            await self._call.done_writing()
+        except _ENDED:
+            return False
+        return True
 
 
 def _guarded(function: Callable[..., None], *arguments: Any) -> None:
@@ -220,17 +237,20 @@ class RouterPeer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Connects, and connects again with back-off, until `stopping`."""
-        delay = 0.05
+        delay = _FIRST_RETRY_SECONDS
         while not stopping.is_set():
             async with new_channel(self.address) as channel:
                 while not stopping.is_set():
                     stream, task = await self._connect(channel)
                     if stream is None or task is None:
                         break
-                    delay = 0.05
                     self._old.add(task)
                     task.add_done_callback(self._old.discard)
                     await self._serve(stream, stopping)
+                    if not stream.stopping:
+                        delay = _FIRST_RETRY_SECONDS
+                    elif not stream.closed:
+                        await self._ended(task, stopping)
                     if stream.closed:
                         break
                 if stopping.is_set():
@@ -269,6 +289,12 @@ class RouterPeer:
             task = asyncio.create_task(stream.finish())
             self._old.add(task)
             task.add_done_callback(self._old.discard)
+
+    async def _ended(self, task: asyncio.Task[None], stopping: asyncio.Event) -> None:
+        """Waits until a router that stops has ended its stream: until then it takes no other."""
+        stopped = asyncio.create_task(stopping.wait())
+        await asyncio.wait({stopped, task}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
 
     async def _finish(self) -> None:
         if self.stream is not None:

@@ -4,6 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.abilities import EVERYTHING
+from tollgate_router.domain.health.channel import loose_seat
+from tollgate_router.domain.health.seat import Seat
 from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls
 
 
@@ -58,6 +62,15 @@ class Target:
     weight: int
     header_block: bytes = field(repr=False)
     """Header lines that every request carries, the credential among them; each ends in CRLF."""
+    seat: Seat = field(default_factory=loose_seat, repr=False)
+    """What is known of its health; shared by every target of this channel, credential and upstream model."""
+    can: int = EVERYTHING
+    """What it is known to be able to do, as bits of `abilities`; everything where nothing is known."""
+    context_tokens: int = 0
+    """What prompt and answer may share; 0 where it is not known."""
+    dialects: frozenset[int] = frozenset((wire.DIALECT_OPENAI_CHAT,))
+    """What callers may speak to it; values of tollgate.exchange.v1.Dialect."""
+    region: str = ""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
 
     def request_head(self, method: bytes, path: bytes) -> bytes:

@@ -7,18 +7,20 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 
 MAX_BATCH_BYTES: Final = 256 * 1024
 MAX_BATCH_FRAMES: Final = 512
+# A longer reply travels in Data frames, which are cut where a batch is too large.
+MAX_END_BYTES: Final = 16 * 1024
 
 
 class Outbox:
     """Frames are made inside the batch that they leave in: no copy when it is encoded."""
 
-    __slots__ = ("_batch", "_bytes", "_data", "_frames", "urgent", "wake")
+    __slots__ = ("_batch", "_bytes", "_data", "frames", "urgent", "wake")
 
     def __init__(self) -> None:
         self._batch = wire.RouterBatch()
         self._data: dict[int, list[bytes]] = {}
         self._bytes = 0
-        self._frames = 0
+        self.frames = 0
         self.urgent = False
         self.wake = asyncio.Event()
 
@@ -38,9 +40,10 @@ class Outbox:
         if not self.wake.is_set():
             self.wake.set()
 
-    def end(self, **fields: Any) -> wire.End:
-        """Adds an End and returns it; it leaves in the same batch as the request's last bytes or later."""
+    def end(self, size: int = 0, **fields: Any) -> wire.End:
+        """Adds an End with `size` bytes of data and returns it; it leaves with the request's last bytes or later."""
         frame = self._batch.end.add(**fields)
+        self._bytes += size
         self._added()
         return frame
 
@@ -49,9 +52,9 @@ class Outbox:
         self._batch.credit.add(id=frame_id, bytes=size)
         self._added()
 
-    def go_away(self, reason: str) -> None:
-        """Asks edge for a second stream."""
-        self._batch.go_away.reason = reason
+    def go_away(self, reason: str, *, stopping: bool = False) -> None:
+        """Asks edge for a second stream, or for none when this process stops."""
+        self._batch.go_away.reason, self._batch.go_away.stopping = reason, stopping
         self._added()
 
     def drop(self, frame_id: int) -> None:
@@ -59,15 +62,15 @@ class Outbox:
         self._bytes -= sum(map(len, self._data.pop(frame_id, ())))
 
     def _added(self) -> None:
-        self._frames += 1
+        self.frames += 1
         self.urgent = True
         if not self.wake.is_set():
             self.wake.set()
 
     def take(self) -> list[bytes]:
         """Returns what waits as encoded batches and begins anew."""
-        batch, data, size, frames = self._batch, self._data, self._bytes, self._frames
-        self._batch, self._data, self._bytes, self._frames, self.urgent = wire.RouterBatch(), {}, 0, 0, False
+        batch, data, size, frames = self._batch, self._data, self._bytes, self.frames
+        self._batch, self._data, self._bytes, self.frames, self.urgent = wire.RouterBatch(), {}, 0, 0, False
         self.wake.clear()
         if size > MAX_BATCH_BYTES or frames + len(data) > MAX_BATCH_FRAMES:
             return _split(batch, data)
@@ -80,7 +83,7 @@ class Outbox:
 
 
 def _split(whole: wire.RouterBatch, data: dict[int, list[bytes]]) -> list[bytes]:
-    """Cuts what is too much for one batch: heads first, then data within the limits, then all Ends."""
+    """Cuts what is too much for one batch: heads first, then data within the limits, then Ends, the rest at last."""
     heads = list(whole.head)
     out = [wire.RouterBatch(head=heads[i : i + MAX_BATCH_FRAMES]) for i in range(0, len(heads), MAX_BATCH_FRAMES)]
     whole.ClearField("head")
@@ -94,5 +97,13 @@ def _split(whole: wire.RouterBatch, data: dict[int, list[bytes]]) -> list[bytes]
                 batch, size = wire.RouterBatch(), 0
             batch.data.add(id=frame_id, data=piece)
             size += len(piece)
-    out += [batch, whole]
+    out.append(batch)
+    for end in whole.end:
+        if size + len(end.data) > MAX_BATCH_BYTES or len(out[-1].data) + len(out[-1].end) >= MAX_BATCH_FRAMES:
+            out.append(wire.RouterBatch())
+            size = 0
+        out[-1].end.append(end)
+        size += len(end.data)
+    whole.ClearField("end")
+    out.append(whole)
     return [part.SerializeToString() for part in out]

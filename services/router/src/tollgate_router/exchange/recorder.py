@@ -13,14 +13,23 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
+from tollgate_kit.tracing import (
+    SpanRecord,
+    Tracing,
+    format_traceparent,
+    new_span_id,
+    parse_traceparent,
+    record_publish,
+)
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
 if TYPE_CHECKING:
+    from tollgate.routing.v1.explanation_pb2 import Explanation
     from tollgate_router.domain.snapshot import Snapshot, Target
 
 # Protobuf messages concatenate: the status that is known last is appended to the spooled bytes.
+USAGE_TOPIC: Final = "usage.recorded.v1"
 _CONFIRMED: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFIRMED).SerializeToString()
 _UNCONFIRMED: Final = events.UsageRecorded(status=events.EVENT_STATUS_UNCONFIRMED).SerializeToString()
 _CONFIRMED_REPLAY: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFIRMED, replay=True).SerializeToString()
@@ -49,6 +58,12 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     estimated: bool
     ended_us: int
     timings: wire.Timings
+    trace_kept: bool
+    # The model that was asked instead of the one that the caller named, and why; empty where it was the caller's.
+    fallback_model: str = ""
+    fallback_reason: str = ""
+    # Why it went where it went, for a request that is worth telling it.
+    routing: "Explanation | None" = None
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -111,9 +126,7 @@ class Recorder:
             return True
         return self._sample_ratio > 0 and self._random.random() < self._sample_ratio
 
-    def record(
-        self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult, *, trace_kept: bool
-    ) -> tuple[Recorded, Charge]:
+    def record(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> tuple[Recorded, Charge]:
         """Appends the event of one attempt; returns it and what the attempt costs."""
         charge = self._rate(opened, snapshot, result)
         number_of_try = getattr(opened, "try")
@@ -121,34 +134,33 @@ class Recorder:
         event = events.UsageRecorded(
             event_id=event_id(request_id, number_of_try, result.number, events.EVENT_SOURCE_ROUTER),
             request_id=request_id,
-            attempt=result.number,
-            final=result.final,
-            estimated=result.estimated,
             started_at_us=opened.started_at_us,
             ended_at_us=result.ended_us,
-            outcome=result.outcome,  # type: ignore[arg-type]
-            upstream_status=result.upstream_status,
             usage=result.usage,
             charge_pico=charge.charge_pico,
             cost_pico=charge.cost_pico,
-            unpriced=charge.unpriced,
             traceparent=opened.traceparent,
             timings=result.timings,
-            **cast("Any", {"try": number_of_try}),
         )
-        if result.error_kind:
-            event.error_kind = kind_name(result.error_kind)
+        if result.routing is not None:
+            event.routing.CopyFrom(result.routing)
         traceparent = b""
-        if trace_kept:
+        if result.trace_kept:
             event.trace_kept = True
             if self._tracing.enabled:
-                event.traceparent = self._record_span(opened, result, event.error_kind)
+                error = kind_name(result.error_kind) if result.error_kind else ""
+                event.traceparent = self._record_span(opened, result, error)
             traceparent = event.traceparent.encode()
-        payload = self._constant(opened, snapshot, result.target, charge.price) + event.SerializeToString()
+        payload = self._constant(opened, snapshot, result, charge, number_of_try) + event.SerializeToString()
         return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
     def _constant(
-        self, opened: wire.Open, snapshot: "Snapshot | None", target: "Target | None", price: ModelPrice | None
+        self,
+        opened: wire.Open,
+        snapshot: "Snapshot | None",
+        result: AttemptResult,
+        charge: Charge,
+        number_of_try: int,
     ) -> bytes:
         """Returns the part of an event that many share, encoded: protobuf messages concatenate.
 
@@ -157,31 +169,64 @@ class Recorder:
         if snapshot is not self._constants_of or len(self._constants) >= _MAX_CONSTANTS:
             self._constants_of = snapshot
             self._constants.clear()
-        model, stream, operation, dialect = opened.model, opened.stream, opened.operation, opened.dialect
-        key = (opened.tenant.SerializeToString(), model, stream, operation, dialect, target, price)
+        target, price = result.target, charge.price
+        key = (
+            opened.tenant.SerializeToString(),
+            opened.model,
+            opened.requested_model,
+            opened.stream,
+            opened.operation,
+            opened.dialect,
+            number_of_try,
+            target,
+            price,
+            charge.unpriced,
+            result.number,
+            result.final,
+            result.estimated,
+            result.outcome,
+            result.error_kind,
+            result.upstream_status,
+            result.fallback_model,
+            result.fallback_reason,
+        )
         constant = self._constants.get(key)
         if constant is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
-                model=model,
-                dialect=dialect,
-                operation=operation,
-                stream=stream,
+                model=result.fallback_model or opened.model,
+                dialect=opened.dialect,
+                operation=opened.operation,
+                stream=opened.stream,
                 config_digest=snapshot.digest if snapshot is not None else "",
+                attempt=result.number,
+                final=result.final,
+                estimated=result.estimated,
+                outcome=result.outcome,  # type: ignore[arg-type]
+                upstream_status=result.upstream_status,
+                unpriced=charge.unpriced,
+                error_kind=kind_name(result.error_kind) if result.error_kind else "",
+                **cast("Any", {"try": number_of_try}),
             )
             if target is not None:
                 event.upstream_model, event.provider = target.upstream_model, target.provider
                 event.channel = target.channel
             if price is not None:
                 event.price_digest, event.currency = price.digest, price.currency
+            if result.fallback_model:
+                event.requested_model, event.fallback_reason = opened.model, result.fallback_reason
+            elif opened.requested_model:
+                event.fallback_reason = "budget"
+            if opened.requested_model:
+                event.requested_model = opened.requested_model
             constant = self._constants[key] = event.SerializeToString()
         return constant
 
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:
             return _FREE
-        table, model, at_us = snapshot.price_table, opened.model, opened.started_at_us
+        table, model, at_us = snapshot.price_table, result.fallback_model or opened.model, opened.started_at_us
         price = table.find(model, opened.tenant.price_group, at_us)
         units = result.units
         if not any(units.values()):
@@ -243,20 +288,7 @@ class Recorder:
 
     def published(self, traceparent: bytes, queued_us: int, done_us: int) -> None:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
-        parent = parse_traceparent(traceparent.decode())
-        if parent is None or not self._tracing.enabled:
-            return
-        self._tracing.record(
-            SpanRecord(
-                name=SPAN_PUBLISH,
-                span=format_traceparent(parent[0], new_span_id(), sampled=True),
-                parent_span_id=parent[1],
-                start_us=queued_us,
-                end_us=done_us,
-                kind=SpanKind.PRODUCER,
-                attributes={"messaging.operation.name": "send"},
-            )
-        )
+        record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
 
 
 def usage_message(units: Mapping[str, int]) -> wire.Usage:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.05
+# From so many frames in a write on, the next one waits twice as long: a message costs more than a frame, and where
+# requests queue for the processor the wait is not felt.
+_BUSY_FRAMES: Final = 3
 
 
 class Session:
@@ -88,25 +91,31 @@ class Session:
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         outbox, spool, settings = self.outbox, self.deps.recorder.spool, self.deps.settings
-        urgent, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
-        last = 0.0
+        shortest, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
+        last, urgent = 0.0, shortest
         while True:
             await outbox.wake.wait()
             wait = last + (urgent if outbox.urgent else lazy) - loop.time()
             while wait > 0:
                 await asyncio.sleep(min(wait, urgent) or wait)
                 wait = last + (urgent if outbox.urgent else lazy) - loop.time()
+            urgent = 2 * shortest if outbox.frames >= _BUSY_FRAMES else shortest
             # The spool has every event before its End leaves.
             spool.flush()
             for message in outbox.take():
                 await self._context.write(message)
             last = loop.time()
 
-    def go_away(self, reason: str) -> None:
-        """Tells edge to open another stream; requests that are open are finished here."""
-        if not self.draining:
+    def go_away(self, reason: str, *, stopping: bool = False) -> None:
+        """Tells edge to send no more; what is open, or was on its way, is finished here."""
+        if stopping or not self.draining:
             self.draining = True
-            self.outbox.go_away(reason)
+            self.outbox.go_away(reason, stopping=stopping)
+
+    def out_of_time(self) -> None:
+        """Ends the replies that are under way."""
+        for request in list(self.requests.values()):
+            self._guarded(request, request.out_of_time)
 
     async def drained(self) -> None:
         """Waits until nothing is open and everything was acknowledged."""

@@ -1,0 +1,252 @@
+"""The stream between edge and routers, from outside: clients and providers on sockets, routers that come and go."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from services.edge.tests.fakes.inference import MODEL, Client, chat, eventually
+from tests.integration.gateway import Call, Gateway, answer_whole, event
+
+pytestmark = pytest.mark.integration
+
+LIVE = 200
+LARGE_BYTES = 96 * 1024 * 1024
+
+
+@pytest.fixture
+def make_gateway(tmp_path: Path, valkey: Any) -> Any:
+    valkey.clear()
+
+    def make(**options: Any) -> Gateway:
+        return Gateway(tmp_path, valkey.url, **options)
+
+    return make
+
+
+def request(text: str = "hi", *, stream: bool = False, **more: Any) -> bytes:
+    body = {"model": MODEL, "stream": stream, "messages": [{"role": "user", "content": text}], **more}
+    return chat(body=json.dumps(body).encode())
+
+
+class Stage:
+    """A provider whose streams send a first chunk and wait for `go_on`; what is not a stream is answered then too."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, call: Call) -> None:
+        if not call.body.get("stream"):
+            await self.go_on.wait()
+            await answer_whole(call)
+            return
+        await call.begin()
+        await call.send(event("first"))
+        await self.go_on.wait()
+        await call.send(event("second"))
+        await call.end()
+
+
+async def begun(client: Client) -> None:
+    """Asks for a stream and waits for its first chunk."""
+    client.send(request(stream=True))
+    await client.until(b"first")
+
+
+async def test_a_stalled_reader_costs_its_own_window_and_nobody_else_anything(make_gateway: Any) -> None:
+    piece = event("y" * 60_000)
+
+    async def answer(call: Call) -> None:
+        await call.begin()
+        if call.body["messages"][0]["content"] == "large":
+            while call.sent < LARGE_BYTES:
+                await call.send(piece)
+        else:
+            for _ in range(20):
+                await call.send(event("x"))
+        await call.end()
+
+    async with make_gateway().running() as gateway:
+        gateway.upstream.script = answer
+        stalled = await gateway.bench.client(receive_buffer=4096)
+        stalled.send(request("large", stream=True))
+        await eventually(lambda: gateway.upstream.calls and gateway.upstream.calls[0].sent > 0)
+
+        async def live() -> bytes:
+            client = await gateway.bench.client()
+            client.send(request(stream=True))
+            status, _, body = await client.reply()
+            assert status == 200
+            return bytes(body)
+
+        bodies = await asyncio.gather(*(live() for _ in range(LIVE)))
+        assert {body.count(b'"x"') for body in bodies} == {20}
+        assert all(body.endswith(b"data: [DONE]\n\n") for body in bodies)
+        # The provider was told to wait: what it could send is in the kernel's buffers and one window.
+        (large,) = [call for call in gateway.upstream.calls if call.body["messages"][0]["content"] == "large"]
+        assert large.sent < LARGE_BYTES / 2
+        (waiting,) = gateway.inference.open
+        client_side = stalled.writer.transport.get_extra_info("socket")
+        assert client_side is not None
+        assert waiting.request_id
+        # It reads on, and gets every byte of it.
+        size, tail = 0, b""
+        while not tail.endswith(b"\r\n0\r\n\r\n"):
+            read = await asyncio.wait_for(stalled.reader.read(1 << 20), 30)
+            assert read
+            size, tail = size + len(read), (tail + read)[-64:]
+        assert b"[DONE]" in tail
+        assert size > LARGE_BYTES
+
+
+async def test_a_stream_that_is_old_is_replaced_without_a_lost_request(make_gateway: Any) -> None:
+    stage = Stage()
+    async with make_gateway(stream_age_seconds=0.3).running() as gateway:
+        gateway.upstream.script = stage
+        long = await gateway.bench.client()
+        await begun(long)
+        gateway.upstream.script = answer_whole
+        (peer,) = gateway.pool.peers
+        streams, asked = [peer.stream], 0
+        while len(streams) < 4:
+            await asyncio.gather(*(gateway.ask(5) for _ in range(4)))
+            asked += 20
+            if peer.stream is not None and peer.stream is not streams[-1]:
+                streams.append(peer.stream)
+        # It began three streams ago and is finished where it began.
+        stage.go_on.set()
+        rest = await long.rest_of_stream()
+        assert b"[DONE]" in rest
+        assert len(gateway.upstream.calls) == asked + 1
+
+
+async def test_a_router_that_vanishes_takes_only_streams_that_had_begun(make_gateway: Any) -> None:
+    stage = Stage()
+    async with make_gateway(routers=2).running() as gateway:
+        gateway.upstream.script = stage
+        streams, wholes = [], []
+        for _ in range(4):
+            streams.append(await gateway.bench.client())
+            await begun(streams[-1])
+        for _ in range(4):
+            wholes.append(await gateway.bench.client())
+            wholes[-1].send(request())
+        await eventually(lambda: len(gateway.upstream.calls) == 8)
+        assert [router.parts.deps.open_requests for router in gateway.routers] == [4, 4]
+        await gateway.routers[0].vanish()
+        # What had delivered nothing is asked for once more, elsewhere; the provider is told that nobody waits.
+        await eventually(lambda: len(gateway.upstream.calls) == 10)
+        await eventually(lambda: gateway.upstream.gone == 4)
+        stage.go_on.set()
+        for client in wholes:
+            assert (await client.reply())[0] == 200
+        tails = [await client.rest_of_stream() for client in streams]
+        broken = [tail for tail in tails if b'"error"' in tail]
+        assert len(broken) == 2
+        assert all(tail.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for tail in tails)
+        # Two attempts of the same request, each with its event; the broken streams are the witness's.
+        assert len(gateway.bench.witness.records) == 4
+        # The stream comes back, and so do requests on it.
+        await gateway.ask(3)
+
+
+async def test_a_router_that_drains_finishes_what_it_has_and_takes_no_more(make_gateway: Any) -> None:
+    stage = Stage()
+    async with make_gateway(routers=2).running() as gateway:
+        gateway.upstream.script = stage
+        clients = [await gateway.bench.client() for _ in range(4)]
+        for client in clients:
+            await begun(client)
+        first, second = gateway.routers
+        draining = asyncio.create_task(first.parts.exchange.drain(30))
+        await eventually(lambda: all(session.draining for session in first.parts.deps.sessions))
+        gateway.upstream.script = answer_whole
+        # What is on its way while edge has not heard of it is answered too.
+        await gateway.ask(20)
+        await eventually(lambda: gateway.pool.connected == 1)
+        calls = sum(second.parts.deps.counters.attempts.values())
+        await gateway.ask(20)
+        assert sum(second.parts.deps.counters.attempts.values()) == calls + 20
+        stage.go_on.set()
+        for client in clients:
+            assert b"[DONE]" in await client.rest_of_stream()
+        await asyncio.wait_for(draining, 30)
+        assert first.parts.deps.open_requests == 0
+
+
+async def test_a_router_whose_time_is_up_ends_what_has_begun_and_leaves_the_rest_to_another(make_gateway: Any) -> None:
+    stage = Stage()
+    async with make_gateway(routers=2).running() as gateway:
+        gateway.upstream.script = stage
+        streams = [await gateway.bench.client() for _ in range(4)]
+        for client in streams:
+            await begun(client)
+        wholes = [await gateway.bench.client() for _ in range(4)]
+        for client in wholes:
+            client.send(request())
+        await eventually(lambda: len(gateway.upstream.calls) == 8)
+        first, _ = gateway.routers
+        settled = gateway.bench.counters.ends.total()
+        await first.parts.exchange.drain(0)
+        # Two streams were here: the provider was told to stop, edge has taken their ends and knows what they cost.
+        assert first.parts.deps.open_requests == 2
+        await eventually(lambda: gateway.upstream.gone == 2)
+        assert gateway.bench.counters.ends.total() == settled + 2
+        await first.vanish()
+        await eventually(lambda: len(gateway.upstream.calls) == 10)
+        stage.go_on.set()
+        for client in wholes:
+            assert (await client.reply())[0] == 200
+        tails = [await client.rest_of_stream() for client in streams]
+        broken = [tail for tail in tails if b'"error"' in tail]
+        assert len(broken) == 2
+        assert all(b"service_unavailable" in tail for tail in broken)
+        assert all(tail.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for tail in tails)
+        # Of what was asked elsewhere nothing had been delivered.
+        assert [delivered for _, _, delivered in gateway.bench.witness.records] == [0, 0]
+
+
+async def test_large_bodies_travel_in_frames_and_arrive_whole(make_gateway: Any) -> None:
+    sizes = [70_000, 300_000, 5_000_000, 5_000_000]
+    async with make_gateway(routers=2).running() as gateway:
+
+        async def ask(size: int) -> None:
+            client = await gateway.bench.client()
+            client.send(request("z" * size))
+            assert (await client.reply())[0] == 200
+
+        await asyncio.gather(*map(ask, sizes))
+        arrived = sorted(len(call.body["messages"][0]["content"]) for call in gateway.upstream.calls)
+        assert arrived == sorted(sizes)
+        assert gateway.inference.body_bytes == 0
+
+
+async def test_a_request_that_takes_too_long_ends_with_504(make_gateway: Any) -> None:
+    stage = Stage()
+    gateway = make_gateway()
+    gateway.edge_settings["request_timeout_seconds"] = 0.3
+    async with gateway.running():
+        gateway.upstream.script = stage
+        client = await gateway.bench.client()
+        client.send(request())
+        status, headers, body = await client.reply()
+        assert (status, json.loads(body)["error"]["code"]) == (504, "upstream_timeout")
+        assert headers[b"x-request-id"]
+        await eventually(lambda: gateway.upstream.gone == 1)
+
+
+async def test_requests_wait_for_a_router_and_are_told_when_none_comes(make_gateway: Any) -> None:
+    gateway = make_gateway()
+    async with gateway.running():
+        (router,) = gateway.routers
+        await router.vanish()
+        await eventually(lambda: gateway.pool.connected == 0)
+        client = await gateway.bench.client()
+        client.send(request())
+        await eventually(lambda: gateway.inference.open)
+        gateway.bench.later(gateway.inference.settings.router_wait_seconds + 1)
+        status, headers, body = await client.reply()
+        assert status == 503
+        assert headers[b"retry-after"] == b"1"
+        assert json.loads(body)["error"]["message"]
