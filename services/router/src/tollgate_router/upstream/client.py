@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,9 @@ from tollgate_router.upstream.names import Names, Resolver, SystemResolver
 from tollgate_router.upstream.pool import Counters, Pool
 from tollgate_router.upstream.sink import ClientLimits, Timeouts, UpstreamSink
 from tollgate_router.upstream.tls import TlsContexts
+from tollgate_router.upstream.upload import Upload
 
-__all__ = ["ClientLimits", "Timeouts", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "UpstreamSink"]
+__all__ = ["ClientLimits", "Timeouts", "Upload", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "UpstreamSink"]
 
 # Larger bodies are written beside the head instead of being copied behind it.
 _COPIED_BODY_BYTES: Final = 65536
@@ -120,6 +121,38 @@ class UpstreamClient:
         if self._timer is None or self._timer_is_slow:
             self._arm(slow=False)
         pool.start(call, now)
+        return call
+
+    def upload(
+        self,
+        target: Target,
+        path: bytes,
+        extra_headers: Iterable[tuple[bytes, bytes]],
+        sink: UpstreamSink,
+        timeouts: Timeouts,
+        *,
+        length: int | None = None,
+        on_room: Callable[[], None] | None = None,
+        method: bytes = b"POST",
+    ) -> Upload:
+        """Begins a request whose body is fed to the handle: in chunks, or `length` bytes where that is known.
+
+        `on_room` is called whenever more of the body is welcome, first when a connection is there; what is fed before
+        is kept until then. The sink may hear the reply before the body is finished.
+        """
+        head = target.request_head(method, path)
+        framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+        head = head.removesuffix(b"content-length: ") + framing + b"\r\n" + render_headers(extra_headers) + b"\r\n"
+        pool = self._find_pool(target)
+        now = self._clock.monotonic()
+        self.counters.calls += 1
+        call = Upload(target.channel, pool, head, sink, timeouts, now, length=length, on_room=on_room)
+        if self._closed:
+            self._loop.call_soon(call.fail, FailureKind.BUSY, "the client is closed")
+            return call
+        if self._timer is None or self._timer_is_slow:
+            self._arm(slow=False)
+        pool.start_new(call)
         return call
 
     def warm(self, origins: Iterable[Origin], connections: int) -> None:

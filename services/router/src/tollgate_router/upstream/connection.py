@@ -37,6 +37,7 @@ class Connection(ReplyReader, asyncio.Protocol):
         "_written",
         "call",
         "kept_seconds",
+        "owes_body",
         "retires_at",
         "unused_since",
     )
@@ -55,6 +56,8 @@ class Connection(ReplyReader, asyncio.Protocol):
         self._acknowledged: int | None = None
         # Bytes written since: TCP counts what it acknowledges, so that before a request nobody has to ask.
         self._written = 0
+        # The request under way is not whole yet.
+        self.owes_body = False
         self.unused_since = 0.0
         self.kept_seconds = limits.idle_age_seconds
         self.retires_at = math.inf
@@ -82,8 +85,17 @@ class Connection(ReplyReader, asyncio.Protocol):
         else:
             self._written = call.unsent = sum(map(len, request))
             transport.writelines(request)
+            self.owes_body = not call.is_finished
+            call.began()
         if call.paused:
             transport.pause_reading()
+
+    def write_more(self, pieces: tuple[bytes, ...]) -> int:
+        """Writes more of the request; returns how many bytes that were."""
+        if self._transport is None or self._transport.is_closing():
+            return 0
+        self._transport.writelines(pieces)
+        return sum(map(len, pieces))
 
     def pause(self) -> None:
         if self._transport is not None:
@@ -177,7 +189,8 @@ class Connection(ReplyReader, asyncio.Protocol):
                 return
         transport = self._transport
         # What is not yet written of a request that was answered early would come before the next one.
-        reusable = self._keep_alive and transport is not None and transport.get_write_buffer_size() == 0
+        reusable = self._keep_alive and not self.owes_body
+        reusable = reusable and transport is not None and transport.get_write_buffer_size() == 0
         if call.paused and transport is not None:
             transport.resume_reading()
         call.stage = OVER
@@ -198,6 +211,14 @@ class Connection(ReplyReader, asyncio.Protocol):
         if promised is not None:
             kept = float(promised[1]) - _PROMISE_MARGIN_SECONDS
             self.kept_seconds = max(0.0, min(self._limits.idle_age_seconds, kept))
+
+    def pause_writing(self) -> None:
+        if self.call is not None:
+            self.call.room(free=False)
+
+    def resume_writing(self) -> None:
+        if self.call is not None:
+            self.call.room(free=True)
 
     def eof_received(self) -> None:
         """The peer has nothing more to send. In TLS this means that it said so, which a bare end of stream does not."""

@@ -40,7 +40,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._waiting: deque[UpstreamCall] = deque()
-        # Calls that met a stale connection: only a connection that nobody used yet may serve them.
+        # Uploads, and calls that met a stale connection: only one that nobody used yet may serve them.
         self._waiting_for_new: deque[UpstreamCall] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen_at = clock.monotonic()
@@ -62,6 +62,14 @@ class Pool:
             asyncio.get_running_loop().call_soon(call.fail, FailureKind.BUSY, "too many calls wait for a connection")
             return
         self._waiting.append(call)
+        self._open_more()
+
+    def start_new(self, call: UpstreamCall) -> None:
+        """Serves `call` on a connection that nobody used yet."""
+        if len(self._waiting_for_new) >= self._limits.waiting_per_origin or self._closed:
+            asyncio.get_running_loop().call_soon(call.fail, FailureKind.BUSY, "too many calls wait for a connection")
+            return
+        self._waiting_for_new.append(call)
         self._open_more()
 
     def now(self) -> float:
