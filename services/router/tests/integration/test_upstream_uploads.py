@@ -163,6 +163,102 @@ async def test_a_reply_before_the_end_is_heard_and_ends_the_connection(client, s
     assert client.idle_connections == 0
 
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def read_head(connection):
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        part = connection.recv(1)
+        if not part:
+            return head
+        head += part
+    return head
+
+
+class Asked:
+    """A server that is asked whether it wants a body: answers with `first`, and reads on when that is to continue."""
+
+    def __init__(self, serve, first):
+        self.first = first
+        self.heads = []
+        self.bodies = []
+        self.server = serve(self._script)
+
+    def _script(self, connection):
+        self.heads.append(read_head(connection))
+        connection.sendall(self.first)
+        body = b""
+        while not body.endswith(b"0\r\n\r\n"):
+            part = connection.recv(65536)
+            if not part:
+                break
+            body += part
+        self.bodies.append(body)
+        if body:
+            connection.sendall(OK)
+            connection.recv(1)
+
+
+async def test_a_body_that_is_asked_about_goes_when_it_is_wanted(client, serve):
+    asked, sink = Asked(serve, b"HTTP/1.1 103 Early Hints\r\n\r\n" + CONTINUE + CONTINUE), Listener()
+    call = upload(client, asked.server, sink, expects=True)
+    call.feed(b"hello")
+    await eventually(lambda: call.has_room)
+    call.feed(b"world")
+    call.finish()
+    await sink.over()
+    assert sink.body == b"ok"
+    assert b"\r\nexpect: 100-continue\r\n" in asked.heads[0]
+    assert asked.bodies == [b"5\r\nhello\r\n5\r\nworld\r\n0\r\n\r\n"]
+    assert client.idle_connections == 1
+
+
+async def test_a_body_that_was_finished_before_goes_whole_when_it_is_wanted(client, serve):
+    asked, sink = Asked(serve, CONTINUE), Listener()
+    call = upload(client, asked.server, sink, expects=True)
+    call.feed(b"hello")
+    call.finish()
+    await sink.over()
+    assert sink.body == b"ok"
+    assert asked.bodies == [b"5\r\nhello\r\n0\r\n\r\n"]
+    assert client.idle_connections == 1
+
+
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"417 Expectation Failed", b"200 OK"])
+async def test_a_body_that_is_not_wanted_never_leaves(client, serve, status):
+    asked, sink = Asked(serve, b"HTTP/1.1 " + status + b"\r\ncontent-length: 2\r\n\r\nno"), Listener()
+    call = upload(client, asked.server, sink, expects=True)
+    call.feed(b"x" * 100_000)
+    call.finish()
+    await sink.over()
+    assert (sink.status, sink.body) == (int(status[:3]), b"no")
+    # The server may still wait for the body: the connection serves nobody else.
+    assert client.idle_connections == 0
+    await eventually(lambda: asked.bodies)
+    assert asked.bodies == [b""]
+
+
+async def test_a_body_goes_unasked_when_the_server_says_nothing_for_a_second(make_client, serve):
+    clock = ManualClock()
+    asked, sink = Asked(serve, b""), Listener()
+    client = make_client(clock)
+    call = upload(client, asked.server, sink, expects=True)
+    call.feed(b"hello")
+    await eventually(lambda: asked.heads)
+    # The head has left.
+    client.sweep()
+    clock.advance(0.9)
+    client.sweep()
+    assert not call.has_room
+    clock.advance(0.2)
+    client.sweep()
+    assert call.has_room
+    call.finish()
+    await sink.over()
+    assert (sink.body, asked.bodies) == (b"ok", [b"5\r\nhello\r\n0\r\n\r\n"])
+
+
 async def test_a_length_that_does_not_come_true_is_the_callers_mistake(client, serve):
     reader, sink = Reader(serve), Listener()
     call = upload(client, reader.server, sink, length=5)

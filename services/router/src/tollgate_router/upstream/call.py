@@ -88,6 +88,9 @@ class UpstreamCall:
     def began(self) -> None:
         """The connection took the request; for uploads."""
 
+    def proceed(self) -> None:
+        """The upstream said that it will read the body; for uploads."""
+
     def room(self, *, free: bool) -> None:
         """The connection takes more, or no more for now; for uploads."""
 

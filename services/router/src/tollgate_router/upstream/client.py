@@ -132,21 +132,24 @@ class UpstreamClient:
         timeouts: Timeouts,
         *,
         length: int | None = None,
+        expects: bool = False,
         on_room: Callable[[], None] | None = None,
         method: bytes = b"POST",
     ) -> Upload:
         """Begins a request whose body is fed to the handle: in chunks, or `length` bytes where that is known.
 
         `on_room` is called whenever more of the body is welcome, first when a connection is there; what is fed before
-        is kept until then. The sink may hear the reply before the body is finished.
+        is kept until then. With `expects`, the upstream is asked whether it wants the body (100-continue), and the body
+        is held back until it says so, or nothing for a second. The sink may hear the reply before the body is finished.
         """
         head = target.request_head(method, path)
         framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
-        head = head.removesuffix(b"content-length: ") + framing + b"\r\n" + render_headers(extra_headers) + b"\r\n"
+        lines = (b"\r\nexpect: 100-continue\r\n" if expects else b"\r\n") + render_headers(extra_headers)
+        head = head.removesuffix(b"content-length: ") + framing + lines + b"\r\n"
         pool = self._find_pool(target)
         now = self._clock.monotonic()
         self.counters.calls += 1
-        call = Upload(target.channel, pool, head, sink, timeouts, now, length=length, on_room=on_room)
+        call = Upload(target.channel, pool, head, sink, timeouts, now, length=length, expects=expects, on_room=on_room)
         if self._closed:
             self._loop.call_soon(call.fail, FailureKind.BUSY, "the client is closed")
             return call

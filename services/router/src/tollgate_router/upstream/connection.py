@@ -154,6 +154,8 @@ class Connection(ReplyReader, asyncio.Protocol):
             call.sink.upstream_head(self._status, headers)
             if self.call is call:
                 self._hand_on(call)
+        elif self._continues:
+            call.proceed()
 
     def _hand_on(self, call: UpstreamCall) -> None:
         body = self._body

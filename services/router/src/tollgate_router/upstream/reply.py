@@ -26,6 +26,7 @@ class ReplyReader:
         "_body",
         "_coding",
         "_complete",
+        "_continues",
         "_decoder",
         "_headers",
         "_informational",
@@ -58,6 +59,7 @@ class ReplyReader:
         self._keep_alive = False
         self._refusal = ""
         self._informational = 0
+        self._continues = False
         # Bytes since the last one of a body: head, trailers and framing, which must not grow without end.
         self._barren_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
@@ -127,6 +129,7 @@ class ReplyReader:
             self._informational += 1
             if status < 100 or status == 101 or self._informational > self._limits.informational_replies:
                 self._refusal = "a status below 100, or too many informational replies"
+            self._continues = self._continues or status == 100
             self._headers = []
             self._coding, self._decoder = b"", None
             return
