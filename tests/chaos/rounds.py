@@ -47,9 +47,10 @@ class Round:
         statuses = Counter(str(row["status"]) for row in self.books.rows if row["kind"] == "usage")
         rows = ", ".join(f"{count} {name}" for name, count in sorted(statuses.items()))
         answered = sum(answer.answered for answer in self.answers)
+        happened = "; ".join(map(str, self.accidents)) or "no accident"
         return (
-            f"{'; '.join(map(str, self.accidents)) or 'no accident'}\n    {len(self.answers)} requests, {answered} answered"
-            f" whole; rows: {rows}; {self.books.spent_pico} pico-units in every book"
+            f"{happened}\n    {len(self.answers)} requests, {answered} answered whole; rows: {rows};"
+            f" {self.books.spent_pico} pico-units in every book"
         )
 
 

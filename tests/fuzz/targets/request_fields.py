@@ -7,7 +7,7 @@ from tests.fuzz.cases import Case, mostly, spoil
 from tests.fuzz.second_json import NotJson, Number, Pairs, draw_object, plain, read, whole
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference.fields import Asked, BadRequest, decode
-from tollgate_router.domain.openai_chat import edit_body
+from tollgate_router.domain.openai_chat import read_body, write_body
 
 _OPERATIONS: Final = {"chat": wire.OPERATION_CHAT, "embeddings": wire.OPERATION_EMBEDDINGS}
 _DEPTH: Final = 12
@@ -61,7 +61,7 @@ class RequestFieldsTarget:
         expected = _expected(operation, body)
         assert asked == expected, f"edge takes it for {asked}, the second parser for {expected}"
         if asked is not None:
-            edited = plain(read(edit_body(body, _UPSTREAM, stream=asked.stream)))
+            edited = plain(read(write_body(read_body(body), _UPSTREAM, stream=asked.stream)))
             assert edited == _edited(plain(read(body)), stream=asked.stream), "the upstream sees another request"
 
     def close(self) -> None:

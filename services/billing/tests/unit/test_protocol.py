@@ -89,20 +89,30 @@ async def test_a_wrong_charge_is_a_row_a_counter_and_still_booked(world):
     assert world.counters.mismatches["charge"] == 1
 
 
-async def test_redis_away_stops_everything_and_nothing_is_skipped(world):
-    event = usage_event("a")
-    world.append(event)
+async def step_once(world):
+    """One step of the consumer, which then is asked to stop."""
+    stopped = asyncio.Event()
+    stopped.set()
+    await world.process.consumer.step(stopped)
+
+
+async def book_without_redis(world):
+    """Closes the open batch while Redis is away: it reaches the usage store and the ledger, not the wallet."""
     world.wallets.away = True
     world.clock.advance(5)
     await world.run(1)
     world.clock.advance(5)
-    stopped = asyncio.Event()
-    stopped.set()
-    await world.process.consumer.step(stopped)
+    await step_once(world)
+
+
+async def test_redis_away_stops_everything_and_nothing_is_skipped(world):
+    event = usage_event("a")
+    world.append(event)
+    await book_without_redis(world)
     assert "booking waits" in world.process.consumer.problem
     assert world.log.committed[0] == (0, "i1;0;1;1")
     world.append(usage_event("b"))
-    await world.process.consumer.step(stopped)
+    await step_once(world)
     assert len(world.store.usage) == 1
     world.wallets.away = False
     await world.settle()
@@ -167,13 +177,7 @@ async def test_a_wallet_is_not_compared_before_the_last_batch_has_reached_it(wor
     """The ledger has a batch that Redis has not, and the process is gone: comparing first would book it twice."""
     event = usage_event("a")
     world.append(event)
-    world.wallets.away = True
-    world.clock.advance(5)
-    await world.run(1)
-    world.clock.advance(5)
-    stopped = asyncio.Event()
-    stopped.set()
-    await world.process.consumer.step(stopped)
+    await book_without_redis(world)
     assert world.sums()[1:] == (event.charge_pico, 0)
     world.process, world.wallets.away = None, False
     fresh = Process(world)
@@ -254,9 +258,7 @@ async def test_duplicates_of_an_unfinished_batch_are_not_taken_for_seen(world):
     world.clock.advance(5)
     await world.run(1)
     world.clock.advance(5)
-    stopped = asyncio.Event()
-    stopped.set()
-    await world.process.consumer.step(stopped)
+    await step_once(world)
     world.store.away = False
     await world.settle()
     assert len(world.store.usage) == 1
