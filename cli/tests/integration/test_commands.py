@@ -36,6 +36,14 @@ EXPLAINED = {
     ],
 }  # fmt: skip
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
+TENANTS = {
+    "/api/v1/organizations": [{"id": "org_1", "name": "acme", "currency": "USD"}],
+    "/api/v1/projects": [
+        {"id": "proj_1", "name": "web", "organization_id": "org_1"},
+        {"id": "proj_2", "name": "twin", "organization_id": "org_1"},
+        {"id": "proj_3", "name": "twin", "organization_id": "org_9"},
+    ],
+}
 STREAM = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
 
 
@@ -54,6 +62,7 @@ class Edge(BaseHTTPRequestHandler):
     def answer(self, body):
         server = self.server
         value = json.loads(body) if body else None
+        server.once = self.headers.get("idempotency-key")
         server.seen.append((self.command, self.path, self.headers.get("authorization"), value))
         status, reply = server.reply(self.command, self.path, value)
         data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
@@ -72,6 +81,9 @@ def reply(server, method, path, body):
             "items": [KEY],
             "next": "c",
         }
+    if route in {"/api/v1/organizations", "/api/v1/projects"} and method == "GET":
+        known = [one for one in TENANTS[route] if not query or f"name={one['name']}" in query]
+        return 200, {"items": known, "next": None}
     if route == "/v1/chat/completions":
         server.used += 1
         return 200, STREAM if body.get("stream") else {"choices": [{"message": {"content": "hi"}}]}
@@ -80,6 +92,9 @@ def reply(server, method, path, body):
         "/readyz": (200, {"ready": True}),
         "/api/v1/keys": (201, KEY | {"key": "sk-tg-new"}),
         "/api/v1/keys/key_1/revoke": (200, KEY),
+        "/api/v1/organizations": (201, {"id": "org_2"}),
+        "/api/v1/organizations/org_1/credit": (201, {"amount": "5", "balance": "7", "currency": "USD"}),
+        "/api/v1/projects": (201, {"id": "proj_4"}),
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
         "/api/v1/balance": (200, {"currency": "USD", "wallet": "99.5"}),
         "/api/v1/router": (200, {"routers": [{"address": "unix:r", "channels": [CHANNEL]}, {"address": "unix:s"}]}),
@@ -109,6 +124,31 @@ def tollgate(url, *arguments, **environment):
     clean |= {"TOLLGATE_URL": url, "TOLLGATE_TOKEN": "pat", "TOLLGATE_API_KEY": "sk", "COLUMNS": "100"} | environment
     command = [sys.executable, "-m", "tollgate_cli", *arguments]
     return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_organizations_and_projects(edge):
+    assert "org_2" in tollgate(edge.url, "organizations", "create", "new").stdout
+    assert edge.seen[-1][3] == {"name": "new"}
+    given = tollgate(edge.url, "organizations", "credit", "acme", "5", "--reason", "why", "--idempotency-key", "once")
+    assert given.stdout == "Added 5 USD. The balance is 7 USD.\n"
+    assert edge.seen[-1][1:] == (
+        *("/api/v1/organizations/org_1/credit", "Bearer pat", {"amount": "5", "reason": "why"}),
+    )
+    assert edge.once == "once"
+    made = tollgate(edge.url, "projects", "create", "x", "--organization", "acme", "--route-group", "eu", "--json")
+    assert json.loads(made.stdout) == {"id": "proj_4"}
+    assert edge.seen[-1][3] == {"name": "x", "organization_id": "org_1", "route_group": "eu"}
+    assert json.loads(tollgate(edge.url, "organizations", "list", "--json").stdout)["items"][0]["id"] == "org_1"
+    assert "proj_2" in tollgate(edge.url, "projects", "list").stdout
+
+
+def test_projects_are_named_by_name_or_id(edge):
+    tollgate(edge.url, "keys", "create", "k", "--organization", "acme", "--project", "web")
+    assert edge.seen[-1][3] == {"name": "k", "organization_id": "org_1", "project_id": "proj_1"}
+    two = tollgate(edge.url, "keys", "create", "k", "--project", "twin")
+    assert two.returncode == 1
+    assert "--organization" in two.stderr
+    assert edge.seen[-1][0] == "GET"
 
 
 def test_keys(edge):

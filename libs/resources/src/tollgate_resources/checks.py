@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tollgate_rating import InvalidPrice
-from tollgate_resources.catalogue import Catalogue
+from tollgate_resources.catalogue import Catalogue, Provider
 from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, PriceBook, Route, Target
 from tollgate_resources.problems import Problem
 from tollgate_resources.yaml_source import Path, Source
@@ -76,8 +76,7 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
     if provider is None:
         yield _at(source, (*path, "provider"), repr(channel.provider), _listed(catalogue.providers))
         return
-    if channel.base_url is None and provider.base_url is None:
-        yield _at(source, (*path, "base_url"), "nothing", f"an address; provider {provider.name} has none of its own")
+    yield from _reached(source, path, channel, provider)
     if provider.credentials_required and not channel.credentials:
         yield _at(source, (*path, "credentials"), "nothing", f"a credential; provider {provider.name} asks for one")
     seen: set[str] = set()
@@ -99,6 +98,15 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
             repr(ALL_MODELS),
             f"a list of models; the catalogue knows none of provider {provider.name}",
         )
+
+
+def _reached(source: Source, path: Path, channel: Channel, provider: Provider) -> Iterator[Problem]:
+    """Yields what is wrong with the way to the channel's address."""
+    address = channel.base_url or provider.base_url
+    if address is None:
+        yield _at(source, (*path, "base_url"), "nothing", f"an address; provider {provider.name} has none of its own")
+    elif channel.tls is not None and not address.startswith("https://"):
+        yield _at(source, (*path, "tls"), "tls", "no tls, or an https:// address in `base_url`")
 
 
 def _routes(parts: Sequence[Declaration], catalogue: Catalogue) -> Iterator[Problem]:

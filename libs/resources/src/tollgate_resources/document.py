@@ -15,6 +15,8 @@ from tollgate_resources.models import (
     DEFAULT_GROUP,
     Channel,
     ChannelModel,
+    ChannelProxy,
+    ChannelTls,
     Credential,
     DecimalString,
     Declared,
@@ -53,6 +55,8 @@ class VersionChannel(Resource):
     models: tuple[ChannelModel, ...] = ()
     limits: Limits = Limits()
     private_network: Flag = False
+    tls: ChannelTls | None = None
+    proxy: ChannelProxy | None = None
     groups: tuple[Name, ...] = (DEFAULT_GROUP,)
     weight: Weight = 1
     enabled: Flag = True
@@ -157,6 +161,8 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         models=tuple(models[name] for name in sorted(models)),
         limits=channel.limits,
         private_network=channel.private_network,
+        tls=channel.tls,
+        proxy=channel.proxy,
         groups=channel.groups,
         weight=channel.weight,
         enabled=channel.enabled,

@@ -37,6 +37,7 @@ _PATTERNS: Final = {
     "env": "the name of an environment variable",
     "model": "a name without blanks",
     "affinity": "a field of the body, header:NAME, or conversation",
+    "server_name": "the name of a host",
 }
 
 

@@ -64,6 +64,15 @@ def _no_secret(value: str) -> str:
     return value
 
 
+def _proxy_url(value: str) -> str:
+    scheme, separator, rest = value.rstrip("/").partition("://")
+    host, colon, port = rest.rpartition(":")
+    digits = port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    if scheme != "http" or not separator or not host or not colon or not digits or set(host) & set("@/?# "):
+        raise ValueError("http://HOST:PORT; a user and a password belong into `credential`")
+    return value.rstrip("/")
+
+
 def _star(value: object) -> object:
     return [{"name": ALL_MODELS}] if value == ALL_MODELS else value
 
@@ -75,6 +84,9 @@ PositiveInt = Annotated[int, Field(strict=True, gt=0)]
 Weight = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Flag = Annotated[bool, Field(strict=True)]
 Url = Annotated[str, AfterValidator(_url)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
+FilePath = Annotated[str, Field(min_length=1)]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})$")]
 Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_aware)]
 DecimalString = Annotated[str, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+$"})]
 Percent = Annotated[float, Field(strict=True, gt=0, le=100)]
@@ -149,6 +161,37 @@ class Probe(Resource):
     """A model that is asked for one token, which is paid for; when left out, the list of models is asked for."""
 
 
+class ChannelTls(Resource):
+    """What TLS towards the channel's address needs besides the ordinary. Verification cannot be switched off."""
+
+    ca_file: FilePath | None = None
+    """PEM file of the authorities that are trusted for this channel, instead of the system's."""
+    certificate_file: FilePath | None = None
+    """PEM file of the certificate that is presented; it may hold the key as well."""
+    key_file: FilePath | None = None
+    """PEM file of the certificate's key, without a pass phrase."""
+    server_name: HostName | None = None
+    """The name that the server must prove, when that is not the host of the address."""
+
+    @model_validator(mode="after")
+    def _key_of_something(self) -> "ChannelTls":
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("certificate_file beside key_file")
+        return self
+
+
+class ChannelProxy(Resource):
+    """An HTTP proxy that the channel's connections go through, by CONNECT."""
+
+    url: ProxyUrl
+    credential: Credential | None = None
+    """Where `user:password` for the proxy is read from."""
+    private_network: Flag = False
+    """The proxy's address may be a private or loopback one."""
+    resolve: Literal["here", "proxy"] = "here"
+    """Who resolves the host of the channel's address. With `proxy`, what it resolves to cannot be checked here."""
+
+
 class Channel(Resource):
     """One account at one provider, with its credentials and limits."""
 
@@ -164,6 +207,8 @@ class Channel(Resource):
     limits: Limits = Limits()
     private_network: Flag = False
     """The address may be a private or loopback one."""
+    tls: ChannelTls | None = None
+    proxy: ChannelProxy | None = None
     groups: Annotated[tuple[Name, ...], Field(min_length=1)] = (DEFAULT_GROUP,)
     """Route groups that it serves."""
     weight: Weight = 1

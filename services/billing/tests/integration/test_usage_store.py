@@ -163,8 +163,8 @@ async def test_mismatches_and_poison_are_kept(store, epoch):
         await store.insert_poison([poison], f"{epoch}/poison")
 
 
-async def test_sums_count_the_charged_final_once(clickhouse, epoch):
-    store, queries = ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
+async def test_sums_count_the_charged_final_once(asked, epoch):
+    store, queries = asked
     organization = f"org-{epoch[:8]}"
     lost, won = (usage_event("r", organization=organization, status=status) for status in (UNCONFIRMED, 1))
     won = usage_event("r", tried=2, organization=organization, output_tokens=1)
@@ -193,8 +193,8 @@ async def test_sums_count_the_charged_final_once(clickhouse, epoch):
         await queries.sums(where, ["model; DROP TABLE usage_events"], 1)
 
 
-async def test_requests_are_listed_newest_first_page_by_page(clickhouse, epoch):
-    store, queries = ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
+async def test_requests_are_listed_newest_first_page_by_page(asked, epoch):
+    store, queries = asked
     organization = f"org-{epoch[:8]}"
     events = [
         usage_event(f"{epoch[:6]}-{number}", organization=organization, at_us=NOW_US + number // 2)

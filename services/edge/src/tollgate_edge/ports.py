@@ -98,12 +98,25 @@ class KeyLookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Organization:
+    """A tenant that pays, in one currency. Time in microseconds since the epoch."""
+
+    id: str
+    name: str
+    currency: str
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
+    """A group inside an organization: what it pays (price group), and which channels it may use (route group)."""
+
     id: str
     organization_id: str
     name: str
     price_group: str
     route_group: str
+    created_at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +183,26 @@ class TenantStore(Protocol):
         self, organization_id: str, organization: str, currency: str, project_id: str, project: str, at_us: int
     ) -> Project:
         """Returns the project of that name in the organization of that name; makes with these ids what is missing."""
+        ...
+
+    async def add_organization(self, organization: Organization) -> None:
+        """Stores an organization. Raises Conflict when the name is taken."""
+        ...
+
+    async def list_organizations(self, limit: int, before: str, name: str) -> Sequence[Organization]:
+        """Returns organizations, newest first, with ids below `before` (empty: all) and of this name (empty: any)."""
+        ...
+
+    async def find_organization(self, organization_id: str) -> Organization | None:
+        """Returns the organization of this id."""
+        ...
+
+    async def add_project(self, project: Project) -> None:
+        """Stores a project. Raises Conflict when its organization has one of that name, or does not exist."""
+        ...
+
+    async def list_projects(self, organization_id: str, limit: int, before: str, name: str) -> Sequence[Project]:
+        """Returns projects as `list_organizations` does; empty organization: of everybody."""
         ...
 
     async def find_project(self, organization_id: str, project_id: str) -> Project | None:

@@ -22,7 +22,8 @@ class FakeBilling:
     async def grant(self, request):
         self._check()
         self.grants.setdefault(request.idempotency_key, request)
-        return billing.GrantResponse(balance_pico=sum(grant.amount_pico for grant in self.grants.values()))
+        mine = [one for one in self.grants.values() if one.organization_id == request.organization_id]
+        return billing.GrantResponse(balance_pico=sum(grant.amount_pico for grant in mine))
 
     async def balance(self, request):
         self._check()

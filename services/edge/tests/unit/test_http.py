@@ -23,6 +23,8 @@ from tollgate_edge.errors import public_error
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.create_tenant import CreateTenant
+from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
@@ -60,7 +62,8 @@ async def world():
         return next(randoms).to_bytes(count, "big")
 
     made.authenticator = KeyAuthenticator(made.keys, [PEPPER], made.clock, max_keys=100, max_unknown=100)
-    create_key = CreateKey(made.keys, PEPPER, made.clock, CountingIds(), random_bytes)
+    ids = CountingIds()
+    create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
     made.app = create_http_app(
         HttpContext(
             authenticator=made.authenticator,
@@ -68,6 +71,8 @@ async def world():
             keys=made.keys,
             tenants=made.tenants,
             create_key=create_key,
+            create_tenant=CreateTenant(made.tenants, made.clock, ids),
+            give_credit=GiveCredit(made.billing, ids),
             billing=made.billing,
             media=made.media,
             routers=made.routers,
@@ -387,8 +392,106 @@ async def test_keys_with_wrong_fields_are_not_made(world, body, status, param):
     assert len(world.memory.keys) == before
 
 
+async def post(world, path, body, **headers):
+    return await world.client.post(f"/api/v1/{path}", json=body, headers=world.operator | headers)
+
+
+async def test_an_operator_makes_an_organization_a_project_credit_and_a_key(world):
+    organization = await post(world, "organizations", {"name": " Acme "})
+    assert organization.status_code == 201
+    acme = organization.json()
+    assert (acme["name"], acme["currency"]) == ("Acme", "USD")
+    body = {"name": "web", "organization_id": acme["id"], "price_group": "partner", "route_group": "eu"}
+    project = (await post(world, "projects", body)).json()
+    assert {name: project[name] for name in body} == body
+    given = await post(world, f"organizations/{acme['id']}/credit", {"amount": "12.5", "reason": "invoice 7"})
+    assert given.status_code == 201
+    assert given.json() == {
+        "organization_id": acme["id"], "currency": "USD",
+        "amount": "12.5", "amount_pico": 125 * 10**11, "balance": "12.5", "balance_pico": 125 * 10**11,
+    }  # fmt: skip
+    (grant,) = world.billing.grants.values()
+    assert (grant.organization_id, grant.currency, grant.reason) == (acme["id"], "USD", "invoice 7")
+    key = (await post(world, "keys", {"name": "ci", "project_id": project["id"]})).json()
+    who = (await world.client.get("/api/v1/whoami", headers={"api-key": key["key"]})).json()
+    found = (who["organization_id"], who["project_id"], who["price_group"], who["route_group"])
+    assert found == (acme["id"], project["id"], "partner", "eu")
+
+
+async def test_organizations_and_projects_are_listed_by_page_and_found_by_name(world):
+    listed = (await world.client.get("/api/v1/organizations?limit=1", headers=world.operator)).json()
+    rest = (await world.client.get(f"/api/v1/organizations?cursor={listed['next']}", headers=world.operator)).json()
+    assert [one["name"] for one in listed["items"] + rest["items"]] == ["other", "demo"]
+    assert rest["next"] is None
+    named = (await world.client.get("/api/v1/organizations?name=demo", headers=world.operator)).json()
+    assert [one["id"] for one in named["items"]] == ["org_1"]
+    await post(world, "projects", {"name": "web", "organization_id": "org_1"})
+    mine = (await world.client.get("/api/v1/projects?organization_id=org_1", headers=world.operator)).json()
+    assert {one["name"] for one in mine["items"]} == {"default", "web"}
+    both = (await world.client.get("/api/v1/projects?name=default", headers=world.operator)).json()
+    assert {one["id"] for one in both["items"]} == {"proj_1", "proj_2"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code", "param"),
+    [
+        ("organizations", {}, 400, "invalid_request", "name"),
+        ("organizations", {"name": "a\nb"}, 400, "invalid_request", "name"),
+        ("organizations", {"name": "demo"}, 409, "conflict", "name"),
+        ("projects", {"name": "x"}, 400, "invalid_request", "organization_id"),
+        ("projects", {"name": "x", "organization_id": "org_9"}, 404, "not_found", "organization_id"),
+        ("projects", {"name": "default", "organization_id": "org_1"}, 409, "conflict", "name"),
+        ("projects", {"name": "x", "organization_id": "org_1", "price_group": "No"}, 400, "invalid_request", None),
+        ("projects", {"name": "x" * 101, "organization_id": "org_1"}, 400, "invalid_request", None),
+        ("organizations/org_9/credit", {"amount": "1"}, 404, "not_found", "organization_id"),
+        ("organizations/org_1/credit", {}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": 100}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "0"}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "-5"}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "1e3"}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "9999999"}, 400, "invalid_request", "amount"),
+    ],
+)
+async def test_tenants_with_wrong_fields_are_not_made(world, path, body, status, code, param):
+    check_error(await post(world, path, body), status, code, param)
+    assert len(world.memory.organizations) == len(world.memory.projects) == 2
+    assert not world.billing.grants
+
+
+async def test_credit_is_given_once_per_idempotency_key(world):
+    for _ in range(2):
+        once = {"idempotency-key": "invoice-7"}
+        assert (await post(world, "organizations/org_1/credit", {"amount": "5"}, **once)).json()["balance"] == "5"
+    # The same key of another organization is another key, and without one every request counts.
+    assert (await post(world, "organizations/org_2/credit", {"amount": "5"}, **once)).json()["balance"] == "5"
+    assert (await post(world, "organizations/org_1/credit", {"amount": "5"})).json()["balance"] == "10"
+    assert (await post(world, "organizations/org_1/credit", {"amount": "5"})).json()["balance"] == "15"
+    long = {"idempotency-key": "x" * 129}
+    check_error(await post(world, "organizations/org_1/credit", {"amount": "5"}, **long), 400, "invalid_request")
+
+
+async def test_without_any_tenant_every_refusal_says_what_to_do(world):
+    world.memory.organizations.clear()
+    world.memory.projects.clear()
+    missing = {"keys": "tollgate projects create", "projects": "tollgate organizations create"}
+    for path, advice in missing.items():
+        reply = await post(world, path, {"name": "x"})
+        check_error(reply, 404, "not_found", "project_id" if path == "keys" else "organization_id")
+        assert advice in reply.json()["error"]["message"]
+    reply = await world.client.get("/api/v1/balance", headers=world.operator)
+    check_error(reply, 404, "not_found", "organization_id")
+    assert "tollgate organizations create" in reply.json()["error"]["message"]
+    # The only one need not be named.
+    await post(world, "organizations", {"name": "acme"})
+    assert (await post(world, "projects", {"name": "web"})).status_code == 201
+    assert (await post(world, "keys", {"name": "x"})).status_code == 201
+
+
 async def test_a_key_manages_nothing_and_a_token_calls_no_models(world):
-    for method, path in (("POST", "/api/v1/keys"), ("GET", "/api/v1/keys"), ("GET", "/api/v1/router")):
+    managed = ("POST keys", "GET keys", "GET router", "POST organizations", "GET organizations", "POST projects")
+    managed += ("GET projects", "POST organizations/org_1/credit")
+    for method, _, name in (one.partition(" ") for one in managed):
+        path = f"/api/v1/{name}"
         check_error(await world.client.request(method, path, headers=world.bearer), 403, "forbidden")
     check_error(await world.client.get("/v1/models", headers=world.operator), 403, "forbidden")
     who = (await world.client.get("/api/v1/whoami", headers=world.bearer)).json()

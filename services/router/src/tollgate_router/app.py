@@ -17,7 +17,7 @@ from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
-from tollgate_kit.lifecycle import Lifecycle, State, stop_on_signals
+from tollgate_kit.lifecycle import Lifecycle, stop_on_signals
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import new_tracing
@@ -28,7 +28,7 @@ from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Change
 from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
-from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters, RouterMetrics
@@ -38,7 +38,6 @@ from tollgate_router.use_cases.probe_channels import ProbeChannels
 
 log = logging.getLogger(__name__)
 
-USAGE_TOPIC = "usage.recorded.v1"
 _SLICE_SECONDS: Final = 0.001
 _PAUSE_SECONDS: Final = 0.004
 
@@ -171,7 +170,7 @@ class Router:
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
             await server.start()
-            self.lifecycle.state = State.READY
+            self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})
             await self.lifecycle.stopping.wait()
             await self.exchange.drain(self.settings.drain_seconds)
@@ -183,10 +182,10 @@ class Router:
                 task.cancel()
             await self.upstream.close()
             await self.producer.close()
-            await self.admin.stop()
             self.tracing.shutdown()
             self.spool.close()
-        self.lifecycle.state = State.STOPPED
+            self.lifecycle.stopped()
+            await self.admin.stop()
 
 
 def _keep() -> None:

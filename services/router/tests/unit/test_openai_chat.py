@@ -108,6 +108,8 @@ SIMPLE = '{"prompt_tokens":12,"completion_tokens":3,"total_tokens":15}'
             {"input": 12, "output": 3},
             True,
         ),
+        # A count where an object belongs once ended the request with an error of ours.
+        ('{"prompt_tokens":12,"completion_tokens":3,"prompt_tokens_details":0}', {"input": 12, "output": 3}, True),
         (
             '{"prompt_tokens":12,"completion_tokens":3,"prompt_tokens_details":null,"completion_tokens_details":null}',
             {"input": 12, "output": 3},

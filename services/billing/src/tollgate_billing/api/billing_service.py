@@ -110,7 +110,7 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         cursor = f"{page[-1]['started_at_us']}.{page[-1]['event_id']}" if len(found) > limit else ""
         return wire.ListRequestsResponse(rows=[_request(row) for row in page], next_cursor=cursor)
 
-    async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802
+    async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802 - gRPC hands it over.
         counts = await _answered(context, self._queries.counts())
         return wire.GetStatusResponse(
             lag_events=self._lag.events(),

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.reading import PageLimit, ShortText
 from tollgate_edge.api.rendering import (
     invalid,
     parse_time,
@@ -15,14 +16,13 @@ from tollgate_edge.api.rendering import (
     render_money,
     render_time,
 )
+from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 
 GROUPS: Final = (
     "organization", "project", "key", "model", "channel", "provider", "operation", "outcome", "day", "hour",
 )  # fmt: skip
-_Limit = Annotated[int, Query(ge=1, le=1000)]
-_Id = Annotated[str, Query(max_length=200)]
 
 
 def figures_router(context: HttpContext) -> APIRouter:
@@ -39,11 +39,11 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
     async def usage(
         request: Request,
         group_by: Annotated[str, Query(max_length=200)] = "model",
-        limit: _Limit = 100,
-        organization_id: _Id = "",
-        project_id: _Id = "",
-        api_key_id: _Id = "",
-        model: _Id = "",
+        limit: PageLimit = 100,
+        organization_id: ShortText = "",
+        project_id: ShortText = "",
+        api_key_id: ShortText = "",
+        model: ShortText = "",
         since: Annotated[str, Query(alias="from", max_length=40)] = "",
         until: Annotated[str, Query(alias="to", max_length=40)] = "",
     ) -> Response:
@@ -66,13 +66,13 @@ def _add_requests(router: APIRouter, context: HttpContext) -> None:
     @router.get("/requests", summary="Single requests, newest first")
     async def requests(
         request: Request,
-        request_id: _Id = "",
-        limit: _Limit = 100,
+        request_id: ShortText = "",
+        limit: PageLimit = 100,
         cursor: Annotated[str, Query(max_length=1000)] = "",
-        organization_id: _Id = "",
-        project_id: _Id = "",
-        api_key_id: _Id = "",
-        model: _Id = "",
+        organization_id: ShortText = "",
+        project_id: ShortText = "",
+        api_key_id: ShortText = "",
+        model: ShortText = "",
         since: Annotated[str, Query(alias="from", max_length=40)] = "",
         until: Annotated[str, Query(alias="to", max_length=40)] = "",
     ) -> Response:
@@ -91,7 +91,7 @@ def _add_requests(router: APIRouter, context: HttpContext) -> None:
 
 def _add_balance(router: APIRouter, context: HttpContext) -> None:
     @router.get("/balance", summary="Money of an organization: in the ledger, free to spend, held")
-    async def balance(request: Request, organization_id: _Id = "") -> Response:
+    async def balance(request: Request, organization_id: ShortText = "") -> Response:
         organization = await _organization(context, await context.anyone(request), organization_id)
         found = await context.billing.balance(billing.GetBalanceRequest(organization_id=organization))
         wallet = found.wallet_pico if found.HasField("wallet_pico") else None
@@ -122,7 +122,7 @@ async def _organization(context: HttpContext, principal: Principal, asked: str) 
         return asked
     found = await context.tenants.find_project("", "")
     if found is None:
-        raise public_error(errors.ERROR_KIND_NOT_FOUND, "There is no organization yet.", "organization_id")
+        raise public_error(errors.ERROR_KIND_NOT_FOUND, NO_ORGANIZATION, "organization_id")
     return found.organization_id
 
 

@@ -195,9 +195,13 @@ class InferenceExchange:
         if problem_found is not None:
             self.refuse(problem_found)
             return
+        amount = gateway.worst_case(self)
+        if amount is None:
+            self.refuse(gateway.words.no_price(asked.model))
+            return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        gateway.admission.hold(found.organization_id, self, gateway.worst_case(self))
+        gateway.admission.hold(found.organization_id, self, amount)
 
     def _trace(self) -> None:
         given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None
@@ -227,7 +231,10 @@ class InferenceExchange:
             return False
         self.requested_model = self.requested_model or asked.model
         self.asked = msgspec.structs.replace(asked, model=model)
-        gateway.admission.hold(principal.organization_id, self, gateway.worst_case(self))
+        amount = gateway.worst_case(self)
+        if amount is None:
+            return self._ask_cheaper()
+        gateway.admission.hold(principal.organization_id, self, amount)
         return True
 
     def _forget(self) -> None:
@@ -411,10 +418,24 @@ class InferenceExchange:
         self.client_gone = True
         self._gateway.counters.client_gone += 1
         self._close(keep=False)
+        self._let_go(wire.CANCEL_REASON_CLIENT_GONE)
+
+    def _let_go(self, reason: wire.CancelReason) -> None:
         if self._stream is not None and not self._stream.closed:
-            self._stream.outbox.cancel(self._link_id, wire.CANCEL_REASON_CLIENT_GONE)
+            self._stream.outbox.cancel(self._link_id, reason)
         elif self.tries == 0 and self._gateway.unpark(self):
             self._forget()
+
+    def cut_off(self) -> None:
+        """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
+        if self.closed:
+            return
+        self.keep = False
+        if self.headers_sent and not (self.asked is not None and self.asked.stream):
+            self._close(keep=False)
+        else:
+            self.refuse(self._gateway.words.draining)
+        self._let_go(wire.CANCEL_REASON_DRAINING)
 
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""

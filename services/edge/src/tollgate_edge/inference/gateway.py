@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
+_MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
 
@@ -60,6 +61,8 @@ class InferenceGateway:
             settings.router_address_list, pause_seconds=settings.exchange_pause_ms / 1000, on_ready=self._router_ready
         )
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
+        # A process that stops: replies say that their connection closes, then no new request is taken.
+        self.closing = False
         self.draining = False
         self.body_bytes = 0
         self.open: set[InferenceExchange] = set()
@@ -73,7 +76,7 @@ class InferenceGateway:
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
         # Seeded by the system once: trace ids are to be unique, not secret.
-        self._random = random.Random()  # noqa: S311
+        self._random = random.Random()  # noqa: S311 - trace ids are no secrets.
 
     # Life.
 
@@ -85,8 +88,9 @@ class InferenceGateway:
     async def stop(self) -> None:
         """Ends the streams and timers, after requests have drained."""
         self._sweep_timer.cancel()
-        await self.admission.drain()
+        # What was cut off still ends, and settles with it.
         await self.pool.stop()
+        await self.admission.drain()
 
     def missing(self) -> str | None:
         """Says what keeps inference from being served; for /readyz."""
@@ -128,8 +132,11 @@ class InferenceGateway:
 
     @staticmethod
     def key_of_query(query: bytes) -> bytes | None:
-        """Returns the key in `?key=`, the form that Gemini clients use."""
-        found = parse_qs(query.decode("latin-1"), max_num_fields=50).get("key")
+        """Returns the key in `?key=`, the form that Gemini clients use; None also among too many fields."""
+        try:
+            found = parse_qs(query.decode("latin-1"), max_num_fields=_MAX_QUERY_FIELDS).get("key")
+        except ValueError:
+            return None
         return found[0].encode() if found else None
 
     def authenticate_slowly(self, presented: bytes, then: Callable[[object], None]) -> None:
@@ -172,34 +179,34 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int:
+    def worst_case(self, exchange: "InferenceExchange") -> int | None:
         """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
 
-        Unpriced models are held at nothing.
+        None when the model has no price.
         """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
-        if version is None:
-            return 0
+        assert version is not None
         found = version.model(principal.route_group, asked.model)
         most = self._worst_case_of(exchange, version, found, asked.model)
-        if found is not None and found.fallbacks:
+        if most is None:
+            self.counters.unpriced += 1
+        elif found is not None and found.fallbacks:
             for name in found.fallbacks:
                 other = version.model(principal.route_group, name)
-                most = max(most, self._worst_case_of(exchange, version, other, name))
+                most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
         return most
 
     def _worst_case_of(
         self, exchange: "InferenceExchange", version: EdgeVersion, found: EdgeModel | None, model: str
-    ) -> int:
+    ) -> int | None:
         asked, principal = exchange.asked, exchange.principal
         assert asked is not None
         assert principal is not None
         price = version.price_table.find(model, principal.price_group, exchange.started_us)
         if price is None:
-            self.counters.unpriced += 1
-            return 0
+            return None
         limit = asked.max_output_tokens
         if limit is None:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS

@@ -13,8 +13,9 @@ from tollgate_resources import CatalogueModel, ChannelModel, Credential, Version
 from tollgate_router.domain.abilities import EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.target import Origin, Target, split_base_url
+from tollgate_router.domain.target import Origin, Target
 
 _FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
 _DIALECTS: Final = {"openai": frozenset((wire.DIALECT_OPENAI_CHAT,))}
@@ -97,7 +98,7 @@ class Ready:
 
 def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *, needs_key: bool) -> Ready:
     """Returns a channel ready to be sent to. Raises CredentialMissing, and ValueError for an address that is none."""
-    origin, base_path = split_base_url(channel.base_url, private_network=channel.private_network)
+    origin, base_path = origin_of(channel, credentials.resolve)
     keys = []
     missing = []
     for credential in channel.credentials:

@@ -13,7 +13,14 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
+from tollgate_kit.tracing import (
+    SpanRecord,
+    Tracing,
+    format_traceparent,
+    new_span_id,
+    parse_traceparent,
+    record_publish,
+)
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot, Target
 
 # Protobuf messages concatenate: the status that is known last is appended to the spooled bytes.
+USAGE_TOPIC: Final = "usage.recorded.v1"
 _CONFIRMED: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFIRMED).SerializeToString()
 _UNCONFIRMED: Final = events.UsageRecorded(status=events.EVENT_STATUS_UNCONFIRMED).SerializeToString()
 _CONFIRMED_REPLAY: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFIRMED, replay=True).SerializeToString()
@@ -280,20 +288,7 @@ class Recorder:
 
     def published(self, traceparent: bytes, queued_us: int, done_us: int) -> None:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
-        parent = parse_traceparent(traceparent.decode())
-        if parent is None or not self._tracing.enabled:
-            return
-        self._tracing.record(
-            SpanRecord(
-                name=SPAN_PUBLISH,
-                span=format_traceparent(parent[0], new_span_id(), sampled=True),
-                parent_span_id=parent[1],
-                start_us=queued_us,
-                end_us=done_us,
-                kind=SpanKind.PRODUCER,
-                attributes={"messaging.operation.name": "send"},
-            )
-        )
+        record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
 
 
 def usage_message(units: Mapping[str, int]) -> wire.Usage:

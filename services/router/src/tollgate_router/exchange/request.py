@@ -98,6 +98,7 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
+        self._wait_ms = 0
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -148,6 +149,14 @@ class Request:
         problem = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
         outcome = wire.OUTCOME_UPSTREAM_CUT if self._head_sent else wire.OUTCOME_REFUSED
         self._end(outcome, self._usage_so_far(), problem)
+
+    def out_of_time(self) -> None:
+        """The process stops: a reply that has begun ends here; what has not, edge asks elsewhere when we are gone."""
+        if self._ended or not self._head_sent:
+            return
+        self._stop_call()
+        problem = UpstreamProblem(errors.ERROR_KIND_UNAVAILABLE, "The gateway stopped before the answer was whole.")
+        self._end(wire.OUTCOME_UPSTREAM_CUT, self._usage_so_far(), problem)
 
     # Towards a provider.
 
@@ -208,9 +217,10 @@ class Request:
         edited = write_body(self._members, target.upstream_model, stream=opened.stream and chat)
         self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
         deps.counters.attempts[target.channel] += 1
+        told = ((b"x-request-id", opened.request_id.encode()),)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
         self._call = deps.upstream.send(
-            target, _PATHS[opened.operation], edited, (), self, deps.timeouts(self._time_left_ms(self._attempt_us))
+            target, _PATHS[opened.operation], edited, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
         )
 
     def _is_late(self) -> bool:
