@@ -32,7 +32,7 @@ from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters, RouterMetrics
-from tollgate_router.upstream.client import UpstreamClient
+from tollgate_router.upstream.client import ClientLimits, UpstreamClient
 from tollgate_router.upstream.probe import UpstreamProbe
 from tollgate_router.use_cases.probe_channels import ProbeChannels
 
@@ -69,6 +69,7 @@ class Router:
             max_connections_per_origin=settings.max_connections_per_origin,
             keep_idle_seconds=settings.keep_idle_seconds,
             ca_file=settings.ca_file,
+            limits=ClientLimits(connection_age_seconds=settings.connection_age_seconds),
         )
         counters = RouterCounters()
         self.modes = ModeFile(settings.state_directory)
@@ -104,6 +105,7 @@ class Router:
         at_us = self.deps.clock.now_us()
         snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us)
         self.deps.snapshot = snapshot
+        self.upstream.warm(snapshot.origins(), self.settings.warm_connections)
         self.probes.follow(snapshot)
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
@@ -149,6 +151,10 @@ class Router:
             "spool_bytes": self.spool.bytes,
             "publisher_depth": self.publisher.depth(),
             "unpriced": self.recorder.unpriced,
+            "upstream_connections_open": self.upstream.open_connections,
+            "upstream_connections_unused": self.upstream.idle_connections,
+            "upstream_connections_opened": self.upstream.counters.opened,
+            "upstream_requests_sent_again": self.upstream.counters.retried,
             "probes_sent": self.probes.sent,
             "probes_failed": self.probes.failed,
             "tasks": len(asyncio.all_tasks()),

@@ -83,7 +83,23 @@ class RouterSettings(ServiceSettings):
     idle_timeout_seconds: float = Field(default=120.0, gt=0, description="Longest silence within a reply.")
     total_timeout_seconds: float = Field(default=1800.0, gt=0, description="Longest an upstream call may take.")
     max_connections_per_origin: int = Field(default=1024, ge=1, description="Open connections to one provider origin.")
-    keep_idle_seconds: float = Field(default=60.0, gt=0, description="Age at which an unused connection is closed.")
+    keep_idle_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Time after which an unused connection is closed; sooner where a provider says so.",
+    )
+    connection_age_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="Age at which a connection serves no further request, less up to a quarter; "
+        "so moved names and renewed certificates are followed.",
+    )
+    warm_connections: int = Field(
+        default=0,
+        ge=0,
+        description="Connections opened to every origin when a configuration comes into force, "
+        "so that first requests wait for no handshake.",
+    )
     ca_file: Path | None = Field(default=None, description="Certificates to trust besides the system's, as PEM.")
 
     def health_policy(self) -> HealthPolicy:

@@ -301,6 +301,18 @@ async def test_a_request_is_sent_again_once(client, serve):
     assert (stale.server.accepted, client.counters.retried) == (2, 1)
 
 
+async def test_connections_opened_in_advance_serve_the_first_calls(client, serve):
+    server = serve(answer_all)
+    origin = target(f"http://127.0.0.1:{server.port}").origin
+    client.warm([origin, origin], 2)
+    await eventually(lambda: client.idle_connections == 2)
+    assert (await ask(client, server).over()).body == b"ok"
+    assert server.accepted == 2
+    client.warm([origin], 0)
+    client.warm([target("http://127.0.0.1:1").origin], 1)
+    await eventually(lambda: client.open_connections == 2)
+
+
 async def test_closing_the_client_ends_what_is_under_way(make_client, serve):
     server = serve(lambda connection: connection.recv(1_000_000) and connection.recv(1))
     client = make_client()

@@ -92,3 +92,4 @@ def test_targets_of_a_snapshot_go_the_way_that_their_channel_says():
     assert {(target.channel, target.origin.tls.ca_file, target.origin.proxy.host) for target in targets} == {
         ("good", "/ca", "p")
     }
+    assert snapshot.origins() == {targets[0].origin}

@@ -10,7 +10,7 @@ from tollgate_router.domain.channels import Costs, CredentialMissing, Credential
 from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
-from tollgate_router.domain.target import Target
+from tollgate_router.domain.target import Origin, Target
 
 __all__ = ["Candidates", "ChannelState", "CredentialMissing", "Credentials", "Snapshot", "Target", "compile_snapshot"]
 
@@ -47,6 +47,10 @@ class Snapshot:
         """Makes candidate lists before they are asked for, until `enough`; returns whether there are more to make."""
         lists = self.candidates
         return isinstance(lists, CandidateLists) and lists.make_some(enough)
+
+    def origins(self) -> set[Origin]:
+        """Returns every origin that a request may go to."""
+        return {channel.origin for channel in self.ready.values()}
 
 
 def compile_snapshot(

@@ -80,6 +80,20 @@ class UpstreamCall:
         """Ends the call: the connection is closed and the sink hears nothing more."""
         self._leave()
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the whole request was handed over; so it is but for uploads."""
+        return True
+
+    def began(self) -> None:
+        """The connection took the request; for uploads."""
+
+    def proceed(self) -> None:
+        """The upstream said that it will read the body; for uploads."""
+
+    def room(self, *, free: bool) -> None:
+        """The connection takes more, or no more for now; for uploads."""
+
     def again(self, now: float) -> None:
         """Waits for a connection once more; the total time runs on."""
         self.stage = CONNECTING

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,9 @@ from tollgate_router.upstream.names import Names, Resolver, SystemResolver
 from tollgate_router.upstream.pool import Counters, Pool
 from tollgate_router.upstream.sink import ClientLimits, Timeouts, UpstreamSink
 from tollgate_router.upstream.tls import TlsContexts
+from tollgate_router.upstream.upload import Upload
 
-__all__ = ["ClientLimits", "Timeouts", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "UpstreamSink"]
+__all__ = ["ClientLimits", "Timeouts", "Upload", "UpstreamCall", "UpstreamClient", "UpstreamFailure", "UpstreamSink"]
 
 # Larger bodies are written beside the head instead of being copied behind it.
 _COPIED_BODY_BYTES: Final = 65536
@@ -122,13 +123,61 @@ class UpstreamClient:
         pool.start(call, now)
         return call
 
+    def upload(
+        self,
+        target: Target,
+        path: bytes,
+        extra_headers: Iterable[tuple[bytes, bytes]],
+        sink: UpstreamSink,
+        timeouts: Timeouts,
+        *,
+        length: int | None = None,
+        expects: bool = False,
+        on_room: Callable[[], None] | None = None,
+        method: bytes = b"POST",
+    ) -> Upload:
+        """Begins a request whose body is fed to the handle: in chunks, or `length` bytes where that is known.
+
+        `on_room` is called whenever more of the body is welcome, first when a connection is there; what is fed before
+        is kept until then. With `expects`, the upstream is asked whether it wants the body (100-continue), and the body
+        is held back until it says so, or nothing for a second. The sink may hear the reply before the body is finished.
+        """
+        head = target.request_head(method, path)
+        framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+        lines = (b"\r\nexpect: 100-continue\r\n" if expects else b"\r\n") + render_headers(extra_headers)
+        head = head.removesuffix(b"content-length: ") + framing + lines + b"\r\n"
+        pool = self._find_pool(target)
+        now = self._clock.monotonic()
+        self.counters.calls += 1
+        call = Upload(target.channel, pool, head, sink, timeouts, now, length=length, expects=expects, on_room=on_room)
+        if self._closed:
+            self._loop.call_soon(call.fail, FailureKind.BUSY, "the client is closed")
+            return call
+        if self._timer is None or self._timer_is_slow:
+            self._arm(slow=False)
+        pool.start_new(call)
+        return call
+
+    def warm(self, origins: Iterable[Origin], connections: int) -> None:
+        """Opens connections in advance, so that the first calls do not wait for names, TCP and TLS.
+
+        `connections` is how many each origin shall have; they age like others.
+        """
+        if self._closed or connections <= 0:
+            return
+        for origin in set(origins):
+            self._pool(origin).warm(connections)
+        if self._timer is None and self._pools:
+            self._arm(slow=True)
+
     def _find_pool(self, target: Target) -> Pool:
-        pool = self._pools.get(target.origin)
+        pool = self._pool_of[target] = self._pool(target.origin)
+        return pool
+
+    def _pool(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
         if pool is None:
-            pool = self._pools[target.origin] = Pool(
-                target.origin, self._connector, self._limits, self._clock, self.counters
-            )
-        self._pool_of[target] = pool
+            pool = self._pools[origin] = Pool(origin, self._connector, self._limits, self._clock, self.counters)
         return pool
 
     def sweep(self) -> bool:

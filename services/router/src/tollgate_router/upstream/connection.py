@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Final, cast
@@ -18,6 +19,9 @@ from tollgate_router.upstream.tcp_info import acknowledged_bytes
 if TYPE_CHECKING:
     from tollgate_router.upstream.pool import Pool
 
+_PROMISED: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*\"?([0-9]{1,6})")
+# Of that, the way there and back and the sweep take their part.
+_PROMISE_MARGIN_SECONDS: Final = 1.0
 _BROKEN: Final = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
@@ -32,6 +36,8 @@ class Connection(ReplyReader, asyncio.Protocol):
         "_untouched",
         "_written",
         "call",
+        "kept_seconds",
+        "owes_body",
         "retires_at",
         "unused_since",
     )
@@ -50,7 +56,10 @@ class Connection(ReplyReader, asyncio.Protocol):
         self._acknowledged: int | None = None
         # Bytes written since: TCP counts what it acknowledges, so that before a request nobody has to ask.
         self._written = 0
+        # The request under way is not whole yet.
+        self.owes_body = False
         self.unused_since = 0.0
+        self.kept_seconds = limits.idle_age_seconds
         self.retires_at = math.inf
 
     # What the pool and the call ask for.
@@ -76,8 +85,17 @@ class Connection(ReplyReader, asyncio.Protocol):
         else:
             self._written = call.unsent = sum(map(len, request))
             transport.writelines(request)
+            self.owes_body = not call.is_finished
+            call.began()
         if call.paused:
             transport.pause_reading()
+
+    def write_more(self, pieces: tuple[bytes, ...]) -> int:
+        """Writes more of the request; returns how many bytes that were."""
+        if self._transport is None or self._transport.is_closing():
+            return 0
+        self._transport.writelines(pieces)
+        return sum(map(len, pieces))
 
     def pause(self) -> None:
         if self._transport is not None:
@@ -136,6 +154,8 @@ class Connection(ReplyReader, asyncio.Protocol):
             call.sink.upstream_head(self._status, headers)
             if self.call is call:
                 self._hand_on(call)
+        elif self._continues:
+            call.proceed()
 
     def _hand_on(self, call: UpstreamCall) -> None:
         body = self._body
@@ -171,18 +191,36 @@ class Connection(ReplyReader, asyncio.Protocol):
                 return
         transport = self._transport
         # What is not yet written of a request that was answered early would come before the next one.
-        reusable = self._keep_alive and transport is not None and transport.get_write_buffer_size() == 0
+        reusable = self._keep_alive and not self.owes_body
+        reusable = reusable and transport is not None and transport.get_write_buffer_size() == 0
         if call.paused and transport is not None:
             transport.resume_reading()
         call.stage = OVER
         call.connection = self.call = None
         self.served += 1
         if reusable:
+            if self._promise:
+                self._keep_promise()
             self._clear()
             self._pool.release(self)
         elif transport is not None:
             transport.abort()
         call.sink.upstream_end()
+
+    def _keep_promise(self) -> None:
+        """A server that says how long it keeps connections is left before it closes this one."""
+        promised = _PROMISED.search(self._promise)
+        if promised is not None:
+            kept = float(promised[1]) - _PROMISE_MARGIN_SECONDS
+            self.kept_seconds = max(0.0, min(self._limits.idle_age_seconds, kept))
+
+    def pause_writing(self) -> None:
+        if self.call is not None:
+            self.call.room(free=False)
+
+    def resume_writing(self) -> None:
+        if self.call is not None:
+            self.call.room(free=True)
 
     def eof_received(self) -> None:
         """The peer has nothing more to send. In TLS this means that it said so, which a bare end of stream does not."""

@@ -15,6 +15,7 @@ from tollgate_router.upstream.connector import CannotConnect, Connector
 from tollgate_router.upstream.sink import ClientLimits
 
 _AGE_SPREAD: Final = 0.25
+_WARM_SECONDS: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
         self._waiting: deque[UpstreamCall] = deque()
-        # Calls that met a stale connection: only a connection that nobody used yet may serve them.
+        # Uploads, and calls that met a stale connection: only one that nobody used yet may serve them.
         self._waiting_for_new: deque[UpstreamCall] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._seen_at = clock.monotonic()
@@ -61,6 +62,14 @@ class Pool:
             asyncio.get_running_loop().call_soon(call.fail, FailureKind.BUSY, "too many calls wait for a connection")
             return
         self._waiting.append(call)
+        self._open_more()
+
+    def start_new(self, call: UpstreamCall) -> None:
+        """Serves `call` on a connection that nobody used yet."""
+        if len(self._waiting_for_new) >= self._limits.waiting_per_origin or self._closed:
+            asyncio.get_running_loop().call_soon(call.fail, FailureKind.BUSY, "too many calls wait for a connection")
+            return
+        self._waiting_for_new.append(call)
         self._open_more()
 
     def now(self) -> float:
@@ -113,10 +122,16 @@ class Pool:
     def expire(self, now: float) -> None:
         """Closes connections that were unused for too long, and unused ones that are too old."""
         self._seen_at = now
-        oldest = now - self._limits.idle_age_seconds
-        for connection in [one for one in self._idle if one.unused_since < oldest or one.retires_at <= now]:
+        for connection in [
+            one for one in self._idle if now - one.unused_since > one.kept_seconds or one.retires_at <= now
+        ]:
             self._idle.remove(connection)
             connection.abandon()
+
+    def warm(self, connections: int) -> None:
+        """Opens connections in advance until there are so many; what fails is left to the calls that come."""
+        while not self._closed and len(self._open) + len(self._tasks) < connections and self._has_room():
+            self._open_one(_WARM_SECONDS)
 
     @property
     def is_empty(self) -> bool:
@@ -145,11 +160,17 @@ class Pool:
             await self._all_gone.wait()
 
     def _open_more(self) -> None:
-        wanted = len(self._waiting) + len(self._waiting_for_new)
-        while not self._closed and len(self._tasks) < wanted and self._has_room():
+        while not self._closed and len(self._tasks) < len(self._waiting) + len(self._waiting_for_new):
+            if not self._has_room():
+                if self._waiting_for_new and self._idle:
+                    # Unused connections must not keep out the call that none of them may serve.
+                    self._idle.pop(0).abandon()
+                return
             call = (self._waiting_for_new or self._waiting)[0]
-            task = asyncio.get_running_loop().create_task(self._connect(call.timeouts.connect))
-            self._tasks.add(task)
+            self._open_one(call.timeouts.connect)
+
+    def _open_one(self, seconds: float) -> None:
+        self._tasks.add(asyncio.get_running_loop().create_task(self._connect(seconds)))
 
     def _has_room(self) -> bool:
         return len(self._open) + len(self._tasks) < self._limits.connections_per_origin
@@ -169,8 +190,13 @@ class Pool:
             self._opened(connection)
 
     def _failed(self, kind: FailureKind, detail: str) -> None:
+        """An attempt to connect has failed: so does a call that waits, unless only the attempt's own time was up."""
         queue = self._waiting_for_new or self._waiting
-        if queue:
+        if kind is FailureKind.CONNECT_TIMEOUT:
+            # The attempt may have begun for a call that is gone, long before those that wait now. Each has its time.
+            for call in tuple(queue):
+                call.check(self._clock.monotonic() + self._limits.sweep_seconds)
+        elif queue:
             queue.popleft().fail(kind, detail)
         self._open_more()
 

@@ -12,8 +12,8 @@ from tollgate_router.upstream.decoding import BrokenEncoding, Decoder, new_decod
 from tollgate_router.upstream.sink import ClientLimits
 
 _NO_BODY: Final = frozenset({204, 304})
-_CODINGS: Final = frozenset({b"transfer-encoding", b"content-encoding"})
-_UNTRUE_UNPACKED: Final = _CODINGS | {b"content-length"}
+_ACTED_ON: Final = frozenset({b"transfer-encoding", b"content-encoding", b"keep-alive"})
+_UNTRUE_UNPACKED: Final = frozenset({b"transfer-encoding", b"content-encoding", b"content-length"})
 # The parser takes 0.9 and 2.0 as well.
 _VERSIONS: Final = frozenset({"1.1", "1.0"})
 
@@ -26,12 +26,14 @@ class ReplyReader:
         "_body",
         "_coding",
         "_complete",
+        "_continues",
         "_decoder",
         "_headers",
         "_informational",
         "_keep_alive",
         "_limits",
         "_parser",
+        "_promise",
         "_refusal",
         "_status",
         "on_body",
@@ -57,10 +59,12 @@ class ReplyReader:
         self._keep_alive = False
         self._refusal = ""
         self._informational = 0
+        self._continues = False
         # Bytes since the last one of a body: head, trailers and framing, which must not grow without end.
         self._barren_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._coding = b""
+        self._promise = b""
         self._decoder: Decoder | None = None
 
     @property
@@ -94,12 +98,14 @@ class ReplyReader:
         # The parser takes the blanks before a value off, and leaves those behind it.
         value = value.rstrip()
         self._headers.append((name, value))
-        if name in _CODINGS:
-            self._note_coding(name, value.lower())
+        if name in _ACTED_ON:
+            self._note(name, value.lower())
 
-    def _note_coding(self, name: bytes, value: bytes) -> None:
+    def _note(self, name: bytes, value: bytes) -> None:
         if name == b"content-encoding":
             self._note_encoding(value)
+        elif name == b"keep-alive":
+            self._promise = value
         elif self._coding or value != b"chunked":
             # The parser refuses a transfer encoding beside a content length.
             self._refusal = "a transfer encoding that is not just chunked"
@@ -123,6 +129,7 @@ class ReplyReader:
             self._informational += 1
             if status < 100 or status == 101 or self._informational > self._limits.informational_replies:
                 self._refusal = "a status below 100, or too many informational replies"
+            self._continues = self._continues or status == 100
             self._headers = []
             self._coding, self._decoder = b"", None
             return
