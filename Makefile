@@ -70,6 +70,10 @@ lock: ## Write requirements.lock from the members' requirements
 bench: $(STAMP) ## Processor time per request, against the numbers in docs/reference/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S"
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
