@@ -78,6 +78,10 @@ chaos: $(STAMP) ## Break a running product again and again, and audit its books;
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+.PHONY: bench-usage
+bench-usage: $(STAMP) ## What the usage store costs: booking, disk, questions; ARGS="--events N"
+	@$(BIN)/python -m benchmarks.usage $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was installed and built; keeps the state under .tollgate
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
