@@ -78,6 +78,10 @@ chaos: $(STAMP) ## Break a running product again and again, and audit its books;
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Other gateways beside ours on the same workloads; ARGS="--get all" installs what can be had
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
 .PHONY: bench-usage
 bench-usage: $(STAMP) ## What the usage store costs: booking, disk, questions; ARGS="--events N"
 	@$(BIN)/python -m benchmarks.usage $(ARGS)
