@@ -70,9 +70,21 @@ lock: ## Write requirements.lock from the members' requirements
 bench: $(STAMP) ## Processor time per request, against the numbers in docs/reference/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S"
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: bench-peers
+bench-peers: $(STAMP) ## Other gateways beside ours on the same workloads; ARGS="--get all" installs what can be had
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
+.PHONY: bench-usage
+bench-usage: $(STAMP) ## What the usage store costs: booking, disk, questions; ARGS="--events N"
+	@$(BIN)/python -m benchmarks.usage $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was installed and built; keeps the state under .tollgate

@@ -1,9 +1,6 @@
 """`python -m benchmarks [--quick]`: prints what the product costs on this machine."""
 
 import argparse
-import os
-import platform
-import subprocess
 import sys
 import tempfile
 import threading
@@ -13,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from benchmarks.machine import load, machine, spread
 from benchmarks.native import NoCompiler, build, start_upstream
-from benchmarks.processes import load_average, processor_name, proportional_bytes, spin_milliseconds
+from benchmarks.processes import proportional_bytes
 from benchmarks.product import Product, running, write_channel
 from benchmarks.workloads import CHUNKS, SMALL, STREAM, Bench, Round, Workload
 
@@ -54,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(bench: Bench, config: Path, *, quick: bool) -> None:
-    print(_machine(), flush=True)
+    print(machine(), flush=True)
     _start_and_memory(bench)
     rounds = 2 if quick else 4
     with running(bench.directory / "product", config) as product:
@@ -64,20 +62,7 @@ def _run(bench: Bench, config: Path, *, quick: bool) -> None:
         if not quick:
             _print_features(bench, product, config)
         _print_freshness(bench, product)
-    print(f"\nAt the end: {_load()}")
-
-
-def _machine() -> str:
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return (
-        f"Tollgate {commit.stdout.strip() or 'unknown'} on {platform.python_implementation()} "
-        f"{platform.python_version()}, {platform.system()} {platform.release()}, {processor_name()}, "
-        f"{os.cpu_count()} processors, {_load()}"
-    )
-
-
-def _load() -> str:
-    return f"load average {load_average()}, a fixed loop takes {spin_milliseconds():.0f} ms of processor"
+    print(f"\nAt the end: {load()}")
 
 
 def _start_and_memory(bench: Bench) -> None:
@@ -102,9 +87,9 @@ def _warm_up(bench: Bench, product: Product, workload: Workload) -> None:
 
 def _print_rounds(workload: Workload, found: Sequence[Round]) -> None:
     print(f"\n{workload.name}, {workload.requests} a round, {len(found)} rounds: median (lowest - highest)")
-    print(f"  edge + router + valkey  {_spread([one.path for one in found])} us of processor a request")
+    print(f"  edge + router + valkey  {spread([one.path for one in found])} us of processor a request")
     for kind in ("edge", "router", "valkey", "billing"):
-        print(f"  {kind:<22}  {_spread([one.micros[kind] for one in found])}")
+        print(f"  {kind:<22}  {spread([one.micros[kind] for one in found])}")
     rate, p50, p99 = (median(getattr(one.load, name) for one in found) for name in ("rate", "p50_ms", "p99_ms"))
     print(f"  {rate:.0f} requests/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
 
@@ -159,10 +144,6 @@ def _settled_rows(product: Product) -> int:
         found = now
         time.sleep(1.5)
     return found
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):6.0f} ({min(values):.0f} - {max(values):.0f})"
 
 
 if __name__ == "__main__":

@@ -31,6 +31,18 @@ SMALL = Workload("small chat request, 32 connections", connections=32, requests=
 STREAM = Workload("burst stream of 65 chunks, 16 connections", connections=16, requests=1000, events=CHUNKS + 1)
 
 
+def body_of(workload: Workload, model: str) -> dict[str, Any]:
+    """Returns what is asked for."""
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": PROMPT}],
+        "max_completion_tokens": 64,
+    }
+    if workload.events:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    return body
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """Processor microseconds per request by kind of process, and what the client saw."""
@@ -52,14 +64,7 @@ class Bench:
 
     def request_file(self, product: Product, workload: Workload) -> Path:
         """Writes the bytes of a workload's request for this product."""
-        body: dict[str, Any] = {
-            "model": MODEL,
-            "messages": [{"role": "system", "content": PROMPT}, {"role": "user", "content": PROMPT}],
-            "max_completion_tokens": 64,
-        }
-        if workload.events:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        text = json.dumps(body).encode()
+        text = json.dumps(body_of(workload, MODEL)).encode()
         path = self.directory / f"{product.port}-{workload.events}.request"
         path.write_bytes(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"

@@ -12,6 +12,7 @@ from tests.integration.audit import (
     COUNTED,
     Auditor,
     Books,
+    billed,
     charged_finals,
     check_money,
     check_replies,
@@ -20,10 +21,13 @@ from tests.integration.audit import (
 from tests.integration.product import Product
 from tests.integration.traffic import Answer, Crowd, mixed_calls
 
-# What a dead process held expires soon, and is looked for often.
+# What a dead process held or worked on is given up soon, and is looked for often.
 SETTINGS: Final = {
     "TOLLGATE_EDGE_HOLD_TTL_SECONDS": "10",
     "TOLLGATE_MEDIA_JOBS_HOLD_SECONDS": "10",
+    "TOLLGATE_MEDIA_JOBS_LEASE_SECONDS": "5",
+    "TOLLGATE_MEDIA_JOBS_UNKNOWN_GRACE_SECONDS": "5",
+    "TOLLGATE_MEDIA_JOBS_OUTBOX_LEASE_SECONDS": "5",
     "TOLLGATE_BILLING_RECONCILE_SECONDS": "2",
 }
 CLIENTS: Final = 12
@@ -129,7 +133,7 @@ def check_round(found: Round) -> None:
 
 def _counted(books: Books) -> Counter[tuple[object, ...]]:
     """Returns the provider's whole answers by model and units."""
-    return Counter(_key(str(entry["model"]), entry["units"]) for entry in whole_entries(books))
+    return Counter(_key(str(entry["model"]), billed(entry)) for entry in whole_entries(books))
 
 
 def _recorded(books: Books) -> Counter[tuple[object, ...]]:

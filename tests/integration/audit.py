@@ -1,6 +1,7 @@
 """Holds the product's books against each other and against those of the simulated provider, to the last unit."""
 
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from tests.integration.product import Product
 from tests.integration.traffic import IMAGE_QUALITY, IMAGE_SIZE, Answer
-from tests.servers.process import ServerFailedError, wait_until
+from tests.servers.process import ServerFailedError
 
 from tollgate_resources import compile_version, environment_channels, load_catalogue, parse_version
 
@@ -20,6 +21,7 @@ COUNTED = {
     "images": "images",
 }
 AT_REST_SECONDS = 120.0
+STEADY_SECONDS = 1.5
 UNREADABLE = ("html", "malformed")
 
 
@@ -65,16 +67,28 @@ class Auditor:
         )
 
     def _wait(self, request_ids: Iterable[str]) -> None:
+        """Waits until all is recorded and nothing has moved for longer than billing may look away from the log."""
         wanted = set(request_ids)
         found: dict[str, Any] = {}
+        product = self._product
 
         def at_rest() -> bool:
-            found["balance"] = balance = self._product.balance()
-            found["missing"] = wanted - {row["request_id"] for row in self._product.requests()} if wanted else ()
-            return not (int(balance["held_pico"]) or int(balance["settled_unbooked_pico"]) or found["missing"])
+            before = found.get("balance"), found.get("rows")
+            found["balance"], status = product.balance(), product.get("billing/status")
+            found["rows"] = status["rows"]
+            found["waiting"] = (
+                product.under_way()
+                or int(status["lag_ms"])
+                or int(found["balance"]["held_pico"])
+                or int(found["balance"]["settled_unbooked_pico"])
+            )
+            found["missing"] = wanted - {row["request_id"] for row in product.requests()} if wanted else ()
+            if found["waiting"] or found["missing"] or before != (found["balance"], found["rows"]):
+                found["since"] = time.monotonic()
+            return time.monotonic() - found["since"] > STEADY_SECONDS
 
         try:
-            wait_until(at_rest, "every request to be recorded and no money to be held", AT_REST_SECONDS, pause=0.5)
+            product.wait(at_rest, "every request to be recorded and no money to be held", AT_REST_SECONDS)
         except ServerFailedError as error:
             raise ServerFailedError(f"{error}; found {found}") from None
 
@@ -82,11 +96,12 @@ class Auditor:
 def check_money(books: Books) -> None:
     """The wallet is the ledger, and what the ledger lost is the sum of the charges, of rows and of the store's sums."""
     balance = books.balance
-    assert balance["wallet_pico"] == balance["ledger_pico"]
-    assert int(balance["held_pico"]) == int(balance["settled_unbooked_pico"]) == 0
-    charged = sum(int(row["charge_pico"]) for row in books.rows)
-    assert books.spent_pico == charged == int(books.usage["total"]["charge_pico"]) > 0
-    assert len({row["event_id"] for row in books.rows}) == len(books.rows) == books.new_rows
+    assert balance["wallet_pico"] == balance["ledger_pico"], balance
+    assert int(balance["held_pico"]) == int(balance["settled_unbooked_pico"]) == 0, balance
+    charged, total = sum(int(row["charge_pico"]) for row in books.rows), int(books.usage["total"]["charge_pico"])
+    assert books.spent_pico == charged == total > 0, f"ledger {books.spent_pico}, rows {charged}, sums {total}"
+    events = {row["event_id"] for row in books.rows}
+    assert len(events) == len(books.rows) == books.new_rows, f"{len(events)} of {len(books.rows)}, {books.new_rows} new"
     assert (int(books.status["poison"]), int(books.status["mismatches"])) == (0, 0)
 
 

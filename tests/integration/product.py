@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -14,11 +15,14 @@ import httpx
 from tests.servers.process import REPOSITORY, Child, wait_until
 
 from tollgate_cli.commands.up import provider_variables
+from tollgate_cli.home import Home
 
 # A loaded machine with two cores needs more than half a minute for seven processes.
 START_SECONDS = 180.0
 BOOK_SECONDS = 90.0
 PAGE = 1000
+# Events in the spools of edge and router and in the outbox of media-jobs, and jobs that have not ended.
+_UNDER_WAY = re.compile(r"^tollgate_\w+_(?:spool_records|outbox_depth|jobs_open\{.*\}) (\S+)$", re.MULTILINE)
 
 
 class AwayError(AssertionError):
@@ -60,6 +64,8 @@ class Product:
         self.ready_file.unlink(missing_ok=True)
         self.child.start(self.ready_file.exists, START_SECONDS)
         self.read_ready()
+        if self._http is not None:
+            self._http.close()
         headers = {"authorization": f"Bearer {self.admin_key}"}
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
         return self
@@ -169,6 +175,18 @@ class Product:
             page = self.get(path, **query, limit=PAGE, **({"cursor": cursor} if cursor else {}))
             yield from page["items"]
             cursor = page["next"]
+
+    def under_way(self) -> int:
+        """Returns how many jobs are open and events not in the event log. Raises AwayError while a process is away."""
+        found = 0.0
+        for path in sorted(Home(self.home).run.glob("*-admin.sock")):
+            try:
+                with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://admin") as client:
+                    text = client.get("/metrics").text
+            except httpx.TransportError as error:
+                raise AwayError(f"{path.name}: {error}") from error
+            found += sum(map(float, _UNDER_WAY.findall(text)))
+        return int(found)
 
     def create_key(self, name: str, **more: Any) -> dict[str, Any]:
         """Makes an API key: `id`, `key` and more."""

@@ -1,0 +1,149 @@
+"""Usage events as a router would publish them: real prices, tenants of the running product, held and settled money."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.product import Product
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_holds import Holds
+from tollgate_kit.event_log import Record, new_producer
+from tollgate_kit.ids import event_id
+from tollgate_rating import PriceTable
+from tollgate_resources import compile_version, environment_channels, load_catalogue, parse_version
+
+TOPIC = "usage.recorded.v1"
+MODELS = ("gpt-5-mini", "gpt-4o-mini", "gpt-5.1", "gpt-4.1-mini")
+KEYS = 200
+DAYS = 7
+HOLD_SECONDS = 3600
+A_CALL = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What all events share, taken from a request that the product has booked."""
+
+    organization: str
+    project: str
+    config_digest: str
+
+
+def price_table() -> PriceTable:
+    """Returns the prices that ship with the product."""
+    catalogue = load_catalogue()
+    return parse_version(compile_version(environment_channels({}, catalogue, "http://x/v1"), catalogue)).price_table()
+
+
+class EventSource:
+    """Makes events that differ as real ones do: keys, models, sizes, times over a week."""
+
+    def __init__(self, template: Template, seed: int) -> None:
+        self._template = template
+        self._random = random.Random(seed)
+        self._prices = price_table()
+        self._made = 0
+
+    def make(self, count: int) -> Iterator[tuple[events.UsageRecorded, int]]:
+        """Yields events and their charges, in the order of their time."""
+        now = time.time_ns() // 1000
+        step = DAYS * 24 * 3600 * 1_000_000 // count
+        for number in range(count):
+            yield self._event(now - step * (count - number))
+
+    def _event(self, at_us: int) -> tuple[events.UsageRecorded, int]:
+        source = self._random
+        self._made += 1
+        request = f"req_{source.getrandbits(64):016x}{self._made:08x}"
+        model = source.choice(MODELS)
+        units = {"input": source.randint(20, 4000), "output": source.randint(1, 900)}
+        if source.random() < 0.4:
+            units["cache_read"] = source.randint(100, 8000)
+        price = self._prices.find(model, "", at_us)
+        assert price is not None, model
+        charge = price.rate(units)
+        total_us = source.randint(200_000, 9_000_000)
+        template = self._template
+        return events.UsageRecorded(
+            event_id=event_id(request, 1, 1, events.EVENT_SOURCE_ROUTER),
+            request_id=request,
+            attempt=1,
+            source=events.EVENT_SOURCE_ROUTER,
+            final=True,
+            status=events.EVENT_STATUS_CONFIRMED,
+            started_at_us=at_us,
+            ended_at_us=at_us + total_us,
+            tenant=wire.Tenant(
+                organization_id=template.organization,
+                project_id=template.project,
+                api_key_id=f"key_bench{source.randrange(KEYS):04d}",
+                price_group="default",
+                route_group="default",
+            ),
+            model=model,
+            upstream_model=model,
+            provider="simulator",
+            channel="simulator",
+            dialect=wire.DIALECT_OPENAI_CHAT,
+            operation=wire.OPERATION_CHAT,
+            stream=source.random() < 0.6,
+            outcome=wire.OUTCOME_OK,
+            upstream_status=200,
+            usage=wire.Usage(**{f"{name}_tokens": count for name, count in units.items()}),
+            cost_pico=charge,
+            charge_pico=charge,
+            currency="USD",
+            price_digest=price.digest,
+            config_digest=template.config_digest,
+            traceparent=f"00-{source.getrandbits(128):032x}-{source.getrandbits(64):016x}-00",
+            timings=wire.Timings(first_byte_us=total_us // 4, total_us=total_us),
+            **{"try": 1},
+        ), charge
+
+
+def template_of(row: Mapping[str, Any]) -> Template:
+    """Returns what the events share with a usage row of the product."""
+    return Template(row["organization_id"], row["project_id"], row["config_digest"])
+
+
+async def publish(product: Product, redis_url: str, source: EventSource, count: int) -> list[str]:
+    """Holds and settles the money of `count` requests and appends their events to the log; returns some request ids."""
+    producer = new_producer(f"sqlite://{_log(product.home)}")
+    holds = Holds(redis_url)
+    await holds.start()
+    assert await holds.wait_ready(30)
+    names: list[str] = []
+    try:
+        made = list(source.make(count))
+        for first in range(0, count, A_CALL):
+            part = made[first : first + A_CALL]
+            await _hold_and_settle(holds, part)
+            await producer.send(
+                TOPIC, [Record(event.request_id.encode(), event.SerializeToString()) for event, _ in part]
+            )
+            names.append(part[0][0].request_id)
+    finally:
+        await producer.close()
+        await holds.close()
+    return names
+
+
+async def _hold_and_settle(holds: Holds, part: list[tuple[events.UsageRecorded, int]]) -> None:
+    organization = part[0][0].tenant.organization_id
+    done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    operations: list[bytes | str | int] = []
+    for event, charge in part:
+        operations += (b"h", event.request_id, 2 * charge, b"s", event.request_id, charge)
+    assert holds.pipe.submit(holds.pack(organization, HOLD_SECONDS, operations), done.set_result)
+    reply = await done
+    assert isinstance(reply, list), reply
+    assert set(reply) == {1}, "a hold was refused"
+
+
+def _log(home: Path) -> Path:
+    return home / "log" / "events.sqlite"

@@ -1,0 +1,118 @@
+"""One round with an accident of each kind adds up, and books that were tampered with do not."""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from tests.chaos.accidents import KINDS, Accident, draw, happen
+from tests.chaos.rounds import SETTINGS, Round, check_round, run_round
+from tests.integration.product import Product, alive
+from tests.servers.process import Child, free_port, wait_until
+
+pytestmark = pytest.mark.integration
+
+ACCIDENTS = [
+    Accident("full disk", ("router",), 0, 0.5),
+    Accident("stand still", ("billing",), 5, 0.5),
+    Accident("kill", ("router", "valkey"), 5, 0.0),
+    Accident("kill the supervisor", (), 10, 0.0),
+]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Round]:
+    """A round with these accidents, at its rest."""
+    flags = ["--port", str(free_port())]
+    product = Product(tmp_path_factory.mktemp("chaos"), flags, environment=SETTINGS)
+    try:
+        product.start()
+        yield run_round(product, ACCIDENTS, Random(1))
+    finally:
+        product.stop()
+
+
+def test_every_book_adds_up_after_a_round(found):
+    check_round(found)
+    # There was something to add up, and the accidents were felt.
+    assert sum(answer.answered for answer in found.answers) >= 50
+    assert any(not answer.whole for answer in found.answers)
+
+
+def answered_row(found):
+    """Returns a row of an answer that a client has whole, of a chat that was no stream."""
+    wanted = {answer.request_id for answer in found.answers if answer.answered and answer.call.kind == "chat"}
+    return next(row for row in found.books.rows if row["request_id"] in wanted and int(row["charge_pico"]))
+
+
+def test_a_lost_row_is_noticed(found):
+    rows = [row for row in found.books.rows if row is not answered_row(found)]
+    with pytest.raises(AssertionError):
+        check_round(replace(found, books=replace(found.books, rows=rows)))
+
+
+def test_a_request_that_is_charged_twice_is_noticed(found):
+    twice = {**answered_row(found), "event_id": "another"}
+    books = replace(found.books, rows=[*found.books.rows, twice], new_rows=found.books.new_rows + 1)
+    charge = int(twice["charge_pico"])
+    total = {**books.usage["total"], "charge_pico": str(int(books.usage["total"]["charge_pico"]) + charge)}
+    books = replace(books, spent_pico=books.spent_pico + charge, usage={**books.usage, "total": total})
+    with pytest.raises(AssertionError):
+        check_round(replace(found, books=books))
+
+
+def test_a_wallet_that_differs_by_one_unit_is_noticed(found):
+    balance = {**found.books.balance, "wallet_pico": str(int(found.books.balance["wallet_pico"]) + 1)}
+    with pytest.raises(AssertionError):
+        check_round(replace(found, books=replace(found.books, balance=balance)))
+
+
+def test_usage_that_the_provider_did_not_count_is_noticed(found):
+    row = answered_row(found)
+    entries = [entry for entry in found.books.simulator if entry["model"] != row["upstream_model"]]
+    with pytest.raises(AssertionError, match="did not count"):
+        check_round(replace(found, books=replace(found.books, simulator=entries)))
+
+
+def test_answers_of_the_provider_that_nobody_was_charged_for_are_noticed(found):
+    extra = [entry for entry in found.books.simulator if entry["outcome"] == "completed"] * 20
+    books = replace(found.books, simulator=[*found.books.simulator, *extra])
+    with pytest.raises(AssertionError, match="no row says"):
+        check_round(replace(found, books=books))
+
+
+def test_a_seed_decides_the_accidents_and_all_kinds_are_drawn():
+    drawn = [draw(source) for source in [Random(5)] for _ in range(200)]
+    assert drawn == [draw(source) for source in [Random(5)] for _ in range(200)]
+    assert {one.kind for one in drawn} == set(KINDS)
+    assert all(str(one) for one in drawn)
+
+
+class OneProcess:
+    """A product of one process, which this test started."""
+
+    def __init__(self, child, pid):
+        self.child, self._pid = child, pid
+
+    def pids(self, _service):
+        return [self._pid]
+
+
+def test_an_accident_only_happens_to_processes_of_the_product(tmp_path):
+    ours = Child(["sh", "-c", "sleep 60 & echo $!; wait"], tmp_path / "ours.log")
+    other = Child(["sleep", "60"], tmp_path / "other.log")
+    ours.start(ours.tail)
+    other.start(lambda: True)
+    try:
+        grandchild = int(ours.tail())
+        kill = Accident("kill", ("router",), 0, 0.0)
+        happen(kill, OneProcess(ours, other.pid))
+        assert alive(other.pid)
+        happen(kill, OneProcess(ours, grandchild))
+        wait_until(lambda: not alive(grandchild), "the process to be killed")
+    finally:
+        ours.stop_signal = other.stop_signal = signal.SIGKILL
+        ours.stop()
+        other.stop()
