@@ -1,13 +1,17 @@
 """What is generated from the code is current."""
 
 import pytest
-from tools import gen_settings
+from tools import gen_metrics, gen_settings
 
 pytestmark = pytest.mark.tidy
 
 
 def test_the_settings_page_is_what_the_code_says():
     assert gen_settings.PAGE.read_text(encoding="utf-8") == gen_settings.render(), "run `make settings`"
+
+
+def test_the_metrics_page_is_what_the_code_says():
+    assert gen_metrics.PAGE.read_text(encoding="utf-8") == gen_metrics.render(), "run `make metrics`"
 
 
 def test_the_settings_page_names_a_variable_of_each_service():

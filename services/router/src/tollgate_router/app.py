@@ -5,10 +5,8 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
-
-from prometheus_client import CollectorRegistry
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.router.v1 import router_pb2_grpc
@@ -18,6 +16,8 @@ from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.lifecycle import Lifecycle, stop_on_signals
+from tollgate_kit.metrics import Sample, new_registry
+from tollgate_kit.process_metrics import ProcessMeasures
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import new_tracing
@@ -25,10 +25,11 @@ from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.domain.snapshot import compile_snapshot
+from tollgate_router.exchange.measured import stream_samples, upstream_samples
 from tollgate_router.exchange.recorder import Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
-from tollgate_router.telemetry import RouterCounters, RouterMetrics
+from tollgate_router.telemetry import FAMILIES, RouterCounters
 from tollgate_router.upstream.client import UpstreamClient
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Router:
         self.producer = new_producer(settings.event_log_url)
         again = events.UsageRecorded(replay=True).SerializeToString()
         self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
+        counters = RouterCounters()
         self.recorder = Recorder(
             spool=self.spool,
             publisher=self.publisher,
@@ -55,6 +57,7 @@ class Router:
             sample_ratio=settings.trace_sample_ratio,
             random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
             slow_us=round(settings.trace_slow_seconds * 1e6),
+            counters=counters,
         )
         if self.tracing.enabled:
             self.publisher.on_published = self.recorder.published
@@ -64,7 +67,6 @@ class Router:
             keep_idle_seconds=settings.keep_idle_seconds,
             ca_file=settings.ca_file,
         )
-        counters = RouterCounters()
         self.deps = ExchangeDeps(
             settings=settings,
             clock=clock,
@@ -76,9 +78,11 @@ class Router:
         self.exchange = ExchangeService(self.deps)
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
-        registry = CollectorRegistry()
-        registry.register(RouterMetrics(counters, self.gauges))
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
+        self.process = ProcessMeasures(
+            "router", self.lifecycle, self.config_digest, self.spool, settings.spool_max_bytes, self.publisher
+        )
+        registry = new_registry(FAMILIES, self.samples)
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.config_digest)
         self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
         self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")
 
@@ -93,16 +97,18 @@ class Router:
         gc.collect()
         gc.freeze()
 
-    def gauges(self) -> dict[str, float]:
-        """Returns what is measured when metrics are scraped."""
-        return {
-            "open_requests": self.deps.open_requests,
-            "spool_records": self.spool.records,
-            "spool_bytes": self.spool.bytes,
-            "publisher_depth": self.publisher.depth(),
-            "unpriced": self.recorder.unpriced,
-            "tasks": len(asyncio.all_tasks()),
-        }
+    def config_digest(self) -> str:
+        """Returns the version in force, empty before there is one."""
+        return self.config.digest
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields everything that is measured; called when metrics are scraped."""
+        yield "tollgate_router_open_requests", (), self.deps.open_requests
+        yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
+        yield from self.deps.counters.samples()
+        yield from stream_samples(self.deps.sessions)
+        yield from upstream_samples(self.upstream)
+        yield from self.process.samples()
 
     async def serve(self) -> None:
         """Runs until told to stop, then drains."""
@@ -113,6 +119,7 @@ class Router:
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
+            self.process.lag.start()
             replayed = self.recorder.publish_recovered()
             if replayed:
                 log.warning("events of an earlier process are sent again", extra={"fields": {"events": replayed}})
@@ -133,6 +140,7 @@ class Router:
             await self.producer.close()
             self.tracing.shutdown()
             self.spool.close()
+            self.process.lag.stop()
             self.lifecycle.stopped()
             await self.admin.stop()
 

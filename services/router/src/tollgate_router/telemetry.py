@@ -1,18 +1,87 @@
-"""Every metric and span of the router, with unit and meaning."""
+"""Every metric and span of the router, with unit and meaning. docs/reference/metrics.md is written from `FAMILIES`."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_kit.metrics import GEN_AI_MICROSECONDS, POWERS_OF_TWO, Bounded, Family, Histogram, Sample
+from tollgate_kit.process_metrics import process_families
 
 # One upstream call, from the first byte out to the last byte in.
 SPAN_ATTEMPT: Final = "router.attempt"
 # A usage event's way from the spool to the event log.
 SPAN_PUBLISH: Final = "usage.recorded.v1 send"
+
+# Labels of an attempt: one channel has one provider; never a key, a model or a request.
+_CALL: Final = ("channel", "gen_ai_provider_name", "gen_ai_operation_name")
+# The port may be left out by whoever adds up.
+_ORIGIN: Final = ("server_address", "server_port")
+# Channels with time series of their own, times the ways in which they fail.
+_MOST_SERIES: Final = 4_000
+
+FAMILIES: Final = (
+    Family("tollgate_router_requests_total", "counter", "Requests that ended, by outcome.", ("outcome",)),
+    Family("tollgate_router_open_requests", "gauge", "Requests that edges wait for."),
+    Family("tollgate_router_stalled_requests", "gauge", "Replies that are held since the caller reads too slowly."),
+    Family("tollgate_router_credit_stalls_total", "counter", "Times that a reply had used up its window."),
+    Family("tollgate_router_body_bytes", "gauge", "Bodies of open requests, and replies that are held whole."),
+    Family("tollgate_router_exchange_streams", "gauge", "Streams from edge processes."),
+    Family("tollgate_router_exchange_streams_total", "counter", "Streams that edge processes opened."),
+    Family(
+        "tollgate_router_exchange_batch_frames", "histogram", "Frames that crossed together, one sum for each batch.",
+        ("direction",),
+    ),
+    Family("tollgate_router_exchange_queued_frames", "gauge", "Frames that wait for the next write."),
+    Family("tollgate_router_exchange_queued_bytes", "gauge", "Reply bytes that wait for the next write."),
+    Family("tollgate_router_unacknowledged", "gauge", "Ended requests whose End edge has not acknowledged yet."),
+    Family("tollgate_router_attempts_total", "counter", "Upstream calls that began.", ("channel",)),
+    Family("tollgate_router_failures_total", "counter", "Upstream calls that failed.", ("channel", "error_type")),
+    Family(
+        "gen_ai_client_operation_duration_seconds", "histogram",
+        "Upstream calls that ended, first byte out to last byte in; `error_type` is empty for whole replies.",
+        (*_CALL, "error_type"),
+    ),
+    Family(
+        "gen_ai_client_operation_time_to_first_chunk_seconds", "histogram",
+        "Upstream calls with a whole stream, from the first byte out to the first one in.", _CALL,
+    ),
+    Family(
+        "tollgate_router_tokens_total", "counter", "Tokens of the replies: all kinds of input, all of output.",
+        ("channel", "gen_ai_token_type"),
+    ),
+    Family("tollgate_router_unpriced_total", "counter", "Attempts that used what the price book has no price for."),
+    Family("tollgate_router_upstream_open_calls", "gauge", "Upstream calls under way.", ("channel",)),
+    Family(
+        "tollgate_router_upstream_connections", "gauge", "Connections to an origin: active, idle or connecting.",
+        (*_ORIGIN, "http_connection_state"),
+    ),
+    Family("tollgate_router_upstream_waiting_calls", "gauge", "Calls that wait for a connection.", _ORIGIN),
+    Family("tollgate_router_upstream_connections_opened_total", "counter", "Connections that were opened."),
+    Family("tollgate_router_upstream_connections_reused_total", "counter", "Calls that found a connection open."),
+    Family(
+        "tollgate_router_upstream_calls_repeated_total", "counter",
+        "Calls that were sent again since their connection had been closed meanwhile.",
+    ),
+    *process_families("router"),
+)  # fmt: skip
+
+
+class AttemptSeries:
+    """What is counted of the attempts of one channel and operation that ended in one way. Times in microseconds."""
+
+    __slots__ = ("duration", "first_chunk", "input_tokens", "output_tokens")
+
+    def __init__(self) -> None:
+        self.duration = Histogram(GEN_AI_MICROSECONDS, 1e-6)
+        self.first_chunk = Histogram(GEN_AI_MICROSECONDS, 1e-6)
+        self.input_tokens = 0
+        self.output_tokens = 0
+
+
+# Channel, provider, operation, kind of error.
+_Key = tuple[str, str, int, int]
 
 
 class RouterCounters:
@@ -22,26 +91,70 @@ class RouterCounters:
         self.attempts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.ends: Counter[int] = Counter()
-
-
-class RouterMetrics(Collector):
-    def __init__(self, counters: RouterCounters, gauges: Callable[[], dict[str, float]]) -> None:
-        self._counters = counters
-        self._gauges = gauges
-
-    def collect(self) -> Iterator[Metric]:
-        """Yields the families; `gauges` holds open_requests, spool_records, spool_bytes and unpriced."""
-        attempts = CounterMetricFamily("tollgate_router_attempts", "Upstream calls by channel.", labels=["channel"])
-        for channel, count in self._counters.attempts.items():
-            attempts.add_metric([channel], count)
-        failures = CounterMetricFamily(
-            "tollgate_router_failures", "Upstream calls that failed, by channel.", labels=["channel"]
+        self.series: Bounded[_Key, AttemptSeries] = Bounded(
+            AttemptSeries, _MOST_SERIES, ("other", "other", wire.OPERATION_UNSPECIFIED, errors.ERROR_KIND_UNSPECIFIED)
         )
-        for channel, count in self._counters.failures.items():
-            failures.add_metric([channel], count)
-        ends = CounterMetricFamily("tollgate_router_requests", "Requests that ended, by outcome.", labels=["outcome"])
-        for outcome, count in self._counters.ends.items():
-            ends.add_metric([wire.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()], count)
-        yield from (attempts, failures, ends)
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"tollgate_router_{name}", f"Now: {name.replace('_', ' ')}.", value=value)
+        self.received = Histogram(POWERS_OF_TWO)
+        self.sent = Histogram(POWERS_OF_TWO)
+        self.streams = 0
+        self.stalls = 0
+
+    def count_attempt(
+        self,
+        channel: str,
+        provider: str,
+        opened: wire.Open,
+        kind: int,
+        timings: wire.Timings,
+        units: Mapping[str, int],
+    ) -> None:
+        """An upstream call has ended; `kind` is an ErrorKind, 0 for a whole reply."""
+        series = self.series[channel, provider, opened.operation, kind]
+        began = timings.upstream_started_us
+        series.duration.observe(timings.total_us - began)
+        if opened.stream and not kind:
+            series.first_chunk.observe(timings.first_byte_us - began)
+        for unit, quantity in units.items():
+            if unit in _OUTPUT:
+                series.output_tokens += quantity
+            elif unit in _INPUT:
+                series.input_tokens += quantity
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields everything that was counted here."""
+        for outcome, count in self.ends.items():
+            yield "tollgate_router_requests_total", (_name(wire.Outcome.Name(outcome), "OUTCOME_"),), count
+        yield "tollgate_router_credit_stalls_total", (), self.stalls
+        yield "tollgate_router_exchange_streams_total", (), self.streams
+        for direction, frames in (("received", self.received), ("sent", self.sent)):
+            yield "tollgate_router_exchange_batch_frames", (direction,), frames
+        for channel, count in self.attempts.items():
+            yield "tollgate_router_attempts_total", (channel,), count
+        yield from self._attempt_samples()
+
+    def _attempt_samples(self) -> Iterator[Sample]:
+        failures: Counter[tuple[str, str]] = Counter()
+        tokens: Counter[tuple[str, str]] = Counter()
+        for (channel, provider, operation, kind), series in self.series.items():
+            call = (channel, provider, _OPERATIONS.get(operation, "other"))
+            error_type = _name(errors.ErrorKind.Name(kind), "ERROR_KIND_") if kind else ""
+            yield "gen_ai_client_operation_duration_seconds", (*call, error_type), series.duration
+            if not kind:
+                yield "gen_ai_client_operation_time_to_first_chunk_seconds", call, series.first_chunk
+            elif kind != errors.ERROR_KIND_CANCELLED:
+                failures[channel, error_type] += sum(series.duration.counts)
+            tokens[channel, "input"] += series.input_tokens
+            tokens[channel, "output"] += series.output_tokens
+        for labels, count in failures.items():
+            yield "tollgate_router_failures_total", labels, count
+        for labels, count in tokens.items():
+            yield "tollgate_router_tokens_total", labels, count
+
+
+_INPUT: Final = frozenset({"input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"})
+_OUTPUT: Final = frozenset({"output", "reasoning", "audio_output", "image_output"})
+_OPERATIONS: Final[Mapping[int, str]] = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
+
+
+def _name(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower()

@@ -93,11 +93,13 @@ class InferenceExchange:
         "content_length",
         "content_type",
         "cors",
+        "first_write",
         "headers_sent",
         "hold_renewed",
         "http10",
         "keep",
         "last_write",
+        "opened_at",
         "operation",
         "presented",
         "principal",
@@ -133,6 +135,9 @@ class InferenceExchange:
         self.headers_sent = False
         self.started = 0.0
         self.started_us = 0
+        # On the loop's clock, 0 before it came to it: the first try's Open, the first and the last byte of the reply.
+        self.opened_at = 0.0
+        self.first_write = 0.0
         self.last_write = 0.0
         self.hold_renewed = 0.0
         self.admission_deadline = 0.0
@@ -146,6 +151,11 @@ class InferenceExchange:
         self._delivered = 0
         self._drained = 0
         self._tenant: wire.Tenant | None = None
+
+    @property
+    def stalled(self) -> bool:
+        """The caller reads more slowly than the provider writes."""
+        return self._client.write_paused
 
     # The request.
 
@@ -223,6 +233,8 @@ class InferenceExchange:
         assert principal is not None
         assert asked is not None
         self.tries += 1
+        if self.tries == 1:
+            self.opened_at = self._gateway.loop.time()
         self._stream = stream
         self._link_id = stream.open(self)
         body = self.body
@@ -294,6 +306,8 @@ class InferenceExchange:
         if out:
             self._client.write(b"".join(out))
             self.last_write = self._gateway.loop.time()
+            if not self.first_write:
+                self.first_write = self.last_write
         if last:
             self._close(keep=self.keep)
 
@@ -434,9 +448,7 @@ class InferenceExchange:
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
         gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
-        gateway.counters.count_end(end.outcome)
-        if end.trace_kept and gateway.tracing.enabled:
-            gateway.record_span(self, end)
+        gateway.records.ended(self, end)
 
     def _close(self, *, keep: bool) -> None:
         if self.closed:

@@ -15,7 +15,7 @@ from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
 from tollgate_rating import ModelPrice, RatingError, Unpriced
-from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
+from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, RouterCounters
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot, Target
@@ -85,6 +85,7 @@ class Recorder:
         sample_ratio: float,
         random_source: random.Random,
         slow_us: int,
+        counters: RouterCounters | None = None,
     ) -> None:
         self.spool = spool
         self._publisher = publisher
@@ -92,6 +93,7 @@ class Recorder:
         self._sample_ratio = sample_ratio
         self._random = random_source
         self._slow_us = slow_us
+        self._counters = counters or RouterCounters()
         self.unpriced = 0
         self._constants: dict[object, bytes] = {}
         self._constants_of: Snapshot | None = None
@@ -115,6 +117,11 @@ class Recorder:
     def record(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> tuple[Recorded, Charge]:
         """Appends the event of one attempt; returns it and what the attempt costs."""
         charge = self._rate(opened, snapshot, result)
+        target = result.target
+        if target is not None and result.outcome != wire.OUTCOME_REFUSED:
+            self._counters.count_attempt(
+                target.channel, target.provider, opened, result.error_kind, result.timings, result.units
+            )
         number_of_try = getattr(opened, "try")
         request_id = opened.request_id
         event = events.UsageRecorded(

@@ -123,6 +123,11 @@ class UpstreamClient:
                 del self._pools[origin]
 
     @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools that have connections, or calls that wait for one."""
+        return tuple(self._pools.values())
+
+    @property
     def active_calls(self) -> int:
         return len(self._active)
 
