@@ -27,6 +27,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.errors import PublicError
+from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
@@ -154,6 +155,9 @@ class Edge:
             witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
             counters=self.counters,
+            access_log=new_access_log(
+                settings.access_log, settings.access_log_sample_ratio, settings.access_log_lines_per_second
+            ),
         )
 
     def _http_context(self) -> HttpContext:

@@ -72,6 +72,8 @@ FAMILIES: Final = (
     ),
     Family("tollgate_edge_exchange_queued_frames", "gauge", "Frames that wait for the next write."),
     Family("tollgate_edge_exchange_queued_bytes", "gauge", "Body bytes that wait for the next write."),
+    Family("tollgate_edge_access_log_lines_total", "counter", "Lines of the access log."),
+    Family("tollgate_edge_access_log_dropped_total", "counter", "Lines that were one too many for their second."),
     *process_families("edge"),
 )  # fmt: skip
 

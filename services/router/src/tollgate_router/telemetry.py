@@ -1,6 +1,6 @@
 """Every metric and span of the router, with unit and meaning. docs/reference/metrics.md is written from `FAMILIES`."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -71,13 +71,22 @@ FAMILIES: Final = (
 class AttemptSeries:
     """What is counted of the attempts of one channel and operation that ended in one way. Times in microseconds."""
 
-    __slots__ = ("duration", "first_chunk", "input_tokens", "output_tokens")
+    __slots__ = ("duration", "first_chunk", "units")
 
     def __init__(self) -> None:
         self.duration = Histogram(GEN_AI_MICROSECONDS, 1e-6)
         self.first_chunk = Histogram(GEN_AI_MICROSECONDS, 1e-6)
-        self.input_tokens = 0
-        self.output_tokens = 0
+        self.units: defaultdict[str, int] = defaultdict(int)
+
+    def add(self, timings: wire.Timings, units: Mapping[str, int], *, first_chunk: bool) -> None:
+        """An upstream call has ended; `first_chunk`: it was a whole stream."""
+        began = timings.upstream_started_us
+        self.duration.observe(timings.total_us - began)
+        if first_chunk:
+            self.first_chunk.observe(timings.first_byte_us - began)
+        added = self.units
+        for unit, quantity in units.items():
+            added[unit] += quantity
 
 
 # Channel, provider, operation, kind of error.
@@ -98,27 +107,6 @@ class RouterCounters:
         self.sent = Histogram(POWERS_OF_TWO)
         self.streams = 0
         self.stalls = 0
-
-    def count_attempt(
-        self,
-        channel: str,
-        provider: str,
-        opened: wire.Open,
-        kind: int,
-        timings: wire.Timings,
-        units: Mapping[str, int],
-    ) -> None:
-        """An upstream call has ended; `kind` is an ErrorKind, 0 for a whole reply."""
-        series = self.series[channel, provider, opened.operation, kind]
-        began = timings.upstream_started_us
-        series.duration.observe(timings.total_us - began)
-        if opened.stream and not kind:
-            series.first_chunk.observe(timings.first_byte_us - began)
-        for unit, quantity in units.items():
-            if unit in _OUTPUT:
-                series.output_tokens += quantity
-            elif unit in _INPUT:
-                series.input_tokens += quantity
 
     def samples(self) -> Iterator[Sample]:
         """Yields everything that was counted here."""
@@ -143,16 +131,18 @@ class RouterCounters:
                 yield "gen_ai_client_operation_time_to_first_chunk_seconds", call, series.first_chunk
             elif kind != errors.ERROR_KIND_CANCELLED:
                 failures[channel, error_type] += sum(series.duration.counts)
-            tokens[channel, "input"] += series.input_tokens
-            tokens[channel, "output"] += series.output_tokens
+            for unit, quantity in series.units.items():
+                if token_type := _TOKEN_TYPES.get(unit):
+                    tokens[channel, token_type] += quantity
         for labels, count in failures.items():
             yield "tollgate_router_failures_total", labels, count
         for labels, count in tokens.items():
             yield "tollgate_router_tokens_total", labels, count
 
 
-_INPUT: Final = frozenset({"input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"})
-_OUTPUT: Final = frozenset({"output", "reasoning", "audio_output", "image_output"})
+_TOKEN_TYPES: Final = dict.fromkeys(
+    ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"), "input"
+) | dict.fromkeys(("output", "reasoning", "audio_output", "image_output"), "output")
 _OPERATIONS: Final[Mapping[int, str]] = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 
 

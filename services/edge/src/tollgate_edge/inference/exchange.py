@@ -12,6 +12,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
+from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
@@ -28,30 +29,6 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SSE_HEADERS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
-STATUS_LINES: Final = {
-    status: b"HTTP/1.1 %d %s\r\n" % (status, phrase)
-    for status, phrase in {
-        200: b"OK",
-        400: b"Bad Request",
-        401: b"Unauthorized",
-        402: b"Payment Required",
-        403: b"Forbidden",
-        404: b"Not Found",
-        405: b"Method Not Allowed",
-        408: b"Request Timeout",
-        409: b"Conflict",
-        413: b"Content Too Large",
-        415: b"Unsupported Media Type",
-        422: b"Unprocessable Content",
-        429: b"Too Many Requests",
-        431: b"Request Header Fields Too Large",
-        499: b"Client Closed Request",
-        500: b"Internal Server Error",
-        502: b"Bad Gateway",
-        503: b"Service Unavailable",
-        504: b"Gateway Timeout",
-    }.items()
-}
 
 
 class Client(Protocol):
@@ -85,14 +62,17 @@ class InferenceExchange:
         "_tenant",
         "admission_deadline",
         "asked",
+        "awaits_end",
         "body",
         "body_parts",
         "body_size",
+        "bytes_out",
         "client_gone",
         "closed",
         "content_length",
         "content_type",
         "cors",
+        "error_code",
         "first_write",
         "headers_sent",
         "hold_renewed",
@@ -107,6 +87,7 @@ class InferenceExchange:
         "span_id",
         "started",
         "started_us",
+        "status",
         "trace_id",
         "trace_parent",
         "traceparent",
@@ -141,6 +122,11 @@ class InferenceExchange:
         self.last_write = 0.0
         self.hold_renewed = 0.0
         self.admission_deadline = 0.0
+        # Of the reply: what the caller was told, and how many bytes of body.
+        self.status = 0
+        self.error_code = ""
+        self.bytes_out = 0
+        self.awaits_end = False
         self.tries = 0
         self.trace_id = self.span_id = self.trace_parent = ""
         self._stream: RouterStream | None = None
@@ -181,6 +167,7 @@ class InferenceExchange:
         if not isinstance(found, Principal):
             self.refuse(self._gateway.refusal(found))
             return
+        self.principal = found
         if not is_json(self.content_type):
             self.refuse(self._gateway.words.not_json)
             return
@@ -189,7 +176,7 @@ class InferenceExchange:
         except BadRequest as problem:
             self.refuse(public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param))
             return
-        self.principal, self.asked = found, asked
+        self.asked = asked
         gateway = self._gateway
         problem_found = gateway.check_model(found, asked.model, self.operation)
         if problem_found is not None:
@@ -233,6 +220,7 @@ class InferenceExchange:
         assert principal is not None
         assert asked is not None
         self.tries += 1
+        self.awaits_end = True
         if self.tries == 1:
             self.opened_at = self._gateway.loop.time()
         self._stream = stream
@@ -300,6 +288,7 @@ class InferenceExchange:
             out.append(self._head(head.status, content_type, len(data) if last else None))
         if data:
             self._started = True
+            self.bytes_out += len(data)
             out += (b"%x\r\n" % len(data), data, b"\r\n") if self._chunked else (data,)
         if last and self._chunked:
             out.append(b"0\r\n\r\n")
@@ -313,6 +302,7 @@ class InferenceExchange:
 
     def _head(self, status: int, content_type: bytes, length: int | None) -> bytes:
         self.headers_sent = True
+        self.status = status
         line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         if self.asked is not None and self.asked.stream and status == 200:
             kind = _SSE_HEADERS
@@ -338,6 +328,7 @@ class InferenceExchange:
         if not self.headers_sent and head is None and not data:
             self.refuse(error)
         elif self.asked is not None and self.asked.stream:
+            self.error_code = error.code
             event = b"data: %s\n\ndata: [DONE]\n\n" % render_openai(error, self.request_id)
             self._write_reply(head, data + event, last=True)
         else:
@@ -350,10 +341,12 @@ class InferenceExchange:
         if self.closed:
             return
         body = render_openai(error, self.request_id)
+        self.error_code = error.code
         if self.headers_sent:
             self._write_reply(None, b"data: %s\n\ndata: [DONE]\n\n" % body, last=True)
             return
         self.headers_sent = True
+        self.status, self.bytes_out = error.status, len(body)
         parts = [
             STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status,
             b"content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %d\r\n"
@@ -421,7 +414,9 @@ class InferenceExchange:
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
         self._gateway.record_witness(self, self._delivered)
+        self.awaits_end = False
         if self.closed:
+            self._gateway.records.ended_here(self)
             return
         if not self._started and self.tries < _MAX_TRIES:
             self._delivered = self._drained = 0
@@ -445,6 +440,7 @@ class InferenceExchange:
         stream, principal = self._stream, self.principal
         assert stream is not None
         assert principal is not None
+        self.awaits_end = False
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
         gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
@@ -455,5 +451,7 @@ class InferenceExchange:
             return
         self.closed = True
         self._gateway.closed(self)
+        if not self.awaits_end:
+            self._gateway.records.ended_here(self)
         if not self.client_gone:
             self._client.finish(keep=keep)

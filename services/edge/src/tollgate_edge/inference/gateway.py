@@ -12,6 +12,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.records import RequestRecords
@@ -47,6 +48,7 @@ class InferenceGateway:
         witness: Witness,
         tracing: Tracing,
         counters: InferenceCounters,
+        access_log: AccessLog,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -60,7 +62,8 @@ class InferenceGateway:
             on_ready=self._router_ready,
             counters=counters,
         )
-        self.records = RequestRecords(counters, tracing, clock, self.loop)
+        self.access_log = access_log
+        self.records = RequestRecords(counters, tracing, access_log, clock, self.loop)
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
         # A process that stops: replies say that their connection closes, then no new request is taken.
         self.closing = False
@@ -92,6 +95,7 @@ class InferenceGateway:
         # What was cut off still ends, and settles with it.
         await self.pool.stop()
         await self.admission.drain()
+        self.access_log.flush()
 
     def missing(self) -> str | None:
         """Says what keeps inference from being served; for /readyz."""

@@ -23,6 +23,8 @@ def gateway_samples(gateway: InferenceGateway) -> Iterator[Sample]:
         ("admission_round_trips_total", admission.round_trips),
         ("admission_refused_total", admission.refused),
         ("admission_settle_mismatches_total", admission.settle_mismatches),
+        ("access_log_lines_total", gateway.access_log.written),
+        ("access_log_dropped_total", gateway.access_log.dropped),
         ("routers_connected", gateway.pool.connected),
         ("exchange_streams", len(streams)),
         ("exchange_queued_frames", sum(outbox.frames for outbox in outboxes)),

@@ -15,7 +15,7 @@ from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
 from tollgate_rating import ModelPrice, RatingError, Unpriced
-from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, RouterCounters
+from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot, Target
@@ -95,7 +95,7 @@ class Recorder:
         self._slow_us = slow_us
         self._counters = counters or RouterCounters()
         self.unpriced = 0
-        self._constants: dict[object, bytes] = {}
+        self._constants: dict[object, tuple[bytes, AttemptSeries]] = {}
         self._constants_of: Snapshot | None = None
 
     def publish_recovered(self) -> int:
@@ -117,11 +117,6 @@ class Recorder:
     def record(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> tuple[Recorded, Charge]:
         """Appends the event of one attempt; returns it and what the attempt costs."""
         charge = self._rate(opened, snapshot, result)
-        target = result.target
-        if target is not None and result.outcome != wire.OUTCOME_REFUSED:
-            self._counters.count_attempt(
-                target.channel, target.provider, opened, result.error_kind, result.timings, result.units
-            )
         number_of_try = getattr(opened, "try")
         request_id = opened.request_id
         event = events.UsageRecorded(
@@ -142,7 +137,9 @@ class Recorder:
                 error = kind_name(result.error_kind) if result.error_kind else ""
                 event.traceparent = self._record_span(opened, result, error)
             traceparent = event.traceparent.encode()
-        payload = self._constant(opened, snapshot, result, charge, number_of_try) + event.SerializeToString()
+        constant, series = self._constant(opened, snapshot, result, charge, number_of_try)
+        series.add(result.timings, result.units, first_chunk=opened.stream and not result.error_kind)
+        payload = constant + event.SerializeToString()
         return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
     def _constant(
@@ -152,10 +149,10 @@ class Recorder:
         result: AttemptResult,
         charge: Charge,
         number_of_try: int,
-    ) -> bytes:
-        """Returns the part of an event that many share, encoded: protobuf messages concatenate.
+    ) -> tuple[bytes, AttemptSeries]:
+        """Returns the part of an event that many share, encoded, and where they are counted.
 
-        Setting these fields for each event costs more than all else about it.
+        Protobuf messages concatenate. Setting these fields for each event costs more than all else about it.
         """
         if snapshot is not self._constants_of or len(self._constants) >= _MAX_CONSTANTS:
             self._constants_of = snapshot
@@ -178,8 +175,8 @@ class Recorder:
             result.error_kind,
             result.upstream_status,
         )
-        constant = self._constants.get(key)
-        if constant is None:
+        found = self._constants.get(key)
+        if found is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
@@ -202,8 +199,15 @@ class Recorder:
                 event.channel = target.channel
             if price is not None:
                 event.price_digest, event.currency = price.digest, price.currency
-            constant = self._constants[key] = event.SerializeToString()
-        return constant
+            found = self._constants[key] = event.SerializeToString(), self._series(opened, result)
+        return found
+
+    def _series(self, opened: wire.Open, result: AttemptResult) -> AttemptSeries:
+        """Returns where an attempt is counted; one that sent nothing to a provider is counted where nobody looks."""
+        target = result.target
+        if target is None or result.outcome == wire.OUTCOME_REFUSED:
+            return AttemptSeries()
+        return self._counters.series[target.channel, target.provider, opened.operation, result.error_kind]
 
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:

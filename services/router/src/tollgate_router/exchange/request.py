@@ -365,6 +365,7 @@ class Request:
             usage=result.usage,
             charge_pico=charge.charge_pico,
             attempts=self._number,
+            channel=self._target.channel if self._target is not None else "",
             trace_kept=result.trace_kept,
             timings=result.timings,
             data=data,
