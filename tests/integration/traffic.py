@@ -11,7 +11,7 @@ import aiohttp
 
 CHAT_MODELS = ("gpt-5-mini", "gpt-4o-mini", "gpt-5.1")
 EMBEDDING_MODEL = "text-embedding-3-small"
-IMAGE_MODEL = "gpt-image-1"
+IMAGE_MODEL = "gpt-image-2"
 IMAGE_SIZE, IMAGE_QUALITY = "1024x1024", "low"
 # A hundred requests are these, in an order that the seed decides.
 MIXTURE = {

@@ -31,9 +31,9 @@ class Api:
         """Returns the decoded body of a GET."""
         return _decoded(self.send("GET", path, params=dict(query or {})))
 
-    def post(self, path: str, body: object = None) -> Any:
+    def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """Returns the decoded body of a POST."""
-        return _decoded(self.send("POST", path, json={} if body is None else body))
+        return _decoded(self.send("POST", path, json={} if body is None else body, headers=dict(headers or {})))
 
     def items(self, path: str) -> Iterator[dict[str, Any]]:
         """Yields all items of a list, page by page."""

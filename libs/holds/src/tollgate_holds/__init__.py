@@ -1,6 +1,6 @@
 """Holds and wallets in Redis: scripts, states and a small pipelined client."""
 
-from tollgate_holds.holds import Balance, Booking, BookState, HoldResult, Holds, Operation, Swept
+from tollgate_holds.holds import Balance, Booking, BookState, HoldResult, Holds, Operation, Swept, results_of
 from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "RedisPipe",
     "RedisUnavailable",
     "Swept",
+    "results_of",
 ]

@@ -77,6 +77,7 @@ class Billing:
             clock=clock,
             counters=self.counters,
             reached=failpoint.reached,
+            fell_behind=self.wallets.fell_behind,
         )
         ids = RandomIds()
         self.consumer = UsageRecordedConsumer(

@@ -19,7 +19,8 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.sql.database import Database
-from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
+from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
+from tollgate_edge.adapters.sql.tenants import SqlTenantStore
 from tollgate_edge.api.config_service import ConfigService
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.http import create_http_app
@@ -40,7 +41,9 @@ from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, Conf
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.follow_version import VersionHolder
+from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_holds import Holds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
@@ -168,6 +171,8 @@ class Edge:
             keys=self.keys,
             tenants=self.tenants,
             create_key=self.create_key,
+            create_tenant=CreateTenant(self.tenants, self.clock, self.ids),
+            give_credit=GiveCredit(self.billing, self.ids),
             billing=self.billing,
             media=self.media,
             routers=self.routers,

@@ -30,7 +30,7 @@ FAMILIES: Final = (
     Family("tollgate_edge_refused_total", "counter", "Requests answered with an error, by its code.", ("code",)),
     Family("tollgate_edge_client_gone_total", "counter", "Requests whose caller went away."),
     Family("tollgate_edge_routers_lost_total", "counter", "Tries of requests whose router vanished."),
-    Family("tollgate_edge_unpriced_total", "counter", "Requests for a model that has no price."),
+    Family("tollgate_edge_unpriced_total", "counter", "Requests refused since their model has no price."),
     Family(
         "gen_ai_server_request_duration_seconds", "histogram",
         "Requests that reached a router, last byte of the request to last byte of the reply; `error_type` is empty for "

@@ -19,10 +19,12 @@ from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.tracing import NoTracing
-from tollgate_rating import PriceTable
+from tollgate_rating import PriceBook, PriceTable
 
 KEY = "a-key"
 MODEL = "a-model"
+UNPRICED = "a-model-without-a-price"
+PRICES = {MODEL: {"input": "1", "output": "2"}, "vectors": {"input": "1"}}
 PATIENCE_SECONDS = 30
 
 
@@ -95,17 +97,23 @@ class FakePool:
 
 
 class FakeAdmission:
-    """Holds everything, unless `result` says otherwise; answers in a later turn of the loop, as Redis does."""
+    """Holds everything, unless `result` says otherwise, or for the next ones `results`.
+
+    It answers in a later turn of the loop, as Redis does.
+    """
 
     def __init__(self):
         self.result = HoldResult.DONE
+        self.results, self.amounts = [], []
         self.held, self.settled, self.forgotten, self.renewed = [], [], [], []
         self.gate = None
 
     def hold(self, organization, request, amount_pico):
         self.held.append(request.request_id)
+        self.amounts.append(amount_pico)
         if self.gate is None:
-            asyncio.get_running_loop().call_soon(request.admitted, self.result)
+            result = self.results.pop(0) if self.results else self.result
+            asyncio.get_running_loop().call_soon(request.admitted, result)
         else:
             self.gate.append(request)
 
@@ -129,6 +137,9 @@ class FakeKeys:
     def cached(self, presented):
         return self.principal if presented == KEY.encode() else Refused("Not a key of this gateway.")
 
+    async def authenticate(self, presented):
+        return self.cached(presented)
+
 
 class FakeWitness:
     def __init__(self):
@@ -150,12 +161,14 @@ class Bench:
         self.settings = EdgeSettings(**{**where, **stores, **settings})
         self.written = []
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
-        version = EdgeVersion("sha256:0", 1, PriceTable([]), {"default": models})
+        models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
+        prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
+        self.version = EdgeVersion("sha256:0", 1, prices, {"default": models})
         self.gateway = InferenceGateway(
             settings=self.settings,
             clock=SystemClock(),
             authenticator=FakeKeys(),
-            version=SimpleNamespace(current=lambda: version),
+            version=SimpleNamespace(current=lambda: self.version),
             admission=self.admission,
             witness=self.witness,
             tracing=NoTracing(),

@@ -7,6 +7,7 @@ from tollgate_edge.ports import (
     Changes,
     Conflict,
     KeyLookup,
+    Organization,
     Project,
     StoredVersion,
     StoreUnavailable,
@@ -94,6 +95,10 @@ class FakeKeyStore:
             if (not organization_id or record.organization_id == organization_id) and (not before or record.id < before)
         ][:limit]
 
+    async def key(self, key_id):
+        self.memory.check()
+        return next((record for record in self.memory.keys.values() if record.id == key_id), None)
+
     async def revoke_key(self, organization_id, key_id, at_us):
         self.memory.check()
         for key_hash, record in self.memory.keys.items():
@@ -110,6 +115,11 @@ class FakeKeyStore:
         self.memory.tokens[key_hash] = token_id
 
 
+def newest(entries, limit, before, name):
+    found = sorted(entries, key=lambda entry: entry.id, reverse=True)
+    return [one for one in found if (not before or one.id < before) and name in {"", one.name}][:limit]
+
+
 class FakeTenantStore:
     def __init__(self, memory):
         self.memory = memory
@@ -117,12 +127,43 @@ class FakeTenantStore:
     async def ensure_project(self, organization_id, organization, currency, project_id, project, at_us):
         self.memory.check()
         self.memory.bump("tenant")
-        owner = self.memory.organizations.setdefault(organization, organization_id)
+        made = Organization(organization_id, organization, currency, at_us)
+        owner = self.memory.organizations.setdefault(organization, made).id
         for found in self.memory.projects.values():
             if found.organization_id == owner and found.name == project:
                 return found
-        made = self.memory.projects[project_id] = Project(project_id, owner, project, "default", "default")
+        made = self.memory.projects[project_id] = Project(project_id, owner, project, "default", "default", at_us)
         return made
+
+    async def add_organization(self, organization):
+        self.memory.check()
+        if organization.name in self.memory.organizations:
+            raise Conflict(f"the organization {self.memory.organizations[organization.name].id} has this name")
+        self.memory.bump("tenant")
+        self.memory.organizations[organization.name] = organization
+
+    async def list_organizations(self, limit, before, name):
+        self.memory.check()
+        return newest(self.memory.organizations.values(), limit, before, name)
+
+    async def find_organization(self, organization_id):
+        self.memory.check()
+        return next((one for one in self.memory.organizations.values() if one.id == organization_id), None)
+
+    async def add_project(self, project):
+        self.memory.check()
+        if await self.find_organization(project.organization_id) is None:
+            raise Conflict("there is no such organization")
+        for found in self.memory.projects.values():
+            if (found.organization_id, found.name) == (project.organization_id, project.name):
+                raise Conflict(f"the project {found.id} has this name")
+        self.memory.bump("tenant")
+        self.memory.projects[project.id] = project
+
+    async def list_projects(self, organization_id, limit, before, name):
+        self.memory.check()
+        mine = [one for one in self.memory.projects.values() if organization_id in {"", one.organization_id}]
+        return newest(mine, limit, before, name)
 
     async def find_project(self, organization_id, project_id):
         self.memory.check()

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.router.v1 import router_pb2_grpc
@@ -23,18 +23,24 @@ from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import new_tracing
 from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
+from tollgate_router.adapters.mode_file import ModeFile
 from tollgate_router.api.admin import RouterAdmin
-from tollgate_router.domain.snapshot import compile_snapshot
-from tollgate_router.exchange.measured import stream_samples, upstream_samples
-from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.health.states import Change
+from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
+from tollgate_router.exchange.measured import health_samples, stream_samples, upstream_samples
+from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import FAMILIES, RouterCounters
 from tollgate_router.upstream.client import UpstreamClient
+from tollgate_router.upstream.probe import UpstreamProbe
+from tollgate_router.use_cases.probe_channels import ProbeChannels
 
 log = logging.getLogger(__name__)
 
-USAGE_TOPIC = "usage.recorded.v1"
+_SLICE_SECONDS: Final = 0.001
+_PAUSE_SECONDS: Final = 0.004
 
 
 class Router:
@@ -67,6 +73,8 @@ class Router:
             keep_idle_seconds=settings.keep_idle_seconds,
             ca_file=settings.ca_file,
         )
+        self.modes = ModeFile(settings.state_directory)
+        self.health = Health(settings.health_policy(), self.health_changed, self.modes.load())
         self.deps = ExchangeDeps(
             settings=settings,
             clock=clock,
@@ -76,6 +84,11 @@ class Router:
             random_source=random.Random(),  # noqa: S311 - spreads load, keeps no secret.
         )
         self.exchange = ExchangeService(self.deps)
+        self.probes = ProbeChannels(
+            UpstreamProbe(self.upstream),
+            clock,
+            random.Random(),  # noqa: S311 - spreads probes, keeps no secret.
+        )
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         self.process = ProcessMeasures(
@@ -88,14 +101,45 @@ class Router:
 
     def apply(self, digest: str, document: bytes) -> None:
         """Swaps in the snapshot of a configuration version."""
-        snapshot = compile_snapshot(parse_version(document), digest, self.credentials)
+        at_us = self.deps.clock.now_us()
+        snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us)
         self.deps.snapshot = snapshot
+        self.probes.follow(snapshot)
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
         )
-        # What a version holds lives long: keep the collector from walking it again and again.
-        gc.collect()
-        gc.freeze()
+        _keep()
+        self.make_lists(snapshot)
+
+    def make_lists(self, snapshot: Snapshot) -> None:
+        """Makes candidate lists in short slices, so that most requests find theirs and none waits for all of them."""
+        if snapshot is not self.deps.snapshot:
+            return
+        end = self.deps.clock.monotonic() + _SLICE_SECONDS
+        if snapshot.make_some(lambda: self.deps.clock.monotonic() >= end):
+            asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self.make_lists, snapshot)
+        else:
+            _keep()
+
+    @staticmethod
+    def health_changed(change: Change) -> None:
+        """Logs what became of a channel; operators are alerted by the metrics."""
+        level = (
+            logging.INFO if change.state in {"closed", "restored", "half-open", "probe answered"} else logging.WARNING
+        )
+        log.log(
+            level,
+            "the health of a channel changed",
+            extra={
+                "fields": {
+                    "channel": change.channel,
+                    "subject": change.subject,
+                    "state": change.state,
+                    "reason": change.reason,
+                    "seconds": change.seconds,
+                }
+            },
+        )
 
     def config_digest(self) -> str:
         """Returns the version in force, empty before there is one."""
@@ -105,7 +149,10 @@ class Router:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_router_open_requests", (), self.deps.open_requests
         yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
+        yield "tollgate_router_probes_total", (), self.probes.sent
+        yield "tollgate_router_probes_failed_total", (), self.probes.failed
         yield from self.deps.counters.samples()
+        yield from health_samples(self.health, self.deps.clock.monotonic())
         yield from stream_samples(self.deps.sessions)
         yield from upstream_samples(self.upstream)
         yield from self.process.samples()
@@ -115,7 +162,7 @@ class Router:
         server = new_server(self.settings.address)
         self.exchange.register(server)
         add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
-        add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel), server)
+        add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel, self.health, self.modes.save), server)
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
@@ -125,6 +172,7 @@ class Router:
                 log.warning("events of an earlier process are sent again", extra={"fields": {"events": replayed}})
             publishing = asyncio.create_task(self.publisher.run(stopped))
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
+            probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
             await server.start()
             self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})
@@ -133,8 +181,8 @@ class Router:
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            await asyncio.wait({publishing, configuring}, timeout=5)
-            for task in (publishing, configuring):
+            await asyncio.wait({publishing, configuring, probing}, timeout=5)
+            for task in (publishing, configuring, probing):
                 task.cancel()
             await self.upstream.close()
             await self.producer.close()
@@ -143,6 +191,12 @@ class Router:
             self.process.lag.stop()
             self.lifecycle.stopped()
             await self.admin.stop()
+
+
+def _keep() -> None:
+    """What a version holds lives long: keeps the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def run(settings: RouterSettings) -> None:

@@ -38,6 +38,14 @@ FAMILIES: Final = (
     Family("tollgate_router_unacknowledged", "gauge", "Ended requests whose End edge has not acknowledged yet."),
     Family("tollgate_router_attempts_total", "counter", "Upstream calls that began.", ("channel",)),
     Family("tollgate_router_failures_total", "counter", "Upstream calls that failed.", ("channel", "error_type")),
+    Family("tollgate_router_extra_attempts_total", "counter", "Attempts that failures of it caused.", ("channel",)),
+    Family("tollgate_router_fallbacks_total", "counter", "Requests that another model answered.", ("reason",)),
+    Family(
+        "tollgate_router_held", "gauge", "Channels, credentials and models that get no requests now.",
+        ("channel", "why"),
+    ),
+    Family("tollgate_router_probes_total", "counter", "Probes of channels that were sent."),
+    Family("tollgate_router_probes_failed_total", "counter", "Those of them that failed."),
     Family(
         "gen_ai_client_operation_duration_seconds", "histogram",
         "Upstream calls that ended, first byte out to last byte in; `error_type` is empty for whole replies.",
@@ -100,6 +108,7 @@ class RouterCounters:
         self.attempts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.ends: Counter[int] = Counter()
+        self.fallbacks: Counter[str] = Counter()
         self.series: Bounded[_Key, AttemptSeries] = Bounded(
             AttemptSeries, _MOST_SERIES, ("other", "other", wire.OPERATION_UNSPECIFIED, errors.ERROR_KIND_UNSPECIFIED)
         )
@@ -112,6 +121,8 @@ class RouterCounters:
         """Yields everything that was counted here."""
         for outcome, count in self.ends.items():
             yield "tollgate_router_requests_total", (_name(wire.Outcome.Name(outcome), "OUTCOME_"),), count
+        for reason, count in self.fallbacks.items():
+            yield "tollgate_router_fallbacks_total", (reason,), count
         yield "tollgate_router_credit_stalls_total", (), self.stalls
         yield "tollgate_router_exchange_streams_total", (), self.streams
         for direction, frames in (("received", self.received), ("sent", self.sent)):

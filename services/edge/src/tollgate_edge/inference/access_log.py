@@ -139,7 +139,7 @@ class StandardOutput:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
             if not self._failed:
-                log.error("the access log cannot be written", extra={"fields": {"error": str(error)}})  # noqa: TRY400
+                log.error("the access log cannot be written", extra={"fields": {"error": str(error)}})  # noqa: TRY400 - the words say it all.
             self._failed = True
         else:
             self._failed = False

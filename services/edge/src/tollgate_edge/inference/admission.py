@@ -5,15 +5,18 @@ are a courtesy: what is lost stays held until billing books the event.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from tollgate_holds import HoldResult, Holds, RedisUnavailable
+from tollgate_holds import HoldResult, Holds, RedisError, RedisUnavailable, results_of
+
+log = logging.getLogger(__name__)
 
 _SETTLE_PAUSE_SECONDS: Final = 0.02
-# What a script replies, by its number: cheaper than asking the enumeration.
-_RESULTS: Final = {int(result): result for result in HoldResult}
+# After an error that trying at once would only repeat: a read-only replica, a full memory.
+_ERROR_PAUSE_SECONDS: Final = 0.05
 _MAX_WAITING: Final = 20_000
 
 
@@ -147,22 +150,33 @@ class Admission:
                 self._again(organization, batch)
 
     def _done(self, organization: str, batch: _Batch, reply: object) -> None:
-        if not isinstance(reply, list):
-            self._again(organization, batch)
-            if not isinstance(reply, RedisUnavailable):
-                # The server forgot the scripts (SCRIPT FLUSH, a failover): load them, then send again.
-                self._reload = self._loop.create_task(self._load_scripts())
+        results = results_of(reply, len(batch.waiting) + len(batch.others) // 3)
+        if results is None:
+            self._failed(organization, batch, reply)
             return
         self.waiting -= len(batch.waiting)
-        for request, code in zip(batch.waiting, reply, strict=False):
-            result = _RESULTS[code]
+        for request, result in zip(batch.waiting, results, strict=False):
             if result is HoldResult.NO_WALLET:
                 self._on_no_wallet(organization)
             if result is not HoldResult.DONE:
                 self.refused += 1
             request.admitted(result)
         if batch.others:
-            self.settle_mismatches += reply[len(batch.waiting) :].count(int(HoldResult.DIFFERS))
+            self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+
+    def _failed(self, organization: str, batch: _Batch, reply: object) -> None:
+        """Sends a batch again: at once when the server forgot the scripts (SCRIPT FLUSH, a failover), later otherwise.
+
+        Without a connection nothing is to be done: `on_ready` comes when there is one.
+        """
+        self._again(organization, batch)
+        if isinstance(reply, RedisUnavailable):
+            return
+        if str(reply).startswith("NOSCRIPT"):
+            self._reload = self._loop.create_task(self._load_scripts())
+            return
+        log.warning("Redis refuses to hold money, trying again", extra={"fields": {"reply": f"{reply!r:.200}"}})
+        self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
 
     def _again(self, organization: str, batch: _Batch) -> None:
         newer = self._batch(organization)
@@ -171,5 +185,12 @@ class Admission:
         newer.others[:0] = batch.others[: 3 * _MAX_WAITING]
 
     async def _load_scripts(self) -> None:
-        await self._holds.reload()
+        try:
+            await self._holds.reload()
+        except RedisUnavailable:
+            return
+        except RedisError as error:
+            log.warning("Redis does not take the scripts, trying again", extra={"fields": {"error": str(error)}})
+            self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
+            return
         self._flush()

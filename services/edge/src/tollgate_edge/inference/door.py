@@ -182,7 +182,12 @@ class Door(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.headers, self.expect_100_continue = url, headers, expects
         self.scope["headers"] = headers
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:
+            # The parser of requests lets through what the one of addresses does not: `CONNECT` with none.
+            self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+            return
         if self.gateway.closing:
             self.cycle.keep_alive = False
 
@@ -290,6 +295,9 @@ class Door(HttpToolsProtocol):
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
+        names = self.gateway.passed_headers
+        if names:
+            exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
         length = found.get(b"content-length")
         exchange.content_length = int(length) if length is not None else -1
 

@@ -7,6 +7,8 @@ Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitte
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
@@ -25,6 +27,7 @@ _FIRST_BODY_BYTES: Final = 64 * 1024
 _CREDIT_STEP_BYTES: Final = 64 * 1024
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
+_NO_HEADERS: Final[list[wire.Header]] = []
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SSE_HEADERS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -60,6 +63,7 @@ class InferenceExchange:
         "_started",
         "_stream",
         "_tenant",
+        "_too_dear",
         "admission_deadline",
         "asked",
         "awaits_end",
@@ -81,9 +85,11 @@ class InferenceExchange:
         "last_write",
         "opened_at",
         "operation",
+        "passed",
         "presented",
         "principal",
         "request_id",
+        "requested_model",
         "span_id",
         "started",
         "started_us",
@@ -103,6 +109,9 @@ class InferenceExchange:
         self.body_size = 0
         self.body = b""
         self.presented: bytes | None = None
+        self.passed: list[wire.Header] = _NO_HEADERS
+        # What the caller named, where a cheaper model is asked instead.
+        self.requested_model = ""
         self.content_type: bytes | None = None
         self.content_length = -1
         self.traceparent: bytes | None = None
@@ -137,6 +146,7 @@ class InferenceExchange:
         self._delivered = 0
         self._drained = 0
         self._tenant: wire.Tenant | None = None
+        self._too_dear: tuple[str, ...] = ()
 
     @property
     def stalled(self) -> bool:
@@ -182,9 +192,13 @@ class InferenceExchange:
         if problem_found is not None:
             self.refuse(problem_found)
             return
+        amount = gateway.worst_case(self)
+        if amount is None:
+            self.refuse(gateway.words.no_price(asked.model))
+            return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        gateway.admission.hold(found.organization_id, self, gateway.worst_case(self))
+        gateway.admission.hold(found.organization_id, self, amount)
 
     def _trace(self) -> None:
         given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None
@@ -200,8 +214,25 @@ class InferenceExchange:
             else:
                 gateway.open.add(self)
                 self._open()
-        elif not self.closed:
+        elif not self.closed and not (result is HoldResult.INSUFFICIENT and self._ask_cheaper()):
             self.refuse(gateway.words.admission(result))
+
+    def _ask_cheaper(self) -> bool:
+        """Turns to the next model that the route names for a balance that is too low; False when there is none."""
+        gateway, asked, principal = self._gateway, self.asked, self.principal
+        assert asked is not None
+        assert principal is not None
+        self._too_dear = (*self._too_dear, asked.model)
+        model = gateway.cheaper_than(self, self._too_dear)
+        if model is None:
+            return False
+        self.requested_model = self.requested_model or asked.model
+        self.asked = msgspec.structs.replace(asked, model=model)
+        amount = gateway.worst_case(self)
+        if amount is None:
+            return self._ask_cheaper()
+        gateway.admission.hold(principal.organization_id, self, amount)
+        return True
 
     def _forget(self) -> None:
         if self.principal is not None:
@@ -243,6 +274,8 @@ class InferenceExchange:
             timeout_ms=self._gateway.timeout_ms_left(self.started),
             body=first,
             body_length=len(body),
+            headers=self.passed,
+            requested_model=self.requested_model,
             **{"try": self.tries},
         )
         if self._sent_body < len(body):

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -18,7 +18,7 @@ from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
-from tollgate_edge.ports import Authenticator, CurrentVersion, Refused
+from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
 from tollgate_kit.clock import Clock
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
+_MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
 
@@ -80,7 +81,7 @@ class InferenceGateway:
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
         # Seeded by the system once: trace ids are to be unique, not secret.
-        self._random = random.Random()  # noqa: S311
+        self._random = random.Random()  # noqa: S311 - trace ids are no secrets.
 
     # Life.
 
@@ -149,8 +150,11 @@ class InferenceGateway:
 
     @staticmethod
     def key_of_query(query: bytes) -> bytes | None:
-        """Returns the key in `?key=`, the form that Gemini clients use."""
-        found = parse_qs(query.decode("latin-1"), max_num_fields=50).get("key")
+        """Returns the key in `?key=`, the form that Gemini clients use; None also among too many fields."""
+        try:
+            found = parse_qs(query.decode("latin-1"), max_num_fields=_MAX_QUERY_FIELDS).get("key")
+        except ValueError:
+            return None
         return found[0].encode() if found else None
 
     def authenticate_slowly(self, presented: bytes, then: Callable[[object], None]) -> None:
@@ -193,23 +197,54 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int:
-        """Returns the pico-units to hold: no request can cost more. Unpriced models are held at nothing."""
+    def worst_case(self, exchange: "InferenceExchange") -> int | None:
+        """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
+
+        None when the model has no price.
+        """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
-        if version is None:
-            return 0
-        price = version.price_table.find(asked.model, principal.price_group, exchange.started_us)
-        if price is None:
+        assert version is not None
+        found = version.model(principal.route_group, asked.model)
+        most = self._worst_case_of(exchange, version, found, asked.model)
+        if most is None:
             self.counters.unpriced += 1
-            return 0
+        elif found is not None and found.fallbacks:
+            for name in found.fallbacks:
+                other = version.model(principal.route_group, name)
+                most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+        return most
+
+    def _worst_case_of(
+        self, exchange: "InferenceExchange", version: EdgeVersion, found: EdgeModel | None, model: str
+    ) -> int | None:
+        asked, principal = exchange.asked, exchange.principal
+        assert asked is not None
+        assert principal is not None
+        price = version.price_table.find(model, principal.price_group, exchange.started_us)
+        if price is None:
+            return None
         limit = asked.max_output_tokens
         if limit is None:
-            found = version.model(principal.route_group, asked.model)
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
         return price.worst_case(len(exchange.body), limit * asked.choices)
+
+    def cheaper_than(self, exchange: "InferenceExchange", seen: Collection[str]) -> str | None:
+        """Returns the next model that the route names for a balance that is too low, or None."""
+        principal, version = exchange.principal, self._version.current()
+        if principal is None or version is None or exchange.asked is None:
+            return None
+        named = exchange.requested_model or exchange.asked.model
+        found = version.model(principal.route_group, named)
+        return None if found is None else next((name for name in found.cheaper if name not in seen), None)
+
+    @property
+    def passed_headers(self) -> tuple[bytes, ...]:
+        """Lower-case names of the headers that routers look at."""
+        version = self._version.current()
+        return version.headers if version is not None else ()
 
     def tenant_of(self, principal: Principal) -> wire.Tenant:
         """Returns the tenant of a key, as it travels."""

@@ -76,6 +76,17 @@ class Words:
             errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
         )
 
+    @staticmethod
+    def no_price(model: str) -> PublicError:
+        """Returns what to say about a model that nobody has set a price for."""
+        return public_error(
+            errors.ERROR_KIND_MODEL_NOT_FOUND,
+            f"The model '{model}' has no price, so it is not served. "
+            "An operator sets one in a price book; 0 is a price.",
+            "model",
+            "model_not_priced",
+        )
+
     def admission(self, result: HoldResult | None) -> PublicError:
         """Returns what to say about a hold that was not placed."""
         if result is HoldResult.INSUFFICIENT:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from tollgate_kit.metrics import Sample
+from tollgate_router.domain.health.registry import Health
 from tollgate_router.exchange.session import Session
 from tollgate_router.upstream.client import UpstreamClient
 
@@ -21,6 +22,14 @@ def stream_samples(sessions: Iterable[Session]) -> Iterator[Sample]:
         ("unacknowledged", sum(stream.unacknowledged for stream in streams)),
     ):
         yield f"tollgate_router_{name}", (), value
+
+
+def health_samples(health: Health, now: float) -> Iterator[Sample]:
+    """Yields what is held back at `now` of the monotonic clock, and what failures have cost."""
+    for held, count in health.held(now).items():
+        yield "tollgate_router_held", held, count
+    for channel, count in health.extra_attempts().items():
+        yield "tollgate_router_extra_attempts_total", (channel,), count
 
 
 def upstream_samples(client: UpstreamClient) -> Iterator[Sample]:
