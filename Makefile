@@ -58,6 +58,10 @@ examples: $(STAMP) ## Write the binary form of the examples under topics/
 settings: $(STAMP) ## Write docs/reference/settings.md from the services' settings classes
 	@$(BIN)/python -m tools.gen_settings
 
+.PHONY: metrics
+metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that edge and router declare
+	@$(BIN)/python -m tools.gen_metrics
+
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them
 	@$(BIN)/python -m tools.commit_style $(ARGS)

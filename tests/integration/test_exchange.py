@@ -9,6 +9,8 @@ import pytest
 from services.edge.tests.fakes.inference import MODEL, Client, chat, eventually
 from tests.integration.gateway import Call, Gateway, answer_whole, event
 
+from tollgate_edge.inference.measured import gateway_samples
+
 pytestmark = pytest.mark.integration
 
 LIVE = 200
@@ -46,6 +48,12 @@ class Stage:
         await self.go_on.wait()
         await call.send(event("second"))
         await call.end()
+
+
+def figures(gateway: Gateway) -> dict[str, Any]:
+    """Returns what edge and the first router measure, by name."""
+    samples = (*gateway_samples(gateway.inference), *gateway.routers[0].parts.samples())
+    return {name: value for name, _, value in samples}
 
 
 async def begun(client: Client) -> None:
@@ -86,6 +94,9 @@ async def test_a_stalled_reader_costs_its_own_window_and_nobody_else_anything(ma
         # The provider was told to wait: what it could send is in the kernel's buffers and one window.
         (large,) = [call for call in gateway.upstream.calls if call.body["messages"][0]["content"] == "large"]
         assert large.sent < LARGE_BYTES / 2
+        await eventually(lambda: figures(gateway)["tollgate_router_stalled_requests"] == 1)
+        await eventually(lambda: figures(gateway)["tollgate_edge_stalled_requests"] == 1)
+        assert figures(gateway)["tollgate_router_credit_stalls_total"] >= 1
         (waiting,) = gateway.inference.open
         client_side = stalled.writer.transport.get_extra_info("socket")
         assert client_side is not None
@@ -147,6 +158,7 @@ async def test_a_router_that_vanishes_takes_only_streams_that_had_begun(make_gat
         assert all(tail.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for tail in tails)
         # Two attempts of the same request, each with its event; the broken streams are the witness's.
         assert len(gateway.bench.witness.records) == 4
+        assert [peer.broken for peer in gateway.pool.peers] == [1, 0]
         # The stream comes back, and so do requests on it.
         await gateway.ask(3)
 

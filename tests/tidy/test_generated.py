@@ -1,13 +1,28 @@
 """What is generated from the code is current."""
 
+import re
+
 import pytest
-from tools import gen_settings
+from tools import gen_metrics, gen_settings
+
+from tollgate_edge.inference.access_log import AccessLine
 
 pytestmark = pytest.mark.tidy
 
 
 def test_the_settings_page_is_what_the_code_says():
     assert gen_settings.PAGE.read_text(encoding="utf-8") == gen_settings.render(), "run `make settings`"
+
+
+def test_the_metrics_page_is_what_the_code_says():
+    assert gen_metrics.PAGE.read_text(encoding="utf-8") == gen_metrics.render(), "run `make metrics`"
+
+
+def test_the_page_of_the_access_log_has_every_field_in_its_order():
+    rows = re.findall(
+        r"^\| (`.+?) \|", (gen_settings.ROOT / "docs/reference/access-log.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert re.findall(r"`(\w+)`", " ".join(rows)) == list(AccessLine.__struct_fields__)
 
 
 def test_the_settings_page_names_a_variable_of_each_service():

@@ -10,10 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Final
-
-from prometheus_client import CollectorRegistry
 
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.config.v1 import config_pb2_grpc
@@ -30,13 +28,15 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.errors import PublicError
+from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
+from tollgate_edge.inference.measured import gateway_samples
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.ports import StoreUnavailable
 from tollgate_edge.settings import EdgeSettings
-from tollgate_edge.telemetry import EdgeMetrics, InferenceCounters
+from tollgate_edge.telemetry import FAMILIES, InferenceCounters
 from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, ConfigurationInvalid
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
@@ -51,6 +51,8 @@ from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
+from tollgate_kit.metrics import Sample, new_registry
+from tollgate_kit.process_metrics import ProcessMeasures
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked
 from tollgate_kit.tracing import new_tracing
@@ -81,8 +83,10 @@ class Edge:
         self._build_control(environment)
         self.gateway = self._new_gateway()
         self.app = create_http_app(self._http_context())
-        registry = CollectorRegistry()
-        registry.register(EdgeMetrics(self.counters, self.gauges))
+        self.process = ProcessMeasures(
+            "edge", self.lifecycle, self.holder.digest, self.spool, settings.spool_max_bytes, self.publisher
+        )
+        registry = new_registry(FAMILIES, self.samples)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.holder.digest)
         for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
             self.lifecycle.add_blocker(blocker)
@@ -154,6 +158,9 @@ class Edge:
             witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
             counters=self.counters,
+            access_log=new_access_log(
+                settings.access_log, settings.access_log_sample_ratio, settings.access_log_lines_per_second
+            ),
         )
 
     def _http_context(self) -> HttpContext:
@@ -188,19 +195,14 @@ class Edge:
     def _no_redis(self) -> str | None:
         return None if self.holds.ready else "Redis is not connected"
 
-    def gauges(self) -> Mapping[str, float]:
-        """Returns what is measured when metrics are scraped."""
-        return {
-            "open_requests": len(self.gateway.open),
-            "client_connections": len(self.gateway.doors),
-            "body_bytes": self.gateway.body_bytes,
-            "cached_keys": self.authenticator.size,
-            "spool_records": self.spool.records,
-            "spool_bytes": self.spool.bytes,
-            "publisher_depth": self.publisher.depth(),
-            "routers_connected": self.gateway.pool.connected,
-            "tasks": len(asyncio.all_tasks()),
-        }
+    def samples(self) -> Iterator[Sample]:
+        """Yields everything that is measured; called when metrics are scraped."""
+        yield "tollgate_edge_cached_keys", (), self.authenticator.size
+        yield "tollgate_edge_key_reads_total", (), self.authenticator.reads
+        yield "tollgate_edge_redis_connected", (), int(self.holds.ready)
+        yield from self.counters.samples()
+        yield from gateway_samples(self.gateway)
+        yield from self.process.samples()
 
     # Work in the background.
 
@@ -293,6 +295,8 @@ class Edge:
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)
+        self.process.lag.start()
+        stack.callback(self.process.lag.stop)
         stack.callback(self.lifecycle.stopped)
         settings = self.settings
         server = PublicServer(

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -80,6 +81,18 @@ class EdgeSettings(ServiceSettings):
         ge=0,
         description="How long a draining process keeps a connection without a request, so that one on its way meets "
         "an answer (503, to be sent again) rather than a closed connection.",
+    )
+
+    access_log: Literal["off", "sampled", "on"] = Field(
+        default="off",
+        description="Which inference requests become a line of JSON on standard output: `on` all, `sampled` a share "
+        "and those whose trace is kept, `off` none; those that failed always do.",
+    )
+    access_log_sample_ratio: float = Field(default=0.01, ge=0, le=1, description="The share of `sampled`.")
+    access_log_lines_per_second: int = Field(
+        default=1000,
+        gt=0,
+        description="Most lines of the access log in a second; the next line says how many were left out.",
     )
 
     sequence_poll_seconds: float = Field(

@@ -10,6 +10,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.api.server import PublicServer
 from tollgate_edge.domain.principal import Principal
+from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
 from tollgate_edge.ports import EdgeModel, EdgeVersion, Refused
@@ -157,12 +158,14 @@ class Bench:
         self.stream, self.spare = FakeStream(), FakeStream()
         self.admission, self.witness = FakeAdmission(), FakeWitness()
         self.counters = InferenceCounters()
+        self.settings = EdgeSettings(**{**where, **stores, **settings})
+        self.written = []
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
         models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
         prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
         self.version = EdgeVersion("sha256:0", 1, prices, {"default": models})
         self.gateway = InferenceGateway(
-            settings=EdgeSettings(**{**where, **stores, **settings}),
+            settings=self.settings,
             clock=SystemClock(),
             authenticator=FakeKeys(),
             version=SimpleNamespace(current=lambda: self.version),
@@ -170,6 +173,12 @@ class Bench:
             witness=self.witness,
             tracing=NoTracing(),
             counters=self.counters,
+            access_log=new_access_log(
+                self.settings.access_log,
+                self.settings.access_log_sample_ratio,
+                self.settings.access_log_lines_per_second,
+                self.written.append,
+            ),
         )
         if "router_addresses" not in settings:
             self.pool = self.gateway.pool = FakePool(self.stream)
@@ -222,6 +231,11 @@ class Bench:
         draining = asyncio.create_task(self.server.drain())
         await asyncio.sleep(0)
         return draining
+
+    def access_lines(self):
+        """Returns what the access log says of each request so far."""
+        self.gateway.access_log.flush()
+        return [json.loads(line) for line in b"".join(self.written).splitlines()]
 
     def later(self, seconds):
         """Sweeps as if so much time had passed."""

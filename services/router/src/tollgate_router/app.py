@@ -5,10 +5,8 @@ import gc
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
-
-from prometheus_client import CollectorRegistry
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.router.v1 import router_pb2_grpc
@@ -18,6 +16,8 @@ from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.lifecycle import Lifecycle, stop_on_signals
+from tollgate_kit.metrics import Sample, new_registry
+from tollgate_kit.process_metrics import ProcessMeasures
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import new_tracing
@@ -28,10 +28,11 @@ from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Change
 from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
+from tollgate_router.exchange.measured import health_samples, stream_samples, upstream_samples
 from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
-from tollgate_router.telemetry import RouterCounters, RouterMetrics
+from tollgate_router.telemetry import FAMILIES, RouterCounters
 from tollgate_router.upstream.client import ClientLimits, UpstreamClient
 from tollgate_router.upstream.probe import UpstreamProbe
 from tollgate_router.use_cases.probe_channels import ProbeChannels
@@ -54,6 +55,7 @@ class Router:
         self.producer = new_producer(settings.event_log_url)
         again = events.UsageRecorded(replay=True).SerializeToString()
         self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
+        counters = RouterCounters()
         self.recorder = Recorder(
             spool=self.spool,
             publisher=self.publisher,
@@ -61,6 +63,7 @@ class Router:
             sample_ratio=settings.trace_sample_ratio,
             random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
             slow_us=round(settings.trace_slow_seconds * 1e6),
+            counters=counters,
         )
         if self.tracing.enabled:
             self.publisher.on_published = self.recorder.published
@@ -71,7 +74,6 @@ class Router:
             ca_file=settings.ca_file,
             limits=ClientLimits(connection_age_seconds=settings.connection_age_seconds),
         )
-        counters = RouterCounters()
         self.modes = ModeFile(settings.state_directory)
         self.health = Health(settings.health_policy(), self.health_changed, self.modes.load())
         self.deps = ExchangeDeps(
@@ -90,13 +92,11 @@ class Router:
         )
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
-        registry = CollectorRegistry()
-        registry.register(
-            RouterMetrics(
-                counters, self.gauges, lambda: self.health.held(clock.monotonic()), self.health.extra_attempts
-            )
+        self.process = ProcessMeasures(
+            "router", self.lifecycle, self.config_digest, self.spool, settings.spool_max_bytes, self.publisher
         )
-        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
+        registry = new_registry(FAMILIES, self.samples)
+        self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.config_digest)
         self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
         self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")
 
@@ -143,22 +143,21 @@ class Router:
             },
         )
 
-    def gauges(self) -> dict[str, float]:
-        """Returns what is measured when metrics are scraped."""
-        return {
-            "open_requests": self.deps.open_requests,
-            "spool_records": self.spool.records,
-            "spool_bytes": self.spool.bytes,
-            "publisher_depth": self.publisher.depth(),
-            "unpriced": self.recorder.unpriced,
-            "upstream_connections_open": self.upstream.open_connections,
-            "upstream_connections_unused": self.upstream.idle_connections,
-            "upstream_connections_opened": self.upstream.counters.opened,
-            "upstream_requests_sent_again": self.upstream.counters.retried,
-            "probes_sent": self.probes.sent,
-            "probes_failed": self.probes.failed,
-            "tasks": len(asyncio.all_tasks()),
-        }
+    def config_digest(self) -> str:
+        """Returns the version in force, empty before there is one."""
+        return self.config.digest
+
+    def samples(self) -> Iterator[Sample]:
+        """Yields everything that is measured; called when metrics are scraped."""
+        yield "tollgate_router_open_requests", (), self.deps.open_requests
+        yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
+        yield "tollgate_router_probes_total", (), self.probes.sent
+        yield "tollgate_router_probes_failed_total", (), self.probes.failed
+        yield from self.deps.counters.samples()
+        yield from health_samples(self.health, self.deps.clock.monotonic())
+        yield from stream_samples(self.deps.sessions)
+        yield from upstream_samples(self.upstream)
+        yield from self.process.samples()
 
     async def serve(self) -> None:
         """Runs until told to stop, then drains."""
@@ -169,6 +168,7 @@ class Router:
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
+            self.process.lag.start()
             replayed = self.recorder.publish_recovered()
             if replayed:
                 log.warning("events of an earlier process are sent again", extra={"fields": {"events": replayed}})
@@ -190,6 +190,7 @@ class Router:
             await self.producer.close()
             self.tracing.shutdown()
             self.spool.close()
+            self.process.lag.stop()
             self.lifecycle.stopped()
             await self.admin.stop()
 

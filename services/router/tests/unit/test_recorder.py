@@ -16,6 +16,7 @@ from tollgate_rating import GroupRule, PriceBook, PriceTable
 from tollgate_router.domain.snapshot import Snapshot
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
+from tollgate_router.telemetry import RouterCounters
 
 pytestmark = pytest.mark.unit
 
@@ -59,6 +60,7 @@ class World:
         self.log = Log()
         self.publisher = Publisher(self.spool, self.log, "topic", gather_seconds=0)
         self.spans = Spans(enabled=tracing)
+        self.counters = RouterCounters()
         self.recorder = Recorder(
             spool=self.spool,
             publisher=self.publisher,
@@ -66,6 +68,7 @@ class World:
             sample_ratio=0,
             random_source=random.Random(1),
             slow_us=1_000_000,
+            counters=self.counters,
         )
 
     async def published(self):
@@ -232,6 +235,31 @@ def test_a_model_without_a_price_is_flagged_when_it_was_used(tmp_path):
     event, _, _ = recorded_event(world, of, snapshot(), result(where, units={}))
     assert event == expected(of, where, usage=wire.Usage(), **unpriced)
     assert world.recorder.unpriced == 1
+
+
+def test_attempts_are_counted_by_channel_whatever_the_version_and_refusals_are_not(tmp_path):
+    world, where, other = World(tmp_path), target(), target("other")
+    cut = {"outcome": wire.OUTCOME_UPSTREAM_CUT, "error_kind": errors.ERROR_KIND_UPSTREAM_CUT}
+    refused = {"outcome": wire.OUTCOME_REFUSED, "error_kind": errors.ERROR_KIND_INVALID_REQUEST}
+    for version in (snapshot(), snapshot("sha256:two")):
+        for of_target, changes in (
+            (where, {}),
+            (where, {}),
+            (where, cut),
+            (where, refused),
+            (other, {}),
+            (None, refused),
+        ):
+            world.recorder.record(opened(stream=True), version, result(of_target, **changes))
+    found = {(key[0], key[3]): series for key, series in world.counters.series.items()}
+    assert {key: sum(series.duration.counts) for key, series in found.items()} == {
+        ("main", 0): 4,
+        ("main", errors.ERROR_KIND_UPSTREAM_CUT): 2,
+        ("other", 0): 2,
+    }
+    assert found["main", 0].units == {"input": 40, "output": 20}
+    assert sum(found["main", 0].first_chunk.counts) == 4
+    assert sum(found["main", errors.ERROR_KIND_UPSTREAM_CUT].first_chunk.counts) == 0
 
 
 def test_a_refusal_before_any_version_and_target(tmp_path):

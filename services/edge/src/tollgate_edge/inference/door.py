@@ -14,7 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
-from tollgate_edge.inference.exchange import STATUS_LINES, InferenceExchange
+from tollgate_edge.inference.exchange import InferenceExchange
+from tollgate_edge.inference.words import STATUS_LINES
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.gateway import InferenceGateway
@@ -348,6 +349,7 @@ class Door(HttpToolsProtocol):
             + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
         )
         self.gateway.counters.count_refused(error.code)
+        self.gateway.records.refused(request_id, error)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not ours.
         self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))

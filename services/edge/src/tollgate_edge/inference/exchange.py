@@ -14,6 +14,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
+from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
@@ -31,30 +32,6 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SSE_HEADERS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
-STATUS_LINES: Final = {
-    status: b"HTTP/1.1 %d %s\r\n" % (status, phrase)
-    for status, phrase in {
-        200: b"OK",
-        400: b"Bad Request",
-        401: b"Unauthorized",
-        402: b"Payment Required",
-        403: b"Forbidden",
-        404: b"Not Found",
-        405: b"Method Not Allowed",
-        408: b"Request Timeout",
-        409: b"Conflict",
-        413: b"Content Too Large",
-        415: b"Unsupported Media Type",
-        422: b"Unprocessable Content",
-        429: b"Too Many Requests",
-        431: b"Request Header Fields Too Large",
-        499: b"Client Closed Request",
-        500: b"Internal Server Error",
-        502: b"Bad Gateway",
-        503: b"Service Unavailable",
-        504: b"Gateway Timeout",
-    }.items()
-}
 
 
 class Client(Protocol):
@@ -89,19 +66,24 @@ class InferenceExchange:
         "_too_dear",
         "admission_deadline",
         "asked",
+        "awaits_end",
         "body",
         "body_parts",
         "body_size",
+        "bytes_out",
         "client_gone",
         "closed",
         "content_length",
         "content_type",
         "cors",
+        "error_code",
+        "first_write",
         "headers_sent",
         "hold_renewed",
         "http10",
         "keep",
         "last_write",
+        "opened_at",
         "operation",
         "passed",
         "presented",
@@ -111,6 +93,7 @@ class InferenceExchange:
         "span_id",
         "started",
         "started_us",
+        "status",
         "trace_id",
         "trace_parent",
         "traceparent",
@@ -142,9 +125,17 @@ class InferenceExchange:
         self.headers_sent = False
         self.started = 0.0
         self.started_us = 0
+        # On the loop's clock, 0 before it came to it: the first try's Open, the first and the last byte of the reply.
+        self.opened_at = 0.0
+        self.first_write = 0.0
         self.last_write = 0.0
         self.hold_renewed = 0.0
         self.admission_deadline = 0.0
+        # Of the reply: what the caller was told, and how many bytes of body.
+        self.status = 0
+        self.error_code = ""
+        self.bytes_out = 0
+        self.awaits_end = False
         self.tries = 0
         self.trace_id = self.span_id = self.trace_parent = ""
         self._stream: RouterStream | None = None
@@ -156,6 +147,11 @@ class InferenceExchange:
         self._drained = 0
         self._tenant: wire.Tenant | None = None
         self._too_dear: tuple[str, ...] = ()
+
+    @property
+    def stalled(self) -> bool:
+        """The caller reads more slowly than the provider writes."""
+        return self._client.write_paused
 
     # The request.
 
@@ -181,6 +177,7 @@ class InferenceExchange:
         if not isinstance(found, Principal):
             self.refuse(self._gateway.refusal(found))
             return
+        self.principal = found
         if not is_json(self.content_type):
             self.refuse(self._gateway.words.not_json)
             return
@@ -189,7 +186,7 @@ class InferenceExchange:
         except BadRequest as problem:
             self.refuse(public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param))
             return
-        self.principal, self.asked = found, asked
+        self.asked = asked
         gateway = self._gateway
         problem_found = gateway.check_model(found, asked.model, self.operation)
         if problem_found is not None:
@@ -254,6 +251,9 @@ class InferenceExchange:
         assert principal is not None
         assert asked is not None
         self.tries += 1
+        self.awaits_end = True
+        if self.tries == 1:
+            self.opened_at = self._gateway.loop.time()
         self._stream = stream
         self._link_id = stream.open(self)
         body = self.body
@@ -321,17 +321,21 @@ class InferenceExchange:
             out.append(self._head(head.status, content_type, len(data) if last else None))
         if data:
             self._started = True
+            self.bytes_out += len(data)
             out += (b"%x\r\n" % len(data), data, b"\r\n") if self._chunked else (data,)
         if last and self._chunked:
             out.append(b"0\r\n\r\n")
         if out:
             self._client.write(b"".join(out))
             self.last_write = self._gateway.loop.time()
+            if not self.first_write:
+                self.first_write = self.last_write
         if last:
             self._close(keep=self.keep)
 
     def _head(self, status: int, content_type: bytes, length: int | None) -> bytes:
         self.headers_sent = True
+        self.status = status
         line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         if self.asked is not None and self.asked.stream and status == 200:
             kind = _SSE_HEADERS
@@ -357,6 +361,7 @@ class InferenceExchange:
         if not self.headers_sent and head is None and not data:
             self.refuse(error)
         elif self.asked is not None and self.asked.stream:
+            self.error_code = error.code
             event = b"data: %s\n\ndata: [DONE]\n\n" % render_openai(error, self.request_id)
             self._write_reply(head, data + event, last=True)
         else:
@@ -369,10 +374,12 @@ class InferenceExchange:
         if self.closed:
             return
         body = render_openai(error, self.request_id)
+        self.error_code = error.code
         if self.headers_sent:
             self._write_reply(None, b"data: %s\n\ndata: [DONE]\n\n" % body, last=True)
             return
         self.headers_sent = True
+        self.status, self.bytes_out = error.status, len(body)
         parts = [
             STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status,
             b"content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %d\r\n"
@@ -440,7 +447,9 @@ class InferenceExchange:
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
         self._gateway.record_witness(self, self._delivered)
+        self.awaits_end = False
         if self.closed:
+            self._gateway.records.ended_here(self)
             return
         if not self._started and self.tries < _MAX_TRIES:
             self._delivered = self._drained = 0
@@ -464,17 +473,18 @@ class InferenceExchange:
         stream, principal = self._stream, self.principal
         assert stream is not None
         assert principal is not None
+        self.awaits_end = False
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
         gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
-        gateway.counters.count_end(end.outcome)
-        if end.trace_kept and gateway.tracing.enabled:
-            gateway.record_span(self, end)
+        gateway.records.ended(self, end)
 
     def _close(self, *, keep: bool) -> None:
         if self.closed:
             return
         self.closed = True
         self._gateway.closed(self)
+        if not self.awaits_end:
+            self._gateway.records.ended_here(self)
         if not self.client_gone:
             self._client.finish(keep=keep)

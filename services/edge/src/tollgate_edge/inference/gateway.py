@@ -8,21 +8,21 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
-from opentelemetry.trace import SpanKind
-
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.link import RouterPool
+from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
-from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters
+from tollgate_edge.telemetry import InferenceCounters
 from tollgate_kit.clock import Clock
-from tollgate_kit.tracing import SpanRecord, Tracing, parse_traceparent
+from tollgate_kit.tracing import Tracing, parse_traceparent
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.door import Door
@@ -49,17 +49,22 @@ class InferenceGateway:
         witness: Witness,
         tracing: Tracing,
         counters: InferenceCounters,
+        access_log: AccessLog,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.authenticator = authenticator
         self.admission = admission
-        self.tracing = tracing
         self.counters = counters
         self.pool = RouterPool(
-            settings.router_address_list, pause_seconds=settings.exchange_pause_ms / 1000, on_ready=self._router_ready
+            settings.router_address_list,
+            pause_seconds=settings.exchange_pause_ms / 1000,
+            on_ready=self._router_ready,
+            counters=counters,
         )
+        self.access_log = access_log
+        self.records = RequestRecords(counters, tracing, access_log, clock, self.loop)
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
         # A process that stops: replies say that their connection closes, then no new request is taken.
         self.closing = False
@@ -91,6 +96,7 @@ class InferenceGateway:
         # What was cut off still ends, and settles with it.
         await self.pool.stop()
         await self.admission.drain()
+        self.access_log.flush()
 
     def missing(self) -> str | None:
         """Says what keeps inference from being served; for /readyz."""
@@ -110,6 +116,18 @@ class InferenceGateway:
         wait = self.settings.router_wait_seconds
         while self._parked and self._parked[0].started + wait < now:
             self._parked.popleft().give_up()
+
+    # What is measured.
+
+    @property
+    def parked(self) -> int:
+        """Requests that wait for a router to connect."""
+        return len(self._parked)
+
+    @property
+    def key_checks(self) -> int:
+        """Requests that wait for what the store says of their key."""
+        return len(self._slow)
 
     # Requests.
 
@@ -283,29 +301,3 @@ class InferenceGateway:
         version = self._version.current()
         self.counters.routers_lost += 1
         self._witness.record(exchange, delivered, version)
-
-    def record_span(self, exchange: "InferenceExchange", end: wire.End) -> None:
-        """Records the span of a request that is kept."""
-        asked = exchange.asked
-        assert asked is not None
-        operation = "chat" if exchange.operation == wire.OPERATION_CHAT else "embeddings"
-        failed = end.outcome != wire.OUTCOME_OK
-        self.tracing.record(
-            SpanRecord(
-                name=SPAN_REQUEST,
-                span=f"00-{exchange.trace_id}-{exchange.span_id}-01",
-                parent_span_id=exchange.trace_parent,
-                start_us=exchange.started_us,
-                end_us=self.clock.now_us(),
-                kind=SpanKind.SERVER,
-                attributes={
-                    "http.request.method": "POST",
-                    "gen_ai.operation.name": operation,
-                    "gen_ai.request.model": asked.model,
-                    "tollgate.request_id": exchange.request_id,
-                    "tollgate.attempts": end.attempts,
-                    "tollgate.outcome": wire.Outcome.Name(end.outcome).removeprefix("OUTCOME_").lower(),
-                },
-                error=wire.Outcome.Name(end.outcome).removeprefix("OUTCOME_").lower() if failed else "",
-            )
-        )

@@ -13,6 +13,7 @@ from grpc import aio
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.exchange.v1 import exchange_pb2_grpc
+from tollgate_edge.telemetry import InferenceCounters
 from tollgate_kit.grpc_io import new_channel
 
 log = logging.getLogger(__name__)
@@ -114,9 +115,15 @@ def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
 class RouterStream:
     """One gRPC call that carries many requests."""
 
-    def __init__(self, call: "aio.StreamStreamCall[bytes, bytes]", pause_seconds: float) -> None:
+    def __init__(
+        self,
+        call: "aio.StreamStreamCall[bytes, bytes]",
+        pause_seconds: float,
+        counters: InferenceCounters | None = None,
+    ) -> None:
         self._call = call
         self._pause = pause_seconds
+        self._counters = counters or InferenceCounters()
         self._next_id = 0
         self.outbox = Outbox()
         self.pending: dict[int, Pending] = {}
@@ -155,6 +162,7 @@ class RouterStream:
         heads = {head.id: head for head in batch.head}
         ends = {end.id: end for end in batch.end}
         pending = self.pending
+        self._counters.received.observe(len(heads) + len(batch.data) + len(ends) + len(batch.credit))
         for frame in batch.data:
             frame_id = frame.id
             request = pending.get(frame_id)
@@ -190,6 +198,7 @@ class RouterStream:
                 # Acknowledgements wait for company; a frame that begins something cuts the wait short.
                 await asyncio.sleep(min(wait, pause))
                 wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
+            self._counters.sent.observe(outbox.frames)
             pause = 2 * self._pause if outbox.frames >= _BUSY_FRAMES else self._pause
             if not await self._send(outbox.take()):
                 return
@@ -224,16 +233,23 @@ def _guarded(function: Callable[..., None], *arguments: Any) -> None:
 class RouterPeer:
     """One router process: keeps a stream open to it, and a second beside the first after GoAway."""
 
-    def __init__(self, address: str, pause_seconds: float, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, address: str, pause_seconds: float, on_ready: Callable[[], None], counters: InferenceCounters
+    ) -> None:
         self.address = address
+        # Those included that finish what they carry.
+        self.streams: set[RouterStream] = set()
+        self.opened = 0
+        self.broken = 0
         self.stream: RouterStream | None = None
         self._pause = pause_seconds
         self._on_ready = on_ready
+        self._counters = counters
         self._old: set[asyncio.Task[None]] = set()
 
     @property
     def open_requests(self) -> int:
-        return len(self.stream.pending) if self.stream is not None else 0
+        return sum(len(stream.pending) for stream in self.streams)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Connects, and connects again with back-off, until `stopping`."""
@@ -269,8 +285,11 @@ class RouterPeer:
             if isinstance(error, asyncio.CancelledError):
                 raise
             return None, None
-        stream = RouterStream(call, self._pause)
+        stream = RouterStream(call, self._pause, self._counters)
         task = asyncio.create_task(stream.run())
+        task.add_done_callback(lambda _: self.streams.discard(stream))
+        self.streams.add(stream)
+        self.opened += 1
         self.stream = stream
         log.info("exchange stream open", extra={"fields": {"router": self.address}})
         self._on_ready()
@@ -284,6 +303,7 @@ class RouterPeer:
         changed.cancel()
         if self.stream is stream and (stream.closed or stream.draining):
             self.stream = None
+        self.broken += stream.closed and not stream.draining
         if stream.draining and not stream.closed:
             # A second stream opens beside this one, which finishes what it carries.
             task = asyncio.create_task(stream.finish())
@@ -316,8 +336,15 @@ class _Bytes:
 class RouterPool:
     """Picks the router process with the fewest open requests."""
 
-    def __init__(self, addresses: Sequence[str], *, pause_seconds: float, on_ready: Callable[[], None]) -> None:
-        self.peers = [RouterPeer(address, pause_seconds, on_ready) for address in addresses]
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        pause_seconds: float,
+        on_ready: Callable[[], None],
+        counters: InferenceCounters,
+    ) -> None:
+        self.peers = [RouterPeer(address, pause_seconds, on_ready, counters) for address in addresses]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, stopping: asyncio.Event) -> None:
@@ -341,6 +368,11 @@ class RouterPool:
             if best is None or len(stream.pending) < len(best.pending):
                 best = stream
         return best
+
+    @property
+    def streams(self) -> list[RouterStream]:
+        """Every stream that is open, those included that take no more requests."""
+        return [stream for peer in self.peers for stream in peer.streams]
 
     @property
     def connected(self) -> int:

@@ -1,8 +1,35 @@
 """What the hot path says when it refuses: built once, since refusals come in floods."""
 
+from typing import Final
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_holds import HoldResult
+
+STATUS_LINES: Final = {
+    status: b"HTTP/1.1 %d %s\r\n" % (status, phrase)
+    for status, phrase in {
+        200: b"OK",
+        400: b"Bad Request",
+        401: b"Unauthorized",
+        402: b"Payment Required",
+        403: b"Forbidden",
+        404: b"Not Found",
+        405: b"Method Not Allowed",
+        408: b"Request Timeout",
+        409: b"Conflict",
+        413: b"Content Too Large",
+        415: b"Unsupported Media Type",
+        422: b"Unprocessable Content",
+        429: b"Too Many Requests",
+        431: b"Request Header Fields Too Large",
+        499: b"Client Closed Request",
+        500: b"Internal Server Error",
+        502: b"Bad Gateway",
+        503: b"Service Unavailable",
+        504: b"Gateway Timeout",
+    }.items()
+}
 
 
 class Words:

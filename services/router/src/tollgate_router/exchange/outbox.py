@@ -61,6 +61,16 @@ class Outbox:
         """Forgets data of a request whose client is gone."""
         self._bytes -= sum(map(len, self._data.pop(frame_id, ())))
 
+    @property
+    def waiting_frames(self) -> int:
+        """Returns how many frames the next write carries; data of one request are one."""
+        return self.frames + len(self._data)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Returns the size of the reply bytes among them."""
+        return self._bytes
+
     def _added(self) -> None:
         self.frames += 1
         self.urgent = True

@@ -22,7 +22,7 @@ from tollgate_kit.tracing import (
     record_publish,
 )
 from tollgate_rating import ModelPrice, RatingError, Unpriced
-from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
+from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters
 
 if TYPE_CHECKING:
     from tollgate.routing.v1.explanation_pb2 import Explanation
@@ -99,6 +99,7 @@ class Recorder:
         sample_ratio: float,
         random_source: random.Random,
         slow_us: int,
+        counters: RouterCounters | None = None,
     ) -> None:
         self.spool = spool
         self._publisher = publisher
@@ -106,8 +107,9 @@ class Recorder:
         self._sample_ratio = sample_ratio
         self._random = random_source
         self._slow_us = slow_us
+        self._counters = counters or RouterCounters()
         self.unpriced = 0
-        self._constants: dict[object, bytes] = {}
+        self._constants: dict[object, tuple[bytes, AttemptSeries]] = {}
         self._constants_of: Snapshot | None = None
 
     def publish_recovered(self) -> int:
@@ -151,7 +153,9 @@ class Recorder:
                 error = kind_name(result.error_kind) if result.error_kind else ""
                 event.traceparent = self._record_span(opened, result, error)
             traceparent = event.traceparent.encode()
-        payload = self._constant(opened, snapshot, result, charge, number_of_try) + event.SerializeToString()
+        constant, series = self._constant(opened, snapshot, result, charge, number_of_try)
+        series.add(result.timings, result.units, first_chunk=opened.stream and not result.error_kind)
+        payload = constant + event.SerializeToString()
         return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
     def _constant(
@@ -161,10 +165,10 @@ class Recorder:
         result: AttemptResult,
         charge: Charge,
         number_of_try: int,
-    ) -> bytes:
-        """Returns the part of an event that many share, encoded: protobuf messages concatenate.
+    ) -> tuple[bytes, AttemptSeries]:
+        """Returns the part of an event that many share, encoded, and where they are counted.
 
-        Setting these fields for each event costs more than all else about it.
+        Protobuf messages concatenate. Setting these fields for each event costs more than all else about it.
         """
         if snapshot is not self._constants_of or len(self._constants) >= _MAX_CONSTANTS:
             self._constants_of = snapshot
@@ -190,8 +194,8 @@ class Recorder:
             result.fallback_model,
             result.fallback_reason,
         )
-        constant = self._constants.get(key)
-        if constant is None:
+        found = self._constants.get(key)
+        if found is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
@@ -220,8 +224,15 @@ class Recorder:
                 event.fallback_reason = "budget"
             if opened.requested_model:
                 event.requested_model = opened.requested_model
-            constant = self._constants[key] = event.SerializeToString()
-        return constant
+            found = self._constants[key] = event.SerializeToString(), self._series(opened, result)
+        return found
+
+    def _series(self, opened: wire.Open, result: AttemptResult) -> AttemptSeries:
+        """Returns where an attempt is counted; one that sent nothing to a provider is counted where nobody looks."""
+        target = result.target
+        if target is None or result.outcome == wire.OUTCOME_REFUSED:
+            return AttemptSeries()
+        return self._counters.series[target.channel, target.provider, opened.operation, result.error_kind]
 
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:

@@ -109,6 +109,16 @@ class Request:
         self._arrived_us = session.deps.clock.now_us()
         session.deps.open_requests += 1
 
+    @property
+    def stalled(self) -> bool:
+        """The caller reads more slowly than the provider writes."""
+        return self._paused
+
+    @property
+    def held_bytes(self) -> int:
+        """Returns what this request keeps in memory of its body and its reply."""
+        return self._opened.body_length + self._reply_size
+
     # From edge.
 
     def begin(self) -> None:
@@ -299,6 +309,7 @@ class Request:
         self._unacked += len(data)
         if self._unacked > _WINDOW_BYTES and not self._paused and self._call is not None:
             self._paused = True
+            self._session.deps.counters.stalls += 1
             self._call.pause()
 
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
@@ -458,6 +469,7 @@ class Request:
             usage=result.usage,
             charge_pico=charge.charge_pico,
             attempts=self._number,
+            channel=self._target.channel if self._target is not None else "",
             trace_kept=result.trace_kept,
             timings=result.timings,
             data=data,

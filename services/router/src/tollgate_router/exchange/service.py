@@ -91,6 +91,7 @@ class ExchangeService:
     async def _exchange(self, _: object, context: Any) -> None:
         session = Session(self._deps, context)
         self._deps.sessions.add(session)
+        self._deps.counters.streams += 1
         timer = asyncio.get_running_loop().call_later(
             self._deps.settings.stream_age_seconds, session.go_away, "the stream is old"
         )

@@ -55,6 +55,9 @@ class Session:
 
     def _dispatch(self, batch: wire.EdgeBatch) -> None:
         requests = self.requests
+        self.deps.counters.received.observe(
+            len(batch.open) + len(batch.ack) + len(batch.body) + len(batch.credit) + len(batch.cancel)
+        )
         for frame in batch.open:
             request = requests[frame.id] = Request(self, frame)
             self._guarded(request, request.begin)
@@ -100,6 +103,7 @@ class Session:
                 await asyncio.sleep(min(wait, urgent) or wait)
                 wait = last + (urgent if outbox.urgent else lazy) - loop.time()
             urgent = 2 * shortest if outbox.frames >= _BUSY_FRAMES else shortest
+            self.deps.counters.sent.observe(outbox.waiting_frames)
             # The spool has every event before its End leaves.
             spool.flush()
             for message in outbox.take():
@@ -116,6 +120,11 @@ class Session:
         """Ends the replies that are under way."""
         for request in list(self.requests.values()):
             self._guarded(request, request.out_of_time)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Returns how many requests have ended and wait for edge's Ack."""
+        return len(self._unacknowledged)
 
     async def drained(self) -> None:
         """Waits until nothing is open and everything was acknowledged."""

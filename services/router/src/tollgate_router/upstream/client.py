@@ -202,6 +202,11 @@ class UpstreamClient:
         return active
 
     @property
+    def pools(self) -> tuple[Pool, ...]:
+        """The pools that have connections, or calls that wait for one."""
+        return tuple(self._pools.values())
+
+    @property
     def active_calls(self) -> int:
         return sum(len(pool.calls()) for pool in self._pools.values())
 

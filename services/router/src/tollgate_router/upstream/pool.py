@@ -32,7 +32,7 @@ class Pool:
     def __init__(
         self, origin: Origin, connector: Connector, limits: ClientLimits, clock: Clock, counters: Counters
     ) -> None:
-        self._origin = origin
+        self.origin = origin
         self._connector = connector
         self._limits = limits
         self._clock = clock
@@ -145,6 +145,14 @@ class Pool:
     def idle_connections(self) -> int:
         return len(self._idle)
 
+    @property
+    def connecting(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def waiting_calls(self) -> int:
+        return len(self._waiting) + len(self._waiting_for_new)
+
     async def close(self) -> None:
         """Closes every connection and waits until the attempts to open one have ended."""
         self._closed = True
@@ -178,7 +186,7 @@ class Pool:
     async def _connect(self, seconds: float) -> None:
         task = asyncio.current_task()
         try:
-            connection = await self._connector.connect(self._origin, self._make, seconds)
+            connection = await self._connector.connect(self.origin, self._make, seconds)
         except CannotConnect as error:
             self._forget(task)
             self._failed(error.kind, error.detail)
