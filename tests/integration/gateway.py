@@ -210,7 +210,9 @@ class Gateway:
         addresses = ",".join(router.address for router in self.routers)
         self.bench = Bench(router_addresses=addresses, **self.edge_settings)
         self.inference = self.bench.gateway
-        self.admission = Admission(holds, hold_ttl_seconds=60, pause_seconds=0.001, on_no_wallet=lambda _: None)
+        self.admission = Admission(
+            holds, hold_ttl_seconds=60, slot_ttl_seconds=60, pause_seconds=0.001, on_no_wallet=lambda _: None
+        )
         self.inference.admission = self.admission
         self.pool = self.inference.pool
         stopping = asyncio.Event()

@@ -16,6 +16,15 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Directory of the product's state. Else TOLLGATE_HOME, else .tollgate.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+RequestsOption = Annotated[
+    int | None, typer.Option("--requests-per-minute", min=0, help="Requests in 60 seconds; 0 is no limit.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option("--tokens-per-minute", min=0, help="Tokens, in and out, in 60 seconds; 0 is no limit.")
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option("--concurrency", min=0, help="Requests that are open at once; 0 is no limit.")
+]
 EPILOG = """Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 product not reachable.
 
 Commands find the product by --home or TOLLGATE_HOME, or by TOLLGATE_URL and TOLLGATE_TOKEN."""
@@ -41,6 +50,11 @@ def build() -> typer.Typer:
     keys.command("list", help=_help(keys_list))(keys_list)
     keys.command("revoke", help=_help(keys_revoke))(keys_revoke)
     app.add_typer(keys, name="keys")
+    limits = typer.Typer(help="Show and set limits of keys, projects and organizations.", no_args_is_help=True)
+    limits.command("list", help=_help(limits_list))(limits_list)
+    limits.command("show", help=_help(limits_show))(limits_show)
+    limits.command("set", help=_help(limits_set))(limits_set)
+    app.add_typer(limits, name="limits")
     app.command("usage", help=_help(usage))(usage)
     app.command("version", help=_help(version))(version)
     return app
@@ -122,6 +136,9 @@ def keys_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     organization: Annotated[str | None, typer.Option(help="Id of the organization; else the first.")] = None,
     project: Annotated[str | None, typer.Option(help="Id of the project; else the first.")] = None,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    concurrency: ConcurrencyOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -130,10 +147,16 @@ def keys_create(
     \b
     tollgate keys create laptop
     tollgate keys create ci --project proj_01... --json | jq -r .key
+    tollgate keys create intern --requests-per-minute 60 --concurrency 2
     """
     from tollgate_cli.commands.keys import create
 
-    create(home, dict(os.environ), name, organization, project, as_json=as_json)
+    limits = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+    }
+    create(home, dict(os.environ), name, organization, project, limits, as_json=as_json)
 
 
 def keys_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -161,6 +184,63 @@ def keys_revoke(
     from tollgate_cli.commands.keys import revoke
 
     revoke(home, dict(os.environ), key_id, as_json=as_json)
+
+
+def limits_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List whoever has a limit or pays later.
+
+    \b
+    tollgate limits list
+    """
+    from tollgate_cli.commands.limits import show_all
+
+    show_all(home, dict(os.environ), as_json=as_json)
+
+
+def limits_show(
+    *,
+    owner_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a key, a project or an organization.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Show the limits of a key, a project or an organization.
+
+    \b
+    tollgate limits show key_01...
+    """
+    from tollgate_cli.commands.limits import show
+
+    show(home, dict(os.environ), owner_id, as_json=as_json)
+
+
+def limits_set(
+    *,
+    owner_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a key, a project or an organization.")],
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    concurrency: ConcurrencyOption = None,
+    payment: Annotated[
+        str | None, typer.Option(help="prepaid or postpaid, of an organization: whether a wallet pays ahead.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Set limits of a key, a project or an organization. They hold within a second.
+
+    \b
+    tollgate limits set key_01... --requests-per-minute 600 --tokens-per-minute 100000
+    tollgate limits set proj_01... --concurrency 0
+    tollgate limits set org_01... --payment postpaid
+    """
+    from tollgate_cli.commands.limits import change
+
+    changes = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+        "payment": payment,
+    }
+    change(home, dict(os.environ), owner_id, changes, as_json=as_json)
 
 
 def usage(

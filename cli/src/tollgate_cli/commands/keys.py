@@ -17,11 +17,13 @@ def create(
     name: str,
     organization: str | None,
     project: str | None,
+    limits: Mapping[str, int | None],
     *,
     as_json: bool,
 ) -> None:
     """Makes a key and shows it. Raises Failure."""
-    body = {"name": name, "organization_id": organization, "project_id": project}
+    given = {limit: value for limit, value in limits.items() if value is not None}
+    body = {"name": name, "organization_id": organization, "project_id": project, "limits": given or None}
     with Api(find_target(home, environment)) as api:
         made = api.post("/api/v1/keys", {key: value for key, value in body.items() if value is not None})
     if as_json:

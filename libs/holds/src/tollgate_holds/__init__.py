@@ -1,17 +1,21 @@
 """Holds and wallets in Redis: scripts, states and a small pipelined client."""
 
 from tollgate_holds.holds import Balance, Booking, BookState, HoldResult, Holds, Operation, Swept
+from tollgate_holds.limits import MAX_LIMIT, LimitSet, Scope
 from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable
 
 __all__ = [
+    "MAX_LIMIT",
     "Balance",
     "BookState",
     "Booking",
     "HoldResult",
     "Holds",
+    "LimitSet",
     "Operation",
     "RedisError",
     "RedisPipe",
     "RedisUnavailable",
+    "Scope",
     "Swept",
 ]

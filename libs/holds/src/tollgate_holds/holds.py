@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final, cast
 
+from tollgate_holds.limits import LimitSet
 from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable, pack_command
 
 _SCRIPTS: Final = ("admit", "book", "expire", "balance")
@@ -33,6 +34,10 @@ class Operation(enum.Enum):
     # The request never reached a router: the record goes and nothing will be booked.
     FORGET = b"f"
     RENEW = b"r"
+    # A hold of those who pay later: the wallet follows, whatever is in it.
+    HOLD_POSTPAID = b"p"
+    # A request ended without a cost: its slots are free, and its record stays for billing.
+    END = b"e"
 
 
 class HoldResult(enum.IntEnum):
@@ -43,6 +48,8 @@ class HoldResult(enum.IntEnum):
     TOO_LATE = 3
     # Settled before, at another cost.
     DIFFERS = 4
+    # A limit has no room.
+    LIMITED = 5
 
 
 class BookState(enum.IntEnum):
@@ -114,6 +121,30 @@ class Holds:
         return pack_command(
             (b"EVALSHA", self._shas["admit"], 2, wallet, holds, ttl_seconds, len(operations) // 3, *operations)
         )
+
+    def pack_limited(
+        self,
+        organization: str,
+        ttl_seconds: int,
+        slot_seconds: int,
+        operations: Sequence[bytes | str | int],
+        limited: Sequence[bytes | str | int],
+        sets: Sequence[LimitSet],
+        gates: Sequence[int],
+    ) -> bytes:
+        """Returns the packed admission call of `operations` followed by `limited` ones, both flat as for `pack`.
+
+        `gates` has three numbers for each limited one: its index in `sets`, tokens, second; see `admit.lua`.
+        """
+        wallet, holds, _, _ = self._keys_of(organization)
+        keys = [key for one in sets for key in one.keys]
+        first = len(operations) // 3
+        command: list[bytes | str | int] = [b"EVALSHA", self._shas["admit"], 2 + len(keys), wallet, holds, *keys]
+        command += (ttl_seconds, first + len(limited) // 3, *operations, *limited, first, slot_seconds, len(sets))
+        for one in sets:
+            command += one.arguments
+        command += gates
+        return pack_command(tuple(command))
 
     async def hold(self, organization: str, hold_id: str, amount_pico: int, ttl_seconds: int) -> HoldResult:
         """Reserves `amount_pico`, or repeats an earlier reservation of the same id."""

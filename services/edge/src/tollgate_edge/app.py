@@ -21,6 +21,7 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.adapters.sql.limits import SqlLimitStore
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
 from tollgate_edge.api.config_service import ConfigService
 from tollgate_edge.api.context import HttpContext
@@ -90,6 +91,7 @@ class Edge:
         self.database = Database(settings.database_url)
         self.keys = SqlKeyStore(self.database)
         self.tenants = SqlTenantStore(self.database)
+        self.limits = SqlLimitStore(self.database)
         self.versions = SqlVersionStore(self.database)
         self.billing = BillingClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
@@ -145,6 +147,7 @@ class Edge:
             admission=Admission(
                 self.holds,
                 hold_ttl_seconds=settings.hold_ttl_seconds,
+                slot_ttl_seconds=settings.slot_ttl_seconds,
                 pause_seconds=settings.exchange_pause_ms / 1000,
                 on_no_wallet=self._rebuild_wallet,
             ),
@@ -160,6 +163,7 @@ class Edge:
             version=self.holder,
             keys=self.keys,
             tenants=self.tenants,
+            limits=self.limits,
             create_key=self.create_key,
             billing=self.billing,
             media=self.media,

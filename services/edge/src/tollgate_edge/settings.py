@@ -60,6 +60,11 @@ class EdgeSettings(ServiceSettings):
         default=2.0, gt=0, description="How long a request waits for Redis before it is refused."
     )
     hold_ttl_seconds: int = Field(default=300, gt=0, description="Life of a hold; renewed while the request runs.")
+    slot_ttl_seconds: int = Field(
+        default=60,
+        gt=0,
+        description="Life of a place within a limit of concurrent requests; renewed while the request runs.",
+    )
     silence_seconds: float = Field(default=15.0, gt=0, description="Silence after which a keep-alive is sent.")
     exchange_pause_ms: float = Field(
         default=1.0,

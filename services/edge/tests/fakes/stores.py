@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from tollgate_edge.domain.limits import KEY, NO_LIMITS, ORGANIZATION, PROJECT, limit_set
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import (
     Changes,
     Conflict,
     KeyLookup,
+    LimitedOwner,
     Project,
     StoredVersion,
     StoreUnavailable,
@@ -23,6 +25,8 @@ class Memory:
         self.projects = {}
         self.keys = {}
         self.tokens = {}
+        self.limits = {}
+        self.postpaid = set()
         self.marks = set()
         self.declared = {}
         self.documents = {}
@@ -31,6 +35,9 @@ class Memory:
     def check(self):
         if self.away:
             raise StoreUnavailable("away")
+
+    def limits_of(self, owner_id):
+        return self.limits.get(owner_id, NO_LIMITS)
 
     def bump(self, kind, key_hash=""):
         self.changes.append((kind, key_hash))
@@ -59,6 +66,13 @@ class FakeKeyStore:
                     project.price_group,
                     project.route_group,
                     None if record.models is None else frozenset(record.models),
+                    prepaid=record.organization_id not in self.memory.postpaid,
+                    limits=limit_set(
+                        record.organization_id,
+                        record.limits.scope(KEY, record.id),
+                        self.memory.limits_of(record.project_id).scope(PROJECT, record.project_id),
+                        self.memory.limits_of(record.organization_id).scope(ORGANIZATION, record.organization_id),
+                    ),
                 )
                 return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
             if key_hash in self.memory.tokens:
@@ -75,6 +89,7 @@ class FakeKeyStore:
             newest,
             tuple(key_hash for kind, key_hash in new if kind == "key"),
             versions=any(kind == "version" for kind, _ in new),
+            tenants=tuple(owner_id for kind, owner_id in new if kind in {PROJECT, ORGANIZATION}),
         )
 
     async def add_key(self, record, key_hash, pepper_id):
@@ -108,6 +123,49 @@ class FakeKeyStore:
         self.memory.check()
         self.memory.bump("key", key_hash)
         self.memory.tokens[key_hash] = token_id
+
+
+class FakeLimitStore:
+    def __init__(self, memory):
+        self.memory = memory
+
+    async def limits_of(self, owner_id):
+        self.memory.check()
+        memory = self.memory
+        for record in memory.keys.values():
+            if record.id == owner_id:
+                return LimitedOwner(KEY, owner_id, record.name, record.organization_id, record.limits)
+        if owner_id in memory.projects:
+            project = memory.projects[owner_id]
+            return LimitedOwner(PROJECT, owner_id, project.name, project.organization_id, memory.limits_of(owner_id))
+        for name, organization_id in memory.organizations.items():
+            if organization_id == owner_id:
+                prepaid = owner_id not in memory.postpaid
+                return LimitedOwner(ORGANIZATION, owner_id, name, owner_id, memory.limits_of(owner_id), prepaid)
+        return None
+
+    async def set_limits(self, owner_id, limits, at_us, *, prepaid=None):
+        owner = await self.limits_of(owner_id)
+        if owner is None:
+            return None
+        changed = replace(owner.limits, **limits)
+        if owner.kind == KEY:
+            key_hash = next(one for one, record in self.memory.keys.items() if record.id == owner_id)
+            self.memory.keys[key_hash] = replace(self.memory.keys[key_hash], limits=changed)
+            self.memory.bump(KEY, key_hash)
+        else:
+            self.memory.limits[owner_id] = changed
+            self.memory.bump(owner.kind, owner_id)
+        if prepaid is not None:
+            (self.memory.postpaid.discard if prepaid else self.memory.postpaid.add)(owner_id)
+        return await self.limits_of(owner_id)
+
+    async def list_limited(self):
+        self.memory.check()
+        ids = sorted(record.id for record in self.memory.keys.values())
+        ids += [*sorted(self.memory.projects), *sorted(self.memory.organizations.values())]
+        owners = [await self.limits_of(one) for one in ids]
+        return [one for one in owners if one.limits != NO_LIMITS or one.prepaid is False]
 
 
 class FakeTenantStore:

@@ -22,6 +22,7 @@ class Waiting:
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.admission_deadline = 1.0
+        self.ticket = None
         self.result: asyncio.Future[HoldResult | None] = asyncio.get_running_loop().create_future()
 
     def admitted(self, result: HoldResult | None) -> None:
@@ -93,7 +94,7 @@ async def test_a_hold_whose_reply_was_lost_is_given_back_when_its_request_is_ref
         await one.start()
         assert await one.wait_ready(10)
     await direct.rebuild(ORGANIZATION, FUNDS)
-    admission = Admission(holds, hold_ttl_seconds=300, pause_seconds=0, on_no_wallet=pytest.fail)
+    admission = Admission(holds, hold_ttl_seconds=300, slot_ttl_seconds=60, pause_seconds=0, on_no_wallet=pytest.fail)
     request = Waiting("req_lost")
 
     wire.losing = wire.cut = True

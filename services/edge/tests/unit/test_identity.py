@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.keys import KEY_PREFIX, TOKEN_PREFIX, Secret, is_well_formed, keyed_hash, new_key, pepper_of
@@ -105,8 +105,9 @@ class Setting:
             self.store, peppers[0], self.clock, CountingIds(), lambda count: next(numbers).to_bytes(count, "big")
         )
 
-    async def make(self, **named):
-        project = await FakeTenantStore(self.memory).ensure_project("org", "o", "USD", "proj", "p", 1)
+    async def make(self, project="p", organization="o", **named):
+        ids = ("org", "proj") if organization == "o" else (f"org_{organization}", f"proj_{project}")
+        project = await FakeTenantStore(self.memory).ensure_project(ids[0], organization, "USD", ids[1], project, 1)
         record, key = await self.create(project, "k", **named)
         await self.poll()
         return record, key.reveal().encode()
@@ -153,6 +154,20 @@ async def test_a_revocation_is_effective_with_the_next_poll(setting):
     assert setting.authenticator.cached(key) is None
     assert setting.authenticator.cached(other) is not None
     assert await setting.authenticator.authenticate(key) is REVOKED
+
+
+@pytest.mark.parametrize("owner", ["proj", "org", "key"])
+async def test_limits_are_effective_with_the_next_poll(setting, owner):
+    record, key = await setting.make()
+    _, other = await setting.make(project="q", organization="another")
+    assert (await setting.authenticator.authenticate(key)).limits is None
+    await setting.authenticator.authenticate(other)
+    owner_id = record.id if owner == "key" else owner
+    await FakeLimitStore(setting.memory).set_limits(owner_id, {"concurrency": 4}, 1)
+    await setting.poll()
+    assert setting.authenticator.cached(key) is None
+    assert setting.authenticator.cached(other) is not None
+    assert [one.slots for one in (await setting.authenticator.authenticate(key)).limits.scopes] == [4]
 
 
 async def test_an_unknown_key_is_remembered_until_a_key_is_made(setting):

@@ -18,6 +18,7 @@ from tollgate_edge.ports import (
     BillingPort,
     CurrentVersion,
     KeyStore,
+    LimitStore,
     MediaPort,
     RouterPort,
     TenantStore,
@@ -33,6 +34,7 @@ class HttpContext:
     version: CurrentVersion
     keys: KeyStore
     tenants: TenantStore
+    limits: LimitStore
     create_key: CreateKey
     billing: BillingPort
     media: MediaPort

@@ -13,6 +13,7 @@ from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
+from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
 from tollgate_edge.errors import PublicError, public_error, render_openai
@@ -53,6 +54,7 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(media_router(context))
     app.include_router(console_router(context))
     app.include_router(figures_router(context))
+    app.include_router(limits_router(context))
     app.add_exception_handler(PublicError, _public)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -12,6 +12,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
+from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class InferenceExchange:
         "span_id",
         "started",
         "started_us",
+        "ticket",
         "trace_id",
         "trace_parent",
         "traceparent",
@@ -137,6 +139,7 @@ class InferenceExchange:
         self.hold_renewed = 0.0
         self.admission_deadline = 0.0
         self.tries = 0
+        self.ticket: Ticket | None = None
         self.trace_id = self.span_id = self.trace_parent = ""
         self._stream: RouterStream | None = None
         self._link_id = 0
@@ -187,7 +190,17 @@ class InferenceExchange:
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        gateway.admission.hold(found.organization_id, self, gateway.worst_case(self))
+        self._admit(found)
+
+    def _admit(self, principal: Principal) -> None:
+        """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
+        gateway = self._gateway
+        if principal.limits is not None:
+            gateway.hold_limited(self, principal, principal.limits)
+        elif principal.prepaid:
+            gateway.admission.hold(principal.organization_id, self, gateway.worst_case(self))
+        else:
+            self.admitted(HoldResult.DONE)
 
     def _trace(self) -> None:
         given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None
@@ -204,11 +217,17 @@ class InferenceExchange:
                 gateway.open.add(self)
                 self._open()
         elif not self.closed:
-            self.refuse(gateway.words.admission(result))
+            self.refuse(gateway.words.admission(result, self.ticket))
+
+    @property
+    def _held(self) -> str:
+        """The organization that holds something in Redis for this request; empty for none."""
+        principal = self.principal
+        return principal.organization_id if principal is not None and (principal.prepaid or self.ticket) else ""
 
     def _forget(self) -> None:
-        if self.principal is not None:
-            self._gateway.admission.forget(self.principal.organization_id, self.request_id)
+        if held := self._held:
+            self._gateway.admission.forget(held, self.request_id, self.ticket)
 
     def _open(self) -> None:
         stream = self._gateway.pool.pick(self._stream if self.tries else None)
@@ -305,6 +324,8 @@ class InferenceExchange:
         else:
             kind = b"content-type: %s\r\n" % (content_type or b"application/json")
         parts = [line, kind, b"x-request-id: %s\r\n" % self.request_id.encode()]
+        if self.ticket is not None:
+            parts.append(self.ticket.header_lines())
         if self.cors:
             parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
         if length is not None:
@@ -346,6 +367,8 @@ class InferenceExchange:
             % (self.request_id.encode(), len(body)),
         ]
         parts += [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
+        if self.ticket is not None:
+            parts.append(self.ticket.header_lines())
         if self.cors:
             parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
         parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
@@ -357,9 +380,10 @@ class InferenceExchange:
     def keep_alive(self, now: float) -> None:
         """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""
         settings = self._gateway.settings
-        if self.principal is not None and now - self.hold_renewed > settings.hold_ttl_seconds / 3:
+        life = settings.hold_ttl_seconds if self.ticket is None else settings.slot_ttl_seconds
+        if now - self.hold_renewed > life / 3 and (held := self._held):
             self.hold_renewed = now
-            self._gateway.admission.renew(self.principal.organization_id, self.request_id)
+            self._gateway.admission.renew(held, self.request_id, self.ticket)
         if self.closed or self.asked is None or not self.asked.stream or self.tries == 0:
             return
         if now - max(self.last_write, self.started) < settings.silence_seconds or self._client.write_paused:
@@ -393,13 +417,18 @@ class InferenceExchange:
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
         self._gateway.record_witness(self, self._delivered)
-        if self.closed:
-            return
-        if not self._started and self.tries < _MAX_TRIES:
+        if not self.closed and not self._started and self.tries < _MAX_TRIES:
             self._delivered = self._drained = 0
             self._open()
-        else:
+            return
+        self._give_slots_back()
+        if not self.closed:
             self._broke_off()
+
+    def _give_slots_back(self) -> None:
+        """No End will come: what is charged is for billing to book."""
+        if self.ticket is not None:
+            self._gateway.admission.end(self.ticket.limits.organization, self.request_id, self.ticket)
 
     def _broke_off(self) -> None:
         if self.headers_sent and not (self.asked is not None and self.asked.stream):
@@ -411,6 +440,8 @@ class InferenceExchange:
         """No router came back in time for a request that was parked."""
         if self.tries == 0:
             self._forget()
+        else:
+            self._give_slots_back()
         self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
 
     def _ended(self, end: wire.End) -> None:
@@ -419,7 +450,10 @@ class InferenceExchange:
         assert principal is not None
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
-        gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
+        if self.ticket is not None:
+            gateway.settle_limited(self, self.ticket, end)
+        elif principal.prepaid:
+            gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
         gateway.counters.count_end(end.outcome)
         if end.trace_kept and gateway.tracing.enabled:
             gateway.record_span(self, end)

@@ -15,12 +15,14 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters
+from tollgate_holds import LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import SpanRecord, Tracing, parse_traceparent
 
@@ -189,6 +191,29 @@ class InferenceGateway:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
         return price.worst_case(len(exchange.body), limit * asked.choices)
+
+    def hold_limited(self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet) -> None:
+        """Asks for a hold of a request within its limits."""
+        tokens = self._expected_tokens(exchange, principal) if limits.counts_tokens else 0
+        self.admission.hold_limited(
+            principal.organization_id,
+            exchange,
+            self.worst_case(exchange),
+            Ticket(limits, tokens),
+            prepaid=principal.prepaid,
+        )
+
+    def _expected_tokens(self, exchange: "InferenceExchange", principal: Principal) -> int:
+        """Returns how many tokens a request is counted as until its end says how many they were."""
+        asked, version = exchange.asked, self._version.current()
+        assert asked is not None
+        model = version.model(principal.route_group, asked.model) if version is not None else None
+        return expected_tokens(len(exchange.body), asked, model)
+
+    def settle_limited(self, exchange: "InferenceExchange", ticket: Ticket, end: wire.End) -> None:
+        """Settles a request with its cost and the tokens that it used."""
+        organization = ticket.limits.organization
+        self.admission.settle(organization, exchange.request_id, end.charge_pico, ticket, tokens_of(end.usage))
 
     def tenant_of(self, principal: Principal) -> wire.Tenant:
         """Returns the tenant of a key, as it travels."""

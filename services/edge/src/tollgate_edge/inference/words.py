@@ -2,6 +2,7 @@
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult
 
 
@@ -44,8 +45,10 @@ class Words:
             errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
         )
 
-    def admission(self, result: HoldResult | None) -> PublicError:
+    def admission(self, result: HoldResult | None, ticket: Ticket | None) -> PublicError:
         """Returns what to say about a hold that was not placed."""
+        if result is HoldResult.LIMITED and ticket is not None:
+            return ticket.refusal()
         if result is HoldResult.INSUFFICIENT:
             return self._insufficient
         return self._no_redis if result is None else self._no_wallet

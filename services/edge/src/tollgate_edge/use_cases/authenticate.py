@@ -88,6 +88,15 @@ class KeyAuthenticator:
             self._unknown.clear()
             for key_hash in changes.key_hashes:
                 self._forget(self._by_hash.get(key_hash))
+        if changes.tenants:
+            self._forget_keys_of(frozenset(changes.tenants))
+
+    def _forget_keys_of(self, tenants: frozenset[str]) -> None:
+        """Looks at every key that is remembered: operators change limits of tenants rarely."""
+        for digest, entry in tuple(self._entries.items()):
+            found = entry.found
+            if isinstance(found, Principal) and (found.project_id in tenants or found.organization_id in tenants):
+                self._forget(digest)
 
     async def _ask(self, presented: bytes, digest: bytes) -> Principal | Refused:
         hashes = tuple(keyed_hash(presented, pepper) for pepper in self._peppers)

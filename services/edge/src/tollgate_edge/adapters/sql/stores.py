@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from tollgate_edge.adapters.sql import tables as t
 from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.domain.limits import KEY, LIMIT_NAMES, ORGANIZATION, PROJECT, Limits, limit_set
 from tollgate_edge.domain.principal import DEFAULT_GROUP, Principal
 from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, Project, StoredVersion
 
@@ -50,6 +51,7 @@ class SqlKeyStore:
                 newest,
                 tuple(row.key_hash for row in rows if row.kind == "key"),
                 versions=any(row.kind == "version" for row in rows),
+                tenants=tuple(row.key_hash for row in rows if row.kind in {PROJECT, ORGANIZATION}),
             )
 
         return await self._database.read(work)
@@ -75,6 +77,7 @@ class SqlKeyStore:
                     created_at_us=record.created_at_us,
                     revoked_at_us=record.revoked_at_us,
                     expires_at_us=record.expires_at_us,
+                    **{name: getattr(record.limits, name) for name in LIMIT_NAMES},
                 )
             )
 
@@ -126,8 +129,16 @@ class SqlKeyStore:
 
 def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
     row = connection.execute(
-        sa.select(t.api_keys, t.projects.c.price_group, t.projects.c.route_group)
+        sa.select(
+            t.api_keys,
+            t.projects.c.price_group,
+            t.projects.c.route_group,
+            t.organizations.c.prepaid,
+            *(t.projects.c[name].label(f"project_{name}") for name in LIMIT_NAMES),
+            *(t.organizations.c[name].label(f"organization_{name}") for name in LIMIT_NAMES),
+        )
         .join(t.projects, t.projects.c.id == t.api_keys.c.project_id)
+        .join(t.organizations, t.organizations.c.id == t.api_keys.c.organization_id)
         .where(t.api_keys.c.key_hash.in_(list(hashes)))
     ).first()
     if row is None:
@@ -139,6 +150,13 @@ def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup
         price_group=row.price_group,
         route_group=row.route_group,
         models=None if row.models is None else frozenset(row.models),
+        prepaid=row.prepaid,
+        limits=limit_set(
+            row.organization_id,
+            limits_of(row).scope(KEY, row.id),
+            limits_of(row, "project_").scope(PROJECT, row.project_id),
+            limits_of(row, "organization_").scope(ORGANIZATION, row.organization_id),
+        ),
     )
     return KeyLookup(principal, row.revoked_at_us, row.expires_at_us)
 
@@ -148,6 +166,11 @@ def _find_token(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup |
     if row is None:
         return None
     return KeyLookup(Principal(row.id, "", "", is_operator=True), row.revoked_at_us)
+
+
+def limits_of(row: Any, prefix: str = "") -> Limits:
+    """Returns the limits in a row; their columns have names with this prefix."""
+    return Limits(*(getattr(row, prefix + name) for name in LIMIT_NAMES))
 
 
 def _record_of(row: Any) -> KeyRecord:
@@ -161,6 +184,7 @@ def _record_of(row: Any) -> KeyRecord:
         revoked_at_us=row.revoked_at_us,
         expires_at_us=row.expires_at_us,
         models=None if row.models is None else tuple(row.models),
+        limits=limits_of(row),
     )
 
 

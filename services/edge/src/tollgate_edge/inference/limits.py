@@ -1,0 +1,115 @@
+"""What a request counts against its limits, and how these are said: headers of every answer, and the 429."""
+
+from typing import Final
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.inference.fields import Asked
+from tollgate_edge.ports import EdgeModel
+from tollgate_holds import LimitSet
+
+_REQUESTS: Final = 1
+_TOKENS: Final = 2
+# When a request that runs will end is not known: callers are told to ask again after this.
+_SLOT_WAIT_MS: Final = 1000
+_BYTES_PER_TOKEN: Final = 4
+# Counted for a request that sets no limit, until its end corrects it: most answers are shorter, and counting what the
+# model could write at most would leave limits unused.
+_USUAL_OUTPUT_TOKENS: Final = 1024
+
+
+class Ticket:
+    """A request's part in its limits. `tokens` were counted ahead; `verdict` is what `admit.lua` replies to a hold."""
+
+    __slots__ = ("limits", "tokens", "verdict")
+
+    def __init__(self, limits: LimitSet, tokens: int) -> None:
+        self.limits = limits
+        self.tokens = tokens
+        self.verdict: list[int] = []
+
+    @property
+    def second(self) -> int:
+        """The second it was counted in, by Redis' clock; 0 when that is not known."""
+        return self.verdict[1] if len(self.verdict) > 1 else 0
+
+    def headers(self) -> dict[str, str]:
+        """Returns `x-ratelimit-…` of the narrowest limit of requests and of tokens."""
+        found: dict[str, str] = {}
+        verdict = self.verdict
+        if len(verdict) < 8:
+            return found
+        for unit, at in (("requests", 2), ("tokens", 5)):
+            place, rest, reset_ms = verdict[at : at + 3]
+            if place:
+                scope = self.limits.scopes[place - 1]
+                found[f"x-ratelimit-limit-{unit}"] = str(scope.requests if unit == "requests" else scope.tokens)
+                found[f"x-ratelimit-remaining-{unit}"] = str(rest)
+                found[f"x-ratelimit-reset-{unit}"] = spoken(reset_ms)
+        return found
+
+    def header_lines(self) -> bytes:
+        """Returns the headers as they are written."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self.headers().items()).encode()
+
+    def refusal(self) -> PublicError:
+        """Returns the 429 that says which limit of whom has no room, and when it will."""
+        kind, place, used, wait_ms = self.verdict[8:12]
+        scope = self.limits.scopes[place - 1]
+        whose = f"{scope.kind} {scope.id}"
+        if kind == _REQUESTS:
+            said = f"requests per minute of {whose}: limit {scope.requests}, used {used}, requested 1"
+        elif kind == _TOKENS:
+            said = f"tokens per minute of {whose}: limit {scope.tokens}, used {used}, requested {self.tokens}"
+        else:
+            said, wait_ms = f"concurrent requests of {whose}: limit {scope.slots}, open {used}", _SLOT_WAIT_MS
+        if wait_ms < 0:
+            error = public_error(
+                errors.ERROR_KIND_RATE_LIMITED,
+                f"Request too large for {said}. Shorten the input, or ask for fewer output tokens.",
+            )
+            return error.with_status(error.status, **{"x-should-retry": "false"})
+        return public_error(
+            errors.ERROR_KIND_RATE_LIMITED,
+            f"Rate limit reached for {said}. Please try again in {-(-wait_ms // 1000)}s.",
+            retry_after_ms=wait_ms,
+        )
+
+
+def expected_tokens(body_bytes: int, asked: Asked, model: EdgeModel | None) -> int:
+    """Returns what a request is counted as ahead: a usual text of its size, and the output that it allows.
+
+    An input is never longer than the model's context, whatever its bytes are, such as those of a picture.
+    """
+    prompt = body_bytes // _BYTES_PER_TOKEN + 1
+    if model is not None and model.context:
+        prompt = min(prompt, model.context)
+    output = asked.max_output_tokens
+    if output is None:
+        output = _USUAL_OUTPUT_TOKENS
+        if model is not None and model.max_output:
+            output = min(output, model.max_output)
+    return prompt + output * asked.choices
+
+
+def tokens_of(usage: wire.Usage) -> int:
+    """Returns all tokens of a request, in and out, cached ones included."""
+    return (
+        usage.input_tokens
+        + usage.output_tokens
+        + usage.cache_read_tokens
+        + usage.cache_write_5m_tokens
+        + usage.cache_write_1h_tokens
+        + usage.reasoning_tokens
+        + usage.audio_input_tokens
+        + usage.audio_output_tokens
+        + usage.image_input_tokens
+        + usage.image_output_tokens
+    )
+
+
+def spoken(wait_ms: int) -> str:
+    """Returns a time such as `6m0s`, in whole seconds, rounded up."""
+    minutes, seconds = divmod(-(-wait_ms // 1000), 60)
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

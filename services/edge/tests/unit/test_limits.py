@@ -1,0 +1,120 @@
+"""What a request counts ahead, and how limits are said."""
+
+import pytest
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.limits import NO_LIMITS, Limits, limit_set
+from tollgate_edge.inference.fields import Asked
+from tollgate_edge.inference.limits import Ticket, expected_tokens, spoken, tokens_of
+from tollgate_edge.ports import EdgeModel
+from tollgate_holds import LimitSet, Scope
+
+pytestmark = pytest.mark.unit
+
+LIMITS = LimitSet("org_1", (Scope("key", "key_1", requests=60, tokens=5000), Scope("project", "proj_1", slots=7)))
+
+
+def ticket(*verdict, tokens=40):
+    made = Ticket(LIMITS, tokens)
+    made.verdict = list(verdict)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("wait_ms", "said"), [(0, "0s"), (1, "1s"), (1000, "1s"), (1001, "2s"), (59_001, "1m0s"), (360_000, "6m0s")]
+)
+def test_times_are_whole_seconds_rounded_up(wait_ms, said):
+    assert spoken(wait_ms) == said
+
+
+def test_headers_tell_the_narrowest_limits():
+    assert ticket(1, 1764, 1, 59, 59_500, 1, 4960, 60_000).headers() == {
+        "x-ratelimit-limit-requests": "60",
+        "x-ratelimit-remaining-requests": "59",
+        "x-ratelimit-reset-requests": "1m0s",
+        "x-ratelimit-limit-tokens": "5000",
+        "x-ratelimit-remaining-tokens": "4960",
+        "x-ratelimit-reset-tokens": "1m0s",
+    }
+    assert ticket(1, 1764, 0, 0, 0, 0, 0, 0).headers() == {}
+    assert ticket(1, 1764, 0, 0, 0, 0, 0, 0).header_lines() == b""
+    lines = ticket(1, 1764, 1, 0, 500, 0, 0, 0).header_lines().decode().splitlines()
+    assert lines == [
+        "x-ratelimit-limit-requests: 60",
+        "x-ratelimit-remaining-requests: 0",
+        "x-ratelimit-reset-requests: 1s",
+    ]
+
+
+def test_headers_before_redis_answered_are_none():
+    assert ticket().headers() == {}
+    assert ticket().second == 0
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        (
+            (1, 1, 60, 12_001),
+            "requests per minute of key key_1: limit 60, used 60, requested 1. Please try again in 13s.",
+        ),
+        (
+            (2, 1, 4980, 900),
+            "tokens per minute of key key_1: limit 5000, used 4980, requested 40. Please try again in 1s.",
+        ),
+        ((3, 2, 7, 0), "concurrent requests of project proj_1: limit 7, open 7. Please try again in 1s."),
+    ],
+)
+def test_a_refusal_says_which_limit_of_whom_and_for_how_long(refusal, said):
+    error = ticket(5, 0, 1, 0, 12_001, 1, 20, 900, *refusal).refusal()
+    assert (error.status, error.code, error.type) == (429, "rate_limit_exceeded", "rate_limit_error")
+    assert error.message == f"Rate limit reached for {said}"
+    wait_ms = refusal[3] or 1000
+    assert error.headers == {"retry-after": str(-(-wait_ms // 1000)), "retry-after-ms": str(wait_ms)}
+
+
+def test_a_request_that_never_fits_is_not_to_be_sent_again():
+    error = ticket(5, 0, 1, 1, 0, 1, 5000, 0, 2, 1, 0, -1, tokens=6000).refusal()
+    assert (error.status, error.code) == (429, "rate_limit_exceeded")
+    assert "too large for tokens per minute of key key_1: limit 5000, used 0, requested 6000" in error.message
+    assert error.headers == {"x-should-retry": "false"}
+
+
+@pytest.mark.parametrize(
+    ("size", "output", "choices", "model", "tokens"),
+    [
+        (400, 50, 1, None, 151),
+        (400, 50, 3, None, 251),
+        (400, None, 1, None, 101 + 1024),
+        (400, None, 1, EdgeModel("m", "chat", "o", 0, 0, 256), 101 + 256),
+        (400, None, 1, EdgeModel("m", "chat", "o", 0, 0, 100_000), 101 + 1024),
+        (4_000_000, 0, 1, EdgeModel("m", "chat", "o", 0, 8_000, 0), 8_000),
+        (0, 0, 1, None, 1),
+    ],
+)
+def test_a_request_counts_its_text_and_the_output_it_allows(size, output, choices, model, tokens):
+    asked = Asked("m", stream=False, usage_wanted=False, max_output_tokens=output, choices=choices)
+    assert expected_tokens(size, asked, model) == tokens
+
+
+def test_every_kind_of_token_is_counted_once():
+    names = [field.name for field in wire.Usage.DESCRIPTOR.fields if field.name.endswith("_tokens")]
+    usage = wire.Usage(**{name: 2**place for place, name in enumerate(names)}, requests=10**6)
+    assert tokens_of(usage) == 2 ** len(names) - 1
+    assert tokens_of(wire.Usage()) == 0
+
+
+def test_only_scopes_that_limit_something_are_counted():
+    assert limit_set("org_1", NO_LIMITS.scope("key", "k"), NO_LIMITS.scope("project", "p")) is None
+    found = limit_set("org_1", NO_LIMITS.scope("key", "k"), Limits(tokens_per_minute=5).scope("project", "p"))
+    assert found.scopes == (Scope("project", "p", tokens=5),)
+    assert found.counts_tokens
+    assert not limit_set("org_1", Limits(concurrency=5).scope("key", "k")).counts_tokens
+    assert found.keys == (b"{org_1}:window:project:p", b"{org_1}:slots:project:p")
+    assert found.arguments == (1, 0, 5, 0)
+
+
+@pytest.mark.parametrize("limit", [{"requests": -1}, {"tokens": 10**12 + 1}, {"slots": -5}])
+def test_limits_that_a_script_cannot_count_are_refused(limit):
+    with pytest.raises(ValueError, match="whole number"):
+        Scope("key", "k", **limit)
