@@ -29,36 +29,22 @@ if ARGV[3 + total * 3] then
   -- Hash: "at" the second it was brought up to, "n" the newest one that counts, "r" and "t" the sums, "rSECOND" and
   -- "tSECOND" the counts. Slots are a sorted set of ids by expiry, so none leaks when a process dies.
   local WINDOW, KEPT = 60, 120
+  local format, max = string.format, math.max
   local ms = now * 1000 + math.floor(tonumber(time[2]) / 1000)
   local at = 3 + total * 3
   first = tonumber(ARGV[at])
   local slot_ttl = tonumber(ARGV[at + 1])
-  local slot_expiry = string.format('%d', now + slot_ttl)
-  local sets, windows, slots = {}, {}, {}
+  local slot_expiry = format('%d', now + slot_ttl)
+  local sets, windows, lives = {}, {}, {}
   local key = 3
-  local function field(kind, second) return string.format('%s%d', kind, second) end
+  local function field(kind, second) return format('%s%d', kind, second) end
   local function number(value) return tonumber(value or 0) end
-  for s = 0, tonumber(ARGV[at + 2]) - 1 do
-    sets[s] = {}
-    for k = 1, tonumber(ARGV[at + 3]) do
-      sets[s][k] = {
-        window = KEYS[key], slots = KEYS[key + 1],
-        r = tonumber(ARGV[at + 4]), t = tonumber(ARGV[at + 5]), live = tonumber(ARGV[at + 6]),
-      }
-      key, at = key + 2, at + 3
-    end
-    at = at + 1
-  end
-  local gates = at + 3
 
-  local function window_of(name)
-    local window = windows[name]
-    if window then return window end
+  local function read_window(name)
     local found = call('HMGET', name, 'at', 'n', 'r', 't', field('r', now), field('t', now))
     local last = number(found[1])
     -- A server whose clock is behind goes on in the newest second it knows.
-    window = {name = name, at = math.max(last, now), newest = 0, r = 0, t = 0, r_now = 0, t_now = 0}
-    windows[name] = window
+    local window = {name = name, at = max(last, now), newest = 0, r = 0, t = 0, r_now = 0, t_now = 0}
     if window.at - last >= WINDOW then
       if last > 0 then call('DEL', name) end
       return window
@@ -83,147 +69,180 @@ if ARGV[3 + total * 3] then
     return window
   end
 
-  local function live_of(name)
-    local live = slots[name]
-    if not live then
-      call('ZREMRANGEBYSCORE', name, '-inf', string.format('(%d', now))
-      live = {count = call('ZCARD', name)}
-      slots[name] = live
+  -- The same scope may stand in several sets, even with other limits while a change of them spreads.
+  for s = 0, tonumber(ARGV[at + 2]) - 1 do
+    local set = {}
+    for k = 1, tonumber(ARGV[at + 3]) do
+      local scope = {r = tonumber(ARGV[at + 4]), t = tonumber(ARGV[at + 5])}
+      if scope.r > 0 or scope.t > 0 then
+        local name = KEYS[key]
+        scope.window = windows[name] or read_window(name)
+        windows[name] = scope.window
+      end
+      local slots = tonumber(ARGV[at + 6])
+      if slots > 0 then
+        local name = KEYS[key + 1]
+        scope.slots, scope.live = slots, lives[name] or {name = name}
+        lives[name] = scope.live
+      end
+      set[k] = scope
+      key, at = key + 2, at + 3
     end
-    return live
+    sets[s] = set
+    at = at + 1
+  end
+  local gates = at + 3
+
+  function limits.gate(i)
+    local base = gates + (i - first) * 3
+    return sets[tonumber(ARGV[base])], tonumber(ARGV[base + 1]), tonumber(ARGV[base + 2])
+  end
+
+  local function open_in(live)
+    if not live.count then
+      call('ZREMRANGEBYSCORE', live.name, '-inf', format('(%d', now))
+      live.count = call('ZCARD', live.name)
+    end
+    return live.count
+  end
+
+  function limits.have_room(set, tokens)
+    for k = 1, #set do
+      local scope = set[k]
+      local window, live = scope.window, scope.live
+      if window and (scope.r > 0 and window.r >= scope.r or scope.t > 0 and window.t + tokens > scope.t)
+        or live and open_in(live) >= scope.slots then
+        return false
+      end
+    end
+    return true
   end
 
   -- Milliseconds until `need` more of a kind fit: 0 now, -1 never.
   local function wait_for(window, kind, need, limit)
     local over = window[kind] + need - limit
-    if over <= 0 then return 0 end
+    if limit == 0 or over <= 0 then return 0 end
     if need > limit then return -1 end
-    if not window[kind .. '_past'] then
-      local past = {}
-      for second = window.at - WINDOW + 1, window.at - 1 do past[#past + 1] = field(kind, second) end
-      window[kind .. '_past'] = call('HMGET', window.name, unpack(past))
+    local past = kind .. '_past'
+    if not window[past] then
+      local fields = {}
+      for second = window.at - WINDOW + 1, window.at - 1 do fields[#fields + 1] = field(kind, second) end
+      window[past] = call('HMGET', window.name, unpack(fields))
     end
-    for i, count in ipairs(window[kind .. '_past']) do
+    for i, count in ipairs(window[past]) do
       over = over - number(count)
       if over <= 0 then return (window.at + i) * 1000 - ms end
     end
     return (window.at + WINDOW) * 1000 - ms
   end
 
-  function limits.gate(i)
-    local base = gates + (i - first) * 3
-    return {set = sets[tonumber(ARGV[base])], tokens = tonumber(ARGV[base + 1]), second = tonumber(ARGV[base + 2])}
-  end
-
-  -- Returns the limit without room that takes longest to have some; nil when all have it.
-  function limits.refusal(gate)
-    local worst
+  -- Returns which limit without room takes longest to have some.
+  function limits.refusal(set, tokens)
+    local worst = {0, 0, 0, 0}
     local function note(kind, scope, used, wait)
-      if not worst or (worst[4] >= 0 and (wait < 0 or wait > worst[4])) then worst = {kind, scope, used, wait} end
+      if worst[1] == 0 or (worst[4] >= 0 and (wait < 0 or wait > worst[4])) then worst = {kind, scope, used, wait} end
     end
-    for k, scope in ipairs(gate.set) do
-      if scope.r > 0 or scope.t > 0 then
-        local window = window_of(scope.window)
-        local wait = scope.r > 0 and wait_for(window, 'r', 1, scope.r) or 0
+    for k, scope in ipairs(set) do
+      local window, live = scope.window, scope.live
+      if window then
+        local wait = wait_for(window, 'r', 1, scope.r)
         if wait ~= 0 then note(1, k, window.r, wait) end
-        wait = scope.t > 0 and wait_for(window, 't', gate.tokens, scope.t) or 0
+        wait = wait_for(window, 't', tokens, scope.t)
         if wait ~= 0 then note(2, k, window.t, wait) end
       end
-      if scope.live > 0 then
-        local live = live_of(scope.slots)
-        if live.count >= scope.live then note(3, k, live.count, 0) end
-      end
+      if live and open_in(live) >= scope.slots then note(3, k, live.count, 0) end
     end
     return worst
   end
 
-  function limits.count(gate, id)
-    for _, scope in ipairs(gate.set) do
-      if scope.r > 0 or scope.t > 0 then
-        local window = window_of(scope.window)
+  local function open_one(live, id)
+    live.count = open_in(live) + call('ZADD', live.name, slot_expiry, id)
+    live.changed = true
+  end
+
+  function limits.count(set, tokens, id)
+    for k = 1, #set do
+      local scope = set[k]
+      local window = scope.window
+      if window then
         if scope.r > 0 then window.r, window.r_now = window.r + 1, window.r_now + 1 end
-        if scope.t > 0 then window.t, window.t_now = window.t + gate.tokens, window.t_now + gate.tokens end
+        if scope.t > 0 then window.t, window.t_now = window.t + tokens, window.t_now + tokens end
         if window.newest < window.at then window.newest, window.fresh = window.at, true end
         window.changed = true
       end
-      if scope.live > 0 then
-        local live = live_of(scope.slots)
-        live.count = live.count + call('ZADD', scope.slots, slot_expiry, id)
-        live.used = true
-      end
+      if scope.live then open_one(scope.live, id) end
     end
-    gate.counted = now
   end
 
   local function correct(window, kind, second, by)
-    if by == 0 or second <= window.at - WINDOW or second > window.at then return end
+    -- What is newer than the newest count was lost with the server's memory.
+    if by == 0 or second <= window.at - WINDOW or second > window.newest then return end
     local before
     if second == window.at then
       before = window[kind .. '_now']
-      window[kind .. '_now'] = math.max(before + by, 0)
+      window[kind .. '_now'] = max(before + by, 0)
     else
       before = number(call('HGET', window.name, field(kind, second)))
-      call('HSET', window.name, field(kind, second), string.format('%d', math.max(before + by, 0)))
+      call('HSET', window.name, field(kind, second), format('%d', max(before + by, 0)))
       window[kind .. '_past'] = nil
     end
-    window[kind] = window[kind] + math.max(before + by, 0) - before
+    window[kind] = window[kind] + max(before + by, 0) - before
     window.changed = true
   end
 
   -- A settled, forgotten or ended request gives its slots back, and its counts become what it really used.
-  function limits.finish(gate, operation, id, was_held)
-    local correcting = (operation == 's' or operation == 'f') and (was_held or gate.second > 0)
-    local second = math.abs(gate.second)
-    for _, scope in ipairs(gate.set) do
-      if correcting and second > 0 and (scope.r > 0 or scope.t > 0) then
-        local window = window_of(scope.window)
-        if scope.r > 0 and operation == 'f' then correct(window, 'r', second, -1) end
-        if scope.t > 0 then correct(window, 't', second, gate.tokens) end
+  function limits.finish(operation, id, state, set, tokens, second)
+    -- What was settled before was corrected with that.
+    local correcting = (operation == 's' or operation == 'f') and (state == 104 or state ~= 115 and second > 0)
+    second = math.abs(second)
+    for k = 1, #set do
+      local scope = set[k]
+      local window, live = scope.window, scope.live
+      if correcting and window then
+        if operation == 'f' and scope.r > 0 then correct(window, 'r', second, -1) end
+        if scope.t > 0 then correct(window, 't', second, tokens) end
       end
-      if scope.live > 0 then
-        if operation == 'r' then
-          call('ZADD', scope.slots, 'XX', slot_expiry, id)
-          call('EXPIRE', scope.slots, slot_ttl + WINDOW)
-        else
-          local gone = call('ZREM', scope.slots, id)
-          if slots[scope.slots] then slots[scope.slots].count = slots[scope.slots].count - gone end
-        end
+      if live and operation ~= 'r' then
+        local gone = call('ZREM', live.name, id)
+        if live.count then live.count = live.count - gone end
+      elseif live and state == 104 then
+        -- Anew, where it was renewed too late: the request runs all the same.
+        open_one(live, id)
       end
     end
   end
 
-  function limits.reply(gate, result, refusal)
-    local narrow = {r = {0, 0, 0}, t = {0, 0, 0}}
-    for k, scope in ipairs(gate.set) do
-      for kind, found in pairs(narrow) do
-        if scope[kind] > 0 then
-          local window = window_of(scope.window)
-          local rest = math.max(scope[kind] - window[kind], 0)
-          if found[1] == 0 or rest < found[2] then
-            local reset = window[kind] > 0 and (window.newest + WINDOW) * 1000 - ms or 0
-            narrow[kind] = {k, rest, reset}
-          end
+  function limits.reply(result, counted, set)
+    local reply = {result, counted, 0, 0, 0, 0, 0, 0}
+    for k = 1, #set do
+      local scope = set[k]
+      local window = scope.window
+      if window then
+        local reset = (window.newest + WINDOW) * 1000 - ms
+        local rest = max(scope.r - window.r, 0)
+        if scope.r > 0 and (reply[3] == 0 or rest < reply[4]) then
+          reply[3], reply[4], reply[5] = k, rest, window.r > 0 and reset or 0
+        end
+        rest = max(scope.t - window.t, 0)
+        if scope.t > 0 and (reply[6] == 0 or rest < reply[7]) then
+          reply[6], reply[7], reply[8] = k, rest, window.t > 0 and reset or 0
         end
       end
     end
-    local r, t = narrow.r, narrow.t
-    local reply = {result, gate.counted or 0, r[1], r[2], r[3], t[1], t[2], t[3]}
-    for _, value in ipairs(refusal or {}) do reply[#reply + 1] = value end
     return reply
   end
 
   function limits.write()
     for name, window in pairs(windows) do
       if window.changed then
-        local format = string.format
         call('HSET', name, 'at', format('%d', window.at), 'n', format('%d', window.newest),
           'r', format('%d', window.r), 't', format('%d', window.t),
           field('r', window.at), format('%d', window.r_now), field('t', window.at), format('%d', window.t_now))
         if window.fresh then call('EXPIRE', name, KEPT) end
       end
     end
-    for name, live in pairs(slots) do
-      if live.used then call('EXPIRE', name, slot_ttl + WINDOW) end
+    for name, live in pairs(lives) do
+      if live.changed then call('EXPIRE', name, slot_ttl + WINDOW) end
     end
   end
 end
@@ -231,11 +250,11 @@ end
 local out = {}
 for i = 0, total - 1 do
   local operation, id, amount = ARGV[3 + i * 3], ARGV[4 + i * 3], ARGV[5 + i * 3]
-  local gate = limits and i >= first and limits.gate(i)
-  local result = 1
+  local result, counted = 1, 0
+  local set, tokens, second
+  if i >= first then set, tokens, second = limits.gate(i) end
   if operation == 'h' or operation == 'p' then
-    local refusal = gate and limits.refusal(gate)
-    if refusal then
+    if set and not limits.have_room(set, tokens) then
       -- One that was let in before is not refused when it is repeated.
       local record = call('HGET', holds, id)
       result = not record and 5 or string.byte(record) == 114 and 3 or 1
@@ -246,13 +265,18 @@ for i = 0, total - 1 do
         call('INCRBY', wallet, amount)
         call('HDEL', holds, id)
         result = 0
-      elseif gate then
-        limits.count(gate, id)
+      elseif set then
+        limits.count(set, tokens, id)
+        counted = now
       end
     elseif string.byte(call('HGET', holds, id)) == 114 then
       result = 3
     end
-    out[#out + 1] = gate and limits.reply(gate, result, result == 5 and refusal) or result
+    if set then
+      local refusal = result == 5 and limits.refusal(set, tokens)
+      result = limits.reply(result, counted, set)
+      for k = 1, refusal and 4 or 0 do result[8 + k] = refusal[k] end
+    end
   else
     local record = operation ~= 'e' and call('HGET', holds, id)
     local state = record and string.byte(record)
@@ -275,10 +299,9 @@ for i = 0, total - 1 do
     elseif operation ~= 'e' then
       result = 3
     end
-    -- What edge settled before was corrected with it.
-    if gate then limits.finish(gate, state == 115 and 'e' or operation, id, state == 104) end
-    out[#out + 1] = result
+    if set then limits.finish(operation, id, state, set, tokens, second) end
   end
+  out[#out + 1] = result
 end
 if limits then limits.write() end
 return out
