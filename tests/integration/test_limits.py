@@ -41,3 +41,52 @@ def test_a_key_is_refused_beyond_its_requests_per_minute_and_says_when_to_come_b
     assert 0 < wait <= 60
     assert -(-int(refused.headers["retry-after-ms"]) // 1000) == wait
     assert f"try again in {wait}s" in error["message"]
+
+
+def test_limits_of_project_and_organization_hold_within_a_second(product: Product) -> None:
+    key = limited_key(product)
+    assert "x-ratelimit-limit-requests" not in ask(product, key["key"]).headers
+    for owner, limit in ((key["project_id"], 1000), (key["organization_id"], 900)):
+        done = product.cli("limits", "set", owner, "--requests-per-minute", str(limit), "--json")
+        assert json.loads(done.stdout)["limits"]["requests_per_minute"] == limit
+    try:
+        product.wait(
+            lambda: ask(product, key["key"]).headers.get("x-ratelimit-limit-requests") == "900", "the limits to hold"
+        )
+        listed = product.cli("limits", "list").stdout
+        assert key["project_id"] in listed
+        assert key["organization_id"] in listed
+    finally:
+        for owner in (key["project_id"], key["organization_id"]):
+            assert product.cli("limits", "set", owner, "--requests-per-minute", "0").returncode == 0
+    product.wait(lambda: "x-ratelimit-limit-requests" not in ask(product, key["key"]).headers, "the limits to go")
+
+
+def test_tokens_and_open_requests_of_a_key(product: Product) -> None:
+    key = limited_key(product, "--tokens-per-minute", "100000", "--concurrency", "3")
+    first = ask(product, key["key"], max_completion_tokens=90_000)
+    assert first.status_code == 200
+    assert 0 < int(first.headers["x-ratelimit-remaining-tokens"]) < 10_000
+    # There is room for a second one of that size only because the first one used less.
+    product.wait(
+        lambda: ask(product, key["key"], max_completion_tokens=90_000).status_code == 200, "the tokens to be corrected"
+    )
+    shown = json.loads(product.cli("limits", "show", key["id"], "--json").stdout)
+    assert shown["limits"] == {"requests_per_minute": None, "tokens_per_minute": 100_000, "concurrency": 3}
+    assert product.cli("limits", "show", "key_nobody").returncode == 1
+    assert product.cli("limits", "set", key["id"]).returncode == 1
+
+
+def test_who_pays_later_needs_no_money(product: Product) -> None:
+    key = limited_key(product)
+    organization = key["organization_id"]
+    before = product.wait_settled()
+    done = product.cli("limits", "set", organization, "--payment", "postpaid", "--json")
+    assert json.loads(done.stdout)["payment"] == "postpaid"
+    try:
+        product.wait(lambda: ask(product, key["key"]).status_code == 200, "an answer")
+        product.wait(lambda: product.usage(api_key_id=key["id"])["requests"] >= 1, "the request in the usage")
+    finally:
+        assert product.cli("limits", "set", organization, "--payment", "prepaid").returncode == 0
+    # It is charged all the same.
+    assert int(product.wait_settled()["ledger_pico"]) < int(before["ledger_pico"])
