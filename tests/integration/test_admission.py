@@ -12,6 +12,7 @@ from tests.integration.gateway import Call, Gateway, answer_whole, event
 
 from tollgate_edge.domain.limits import NO_LIMITS, Limits, limit_set
 from tollgate_edge.domain.principal import Principal
+from tollgate_edge.inference.alone import Alone
 from tollgate_edge.ports import Refused
 
 pytestmark = pytest.mark.integration
@@ -76,6 +77,21 @@ async def setting(tmp_path: Path, valkey: Any) -> AsyncIterator[Setting]:
     valkey.clear()
     async with Gateway(tmp_path, valkey.url).running() as gateway:
         yield Setting(gateway, valkey)
+
+
+@pytest.fixture
+async def alone(tmp_path: Path, valkey: Any) -> AsyncIterator[Setting]:
+    """As `setting`, with an edge that lets those who pay later go on without Redis."""
+    valkey.clear()
+    gateway = Gateway(tmp_path, valkey.url)
+    gateway.alone = Alone(10**12, asyncio.get_running_loop().time)
+    async with gateway.running():
+        try:
+            yield Setting(gateway, valkey)
+        finally:
+            valkey.command(b"REPLICAOF", b"NO", b"ONE")
+            if not valkey.command(b"PING"):
+                valkey.start()
 
 
 class Held:
@@ -264,3 +280,54 @@ async def test_who_has_no_limit_and_no_wallet_asks_redis_nothing(setting: Settin
         assert not setting.gateway.admission._batches
     finally:
         setting.valkey.start()
+
+
+async def lose_redis(setting: Setting) -> None:
+    setting.valkey.kill()
+    await eventually(lambda: not setting.gateway.holds.ready)
+
+
+async def test_without_redis_who_pays_ahead_is_refused_and_who_pays_later_goes_on_within_limits(alone: Setting) -> None:
+    alone.keys.add("ahead", Limits(requests_per_minute=9))
+    alone.keys.prepaid = False
+    alone.keys.add("later", Limits(requests_per_minute=2, tokens_per_minute=500, concurrency=1))
+    assert (await alone.ask("later"))[0] == 200
+    await lose_redis(alone)
+    ahead = await alone.open("ahead")
+    found = [await alone.ask("later") for _ in range(3)]
+    assert [status for status, _, _ in found] == [200, 200, 429]
+    assert [headers["x-ratelimit-remaining-requests"] for _, headers, _ in found] == ["1", "0", "0"]
+    assert "requests per minute of key later: limit 2, used 2" in found[2][2]["error"]["message"]
+    alone.gateway.bench.later(3)
+    assert (await ahead.reply())[0] == 503
+    alone.valkey.start()
+    assert await alone.gateway.holds.wait_ready(30)
+    # Redis goes on where it was: what went by without it is not counted.
+    status, headers, _ = await alone.ask("later")
+    assert (status, headers["x-ratelimit-remaining-requests"]) == (200, "0")
+
+
+async def test_requests_that_began_without_redis_end_well_when_it_is_back(alone: Setting) -> None:
+    alone.keys.prepaid = False
+    alone.keys.add("later", Limits(tokens_per_minute=500, concurrency=1))
+    await lose_redis(alone)
+    held = Held(alone.gateway)
+    client = await alone.open("later")
+    await eventually(lambda: held.started == 1)
+    assert (await alone.ask("later"))[0] == 429
+    alone.valkey.start()
+    assert await alone.gateway.holds.wait_ready(30)
+    held.go.set()
+    assert (await client.reply())[0] == 200
+    assert (await alone.ask("later"))[0] == 200
+    await eventually(lambda: alone.slots_of("key:later") == 0)
+
+
+async def test_a_server_that_takes_no_writes_is_as_good_as_none(alone: Setting) -> None:
+    alone.keys.prepaid = False
+    alone.keys.add("later", Limits(requests_per_minute=2))
+    alone.valkey.command(b"REPLICAOF", b"127.0.0.1", b"1")
+    trips = alone.gateway.admission.round_trips
+    assert [(await alone.ask("later"))[0] for _ in range(3)] == [200, 200, 429]
+    assert alone.gateway.admission.round_trips - trips < 50
+    assert alone.gateway.holds.ready

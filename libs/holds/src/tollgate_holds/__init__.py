@@ -2,6 +2,7 @@
 
 from tollgate_holds.holds import Balance, Booking, BookState, HoldResult, Holds, Operation, Swept
 from tollgate_holds.limits import MAX_LIMIT, LimitSet, Scope
+from tollgate_holds.local import LocalLimits
 from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "HoldResult",
     "Holds",
     "LimitSet",
+    "LocalLimits",
     "Operation",
     "RedisError",
     "RedisPipe",

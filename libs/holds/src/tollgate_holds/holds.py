@@ -50,6 +50,8 @@ class HoldResult(enum.IntEnum):
     DIFFERS = 4
     # A limit has no room.
     LIMITED = 5
+    # Redis is away, and what may be spent without it is used up; no script says this.
+    UNVERIFIED = 6
 
 
 class BookState(enum.IntEnum):

@@ -73,7 +73,12 @@ class AdminServer:
             return b"200 OK", b"application/json", json.dumps({"state": self._lifecycle.state.value}).encode()
         if path == b"/readyz":
             missing = self._lifecycle.missing()
-            state = {"ready": not missing, "missing": missing, "config_digest": self._config_digest()}
+            state = {
+                "ready": not missing,
+                "missing": missing,
+                "notes": self._lifecycle.notes(),
+                "config_digest": self._config_digest(),
+            }
             body = json.dumps(state).encode()
             return (b"503 Service Unavailable" if missing else b"200 OK"), b"application/json", body
         if path == b"/metrics":

@@ -31,6 +31,7 @@ from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
 from tollgate_edge.inference.witness import Witness
@@ -52,6 +53,7 @@ from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked
 from tollgate_kit.tracing import new_tracing
+from tollgate_rating import PICO
 from tollgate_resources import load, load_catalogue
 from tollgate_resources.problems import Problem
 
@@ -84,6 +86,7 @@ class Edge:
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.holder.digest)
         for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
             self.lifecycle.add_blocker(blocker)
+        self.lifecycle.add_note(self._without_redis)
 
     def _connect(self) -> None:
         """Makes what reaches outside; nothing connects yet."""
@@ -139,6 +142,9 @@ class Edge:
         """Makes the inference path."""
         settings = self.settings
         self.counters = InferenceCounters()
+        self.alone: Alone | None = None
+        if settings.without_redis == "serve_postpaid":
+            self.alone = Alone(settings.unverified_spend_cap * PICO, asyncio.get_running_loop().time)
         return InferenceGateway(
             settings=settings,
             clock=self.clock,
@@ -150,6 +156,7 @@ class Edge:
                 slot_ttl_seconds=settings.slot_ttl_seconds,
                 pause_seconds=settings.exchange_pause_ms / 1000,
                 on_no_wallet=self._rebuild_wallet,
+                alone=self.alone,
             ),
             witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
@@ -173,6 +180,7 @@ class Edge:
             clock=self.clock,
             tracing=self.tracing,
             missing=self.lifecycle.missing,
+            notes=self.lifecycle.notes,
             state=lambda: self.lifecycle.state.value,
             new_request_id=self.gateway.new_request_id,
             public_url=settings.public_url,
@@ -185,7 +193,23 @@ class Edge:
         return None if self._seeded else "the first keys and credit are being made; this waits for SQL and billing"
 
     def _no_redis(self) -> str | None:
-        return None if self.holds.ready else "Redis is not connected"
+        if self.holds.ready or self.alone is not None:
+            return None
+        return "Redis is not connected: requests that need a wallet or have limits are refused"
+
+    def _without_redis(self) -> str | None:
+        if self.alone is None:
+            return (
+                None
+                if not self.holds.ready
+                else "without Redis, requests that need a wallet or have limits are refused"
+            )
+        when = "without Redis" if self.holds.ready else "Redis is not connected"
+        cap = self.settings.unverified_spend_cap
+        return (
+            f"{when}: prepaid organizations are refused; others go on within limits that each process counts by "
+            f"itself, up to {cap} of their currency unverified"
+        )
 
     def gauges(self) -> Mapping[str, float]:
         """Returns what is measured when metrics are scraped."""
@@ -198,6 +222,7 @@ class Edge:
             "spool_bytes": self.spool.bytes,
             "publisher_depth": self.publisher.depth(),
             "routers_connected": self.gateway.pool.connected,
+            "unverified_spend": 0.0 if self.alone is None else self.alone.unverified_pico() / PICO,
             "tasks": len(asyncio.all_tasks()),
         }
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -58,6 +59,19 @@ class EdgeSettings(ServiceSettings):
     )
     admission_timeout_seconds: float = Field(
         default=2.0, gt=0, description="How long a request waits for Redis before it is refused."
+    )
+    without_redis: Literal["refuse", "serve_postpaid"] = Field(
+        default="refuse",
+        description="What happens while Redis is away. `refuse`: whatever needs it is refused. `serve_postpaid`: "
+        "organizations that pay later go on, within limits that each process counts by itself; prepaid ones are "
+        "refused in any case.",
+    )
+    unverified_spend_cap: int = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="With `serve_postpaid`: the most that an organization may spend or begin to spend without Redis, "
+        "in units of its currency, at each process.",
     )
     hold_ttl_seconds: int = Field(default=300, gt=0, description="Life of a hold; renewed while the request runs.")
     slot_ttl_seconds: int = Field(

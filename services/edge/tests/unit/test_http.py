@@ -51,7 +51,7 @@ async def world():
     made.billing, made.media, made.routers = FakeBilling(), FakeMedia(), FakeRouters()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing = []
+    made.missing, made.notes = [], []
     randoms = iter(range(1, 1000))
 
     def random_bytes(count):
@@ -75,6 +75,7 @@ async def world():
             clock=made.clock,
             tracing=NoTracing(),
             missing=lambda: made.missing,
+            notes=lambda: made.notes,
             state=lambda: "ready",
             new_request_id=lambda: f"req_{next(made.numbers)}",
         )
@@ -108,7 +109,7 @@ def check_error(reply, status, code, param=None):
 
 async def test_health_says_that_the_process_lives_and_readiness_what_is_missing(world):
     assert (await world.client.get("/healthz")).json() == {"state": "ready"}
-    assert (await world.client.get("/readyz")).json() == {"ready": True, "missing": []}
+    assert (await world.client.get("/readyz")).json() == {"ready": True, "missing": [], "notes": []}
     world.missing = ["no router is connected"]
     reply = await world.client.get("/readyz")
     assert (reply.status_code, reply.json()["missing"]) == (503, ["no router is connected"])

@@ -44,6 +44,7 @@ class HttpContext:
     clock: Clock
     tracing: Tracing
     missing: Callable[[], list[str]]
+    notes: Callable[[], list[str]]
     state: Callable[[], str]
     new_request_id: Callable[[], str]
     public_url: str = ""

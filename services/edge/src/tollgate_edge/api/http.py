@@ -71,7 +71,9 @@ def _add_health(app: FastAPI, context: HttpContext) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         missing = context.missing()
-        return json_response({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        return json_response(
+            {"ready": not missing, "missing": missing, "notes": context.notes()}, 503 if missing else 200
+        )
 
 
 async def _post_only() -> Response:

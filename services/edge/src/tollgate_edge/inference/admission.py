@@ -8,64 +8,30 @@ the script as if there were no limits at all.
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
+from tollgate_edge.inference.alone import Alone
+from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, Holds, LimitSet, RedisUnavailable
+from tollgate_holds import HoldResult, Holds, RedisError, RedisUnavailable
+
+log = logging.getLogger(__name__)
 
 _SETTLE_PAUSE_SECONDS: Final = 0.02
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
 _MAX_WAITING: Final = 20_000
-
-
-class Admitted(Protocol):
-    """A request that waits for its hold."""
-
-    request_id: str
-    admission_deadline: float
-    ticket: Ticket | None
-
-    def admitted(self, result: HoldResult | None) -> None:
-        """Called once: the result, or None when Redis could not be asked in time."""
-        ...
-
-
-@dataclass(slots=True)
-class _Limited:
-    """Operations within limits. `gates` has three numbers for each: index of its limits in `sets`, tokens, second."""
-
-    sets: list[LimitSet] = field(default_factory=list)
-    places: dict[int, int] = field(default_factory=dict)
-    holds: list[bytes | str | int] = field(default_factory=list)
-    hold_gates: list[int] = field(default_factory=list)
-    waiting: list[Admitted] = field(default_factory=list)
-    others: list[bytes | str | int] = field(default_factory=list)
-    other_gates: list[int] = field(default_factory=list)
-
-    def place(self, limits: LimitSet) -> int:
-        """Returns the index of these limits, by identity: those of a key are made once and cached with it."""
-        place = self.places.get(id(limits))
-        if place is None:
-            place = self.places[id(limits)] = len(self.sets)
-            self.sets.append(limits)
-        return place
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Operations of one organization that go out together; `waiting` are the holds, in the order of `operations`."""
-
-    operations: list[bytes | str | int] = field(default_factory=list)
-    waiting: list[Admitted] = field(default_factory=list)
-    others: list[bytes | str | int] = field(default_factory=list)
-    limited: _Limited | None = None
+_REFUSED_PAUSE_SECONDS: Final = 0.1
 
 
 class Admission:
-    """One per process. `on_no_wallet` is told which organization's wallet is missing."""
+    """One per process. `on_no_wallet` is told which organization's wallet is missing.
+
+    `alone` admits those who pay later while Redis is away; without it they wait for Redis as everybody does.
+    """
 
     def __init__(
         self,
@@ -75,13 +41,15 @@ class Admission:
         slot_ttl_seconds: int,
         pause_seconds: float,
         on_no_wallet: Callable[[str], None],
+        alone: Alone | None = None,
     ) -> None:
         self._holds = holds
         self._ttl = hold_ttl_seconds
         self._slot_ttl = slot_ttl_seconds
         self._pause = pause_seconds
         self._on_no_wallet = on_no_wallet
-        self._batches: dict[str, _Batch] = {}
+        self._alone = alone
+        self._batches: dict[str, Batch] = {}
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = float("inf")
         self._last = 0.0
@@ -90,7 +58,7 @@ class Admission:
         self.round_trips = 0
         self.refused = 0
         self.settle_mismatches = 0
-        holds.pipe.on_ready = self._flush
+        holds.pipe.on_ready = self._connected
 
     def hold(self, organization: str, request: Admitted, amount_pico: int) -> None:
         """Asks for a hold; `request.admitted` is called later, never from within this call."""
@@ -112,10 +80,7 @@ class Admission:
             self._loop.call_soon(request.admitted, None)
             return
         self.waiting += 1
-        limited = self._limited(organization)
-        limited.holds += (b"h" if prepaid else b"p", request.request_id, amount_pico)
-        limited.hold_gates += (limited.place(ticket.limits), ticket.tokens, 0)
-        limited.waiting.append(request)
+        self._limited(organization).hold(request, ticket, amount_pico, prepaid=prepaid)
         self._wake(self._last + self._pause)
 
     def settle(
@@ -157,13 +122,7 @@ class Admission:
         One whose reply was lost may have been placed, so it is given back when there is a connection again.
         """
         for organization, batch in tuple(self._batches.items()):
-            batch.operations, batch.waiting, late, _ = _without_late(batch.operations, batch.waiting, [], now)
-            limited = batch.limited
-            if limited is not None:
-                limited.holds, limited.waiting, more, limited.hold_gates = _without_late(
-                    limited.holds, limited.waiting, limited.hold_gates, now
-                )
-                late += more
+            late = batch.take_late(now)
             self.waiting -= len(late)
             for request in late:
                 self.forget(organization, request.request_id, request.ticket)
@@ -178,23 +137,43 @@ class Admission:
     def _limited_other(
         self, organization: str, operation: bytes, request_id: str, amount: int, ticket: Ticket, tokens: int
     ) -> None:
+        if ticket.era:
+            if self._alone is not None and operation != b"r":
+                requests = -1 if operation == b"f" else 0
+                self._alone.finish(request_id, ticket, amount, tokens=tokens, requests=requests)
+            return
         limited = self._limited(organization)
         if len(limited.others) < 3 * _MAX_WAITING:
-            limited.others += (operation, request_id, amount)
-            limited.other_gates += (limited.place(ticket.limits), tokens, ticket.second)
+            limited.other(operation, request_id, amount, ticket, tokens)
         self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
 
-    def _batch(self, organization: str) -> _Batch:
+    def _batch(self, organization: str) -> Batch:
         batch = self._batches.get(organization)
         if batch is None:
-            batch = self._batches[organization] = _Batch()
+            batch = self._batches[organization] = Batch()
         return batch
 
-    def _limited(self, organization: str) -> _Limited:
+    def _limited(self, organization: str) -> Limited:
         batch = self._batch(organization)
         if batch.limited is None:
-            batch.limited = _Limited()
+            batch.limited = Limited()
         return batch.limited
+
+    def _connected(self) -> None:
+        if self._alone is not None:
+            self._alone.clear()
+        self._flush()
+
+    def _go_on_alone(self, alone: Alone) -> None:
+        """Admits those who pay later without Redis; what Redis may have placed for them is booked or expires there."""
+        for batch in tuple(self._batches.values()):
+            for request, amount in batch.take_postpaid():
+                self.waiting -= 1
+                assert request.ticket is not None
+                result = alone.hold(request.request_id, amount, request.ticket)
+                if result is not HoldResult.DONE:
+                    self.refused += 1
+                request.admitted(result)
 
     def _wake(self, when: float) -> None:
         if when >= self._due:
@@ -209,7 +188,11 @@ class Admission:
 
     def _flush(self) -> None:
         self._timer, self._due = None, float("inf")
-        if not self._holds.ready or not self._batches:
+        if not self._holds.ready:
+            if self._alone is not None:
+                self._go_on_alone(self._alone)
+            return
+        if not self._batches:
             return
         self._last = self._loop.time()
         batches, self._batches = self._batches, {}
@@ -217,13 +200,13 @@ class Admission:
             packed = self._pack(organization, batch)
             self.round_trips += 1
 
-            def done(reply: object, organization: str = organization, batch: _Batch = batch) -> None:
+            def done(reply: object, organization: str = organization, batch: Batch = batch) -> None:
                 self._done(organization, batch, reply)
 
             if not self._holds.pipe.submit(packed, done):
                 self._again(organization, batch)
 
-    def _pack(self, organization: str, batch: _Batch) -> bytes:
+    def _pack(self, organization: str, batch: Batch) -> bytes:
         operations, limited = batch.operations + batch.others, batch.limited
         if limited is None:
             return self._holds.pack(organization, self._ttl, operations)
@@ -238,12 +221,10 @@ class Admission:
             limited.other_gates + limited.hold_gates,
         )
 
-    def _done(self, organization: str, batch: _Batch, reply: object) -> None:
+    def _done(self, organization: str, batch: Batch, reply: object) -> None:
         if not isinstance(reply, list):
             self._again(organization, batch)
-            if not isinstance(reply, RedisUnavailable):
-                # The server forgot the scripts (SCRIPT FLUSH, a failover): load them, then send again.
-                self._reload = self._loop.create_task(self._load_scripts())
+            self._failed(reply)
             return
         self.waiting -= len(batch.waiting)
         for request, code in zip(batch.waiting, reply, strict=False):
@@ -258,7 +239,7 @@ class Admission:
         elif batch.others:
             self.settle_mismatches += reply[len(batch.waiting) :].count(int(HoldResult.DIFFERS))
 
-    def _limited_done(self, organization: str, batch: _Batch, limited: _Limited, reply: list[Any]) -> None:
+    def _limited_done(self, organization: str, batch: Batch, limited: Limited, reply: list[Any]) -> None:
         """Answers those who wait within limits: theirs are the last replies, a list each."""
         first = len(reply) - len(limited.waiting)
         self.settle_mismatches += reply[len(batch.waiting) : first].count(int(HoldResult.DIFFERS))
@@ -273,46 +254,24 @@ class Admission:
                 self.refused += 1
             request.admitted(result)
 
-    def _again(self, organization: str, batch: _Batch) -> None:
-        newer = self._batch(organization)
-        newer.operations[:0] = batch.operations
-        newer.waiting[:0] = batch.waiting
-        newer.others[:0] = batch.others[: 3 * _MAX_WAITING]
-        if batch.limited is not None:
-            self._limited_again(self._limited(organization), batch.limited)
+    def _again(self, organization: str, batch: Batch) -> None:
+        self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
 
-    @staticmethod
-    def _limited_again(newer: _Limited, older: _Limited) -> None:
-        places = [newer.place(limits) for limits in older.sets]
-        newer.holds[:0] = older.holds
-        newer.waiting[:0] = older.waiting
-        newer.others[:0] = older.others[: 3 * _MAX_WAITING]
-        holds, others = older.hold_gates, older.other_gates[: 3 * _MAX_WAITING]
-        for at in range(0, len(holds), 3):
-            holds[at] = places[holds[at]]
-        for at in range(0, len(others), 3):
-            others[at] = places[others[at]]
-            # What was corrected already, if it was, must not be corrected again.
-            others[at + 2] = -abs(others[at + 2])
-        newer.hold_gates[:0] = holds
-        newer.other_gates[:0] = others
+    def _failed(self, reply: object) -> None:
+        if isinstance(reply, RedisUnavailable):
+            # By then the connection counts as lost, and who may go on without it does.
+            self._wake(self._loop.time())
+        elif str(reply).startswith("NOSCRIPT"):
+            # The server forgot the scripts (SCRIPT FLUSH, a failover): load them, then send again.
+            self._reload = self._loop.create_task(self._load_scripts())
+        else:
+            # It may be full, or a replica: the same again at once would have the same answer.
+            log.warning("Redis refuses to hold", extra={"fields": {"error": str(reply)}})
+            if self._alone is not None:
+                self._go_on_alone(self._alone)
+            self._wake(self._loop.time() + _REFUSED_PAUSE_SECONDS)
 
     async def _load_scripts(self) -> None:
-        await self._holds.reload()
-        self._flush()
-
-
-def _without_late(
-    operations: list[bytes | str | int], waiting: list[Admitted], gates: list[int], now: float
-) -> tuple[list[bytes | str | int], list[Admitted], list[Admitted], list[int]]:
-    """Returns operations, requests, the late ones among them, and gates; all but the late ones without those."""
-    late = [request for request in waiting if request.admission_deadline < now]
-    if not late:
-        return operations, waiting, late, gates
-    kept = [i for i, request in enumerate(waiting) if request.admission_deadline >= now]
-    return (
-        [part for i in kept for part in operations[i * 3 : i * 3 + 3]],
-        [waiting[i] for i in kept],
-        late,
-        [part for i in kept for part in gates[i * 3 : i * 3 + 3]],
-    )
+        with contextlib.suppress(RedisUnavailable, RedisError):
+            await self._holds.reload()
+        self._wake(self._loop.time())

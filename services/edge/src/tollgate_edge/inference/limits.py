@@ -20,14 +20,18 @@ _USUAL_OUTPUT_TOKENS: Final = 1024
 
 
 class Ticket:
-    """A request's part in its limits. `tokens` were counted ahead; `verdict` is what `admit.lua` replies to a hold."""
+    """A request's part in its limits. `tokens` were counted ahead; `verdict` is what `admit.lua` replies to a hold.
 
-    __slots__ = ("limits", "tokens", "verdict")
+    `era` is 0 for one that Redis admitted; else this process did, while it held `amount_pico` (see `alone.py`).
+    """
+
+    __slots__ = ("amount_pico", "era", "limits", "tokens", "verdict")
 
     def __init__(self, limits: LimitSet, tokens: int) -> None:
         self.limits = limits
         self.tokens = tokens
         self.verdict: list[int] = []
+        self.era = self.amount_pico = 0
 
     @property
     def second(self) -> int:

@@ -41,6 +41,11 @@ class Words:
         self._no_wallet = public_error(
             errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt. Try again in a moment.", retry_after_ms=1000
         )
+        self._unverified = public_error(
+            errors.ERROR_KIND_UNAVAILABLE,
+            "Spending cannot be checked now, and what may be spent meanwhile is used up. Try again in a moment.",
+            retry_after_ms=1000,
+        )
         self._no_redis = public_error(
             errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
         )
@@ -49,6 +54,8 @@ class Words:
         """Returns what to say about a hold that was not placed."""
         if result is HoldResult.LIMITED and ticket is not None:
             return ticket.refusal()
+        if result is HoldResult.UNVERIFIED:
+            return self._unverified
         if result is HoldResult.INSUFFICIENT:
             return self._insufficient
         return self._no_redis if result is None else self._no_wallet
