@@ -43,6 +43,7 @@ from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.follow_version import VersionHolder
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_holds import Holds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
@@ -108,7 +109,7 @@ class Edge:
         """Makes the use cases of identity and configuration."""
         settings, pepper = self.settings, self.peppers[0]
         self.authenticator = KeyAuthenticator(
-            self.keys,
+            KeyLookups(self.keys, pause_seconds=1 / settings.key_reads_per_second),
             self.peppers,
             self.clock,
             max_keys=settings.key_cache_size,

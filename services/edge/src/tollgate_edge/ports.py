@@ -144,8 +144,8 @@ class Changes:
 class KeyStore(Protocol):
     """API keys and access tokens. All raise StoreUnavailable; every write moves the change sequence."""
 
-    async def find_key(self, hashes: Sequence[str]) -> tuple[KeyLookup | None, int]:
-        """Returns what one of the keyed hashes belongs to, and the change sequence as of the same moment."""
+    async def find_keys(self, hashes: Sequence[str]) -> tuple[Mapping[str, KeyLookup], int]:
+        """Returns what each keyed hash belongs to, where it is known, and the change sequence as of the same moment."""
         ...
 
     async def changes_since(self, sequence: int) -> Changes:

@@ -92,6 +92,11 @@ class EdgeSettings(ServiceSettings):
         default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
     )
     key_cache_size: int = Field(default=100_000, gt=0, description="Most keys that are remembered.")
+    key_reads_per_second: int = Field(
+        default=20,
+        gt=0,
+        description="How often in a second the database is asked for keys that are not remembered, a hundred at once.",
+    )
     unknown_key_cache_size: int = Field(default=10_000, gt=0, description="Most unknown keys that are remembered.")
     media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
     link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")

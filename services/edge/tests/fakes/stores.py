@@ -49,34 +49,35 @@ class FakeKeyStore:
         self.memory = memory
         self.reads = 0
 
-    async def find_key(self, hashes):
+    async def find_keys(self, hashes):
         self.memory.check()
         self.reads += 1
-        return self._find(hashes), len(self.memory.changes)
+        found = {key_hash: self._find(key_hash) for key_hash in hashes}
+        sequence = len(self.memory.changes)
+        return {key_hash: lookup for key_hash, lookup in found.items() if lookup is not None}, sequence
 
-    def _find(self, hashes):
-        for key_hash in hashes:
-            if key_hash in self.memory.keys:
-                record = self.memory.keys[key_hash]
-                project = self.memory.projects[record.project_id]
-                principal = Principal(
-                    record.id,
+    def _find(self, key_hash):
+        if key_hash in self.memory.keys:
+            record = self.memory.keys[key_hash]
+            project = self.memory.projects[record.project_id]
+            principal = Principal(
+                record.id,
+                record.organization_id,
+                record.project_id,
+                project.price_group,
+                project.route_group,
+                None if record.models is None else frozenset(record.models),
+                prepaid=record.organization_id not in self.memory.postpaid,
+                limits=limit_set(
                     record.organization_id,
-                    record.project_id,
-                    project.price_group,
-                    project.route_group,
-                    None if record.models is None else frozenset(record.models),
-                    prepaid=record.organization_id not in self.memory.postpaid,
-                    limits=limit_set(
-                        record.organization_id,
-                        record.limits.scope(KEY, record.id),
-                        self.memory.limits_of(record.project_id).scope(PROJECT, record.project_id),
-                        self.memory.limits_of(record.organization_id).scope(ORGANIZATION, record.organization_id),
-                    ),
-                )
-                return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
-            if key_hash in self.memory.tokens:
-                return KeyLookup(Principal(self.memory.tokens[key_hash], "", "", is_operator=True))
+                    record.limits.scope(KEY, record.id),
+                    self.memory.limits_of(record.project_id).scope(PROJECT, record.project_id),
+                    self.memory.limits_of(record.organization_id).scope(ORGANIZATION, record.organization_id),
+                ),
+            )
+            return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
+        if key_hash in self.memory.tokens:
+            return KeyLookup(Principal(self.memory.tokens[key_hash], "", "", is_operator=True))
         return None
 
     async def changes_since(self, sequence):

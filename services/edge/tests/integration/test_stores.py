@@ -78,20 +78,39 @@ async def test_projects_are_found_by_organization_or_as_the_oldest(stores):
 async def test_a_key_is_found_by_any_of_its_hashes(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project, models=("a", "b"), expires_at_us=7), "hash1", "pepper")
-    lookup, sequence = await stores.keys.find_key(["other", "hash1"])
+    found, sequence = await stores.keys.find_keys(["other", "hash1"])
+    assert set(found) == {"hash1"}
+    lookup = found["hash1"]
     assert lookup.principal.api_key_id == "key_1"
     assert lookup.principal.organization_id == project.organization_id
     assert lookup.principal.models == frozenset({"a", "b"})
     assert not lookup.principal.is_operator
     assert (lookup.revoked_at_us, lookup.expires_at_us) == (0, 7)
     assert sequence == (await stores.keys.changes_since(0)).sequence
-    assert (await stores.keys.find_key(["other"]))[0] is None
+    assert (await stores.keys.find_keys(["other"]))[0] == {}
+    assert (await stores.keys.find_keys([]))[0] == {}
+
+
+async def test_many_keys_are_found_in_one_read(stores):
+    project = await a_project(stores)
+    for number in range(1, 4):
+        await stores.keys.add_key(record(number, project), f"hash{number}", "pepper")
+    await stores.keys.add_token("pat_1", "token", "abcd", "hash9", "pepper", 1)
+    found, _ = await stores.keys.find_keys(
+        ["hash3", "none", "hash9", "hash1", *(f"x{number}" for number in range(300))]
+    )
+    assert {name: one.principal.api_key_id for name, one in found.items()} == {
+        "hash1": "key_1",
+        "hash3": "key_3",
+        "hash9": "pat_1",
+    }
+    assert found["hash9"].principal.is_operator
 
 
 async def test_a_key_without_a_list_may_use_every_model(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")
-    assert (await stores.keys.find_key(["hash1"]))[0].principal.models is None
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.models is None
 
 
 async def test_a_key_belongs_to_a_project_of_its_organization(stores):
@@ -126,19 +145,19 @@ async def test_a_revocation_is_kept_once_and_moves_the_sequence(stores):
     again = await stores.keys.revoke_key("", "key_1", 99)
     assert again.revoked_at_us == 50
     assert (await stores.keys.changes_since(changes.sequence)).key_hashes == ()
-    assert (await stores.keys.find_key(["hash1"]))[0].revoked_at_us == 50
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].revoked_at_us == 50
 
 
 async def test_nobody_revokes_the_key_of_another_organization(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")
     assert await stores.keys.revoke_key("org_else", "key_1", 50) is None
-    assert (await stores.keys.find_key(["hash1"]))[0].revoked_at_us == 0
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].revoked_at_us == 0
 
 
 async def test_an_access_token_belongs_to_an_operator(stores):
     await stores.keys.add_token("pat_1", "bootstrap", "abcd", "hash1", "pepper", 1)
-    lookup, _ = await stores.keys.find_key(["hash1"])
+    lookup = (await stores.keys.find_keys(["hash1"]))[0]["hash1"]
     assert lookup.principal.is_operator
     assert lookup.principal.api_key_id == "pat_1"
 
@@ -235,12 +254,12 @@ async def test_a_database_that_cannot_be_reached_is_said_to_be_away(tmp_path):
 async def test_limits_of_key_project_and_organization_come_with_the_key(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project, limits=Limits(concurrency=3)), "hash1", "pepper")
-    found = (await stores.keys.find_key(["hash1"]))[0].principal
+    found = (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal
     assert [(one.kind, one.id, one.slots) for one in found.limits.scopes] == [("key", "key_1", 3)]
     assert found.prepaid
     await stores.limits.set_limits(project.id, {"requests_per_minute": 5}, 2)
     await stores.limits.set_limits(project.organization_id, {"tokens_per_minute": 10**12}, 3, prepaid=False)
-    found = (await stores.keys.find_key(["hash1"]))[0].principal
+    found = (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal
     assert [(one.kind, one.id, one.requests, one.tokens, one.slots) for one in found.limits.scopes] == [
         ("key", "key_1", 0, 0, 3),
         ("project", project.id, 5, 0, 0),
@@ -252,11 +271,11 @@ async def test_limits_of_key_project_and_organization_come_with_the_key(stores):
 async def test_a_key_whose_owners_have_no_limits_has_none(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")
-    assert (await stores.keys.find_key(["hash1"]))[0].principal.limits is None
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.limits is None
     await stores.limits.set_limits("key_1", {"concurrency": 1}, 2)
-    assert (await stores.keys.find_key(["hash1"]))[0].principal.limits is not None
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.limits is not None
     await stores.limits.set_limits("key_1", {"concurrency": 0}, 3)
-    assert (await stores.keys.find_key(["hash1"]))[0].principal.limits is None
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.limits is None
 
 
 async def test_setting_some_limits_keeps_the_others_and_names_who_changed(stores):

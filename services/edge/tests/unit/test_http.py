@@ -21,6 +21,7 @@ from tollgate_edge.errors import public_error
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
@@ -57,7 +58,9 @@ async def world():
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
 
-    made.authenticator = KeyAuthenticator(made.keys, [PEPPER], made.clock, max_keys=100, max_unknown=100)
+    made.authenticator = KeyAuthenticator(
+        KeyLookups(made.keys, pause_seconds=0), [PEPPER], made.clock, max_keys=100, max_unknown=100
+    )
     create_key = CreateKey(made.keys, PEPPER, made.clock, CountingIds(), random_bytes)
     made.app = create_http_app(
         HttpContext(

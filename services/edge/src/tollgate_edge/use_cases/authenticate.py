@@ -13,7 +13,8 @@ from typing import Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.keys import Pepper, is_well_formed, keyed_hash
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.ports import Changes, KeyLookup, KeyStore, Refused, StoreUnavailable
+from tollgate_edge.ports import Changes, KeyLookup, Refused, StoreUnavailable
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import Clock
 
 _MOST_READS: Final = 3
@@ -35,9 +36,9 @@ class KeyAuthenticator:
     """`peppers`: the first is the one that new hashes are made with, the others are still accepted."""
 
     def __init__(
-        self, store: KeyStore, peppers: Sequence[Pepper], clock: Clock, *, max_keys: int, max_unknown: int
+        self, lookups: KeyLookups, peppers: Sequence[Pepper], clock: Clock, *, max_keys: int, max_unknown: int
     ) -> None:
-        self._store = store
+        self._lookups = lookups
         self._peppers = tuple(peppers)
         self._clock = clock
         self._max_keys = max_keys
@@ -104,7 +105,7 @@ class KeyAuthenticator:
         for _ in range(_MOST_READS):
             self.reads += 1
             try:
-                lookup, sequence = await self._store.find_key(hashes)
+                lookup, sequence = await self._lookups.find(hashes)
             except StoreUnavailable:
                 return AWAY
             found = self._judge(lookup)

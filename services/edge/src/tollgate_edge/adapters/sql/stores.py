@@ -1,6 +1,6 @@
 """The stores of edge over SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -30,10 +30,13 @@ class SqlKeyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find_key(self, hashes: Sequence[str]) -> tuple[KeyLookup | None, int]:
-        def work(connection: sa.Connection) -> tuple[KeyLookup | None, int]:
+    async def find_keys(self, hashes: Sequence[str]) -> tuple[Mapping[str, KeyLookup], int]:
+        def work(connection: sa.Connection) -> tuple[Mapping[str, KeyLookup], int]:
             sequence = connection.execute(sa.select(t.change_counter.c.sequence)).scalar_one()
-            return _find_api_key(connection, hashes) or _find_token(connection, hashes), sequence
+            found = _find_api_keys(connection, hashes)
+            if len(found) < len(hashes):
+                found |= _find_tokens(connection, hashes)
+            return found, sequence
 
         return await self._database.read(work)
 
@@ -127,8 +130,8 @@ class SqlKeyStore:
         await self._database.write(work)
 
 
-def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
-    row = connection.execute(
+def _find_api_keys(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, KeyLookup]:
+    rows = connection.execute(
         sa.select(
             t.api_keys,
             t.projects.c.price_group,
@@ -140,10 +143,12 @@ def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup
         .join(t.projects, t.projects.c.id == t.api_keys.c.project_id)
         .join(t.organizations, t.organizations.c.id == t.api_keys.c.organization_id)
         .where(t.api_keys.c.key_hash.in_(list(hashes)))
-    ).first()
-    if row is None:
-        return None
-    principal = Principal(
+    )
+    return {row.key_hash: KeyLookup(_principal_of(row), row.revoked_at_us, row.expires_at_us) for row in rows}
+
+
+def _principal_of(row: Any) -> Principal:
+    return Principal(
         api_key_id=row.id,
         organization_id=row.organization_id,
         project_id=row.project_id,
@@ -158,14 +163,11 @@ def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup
             limits_of(row, "organization_").scope(ORGANIZATION, row.organization_id),
         ),
     )
-    return KeyLookup(principal, row.revoked_at_us, row.expires_at_us)
 
 
-def _find_token(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
-    row = connection.execute(sa.select(t.access_tokens).where(t.access_tokens.c.key_hash.in_(list(hashes)))).first()
-    if row is None:
-        return None
-    return KeyLookup(Principal(row.id, "", "", is_operator=True), row.revoked_at_us)
+def _find_tokens(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, KeyLookup]:
+    rows = connection.execute(sa.select(t.access_tokens).where(t.access_tokens.c.key_hash.in_(list(hashes))))
+    return {row.key_hash: KeyLookup(Principal(row.id, "", "", is_operator=True), row.revoked_at_us) for row in rows}
 
 
 def limits_of(row: Any, prefix: str = "") -> Limits:
