@@ -296,3 +296,19 @@ async def test_whoever_lost_track_of_changes_forgets_all(setting):
     await setting.authenticator.authenticate(key)
     setting.authenticator.apply(await setting.store.changes_since(10_000))
     assert setting.authenticator.cached(key) is None
+
+
+async def test_keys_are_remembered_again_after_a_database_was_put_back_from_a_copy(setting):
+    _, key = await setting.make()
+    for number in range(5):
+        setting.memory.bump("key", f"hash {number}")
+    await setting.poll()
+    copy, setting.memory.changes[:] = setting.memory.changes[:1], []
+    setting.memory.changes += copy
+    await setting.poll()
+    await setting.authenticator.authenticate(key)
+    assert setting.authenticator.cached(key) is not None
+    reads = setting.store.reads
+    await setting.poll()
+    await setting.authenticator.authenticate(key)
+    assert setting.store.reads == reads

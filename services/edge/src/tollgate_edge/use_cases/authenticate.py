@@ -82,6 +82,8 @@ class KeyAuthenticator:
         """Forgets what has changed."""
         self.sequence = max(self.sequence, changes.sequence)
         if changes.key_hashes is None:
+            # It goes back when the database was put back from a copy.
+            self.sequence = changes.sequence
             self._entries.clear()
             self._by_hash.clear()
             self._unknown.clear()
