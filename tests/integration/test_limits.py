@@ -72,9 +72,32 @@ def test_tokens_and_open_requests_of_a_key(product: Product) -> None:
         lambda: ask(product, key["key"], max_completion_tokens=90_000).status_code == 200, "the tokens to be corrected"
     )
     shown = json.loads(product.cli("limits", "show", key["id"], "--json").stdout)
-    assert shown["limits"] == {"requests_per_minute": None, "tokens_per_minute": 100_000, "concurrency": 3}
+    assert shown["limits"] == {
+        "requests_per_minute": None,
+        "tokens_per_minute": 100_000,
+        "concurrency": 3,
+        "budget": None,
+    }
     assert product.cli("limits", "show", "key_nobody").returncode == 1
     assert product.cli("limits", "set", key["id"]).returncode == 1
+
+
+def test_a_budget_is_spent_to_its_end_and_says_when_it_begins_anew(product: Product) -> None:
+    key = limited_key(product, "--budget", "0.0002", "--budget-window", "day")
+    assert key["limits"]["budget"] == {"amount": "0.0002", "window": "day"}
+    replies = [ask(product, key["key"])]
+    while replies[-1].status_code == 200 and len(replies) < 100:
+        replies.append(ask(product, key["key"]))
+    refused = replies[-1]
+    assert len(replies) > 1
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "insufficient_quota")
+    assert f"budget of key {key['id']} has too little left for this request: 0.0002 a day" in refused.text
+    assert refused.headers["x-should-retry"] == "false"
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    product.cli("limits", "set", key["id"], "--budget", "1")
+    product.wait(lambda: ask(product, key["key"]).status_code == 200, "the larger budget")
+    product.wait_settled()
+    assert product.cli("limits", "set", key["id"], "--budget-window", "day").returncode == 1
 
 
 def test_who_pays_later_needs_no_money(product: Product) -> None:

@@ -25,6 +25,11 @@ TokensOption = Annotated[
 ConcurrencyOption = Annotated[
     int | None, typer.Option("--concurrency", min=0, help="Requests that are open at once; 0 is no limit.")
 ]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="What may be spent, such as 25 or 0.5, in the wallet's currency; 0 is no limit."),
+]
+WindowOption = Annotated[str | None, typer.Option("--budget-window", help="day, month or total; a month if left out.")]
 EPILOG = """Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 product not reachable.
 
 Commands find the product by --home or TOLLGATE_HOME, or by TOLLGATE_URL and TOLLGATE_TOKEN."""
@@ -139,6 +144,8 @@ def keys_create(
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
     concurrency: ConcurrencyOption = None,
+    budget: BudgetOption = None,
+    budget_window: WindowOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -150,11 +157,13 @@ def keys_create(
     tollgate keys create intern --requests-per-minute 60 --concurrency 2
     """
     from tollgate_cli.commands.keys import create
+    from tollgate_cli.commands.limits import read_budget
 
     limits = {
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
         "concurrency": concurrency,
+        "budget": read_budget(budget, budget_window),
     }
     create(home, dict(os.environ), name, organization, project, limits, as_json=as_json)
 
@@ -219,6 +228,8 @@ def limits_set(
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
     concurrency: ConcurrencyOption = None,
+    budget: BudgetOption = None,
+    budget_window: WindowOption = None,
     payment: Annotated[
         str | None, typer.Option(help="prepaid or postpaid, of an organization: whether a wallet pays ahead.")
     ] = None,
@@ -229,15 +240,16 @@ def limits_set(
 
     \b
     tollgate limits set key_01... --requests-per-minute 600 --tokens-per-minute 100000
-    tollgate limits set proj_01... --concurrency 0
+    tollgate limits set proj_01... --budget 25 --budget-window month --concurrency 0
     tollgate limits set org_01... --payment postpaid
     """
-    from tollgate_cli.commands.limits import change
+    from tollgate_cli.commands.limits import change, read_budget
 
     changes = {
         "requests_per_minute": requests_per_minute,
         "tokens_per_minute": tokens_per_minute,
         "concurrency": concurrency,
+        "budget": read_budget(budget, budget_window),
         "payment": payment,
     }
     change(home, dict(os.environ), owner_id, changes, as_json=as_json)

@@ -11,6 +11,9 @@ import pytest
 
 pytestmark = pytest.mark.integration
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
+LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}
+OWNER = {"id": "org_1", "name": "demo", "payment": "postpaid", "limits": LIMITS}
+OWNER["limits"]["budget"] = {"amount": "25", "window": "month"}
 STREAM = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
 
 
@@ -22,6 +25,9 @@ class Edge(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.answer(b"")
+
+    def do_PATCH(self):
+        self.do_POST()
 
     def do_POST(self):
         self.answer(self.rfile.read(int(self.headers.get("content-length", 0))))
@@ -55,6 +61,8 @@ def reply(server, method, path, body):
         "/readyz": (200, {"ready": True}),
         "/api/v1/keys": (201, KEY | {"key": "sk-tg-new"}),
         "/api/v1/keys/key_1/revoke": (200, KEY),
+        "/api/v1/limits": (200, {"items": [OWNER], "next": None}),
+        "/api/v1/limits/org_1": (200, OWNER),
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
         "/api/v1/balance": (200, {"currency": "USD", "wallet": "99.5"}),
         "/v1/models": (200, {"data": [{"id": "m"}, {"id": "e-embed"}]}),
@@ -98,6 +106,23 @@ def test_keys(edge):
     assert (missing.returncode, missing.stderr) == (1, "no such page\n")
 
 
+def test_limits(edge):
+    flags = ["--requests-per-minute", "60", "--concurrency", "0", "--budget", "25", "--budget-window", "day"]
+    limits = {"requests_per_minute": 60, "concurrency": 0, "budget": {"amount": "25", "window": "day"}}
+    assert tollgate(edge.url, "keys", "create", "ci", *flags).returncode == 0
+    assert edge.seen[-1][3] == {"name": "ci", "limits": limits}
+    changed = tollgate(edge.url, "limits", "set", "org_1", *flags, "--payment", "postpaid", "--json")
+    assert json.loads(changed.stdout) == OWNER
+    assert edge.seen[-1] == ("PATCH", "/api/v1/limits/org_1", "Bearer pat", limits | {"payment": "postpaid"})
+    shown = tollgate(edge.url, "limits", "show", "org_1").stdout
+    assert shown == tollgate(edge.url, "limits", "list").stdout
+    assert shown.split("\n")[1].split() == ["org_1", "demo", "postpaid", "60", "5", "25", "month"]
+    assert json.loads(tollgate(edge.url, "limits", "list", "--json").stdout) == {"items": [OWNER], "next": None}
+    for nothing in (["set", "org_1"], ["set", "org_1", "--budget-window", "day"], ["show", "org_2"]):
+        assert tollgate(edge.url, "limits", *nothing).returncode == 1
+    assert tollgate(edge.url, "limits", "set", "org_1", "--concurrency", "-1").returncode == 2
+
+
 def test_usage(edge):
     found = tollgate(edge.url, "usage", "--group-by", "model,day", "--from", "2026-11-01", "--json")
     assert json.loads(found.stdout)["requests"] == 3
@@ -121,7 +146,9 @@ def test_refused_and_unreachable(edge):
 def test_usage_errors_and_help():
     for arguments in (["nonsense"], ["up", "--workers", "0"], ["keys", "create"], ["up", "--port", "99999"]):
         assert tollgate("", *arguments).returncode == 2
-    for command in (["up"], ["down"], ["doctor"], ["keys", "create"], ["keys", "list"], ["keys", "revoke"], ["usage"]):
+    keys = [["keys", name] for name in ("create", "list", "revoke")]
+    limits = [["limits", name] for name in ("list", "show", "set")]
+    for command in (["up"], ["down"], ["doctor"], *keys, *limits, ["usage"]):
         text = tollgate("", *command, "--help").stdout
         assert f"\n  tollgate {' '.join(command)}" in text or f"... tollgate {' '.join(command)}" in text, text
         assert "--json" in text

@@ -17,7 +17,7 @@ def create(
     name: str,
     organization: str | None,
     project: str | None,
-    limits: Mapping[str, int | None],
+    limits: Mapping[str, object],
     *,
     as_json: bool,
 ) -> None:

@@ -11,7 +11,7 @@ from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
 LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency")
-COLUMNS = ("id", "name", "payment", *LIMITS)
+COLUMNS = ("id", "name", "payment", *LIMITS, "budget")
 
 
 def show_all(home: Path | None, environment: Mapping[str, str], *, as_json: bool) -> None:
@@ -38,7 +38,7 @@ def change(
     home: Path | None,
     environment: Mapping[str, str],
     owner_id: str,
-    changes: Mapping[str, int | str | None],
+    changes: Mapping[str, object],
     *,
     as_json: bool,
 ) -> None:
@@ -58,9 +58,21 @@ def _path(owner_id: str) -> str:
     return f"/api/v1/limits/{quote(owner_id, safe='')}"
 
 
+def read_budget(amount: str | None, window: str | None) -> dict[str, str] | None:
+    """Returns a budget as the API takes it. Raises Failure for a window without an amount."""
+    if amount is None:
+        if window is not None:
+            raise Failure("A window needs an amount.", advice="Add --budget, such as --budget 25.")
+        return None
+    return {"amount": amount} | ({"window": window} if window is not None else {})
+
+
 def _print(owners: list[dict[str, Any]]) -> None:
-    rows = (
-        [owner["id"], owner["name"], owner.get("payment"), *(owner["limits"][one] for one in LIMITS)]
-        for owner in owners
-    )
-    print_table(COLUMNS, rows, numbers=LIMITS)
+    print_table(COLUMNS, [_row(owner) for owner in owners], numbers=LIMITS)
+
+
+def _row(owner: Mapping[str, Any]) -> list[object]:
+    limits = owner["limits"]
+    budget = limits.get("budget")
+    said = None if budget is None else f"{budget['amount']} {budget['window']}"
+    return [owner["id"], owner["name"], owner.get("payment"), *(limits[one] for one in LIMITS), said]

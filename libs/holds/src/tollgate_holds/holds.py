@@ -7,6 +7,8 @@
 | released | nothing                      | the charge is taken, deleted         | the tombstone is forgotten |
 | missing  | nothing                      | the charge is taken                  | –                          |
 
+A record may name budgets, which move as the wallet does; see `scripts/budgets.lua`.
+
 Keys of an organization share the tag `{organization}`: `{o}:wallet` (string), `{o}:holds` (hash of records) and
 `{o}:booked` (hash: partition of the usage log → last batch applied). Amounts are integers in pico-units.
 """
@@ -38,6 +40,8 @@ class Operation(enum.Enum):
     HOLD_POSTPAID = b"p"
     # A request ended without a cost: its slots are free, and its record stays for billing.
     END = b"e"
+    # What a budget took before Redis began to count it.
+    USE = b"u"
 
 
 class HoldResult(enum.IntEnum):
@@ -52,6 +56,8 @@ class HoldResult(enum.IntEnum):
     LIMITED = 5
     # Redis is away, and what may be spent without it is used up; no script says this.
     UNVERIFIED = 6
+    # A budget has too little left.
+    OVER_BUDGET = 7
 
 
 class BookState(enum.IntEnum):
@@ -91,7 +97,8 @@ class Holds:
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
         folder = resources.files("tollgate_holds") / "scripts"
-        self._sources = {name: (folder / f"{name}.lua").read_bytes() for name in _SCRIPTS}
+        before = (folder / "budgets.lua").read_bytes()
+        self._sources = {name: before + (folder / f"{name}.lua").read_bytes() for name in _SCRIPTS}
         self._shas = {
             name: hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
             for name, source in self._sources.items()
@@ -215,9 +222,9 @@ class Holds:
             due: list[bytes] = []
             for key, record in zip(flat[::2], flat[1::2], strict=True):
                 at = int(record.split(b":", 2)[1])
-                if record[:1] in {b"h", b"r"} and at < now:
+                if record[:1] in b"hHrR" and at < now:
                     due.append(key)
-                elif record[:1] == b"s" and at + overdue_seconds < now:
+                elif record[:1] in b"sS" and at + overdue_seconds < now:
                     overdue.append(key.decode())
             if due:
                 done = cast("list[int]", await self._run("expire", (wallet, holds), tombstone_seconds, *due))

@@ -1,4 +1,7 @@
-"""Limits kept in this process, by the rules of `admit.lua` and with its replies; for while Redis is away."""
+"""Limits kept in this process, by the rules of `admit.lua` and with its replies; for while Redis is away.
+
+Budgets are not kept here: what may be spent without Redis is capped as a whole.
+"""
 
 from collections import deque
 from typing import Final
@@ -74,13 +77,13 @@ class LocalLimits:
         windows = [self._window(scope, second) for scope in limits.scopes]
         refusal = self._refusal(limits, windows, tokens, now_ms)
         if refusal:
-            return [_LIMITED, 0, *self._narrowest(limits, windows, now_ms), *refusal]
+            return [_LIMITED, 0, *self._narrowest(limits, windows, now_ms), 0, *refusal]
         for scope, window in zip(limits.scopes, windows, strict=True):
             if scope.requests or scope.tokens:
                 window.count(second, 1 if scope.requests else 0, tokens if scope.tokens else 0)
             if scope.slots:
                 window.open.add(request_id)
-        return [_DONE, second, *self._narrowest(limits, windows, now_ms)]
+        return [_DONE, second, *self._narrowest(limits, windows, now_ms), 0]
 
     def finish(self, limits: LimitSet, request_id: str, second: int, *, tokens: int = 0, requests: int = 0) -> None:
         """Gives the slots of a request back, and corrects what was counted for it in `second`."""

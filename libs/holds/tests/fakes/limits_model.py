@@ -6,7 +6,7 @@ from tollgate_holds import HoldResult, Operation
 
 WINDOW = 60
 TTL, SLOT_TTL = 300, 40
-REQUESTS, TOKENS, SLOTS = 1, 2, 3
+REQUESTS, TOKENS, SLOTS, BUDGET = 1, 2, 3, 4
 
 
 class Model:
@@ -17,6 +17,7 @@ class Model:
         self.records = {}
         self.requests, self.tokens, self.slots = {}, {}, {}
         self.newest = Counter()
+        self.caps, self.left, self.spenders, self.fresh = {}, {}, {}, set()
 
     def pass_time(self, seconds):
         for counts in (*self.requests.values(), *self.tokens.values()):
@@ -74,15 +75,20 @@ class Model:
         refusal = self.refusal(*gate, now) if gate else None
         record = self.records.get(name)
         if record is not None:
-            return HoldResult.DONE, False, None
+            return (HoldResult.TOO_LATE if record[0] == "released" else HoldResult.DONE), False, None
         if refusal is not None:
             return HoldResult.LIMITED, False, refusal
         if operation is Operation.HOLD and amount > self.wallet:
             return HoldResult.INSUFFICIENT, False, None
+        scopes, tokens = gate or ((), 0)
+        for place, scope in enumerate(scopes, 1):
+            if scope.budget_pico and self.budget(scope) < amount:
+                return HoldResult.OVER_BUDGET, False, (BUDGET, place, 0, 0)
         self.wallet -= amount
         self.records[name] = ("held", amount)
+        self.spenders[name] = [(scope.kind, scope.id) for scope in scopes if scope.budget_pico]
+        self.spend(name, amount)
         if gate:
-            scopes, tokens = gate
             for scope in scopes:
                 if scope.requests or scope.tokens:
                     self.newest[scope.kind, scope.id] = now
@@ -94,6 +100,26 @@ class Model:
                     self.slots.setdefault((scope.kind, scope.id), {})[name] = now + SLOT_TTL
         return HoldResult.DONE, True, None
 
+    def budget(self, scope):
+        """Returns what is left of a budget, whose size may have changed since."""
+        at = (scope.kind, scope.id)
+        if at not in self.left:
+            self.fresh.add(at)
+        self.left[at] = self.left.get(at, 0) + scope.budget_pico - self.caps.get(at, 0)
+        self.caps[at] = scope.budget_pico
+        return self.left[at]
+
+    def begun(self, scopes):
+        """Returns a bit for each scope whose budget began since it was last asked."""
+        found = sum(1 << place for place, scope in enumerate(scopes) if (scope.kind, scope.id) in self.fresh)
+        self.fresh.clear()
+        return found
+
+    def spend(self, name, amount):
+        """Takes from the budgets that the record of `name` has; gives back when it is negative."""
+        for at in self.spenders[name]:
+            self.left[at] -= amount
+
     def other(self, operation, name, amount, gate, now):
         state, held = self.records.get(name, ("", 0))
         result = HoldResult.DONE
@@ -102,9 +128,11 @@ class Model:
                 pass
             case Operation.SETTLE, "held":
                 self.wallet += held - amount
+                self.spend(name, amount - held)
                 self.records[name] = ("settled", amount)
             case Operation.FORGET, "held":
                 self.wallet += held
+                self.spend(name, -held)
                 del self.records[name]
             case Operation.RENEW, "held":
                 pass
@@ -115,6 +143,20 @@ class Model:
         if gate:
             self.finish(operation, name, state, *gate, now)
         return result
+
+    def book(self, name, charge):
+        """Books what a request costs, whatever became of its hold."""
+        state, taken = self.records.pop(name, ("", 0))
+        taken = 0 if state == "released" else taken
+        self.wallet += taken - charge
+        if state:
+            self.spend(name, charge - taken)
+
+    def release(self, name):
+        """Gives back a hold whose time is up."""
+        self.wallet += self.records[name][1]
+        self.spend(name, -self.records[name][1])
+        self.records[name] = ("released", 0)
 
     def finish(self, operation, name, state, scopes, tokens, second, now):
         sure = second > 0 or state == "held"
@@ -150,5 +192,5 @@ def expected(model, plain, limited, sets, now):
             continue
         result, counted, refusal = model.hold(operation, name, amount, (scopes, tokens), now)
         narrow = (*model.narrowest(REQUESTS, scopes, now), *model.narrowest(TOKENS, scopes, now))
-        replies.append([result, now if counted else 0, *narrow, *(refusal or ())])
+        replies.append([result, now if counted else 0, *narrow, model.begun(scopes), *(refusal or ())])
     return replies

@@ -4,6 +4,8 @@ import asyncio
 import copy
 import random
 from collections import Counter
+from datetime import UTC, datetime
+from importlib import resources
 
 import pytest
 from libs.holds.tests.fakes.limits_model import SLOT_TTL, TTL, Model, expected
@@ -88,7 +90,7 @@ def same(replies, wanted, before, after):
             if reply != want:
                 return False
             continue
-        timed = [at for at in (4, 7, 11) if at < len(want)]
+        timed = [at for at in (4, 7, 12) if at < len(want)]
         if len(reply) != len(want) or not all(until(reply[at], want[at]) for at in timed):
             return False
         if any(reply[at] != want[at] for at in range(len(want)) if at not in timed):
@@ -99,7 +101,7 @@ def same(replies, wanted, before, after):
 def some_sets(rng, largest):
     def scope(kind, name):
         requests, tokens, slots = rng.choice([0, 3, 9, 40]), rng.choice([0, 100, largest]), rng.choice([0, 2, 6])
-        return Scope(kind, name, requests, tokens, slots)
+        return Scope(kind, name, requests, tokens, slots, rng.choice([0, 0, 150, 400, 2**62 + 1]), "total")
 
     organization, projects = scope("organization", "o"), [scope("project", f"p{number}") for number in range(2)]
     sets = []
@@ -130,6 +132,16 @@ def some_batch(rng, names, sets, seconds, largest):
     return plain, limited
 
 
+async def expire(holds, names):
+    """Makes holds look as if their time were up."""
+    key = f"{{{ORGANIZATION}}}:holds"
+    for name in names:
+        record = await holds.pipe.call("HGET", key, name)
+        if record is not None:
+            state, _, rest = record.split(b":", 2)
+            await holds.pipe.call("HSET", key, name, state + b":1:" + rest)
+
+
 @pytest.mark.parametrize("largest", [150, 10**12])
 @pytest.mark.parametrize("seed", range(6))
 async def test_limited_batches_do_what_their_operations_do_one_after_another(holds, seed, largest):
@@ -137,7 +149,7 @@ async def test_limited_batches_do_what_their_operations_do_one_after_another(hol
     sets, model = some_sets(rng, largest), Model(4000)
     await holds.rebuild(ORGANIZATION, model.wallet)
     results, seconds = Counter(), []
-    for _ in range(60):
+    for number in range(60):
         plain, limited = some_batch(rng, 60, sets, seconds, largest)
         replies, before, after = await send(holds, plain, limited, sets)
         for now in (before // 1000, after // 1000):
@@ -150,11 +162,101 @@ async def test_limited_batches_do_what_their_operations_do_one_after_another(hol
         model = tried
         seconds.append(now)
         results.update(reply[0] if isinstance(reply, list) else reply for reply in replies)
+        if rng.random() < 0.3:
+            effects = [(f"r{rng.randrange(60)}", rng.randrange(200)) for _ in range(rng.randrange(5))]
+            await holds.book(ORGANIZATION, "t/0", f"b{number}", effects)
+            for effect in effects:
+                model.book(*effect)
+        if rng.random() < 0.2:
+            held = sorted(name for name, (state, _) in model.records.items() if state == "held")
+            late = rng.sample(held, min(len(held), 3))
+            await expire(holds, late)
+            swept = await holds.sweep(ORGANIZATION, tombstone_seconds=TTL, overdue_seconds=TTL)
+            assert swept.released == len(late)
+            for name in late:
+                model.release(name)
         balance = await holds.balance(ORGANIZATION)
         assert balance.wallet == model.wallet
+        assert balance.held == sum(amount for state, amount in model.records.values() if state == "held")
+        assert balance.settled == sum(amount for state, amount in model.records.values() if state == "settled")
+        for (kind, name), left in model.left.items():
+            assert int(await holds.pipe.call("HGET", f"{{{ORGANIZATION}}}:budget:{kind}:{name}", "left")) == left
         passing = rng.choice([0, 0, 0, 1, 1, 7, 29, 45, 59, 60, 61, 130])
         if passing:
             await pass_time(holds, passing)
             model.pass_time(passing)
             seconds = [second - passing for second in seconds]
-    assert {HoldResult.DONE, HoldResult.LIMITED, HoldResult.TOO_LATE} <= set(results)
+    assert {HoldResult.DONE, HoldResult.TOO_LATE} <= set(results)
+
+
+async def test_days_and_months_of_budgets_are_those_of_utc(holds):
+    prelude = (resources.files("tollgate_holds") / "scripts" / "budgets.lua").read_text(encoding="utf-8")
+    rng = random.Random(3)
+    border = int(datetime(2028, 2, 29, tzinfo=UTC).timestamp())
+    seconds = [0, border - 1, border, border + 86_399, border + 86_400, *(rng.randrange(2**33) for _ in range(500))]
+    script = (
+        prelude
+        + """
+        local out = {}
+        for i = 1, #ARGV do
+          local second = tonumber(ARGV[i])
+          out[i] = {window_at('d', second), window_at('m', second), window_at('a', second)}
+        end
+        return out"""
+    )
+    found = await holds.pipe.call("EVAL", script, 0, *seconds)
+    for second, windows in zip(seconds, found, strict=True):
+        moment = datetime.fromtimestamp(second, UTC)
+        assert [one.decode() for one in windows] == [moment.strftime("%Y-%m-%d"), moment.strftime("%Y-%m"), "all"]
+
+
+@pytest.mark.parametrize("window", ["day", "month"])
+async def test_a_new_window_gives_the_whole_budget_and_forgets_what_the_last_one_took(holds, window):
+    sets = [LimitSet(ORGANIZATION, (Scope("key", "k", budget_pico=100, budget_window=window),))]
+    key = f"{{{ORGANIZATION}}}:budget:key:k"
+
+    async def hold(name, amount):
+        reply, *_ = await send(holds, [], [(Operation.HOLD_POSTPAID, name, amount, 0, 0, 0)], sets)
+        return reply[0][0]
+
+    assert [await hold("r1", 70), await hold("r2", 40)] == [HoldResult.DONE, HoldResult.OVER_BUDGET]
+    # As if that had been in the last window.
+    await holds.pipe.call("HSET", key, "id", "2001-01")
+    await holds.pipe.call("HSET", f"{{{ORGANIZATION}}}:holds", "r1", f"H:{2**33}:key:k@2001-01:70")
+    assert await hold("r3", 90) == HoldResult.DONE
+    await holds.settle(ORGANIZATION, "r1", 5)
+    assert await holds.pipe.call("HGET", key, "left") == b"10"
+    await holds.settle(ORGANIZATION, "r3", 20)
+    assert await holds.pipe.call("HGET", key, "left") == b"80"
+
+
+async def test_what_a_budget_took_before_it_began_is_told_once(holds):
+    sets = [LimitSet(ORGANIZATION, (Scope("project", "p", budget_pico=100), Scope("key", "k", requests=9)))]
+    key = f"{{{ORGANIZATION}}}:budget:project:p"
+
+    async def tell(window, amount):
+        reply, *_ = await send(holds, [], [(Operation.USE, window, amount, 0, 1, 0)], sets)
+        return reply[0]
+
+    assert await tell("2026-11", 30) == HoldResult.TOO_LATE
+    reply, *_ = await send(holds, [], [(Operation.HOLD_POSTPAID, "r1", 10, 0, 0, 0)] * 2, sets)
+    assert [one[8] for one in reply] == [1, 0]
+    window = (await holds.pipe.call("HGET", key, "id")).decode()
+    assert await tell("2001-01", 30) == HoldResult.TOO_LATE
+    assert [await tell(window, 30), await tell(window, 30)] == [HoldResult.DONE, HoldResult.TOO_LATE]
+    assert await holds.pipe.call("HGET", key, "left") == b"60"
+
+
+async def test_places_of_a_process_that_died_are_free_after_their_time(holds):
+    sets = [LimitSet(ORGANIZATION, (Scope("key", "k", slots=2),))]
+
+    async def hold(name):
+        reply, *_ = await send(holds, [], [(Operation.HOLD_POSTPAID, name, 0, 0, 0, 0)], sets)
+        return reply[0][0]
+
+    assert [await hold(name) for name in ("dead", "alive", "third")] == [1, 1, HoldResult.LIMITED]
+    await pass_time(holds, SLOT_TTL - 5)
+    await send(holds, [], [(Operation.RENEW, "alive", 0, 0, 0, 0)], sets)
+    assert await hold("third") == HoldResult.LIMITED
+    await pass_time(holds, 7)
+    assert [await hold("third"), await hold("fourth")] == [HoldResult.DONE, HoldResult.LIMITED]

@@ -44,7 +44,8 @@ from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
-from tollgate_holds import Holds
+from tollgate_edge.use_cases.recall_budgets import RecallBudgets
+from tollgate_holds import Holds, LimitSet
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import new_producer
@@ -81,6 +82,7 @@ class Edge:
         self._connect()
         self._build_control(environment)
         self.gateway = self._new_gateway()
+        self.recall = RecallBudgets(self.billing, self.clock, self.gateway.admission.use_budget)
         self.app = create_http_app(self._http_context())
         registry = CollectorRegistry()
         registry.register(EdgeMetrics(self.counters, self.gauges))
@@ -158,6 +160,7 @@ class Edge:
                 pause_seconds=settings.exchange_pause_ms / 1000,
                 on_no_wallet=self._rebuild_wallet,
                 alone=self.alone,
+                on_new_budget=self._begin_budget,
             ),
             witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
@@ -282,6 +285,9 @@ class Edge:
             else:
                 return
 
+    def _begin_budget(self, limits: LimitSet, place: int, started_us: int) -> None:
+        self.recall.begin(limits, place, started_us)
+
     def _rebuild_wallet(self, organization_id: str) -> None:
         """Asks billing to put a missing wallet back; once at a time for each organization."""
         if organization_id in self._rebuilding or len(self._rebuilding) >= _MAX_REBUILDS:
@@ -338,6 +344,7 @@ class Edge:
 
         await self.holds.start()
         stack.push_async_callback(self.holds.close)
+        stack.push_async_callback(self.recall.stop)
         drained = asyncio.Event()
         self.gateway.start(drained)
         stack.push_async_callback(self.gateway.stop)

@@ -179,9 +179,9 @@ class LimitStore(Protocol):
         ...
 
     async def set_limits(
-        self, owner_id: str, limits: Mapping[str, int], at_us: int, *, prepaid: bool | None = None
+        self, owner_id: str, limits: Mapping[str, int | str], at_us: int, *, prepaid: bool | None = None
     ) -> LimitedOwner | None:
-        """Sets some limits (0: none) and, of an organization, who pays when; moves the change sequence."""
+        """Sets some fields of `Limits` and, of an organization, who pays when; moves the change sequence."""
         ...
 
     async def list_limited(self) -> Sequence[LimitedOwner]:

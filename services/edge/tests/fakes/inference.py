@@ -100,7 +100,7 @@ class FakeAdmission:
         self.result = HoldResult.DONE
         self.held, self.settled, self.forgotten, self.renewed = [], [], [], []
         self.limited, self.ended = [], []
-        self.verdict = [1, 1_764_000_000, 0, 0, 0, 0, 0, 0]
+        self.verdict = [1, 1_764_000_000, 0, 0, 0, 0, 0, 0, 0]
         self.gate = None
 
     def hold(self, organization, request, amount_pico):

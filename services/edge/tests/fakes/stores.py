@@ -166,7 +166,7 @@ class FakeLimitStore:
         ids = sorted(record.id for record in self.memory.keys.values())
         ids += [*sorted(self.memory.projects), *sorted(self.memory.organizations.values())]
         owners = [await self.limits_of(one) for one in ids]
-        return [one for one in owners if one.limits != NO_LIMITS or one.prepaid is False]
+        return [one for one in owners if one.limits.any or one.prepaid is False]
 
 
 class FakeTenantStore:

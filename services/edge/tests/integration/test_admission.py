@@ -25,6 +25,7 @@ class Waiting:
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.admission_deadline = 1.0
+        self.started_us = 1
         self.ticket: Ticket | None = None
         self.result: asyncio.Future[HoldResult | None] = asyncio.get_running_loop().create_future()
 
@@ -95,6 +96,7 @@ class Broken:
 
     def __init__(self, valkey: RedisServer, alone: Alone | None = None) -> None:
         self.wire, self.direct, self._alone = Wire(valkey.port), Holds(valkey.url), alone
+        self.begun: list[tuple[LimitSet, int, int]] = []
         self.limits = LimitSet(ORGANIZATION, (Scope("key", "k", tokens=1000, slots=5),))
 
     async def __aenter__(self) -> Self:
@@ -111,6 +113,7 @@ class Broken:
             pause_seconds=0,
             on_no_wallet=pytest.fail,
             alone=self._alone,
+            on_new_budget=lambda *what: self.begun.append(what),
         )
         return self
 
@@ -184,6 +187,29 @@ async def test_what_billing_booked_before_edge_settled_is_corrected_all_the_same
         broken.admission.settle(ORGANIZATION, "req_1", 5, ticket, 130)
         await broken.admission.drain()
         assert (await broken.tokens(), await broken.open()) == (130, 0)
+
+
+async def test_a_budget_that_begins_is_told_what_it_took_before(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        scopes = (Scope("key", "k", requests=9), Scope("project", "p", budget_pico=3 * AMOUNT))
+        broken.limits = LimitSet(ORGANIZATION, scopes)
+        requests = [Waiting(f"req_{number}") for number in range(4)]
+        broken.hold(requests[0])
+        assert await requests[0].result is HoldResult.DONE
+        assert broken.begun == [(broken.limits, 2, 1)]
+        window = (await broken.direct.pipe.call("HGET", f"{{{ORGANIZATION}}}:budget:project:p", "id")).decode()  # type: ignore[attr-defined]
+        broken.admission.use_budget(broken.limits, 2, window, AMOUNT)
+        await broken.admission.drain()
+        for request in requests[1:3]:
+            broken.hold(request)
+        assert [await request.result for request in requests[1:3]] == [HoldResult.DONE, HoldResult.OVER_BUDGET]
+        assert len(broken.begun) == 1
+        assert requests[2].ticket is not None
+        assert "budget of project p has too little left" in requests[2].ticket.refusal(0).message
+        # What the first one did not cost may be spent again.
+        broken.admission.settle(ORGANIZATION, "req_0", 0, requests[0].ticket)
+        broken.hold(requests[3])
+        assert await requests[3].result is HoldResult.DONE
 
 
 async def test_who_pays_later_goes_on_alone_when_the_reply_is_lost(valkey: RedisServer) -> None:

@@ -282,9 +282,10 @@ async def test_setting_some_limits_keeps_the_others_and_names_who_changed(stores
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project, limits=Limits(concurrency=3)), "hash1", "pepper")
     before = (await stores.keys.changes_since(0)).sequence
-    owner = await stores.limits.set_limits("key_1", {"requests_per_minute": 7}, 5)
+    budget = {"budget_pico": 2**62, "budget_window": "day"}
+    owner = await stores.limits.set_limits("key_1", {"requests_per_minute": 7, **budget}, 5)
     assert (owner.kind, owner.name, owner.organization_id) == ("key", "key 1", project.organization_id)
-    assert owner.limits == Limits(requests_per_minute=7, concurrency=3)
+    assert owner.limits == Limits(requests_per_minute=7, concurrency=3, **budget)
     assert owner == await stores.limits.limits_of("key_1")
     changes = await stores.keys.changes_since(before)
     assert (changes.key_hashes, changes.tenants) == (("hash1",), ())

@@ -49,7 +49,7 @@ def test_what_is_refused_by_a_limit_spends_nothing(setting):
     assert setting.hold(100, requests=1)[0] is HoldResult.DONE
     result, ticket = setting.hold(100, requests=1)
     assert (result, ticket.verdict[0], ticket.era) == (HoldResult.LIMITED, HoldResult.LIMITED, 0)
-    assert ticket.refusal().headers["retry-after"] == "60"
+    assert ticket.refusal(0).headers["retry-after"] == "60"
     assert setting.alone.unverified_pico() == 100
     setting.now += 60
     assert setting.hold(100, requests=1)[0] is HoldResult.DONE

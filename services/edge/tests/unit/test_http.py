@@ -393,13 +393,18 @@ async def test_keys_with_wrong_fields_are_not_made(world, body, status, param):
 async def test_limits_are_set_on_a_new_key_and_changed_by_id(world):
     body = {"name": "ci", "limits": {"requests_per_minute": 60, "concurrency": None}}
     made = (await world.client.post("/api/v1/keys", json=body, headers=world.operator)).json()
-    nothing = {"tokens_per_minute": None, "concurrency": None}
+    nothing = {"tokens_per_minute": None, "concurrency": None, "budget": None}
     assert made["limits"] == {"requests_per_minute": 60, **nothing}
     path = f"/api/v1/limits/{made['id']}"
     changed = await world.client.patch(
         path, json={"concurrency": 2, "requests_per_minute": None}, headers=world.operator
     )
-    assert changed.json()["limits"] == {"requests_per_minute": None, "tokens_per_minute": None, "concurrency": 2}
+    assert changed.json()["limits"] == {
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrency": 2,
+        "budget": None,
+    }
     shown = (await world.client.get(path, headers=world.operator)).json()
     assert shown == changed.json()
     assert (shown["kind"], shown["name"], shown["organization_id"]) == ("key", "ci", "org_1")
@@ -409,6 +414,11 @@ async def test_limits_are_set_on_a_new_key_and_changed_by_id(world):
     assert (later["payment"], later["limits"]["tokens_per_minute"]) == ("postpaid", 10**12)
     listed = (await world.client.get("/api/v1/limits", headers=world.operator)).json()
     assert [one["id"] for one in listed["items"]] == [made["id"], "org_1"]
+    budget = {"amount": "12.50", "window": "day"}
+    spent = await world.client.patch("/api/v1/limits/proj_1", json={"budget": budget}, headers=world.operator)
+    assert spent.json()["limits"]["budget"] == {"amount": "12.5", "window": "day"}
+    spent = await world.client.patch("/api/v1/limits/proj_1", json={"budget": None}, headers=world.operator)
+    assert spent.json()["limits"]["budget"] is None
     again = await world.client.patch("/api/v1/limits/org_1", json={"payment": "prepaid"}, headers=world.operator)
     assert again.json()["payment"] == "prepaid"
     assert again.json()["limits"]["tokens_per_minute"] == 10**12
@@ -423,6 +433,12 @@ async def test_limits_are_set_on_a_new_key_and_changed_by_id(world):
         ({"concurrency": True}, "concurrency"),
         ({"concurrency": "3"}, "concurrency"),
         ({"requests_per_second": 1}, "requests_per_second"),
+        ({"budget": 25}, "budget"),
+        ({"budget": {"amount": 25}}, "budget"),
+        ({"budget": {"amount": "-1"}}, "budget"),
+        ({"budget": {"amount": "10000000"}}, "budget"),
+        ({"budget": {"amount": "1", "window": "week"}}, "window"),
+        ({"budget": {"amount": "1", "size": 1}}, "budget"),
         ({"payment": "later"}, "payment"),
         ({"payment": "prepaid"}, "payment"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.domain.limits import NO_LIMITS, Limits, limit_set
+from tollgate_edge.domain.limits import NO_LIMITS, BudgetWindow, Limits, budget_window, limit_set
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket, expected_tokens, spoken, tokens_of
 from tollgate_edge.ports import EdgeModel
@@ -11,6 +11,8 @@ from tollgate_holds import LimitSet, Scope
 
 pytestmark = pytest.mark.unit
 
+# 2026-11-24T12:00:00Z, and half a second.
+NOW_US = 1_795_521_600_500_000
 LIMITS = LimitSet("org_1", (Scope("key", "key_1", requests=60, tokens=5000), Scope("project", "proj_1", slots=7)))
 
 
@@ -66,7 +68,7 @@ def test_headers_before_redis_answered_are_none():
     ],
 )
 def test_a_refusal_says_which_limit_of_whom_and_for_how_long(refusal, said):
-    error = ticket(5, 0, 1, 0, 12_001, 1, 20, 900, *refusal).refusal()
+    error = ticket(5, 0, 1, 0, 12_001, 1, 20, 900, 0, *refusal).refusal(NOW_US)
     assert (error.status, error.code, error.type) == (429, "rate_limit_exceeded", "rate_limit_error")
     assert error.message == f"Rate limit reached for {said}"
     wait_ms = refusal[3] or 1000
@@ -74,7 +76,7 @@ def test_a_refusal_says_which_limit_of_whom_and_for_how_long(refusal, said):
 
 
 def test_a_request_that_never_fits_is_not_to_be_sent_again():
-    error = ticket(5, 0, 1, 1, 0, 1, 5000, 0, 2, 1, 0, -1, tokens=6000).refusal()
+    error = ticket(5, 0, 1, 1, 0, 1, 5000, 0, 0, 2, 1, 0, -1, tokens=6000).refusal(NOW_US)
     assert (error.status, error.code) == (429, "rate_limit_exceeded")
     assert "too large for tokens per minute of key key_1: limit 5000, used 0, requested 6000" in error.message
     assert error.headers == {"x-should-retry": "false"}
@@ -110,11 +112,64 @@ def test_only_scopes_that_limit_something_are_counted():
     assert found.scopes == (Scope("project", "p", tokens=5),)
     assert found.counts_tokens
     assert not limit_set("org_1", Limits(concurrency=5).scope("key", "k")).counts_tokens
-    assert found.keys == (b"{org_1}:window:project:p", b"{org_1}:slots:project:p")
-    assert found.arguments == (1, 0, 5, 0)
+    assert found.keys == (b"{org_1}:window:project:p", b"{org_1}:slots:project:p", b"{org_1}:budget:project:p")
+    assert found.arguments == (1, 0, 5, 0, 0, "m")
+    assert limit_set("org_1", Limits(budget_pico=7, budget_window="day").scope("key", "k")).arguments == (
+        1, 0, 0, 0, 7, "d",
+    )  # fmt: skip
 
 
-@pytest.mark.parametrize("limit", [{"requests": -1}, {"tokens": 10**12 + 1}, {"slots": -5}])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"requests": -1},
+        {"tokens": 10**12 + 1},
+        {"slots": -5},
+        {"budget_pico": -1},
+        {"budget_pico": 2**63},
+        {"budget_window": "week"},
+        {"id": "a,b"},
+        {"id": "a@b"},
+        {"id": ""},
+    ],
+)
 def test_limits_that_a_script_cannot_count_are_refused(limit):
-    with pytest.raises(ValueError, match="whole number"):
-        Scope("key", "k", **limit)
+    with pytest.raises(ValueError):
+        Scope(**{"kind": "key", "id": "k"} | limit)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "begin", "end"),
+    [
+        ("day", "2026-11-24", 1_795_478_400, 1_795_564_800),
+        ("month", "2026-11", 1_793_491_200, 1_796_083_200),
+        ("total", "all", 0, 0),
+    ],
+)
+def test_windows_of_budgets(kind, name, begin, end):
+    assert budget_window(kind, NOW_US) == BudgetWindow(name, begin * 1_000_000, end * 1_000_000)
+
+
+def test_december_is_followed_by_january():
+    december = budget_window("month", 1_798_700_000_000_000)
+    assert december.name == "2026-12"
+    assert budget_window("month", december.end_us).name == "2027-01"
+    assert budget_window("month", december.end_us - 1).name == "2026-12"
+
+
+@pytest.mark.parametrize(
+    ("window", "said", "wait"),
+    [
+        ("month", "2.5 a month. It begins anew at 2026-12-01T00:00:00Z", "561600"),
+        ("day", "2.5 a day. It begins anew at 2026-11-25T00:00:00Z", "43200"),
+        ("total", "2.5 in total", None),
+    ],
+)
+def test_a_budget_that_is_used_up_says_when_it_begins_anew(window, said, wait):
+    scope = Scope("project", "p", budget_pico=25 * 10**11, budget_window=window)
+    made = Ticket(LimitSet("org_1", (scope,)), 0)
+    made.verdict = [7, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0]
+    error = made.refusal(NOW_US)
+    assert (error.status, error.code, error.headers["x-should-retry"]) == (429, "insufficient_quota", "false")
+    assert f"budget of project p has too little left for this request: {said}" in error.message
+    assert error.headers.get("retry-after") == wait

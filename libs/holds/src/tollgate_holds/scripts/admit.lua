@@ -1,18 +1,19 @@
 -- Places, settles, releases and renews holds of one organization; used by edge (many in one call) and media-jobs.
 -- KEYS: wallet, holds. ARGV: ttl seconds, number of operations, then three for each: operation, id, amount.
 -- Operations: h hold what the wallet covers, p hold whatever the wallet has, s settle, f forget, r renew, e end (only
--- the slots go). Where the last ones have limits, more KEYS follow, two for each scope: its window and its slots; and
+-- the slots go), u use (what a budget took before it began; id is its window, tokens the place of its scope).
+-- Where the last ones have limits, more KEYS follow, three for each scope: its window, its slots and its budget; and
 -- more ARGV: index of the first limited operation, ttl of a slot, number of limit sets; for each set the number of its
--- scopes and three for each: requests a minute, tokens a minute, slots at once (0: no limit); then three for each
--- limited operation: its set, tokens, second. Tokens and second of s and f correct what a hold counted; a second
--- below 0 says that this may have been done already.
+-- scopes and five for each: requests a minute, tokens a minute, slots at once, budget (0: no limit), window of the
+-- budget; then three for each limited operation: its set, tokens, second. Tokens and second of s and f correct what a
+-- hold counted; a second below 0 says that this may have been done already.
 -- Amounts stay decimal strings: a Lua number is exact to 2^53 only. The sign of a reply is exact all the same.
--- A record is "h:EXPIRY:AMOUNT" (held), "s:TIME:COST" (settled) or "r:EXPIRY:" (released, a tombstone).
+-- A record without budgets is "h:EXPIRY:AMOUNT" (held), "s:TIME:COST" (settled) or "r:EXPIRY:" (released, a tombstone).
 -- Replies one number an operation: 0 refused for money, 1 done, 2 no wallet, 3 came too late, 4 settled at another cost,
--- 5 refused by a limit. A limited hold replies a list instead: that number, the second it was counted in (0: it was not),
--- then scope, rest and milliseconds to reset of the narrowest limit of requests and of that of tokens (scope 0: none),
--- and when a limit refused: which (1 requests, 2 tokens, 3 slots), its scope, what is used of it, and the milliseconds
--- until there is room (-1: never; 0: not known).
+-- 5 refused by a limit, 7 by a budget. A limited hold replies a list instead: that number, the second it was counted in
+-- (0: it was not), then scope, rest and milliseconds to reset of the narrowest limit of requests and of that of tokens
+-- (scope 0: none), a bit for each scope whose budget begins here, and when a limit refused: which (1 requests, 2 tokens,
+-- 3 slots, 4 budget), its scope, what is used of it, and the milliseconds until there is room (-1: never; 0: not known).
 local wallet, holds = KEYS[1], KEYS[2]
 local call = redis.call
 local time = call('TIME')
@@ -35,7 +36,7 @@ if ARGV[3 + total * 3] then
   first = tonumber(ARGV[at])
   local slot_ttl = tonumber(ARGV[at + 1])
   local slot_expiry = format('%d', now + slot_ttl)
-  local sets, windows, lives = {}, {}, {}
+  local sets, windows, lives, caps = {}, {}, {}, {}
   local key = 3
   local function field(kind, second) return format('%s%d', kind, second) end
   local function number(value) return tonumber(value or 0) end
@@ -85,8 +86,13 @@ if ARGV[3 + total * 3] then
         scope.slots, scope.live = slots, lives[name] or {name = name}
         lives[name] = scope.live
       end
+      if ARGV[at + 7] ~= '0' then
+        scope.cap, scope.budget = ARGV[at + 7], {key = KEYS[key + 2], id = window_at(ARGV[at + 8], now)}
+        local name = string.match(scope.budget.key, '}:budget:(.*)$') .. '@' .. scope.budget.id
+        set.budgets = set.budgets and set.budgets .. ',' .. name or name
+      end
       set[k] = scope
-      key, at = key + 2, at + 3
+      key, at = key + 3, at + 5
     end
     sets[s] = set
     at = at + 1
@@ -174,6 +180,35 @@ if ARGV[3 + total * 3] then
     end
   end
 
+  -- Takes an amount from all budgets, or from none; returns the place of the one that has too little left.
+  function limits.take(set, amount)
+    for k = 1, #set do
+      local budget, cap = set[k].budget, set[k].cap
+      if budget then
+        local wanted = budget.id .. ':' .. cap
+        if caps[budget.key] ~= wanted then
+          local found = call('HMGET', budget.key, 'id', 'cap')
+          if found[1] ~= budget.id then
+            call('DEL', budget.key)
+            call('HSET', budget.key, 'id', budget.id, 'cap', cap, 'left', cap)
+            set.made = (set.made or 0) + 2 ^ (k - 1)
+          elseif found[2] ~= cap then
+            call('HINCRBY', budget.key, 'left', cap)
+            call('HINCRBY', budget.key, 'left', '-' .. found[2])
+            call('HSET', budget.key, 'cap', cap)
+          end
+          caps[budget.key] = wanted
+        end
+        if amount ~= '0' and call('HINCRBY', budget.key, 'left', '-' .. amount) < 0 then
+          for i = 1, k do
+            if set[i].budget then call('HINCRBY', set[i].budget.key, 'left', amount) end
+          end
+          return k
+        end
+      end
+    end
+  end
+
   local function correct(window, kind, second, by)
     -- What is newer than the newest count was lost with the server's memory.
     if by == 0 or second <= window.at - WINDOW or second > window.newest then return end
@@ -213,7 +248,8 @@ if ARGV[3 + total * 3] then
   end
 
   function limits.reply(result, counted, set)
-    local reply = {result, counted, 0, 0, 0, 0, 0, 0}
+    local reply = {result, counted, 0, 0, 0, 0, 0, 0, set.made or 0}
+    set.made = nil
     for k = 1, #set do
       local scope = set[k]
       local window = scope.window
@@ -230,6 +266,16 @@ if ARGV[3 + total * 3] then
       end
     end
     return reply
+  end
+
+  -- What a budget took in this window before its hash was made; done once.
+  function limits.use(set, place, window, amount)
+    local budget = set[place] and set[place].budget
+    if not budget or call('HGET', budget.key, 'id') ~= window or call('HSETNX', budget.key, 'used', amount) == 0 then
+      return 3
+    end
+    if amount ~= '0' then call('HINCRBY', budget.key, 'left', '-' .. amount) end
+    return 1
   end
 
   function limits.write()
@@ -254,32 +300,40 @@ for i = 0, total - 1 do
   local set, tokens, second
   if i >= first then set, tokens, second = limits.gate(i) end
   if operation == 'h' or operation == 'p' then
+    local spent
     if set and not limits.have_room(set, tokens) then
       -- One that was let in before is not refused when it is repeated.
       local record = call('HGET', holds, id)
-      result = not record and 5 or string.byte(record) == 114 and 3 or 1
+      result = not record and 5 or state_of(record) == 114 and 3 or 1
     elseif not has_wallet and operation == 'h' then
       result = 2
-    elseif call('HSETNX', holds, id, 'h:' .. expiry .. ':' .. amount) == 1 then
+    elseif call('HSETNX', holds, id, set and set.budgets and 'H:' .. expiry .. ':' .. set.budgets .. ':' .. amount
+      or 'h:' .. expiry .. ':' .. amount) == 1 then
       if has_wallet and call('DECRBY', wallet, amount) < 0 and operation == 'h' then
-        call('INCRBY', wallet, amount)
-        call('HDEL', holds, id)
         result = 0
       elseif set then
-        limits.count(set, tokens, id)
-        counted = now
+        spent = set.budgets and limits.take(set, amount)
+        if spent then result = 7 else limits.count(set, tokens, id) end
+        counted = not spent and now or 0
       end
-    elseif string.byte(call('HGET', holds, id)) == 114 then
+      if result ~= 1 then
+        if has_wallet then call('INCRBY', wallet, amount) end
+        call('HDEL', holds, id)
+      end
+    elseif state_of(call('HGET', holds, id)) == 114 then
       result = 3
     end
     if set then
-      local refusal = result == 5 and limits.refusal(set, tokens)
+      local refusal = result == 5 and limits.refusal(set, tokens) or spent and {4, spent, 0, 0}
       result = limits.reply(result, counted, set)
-      for k = 1, refusal and 4 or 0 do result[8 + k] = refusal[k] end
+      for k = 1, refusal and 4 or 0 do result[9 + k] = refusal[k] end
     end
+  elseif operation == 'u' then
+    result = set and limits.use(set, tokens, id, amount) or 3
   else
     local record = operation ~= 'e' and call('HGET', holds, id)
-    local state = record and string.byte(record)
+    local state, budgets = record and string.byte(record), nil
+    if state and state < 97 then state, budgets = state_of(record) end
     if state == 104 then
       local held = string.match(record, ':(%d+)$')
       if operation == 's' then
@@ -287,10 +341,18 @@ for i = 0, total - 1 do
           call('INCRBY', wallet, held)
           call('DECRBY', wallet, amount)
         end
-        call('HSET', holds, id, 's:' .. stamp .. ':' .. amount)
+        if budgets then
+          move_budgets(holds, budgets, held, amount)
+          call('HSET', holds, id, 'S:' .. stamp .. ':' .. budgets .. ':' .. amount)
+        else
+          call('HSET', holds, id, 's:' .. stamp .. ':' .. amount)
+        end
       elseif operation == 'f' then
         if has_wallet then call('INCRBY', wallet, held) end
+        if budgets then move_budgets(holds, budgets, held, '0') end
         call('HDEL', holds, id)
+      elseif budgets then
+        call('HSET', holds, id, 'H:' .. expiry .. ':' .. budgets .. ':' .. held)
       else
         call('HSET', holds, id, 'h:' .. expiry .. ':' .. held)
       end

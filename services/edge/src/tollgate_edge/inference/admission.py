@@ -16,7 +16,7 @@ from typing import Any, Final
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, Holds, RedisError, RedisUnavailable
+from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +27,16 @@ _MAX_WAITING: Final = 20_000
 _REFUSED_PAUSE_SECONDS: Final = 0.1
 
 
+def _ignore(_limits: LimitSet, _place: int, _started_us: int) -> None:
+    """Without anybody to ask, a budget begins whole."""
+
+
 class Admission:
     """One per process. `on_no_wallet` is told which organization's wallet is missing.
 
-    `alone` admits those who pay later while Redis is away; without it they wait for Redis as everybody does.
+    `on_new_budget` is told when Redis begins to count a budget: limits, place of its scope, and when the first request
+    started, in microseconds. `alone` admits those who pay later while Redis is away; without it they wait for Redis as
+    everybody does.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Admission:
         pause_seconds: float,
         on_no_wallet: Callable[[str], None],
         alone: Alone | None = None,
+        on_new_budget: Callable[[LimitSet, int, int], None] = _ignore,
     ) -> None:
         self._holds = holds
         self._ttl = hold_ttl_seconds
@@ -49,6 +56,7 @@ class Admission:
         self._pause = pause_seconds
         self._on_no_wallet = on_no_wallet
         self._alone = alone
+        self._on_new_budget = on_new_budget
         self._batches: dict[str, Batch] = {}
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = float("inf")
@@ -109,6 +117,16 @@ class Admission:
     def end(self, organization: str, request_id: str, ticket: Ticket) -> None:
         """Gives back the slots of a request that ended without a cost; its hold is for billing to book."""
         self._limited_other(organization, b"e", request_id, 0, ticket, 0)
+
+    def use_budget(self, limits: LimitSet, place: int, window: str, amount_pico: int) -> None:
+        """Tells what a budget took in this window before Redis began to count it."""
+        self._limited(limits.organization).use_budget(limits, place, window, amount_pico)
+        self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
+
+    def _new_budgets(self, limits: LimitSet, which: int, started_us: int) -> None:
+        for place in range(1, len(limits.scopes) + 1):
+            if which & (1 << (place - 1)):
+                self._on_new_budget(limits, place, started_us)
 
     async def drain(self) -> None:
         """Sends what waits, for a process that stops."""
@@ -247,6 +265,8 @@ class Admission:
         for request, verdict in zip(limited.waiting, reply[first:], strict=True):
             assert request.ticket is not None
             request.ticket.verdict = verdict
+            if verdict[8]:
+                self._new_budgets(request.ticket.limits, verdict[8], request.started_us)
             result = _RESULTS[verdict[0]]
             if result is HoldResult.NO_WALLET:
                 self._on_no_wallet(organization)

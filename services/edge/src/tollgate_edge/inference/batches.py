@@ -15,6 +15,7 @@ class Admitted(Protocol):
 
     request_id: str
     admission_deadline: float
+    started_us: int
     ticket: Ticket | None
 
     def admitted(self, result: HoldResult | None) -> None:
@@ -44,6 +45,11 @@ class Limited:
         """Adds a settle or its like."""
         self.others += (operation, request_id, amount)
         self.other_gates += (self._place(ticket.limits), tokens, ticket.second)
+
+    def use_budget(self, limits: LimitSet, place: int, window: str, amount: int) -> None:
+        """Adds what a budget took before."""
+        self.others += (b"u", window, amount)
+        self.other_gates += (self._place(limits), place, 0)
 
     def put_before(self, older: "Limited", most: int) -> None:
         """Puts operations that have to be sent again before these; of their settles at most so many parts."""

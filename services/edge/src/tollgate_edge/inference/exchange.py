@@ -217,7 +217,7 @@ class InferenceExchange:
                 gateway.open.add(self)
                 self._open()
         elif not self.closed:
-            self.refuse(gateway.words.admission(result, self.ticket))
+            self.refuse(gateway.words.admission(result, self.ticket, gateway.clock.now_us()))
 
     @property
     def _held(self) -> str:

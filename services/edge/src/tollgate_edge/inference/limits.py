@@ -1,16 +1,20 @@
 """What a request counts against its limits, and how these are said: headers of every answer, and the 429."""
 
+from datetime import UTC, datetime
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.limits import budget_window
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.ports import EdgeModel
-from tollgate_holds import LimitSet
+from tollgate_holds import LimitSet, Scope
+from tollgate_rating import format_decimal
 
 _REQUESTS: Final = 1
 _TOKENS: Final = 2
+_BUDGET: Final = 4
 # When a request that runs will end is not known: callers are told to ask again after this.
 _SLOT_WAIT_MS: Final = 1000
 _BYTES_PER_TOKEN: Final = 4
@@ -57,11 +61,13 @@ class Ticket:
         """Returns the headers as they are written."""
         return "".join(f"{name}: {value}\r\n" for name, value in self.headers().items()).encode()
 
-    def refusal(self) -> PublicError:
+    def refusal(self, now_us: int) -> PublicError:
         """Returns the 429 that says which limit of whom has no room, and when it will."""
-        kind, place, used, wait_ms = self.verdict[8:12]
+        kind, place, used, wait_ms = self.verdict[9:13]
         scope = self.limits.scopes[place - 1]
         whose = f"{scope.kind} {scope.id}"
+        if kind == _BUDGET:
+            return _over_budget(scope, whose, now_us)
         if kind == _REQUESTS:
             said = f"requests per minute of {whose}: limit {scope.requests}, used {used}, requested 1"
         elif kind == _TOKENS:
@@ -79,6 +85,19 @@ class Ticket:
             f"Rate limit reached for {said}. Please try again in {-(-wait_ms // 1000)}s.",
             retry_after_ms=wait_ms,
         )
+
+
+def _over_budget(scope: Scope, whose: str, now_us: int) -> PublicError:
+    window = budget_window(scope.budget_window, now_us)
+    said = f"The budget of {whose} has too little left for this request: {format_decimal(scope.budget_pico)}"
+    if not window.end_us:
+        return public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA, f"{said} in total.")
+    reset = datetime.fromtimestamp(window.end_us // 1_000_000, UTC)
+    error = public_error(
+        errors.ERROR_KIND_INSUFFICIENT_QUOTA,
+        f"{said} a {scope.budget_window}. It begins anew at {reset:%Y-%m-%dT%H:%M:%SZ}.",
+    )
+    return error.with_status(error.status, **{"retry-after": str(-(-(window.end_us - now_us) // 1_000_000))})
 
 
 def expected_tokens(body_bytes: int, asked: Asked, model: EdgeModel | None) -> int:

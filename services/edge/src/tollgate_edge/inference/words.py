@@ -50,10 +50,10 @@ class Words:
             errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
         )
 
-    def admission(self, result: HoldResult | None, ticket: Ticket | None) -> PublicError:
+    def admission(self, result: HoldResult | None, ticket: Ticket | None, now_us: int) -> PublicError:
         """Returns what to say about a hold that was not placed."""
-        if result is HoldResult.LIMITED and ticket is not None:
-            return ticket.refusal()
+        if ticket is not None and result in {HoldResult.LIMITED, HoldResult.OVER_BUDGET}:
+            return ticket.refusal(now_us)
         if result is HoldResult.UNVERIFIED:
             return self._unverified
         if result is HoldResult.INSUFFICIENT:

@@ -35,7 +35,7 @@ class SqlLimitStore:
         return None if row is None else _owner_of(kind, row)
 
     async def set_limits(
-        self, owner_id: str, limits: Mapping[str, int], at_us: int, *, prepaid: bool | None = None
+        self, owner_id: str, limits: Mapping[str, int | str], at_us: int, *, prepaid: bool | None = None
     ) -> LimitedOwner | None:
         found = _OWNERS.get(owner_id.partition("_")[0])
         if found is None:
@@ -61,7 +61,7 @@ class SqlLimitStore:
         def work(connection: sa.Connection) -> list[LimitedOwner]:
             found = []
             for kind, table in _OWNERS.values():
-                limited = [table.c[name] > 0 for name in LIMIT_NAMES]
+                limited = [table.c[name] > 0 for name in (*LIMIT_NAMES, "budget_pico")]
                 if kind == ORGANIZATION:
                     limited.append(sa.not_(table.c.prepaid))
                 query = sa.select(table).where(sa.or_(*limited)).order_by(table.c.id).limit(_MOST_LISTED)

@@ -1,17 +1,19 @@
 """The stores of edge over SQL."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from tollgate_edge.adapters.sql import tables as t
 from tollgate_edge.adapters.sql.database import Database
-from tollgate_edge.domain.limits import KEY, LIMIT_NAMES, ORGANIZATION, PROJECT, Limits, limit_set
+from tollgate_edge.domain.limits import KEY, ORGANIZATION, PROJECT, Limits, limit_set
 from tollgate_edge.domain.principal import DEFAULT_GROUP, Principal
 from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, Project, StoredVersion
 
 _MOST_CHANGES: Final = 1000
+LIMIT_COLUMNS: Final = tuple(one.name for one in fields(Limits))
 
 
 def bump(connection: sa.Connection, kind: str, key_hash: str, at_us: int) -> int:
@@ -80,7 +82,7 @@ class SqlKeyStore:
                     created_at_us=record.created_at_us,
                     revoked_at_us=record.revoked_at_us,
                     expires_at_us=record.expires_at_us,
-                    **{name: getattr(record.limits, name) for name in LIMIT_NAMES},
+                    **{name: getattr(record.limits, name) for name in LIMIT_COLUMNS},
                 )
             )
 
@@ -137,8 +139,8 @@ def _find_api_keys(connection: sa.Connection, hashes: Sequence[str]) -> dict[str
             t.projects.c.price_group,
             t.projects.c.route_group,
             t.organizations.c.prepaid,
-            *(t.projects.c[name].label(f"project_{name}") for name in LIMIT_NAMES),
-            *(t.organizations.c[name].label(f"organization_{name}") for name in LIMIT_NAMES),
+            *(t.projects.c[name].label(f"project_{name}") for name in LIMIT_COLUMNS),
+            *(t.organizations.c[name].label(f"organization_{name}") for name in LIMIT_COLUMNS),
         )
         .join(t.projects, t.projects.c.id == t.api_keys.c.project_id)
         .join(t.organizations, t.organizations.c.id == t.api_keys.c.organization_id)
@@ -172,7 +174,7 @@ def _find_tokens(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, 
 
 def limits_of(row: Any, prefix: str = "") -> Limits:
     """Returns the limits in a row; their columns have names with this prefix."""
-    return Limits(*(getattr(row, prefix + name) for name in LIMIT_NAMES))
+    return Limits(*(getattr(row, prefix + name) for name in LIMIT_COLUMNS))
 
 
 def _record_of(row: Any) -> KeyRecord:

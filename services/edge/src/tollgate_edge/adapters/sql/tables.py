@@ -1,5 +1,7 @@
 """The tables that edge owns. Times are microseconds since the epoch, 0 is never."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -12,10 +14,11 @@ metadata = sa.MetaData(
 )
 
 
-def _limits() -> list[sa.Column[int]]:
+def _limits() -> list[sa.Column[Any]]:
     # 0 is no limit.
-    names = ("requests_per_minute", "tokens_per_minute", "concurrency")
-    return [sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in names]
+    names = ("requests_per_minute", "tokens_per_minute", "concurrency", "budget_pico")
+    numbers = [sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in names]
+    return [*numbers, sa.Column("budget_window", sa.String(8), nullable=False, server_default="month")]
 
 
 organizations = sa.Table(

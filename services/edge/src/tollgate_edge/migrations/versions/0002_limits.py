@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 _TABLES = ("organizations", "projects", "api_keys")
-_LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency")
+_LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency", "budget_pico")
 
 
 def upgrade() -> None:
@@ -17,6 +17,7 @@ def upgrade() -> None:
     for table in _TABLES:
         for limit in _LIMITS:
             op.add_column(table, sa.Column(limit, sa.BigInteger, nullable=False, server_default="0"))
+        op.add_column(table, sa.Column("budget_window", sa.String(8), nullable=False, server_default="month"))
     op.add_column("organizations", sa.Column("prepaid", sa.Boolean, nullable=False, server_default=sa.true()))
 
 
@@ -24,5 +25,5 @@ def downgrade() -> None:
     """Drops the columns."""
     op.drop_column("organizations", "prepaid")
     for table in _TABLES:
-        for limit in _LIMITS:
-            op.drop_column(table, limit)
+        for column in (*_LIMITS, "budget_window"):
+            op.drop_column(table, column)
