@@ -70,6 +70,10 @@ lock: ## Write requirements.lock from the members' requirements
 bench: $(STAMP) ## Processor time per request, against the numbers in docs/reference/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 .PHONY: clean
 clean: ## Remove what was installed and built; keeps the state under .tollgate
 	@rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -19,6 +19,7 @@ from benchmarks.product import Product, running, write_channel
 from benchmarks.workloads import CHUNKS, SMALL, STREAM, Bench, Round, Workload
 
 FEATURES = {
+    "authentication": "authentication by the process's cache",
     "hold": "hold and settle in Valkey",
     "rating": "rating in the router",
     "event": "usage event with rating, spool and log",

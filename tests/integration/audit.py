@@ -134,11 +134,19 @@ def whole_entries(books: Books) -> list[Mapping[str, Any]]:
     return [entry for entry in books.simulator if entry["outcome"] == "completed" and entry["faults"] not in UNREADABLE]
 
 
+def billed(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the units that are paid for: a picture is paid by its tokens where the provider reports them."""
+    units = {name: int(count) for name, count in entry["units"].items()}
+    if units.get("image_output"):
+        units.pop("images", None)
+    return units
+
+
 def check_units(books: Books) -> None:
     """What the provider counted for whole answers is what the rows of whole answers say, by model and unit."""
     counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for entry in whole_entries(books):
-        units = {COUNTED[name]: count for name, count in entry["units"].items() if name in COUNTED}
+        units = {COUNTED[name]: count for name, count in billed(entry).items() if name in COUNTED}
         counted[entry["model"]].update(units | {"requests": 1})
     recorded: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row in books.rows:
@@ -157,7 +165,7 @@ def check_prices(books: Books, simulator_url: str) -> None:
     table = parse_version(compile_version(declared, catalogue)).price_table()
     expected = 0
     for entry in whole_entries(books):
-        units = dict(entry["units"])
+        units = billed(entry)
         if images := units.pop("images", 0):
             units[f"image:{IMAGE_SIZE}:{IMAGE_QUALITY}"] = images
         price = table.find(entry["model"], "", round(entry["at"] * 1e6))

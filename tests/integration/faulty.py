@@ -5,6 +5,8 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Callable
+from typing import Self
 
 REPLY = {
     "id": "chatcmpl-1",
@@ -71,20 +73,26 @@ STALLS: dict[str, bytes] = {
 }
 
 
-class FaultyProvider:
-    """Listens on a port of its own; a thread for each connection, which serves one request."""
+class RawServer:
+    """Listens on a port of its own; a thread for each connection, which is handed to `serve` and closed after it.
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+    `serve` may raise OSError: the other side is gone. `host` may be an IPv6 address.
+    """
+
+    def __init__(self, serve: Callable[[socket.socket], None], host: str = "127.0.0.1", port: int = 0) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._serve_one = serve
+        self._listener = socket.create_server((host, port), family=family, backlog=512)
         self.port = self._listener.getsockname()[1]
-        self.seen: list[str] = []
         self.open = 0
+        self.accepted = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
-    def start(self) -> None:
+    def start(self) -> Self:
         """Begins to accept."""
         self._thread.start()
+        return self
 
     def stop(self) -> None:
         """Accepts no more."""
@@ -101,33 +109,48 @@ class FaultyProvider:
                 return
             with self._lock:
                 self.open += 1
+                self.accepted += 1
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(60)
-                word = self._word(connection)
-                if word:
-                    connection.sendall(FAULTS.get(word) or STALLS.get(word, b""))
-                if word in STALLS:
-                    # The other side gives up, and closes.
-                    connection.recv(1)
+                self._serve_one(connection)
         finally:
             with self._lock:
                 self.open -= 1
 
-    def _word(self, connection: socket.socket) -> str:
-        data = b""
-        while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < _length(data):
-            part = connection.recv(65_536)
-            if not part:
-                return ""
-            data += part
-        word = str(json.loads(data.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
+
+def read_request(connection: socket.socket) -> bytes:
+    """Returns the next request, head and body; nothing when the other side closed before it was whole."""
+    data = b""
+    while b"\r\n\r\n" not in data or len(data.partition(b"\r\n\r\n")[2]) < _length(data):
+        part = connection.recv(65_536)
+        if not part:
+            return b""
+        data += part
+    return data
+
+
+class FaultyProvider(RawServer):
+    """Serves one request a connection: the fault that its prompt names."""
+
+    def __init__(self) -> None:
+        super().__init__(self._fault)
+        self.seen: list[str] = []
+
+    def _fault(self, connection: socket.socket) -> None:
+        request = read_request(connection)
+        if not request:
+            return
+        word = str(json.loads(request.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
         with self._lock:
             self.seen.append(word)
-        return word
+        connection.sendall(FAULTS.get(word) or STALLS.get(word, b""))
+        if word in STALLS:
+            # The other side gives up, and closes.
+            connection.recv(1)
 
 
 def _length(data: bytes) -> int:

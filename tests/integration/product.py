@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -81,6 +82,24 @@ class Product:
         return subprocess.run(
             [sys.executable, "-m", "tollgate_cli", *arguments],
             env=self.environment | {"TOLLGATE_HOME": str(home or self.home), "COLUMNS": "200"} | environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+
+    def run_script(self, script: str, directory: Path) -> subprocess.CompletedProcess[str]:
+        """Runs the shell commands of a document to their end, in a new directory that looks like a checkout."""
+        (directory / ".venv" / "bin").mkdir(parents=True)
+        for name, words in (("python", [sys.executable]), ("tollgate", [sys.executable, "-m", "tollgate_cli"])):
+            starter = directory / ".venv" / "bin" / name
+            starter.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+            starter.chmod(0o755)
+        (directory / ".tollgate").symlink_to(self.home)
+        return subprocess.run(
+            ["bash", "-c", script],
+            cwd=directory,
+            env=self.environment | {"TOLLGATE_HOME": str(self.home)},
             check=False,
             capture_output=True,
             text=True,

@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from tests.servers.process import Child, accepts, free_port, wait_until
 
 pytestmark = pytest.mark.integration
 
-MODEL, CLOSED, FULL, FAULTY = "gpt-5-mini", "gpt-4o-mini", "gpt-4.1-nano", "gpt-4.1-mini"
-IMAGE = {"model": "gpt-image-1", "prompt": "a red square", "size": "1024x1024"}
+MODEL, CLOSED, FULL, FAULTY = "gpt-5-mini", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"
+IMAGE = {"model": "gpt-image-2", "prompt": "a red square", "size": "1024x1024"}
 MAX_BODY, MAX_DEPTH = 100_000, 32
 # Long enough for a loaded machine to answer in time, short enough to wait for.
 WAIT_SECONDS = 4
@@ -32,6 +31,10 @@ LIMITS = {
     "TOLLGATE_ROUTER_FIRST_BYTE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
     "TOLLGATE_ROUTER_IDLE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
     "TOLLGATE_ROUTER_KEEP_IDLE_SECONDS": "1",
+    # Each fault is to be met again and again: no channel is left alone for having failed.
+    "TOLLGATE_ROUTER_BENCH_SECONDS": "0",
+    "TOLLGATE_ROUTER_BREAKER_FAILURES": "1000000",
+    "TOLLGATE_ROUTER_BREAKER_RATIO_FAILURES": "1000000",
 }
 INSIDE = re.compile(
     r"127\.0\.0\.1|localhost|Traceback|\.py\b|tollgate_|/tmp|/work|errno|sqlite|\bgrpc|Exception|10\.1\.2\.3|sk-abc",
@@ -58,7 +61,7 @@ def product(faulty, tmp_path_factory):
     )
     simulator.start(lambda: accepts(simulator_port))
     channels = [
-        channel("simulated", simulator_port, MODEL, "gpt-image-1", "text-embedding-3-small"),
+        channel("simulated", simulator_port, MODEL, "gpt-image-2", "text-embedding-3-small"),
         channel("closed", closed_port, CLOSED),
         channel("full", full.port, FULL),
         channel("faulty", faulty.port, FAULTY),
@@ -277,7 +280,7 @@ BODIES = {
     "no messages": (b'{"model":"gpt-5-mini"}', 400, "invalid_request", "messages"),
     "stream is a word": (WHOLE[:-1] + b',"stream":"yes"}', 400, "invalid_request", "stream"),
     "unknown model": (WHOLE.replace(b"gpt-5-mini", b"gpt-99"), 404, "model_not_found", "model"),
-    "model of another kind": (WHOLE.replace(b"gpt-5-mini", b"gpt-image-1"), 400, "invalid_request", "model"),
+    "model of another kind": (WHOLE.replace(b"gpt-5-mini", b"gpt-image-2"), 400, "invalid_request", "model"),
     "larger than the limit": (WHOLE + b" " * (MAX_BODY - len(WHOLE) + 1), 413, "payload_too_large", None),
     "much larger than the limit": (WHOLE + b" " * 5_000_000, 413, "payload_too_large", None),
     "deeper than the limit": (nested(MAX_DEPTH + 1), 400, "invalid_request", None),
@@ -324,14 +327,15 @@ def test_no_key_is_refused(product):
         check_reply(reply, 401, "invalid_api_key")
 
 
-def test_a_revoked_key_is_refused_within_a_second(product):
+def test_a_revoked_key_is_refused_as_soon_as_edge_has_heard_of_it(product):
     made = product.create_key("to be revoked")
     first = post(product, key=made["key"], json=body_of())
     assert first.status_code == 200
     row_of(product, first.headers["x-request-id"])
     with nothing_billed(product):
         assert product.api.post(f"/api/v1/keys/{made['id']}/revoke").status_code == 200
-        time.sleep(1)
+        # Edge asks for changes a few times a second; asking for models is free.
+        wait_until(lambda: request(product, "GET", "/v1/models", made["key"]).status_code == 401, "the key is refused")
         check_reply(post(product, key=made["key"], json=body_of()), 401, "invalid_api_key")
 
 

@@ -2,9 +2,6 @@
 
 import json
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -85,26 +82,12 @@ def test_product_by_address_and_exit_codes(product: Product, tmp_path: Path) -> 
 def test_tutorial(product: Product, tmp_path: Path, document: str) -> None:
     """Every command of the tutorial runs as printed; those that start the product are tested elsewhere."""
     program("curl")
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    for name, words in (("python", [sys.executable]), ("tollgate", [sys.executable, "-m", "tollgate_cli"])):
-        starter = tmp_path / ".venv" / "bin" / name
-        starter.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
-        starter.chmod(0o755)
-    (tmp_path / ".tollgate").symlink_to(product.home)
     run = [block for block in commands(document) if "make up" not in block]
     assert len(run) >= 6
     script = "set -euo pipefail\n" + "".join(run)
     made = product.create_key("tutorial")
     script = script.replace("KEY_ID", made["id"])
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        env=product.environment | {"TOLLGATE_HOME": str(product.home)},
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    done = product.run_script(script, tmp_path / "checkout")
     assert done.returncode == 0, done.stderr + done.stdout
     assert '"error"' not in done.stdout
     assert "data: [DONE]" in done.stdout

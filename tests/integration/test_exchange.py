@@ -175,6 +175,38 @@ async def test_a_router_that_drains_finishes_what_it_has_and_takes_no_more(make_
         assert first.parts.deps.open_requests == 0
 
 
+async def test_a_router_whose_time_is_up_ends_what_has_begun_and_leaves_the_rest_to_another(make_gateway: Any) -> None:
+    stage = Stage()
+    async with make_gateway(routers=2).running() as gateway:
+        gateway.upstream.script = stage
+        streams = [await gateway.bench.client() for _ in range(4)]
+        for client in streams:
+            await begun(client)
+        wholes = [await gateway.bench.client() for _ in range(4)]
+        for client in wholes:
+            client.send(request())
+        await eventually(lambda: len(gateway.upstream.calls) == 8)
+        first, _ = gateway.routers
+        settled = gateway.bench.counters.ends.total()
+        await first.parts.exchange.drain(0)
+        # Two streams were here: the provider was told to stop, edge has taken their ends and knows what they cost.
+        assert first.parts.deps.open_requests == 2
+        await eventually(lambda: gateway.upstream.gone == 2)
+        assert gateway.bench.counters.ends.total() == settled + 2
+        await first.vanish()
+        await eventually(lambda: len(gateway.upstream.calls) == 10)
+        stage.go_on.set()
+        for client in wholes:
+            assert (await client.reply())[0] == 200
+        tails = [await client.rest_of_stream() for client in streams]
+        broken = [tail for tail in tails if b'"error"' in tail]
+        assert len(broken) == 2
+        assert all(b"service_unavailable" in tail for tail in broken)
+        assert all(tail.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n") for tail in tails)
+        # Of what was asked elsewhere nothing had been delivered.
+        assert [delivered for _, _, delivered in gateway.bench.witness.records] == [0, 0]
+
+
 async def test_large_bodies_travel_in_frames_and_arrive_whole(make_gateway: Any) -> None:
     sizes = [70_000, 300_000, 5_000_000, 5_000_000]
     async with make_gateway(routers=2).running() as gateway:

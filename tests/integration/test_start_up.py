@@ -199,9 +199,38 @@ def test_no_demo(tmp_path: Path) -> None:
         assert [json.loads(line) for line in printed] == [bare.ready]
         assert bare.usage() == bare.usage() | {"requests": 0, "rows": []}
         assert bare.get("keys") == {"items": [], "next": None}
-        refused = bare.cli("keys", "create", "nobody's", "--json")
-        assert refused.returncode == 1
-        assert "project" in json.loads(refused.stdout)["error"]["message"]
+        assert bare.get("organizations") == bare.get("projects") == {"items": [], "next": None}
+        assert set(bare.ready["processes"]) == PROCESSES - {"simulator"}
+        assert "no model is served yet" in bare.child.log.read_text(encoding="utf-8")
+        for command in (["keys", "create", "nobody's"], ["projects", "create", "nobody's"]):
+            refused = bare.cli(*command, "--json")
+            assert refused.returncode == 1
+            assert "tollgate organizations create NAME" in json.loads(refused.stdout)["error"]["message"]
+    finally:
+        assert bare.stop() == 0
+
+
+@pytest.mark.parametrize("document", ["docs/guides/organizations.md", "docs/guides/organizations.zh.md"])
+def test_from_nothing_to_the_first_answer_by_the_guide(product: Product, tmp_path: Path, document: str) -> None:
+    """Every command of the guide runs as printed, on a product that was started as it says."""
+    program("curl")
+    config = tmp_path / "tollgate.yaml"
+    config.write_text(DECLARED.format(url=product.simulator_url, more=", gpt-5-mini"), encoding="utf-8")
+    bare = Product(tmp_path, ["--no-demo", "--config", str(config)], {"ELSEWHERE_KEY": "not-a-secret"})
+    try:
+        bare.start()
+        start, *steps = commands(document)
+        assert "up --no-demo" in start
+        done = bare.run_script("set -euo pipefail\n" + "".join(steps), tmp_path / "checkout")
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert '"chat.completion"' in done.stdout
+        assert "The balance is 100 USD." in done.stdout
+        (organization,) = bare.get("organizations")["items"]
+        (project,) = bare.get("projects")["items"]
+        spent = bare.wait_booked(1)["total"]["charge_pico"]
+        (row,) = bare.requests()
+        assert (row["organization_id"], row["project_id"]) == (organization["id"], project["id"])
+        assert bare.balance(organization["id"])["ledger_pico"] == 100 * 10**12 - spent < 100 * 10**12
     finally:
         assert bare.stop() == 0
 

@@ -116,7 +116,7 @@ def test_a_request_that_fails_at_the_provider_is_one_trace_too(traced: Product, 
 
 
 def test_an_image_is_one_trace_from_edge_to_billing(traced: Product, receiver: OtlpReceiver) -> None:
-    reply = post(traced, "images/generations", {"model": "gpt-image-1", "prompt": "a red square", "size": "1024x1024"})
+    reply = post(traced, "images/generations", {"model": "gpt-image-2", "prompt": "a red square", "size": "1024x1024"})
     spans = trace_of(receiver, traced, reply.headers["x-request-id"], 5)
     assert chain(spans) == {
         ("tollgate-edge", "edge.media", ""),

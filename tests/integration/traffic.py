@@ -11,7 +11,7 @@ import aiohttp
 
 CHAT_MODELS = ("gpt-5-mini", "gpt-4o-mini", "gpt-5.1")
 EMBEDDING_MODEL = "text-embedding-3-small"
-IMAGE_MODEL = "gpt-image-1"
+IMAGE_MODEL = "gpt-image-2"
 IMAGE_SIZE, IMAGE_QUALITY = "1024x1024", "low"
 # A hundred requests are these, in an order that the seed decides.
 MIXTURE = {
@@ -52,6 +52,7 @@ class Answer:
     status: int
     whole: bool
     text: bytes = b""
+    retry_after: float = -1
 
     @property
     def answered(self) -> bool:
@@ -107,13 +108,20 @@ def _faults(kind: str, source: random.Random) -> str:
 
 
 class Crowd:
-    """A bounded number of clients. `origin` is asked anew for each call, since a product may come back elsewhere."""
+    """A bounded number of clients.
 
-    def __init__(self, base_url: str, api_key: str, clients: int = CLIENTS) -> None:
+    `patience`: how often each sends a call again that is refused with 503 and a time to wait, as SDKs do.
+    """
+
+    def __init__(self, base_url: str, api_key: str, clients: int = CLIENTS, patience: int = 0) -> None:
         self._base_url = base_url
         self._headers = {"authorization": f"Bearer {api_key}"}
         self._turns = asyncio.Semaphore(clients)
+        self._patience = patience
         self.answers: list[Answer] = []
+        self.told_to_wait = 0
+        # Replies of which the client has bytes.
+        self.begun = 0
 
     async def send(self, calls: Sequence[Call]) -> None:
         """Sends all calls and waits for what becomes of them."""
@@ -139,7 +147,7 @@ class Crowd:
 
     async def _send(self, session: aiohttp.ClientSession, call: Call) -> None:
         async with self._turns:
-            asking = asyncio.ensure_future(self._ask(session, call))
+            asking = asyncio.ensure_future(self._ask_patiently(session, call))
             if call.leaves and not call.stream:
                 await asyncio.wait({asking}, timeout=0.2)
                 asking.cancel()
@@ -148,16 +156,28 @@ class Crowd:
                 return
             self.answers.append(Answer(call, "", 0, whole=False))
 
+    async def _ask_patiently(self, session: aiohttp.ClientSession, call: Call) -> Answer:
+        for _ in range(self._patience):
+            answer = await self._ask(session, call)
+            if answer.retry_after < 0:
+                return answer
+            self.told_to_wait += 1
+            await asyncio.sleep(answer.retry_after)
+        return await self._ask(session, call)
+
     async def _ask(self, session: aiohttp.ClientSession, call: Call) -> Answer:
-        request_id, status, text = "", 0, b""
+        request_id, status, text, wait = "", 0, b"", -1.0
         try:
             async with session.post(self._base_url + call.path, json=call.body) as reply:
                 request_id, status = reply.headers.get("x-request-id", ""), reply.status
+                if status == 503:
+                    wait = float(reply.headers.get("retry-after", -1))
                 async for part in reply.content.iter_any():
+                    self.begun += not text
                     text += part
                     if call.leaves:
                         reply.close()
                         return Answer(call, request_id, status, whole=False, text=text)
         except (aiohttp.ClientError, ConnectionError, TimeoutError):
             return Answer(call, request_id, status, whole=False, text=text)
-        return Answer(call, request_id, status, whole=True, text=text)
+        return Answer(call, request_id, status, whole=True, text=text, retry_after=wait)

@@ -42,6 +42,14 @@ PLANTED = {
         ("tollgate_router.adapters.sql", "tollgate_router.settings"),
         ("tollgate_edge.api.keys", "tollgate_edge.settings"),
     ],
+    "Router calls providers with its own client": [
+        ("tollgate_router.upstream.client", "httpx"),
+        ("tollgate_router.app", "aiohttp"),
+    ],
+    "Only edge answers callers over HTTP": [
+        ("tollgate_media_jobs.api.service", "fastapi"),
+        ("tollgate_kit.admin", "starlette"),
+    ],
     "Rules and use cases do no I/O": [
         ("tollgate_billing.domain.ledger", "sqlalchemy"),
         ("tollgate_edge.use_cases.create_key", "grpc"),

@@ -31,9 +31,9 @@ class Api:
         """Returns the decoded body of a GET."""
         return _decoded(self.send("GET", path, params=dict(query or {})))
 
-    def post(self, path: str, body: object = None) -> Any:
+    def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """Returns the decoded body of a POST."""
-        return _decoded(self.send("POST", path, json={} if body is None else body))
+        return _decoded(self.send("POST", path, json={} if body is None else body, headers=dict(headers or {})))
 
     def patch(self, path: str, body: object) -> Any:
         """Returns the decoded body of a PATCH."""

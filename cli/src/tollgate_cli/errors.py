@@ -1,11 +1,12 @@
 """How a command fails: a sentence, an exit code, and what scripts get."""
 
 REFUSED = 1
+USAGE = 2
 UNREACHABLE = 3
 
 
 class Failure(Exception):  # noqa: N818
-    """The command ends with `code`: 1 refused or failed, 3 product not reachable. `advice` says what to do."""
+    """The command ends with `code`: 1 refused or failed, 2 wrong usage, 3 not reachable. `advice` says what to do."""
 
     def __init__(self, message: str, *, code: int = REFUSED, advice: str = "", details: object = None) -> None:
         super().__init__(message)

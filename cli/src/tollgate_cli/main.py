@@ -30,6 +30,9 @@ BudgetOption = Annotated[
     typer.Option("--budget", help="What may be spent, such as 25 or 0.5, in the wallet's currency; 0 is no limit."),
 ]
 WindowOption = Annotated[str | None, typer.Option("--budget-window", help="day, month or total; a month if left out.")]
+OrganizationOption = Annotated[
+    str | None, typer.Option("--organization", help="Name or id of the organization; else the first.")
+]
 EPILOG = """Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 product not reachable.
 
 Commands find the product by --home or TOLLGATE_HOME, or by TOLLGATE_URL and TOLLGATE_TOKEN."""
@@ -50,6 +53,15 @@ def build() -> typer.Typer:
     app.command("up", help=_help(up))(up)
     app.command("down", help=_help(down))(down)
     app.command("doctor", help=_help(doctor))(doctor)
+    organizations = typer.Typer(help="Make and list organizations, and give them credit.", no_args_is_help=True)
+    organizations.command("create", help=_help(organizations_create))(organizations_create)
+    organizations.command("list", help=_help(organizations_list))(organizations_list)
+    organizations.command("credit", help=_help(organizations_credit))(organizations_credit)
+    app.add_typer(organizations, name="organizations")
+    projects = typer.Typer(help="Make and list projects.", no_args_is_help=True)
+    projects.command("create", help=_help(projects_create))(projects_create)
+    projects.command("list", help=_help(projects_list))(projects_list)
+    app.add_typer(projects, name="projects")
     keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
     keys.command("create", help=_help(keys_create))(keys_create)
     keys.command("list", help=_help(keys_list))(keys_list)
@@ -61,8 +73,23 @@ def build() -> typer.Typer:
     limits.command("set", help=_help(limits_set))(limits_set)
     app.add_typer(limits, name="limits")
     app.command("usage", help=_help(usage))(usage)
+    route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
+    # A group with one command stays a group.
+    route.callback()(_group)
+    route.command("explain", help=_help(route_explain))(route_explain)
+    app.add_typer(route, name="route")
+    channels = typer.Typer(help="List channels, and hold them back.", no_args_is_help=True)
+    channels.command("list", help=_help(channels_list))(channels_list)
+    channels.command("drain", help=_help(channels_drain))(channels_drain)
+    channels.command("disable", help=_help(channels_disable))(channels_disable)
+    channels.command("enable", help=_help(channels_enable))(channels_enable)
+    app.add_typer(channels, name="channels")
     app.command("version", help=_help(version))(version)
     return app
+
+
+def _group() -> None:
+    pass
 
 
 def _help(command: Callable[..., None]) -> str:
@@ -90,7 +117,9 @@ def up(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes of edge and of router, each.")] = 1,
     ready_file: Annotated[Path | None, typer.Option(help="Write the ready file here too.")] = None,
     logs: Annotated[bool, typer.Option("--logs", help="Show what all processes log.")] = False,
-    no_demo: Annotated[bool, typer.Option("--no-demo", help="Make no organization, credit and key.")] = False,
+    no_demo: Annotated[
+        bool, typer.Option("--no-demo", help="Make no organization, credit and key, and simulate no provider.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     r"""Run the whole product on this machine until Ctrl-C.
@@ -136,11 +165,93 @@ def doctor(
     run_doctor(home, dict(os.environ), as_json=as_json, requests=not no_requests)
 
 
+def organizations_create(
+    *,
+    name: Annotated[str, typer.Argument(help="Its name; there is one of each.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Make an organization: the tenant that pays. It begins without projects and without money.
+
+    \b
+    tollgate organizations create acme
+    """
+    from tollgate_cli.commands.tenants import create_organization
+
+    create_organization(home, dict(os.environ), name, as_json=as_json)
+
+
+def organizations_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List organizations.
+
+    \b
+    tollgate organizations list
+    """
+    from tollgate_cli.commands.tenants import show_organizations
+
+    show_organizations(home, dict(os.environ), as_json=as_json)
+
+
+def organizations_credit(
+    *,
+    organization: Annotated[str, typer.Argument(help="Name or id of the organization.")],
+    amount: Annotated[str, typer.Argument(help="How much to add, in its currency, such as 100 or 12.50.")],
+    reason: Annotated[str, typer.Option(help="What the ledger says about it.")] = "credit",
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Credit once for this key, however often the command runs.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Add money to an organization's wallet.
+
+    \b
+    tollgate organizations credit acme 100 --reason "invoice 117" --idempotency-key invoice-117
+    """
+    from tollgate_cli.commands.tenants import give_credit
+
+    give_credit(home, dict(os.environ), organization, amount, reason, idempotency_key, as_json=as_json)
+
+
+def projects_create(
+    *,
+    name: Annotated[str, typer.Argument(help="Its name; an organization has one of each.")],
+    organization: Annotated[
+        str | None, typer.Option(help="Name or id of the organization; needed where there are several.")
+    ] = None,
+    price_group: Annotated[str | None, typer.Option(help="What it pays; `default` when left out.")] = None,
+    route_group: Annotated[str | None, typer.Option(help="Which channels it uses; `default` when left out.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Make a project in an organization: a cost centre with its keys, prices and channels.
+
+    \b
+    tollgate projects create web
+    tollgate projects create batch --organization acme --price-group partner --route-group eu
+    """
+    from tollgate_cli.commands.tenants import create_project
+
+    groups = {"price_group": price_group, "route_group": route_group}
+    create_project(home, dict(os.environ), name, organization, groups, as_json=as_json)
+
+
+def projects_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List projects.
+
+    \b
+    tollgate projects list
+    """
+    from tollgate_cli.commands.tenants import show_projects
+
+    show_projects(home, dict(os.environ), as_json=as_json)
+
+
 def keys_create(
     *,
     name: Annotated[str, typer.Argument(help="What the key is for.")],
-    organization: Annotated[str | None, typer.Option(help="Id of the organization; else the first.")] = None,
-    project: Annotated[str | None, typer.Option(help="Id of the project; else the first.")] = None,
+    organization: OrganizationOption = None,
+    project: Annotated[str | None, typer.Option(help="Name or id of the project; else the first.")] = None,
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
     concurrency: ConcurrencyOption = None,
@@ -153,8 +264,8 @@ def keys_create(
 
     \b
     tollgate keys create laptop
-    tollgate keys create ci --project proj_01... --json | jq -r .key
     tollgate keys create intern --requests-per-minute 60 --concurrency 2
+    tollgate keys create ci --organization acme --project web --json | jq -r .key
     """
     from tollgate_cli.commands.keys import create
     from tollgate_cli.commands.limits import read_budget
@@ -272,6 +383,90 @@ def usage(
     from tollgate_cli.commands.usage import run_usage
 
     run_usage(home, dict(os.environ), group_by, start, end, as_json=as_json)
+
+
+def route_explain(
+    *,
+    model: Annotated[str, typer.Argument(help="The model that a request would name.")],
+    key: Annotated[str | None, typer.Option(metavar="ID", help="Ask for this API key, by its id.")] = None,
+    group: Annotated[str | None, typer.Option(help="Ask for this route group; without a key.")] = None,
+    body: Annotated[Path | None, typer.Option(help="JSON file with the body of a request.")] = None,
+    header: Annotated[list[str] | None, typer.Option(help="NAME:VALUE of the request; may be repeated.")] = None,
+    embeddings: Annotated[bool, typer.Option("--embeddings", help="Ask for embeddings instead of chat.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Show which targets a request has, why each is in or out, and which would be taken now. Nothing is sent.
+
+    \b
+    tollgate route explain gpt-5.1
+    tollgate route explain gpt-5.1 --key key_01... --body request.json --json
+    """
+    from tollgate_cli.commands.route import explain
+
+    explain(
+        home,
+        dict(os.environ),
+        model,
+        key_id=key,
+        group=group,
+        body_file=body,
+        headers=header or [],
+        embeddings=embeddings,
+        as_json=as_json,
+    )
+
+
+def channels_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List channels as each router sees them, and what of them is held back.
+
+    \b
+    tollgate channels list
+    """
+    from tollgate_cli.commands.channels import show
+
+    show(home, dict(os.environ), as_json=as_json)
+
+
+NameArgument = Annotated[str, typer.Argument(help="The channel's name.")]
+ReasonOption = Annotated[str | None, typer.Option(help="Why, for those who look later.")]
+
+
+def channels_drain(
+    *, name: NameArgument, reason: ReasonOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    r"""Give a channel no new requests; those that are open go on, and probes too.
+
+    \b
+    tollgate channels drain openai-main --reason "the account moves"
+    """
+    from tollgate_cli.commands.channels import set_mode
+
+    set_mode(home, dict(os.environ), name, "draining", reason, as_json=as_json)
+
+
+def channels_disable(
+    *, name: NameArgument, reason: ReasonOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    r"""Give a channel no new requests and no probes.
+
+    \b
+    tollgate channels disable openai-main --reason "the key leaked"
+    """
+    from tollgate_cli.commands.channels import set_mode
+
+    set_mode(home, dict(os.environ), name, "disabled", reason, as_json=as_json)
+
+
+def channels_enable(*, name: NameArgument, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""Let a channel serve again, and forget what held it back.
+
+    \b
+    tollgate channels enable openai-main
+    """
+    from tollgate_cli.commands.channels import set_mode
+
+    set_mode(home, dict(os.environ), name, "enabled", None, as_json=as_json)
 
 
 def version(*, as_json: JsonOption = False) -> None:

@@ -10,10 +10,43 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 pytestmark = pytest.mark.integration
+CHANNEL = {
+    "channel": "a", "provider": "openai", "usable": True, "reason": "", "mode": "CHANNEL_MODE_ENABLED",
+    "mode_reason": "", "open_requests": 2, "attempts": "70", "failures": "1",
+    "hindrances": [{"subject": "key 1", "obstacle": "benched", "detail": "x", "wait_ms": 5}],
+}  # fmt: skip
+TARGET = {
+    "model": "m", "level": 1, "channel": "a", "key": 0, "upstream_model": "m-1", "weight": 1, "verdict": "out",
+    "reason": "benched", "detail": "no balance", "wait_ms": 9000,
+}  # fmt: skip
+EXPLAINED = {
+    "model": "m",
+    "route_group": "default",
+    "routers": [
+        {
+            "address": "unix:r",
+            "reachable": True,
+            "explanation": {
+                "strategy": "weighted", "affinity": "user", "bound": False, "canary": False, "needs": ["tools"],
+                "unmet": [], "fallback_model": "other", "fallback_reason": "error", "omitted": 3, "refusal": "",
+                "targets": [TARGET, TARGET | {"channel": "b", "verdict": "taken", "reason": "", "wait_ms": 0}],
+            },
+        },
+        {"address": "unix:s", "reachable": False, "explanation": None},
+    ],
+}  # fmt: skip
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
 LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}
 OWNER = {"id": "org_1", "name": "demo", "payment": "postpaid", "limits": LIMITS}
 OWNER["limits"]["budget"] = {"amount": "25", "window": "month"}
+TENANTS = {
+    "/api/v1/organizations": [{"id": "org_1", "name": "acme", "currency": "USD"}],
+    "/api/v1/projects": [
+        {"id": "proj_1", "name": "web", "organization_id": "org_1"},
+        {"id": "proj_2", "name": "twin", "organization_id": "org_1"},
+        {"id": "proj_3", "name": "twin", "organization_id": "org_9"},
+    ],
+}
 STREAM = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
 
 
@@ -35,6 +68,7 @@ class Edge(BaseHTTPRequestHandler):
     def answer(self, body):
         server = self.server
         value = json.loads(body) if body else None
+        server.once = self.headers.get("idempotency-key")
         server.seen.append((self.command, self.path, self.headers.get("authorization"), value))
         status, reply = server.reply(self.command, self.path, value)
         data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
@@ -53,6 +87,9 @@ def reply(server, method, path, body):
             "items": [KEY],
             "next": "c",
         }
+    if route in {"/api/v1/organizations", "/api/v1/projects"} and method == "GET":
+        known = [one for one in TENANTS[route] if not query or f"name={one['name']}" in query]
+        return 200, {"items": known, "next": None}
     if route == "/v1/chat/completions":
         server.used += 1
         return 200, STREAM if body.get("stream") else {"choices": [{"message": {"content": "hi"}}]}
@@ -63,8 +100,14 @@ def reply(server, method, path, body):
         "/api/v1/keys/key_1/revoke": (200, KEY),
         "/api/v1/limits": (200, {"items": [OWNER], "next": None}),
         "/api/v1/limits/org_1": (200, OWNER),
+        "/api/v1/organizations": (201, {"id": "org_2"}),
+        "/api/v1/organizations/org_1/credit": (201, {"amount": "5", "balance": "7", "currency": "USD"}),
+        "/api/v1/projects": (201, {"id": "proj_4"}),
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
         "/api/v1/balance": (200, {"currency": "USD", "wallet": "99.5"}),
+        "/api/v1/router": (200, {"routers": [{"address": "unix:r", "channels": [CHANNEL]}, {"address": "unix:s"}]}),
+        "/api/v1/channels/a/mode": (200, {"routers": [{"address": "unix:s", "reachable": False}]}),
+        "/api/v1/routes/explain": (200, EXPLAINED | {"refusal": server.refusal}),
         "/v1/models": (200, {"data": [{"id": "m"}, {"id": "e-embed"}]}),
         "/v1/embeddings": (200, {"data": [{"embedding": [0.5, 0.5]}]}),
     }.get(route, (404, {"error": {"message": "no such page", "code": None}}))
@@ -73,7 +116,7 @@ def reply(server, method, path, body):
 @pytest.fixture
 def edge():
     with ThreadingHTTPServer(("127.0.0.1", 0), Edge) as server:
-        server.seen, server.broken, server.used = [], False, 3
+        server.seen, server.broken, server.used, server.refusal = [], False, 3, None
         server.reply = lambda *arguments: reply(server, *arguments)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
@@ -89,6 +132,31 @@ def tollgate(url, *arguments, **environment):
     clean |= {"TOLLGATE_URL": url, "TOLLGATE_TOKEN": "pat", "TOLLGATE_API_KEY": "sk", "COLUMNS": "100"} | environment
     command = [sys.executable, "-m", "tollgate_cli", *arguments]
     return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_organizations_and_projects(edge):
+    assert "org_2" in tollgate(edge.url, "organizations", "create", "new").stdout
+    assert edge.seen[-1][3] == {"name": "new"}
+    given = tollgate(edge.url, "organizations", "credit", "acme", "5", "--reason", "why", "--idempotency-key", "once")
+    assert given.stdout == "Added 5 USD. The balance is 7 USD.\n"
+    assert edge.seen[-1][1:] == (
+        *("/api/v1/organizations/org_1/credit", "Bearer pat", {"amount": "5", "reason": "why"}),
+    )
+    assert edge.once == "once"
+    made = tollgate(edge.url, "projects", "create", "x", "--organization", "acme", "--route-group", "eu", "--json")
+    assert json.loads(made.stdout) == {"id": "proj_4"}
+    assert edge.seen[-1][3] == {"name": "x", "organization_id": "org_1", "route_group": "eu"}
+    assert json.loads(tollgate(edge.url, "organizations", "list", "--json").stdout)["items"][0]["id"] == "org_1"
+    assert "proj_2" in tollgate(edge.url, "projects", "list").stdout
+
+
+def test_projects_are_named_by_name_or_id(edge):
+    tollgate(edge.url, "keys", "create", "k", "--organization", "acme", "--project", "web")
+    assert edge.seen[-1][3] == {"name": "k", "organization_id": "org_1", "project_id": "proj_1"}
+    two = tollgate(edge.url, "keys", "create", "k", "--project", "twin")
+    assert two.returncode == 1
+    assert "--organization" in two.stderr
+    assert edge.seen[-1][0] == "GET"
 
 
 def test_keys(edge):
@@ -130,6 +198,51 @@ def test_usage(edge):
     assert "3 requests" in tollgate(edge.url, "usage").stdout
 
 
+def test_channels(edge):
+    listed = json.loads(tollgate(edge.url, "channels", "list", "--json").stdout)
+    assert [(item["channel"], item["router"]) for item in listed["items"]] == [("a", "unix:r")]
+    assert "key 1: benched" in tollgate(edge.url, "channels", "list").stdout
+    for command, mode in (("drain", "draining"), ("disable", "disabled"), ("enable", "enabled")):
+        reason = [] if command == "enable" else ["--reason", "moving"]
+        done = tollgate(edge.url, "channels", command, "a", *reason)
+        assert done.returncode == 0
+        assert f"a is {mode}." in done.stdout
+        assert "unix:s does not answer" in done.stdout
+        body = {"mode": mode, "reason": "" if command == "enable" else "moving"}
+        assert edge.seen[-1] == ("POST", "/api/v1/channels/a/mode", "Bearer pat", body)
+    assert tollgate(edge.url, "channels", "drain", "nobody").returncode == 1
+
+
+def test_route_explain(edge, tmp_path):
+    body = tmp_path / "request.json"
+    body.write_text('{"messages": []}')
+    options = ["--key", "key_1", "--body", str(body), "--header", "X-Session: 7", "--embeddings"]
+    found = tollgate(edge.url, "route", "explain", "m", *options, "--json")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["routers"][0]["explanation"]["targets"][0] == TARGET
+    assert edge.seen[-1][3] == {
+        "model": "m",
+        "key_id": "key_1",
+        "request": {"messages": []},
+        "headers": {"X-Session": "7"},
+        "operation": "embeddings",
+    }
+    shown = tollgate(edge.url, "route", "explain", "m").stdout
+    assert "bound by user, which this request has no value for; needs tools; falls back to other for error" in shown
+    assert "benched: no balance" in shown
+    assert "and 3 more" in shown
+    assert "unix:s: does not answer" in shown
+    edge.refusal = "The key is revoked."
+    refused = tollgate(edge.url, "route", "explain", "m")
+    assert (refused.returncode, refused.stderr) == (1, "The key is revoked.\n")
+    refused = json.loads(tollgate(edge.url, "route", "explain", "m", "--json").stdout)["error"]
+    assert (refused["message"], refused["details"]["model"]) == ("The key is revoked.", "m")
+    for wrong in (["--body", str(tmp_path / "none")], ["--header", "x"]):
+        assert tollgate(edge.url, "route", "explain", "m", *wrong).returncode == 2
+    body.write_text("[]")
+    assert tollgate(edge.url, "route", "explain", "m", "--body", str(body)).returncode == 2
+
+
 def test_refused_and_unreachable(edge):
     edge.broken = True
     refused = tollgate(edge.url, "usage", "--json")
@@ -146,9 +259,23 @@ def test_refused_and_unreachable(edge):
 def test_usage_errors_and_help():
     for arguments in (["nonsense"], ["up", "--workers", "0"], ["keys", "create"], ["up", "--port", "99999"]):
         assert tollgate("", *arguments).returncode == 2
-    keys = [["keys", name] for name in ("create", "list", "revoke")]
-    limits = [["limits", name] for name in ("list", "show", "set")]
-    for command in (["up"], ["down"], ["doctor"], *keys, *limits, ["usage"]):
+    for command in (
+        ["up"],
+        ["down"],
+        ["doctor"],
+        ["keys", "create"],
+        ["keys", "list"],
+        ["keys", "revoke"],
+        ["limits", "list"],
+        ["limits", "show"],
+        ["limits", "set"],
+        ["usage"],
+        ["route", "explain"],
+        ["channels", "list"],
+        ["channels", "drain"],
+        ["channels", "disable"],
+        ["channels", "enable"],
+    ):
         text = tollgate("", *command, "--help").stdout
         assert f"\n  tollgate {' '.join(command)}" in text or f"... tollgate {' '.join(command)}" in text, text
         assert "--json" in text

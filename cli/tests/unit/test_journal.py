@@ -49,7 +49,7 @@ def test_files_are_rotated_and_bounded(tmp_path):
 
 def test_favourite_model():
     assert favourite(["a-embedding", "zeta", "gpt-5-mini"]) == "gpt-5-mini"
-    assert favourite(["text-embedding", "gpt-image-1", "mine"]) == "mine"
+    assert favourite(["text-embedding", "gpt-image-2", "mine"]) == "mine"
     assert favourite(["text-embedding"]) == "text-embedding"
 
 

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 from tests.servers.java import jars, java
-from tests.servers.process import Child, free_ports, run
+from tests.servers.process import Child, free_ports, run, wait_until
 
 HERE = Path(__file__).resolve().parent
 VERSION = "4.3.1"
@@ -73,6 +73,16 @@ class KafkaBroker:
     def freeze(self, *, frozen: bool) -> None:
         """Stops the broker's clock, as a stalled machine would, or lets it go on."""
         self._child.signal(signal.SIGSTOP if frozen else signal.SIGCONT)
+        if frozen:
+            # A thread that was about to run ends its turn first.
+            threads = Path(f"/proc/{self._child.pid}/task")
+            wait_until(
+                lambda: all(_stopped(thread) for thread in threads.iterdir()), "every thread of the broker stops"
+            )
+
+
+def _stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def new_topic_name(prefix: str) -> str:

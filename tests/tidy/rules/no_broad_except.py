@@ -8,6 +8,8 @@ from tests.tidy.rules.tree import Tree, Violation, dotted
 
 ALLOWED = "tests/tidy/broad_excepts.yaml"
 BROAD = {"Exception", "BaseException"}
+# The loop of a background task, and the reader of an Exchange stream at either end.
+MOST_ALLOWED = 3
 
 
 def check(tree: Tree) -> Iterator[Violation]:
@@ -23,6 +25,8 @@ def check(tree: Tree) -> Iterator[Violation]:
             if not str(allowed.get(key, "")).strip():
                 line = getattr(node, "lineno", 1)
                 yield Violation(name, line, f"{owner} catches everything; name the errors, or list it in {ALLOWED}")
+    if len(allowed) > MOST_ALLOWED:
+        yield Violation(ALLOWED, 1, f"{len(allowed)} functions catch everything, at most {MOST_ALLOWED} own a process")
     for key in allowed.keys() - used:
         yield Violation(ALLOWED, 1, f"{key} catches nothing broad any more; remove it")
 
@@ -61,6 +65,10 @@ PLANTED = [
     ),
     ({"a/src/a.py": "def f():\n    with contextlib.suppress(Exception):\n        g()\n"}, "f catches"),
     ({"a/src/a.py": _BROAD, ALLOWED: '"a/src/a.py::g": "Why."\n'}, "f catches everything"),
+    (
+        {"a/src/a.py": "", ALLOWED: "".join(f'"a/src/a.py::f{number}": "Why."\n' for number in range(4))},
+        "4 functions catch everything",
+    ),
     ({"a/src/a.py": "", ALLOWED: '"a/src/a.py::f": "Why."\n'}, "remove it"),
     ({"a/src/a.py": _BROAD, ALLOWED: '"a/src/a.py::f": ""\n'}, "f catches everything"),
 ]

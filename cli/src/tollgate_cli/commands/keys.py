@@ -5,7 +5,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tollgate_cli.api import Api
-from tollgate_cli.output import print_json, print_table
+from tollgate_cli.commands.tenants import organization_id, project_id, show_all
+from tollgate_cli.output import print_json
 from tollgate_cli.target import find_target
 
 COLUMNS = ("id", "name", "last_four", "project_id", "created_at", "revoked_at")
@@ -23,8 +24,10 @@ def create(
 ) -> None:
     """Makes a key and shows it. Raises Failure."""
     given = {limit: value for limit, value in limits.items() if value is not None}
-    body = {"name": name, "organization_id": organization, "project_id": project, "limits": given or None}
     with Api(find_target(home, environment)) as api:
+        owner = organization_id(api, organization)
+        project = project_id(api, project, owner)
+        body = {"name": name, "organization_id": owner, "project_id": project, "limits": given or None}
         made = api.post("/api/v1/keys", {key: value for key, value in body.items() if value is not None})
     if as_json:
         print_json(made)
@@ -34,12 +37,7 @@ def create(
 
 def show(home: Path | None, environment: Mapping[str, str], *, as_json: bool) -> None:
     """Lists all keys. Raises Failure."""
-    with Api(find_target(home, environment)) as api:
-        items = list(api.items("/api/v1/keys"))
-    if as_json:
-        print_json({"items": items, "next": None})
-        return
-    print_table(COLUMNS, ([item.get(column) for column in COLUMNS] for item in items))
+    show_all("/api/v1/keys", COLUMNS, home, environment, as_json=as_json)
 
 
 def revoke(home: Path | None, environment: Mapping[str, str], key_id: str, *, as_json: bool) -> None:

@@ -30,6 +30,9 @@ def run_up(
     paths += [Path(part) for part in declared.split(os.pathsep) if part]
     channels, named = check_declared(paths) if paths else (False, set())
     variables = provider_variables()
+    served = channels or any(os.environ.get(name) for name in variables)
+    if not served and not demo:
+        sys.stderr.write("No channel is declared and no provider's key is set: no model is served yet.\n")
     options = Options(
         home=str(home_of(home, os.environ).root),
         config=tuple(str(path) for path in paths),
@@ -39,7 +42,7 @@ def run_up(
         logs=logs,
         demo=demo,
         as_json=as_json,
-        simulator=not channels and not any(os.environ.get(name) for name in variables),
+        simulator=demo and not served,
         secrets=tuple(sorted(variables | named)),
     )
     sys.stdout.flush()
@@ -82,6 +85,6 @@ def provider_variables() -> set[str]:
     for folder in found.submodule_search_locations or () if found else ():
         for file in sorted((Path(folder) / "data").glob("providers*.yaml")):
             text = file.read_bytes()
-            for provider in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["providers"]:  # noqa: S506
+            for provider in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["providers"]:  # noqa: S506 - the safe loader, in C where it was built.
                 names.update(provider.get("environment", ()))
     return names

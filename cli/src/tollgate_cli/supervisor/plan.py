@@ -74,6 +74,8 @@ class Plan:
             "edge",
             DATABASE_URL=f"sqlite:///{home.root / 'edge' / 'edge.sqlite'}",
             PEPPER_FILE=str(home.root / "edge" / "pepper"),
+            # Who stops the product waits for it.
+            DRAIN_IDLE_SECONDS="0.2",
             **self._shared(),
         )
 

@@ -78,7 +78,7 @@ def welcome(document: dict[str, Any], model: str, *, simulated: bool) -> str:
         + (" A simulated provider answers; set OPENAI_API_KEY or another to use a real one." * simulated),
         "",
         f"  Base URL   {base}",
-        f"  API key    {document['api_key'] or 'none yet: tollgate keys create NAME'}",
+        f"  API key    {document['api_key'] or 'none yet: docs/guides/organizations.md leads to one'}",
         f"  Console    {document['console_url']}  (the API's own page until there is a console)",
         "",
     ]

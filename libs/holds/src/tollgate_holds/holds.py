@@ -60,6 +60,10 @@ class HoldResult(enum.IntEnum):
     OVER_BUDGET = 7
 
 
+# What a script replies, by its number: cheaper than asking the enumeration.
+_RESULTS: Final = {int(result): result for result in HoldResult}
+
+
 class BookState(enum.IntEnum):
     REPEATED = 0
     APPLIED = 1
@@ -188,13 +192,13 @@ class Holds:
         flat: list[str | int] = []
         for hold_id, charge in effects:
             flat += (hold_id, checked(charge))
-        reply = cast(
-            "list[int]",
-            await self._run(
-                "book", (wallet, holds, booked), partition, batch, str(checked(credit_pico)), len(effects), *flat
-            ),
+        reply = await self._run(
+            "book", (wallet, holds, booked), partition, batch, str(checked(credit_pico)), len(effects), *flat
         )
-        return Booking(BookState(reply[0]), reply[1])
+        state, corrected = _numbers(reply, 2)
+        if state is None or state not in list(BookState):
+            raise _unexpected(reply)
+        return Booking(BookState(state), corrected or 0)
 
     async def rebuild(self, organization: str, ledger_pico: int) -> tuple[int, bool]:
         """Sets the wallet to ledger - held - settled; returns it and whether it was another before.
@@ -202,14 +206,18 @@ class Holds:
         Right only between batches: every batch in the ledger has been booked here.
         """
         wallet, holds, _, scratch = self._keys_of(organization)
-        reply = cast("list[bytes | int]", await self._run("balance", (wallet, holds, scratch), str(ledger_pico)))
-        return int(reply[3]), bool(reply[4])
+        reply = await self._run("balance", (wallet, holds, scratch), str(ledger_pico))
+        _, _, _, expected, changed = _numbers(reply, 5)
+        if expected is None:
+            raise _unexpected(reply)
+        return expected, bool(changed)
 
     async def balance(self, organization: str) -> Balance:
         """Returns the wallet and the sums of what is held and settled but not booked."""
         wallet, holds, _, scratch = self._keys_of(organization)
-        reply = cast("list[bytes | int]", await self._run("balance", (wallet, holds, scratch), ""))
-        return Balance(int(reply[0]) if reply[0] != b"" else None, int(reply[1]), int(reply[2]))
+        reply = await self._run("balance", (wallet, holds, scratch), "")
+        found, held, settled, _, _ = _numbers(reply, 5)
+        return Balance(found, held or 0, settled or 0)
 
     async def sweep(self, organization: str, *, tombstone_seconds: int, overdue_seconds: int) -> Swept:
         """Releases expired holds, forgets old tombstones and names settled holds older than `overdue_seconds`."""
@@ -237,7 +245,10 @@ class Holds:
     ) -> HoldResult:
         wallet, holds, _, _ = self._keys_of(organization)
         reply = await self._run("admit", (wallet, holds), ttl_seconds, 1, operation.value, hold_id, checked(amount))
-        return HoldResult(cast("list[int]", reply)[0])
+        results = results_of(reply, 1)
+        if results is None:
+            raise _unexpected(reply)
+        return results[0]
 
     async def _run(self, script: str, keys: tuple[bytes, ...], *arguments: str | bytes | int) -> object:
         command = (b"EVALSHA", self._shas[script], len(keys), *keys, *arguments)
@@ -266,17 +277,60 @@ class Holds:
     async def _prepare(self, pipe: RedisPipe) -> None:
         await self._load(pipe)
         try:
-            reply = cast("list[bytes]", await pipe.call_unready("CONFIG", "GET", "maxmemory-policy"))
+            reply = await pipe.call_unready("CONFIG", "GET", "maxmemory-policy")
         except RedisError:
             return  # Managed servers forbid CONFIG; their operator answers for the policy.
-        if reply and reply[1] != b"noeviction":
-            raise RedisUnavailable(
-                f"Redis may evict keys (maxmemory-policy {reply[1].decode()}); money needs `noeviction`"
-            )
+        if isinstance(reply, list) and len(reply) > 1 and reply[1] != b"noeviction":
+            raise RedisUnavailable(f"Redis may evict keys (maxmemory-policy {reply[1]!r}); money needs `noeviction`")
 
     async def _load(self, pipe: RedisPipe) -> None:
         for source in self._sources.values():
             await pipe.call_unready("SCRIPT", "LOAD", source)
+
+
+def results_of(reply: object, count: int) -> list[HoldResult] | None:
+    """Returns what the admission script replied to `count` operations; None when it cannot be its reply."""
+    if not isinstance(reply, list) or len(reply) != count:
+        return None
+    try:
+        return [_RESULTS[code] for code in reply]
+    except (KeyError, TypeError):
+        return None
+
+
+def verdicts_of(reply: object, first: int, scopes: Sequence[int]) -> list[list[int]] | None:
+    """Returns what the script replied to limited holds, each with so many scopes; None when it cannot be its reply.
+
+    They stand from `first` on; `admit.lua` says what the numbers of each are.
+    """
+    if not isinstance(reply, list) or len(reply) != first + len(scopes):
+        return None
+    verdicts = reply[first:]
+    return verdicts if all(map(_is_verdict, verdicts, scopes)) else None
+
+
+def _is_verdict(verdict: object, scopes: int) -> bool:
+    if not isinstance(verdict, list) or not all(type(one) is int for one in verdict):
+        return False
+    refused = verdict[:1] in ([HoldResult.LIMITED], [HoldResult.OVER_BUDGET])
+    if len(verdict) != (13 if refused else 9) or verdict[0] not in _RESULTS:
+        return False
+    places = (verdict[2], verdict[5], verdict[10] if refused else 1)
+    return all(0 <= place <= scopes for place in places) and places[2] > 0
+
+
+def _numbers(reply: object, count: int) -> list[int | None]:
+    """Returns the integers of a script's reply, None for an empty string. Raises RedisError for any other reply."""
+    if not isinstance(reply, list) or len(reply) != count:
+        raise _unexpected(reply)
+    try:
+        return [None if one == b"" else int(one) for one in reply]
+    except (TypeError, ValueError):
+        raise _unexpected(reply) from None
+
+
+def _unexpected(reply: object) -> RedisError:
+    return RedisError(f"a script replied what it cannot: {reply!r:.100}")
 
 
 def checked(amount_pico: int) -> int:

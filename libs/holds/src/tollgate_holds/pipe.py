@@ -51,9 +51,21 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         reader, waiting = self._reader, self.waiting
         reader.feed(data)
-        while (reply := reader.gets()) is not _NOTHING:
-            self.replies += 1
-            waiting.popleft()(reply)
+        try:
+            while (reply := reader.gets()) is not _NOTHING:
+                self.replies += 1
+                if not waiting:
+                    self._give_up("a reply that nobody asked for")
+                    return
+                waiting.popleft()(reply)
+        except (hiredis.ProtocolError, UnicodeDecodeError) as error:
+            self._give_up(str(error))
+
+    def _give_up(self, reason: str) -> None:
+        """Ends a connection whose replies cannot be told apart any more; what waits fails, and may be repeated."""
+        log.warning("Redis does not keep to its protocol, connecting anew", extra={"fields": {"error": reason}})
+        if self.transport is not None:
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it.
         self.transport = None

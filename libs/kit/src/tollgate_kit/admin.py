@@ -56,7 +56,7 @@ class AdminServer:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
             parts = head.split(b"\r\n", 1)[0].split(b" ")
-            status, kind, body = self._route(parts[1].partition(b"?")[0] if len(parts) > 1 else b"")
+            status, kind, body = self.route(parts[1].partition(b"?")[0] if len(parts) > 1 else b"")
             writer.write(
                 b"HTTP/1.1 %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
                 % (status, kind, len(body))
@@ -68,18 +68,21 @@ class AdminServer:
         finally:
             writer.close()
 
-    def _route(self, path: bytes) -> tuple[bytes, bytes, bytes]:
+    def route(self, path: bytes) -> tuple[bytes, bytes, bytes]:
+        """Returns status, content type and body of the answer to `path`."""
         if path == b"/healthz":
             return b"200 OK", b"application/json", json.dumps({"state": self._lifecycle.state.value}).encode()
         if path == b"/readyz":
             missing = self._lifecycle.missing()
-            state = {
-                "ready": not missing,
-                "missing": missing,
-                "notes": self._lifecycle.notes(),
-                "config_digest": self._config_digest(),
-            }
-            body = json.dumps(state).encode()
+            body = json.dumps(
+                {
+                    "ready": not missing,
+                    "state": self._lifecycle.state.value,
+                    "missing": missing,
+                    "notes": self._lifecycle.notes(),
+                    "config_digest": self._config_digest(),
+                }
+            ).encode()
             return (b"503 Service Unavailable" if missing else b"200 OK"), b"application/json", body
         if path == b"/metrics":
             return b"200 OK", b"text/plain; version=0.0.4; charset=utf-8", generate_latest(self._registry)

@@ -8,6 +8,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
 _V4_COMPATIBLE = ipaddress.ip_network("::/96")
 _UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
+# Metadata services of clouds that are not at a link-local address.
+_METADATA = frozenset({ipaddress.ip_address("100.100.100.200"), ipaddress.ip_address("fd00:ec2::254")})
 _PRIVATE_V4 = tuple(
     ipaddress.ip_network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
@@ -25,11 +27,12 @@ def refusal(address: str, *, private_network: bool) -> str | None:
     except ValueError:
         return f"{address} is not an address"
     judged = _embedded(parsed)
-    if judged.is_multicast or judged.is_unspecified or judged.is_link_local:
+    if judged.is_multicast or judged.is_unspecified or judged.is_link_local or judged in _METADATA:
         return f"{address} is a special address"
     if judged.is_loopback or _is_private(judged):
         return None if private_network else f"{address} is private and the channel does not say private_network"
-    if not judged.is_global or judged.is_reserved:
+    # Site-local addresses are what unique local ones were before; the library takes them for public ones.
+    if not judged.is_global or judged.is_reserved or (judged.version == 6 and judged.is_site_local):
         return f"{address} is a special address"
     return None
 

@@ -50,6 +50,15 @@ class Lifecycle:
             found.insert(0, f"process is {self.state.value}")
         return found
 
+    def ready(self) -> None:
+        """The process can serve; one that was told to stop meanwhile goes on draining."""
+        if self.state is State.STARTING:
+            self.state = State.READY
+
+    def stopped(self) -> None:
+        """Nothing is left to do; the admin port says so until it closes as the last of all."""
+        self.state = State.STOPPED
+
     def stop(self, reason: str) -> None:
         """Begins to drain; a second call does nothing."""
         if not self.stopping.is_set():

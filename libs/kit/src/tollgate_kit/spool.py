@@ -1,13 +1,15 @@
 """The spool: what a process has done and nobody else knows yet, kept in append-only files until the event log has it.
 
 A directory belongs to one process at a time by a lock on its `lock` file, which the kernel drops when the process dies:
-whoever opens the directory next adopts what is in it. A frame is `kind(1) length(4) sequence(8) crc32(4) payload`; kind
-E is a record, A acknowledges one. A torn tail ends a segment; everything before it counts.
+whoever opens the directory next adopts what is in it. A frame is `kind(1) length(4) sequence(8) crc32(4) payload`,
+and the checksum covers all else; kind E is a record, A acknowledges one. A torn tail ends a segment; everything before
+it counts.
 """
 
 import fcntl
 import logging
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable
@@ -19,9 +21,10 @@ log = logging.getLogger(__name__)
 
 # `Spool.bytes` hides the type's own name within the class.
 _Bytes = bytes
-_HEADER: Final = struct.Struct("<cIQI")
-_HEADER_BYTES: Final = _HEADER.size
-_CRC_MASK: Final = 0xFFFFFFFF
+_SEGMENT_NAME: Final = re.compile(r"[0-9]{1,20}\.seg")
+_HEAD: Final = struct.Struct("<cIQ")
+_CHECKSUM: Final = struct.Struct("<I")
+_HEADER_BYTES: Final = _HEAD.size + _CHECKSUM.size
 _RECORD: Final = b"E"
 _ACKNOWLEDGED: Final = b"A"
 # Room that an admitted request may need: its events and their acknowledgements.
@@ -110,8 +113,8 @@ class Spool:
             raise ValueError(f"a record may have {_MAX_PAYLOAD_BYTES} bytes, found {length}")
         sequence = self._next
         self._next += 1
-        crc = zlib.crc32(payload, sequence & _CRC_MASK)
-        self._buffer += (_HEADER.pack(_RECORD, length, sequence, crc), payload)
+        head = _HEAD.pack(_RECORD, length, sequence)
+        self._buffer += (head, _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(head))), payload)
         self._buffered += _HEADER_BYTES + length
         segment = self._current
         segment.live += 1
@@ -121,8 +124,8 @@ class Spool:
     def acknowledge(self, sequence: int) -> None:
         """Notes that the record's receiver has it; on disk after the next `flush`."""
         if sequence in self._segment_of and sequence not in self._acknowledged_in:
-            # The checksum of nothing is what it begins with.
-            self._buffer.append(_HEADER.pack(_ACKNOWLEDGED, 0, sequence, sequence & _CRC_MASK))
+            head = _HEAD.pack(_ACKNOWLEDGED, 0, sequence)
+            self._buffer += (head, _CHECKSUM.pack(zlib.crc32(head)))
             self._buffered += _HEADER_BYTES
             self._current.live += 1
             self._acknowledged_in[sequence] = self._current
@@ -208,7 +211,9 @@ class Spool:
     def _adopt(self) -> None:
         found: list[tuple[int, _Bytes]] = []
         segments: list[_Segment] = []
-        for path in sorted(self._directory.glob("[0-9]*.seg")):
+        # By number, and no other file that somebody left here.
+        paths = [path for path in self._directory.glob("*.seg") if _SEGMENT_NAME.fullmatch(path.name)]
+        for path in sorted(paths, key=lambda path: int(path.stem)):
             segment = _Segment(path)
             segments.append(segment)
             data = path.read_bytes()
@@ -240,14 +245,17 @@ class Spool:
 def read_frames(data: bytes, name: str) -> Iterable[tuple[bytes, int, bytes]]:
     """Yields (kind, sequence, payload) up to the end or to the first frame that is torn or does not add up."""
     at = 0
-    while at + _HEADER.size <= len(data):
-        kind, length, sequence, crc = _HEADER.unpack_from(data, at)
-        payload = data[at + _HEADER.size : at + _HEADER.size + length]
-        known = kind in {_RECORD, _ACKNOWLEDGED} and length <= _MAX_PAYLOAD_BYTES
-        if not known or len(payload) < length or zlib.crc32(payload, sequence & _CRC_MASK) != crc:
+    while at + _HEADER_BYTES <= len(data):
+        kind, length, sequence = _HEAD.unpack_from(data, at)
+        (crc,) = _CHECKSUM.unpack_from(data, at + _HEAD.size)
+        end = at + _HEADER_BYTES + length
+        # A length that is a lie must not have much read before the checksum says so.
+        known = kind in {_RECORD, _ACKNOWLEDGED} and length <= _MAX_PAYLOAD_BYTES and end <= len(data)
+        payload = data[at + _HEADER_BYTES : end] if known else b""
+        if not known or zlib.crc32(payload, zlib.crc32(data[at : at + _HEAD.size])) != crc:
             log.warning("a spool segment ends in a torn frame", extra={"fields": {"segment": name, "offset": at}})
             return
         yield kind, sequence, payload
-        at += _HEADER.size + length
+        at = end
     if at < len(data):
         log.warning("a spool segment ends in a torn frame", extra={"fields": {"segment": name, "offset": at}})

@@ -7,6 +7,8 @@ with it; what one wrote is kept as a whole or not at all.
 
 import asyncio
 import functools
+import sqlite3
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 
 _BUSY_SECONDS: Final = 10.0
+_BUSY_PAUSE_SECONDS: Final = 0.02
 _READ_ONLY: Final = "tollgate_read_only"
 
 T = TypeVar("T")
@@ -122,10 +125,24 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # The driver's own transactions begin too late to be serialised: we begin them.
     connection.isolation_level = None
     cursor = connection.cursor()
-    busy = f"busy_timeout={round(_BUSY_SECONDS * 1000)}"
-    for pragma in (busy, "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    cursor.execute(f"PRAGMA busy_timeout={round(_BUSY_SECONDS * 1000)}")
+    _use_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Sets the journal mode. SQLite does not wait here for others that open a new file at the same time."""
+    for left in reversed(range(round(_BUSY_SECONDS / _BUSY_PAUSE_SECONDS))):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if not left:
+                raise
+            time.sleep(_BUSY_PAUSE_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

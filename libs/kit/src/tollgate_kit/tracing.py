@@ -79,6 +79,24 @@ def new_span_id() -> str:
     return os.urandom(8).hex()
 
 
+def record_publish(tracing: Tracing, name: str, traceparent: str, start_us: int, end_us: int, topic: str) -> None:
+    """Records the span of an event's way to the log, below the span of `traceparent`; without one there is none."""
+    parent = parse_traceparent(traceparent)
+    if parent is None or not tracing.enabled:
+        return
+    tracing.record(
+        SpanRecord(
+            name=name,
+            span=format_traceparent(parent[0], new_span_id(), sampled=True),
+            parent_span_id=parent[1],
+            start_us=start_us,
+            end_us=end_us,
+            kind=SpanKind.PRODUCER,
+            attributes={"messaging.operation.name": "send", "messaging.destination.name": topic},
+        )
+    )
+
+
 class _PresetIds(IdGenerator):
     """Gives a span the ids that were sent over the wire before the span existed."""
 

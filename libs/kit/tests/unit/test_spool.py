@@ -10,7 +10,7 @@ import pytest
 
 from tollgate_kit.event_log import EventLogUnavailable
 from tollgate_kit.publisher import Publisher
-from tollgate_kit.spool import Spool, SpoolLocked
+from tollgate_kit.spool import Spool, SpoolLocked, read_frames
 
 pytestmark = pytest.mark.unit
 
@@ -60,6 +60,33 @@ def test_a_flipped_bit_is_not_taken_for_a_record(tmp_path):
     data[-1] ^= 1
     path.write_bytes(data)
     assert Spool.open(tmp_path).recovered() == []
+
+
+def test_no_flipped_bit_of_a_frame_makes_another_record_or_acknowledgement_of_it(tmp_path):
+    spool = Spool.open(tmp_path)
+    first, second = spool.append(b"one"), spool.append(b"two")
+    spool.acknowledge(second)
+    spool.flush()
+    spool.close()
+    path = next(tmp_path.glob("*.seg"))
+    whole = path.read_bytes()
+    for bit in range(len(whole) * 8):
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        found = {(kind, sequence): payload for kind, sequence, payload in read_frames(bytes(data), path.name)}
+        assert found.items() < {(b"E", first): b"one", (b"E", second): b"two", (b"A", second): b""}.items(), bit
+
+
+def test_a_file_that_is_no_segment_is_left_alone(tmp_path):
+    stray = tmp_path / "12 copy.seg"
+    stray.write_bytes(b"x")
+    spool = Spool.open(tmp_path)
+    spool.append(b"kept")
+    spool.flush()
+    spool.close()
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"kept"]
+    assert stray.read_bytes() == b"x"
 
 
 def test_an_acknowledgement_outlives_the_segment_it_would_share_with_discarded_records(tmp_path):

@@ -30,6 +30,7 @@ class ModelPrice:
         "_dearest",
         "_denominator",
         "_multiply",
+        "_named",
         "_numerators",
         "_prices",
         "book",
@@ -46,6 +47,7 @@ class ModelPrice:
         self.digest = digest
         self.currency = currency
         self._prices = dict(prices)
+        self._named = frozenset(prices)
         self._multiply = multiply
         # A fee per request is an extra: a model whose prices do not name one has none.
         self._prices.setdefault(REQUEST, 0)
@@ -85,6 +87,10 @@ class ModelPrice:
             lines.append(Line(unit, quantity, self.unit_price(unit), upto - before, per(unit)))
             before = upto
         return tuple(lines)
+
+    def names(self, unit: str) -> bool:
+        """Tells whether the book gives this very unit a price, 0 included; one that stands in for it does not count."""
+        return unit in self._named
 
     def unit_price(self, unit: str) -> str:
         """Returns the decimal string charged for `per(unit)` of the unit, after the group's rule. Raises Unpriced."""

@@ -36,6 +36,12 @@ def test_tokens_are_priced_per_million():
     assert price.rate({}) == 0
 
 
+def test_a_price_knows_which_units_its_book_names():
+    price = price_of({"output": "7", "image": "0"})
+    assert (price.names("image"), price.names("output")) == (True, True)
+    assert (price.names("image_output"), price.names("request"), price.names("image:1x1")) == (False, False, False)
+
+
 @pytest.mark.parametrize(
     ("unit", "stands_in"),
     [

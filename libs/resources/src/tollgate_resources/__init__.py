@@ -10,6 +10,7 @@ from tollgate_resources.catalogue import (
     load_catalogue,
 )
 from tollgate_resources.document import (
+    REGION_HEADER,
     InvalidDocument,
     UnknownName,
     VersionChannel,
@@ -21,8 +22,11 @@ from tollgate_resources.document import (
 from tollgate_resources.environment import environment_channels
 from tollgate_resources.loading import Loaded, load, merge
 from tollgate_resources.models import (
+    Canary,
     Channel,
     ChannelModel,
+    ChannelProxy,
+    ChannelTls,
     Credential,
     Declared,
     Fallbacks,
@@ -30,6 +34,7 @@ from tollgate_resources.models import (
     Limits,
     PriceBook,
     PriceGroup,
+    Probe,
     Resource,
     Route,
     Target,
@@ -38,12 +43,16 @@ from tollgate_resources.problems import Problem
 from tollgate_resources.schema import json_schema
 
 __all__ = [
+    "REGION_HEADER",
     "SIMULATOR",
     "Auth",
+    "Canary",
     "Catalogue",
     "CatalogueModel",
     "Channel",
     "ChannelModel",
+    "ChannelProxy",
+    "ChannelTls",
     "Credential",
     "Declared",
     "Fallbacks",
@@ -53,6 +62,7 @@ __all__ = [
     "Loaded",
     "PriceBook",
     "PriceGroup",
+    "Probe",
     "Problem",
     "Provider",
     "Resource",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -37,9 +38,11 @@ class Provider(Resource):
     operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
     """What the endpoint serves."""
     source: str = ""
-    """Where this was read."""
+    """The page that names `base_url`."""
     checked: str = ""
     """The day on which it was read there."""
+    evidence: Literal["page", "quoted", ""] = ""
+    """How it was read: from a copy of that page, or from documentation of others that quotes it."""
 
 
 class CatalogueModel(Resource):
@@ -61,19 +64,24 @@ class CatalogueModel(Resource):
     retires: str = ""
     """The day on which the provider switches it off, as 2027-04-01."""
     source: str = ""
-    """Where this was read."""
+    """The vendor's page that it comes from, where that is known."""
     checked: str = ""
-    """The day on which it was read there."""
+    """The day on which it was read."""
 
 
 T = TypeVar("T", Provider, CatalogueModel)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalogue:
     providers: Mapping[str, Provider]
     models: Mapping[str, CatalogueModel]
     price_books: tuple[PriceBook, ...]
+
+    @cached_property
+    def by_upstream(self) -> Mapping[tuple[str, str], CatalogueModel]:
+        """Models by provider and the provider's own name."""
+        return {(model.provider, model.upstream): model for model in self.models.values() if model.upstream is not None}
 
     def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
         """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""
@@ -119,6 +127,6 @@ def _entries(prefix: str, field: str) -> list[Any]:
     folder = resources.files("tollgate_resources") / "data"
     for file in sorted(folder.iterdir(), key=lambda item: item.name):
         if file.name.startswith(prefix) and file.name.endswith(".yaml"):
-            document = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+            document = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe, in C if built.
             entries.extend(document.get(field) or [])
     return entries

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tollgate_rating import InvalidPrice
-from tollgate_resources.catalogue import Catalogue
-from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, PriceBook, Route
+from tollgate_resources.catalogue import Catalogue, Provider
+from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, PriceBook, Route, Target
 from tollgate_resources.problems import Problem
 from tollgate_resources.yaml_source import Path, Source
 
@@ -76,8 +76,7 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
     if provider is None:
         yield _at(source, (*path, "provider"), repr(channel.provider), _listed(catalogue.providers))
         return
-    if channel.base_url is None and provider.base_url is None:
-        yield _at(source, (*path, "base_url"), "nothing", f"an address; provider {provider.name} has none of its own")
+    yield from _reached(source, path, channel, provider)
     if provider.credentials_required and not channel.credentials:
         yield _at(source, (*path, "credentials"), "nothing", f"a credential; provider {provider.name} asks for one")
     seen: set[str] = set()
@@ -87,6 +86,11 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
         seen.add(model.name)
         if model.name == ALL_MODELS and model.upstream is not None:
             yield _at(source, (*path, "models", index), f"{ALL_MODELS!r} with upstream", "a model's name")
+    if channel.probe is not None and channel.probe.model is not None:
+        offers = _offers(channel, catalogue)
+        if channel.probe.model not in offers:
+            here = (*path, "probe", "model")
+            yield _at(source, here, repr(channel.probe.model), f"a model that the channel offers: {_listed(offers)}")
     if ALL_MODELS in seen and not catalogue.models_of(channel.provider):
         yield _at(
             source,
@@ -94,6 +98,15 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
             repr(ALL_MODELS),
             f"a list of models; the catalogue knows none of provider {provider.name}",
         )
+
+
+def _reached(source: Source, path: Path, channel: Channel, provider: Provider) -> Iterator[Problem]:
+    """Yields what is wrong with the way to the channel's address."""
+    address = channel.base_url or provider.base_url
+    if address is None:
+        yield _at(source, (*path, "base_url"), "nothing", f"an address; provider {provider.name} has none of its own")
+    elif channel.tls is not None and not address.startswith("https://"):
+        yield _at(source, (*path, "tls"), "tls", "no tls, or an https:// address in `base_url`")
 
 
 def _routes(parts: Sequence[Declaration], catalogue: Catalogue) -> Iterator[Problem]:
@@ -110,6 +123,7 @@ def _routes(parts: Sequence[Declaration], catalogue: Catalogue) -> Iterator[Prob
             # What a broken channel would have offered is not known, nor what a broken route would have served.
             if any(one.broken for one in parts):
                 continue
+            yield from _regions(part.source, path, route, channels)
             for reason, names in route.fallbacks:
                 for index, name in enumerate(names):
                     here = (*path, "fallbacks", reason, index)
@@ -122,9 +136,14 @@ def _routes(parts: Sequence[Declaration], catalogue: Catalogue) -> Iterator[Prob
 def _targets(
     source: Source, path: Path, route: Route, offered: dict[str, set[str]], broken: set[str]
 ) -> Iterator[Problem]:
-    for number, level in enumerate(route.levels):
-        for index, target in enumerate(level.targets):
-            here = (*path, "levels", number, "targets", index)
+    lists: list[tuple[Path, Sequence[Target]]] = [
+        ((*path, "levels", number), level.targets) for number, level in enumerate(route.levels)
+    ]
+    if route.canary is not None:
+        lists.append(((*path, "canary"), route.canary.targets))
+    for at, targets in lists:
+        for index, target in enumerate(targets):
+            here = (*at, "targets", index)
             if target.channel in broken:
                 continue
             if target.channel not in offered:
@@ -136,8 +155,23 @@ def _targets(
                     f"channel {target.channel!r}, which does not offer {route.model!r}",
                     "a channel that offers the model, or `upstream` with the provider's name for it",
                 )
-        if not any(target.weight for target in level.targets):
-            yield _at(source, (*path, "levels", number), "targets of weight 0 only", "a weight above 0")
+        if not any(target.weight for target in targets):
+            yield _at(source, at, "targets of weight 0 only", "a weight above 0")
+
+
+def _regions(source: Source, path: Path, route: Route, channels: dict[str, Channel]) -> Iterator[Problem]:
+    known = {channel.region for channel in channels.values() if channel.region is not None}
+    for index, region in enumerate(route.regions):
+        if region not in known:
+            yield _at(source, (*path, "regions", index), repr(region), f"a channel's region: {_listed(known)}")
+    served = {
+        channels[target.channel].region
+        for level in route.levels
+        for target in level.targets
+        if target.channel in channels
+    }
+    if route.regions and known.issuperset(route.regions) and not served.intersection(route.regions):
+        yield _at(source, (*path, "regions"), "regions that no target is in", f"one of {_listed(filter(None, served))}")
 
 
 def _offers(channel: Channel, catalogue: Catalogue) -> set[str]:

@@ -2,28 +2,35 @@
 
 import hashlib
 import json
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
 from tollgate_rating import PriceTable
 from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Provider
 from tollgate_resources.models import (
+    ABILITIES,
     ALL_MODELS,
     DEFAULT_GROUP,
     Channel,
     ChannelModel,
+    ChannelProxy,
+    ChannelTls,
     Credential,
+    DecimalString,
     Declared,
     Flag,
     Limits,
     Name,
     PriceBook,
+    Probe,
     Resource,
     Route,
     Url,
     Weight,
 )
+
+REGION_HEADER: Final = "x-tollgate-region"
 
 
 class InvalidDocument(ValueError):  # noqa: N818
@@ -47,8 +54,14 @@ class VersionChannel(Resource):
     models: tuple[ChannelModel, ...] = ()
     limits: Limits = Limits()
     private_network: Flag = False
+    tls: ChannelTls | None = None
+    proxy: ChannelProxy | None = None
     groups: tuple[Name, ...] = (DEFAULT_GROUP,)
     weight: Weight = 1
+    enabled: Flag = True
+    region: Name | None = None
+    probe: Probe | None = None
+    cost_multiply: DecimalString = "1"
     tags: dict[str, str] = Field(default={})
 
 
@@ -64,6 +77,13 @@ class VersionDocument(Resource):
     def price_table(self) -> PriceTable:
         """Returns the prices in force by time: a book named `public` wins over the catalogue's."""
         return PriceTable([book.rated() for book in self.price_books])
+
+    def headers(self) -> tuple[str, ...]:
+        """Returns the lower-case names of the headers of a request that routing looks at."""
+        found = {header for route in self.routes if (header := route.affinity_header()) is not None}
+        if any(channel.region is not None for channel in self.channels):
+            found.add(REGION_HEADER)
+        return tuple(sorted(found))
 
     def models_of(self, route_group: str) -> tuple[CatalogueModel, ...]:
         """Returns the models that a caller of this route group can reach, by name."""
@@ -124,7 +144,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
     models: dict[str, ChannelModel] = {}
     for model in channel.models:
         for one in catalogue.models_of(channel.provider) if model.name == ALL_MODELS else (model,):
-            models[one.name] = one.model_copy(update={"upstream": one.upstream or _upstream(one, channel, catalogue)})
+            models[one.name] = _model(one, channel, catalogue)
     return VersionChannel(
         name=channel.name,
         provider=channel.provider,
@@ -136,10 +156,32 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         models=tuple(models[name] for name in sorted(models)),
         limits=channel.limits,
         private_network=channel.private_network,
+        tls=channel.tls,
+        proxy=channel.proxy,
         groups=channel.groups,
         weight=channel.weight,
+        enabled=channel.enabled,
+        region=channel.region,
+        probe=channel.probe,
+        cost_multiply=channel.cost_multiply,
         tags=channel.tags,
     )
+
+
+def _model(model: ChannelModel, channel: Channel, catalogue: Catalogue) -> ChannelModel:
+    """Returns the model with the provider's name, and what the catalogue knows of it under that name.
+
+    What it knows under the public name is in the document's `models`.
+    """
+    upstream = model.upstream or _upstream(model, channel, catalogue)
+    update: dict[str, object] = {"upstream": upstream}
+    known = catalogue.by_upstream.get((channel.provider, upstream)) if model.name not in catalogue.models else None
+    if known is not None:
+        if model.abilities is None:
+            update["abilities"] = tuple(name for name in known.abilities if name in ABILITIES)
+        if model.context_tokens is None:
+            update["context_tokens"] = known.context_tokens
+    return model.model_copy(update=update)
 
 
 def _upstream(model: ChannelModel, channel: Channel, catalogue: Catalogue) -> str:

@@ -20,6 +20,7 @@ _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _EXPECTED: Final = {
     "string_type": "a string",
     "int_type": "a whole number",
+    "float_type": "a number",
     "bool_type": "true or false",
     "dict_type": "a mapping",
     "model_type": "a mapping",
@@ -35,6 +36,8 @@ _PATTERNS: Final = {
     "name": "lower-case letters, digits, '.', '_' and '-', at most 63, the first a letter or digit",
     "env": "the name of an environment variable",
     "model": "a name without blanks",
+    "affinity": "a field of the body, header:NAME, or conversation",
+    "server_name": "the name of a host",
 }
 
 
@@ -160,7 +163,8 @@ def _allowed(detail: ErrorDetails, field_name: str) -> str:
         return _PATTERNS.get(field_name, _PATTERNS["model" if field_name in {"upstream", "model"} else "name"])
     if code in {"greater_than", "greater_than_equal", "less_than_equal"}:
         bound = next(iter(context.values()))
-        return f"a whole number {code.replace('_', ' ').replace('than equal', 'than or equal to')} {bound}"
+        kind = "number" if field_name == "percent" else "whole number"
+        return f"a {kind} {code.replace('_', ' ').replace('than equal', 'than or equal to')} {bound}"
     if code == "too_short":
         return "at least one entry"
     return _EXPECTED.get(code, detail["msg"][:1].lower() + detail["msg"][1:])

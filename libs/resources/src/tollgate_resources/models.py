@@ -4,7 +4,7 @@ The descriptions are the reference of the file format and travel into its JSON S
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
@@ -15,6 +15,10 @@ from tollgate_rating.units import check_unit
 ALL_MODELS: Final = "*"
 CATALOGUE_BOOK: Final = "catalogue"
 DEFAULT_GROUP: Final = "default"
+_HEADER: Final = "header:"
+_SECRET_HEADERS: Final = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key", "api-key"}
+)
 
 
 def _aware(value: datetime) -> datetime:
@@ -54,6 +58,21 @@ def _url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _no_secret(value: str) -> str:
+    if value.lower().removeprefix(_HEADER) in _SECRET_HEADERS and value.startswith(_HEADER):
+        raise ValueError("a header that carries no secret")
+    return value
+
+
+def _proxy_url(value: str) -> str:
+    scheme, separator, rest = value.rstrip("/").partition("://")
+    host, colon, port = rest.rpartition(":")
+    digits = port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    if scheme != "http" or not separator or not host or not colon or not digits or set(host) & set("@/?# "):
+        raise ValueError("http://HOST:PORT; a user and a password belong into `credential`")
+    return value.rstrip("/")
+
+
 def _star(value: object) -> object:
     return [{"name": ALL_MODELS}] if value == ALL_MODELS else value
 
@@ -65,8 +84,17 @@ PositiveInt = Annotated[int, Field(strict=True, gt=0)]
 Weight = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 Flag = Annotated[bool, Field(strict=True)]
 Url = Annotated[str, AfterValidator(_url)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
+FilePath = Annotated[str, Field(min_length=1)]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})$")]
 Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_aware)]
 DecimalString = Annotated[str, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+$"})]
+Percent = Annotated[float, Field(strict=True, gt=0, le=100)]
+AffinityName = Annotated[
+    str,
+    Field(max_length=64, pattern=r"^(header:[A-Za-z0-9!#$%&'*+.^_`|~-]+|[A-Za-z_][A-Za-z0-9_]*)$"),
+    AfterValidator(_no_secret),
+]
 Unit = Annotated[str, BeforeValidator(_unit)]
 ModelPrices = Annotated[dict[Unit, DecimalString], Field(min_length=1)]
 
@@ -92,13 +120,24 @@ class Credential(Resource):
         return self
 
 
+Ability = Literal["image_input", "tools", "structured_output", "audio_input", "pdf_input", "video_input"]
+
+ABILITIES: Final = frozenset(get_args(Ability))
+
+
 class ChannelModel(Resource):
-    """A model that a channel offers: a name, or a name and what the provider calls it."""
+    """A model that a channel offers: a name, or a name and what is known of it there."""
 
     name: ModelName
     """The public name, which callers use."""
     upstream: ModelName | None = None
     """The provider's name; the public name when left out."""
+    abilities: tuple[Ability, ...] | None = None
+    """What it can do; what the catalogue says when left out, and everything where that knows nothing."""
+    context_tokens: PositiveInt | None = None
+    """What prompt and answer may share; what the catalogue says when left out."""
+    cost: ModelPrices | None = None
+    """What this account pays for it, as in a price book; the list price when left out. Decides what is cheapest."""
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +151,45 @@ class Limits(Resource):
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
     concurrency: PositiveInt | None = None
+
+
+class Probe(Resource):
+    """Asks the provider now and then whether it is there, with the cheapest request that tells."""
+
+    interval_seconds: Annotated[int, Field(strict=True, ge=5, le=86_400)] = 30
+    model: ModelName | None = None
+    """A model that is asked for one token, which is paid for; when left out, the list of models is asked for."""
+
+
+class ChannelTls(Resource):
+    """What TLS towards the channel's address needs besides the ordinary. Verification cannot be switched off."""
+
+    ca_file: FilePath | None = None
+    """PEM file of the authorities that are trusted for this channel, instead of the system's."""
+    certificate_file: FilePath | None = None
+    """PEM file of the certificate that is presented; it may hold the key as well."""
+    key_file: FilePath | None = None
+    """PEM file of the certificate's key, without a pass phrase."""
+    server_name: HostName | None = None
+    """The name that the server must prove, when that is not the host of the address."""
+
+    @model_validator(mode="after")
+    def _key_of_something(self) -> "ChannelTls":
+        if self.key_file is not None and self.certificate_file is None:
+            raise ValueError("certificate_file beside key_file")
+        return self
+
+
+class ChannelProxy(Resource):
+    """An HTTP proxy that the channel's connections go through, by CONNECT."""
+
+    url: ProxyUrl
+    credential: Credential | None = None
+    """Where `user:password` for the proxy is read from."""
+    private_network: Flag = False
+    """The proxy's address may be a private or loopback one."""
+    resolve: Literal["here", "proxy"] = "here"
+    """Who resolves the host of the channel's address. With `proxy`, what it resolves to cannot be checked here."""
 
 
 class Channel(Resource):
@@ -129,10 +207,20 @@ class Channel(Resource):
     limits: Limits = Limits()
     private_network: Flag = False
     """The address may be a private or loopback one."""
+    tls: ChannelTls | None = None
+    proxy: ChannelProxy | None = None
     groups: Annotated[tuple[Name, ...], Field(min_length=1)] = (DEFAULT_GROUP,)
     """Route groups that it serves."""
     weight: Weight = 1
     """Its share among channels that offer a model without a route."""
+    enabled: Flag = True
+    """False keeps it in the file and out of use."""
+    region: Name | None = None
+    """Where the provider computes, in words of your own, such as eu."""
+    probe: Probe | None = None
+    """Asks after its health when set; otherwise requests tell."""
+    cost_multiply: DecimalString = "1"
+    """What this account pays, as a factor on list prices."""
     tags: dict[str, str] = {}
 
 
@@ -160,6 +248,14 @@ class Fallbacks(Resource):
     budget: tuple[ModelName, ...] = ()
 
 
+class Canary(Resource):
+    """Targets that a share of callers gets first; the same callers every time."""
+
+    percent: Percent
+    """Of sessions, where the route has an affinity and the request a value for it; else of API keys."""
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+
+
 class Route(Resource):
     """How a model is served. A model without a route is served by every channel that offers it, by weight."""
 
@@ -167,8 +263,17 @@ class Route(Resource):
     strategy: Literal["weighted", "least_busy", "lowest_latency", "cheapest"] = "weighted"
     levels: Annotated[tuple[Level, ...], Field(min_length=1)]
     fallbacks: Fallbacks = Fallbacks()
-    affinity: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """Request field whose value keeps a caller on one target."""
+    affinity: AffinityName | None = None
+    """What keeps requests on one target: a field of the body such as prompt_cache_key or user, header:NAME, or
+    conversation, which is its beginning up to the first message of the user."""
+    canary: Canary | None = None
+    regions: tuple[Name, ...] = ()
+    """Only channels of these regions serve it; any when left out."""
+
+    def affinity_header(self) -> str | None:
+        """Returns the header that requests are bound by, in lower case, where it is one."""
+        affinity = self.affinity or ""
+        return affinity.removeprefix(_HEADER).lower() if affinity.startswith(_HEADER) else None
 
 
 class PriceGroup(Resource):

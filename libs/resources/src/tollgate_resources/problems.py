@@ -1,12 +1,14 @@
 """What is wrong with a declaration, said so that it can be found and mended: file, line, field, found, allowed."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 _MAX_SHOWN: Final = 80
 # A secret that was written where a reference belongs must not reach a log.
-_SECRET_FIELDS: Final = frozenset({"credentials"})
+_SECRET_FIELDS: Final = frozenset({"credential", "credentials"})
+_USER: Final = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def show(value: object, path: Iterable[object] = ()) -> str:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = repr(value) if isinstance(value, str) else str(value)
+    text = repr(_USER.sub("//***@", value)) if isinstance(value, str) else str(value)
     text = text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
     return text if isinstance(value, str) else f"the {kind_of(value)} {text}"
 

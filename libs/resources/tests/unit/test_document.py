@@ -72,6 +72,33 @@ def test_the_simulator_offers_the_whole_catalogue(catalogue):
     assert all(model.upstream == model.name for model in channels["a"].models)
 
 
+REACHED = """
+channels:
+  - name: c
+    provider: openai-compatible
+    base_url: https://inner.example/v1
+    credentials: [{env: KEY}]
+    models: [m]
+    tls: {ca_file: /ca.pem, certificate_file: /me.pem, key_file: /me.key, server_name: other.example}
+    proxy: {url: "http://proxy.example:3128/", credential: {env: PROXY}, private_network: true, resolve: proxy}
+"""
+
+
+def test_how_a_channel_is_reached_travels_with_it_and_leaves_others_as_they_were(catalogue):
+    channel = parse_version(compile_version(declared(REACHED), catalogue)).channels[0]
+    assert channel.tls.model_dump() == {
+        "ca_file": "/ca.pem",
+        "certificate_file": "/me.pem",
+        "key_file": "/me.key",
+        "server_name": "other.example",
+    }
+    assert (channel.proxy.url, channel.proxy.credential.env) == ("http://proxy.example:3128", "PROXY")
+    assert (channel.proxy.private_network, channel.proxy.resolve) == (True, "proxy")
+    plain = json.loads(compile_version(declared(), catalogue))["channels"][0]
+    assert plain.keys().isdisjoint({"tls", "proxy"})
+    assert list(jsonschema.Draft202012Validator(json_schema()).iter_errors(yaml.safe_load(REACHED))) == []
+
+
 def test_secrets_are_only_referred_to(catalogue, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     document = compile_version(declared(), catalogue)

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tollgate_resources import CatalogueModel, PriceBook, Provider, build_catalogue, load
+from tollgate_resources import (
+    CatalogueModel,
+    PriceBook,
+    Provider,
+    build_catalogue,
+    compile_version,
+    load,
+    parse_version,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -63,6 +71,7 @@ BOOK = (
     "effective: 2026-11-01T00:00:00Z\n    currency: USD\n    models:\n      gpt: %s\n"
 )
 
+LEVEL = "levels: [{targets: [{channel: main}]}]"
 MISTAKES = [
     ("chanels: []\n", "tollgate.yaml:1: chanels: found 'chanels'", "(perhaps channels)"),
     ("- a\n", "tollgate.yaml:1: found a list", "a mapping"),
@@ -81,8 +90,26 @@ MISTAKES = [
     ((CHANNEL % "weight: -1"), "tollgate.yaml:6: channels[0].weight: found the number -1", "0"),
     ((CHANNEL % "weight: true"), "tollgate.yaml:6: channels[0].weight: found true", "a whole number"),
     ((CHANNEL % "private_network: 'yes'"), "channels[0].private_network: found 'yes'", "true or false"),
+    ((CHANNEL % "tls: {ca: /x.pem}"), "channels[0].tls.ca: found 'ca'", "ca_file, certificate_file"),
+    ((CHANNEL % "tls: {key_file: /x.pem}"), "channels[0].tls: found a mapping", "certificate_file beside key_file"),
+    ((CHANNEL % "tls: {ca_file: ''}"), "channels[0].tls.ca_file: found ''", "at least 1 character"),
+    ((CHANNEL % "tls: {server_name: 'a b'}"), "channels[0].tls.server_name: found 'a b'", "the name of a host"),
+    ((CHANNEL % "tls: {verify: false}"), "channels[0].tls.verify: found 'verify'", "ca_file"),
+    (
+        (CHANNEL % "tls: {ca_file: /x.pem}\n    base_url: http://x/v1"),
+        "tollgate.yaml:6: channels[0].tls: found tls",
+        "an https:// address in `base_url`",
+    ),
+    ((CHANNEL % "proxy: {}"), "channels[0].proxy.url: found nothing", "it is required"),
+    ((CHANNEL % "proxy: {url: 'https://p:1'}"), "channels[0].proxy.url: found 'https://p:1'", "http://HOST:PORT"),
+    ((CHANNEL % "proxy: {url: 'http://p'}"), "channels[0].proxy.url: found 'http://p'", "http://HOST:PORT"),
+    ((CHANNEL % "proxy: {url: 'http://p:0'}"), "channels[0].proxy.url: found 'http://p:0'", "http://HOST:PORT"),
+    ((CHANNEL % "proxy: {url: 'http://p:1/x'}"), "channels[0].proxy.url: found 'http://p:1/x'", "http://HOST:PORT"),
+    ((CHANNEL % "proxy: {url: 'http://u:s@p:1'}"), "found 'http://***@p:1'", "belong into `credential`"),
+    ((CHANNEL % "proxy: {url: 'http://p:1', resolve: no}"), "channels[0].proxy.resolve: found", "'here' or 'proxy'"),
+    ((CHANNEL % "proxy: {url: 'http://p:1', credential: 'u:s'}"), "proxy.credential: found a string", "a mapping"),
     ((CHANNEL % "base_url: ftp://x"), "tollgate.yaml:6: channels[0].base_url: found 'ftp://x'", "http:// or https://"),
-    ((CHANNEL % "base_url: https://u:p@x/v1"), "channels[0].base_url: found 'https://u:p@x/v1'", "without user"),
+    ((CHANNEL % "base_url: https://u:p@x/v1"), "channels[0].base_url: found 'https://***@x/v1'", "without user"),
     ((CHANNEL % "groups: []"), "tollgate.yaml:6: channels[0].groups: found a list", "at least one entry"),
     ((CHANNEL % "limits: {concurrency: 0}"), "channels[0].limits.concurrency: found the number 0", "greater than 0"),
     ((CHANNEL % "limits: {conc: 1}"), "channels[0].limits.conc: found 'conc'", "requests_per_minute"),
@@ -138,6 +165,42 @@ MISTAKES = [
         "tollgate.yaml:9: routes[0].fallbacks.error[0]: found 'gpt'",
         "another model",
     ),
+    ((CHANNEL % "enabled: 1"), "tollgate.yaml:6: channels[0].enabled: found the number 1", "true or false"),
+    ((CHANNEL % "region: E U"), "tollgate.yaml:6: channels[0].region: found 'E U'", "lower-case letters"),
+    (
+        (CHANNEL % "probe: {interval_seconds: 1}"),
+        "tollgate.yaml:6: channels[0].probe.interval_seconds: found the number 1",
+        "greater than or equal to 5",
+    ),
+    ((CHANNEL % "probe: {model: mini}"), "channels[0].probe.model: found 'mini'", "that the channel offers: gpt"),
+    ((CHANNEL % "cost_multiply: 0.5"), "channels[0].cost_multiply: found the number 0.5", "a decimal string"),
+    (
+        (CHANNEL % "tags: {}").replace("[gpt]", "[{name: gpt, abilities: [flying]}]"),
+        "tollgate.yaml:5: channels[0].models[0].abilities[0]: found 'flying'",
+        "'image_input', 'tools'",
+    ),
+    ((ROUTE % f"{LEVEL}\n    affinity: 'two words'"), "routes[0].affinity: found 'two words'", "header:NAME"),
+    ((ROUTE % f"{LEVEL}\n    affinity: header:Authorization"), "routes[0].affinity: found", "no secret"),
+    (
+        (ROUTE % f"{LEVEL}\n    regions: [eu]"),
+        "tollgate.yaml:9: routes[0].regions[0]: found 'eu'",
+        "a channel's region",
+    ),
+    (
+        (ROUTE % f"{LEVEL}\n    canary: {{percent: 0, targets: [{{channel: main}}]}}"),
+        "tollgate.yaml:9: routes[0].canary.percent: found the number 0",
+        "a number greater than 0",
+    ),
+    (
+        (ROUTE % f"{LEVEL}\n    canary: {{percent: 101, targets: [{{channel: main}}]}}"),
+        "routes[0].canary.percent: found the number 101",
+        "less than or equal to 100",
+    ),
+    (
+        (ROUTE % f"{LEVEL}\n    canary: {{percent: 5, targets: [{{channel: nope}}]}}"),
+        "tollgate.yaml:9: routes[0].canary.targets[0].channel: found 'nope'",
+        "a channel: main",
+    ),
     ((BOOK % "{input: 1.25}"), "price_books[0].models.gpt.input: found the number 1.25", "a decimal string in quotes"),
     ((BOOK % '{input: "-1"}'), "tollgate.yaml:6: price_books[0].models.gpt.input: found '-1'", "a decimal string"),
     ((BOOK % '{inptu: "1"}'), "price_books[0].models.gpt.inptu: found 'inptu'", "input, cache_read"),
@@ -182,6 +245,49 @@ def test_all_mistakes_of_all_files_are_reported_at_once(tmp_path):
         ("missing.yaml", 0),
     ]
     assert str(found[-1]) == f"{tmp_path}/missing.yaml: found nothing; allowed: a file or a directory."
+
+
+FULL = """\
+channels:
+  - name: main
+    provider: openai
+    credentials: [{env: KEY}]
+    models: [{name: gpt, abilities: [tools], context_tokens: 8000, cost: {input: "1", output: "2"}}]
+    enabled: false
+    region: eu
+    probe: {interval_seconds: 60, model: gpt}
+    cost_multiply: "0.8"
+routes:
+  - model: gpt
+    strategy: cheapest
+    levels: [{targets: [{channel: main}]}]
+    affinity: header:X-Session
+    canary: {percent: 2.5, targets: [{channel: main, weight: 3}]}
+    regions: [eu]
+"""
+
+
+def test_everything_that_routing_knows_can_be_declared_and_reaches_the_version(tmp_path):
+    (tmp_path / "tollgate.yaml").write_text(FULL)
+    loaded = load([tmp_path / "tollgate.yaml"], CATALOGUE)
+    assert loaded.problems == ()
+    document = parse_version(compile_version(loaded.declared(), CATALOGUE))
+    (channel,), (route,) = document.channels, document.routes
+    assert (channel.enabled, channel.region, channel.cost_multiply) == (False, "eu", "0.8")
+    assert (channel.probe.interval_seconds, channel.probe.model) == (60, "gpt")
+    assert (channel.models[0].abilities, channel.models[0].context_tokens) == (("tools",), 8000)
+    assert channel.models[0].cost == {"input": "1", "output": "2"}
+    assert (route.canary.percent, route.regions, route.affinity) == (2.5, ("eu",), "header:X-Session")
+    assert document.headers() == ("x-session", "x-tollgate-region")
+
+
+def test_a_version_of_an_earlier_release_is_read(tmp_path):
+    (tmp_path / "tollgate.yaml").write_text(GOOD)
+    document = json.loads(compile_version(load([tmp_path / "tollgate.yaml"], CATALOGUE).declared(), CATALOGUE))
+    for name in ("enabled", "cost_multiply"):
+        del document["channels"][0][name]
+    (channel,) = parse_version(json.dumps(document).encode()).channels
+    assert (channel.enabled, channel.region, channel.probe, channel.cost_multiply) == (True, None, None, "1")
 
 
 def test_a_broken_channel_does_not_make_its_routes_look_broken(tmp_path):

@@ -32,7 +32,7 @@ from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import EventLogUnavailable, OwnershipLost, new_consumer, new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
-from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_kit.tracing import new_tracing
 
@@ -77,6 +77,7 @@ class Billing:
             clock=clock,
             counters=self.counters,
             reached=failpoint.reached,
+            fell_behind=self.wallets.fell_behind,
         )
         ids = RandomIds()
         self.consumer = UsageRecordedConsumer(
@@ -130,14 +131,13 @@ class Billing:
                 log.info("serving", extra={"fields": {"address": self.settings.address}})
                 if await self._retried(self.wallets.resume, stopping):
                     self.waiting_for = ""
-                    self.lifecycle.state = State.READY
+                    self.lifecycle.ready()
                     await self._work(stopping)
             await server.stop(1)
             configuring.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await configuring
             await self._close()
-        self.lifecycle.state = State.STOPPED
 
     async def _work(self, stopping: asyncio.Event) -> None:
         """Books, compares wallets and keeps price books, each at its own pace."""
@@ -200,8 +200,9 @@ class Billing:
         await self.holds.close()
         await self.clickhouse.close()
         self.database.close()
-        await self.admin.stop()
         self.tracing.shutdown()
+        self.lifecycle.stopped()
+        await self.admin.stop()
 
 
 async def run(settings: BillingSettings) -> None:

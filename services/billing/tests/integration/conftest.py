@@ -2,12 +2,14 @@
 
 import pytest
 from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.usage_queries import FakeUsageQueries
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_holds import Holds
 from tollgate_kit.sql import Database
@@ -38,15 +40,6 @@ def chdb_dsn(tmp_path_factory):
     return f"chdb:///{tmp_path_factory.mktemp('usage')}/tables"
 
 
-@pytest.fixture(params=["chdb", "http"])
-async def clickhouse(request):
-    dsn = request.getfixturevalue("chdb_dsn" if request.param == "chdb" else "clickhouse_server").strip()
-    made = ClickHouse(dsn)
-    await made.migrate()
-    yield made
-    await made.close()
-
-
 @pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory):
     """The HTTP interface over chDB, in a process of its own."""
@@ -59,15 +52,22 @@ def clickhouse_server(tmp_path_factory):
 
 
 @pytest.fixture(params=["fake", "chdb", "http"])
-async def store(request):
+async def asked(request):
+    """A usage store and the questions that are asked of it."""
     if request.param == "fake":
-        yield FakeUsageStore()
+        store = FakeUsageStore()
+        yield store, FakeUsageQueries(store)
         return
     dsn = request.getfixturevalue("chdb_dsn" if request.param == "chdb" else "clickhouse_server")
     clickhouse = ClickHouse(dsn)
     await clickhouse.migrate()
-    yield ClickHouseUsageStore(clickhouse)
+    yield ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
     await clickhouse.close()
+
+
+@pytest.fixture
+def store(asked):
+    return asked[0]
 
 
 @pytest.fixture(params=["fake", "valkey"])

@@ -6,10 +6,13 @@ from decimal import Decimal
 import pytest
 from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
 
+from tollgate.billing.v1 import billing_pb2 as wire_billing
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_store import COLUMNS, ClickHouseUsageStore
+from tollgate_billing.api.billing_service import BillingService
 from tollgate_billing.domain.event import decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged
@@ -97,6 +100,29 @@ async def test_a_row_comes_back_as_it_was_and_can_be_adjusted(store, epoch):
     assert sorted((one.rank, one.superseded) for one in found[name]) == [((1, 1), True), ((2, 2), False)]
 
 
+async def test_a_request_that_fell_back_keeps_its_explanation(clickhouse, epoch):
+    fallen, plain = requests(epoch, 2)
+    explanation = routing.Explanation(
+        model="m", targets=[routing.ConsideredTarget(channel="a", verdict=routing.VERDICT_FAILED, wait_ms=7)]
+    )
+    store = ClickHouseUsageStore(clickhouse)
+    bounds, made = rows(
+        epoch,
+        [
+            usage_event(fallen, requested_model="asked", fallback_reason="error", routing=explanation),
+            usage_event(plain),
+        ],
+    )
+    await store.insert_usage(made, bounds.batch)
+    queries = ClickHouseUsageQueries(clickhouse)
+    service = BillingService(None, queries, None, None)
+    reply = await service.ListRequests(wire_billing.ListRequestsRequest(request_id=fallen), None)
+    (row,) = reply.rows
+    assert (row.model, row.requested_model, row.fallback_reason, row.routing) == ("m", "asked", "error", explanation)
+    (row,) = (await service.ListRequests(wire_billing.ListRequestsRequest(request_id=plain), None)).rows
+    assert (row.requested_model, row.HasField("routing")) == ("", False)
+
+
 async def test_recent_ids_are_those_before_the_batch_and_within_the_time(store, epoch):
     names = requests(epoch, 3)
     events = [usage_event(name) for name in names]
@@ -137,8 +163,8 @@ async def test_mismatches_and_poison_are_kept(store, epoch):
         await store.insert_poison([poison], f"{epoch}/poison")
 
 
-async def test_sums_count_the_charged_final_once(clickhouse, epoch):
-    store, queries = ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
+async def test_sums_count_the_charged_final_once(asked, epoch):
+    store, queries = asked
     organization = f"org-{epoch[:8]}"
     lost, won = (usage_event("r", organization=organization, status=status) for status in (UNCONFIRMED, 1))
     won = usage_event("r", tried=2, organization=organization, output_tokens=1)
@@ -167,8 +193,8 @@ async def test_sums_count_the_charged_final_once(clickhouse, epoch):
         await queries.sums(where, ["model; DROP TABLE usage_events"], 1)
 
 
-async def test_requests_are_listed_newest_first_page_by_page(clickhouse, epoch):
-    store, queries = ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
+async def test_requests_are_listed_newest_first_page_by_page(asked, epoch):
+    store, queries = asked
     organization = f"org-{epoch[:8]}"
     events = [
         usage_event(f"{epoch[:6]}-{number}", organization=organization, at_us=NOW_US + number // 2)

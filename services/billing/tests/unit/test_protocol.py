@@ -8,6 +8,7 @@ from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_even
 from services.billing.tests.fakes.process import Process, World
 
 from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.ports import Grant
 
 pytestmark = pytest.mark.unit
 
@@ -88,20 +89,30 @@ async def test_a_wrong_charge_is_a_row_a_counter_and_still_booked(world):
     assert world.counters.mismatches["charge"] == 1
 
 
-async def test_redis_away_stops_everything_and_nothing_is_skipped(world):
-    event = usage_event("a")
-    world.append(event)
+async def step_once(world):
+    """One step of the consumer, which then is asked to stop."""
+    stopped = asyncio.Event()
+    stopped.set()
+    await world.process.consumer.step(stopped)
+
+
+async def book_without_redis(world):
+    """Closes the open batch while Redis is away: it reaches the usage store and the ledger, not the wallet."""
     world.wallets.away = True
     world.clock.advance(5)
     await world.run(1)
     world.clock.advance(5)
-    stopped = asyncio.Event()
-    stopped.set()
-    await world.process.consumer.step(stopped)
+    await step_once(world)
+
+
+async def test_redis_away_stops_everything_and_nothing_is_skipped(world):
+    event = usage_event("a")
+    world.append(event)
+    await book_without_redis(world)
     assert "booking waits" in world.process.consumer.problem
     assert world.log.committed[0] == (0, "i1;0;1;1")
     world.append(usage_event("b"))
-    await world.process.consumer.step(stopped)
+    await step_once(world)
     assert len(world.store.usage) == 1
     world.wallets.away = False
     await world.settle()
@@ -131,17 +142,42 @@ async def test_a_drifted_wallet_is_found_and_repaired(world):
     assert world.counters.counts["drifted_wallets"] == 1
 
 
-async def test_a_wallet_is_not_compared_before_the_last_batch_has_reached_it(world):
-    """The ledger has a batch that Redis has not, and the process is gone: comparing first would book it twice."""
+@pytest.mark.parametrize("touch", ["reconcile", "grant", "rebuild"])
+async def test_a_wallet_is_not_compared_while_a_batch_is_between_ledger_and_redis(world, touch):
+    """The same process goes on: Redis was away between the two, and is back before the batch is tried again."""
     event = usage_event("a")
     world.append(event)
-    world.wallets.away = True
+    world.wallets.hold("org", "a", 2 * event.charge_pico)
+    world.wallets.settle("org", "a", event.charge_pico)
     world.clock.advance(5)
     await world.run(1)
+    world.wallets.away = True
     world.clock.advance(5)
     stopped = asyncio.Event()
     stopped.set()
     await world.process.consumer.step(stopped)
+    assert world.sums()[1] == event.charge_pico
+    world.wallets.away = False
+    keep, more = world.process.keep, 0
+    if touch == "reconcile":
+        await keep.reconcile()
+    elif touch == "rebuild":
+        await keep.rebuild("org")
+    else:
+        more = 10**9
+        await keep.grant(Grant("org", "USD", more, "more", "test", world.clock.now_us()))
+    right = 10**12 + more - event.charge_pico
+    assert world.wallets.wallet["org"] == right
+    await world.settle()
+    assert world.wallets.wallet["org"] == right
+    assert world.counters.counts["drifted_wallets"] == 0
+
+
+async def test_a_wallet_is_not_compared_before_the_last_batch_has_reached_it(world):
+    """The ledger has a batch that Redis has not, and the process is gone: comparing first would book it twice."""
+    event = usage_event("a")
+    world.append(event)
+    await book_without_redis(world)
     assert world.sums()[1:] == (event.charge_pico, 0)
     world.process, world.wallets.away = None, False
     fresh = Process(world)
@@ -222,9 +258,7 @@ async def test_duplicates_of_an_unfinished_batch_are_not_taken_for_seen(world):
     world.clock.advance(5)
     await world.run(1)
     world.clock.advance(5)
-    stopped = asyncio.Event()
-    stopped.set()
-    await world.process.consumer.step(stopped)
+    await step_once(world)
     world.store.away = False
     await world.settle()
     assert len(world.store.usage) == 1

@@ -22,7 +22,8 @@ from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.adapters.sql.limits import SqlLimitStore
-from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
+from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
+from tollgate_edge.adapters.sql.tenants import SqlTenantStore
 from tollgate_edge.api.config_service import ConfigService
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.http import create_http_app
@@ -42,7 +43,9 @@ from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, Conf
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.follow_version import VersionHolder
+from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_edge.use_cases.recall_budgets import RecallBudgets
 from tollgate_holds import Holds, LimitSet
@@ -51,7 +54,7 @@ from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
-from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked
 from tollgate_kit.tracing import new_tracing
@@ -176,6 +179,8 @@ class Edge:
             tenants=self.tenants,
             limits=self.limits,
             create_key=self.create_key,
+            create_tenant=CreateTenant(self.tenants, self.clock, self.ids),
+            give_credit=GiveCredit(self.billing, self.ids),
             billing=self.billing,
             media=self.media,
             routers=self.routers,
@@ -311,9 +316,10 @@ class Edge:
             async with contextlib.AsyncExitStack() as stack:
                 server = await self._start(stack)
                 await self.lifecycle.stopping.wait()
+                self.gateway.closing = True
+                await asyncio.sleep(self.settings.drain_notice_seconds)
                 self.gateway.draining = True
                 await server.drain()
-        self.lifecycle.state = State.STOPPED
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> PublicServer:
         """Starts the parts in order; the stack stops them in reverse."""
@@ -323,6 +329,7 @@ class Edge:
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)
+        stack.callback(self.lifecycle.stopped)
         settings = self.settings
         server = PublicServer(
             self.app,
@@ -330,6 +337,7 @@ class Edge:
             door_class(self.gateway),
             keep_alive_seconds=settings.keep_alive_seconds,
             drain_seconds=settings.drain_seconds,
+            idle_seconds=settings.drain_idle_seconds,
         )
         await server.start()
         await self._migrate()
@@ -349,7 +357,7 @@ class Edge:
         self.gateway.start(drained)
         stack.push_async_callback(self.gateway.stop)
         stack.callback(drained.set)
-        self.lifecycle.state = State.READY if not self.lifecycle.stopping.is_set() else State.DRAINING
+        self.lifecycle.ready()
         # What was built so far lives as long as the process: the collector need not walk it again.
         gc.collect()
         gc.freeze()

@@ -41,6 +41,10 @@ class EdgeModel:
     created: int
     context: int = 0
     max_output: int = 0
+    fallbacks: tuple[str, ...] = ()
+    """Models that may answer instead, for any reason but the budget."""
+    cheaper: tuple[str, ...] = ()
+    """Models that are asked instead, in order, where the balance is too low for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class EdgeVersion:
     sequence: int
     price_table: PriceTable
     models: dict[str, dict[str, EdgeModel]] = field(default_factory=dict)
+    headers: tuple[bytes, ...] = ()
+    """Lower-case names of the headers that routers look at."""
 
     def model(self, route_group: str, name: str) -> EdgeModel | None:
         """Returns the model as this route group reaches it."""
@@ -106,12 +112,25 @@ class KeyLookup:
 
 
 @dataclass(frozen=True, slots=True)
+class Organization:
+    """A tenant that pays, in one currency. Time in microseconds since the epoch."""
+
+    id: str
+    name: str
+    currency: str
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
+    """A group inside an organization: what it pays (price group), and which channels it may use (route group)."""
+
     id: str
     organization_id: str
     name: str
     price_group: str
     route_group: str
+    created_at_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +179,10 @@ class KeyStore(Protocol):
         """Returns keys, newest first, with ids below `before` (empty: from the newest); empty id: of everybody."""
         ...
 
+    async def key(self, key_id: str) -> KeyRecord | None:
+        """Returns a key by its id."""
+        ...
+
     async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
         """Marks a key as revoked, once; None when the organization (empty: any) has no such key."""
         ...
@@ -196,6 +219,26 @@ class TenantStore(Protocol):
         self, organization_id: str, organization: str, currency: str, project_id: str, project: str, at_us: int
     ) -> Project:
         """Returns the project of that name in the organization of that name; makes with these ids what is missing."""
+        ...
+
+    async def add_organization(self, organization: Organization) -> None:
+        """Stores an organization. Raises Conflict when the name is taken."""
+        ...
+
+    async def list_organizations(self, limit: int, before: str, name: str) -> Sequence[Organization]:
+        """Returns organizations, newest first, with ids below `before` (empty: all) and of this name (empty: any)."""
+        ...
+
+    async def find_organization(self, organization_id: str) -> Organization | None:
+        """Returns the organization of this id."""
+        ...
+
+    async def add_project(self, project: Project) -> None:
+        """Stores a project. Raises Conflict when its organization has one of that name, or does not exist."""
+        ...
+
+    async def list_projects(self, organization_id: str, limit: int, before: str, name: str) -> Sequence[Project]:
+        """Returns projects as `list_organizations` does; empty organization: of everybody."""
         ...
 
     async def find_project(self, organization_id: str, project_id: str) -> Project | None:
@@ -289,4 +332,14 @@ class MediaPort(Protocol):
 class RouterPort(Protocol):
     async def describe(self) -> Sequence[tuple[str, router.DescribeRouterResponse | None]]:
         """Returns each router's address and state; None where it did not answer."""
+        ...
+
+    async def explain(
+        self, request: router.ExplainRouteRequest
+    ) -> Sequence[tuple[str, router.ExplainRouteResponse | None]]:
+        """Returns where each router would send a request; None where it did not answer. Raises PublicError."""
+        ...
+
+    async def set_channel_mode(self, request: router.SetChannelModeRequest) -> Sequence[tuple[str, bool]]:
+        """Tells every router; returns which of them took it. Raises PublicError when one refuses."""
         ...

@@ -88,6 +88,19 @@ class EdgeSettings(ServiceSettings):
         "waits twice as long.",
     )
 
+    drain_notice_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="After a stop signal everything is still served so long, while /readyz says that the process "
+        "drains: at least the time that a balancer takes to notice, where nothing else tells it before.",
+    )
+    drain_idle_seconds: float = Field(
+        default=1.0,
+        ge=0,
+        description="How long a draining process keeps a connection without a request, so that one on its way meets "
+        "an answer (503, to be sent again) rather than a closed connection.",
+    )
+
     sequence_poll_seconds: float = Field(
         default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
     )

@@ -49,7 +49,7 @@ class EdgeMetrics(Collector):
             refused.add_metric([code], count)
         yield from (ends, refused)
         for name, count, meaning in (
-            ("unpriced", self._counters.unpriced, "Requests for a model without a price."),
+            ("unpriced", self._counters.unpriced, "Requests refused since their model has no price."),
             ("routers_lost", self._counters.routers_lost, "Requests whose router vanished."),
             ("client_gone", self._counters.client_gone, "Requests whose caller went away."),
         ):

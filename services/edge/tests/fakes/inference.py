@@ -18,10 +18,12 @@ from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.tracing import NoTracing
-from tollgate_rating import PriceTable
+from tollgate_rating import PriceBook, PriceTable
 
 KEY = "a-key"
 MODEL = "a-model"
+UNPRICED = "a-model-without-a-price"
+PRICES = {MODEL: {"input": "1", "output": "2"}, "vectors": {"input": "1"}}
 PATIENCE_SECONDS = 30
 
 
@@ -94,10 +96,14 @@ class FakePool:
 
 
 class FakeAdmission:
-    """Holds everything, unless `result` says otherwise; answers in a later turn of the loop, as Redis does."""
+    """Holds everything, unless `result` says otherwise, or for the next ones `results`.
+
+    It answers in a later turn of the loop, as Redis does.
+    """
 
     def __init__(self):
         self.result = HoldResult.DONE
+        self.results, self.amounts = [], []
         self.held, self.settled, self.forgotten, self.renewed = [], [], [], []
         self.limited, self.ended = [], []
         self.verdict = [1, 1_764_000_000, 0, 0, 0, 0, 0, 0, 0]
@@ -105,8 +111,10 @@ class FakeAdmission:
 
     def hold(self, organization, request, amount_pico):
         self.held.append(request.request_id)
+        self.amounts.append(amount_pico)
         if self.gate is None:
-            asyncio.get_running_loop().call_soon(request.admitted, self.result)
+            result = self.results.pop(0) if self.results else self.result
+            asyncio.get_running_loop().call_soon(request.admitted, result)
         else:
             self.gate.append(request)
 
@@ -140,6 +148,9 @@ class FakeKeys:
     def cached(self, presented):
         return self.principal if presented == KEY.encode() else Refused("Not a key of this gateway.")
 
+    async def authenticate(self, presented):
+        return self.cached(presented)
+
 
 class FakeWitness:
     def __init__(self):
@@ -159,12 +170,14 @@ class Bench:
         self.admission, self.witness = FakeAdmission(), FakeWitness()
         self.counters = InferenceCounters()
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
-        version = EdgeVersion("sha256:0", 1, PriceTable([]), {"default": models})
+        models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
+        prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
+        self.version = EdgeVersion("sha256:0", 1, prices, {"default": models})
         self.gateway = InferenceGateway(
             settings=EdgeSettings(**{**where, **stores, **settings}),
             clock=SystemClock(),
             authenticator=FakeKeys(),
-            version=SimpleNamespace(current=lambda: version),
+            version=SimpleNamespace(current=lambda: self.version),
             admission=self.admission,
             witness=self.witness,
             tracing=NoTracing(),
@@ -199,13 +212,28 @@ class Bench:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
-        server = PublicServer(self._app, listener, door_class(self.gateway), keep_alive_seconds=60, drain_seconds=1)
+        settings = self.gateway.settings
+        server = self.server = PublicServer(
+            self._app,
+            listener,
+            door_class(self.gateway),
+            keep_alive_seconds=60,
+            drain_seconds=settings.drain_seconds,
+            idle_seconds=settings.drain_idle_seconds,
+        )
         await server.start()
         try:
             yield self
         finally:
             await self.close_clients()
             await server.drain()
+
+    async def drain(self):
+        """Begins to drain as a process does whose notice is over, and returns the task."""
+        self.gateway.closing = self.gateway.draining = True
+        draining = asyncio.create_task(self.server.drain())
+        await asyncio.sleep(0)
+        return draining
 
     def later(self, seconds):
         """Sweeps as if so much time had passed."""

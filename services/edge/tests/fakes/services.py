@@ -22,7 +22,8 @@ class FakeBilling:
     async def grant(self, request):
         self._check()
         self.grants.setdefault(request.idempotency_key, request)
-        return billing.GrantResponse(balance_pico=sum(grant.amount_pico for grant in self.grants.values()))
+        mine = [one for one in self.grants.values() if one.organization_id == request.organization_id]
+        return billing.GrantResponse(balance_pico=sum(grant.amount_pico for grant in mine))
 
     async def balance(self, request):
         self._check()
@@ -119,11 +120,28 @@ class FakeMedia:
 
 
 class FakeRouters:
+    """`states` and `explanations` are (address, reply or None); `refuse` is raised instead."""
+
     def __init__(self):
         self.states = []
+        self.explanations = []
+        self.asked = []
+        self.refuse = None
 
     async def describe(self):
         return self.states
+
+    async def explain(self, request):
+        self.asked.append(request)
+        if self.refuse is not None:
+            raise self.refuse
+        return self.explanations
+
+    async def set_channel_mode(self, request):
+        self.asked.append(request)
+        if self.refuse is not None:
+            raise self.refuse
+        return [(address, state is not None) for address, state in self.states]
 
 
 class FakeKeysFile:

@@ -9,6 +9,7 @@ from tollgate_edge.ports import (
     Conflict,
     KeyLookup,
     LimitedOwner,
+    Organization,
     Project,
     StoredVersion,
     StoreUnavailable,
@@ -110,6 +111,10 @@ class FakeKeyStore:
             if (not organization_id or record.organization_id == organization_id) and (not before or record.id < before)
         ][:limit]
 
+    async def key(self, key_id):
+        self.memory.check()
+        return next((record for record in self.memory.keys.values() if record.id == key_id), None)
+
     async def revoke_key(self, organization_id, key_id, at_us):
         self.memory.check()
         for key_hash, record in self.memory.keys.items():
@@ -139,10 +144,10 @@ class FakeLimitStore:
         if owner_id in memory.projects:
             project = memory.projects[owner_id]
             return LimitedOwner(PROJECT, owner_id, project.name, project.organization_id, memory.limits_of(owner_id))
-        for name, organization_id in memory.organizations.items():
-            if organization_id == owner_id:
-                prepaid = owner_id not in memory.postpaid
-                return LimitedOwner(ORGANIZATION, owner_id, name, owner_id, memory.limits_of(owner_id), prepaid)
+        for organization in memory.organizations.values():
+            if organization.id == owner_id:
+                limits, prepaid = memory.limits_of(owner_id), owner_id not in memory.postpaid
+                return LimitedOwner(ORGANIZATION, owner_id, organization.name, owner_id, limits, prepaid)
         return None
 
     async def set_limits(self, owner_id, limits, at_us, *, prepaid=None):
@@ -164,9 +169,14 @@ class FakeLimitStore:
     async def list_limited(self):
         self.memory.check()
         ids = sorted(record.id for record in self.memory.keys.values())
-        ids += [*sorted(self.memory.projects), *sorted(self.memory.organizations.values())]
+        ids += [*sorted(self.memory.projects), *sorted(one.id for one in self.memory.organizations.values())]
         owners = [await self.limits_of(one) for one in ids]
         return [one for one in owners if one.limits.any or one.prepaid is False]
+
+
+def newest(entries, limit, before, name):
+    found = sorted(entries, key=lambda entry: entry.id, reverse=True)
+    return [one for one in found if (not before or one.id < before) and name in {"", one.name}][:limit]
 
 
 class FakeTenantStore:
@@ -176,12 +186,43 @@ class FakeTenantStore:
     async def ensure_project(self, organization_id, organization, currency, project_id, project, at_us):
         self.memory.check()
         self.memory.bump("tenant")
-        owner = self.memory.organizations.setdefault(organization, organization_id)
+        made = Organization(organization_id, organization, currency, at_us)
+        owner = self.memory.organizations.setdefault(organization, made).id
         for found in self.memory.projects.values():
             if found.organization_id == owner and found.name == project:
                 return found
-        made = self.memory.projects[project_id] = Project(project_id, owner, project, "default", "default")
+        made = self.memory.projects[project_id] = Project(project_id, owner, project, "default", "default", at_us)
         return made
+
+    async def add_organization(self, organization):
+        self.memory.check()
+        if organization.name in self.memory.organizations:
+            raise Conflict(f"the organization {self.memory.organizations[organization.name].id} has this name")
+        self.memory.bump("tenant")
+        self.memory.organizations[organization.name] = organization
+
+    async def list_organizations(self, limit, before, name):
+        self.memory.check()
+        return newest(self.memory.organizations.values(), limit, before, name)
+
+    async def find_organization(self, organization_id):
+        self.memory.check()
+        return next((one for one in self.memory.organizations.values() if one.id == organization_id), None)
+
+    async def add_project(self, project):
+        self.memory.check()
+        if await self.find_organization(project.organization_id) is None:
+            raise Conflict("there is no such organization")
+        for found in self.memory.projects.values():
+            if (found.organization_id, found.name) == (project.organization_id, project.name):
+                raise Conflict(f"the project {found.id} has this name")
+        self.memory.bump("tenant")
+        self.memory.projects[project.id] = project
+
+    async def list_projects(self, organization_id, limit, before, name):
+        self.memory.check()
+        mine = [one for one in self.memory.projects.values() if organization_id in {"", one.organization_id}]
+        return newest(mine, limit, before, name)
 
     async def find_project(self, organization_id, project_id):
         self.memory.check()

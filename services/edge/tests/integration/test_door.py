@@ -5,7 +5,7 @@ import json
 import socket
 
 import pytest
-from services.edge.tests.fakes.inference import UPSTREAM_CUT, Bench, FakeStream, chat, eventually, get
+from services.edge.tests.fakes.inference import UNPRICED, UPSTREAM_CUT, Bench, FakeStream, chat, eventually, get
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_holds import HoldResult
@@ -150,9 +150,16 @@ async def test_a_flood_of_pipelined_requests_ends_the_connection(bench):
     [
         pytest.param(chat(key="wrong"), 401, "invalid_api_key", id="unknown key"),
         pytest.param(chat(model="no-such"), 404, "model_not_found", id="unknown model"),
+        pytest.param(chat(model=UNPRICED), 404, "model_not_priced", id="model without a price"),
         pytest.param(chat(body=b"{"), 400, "invalid_request", id="not JSON"),
         pytest.param(chat(extra="Content-Type: text/plain\r\nContent-Length: 2\r\n", body=b"{}"), 415, None, id="type"),
         pytest.param(get("/v1/chat/completions"), 405, "method_not_allowed", id="GET"),
+        pytest.param(
+            b"POST /v1/chat/completions?%bkey=a-key HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n" % (b"a=1&" * 60),
+            401,
+            "invalid_api_key",
+            id="a query of many fields",
+        ),
     ],
 )
 async def test_the_connection_is_kept_after_a_refusal(bench, request_bytes, status, code):
@@ -286,6 +293,7 @@ async def test_a_long_body_follows_its_open_in_pieces_as_far_as_the_router_takes
     "request_bytes",
     [
         pytest.param(b"nonsense\r\n\r\n", id="no request line"),
+        pytest.param(b"CONNECT  HTTP/1.1\r\n\r\n", id="no address"),
         pytest.param(chat(extra="Content-Length: 2\r\nContent-Length: 3\r\n", body=b"{}"), id="two lengths"),
         pytest.param(chat(extra="Content-Length: -1\r\n", body=b""), id="negative length"),
         pytest.param(chat(extra="Content-Length: 9999999999999999999999\r\n", body=b""), id="endless length"),

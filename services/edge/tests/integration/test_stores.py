@@ -12,9 +12,10 @@ from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeT
 from tollgate_edge.adapters.sql import tables
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.adapters.sql.limits import SqlLimitStore
-from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlTenantStore, SqlVersionStore
+from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
+from tollgate_edge.adapters.sql.tenants import SqlTenantStore
 from tollgate_edge.domain.limits import NO_LIMITS, Limits
-from tollgate_edge.ports import Conflict, KeyRecord, StoredVersion, StoreUnavailable
+from tollgate_edge.ports import Conflict, KeyRecord, Organization, Project, StoredVersion, StoreUnavailable
 
 pytestmark = pytest.mark.integration
 
@@ -75,6 +76,35 @@ async def test_projects_are_found_by_organization_or_as_the_oldest(stores):
     assert await stores.tenants.find_project("org_demo", "proj_b") is None
 
 
+async def test_organizations_are_made_once_listed_newest_first_and_found_by_name(stores):
+    made = [Organization(f"org_{number}", name, "USD", number) for number, name in enumerate(("a", "b", "c"))]
+    for one in made:
+        await stores.tenants.add_organization(one)
+    with pytest.raises(Conflict, match="org_1"):
+        await stores.tenants.add_organization(Organization("org_9", "b", "USD", 9))
+    assert await stores.tenants.list_organizations(2, "", "") == [made[2], made[1]]
+    assert await stores.tenants.list_organizations(2, "org_1", "") == [made[0]]
+    assert await stores.tenants.list_organizations(2, "", "a") == [made[0]]
+    assert await stores.tenants.find_organization("org_1") == made[1]
+    assert await stores.tenants.find_organization("org_9") is None
+
+
+async def test_projects_are_made_once_in_their_organization(stores):
+    first = await a_project(stores)
+    await stores.tenants.add_organization(Organization("org_b", "b", "USD", 1))
+    other = Project("proj_x", "org_b", "default", "partner", "eu", 2)
+    await stores.tenants.add_project(other)
+    with pytest.raises(Conflict, match=first.id):
+        await stores.tenants.add_project(Project("proj_y", first.organization_id, "default", "default", "default", 2))
+    with pytest.raises(Conflict):
+        await stores.tenants.add_project(Project("proj_y", "org_none", "x", "default", "default", 2))
+    assert await stores.tenants.find_project("org_b", "") == other
+    assert await stores.tenants.list_projects("", 9, "", "") == [other, first]
+    assert await stores.tenants.list_projects("org_b", 9, "", "") == [other]
+    assert await stores.tenants.list_projects("", 9, "proj_x", "default") == [first]
+    assert await stores.tenants.list_projects("", 9, "", "none") == []
+
+
 async def test_a_key_is_found_by_any_of_its_hashes(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project, models=("a", "b"), expires_at_us=7), "hash1", "pepper")
@@ -105,6 +135,14 @@ async def test_many_keys_are_found_in_one_read(stores):
         "hash9": "pat_1",
     }
     assert found["hash9"].principal.is_operator
+
+
+async def test_a_key_is_found_by_its_id(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project, models=("a",)), "hash1", "pepper")
+    found = await stores.keys.key("key_1")
+    assert (found.id, found.project_id, found.models) == ("key_1", project.id, ("a",))
+    assert await stores.keys.key("key_2") is None
 
 
 async def test_a_key_without_a_list_may_use_every_model(stores):

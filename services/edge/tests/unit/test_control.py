@@ -161,7 +161,7 @@ async def test_the_first_start_makes_a_token_a_key_and_100_dollars():
     await start.run()
     assert (await start.found(start.file.keys.admin_key)).principal.is_operator
     key = await start.found(start.file.keys.api_key)
-    assert key.principal.organization_id == start.memory.organizations["demo"]
+    assert key.principal.organization_id == start.memory.organizations["demo"].id
     (grant,) = start.billing.grants.values()
     assert (grant.organization_id, grant.currency, grant.amount_pico) == (key.principal.organization_id, "USD", 10**14)
     assert await start.tenants.is_done(SEEDED)

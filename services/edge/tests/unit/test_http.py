@@ -11,7 +11,9 @@ from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeT
 
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.router.v1 import router_pb2 as router
+from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.http import create_http_app
 from tollgate_edge.api.links import LinkSigner
@@ -21,6 +23,8 @@ from tollgate_edge.errors import public_error
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.create_tenant import CreateTenant
+from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
@@ -61,7 +65,8 @@ async def world():
     made.authenticator = KeyAuthenticator(
         KeyLookups(made.keys, pause_seconds=0), [PEPPER], made.clock, max_keys=100, max_unknown=100
     )
-    create_key = CreateKey(made.keys, PEPPER, made.clock, CountingIds(), random_bytes)
+    ids = CountingIds()
+    create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
     made.app = create_http_app(
         HttpContext(
             authenticator=made.authenticator,
@@ -70,6 +75,8 @@ async def world():
             tenants=made.tenants,
             limits=FakeLimitStore(made.memory),
             create_key=create_key,
+            create_tenant=CreateTenant(made.tenants, made.clock, ids),
+            give_credit=GiveCredit(made.billing, ids),
             billing=made.billing,
             media=made.media,
             routers=made.routers,
@@ -463,8 +470,106 @@ async def test_limits_are_an_operators_business(world):
     check_error(await world.client.get("/api/v1/limits/org_9", headers=world.operator), 404, "not_found")
 
 
+async def post(world, path, body, **headers):
+    return await world.client.post(f"/api/v1/{path}", json=body, headers=world.operator | headers)
+
+
+async def test_an_operator_makes_an_organization_a_project_credit_and_a_key(world):
+    organization = await post(world, "organizations", {"name": " Acme "})
+    assert organization.status_code == 201
+    acme = organization.json()
+    assert (acme["name"], acme["currency"]) == ("Acme", "USD")
+    body = {"name": "web", "organization_id": acme["id"], "price_group": "partner", "route_group": "eu"}
+    project = (await post(world, "projects", body)).json()
+    assert {name: project[name] for name in body} == body
+    given = await post(world, f"organizations/{acme['id']}/credit", {"amount": "12.5", "reason": "invoice 7"})
+    assert given.status_code == 201
+    assert given.json() == {
+        "organization_id": acme["id"], "currency": "USD",
+        "amount": "12.5", "amount_pico": 125 * 10**11, "balance": "12.5", "balance_pico": 125 * 10**11,
+    }  # fmt: skip
+    (grant,) = world.billing.grants.values()
+    assert (grant.organization_id, grant.currency, grant.reason) == (acme["id"], "USD", "invoice 7")
+    key = (await post(world, "keys", {"name": "ci", "project_id": project["id"]})).json()
+    who = (await world.client.get("/api/v1/whoami", headers={"api-key": key["key"]})).json()
+    found = (who["organization_id"], who["project_id"], who["price_group"], who["route_group"])
+    assert found == (acme["id"], project["id"], "partner", "eu")
+
+
+async def test_organizations_and_projects_are_listed_by_page_and_found_by_name(world):
+    listed = (await world.client.get("/api/v1/organizations?limit=1", headers=world.operator)).json()
+    rest = (await world.client.get(f"/api/v1/organizations?cursor={listed['next']}", headers=world.operator)).json()
+    assert [one["name"] for one in listed["items"] + rest["items"]] == ["other", "demo"]
+    assert rest["next"] is None
+    named = (await world.client.get("/api/v1/organizations?name=demo", headers=world.operator)).json()
+    assert [one["id"] for one in named["items"]] == ["org_1"]
+    await post(world, "projects", {"name": "web", "organization_id": "org_1"})
+    mine = (await world.client.get("/api/v1/projects?organization_id=org_1", headers=world.operator)).json()
+    assert {one["name"] for one in mine["items"]} == {"default", "web"}
+    both = (await world.client.get("/api/v1/projects?name=default", headers=world.operator)).json()
+    assert {one["id"] for one in both["items"]} == {"proj_1", "proj_2"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code", "param"),
+    [
+        ("organizations", {}, 400, "invalid_request", "name"),
+        ("organizations", {"name": "a\nb"}, 400, "invalid_request", "name"),
+        ("organizations", {"name": "demo"}, 409, "conflict", "name"),
+        ("projects", {"name": "x"}, 400, "invalid_request", "organization_id"),
+        ("projects", {"name": "x", "organization_id": "org_9"}, 404, "not_found", "organization_id"),
+        ("projects", {"name": "default", "organization_id": "org_1"}, 409, "conflict", "name"),
+        ("projects", {"name": "x", "organization_id": "org_1", "price_group": "No"}, 400, "invalid_request", None),
+        ("projects", {"name": "x" * 101, "organization_id": "org_1"}, 400, "invalid_request", None),
+        ("organizations/org_9/credit", {"amount": "1"}, 404, "not_found", "organization_id"),
+        ("organizations/org_1/credit", {}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": 100}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "0"}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "-5"}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "1e3"}, 400, "invalid_request", "amount"),
+        ("organizations/org_1/credit", {"amount": "9999999"}, 400, "invalid_request", "amount"),
+    ],
+)
+async def test_tenants_with_wrong_fields_are_not_made(world, path, body, status, code, param):
+    check_error(await post(world, path, body), status, code, param)
+    assert len(world.memory.organizations) == len(world.memory.projects) == 2
+    assert not world.billing.grants
+
+
+async def test_credit_is_given_once_per_idempotency_key(world):
+    for _ in range(2):
+        once = {"idempotency-key": "invoice-7"}
+        assert (await post(world, "organizations/org_1/credit", {"amount": "5"}, **once)).json()["balance"] == "5"
+    # The same key of another organization is another key, and without one every request counts.
+    assert (await post(world, "organizations/org_2/credit", {"amount": "5"}, **once)).json()["balance"] == "5"
+    assert (await post(world, "organizations/org_1/credit", {"amount": "5"})).json()["balance"] == "10"
+    assert (await post(world, "organizations/org_1/credit", {"amount": "5"})).json()["balance"] == "15"
+    long = {"idempotency-key": "x" * 129}
+    check_error(await post(world, "organizations/org_1/credit", {"amount": "5"}, **long), 400, "invalid_request")
+
+
+async def test_without_any_tenant_every_refusal_says_what_to_do(world):
+    world.memory.organizations.clear()
+    world.memory.projects.clear()
+    missing = {"keys": "tollgate projects create", "projects": "tollgate organizations create"}
+    for path, advice in missing.items():
+        reply = await post(world, path, {"name": "x"})
+        check_error(reply, 404, "not_found", "project_id" if path == "keys" else "organization_id")
+        assert advice in reply.json()["error"]["message"]
+    reply = await world.client.get("/api/v1/balance", headers=world.operator)
+    check_error(reply, 404, "not_found", "organization_id")
+    assert "tollgate organizations create" in reply.json()["error"]["message"]
+    # The only one need not be named.
+    await post(world, "organizations", {"name": "acme"})
+    assert (await post(world, "projects", {"name": "web"})).status_code == 201
+    assert (await post(world, "keys", {"name": "x"})).status_code == 201
+
+
 async def test_a_key_manages_nothing_and_a_token_calls_no_models(world):
-    for method, path in (("POST", "/api/v1/keys"), ("GET", "/api/v1/keys"), ("GET", "/api/v1/router")):
+    managed = ("POST keys", "GET keys", "GET router", "POST organizations", "GET organizations", "POST projects")
+    managed += ("GET projects", "POST organizations/org_1/credit")
+    for method, _, name in (one.partition(" ") for one in managed):
+        path = f"/api/v1/{name}"
         check_error(await world.client.request(method, path, headers=world.bearer), 403, "forbidden")
     check_error(await world.client.get("/v1/models", headers=world.operator), 403, "forbidden")
     who = (await world.client.get("/api/v1/whoami", headers=world.bearer)).json()
@@ -521,3 +626,87 @@ async def test_routers_are_described_and_those_away_are_named(world):
     found = (await world.client.get("/api/v1/router", headers=world.operator)).json()["routers"]
     assert (found[0]["reachable"], found[0]["config_digest"], found[0]["spool_records"]) == (True, "sha256:x", 2**33)
     assert found[1] == {"address": "unix:b", "reachable": False}
+
+
+EXPLANATION = routing.Explanation(
+    model="gpt",
+    strategy="weighted",
+    targets=[
+        routing.ConsideredTarget(channel="a", level=1, verdict=routing.VERDICT_OUT, reason="benched", wait_ms=9000),
+        routing.ConsideredTarget(channel="b", level=2, verdict=routing.VERDICT_TAKEN),
+    ],
+)
+
+
+async def test_a_route_is_explained_for_a_key(world):
+    world.routers.explanations = [
+        ("unix:a", router.ExplainRouteResponse(explanation=EXPLANATION)),
+        ("unix:b", None),
+    ]
+    body = {
+        "model": "gpt",
+        "key_id": world.key_id,
+        "request": {"messages": [], "user": "ü"},
+        "headers": {"X-Session": "1"},
+    }
+    reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+    found = reply.json()
+    assert (reply.status_code, found["refusal"], found["route_group"]) == (200, None, "default")
+    assert found["routers"][0]["explanation"]["taken"]["channel"] == "b"
+    assert [one["verdict"] for one in found["routers"][0]["explanation"]["targets"]] == ["out", "taken"]
+    assert found["routers"][1] == {"address": "unix:b", "reachable": False, "explanation": None}
+    (asked,) = world.routers.asked
+    assert (asked.model, asked.route_group, asked.project_id, asked.api_key_id) == (
+        "gpt", "default", "proj_1", world.key_id,
+    )  # fmt: skip
+    assert json.loads(asked.body) == {"messages": [], "user": "ü", "model": "gpt"}
+    assert [(header.name, header.value) for header in asked.headers] == [(b"x-session", b"1")]
+    assert asked.operation == wire.OPERATION_CHAT
+
+
+async def test_what_edge_itself_would_refuse_is_said(world):
+    async def refusal(**body):
+        reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+        return reply.json()["refusal"]
+
+    assert await refusal(model="gpt") is None
+    assert await refusal(model="none") == "No channel serves the model 'none' for the route group 'default'."
+    assert "'research'" in await refusal(model="gpt", route_group="research")
+    record, _ = await world.create_key(world.project, "narrow", models=("mine",))
+    assert await refusal(model="gpt", key_id=record.id) == "The key may not use this model."
+    await world.keys.revoke_key("", record.id, 1)
+    assert await refusal(model="mine", key_id=record.id) == "The key is revoked."
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({}, 400, "model"),
+        ({"model": "gpt", "key_id": "nobody"}, 404, "key_id"),
+        ({"model": "gpt", "request": []}, 400, "request"),
+        ({"model": "gpt", "headers": {"a": 1}}, 400, "headers"),
+        ({"model": "gpt", "operation": "images"}, 400, "operation"),
+    ],
+)
+async def test_questions_that_are_wrong_are_refused(world, body, status, param):
+    reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (status, param)
+    assert world.routers.asked == []
+
+
+async def test_an_operator_drains_a_channel(world):
+    path, body = "/api/v1/channels/main/mode", {"mode": "draining", "reason": "moving"}
+    check_error(await world.client.post(path, json=body, headers=world.bearer), 403, "forbidden")
+    check_error(await world.client.post(path, json={}, headers=world.operator), 400, "invalid_request", "mode")
+    check_error(await world.client.post(path, json=body, headers=world.operator), 503, "service_unavailable")
+    world.routers.states = [("unix:a", router.DescribeRouterResponse()), ("unix:b", None)]
+    reply = await world.client.post(path, json=body, headers=world.operator)
+    assert reply.json() == {
+        "channel": "main",
+        "mode": "draining",
+        "routers": [{"address": "unix:a", "reachable": True}, {"address": "unix:b", "reachable": False}],
+    }
+    asked = world.routers.asked[-1]
+    assert (asked.channel, asked.mode, asked.reason) == ("main", router.CHANNEL_MODE_DRAINING, "moving")
+    world.routers.refuse = public_error(errors.ERROR_KIND_NOT_FOUND)
+    check_error(await world.client.post(path, json=body, headers=world.operator), 404, "not_found")

@@ -17,7 +17,7 @@ from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
-from tollgate_kit.lifecycle import Lifecycle, State, forever, stop_on_signals
+from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.tracing import new_tracing
 from tollgate_media_jobs.adapters.assets import ObjectBlobs, new_store
 from tollgate_media_jobs.adapters.configuration import VersionHolder, load_abilities
@@ -212,7 +212,7 @@ class MediaJobs:
             loops = self._start_loops(stopping, publishing_ends)
             if not stopping.is_set():
                 await server.start()
-                self.lifecycle.state = State.READY
+                self.lifecycle.ready()
                 log.info("serving", extra={"fields": {"address": self.settings.address}})
             await stopping.wait()
             self.work_bell.ring()
@@ -221,7 +221,6 @@ class MediaJobs:
             publishing_ends.set()
             self.outbox_bell.ring()
             await self._stop(configuring, *loops)
-        self.lifecycle.state = State.STOPPED
 
     def _start_loops(self, stopping: asyncio.Event, publishing_ends: asyncio.Event) -> list[asyncio.Task[None]]:
         settings = self.settings
@@ -246,9 +245,10 @@ class MediaJobs:
         await self.clients.close()
         await self.producer.close()
         await self.redis.close()
-        await self.admin.stop()
         self.tracing.shutdown()
         self.database.close()
+        self.lifecycle.stopped()
+        await self.admin.stop()
 
     async def _migrate(self) -> None:
         """Makes the schema; waits for a database that is away."""

@@ -19,9 +19,17 @@ from tollgate.media.v1 import media_pb2_grpc
 from tollgate_holds import Holds
 from tollgate_kit.event_log import new_consumer
 from tollgate_kit.grpc_io import new_channel
-from tollgate_resources import Channel, Declared, compile_version, load_catalogue
+from tollgate_resources import Channel, Declared, PriceBook, compile_version, load_catalogue
 
 DOLLAR = 10**12
+# Not of the catalogue: an operator's own model, priced by the picture in a book of their own.
+MODEL = "our-painter"
+PRICES = PriceBook(
+    name="public",
+    effective="2025-01-01T00:00:00Z",
+    currency="USD",
+    models={MODEL: {"input": "5", "image": "0.25", "image:1024x1024:low": "0.011"}},
+)
 TENANT = wire.Tenant(
     organization_id="org_a", project_id="proj_a", api_key_id="key_a", price_group="default", route_group="default"
 )
@@ -57,10 +65,10 @@ class Process:
             "ANSWER_TIMEOUT_SECONDS": "20",
         }
         channel = Channel(
-            name="main", provider="simulator", base_url=provider.base_url, models="*", private_network=True
+            name="main", provider="simulator", base_url=provider.base_url, models=[MODEL], private_network=True
         )
         (directory / "state").mkdir()
-        document = compile_version(Declared(channels=(channel,)), load_catalogue())
+        document = compile_version(Declared(channels=(channel,), price_books=(PRICES,)), load_catalogue())
         (directory / "state" / "config-version.json").write_bytes(document)
         self.child = None
         self.channel = None
@@ -96,7 +104,7 @@ class Process:
 
     async def create(self, prompt, request_id="req_1", **changes):
         image = media.ImageParameters(prompt=prompt, size="1024x1024", quality="low", count=changes.pop("count", 1))
-        values = {"tenant": TENANT, "kind": media.JOB_KIND_TEXT_TO_IMAGE, "model": "gpt-image-1", "image": image}
+        values = {"tenant": TENANT, "kind": media.JOB_KIND_TEXT_TO_IMAGE, "model": MODEL, "image": image}
         request = media.CreateJobRequest(request_id=request_id, traceparent=TRACEPARENT, **(values | changes))
         return (await self.stub.CreateJob(request)).job
 

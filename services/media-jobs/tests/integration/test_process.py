@@ -34,7 +34,7 @@ async def test_a_job_from_end_to_end(media_jobs, provider, holds):
         assert len(data) == asset.size_bytes
     (submit,) = provider.submits("a red fox")
     assert {name: submit[name] for name in ("path", "model", "n", "size", "quality")} == {
-        "path": "/images/generations", "model": "gpt-image-1", "n": 2, "size": "1024x1024", "quality": "low",
+        "path": "/images/generations", "model": "our-painter", "n": 2, "size": "1024x1024", "quality": "low",
     }  # fmt: skip
     (event,) = await media_jobs.events(1)
     assert (event.final, event.status, event.replay) == (True, events.EVENT_STATUS_CONFIRMED, False)

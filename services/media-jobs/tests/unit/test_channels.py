@@ -61,27 +61,33 @@ def version(*channels, routes=()):
 
 
 def declared(name, **changes):
-    values = {"name": name, "provider": "openai", "models": ["gpt-image-1", "gpt-5.1"], "credentials": [{"env": "K"}]}
+    values = {"name": name, "provider": "openai", "models": ["gpt-image-2", "gpt-5.1"], "credentials": [{"env": "K"}]}
     return Declaration.model_validate(values | changes)
 
 
 def test_channels_serve_their_groups_and_routes_come_first():
     one = declared("one")
-    two = declared("two", groups=["special"], models=[{"name": "gpt-image-1", "upstream": "img"}], weight=7)
+    two = declared("two", groups=["special"], models=[{"name": "gpt-image-2", "upstream": "img"}], weight=7)
     route = Route(
-        model="art", levels=(Level(targets=(DeclaredTarget(channel="one", upstream="gpt-image-1", weight=3),)),)
+        model="art", levels=(Level(targets=(DeclaredTarget(channel="one", upstream="gpt-image-2", weight=3),)),)
     )
     found = version(one, two, routes=(route,))
-    (entry,) = found.levels("default", "gpt-image-1")[0]
-    assert (entry.channel.name, entry.upstream_model) == ("one", "gpt-image-1")
+    (entry,) = found.levels("default", "gpt-image-2")[0]
+    assert (entry.channel.name, entry.upstream_model) == ("one", "gpt-image-2")
     assert entry.channel.base_url == "https://api.openai.com/v1"
-    (entry,) = found.levels("special", "gpt-image-1")[0]
+    (entry,) = found.levels("special", "gpt-image-2")[0]
     assert (entry.channel.name, entry.upstream_model, entry.weight) == ("two", "img", 7)
     (entry,) = found.levels("default", "art")[0]
-    assert (entry.upstream_model, entry.weight) == ("gpt-image-1", 3)
+    assert (entry.upstream_model, entry.weight) == ("gpt-image-2", 3)
     assert not found.levels("special", "art")
     assert not found.levels("default", "unknown")
-    assert (found.kinds["gpt-image-1"], found.kinds["gpt-5.1"]) == ("image", "chat")
+    assert (found.kinds["gpt-image-2"], found.kinds["gpt-5.1"]) == ("image", "chat")
+
+
+@pytest.mark.parametrize("how", [{"tls": {"ca_file": "/ca.pem"}}, {"proxy": {"url": "http://proxy.example:3128"}}])
+def test_a_channel_that_is_reached_in_a_way_of_its_own_is_not_gone_around(how):
+    found = version(declared("one", **how), declared("two"))
+    assert [entry.channel.name for entry in found.levels("default", "gpt-image-1")[0]] == ["two"]
 
 
 def test_a_document_that_is_none_leaves_the_version_in_force():

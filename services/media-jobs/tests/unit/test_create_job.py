@@ -48,6 +48,18 @@ async def test_the_price_group_pays_its_own_price():
     assert full.hold_pico - 3 == 2 * (half.hold_pico - 3)
 
 
+@pytest.mark.parametrize("books", [(), ({"request": "1"},)], ids=["no book", "no price of a picture"])
+async def test_a_model_without_a_price_is_refused_and_not_taken_for_free(books):
+    from tollgate_rating import PriceBook
+
+    bench = Bench()
+    bench.versions.version = version(
+        books=[PriceBook(name="public", effective_us=0, currency="USD", models={"gpt-image-1": one}) for one in books]
+    )
+    error = await refused(bench)
+    assert (error.kind, error.code, error.param) == (errors.ERROR_KIND_MODEL_NOT_FOUND, "model_not_priced", "model")
+
+
 async def test_without_money_without_wallet_and_without_redis():
     bench = Bench(wallet=1)
     assert (await refused(bench)).kind == errors.ERROR_KIND_INSUFFICIENT_QUOTA

@@ -75,6 +75,37 @@ def test_where_only_tokens_are_priced_pictures_are_no_unit_of_the_bill():
     assert bill(job(ImageRequest("a"), "t"), tokens, [Picture("1x1", "")], Reported()).unpriced
 
 
+TEXT = {"input": "5", "output": "10"}
+
+
+@pytest.mark.parametrize(
+    ("prices", "reported", "charge"),
+    [
+        # The tokens of a picture have a price: they are paid, and the picture is not paid again.
+        (TEXT | {"image_output": "30", "image": "0.04"}, {"image_output": 1000}, 30_000_000_000),
+        # The same, but the provider reports nothing: the picture is paid.
+        (TEXT | {"image_output": "30", "image": "0.04"}, {}, 40_000_000_000),
+        # Only the picture has a price: neither the price of text nor any other is asked of its tokens.
+        (TEXT | {"image": "0.04"}, {"input": 1000, "image_output": 1000}, 45_000_000_000),
+        (TEXT | {"image:1x1": "0.04"}, {"input": 1000, "image_output": 1000}, 45_000_000_000),
+        # Nothing but the picture has a price.
+        ({"image": "0.04"}, {"input": 1000, "cache_read": 10, "image_output": 1000}, 40_000_000_000),
+        # The picture's price covers the tokens, and the book says so.
+        (TEXT | {"image": "0.04", "image_output": "0"}, {"image_output": 1000}, 40_000_000_000),
+        # No picture has a price: its tokens are text, as far as the book goes.
+        (TEXT, {"image_output": 1000}, 10_000_000_000),
+    ],
+)
+def test_a_picture_is_paid_once_by_itself_or_by_its_tokens(prices, reported, charge):
+    rated = PriceBook(name="public", effective_us=0, currency="USD", models={"m": prices})
+    charged = bill(job(ImageRequest("a"), "m"), rated, [Picture("1x1", "low")], Reported(reported))
+    assert not charged.unpriced
+    assert charged.charge_pico == charge
+    held = worst_case(rated.price("m", ""), ImageRequest("a" * 1000), ABILITIES.of("m"))
+    assert held is not None
+    assert held >= charge
+
+
 @pytest.mark.parametrize(
     ("asked", "reported", "expected"),
     [

@@ -13,6 +13,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_media_jobs.domain.job import Billing
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import AnswerLost, Failure, FetchFailed, FetchRefused, Refused
+from tollgate_rating import PriceBook
 
 pytestmark = pytest.mark.unit
 
@@ -184,7 +185,8 @@ async def test_a_process_that_ends_anywhere_leaves_one_charge_or_none(place):
     versions_are_gapless(bench)
 
 
-async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_counts():
+async def given_up():
+    """A job whose call has taken too long; the provider answers it once the event is set."""
     bench = await started()
     arrived = asyncio.Event()
 
@@ -197,6 +199,11 @@ async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_co
     await settled(lambda: bench.job().state is JobState.SUBMITTING)
     bench.clock.advance(16)
     await bench.work()
+    return bench, arrived, call
+
+
+async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_counts():
+    bench, arrived, call = await given_up()
     assert bench.job().state is JobState.SUBMIT_UNKNOWN
     arrived.set()
     await call
@@ -206,18 +213,7 @@ async def test_an_answer_that_comes_while_the_call_is_given_up_for_lost_still_co
 
 
 async def test_an_answer_after_the_end_changes_nothing_and_is_written_down():
-    bench = await started()
-    arrived = asyncio.Event()
-
-    async def slowly():
-        await arrived.wait()
-        return answer()
-
-    bench.provider.script = [slowly]
-    call = asyncio.create_task(bench.work())
-    await settled(lambda: bench.job().state is JobState.SUBMITTING)
-    bench.clock.advance(16)
-    await bench.work()
+    bench, arrived, call = await given_up()
     bench.clock.advance(GRACE_US / 1e6 + 1)
     await bench.work()
     assert bench.job().state is JobState.FAILED
@@ -319,9 +315,11 @@ async def test_a_store_that_is_away_when_the_answer_comes_costs_nothing():
     assert len(await sent(bench)) == 1
 
 
-async def test_what_has_no_price_is_kept_flagged_and_free():
+async def test_what_turns_out_to_have_no_price_is_kept_flagged_and_free():
+    """The model is priced by tokens, and the provider does not tell them."""
     bench = Bench()
-    bench.versions.version = version(books=())
+    tokens = {"gpt-image-1": {"input": "5", "image_output": "30"}}
+    bench.versions.version = version(books=[PriceBook(name="public", effective_us=0, currency="USD", models=tokens)])
     bench.provider.script = [answer()]
     await bench.create(command())
     await bench.work()

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
@@ -17,23 +17,29 @@ from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
-from tollgate_kit.lifecycle import Lifecycle, State, stop_on_signals
+from tollgate_kit.lifecycle import Lifecycle, stop_on_signals
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import new_tracing
 from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
+from tollgate_router.adapters.mode_file import ModeFile
 from tollgate_router.api.admin import RouterAdmin
-from tollgate_router.domain.snapshot import compile_snapshot
-from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.health.states import Change
+from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
+from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters, RouterMetrics
 from tollgate_router.upstream.client import UpstreamClient
+from tollgate_router.upstream.probe import UpstreamProbe
+from tollgate_router.use_cases.probe_channels import ProbeChannels
 
 log = logging.getLogger(__name__)
 
-USAGE_TOPIC = "usage.recorded.v1"
+_SLICE_SECONDS: Final = 0.001
+_PAUSE_SECONDS: Final = 0.004
 
 
 class Router:
@@ -65,6 +71,8 @@ class Router:
             ca_file=settings.ca_file,
         )
         counters = RouterCounters()
+        self.modes = ModeFile(settings.state_directory)
+        self.health = Health(settings.health_policy(), self.health_changed, self.modes.load())
         self.deps = ExchangeDeps(
             settings=settings,
             clock=clock,
@@ -74,24 +82,64 @@ class Router:
             random_source=random.Random(),  # noqa: S311 - spreads load, keeps no secret.
         )
         self.exchange = ExchangeService(self.deps)
+        self.probes = ProbeChannels(
+            UpstreamProbe(self.upstream),
+            clock,
+            random.Random(),  # noqa: S311 - spreads probes, keeps no secret.
+        )
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         registry = CollectorRegistry()
-        registry.register(RouterMetrics(counters, self.gauges))
+        registry.register(
+            RouterMetrics(
+                counters, self.gauges, lambda: self.health.held(clock.monotonic()), self.health.extra_attempts
+            )
+        )
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: None if self.deps.snapshot else "no configuration version has arrived")
         self.lifecycle.add_blocker(lambda: None if self.spool.has_room() else "the spool is full")
 
     def apply(self, digest: str, document: bytes) -> None:
         """Swaps in the snapshot of a configuration version."""
-        snapshot = compile_snapshot(parse_version(document), digest, self.credentials)
+        at_us = self.deps.clock.now_us()
+        snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us)
         self.deps.snapshot = snapshot
+        self.probes.follow(snapshot)
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
         )
-        # What a version holds lives long: keep the collector from walking it again and again.
-        gc.collect()
-        gc.freeze()
+        _keep()
+        self.make_lists(snapshot)
+
+    def make_lists(self, snapshot: Snapshot) -> None:
+        """Makes candidate lists in short slices, so that most requests find theirs and none waits for all of them."""
+        if snapshot is not self.deps.snapshot:
+            return
+        end = self.deps.clock.monotonic() + _SLICE_SECONDS
+        if snapshot.make_some(lambda: self.deps.clock.monotonic() >= end):
+            asyncio.get_running_loop().call_later(_PAUSE_SECONDS, self.make_lists, snapshot)
+        else:
+            _keep()
+
+    @staticmethod
+    def health_changed(change: Change) -> None:
+        """Logs what became of a channel; operators are alerted by the metrics."""
+        level = (
+            logging.INFO if change.state in {"closed", "restored", "half-open", "probe answered"} else logging.WARNING
+        )
+        log.log(
+            level,
+            "the health of a channel changed",
+            extra={
+                "fields": {
+                    "channel": change.channel,
+                    "subject": change.subject,
+                    "state": change.state,
+                    "reason": change.reason,
+                    "seconds": change.seconds,
+                }
+            },
+        )
 
     def gauges(self) -> dict[str, float]:
         """Returns what is measured when metrics are scraped."""
@@ -101,6 +149,8 @@ class Router:
             "spool_bytes": self.spool.bytes,
             "publisher_depth": self.publisher.depth(),
             "unpriced": self.recorder.unpriced,
+            "probes_sent": self.probes.sent,
+            "probes_failed": self.probes.failed,
             "tasks": len(asyncio.all_tasks()),
         }
 
@@ -109,7 +159,7 @@ class Router:
         server = new_server(self.settings.address)
         self.exchange.register(server)
         add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
-        add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel), server)
+        add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel, self.health, self.modes.save), server)
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
@@ -118,23 +168,30 @@ class Router:
                 log.warning("events of an earlier process are sent again", extra={"fields": {"events": replayed}})
             publishing = asyncio.create_task(self.publisher.run(stopped))
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
+            probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
             await server.start()
-            self.lifecycle.state = State.READY
+            self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})
             await self.lifecycle.stopping.wait()
             await self.exchange.drain(self.settings.drain_seconds)
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            await asyncio.wait({publishing, configuring}, timeout=5)
-            for task in (publishing, configuring):
+            await asyncio.wait({publishing, configuring, probing}, timeout=5)
+            for task in (publishing, configuring, probing):
                 task.cancel()
             await self.upstream.close()
             await self.producer.close()
-            await self.admin.stop()
             self.tracing.shutdown()
             self.spool.close()
-        self.lifecycle.state = State.STOPPED
+            self.lifecycle.stopped()
+            await self.admin.stop()
+
+
+def _keep() -> None:
+    """What a version holds lives long: keeps the collector from walking it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def run(settings: RouterSettings) -> None:

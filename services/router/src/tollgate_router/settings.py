@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_kit.settings import ServiceSettings
+from tollgate_router.domain.health.policy import HealthPolicy
 
 
 class RouterSettings(ServiceSettings):
@@ -34,7 +35,44 @@ class RouterSettings(ServiceSettings):
         default=3.0, ge=0, description="Least time between two writes when only stream data waits."
     )
     stream_age_seconds: float = Field(default=600.0, gt=0, description="Age at which a stream is renewed.")
-    max_attempts: int = Field(default=3, ge=1, description="Upstream calls that one request may cost.")
+    max_attempts: int = Field(default=5, ge=1, description="Upstream calls that one request may cost.")
+    retry_ratio: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        description="Extra attempts that the failures of a channel may cause, as a share of its first attempts within "
+        "ten seconds.",
+    )
+    retry_floor: int = Field(
+        default=30,
+        ge=0,
+        description="Extra attempts within ten seconds that are allowed however few first ones there were.",
+    )
+    breaker_failures: int = Field(
+        default=10, ge=1, description="Failures in a row of a model of a channel that keep requests away from it."
+    )
+    breaker_ratio: float = Field(
+        default=0.5, gt=0, le=1, description="Share of failures that does the same, over ten seconds."
+    )
+    breaker_ratio_failures: int = Field(
+        default=20, ge=1, description="Fewest failures within the ten seconds for the share to count."
+    )
+    breaker_seconds: float = Field(
+        default=5.0,
+        gt=0,
+        description="How long requests stay away, then one is let through as a probe. Doubled each time it fails.",
+    )
+    breaker_max_seconds: float = Field(default=60.0, gt=0, description="Longest that requests stay away at a time.")
+    bench_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long a credential rests that a provider refused (401, 402, 403, no balance), then one request "
+        "is let through as a probe. Doubled each time it is refused; 0 lets nothing rest.",
+    )
+    bench_max_seconds: float = Field(default=600.0, gt=0, description="Longest that a credential rests at a time.")
+    latency_half_life_seconds: float = Field(
+        default=30.0, gt=0, description="Age at which a measured first-byte latency counts half (lowest_latency)."
+    )
     max_reply_bytes: int = Field(
         default=64 * 1024 * 1024, gt=0, description="Largest reply that is not a stream, in bytes."
     )
@@ -47,6 +85,21 @@ class RouterSettings(ServiceSettings):
     max_connections_per_origin: int = Field(default=1024, ge=1, description="Open connections to one provider origin.")
     keep_idle_seconds: float = Field(default=60.0, gt=0, description="Age at which an unused connection is closed.")
     ca_file: Path | None = Field(default=None, description="Certificates to trust besides the system's, as PEM.")
+
+    def health_policy(self) -> HealthPolicy:
+        """Returns the figures that the health of channels is judged by."""
+        return HealthPolicy(
+            consecutive_failures=self.breaker_failures,
+            failure_ratio=self.breaker_ratio,
+            ratio_failures=self.breaker_ratio_failures,
+            open_first=self.breaker_seconds,
+            open_last=max(self.breaker_seconds, self.breaker_max_seconds),
+            bench_first=self.bench_seconds,
+            bench_last=max(self.bench_seconds, self.bench_max_seconds),
+            retry_ratio=self.retry_ratio,
+            retry_floor=self.retry_floor,
+            latency_half_life=self.latency_half_life_seconds,
+        )
 
     @property
     def config_address_list(self) -> list[str]:

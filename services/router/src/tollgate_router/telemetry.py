@@ -1,7 +1,7 @@
 """Every metric and span of the router, with unit and meaning."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -22,12 +22,23 @@ class RouterCounters:
         self.attempts: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.ends: Counter[int] = Counter()
+        self.fallbacks: Counter[str] = Counter()
 
 
 class RouterMetrics(Collector):
-    def __init__(self, counters: RouterCounters, gauges: Callable[[], dict[str, float]]) -> None:
+    """`held` is (channel, why) → how much of it, `extra` channel → attempts; asked when metrics are scraped."""
+
+    def __init__(
+        self,
+        counters: RouterCounters,
+        gauges: Callable[[], dict[str, float]],
+        held: Callable[[], Mapping[tuple[str, str], int]],
+        extra: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._counters = counters
         self._gauges = gauges
+        self._held = held
+        self._extra = extra
 
     def collect(self) -> Iterator[Metric]:
         """Yields the families; `gauges` holds open_requests, spool_records, spool_bytes and unpriced."""
@@ -42,6 +53,26 @@ class RouterMetrics(Collector):
         ends = CounterMetricFamily("tollgate_router_requests", "Requests that ended, by outcome.", labels=["outcome"])
         for outcome, count in self._counters.ends.items():
             ends.add_metric([wire.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()], count)
-        yield from (attempts, failures, ends)
+        yield from (attempts, failures, ends, *self._routing())
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(f"tollgate_router_{name}", f"Now: {name.replace('_', ' ')}.", value=value)
+
+    def _routing(self) -> Iterator[Metric]:
+        extra = CounterMetricFamily(
+            "tollgate_router_extra_attempts", "Attempts that the failures of a channel caused.", labels=["channel"]
+        )
+        for channel, count in self._extra().items():
+            extra.add_metric([channel], count)
+        fallbacks = CounterMetricFamily(
+            "tollgate_router_fallbacks", "Requests that another model answered, by reason.", labels=["reason"]
+        )
+        for reason, count in self._counters.fallbacks.items():
+            fallbacks.add_metric([reason], count)
+        held = GaugeMetricFamily(
+            "tollgate_router_held",
+            "Channels, credentials and models that get no requests now, by why.",
+            labels=["channel", "why"],
+        )
+        for (channel, why), count in self._held().items():
+            held.add_metric([channel, why], count)
+        yield from (extra, fallbacks, held)

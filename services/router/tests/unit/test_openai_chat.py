@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, edit_body, read_reply
+from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body, read_reply, write_body
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
 pytestmark = pytest.mark.unit
@@ -39,11 +39,19 @@ BIG = b'{"n": 123456789012345678901234567890, "f": 1e400, "s": "\\ud83d\\ude00 \
 )
 def test_a_body_is_edited_by_member(body, stream, edited):
     wanted = edited if edited is not None else body.replace(b'"a"', b'"up"')
-    assert edit_body(body, "up", stream=stream) == wanted
+    assert write_body(read_body(body), "up", stream=stream) == wanted
+
+
+def test_a_body_is_written_for_each_attempt():
+    members = read_body(b'{"model":"a","stream_options":{"more":1}}')
+    written = [write_body(members, name, stream=True) for name in ("up", "other")]
+    assert [json.loads(one) for one in written] == [
+        {"model": name, "stream_options": {"more": 1, "include_usage": True}} for name in ("up", "other")
+    ]
 
 
 def test_a_model_name_is_encoded():
-    assert json.loads(edit_body(b'{"model":"a"}', 'na"me/\\ü', stream=False)) == {"model": 'na"me/\\ü'}
+    assert json.loads(write_body(read_body(b'{"model":"a"}'), 'na"me/\\ü', stream=False)) == {"model": 'na"me/\\ü'}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +59,7 @@ def test_a_model_name_is_encoded():
 )
 def test_what_is_no_object_is_refused(body):
     with pytest.raises(InvalidBody):
-        edit_body(body, "up", stream=True)
+        read_body(body)
 
 
 def reply(usage, more="") -> bytes:
@@ -100,6 +108,8 @@ SIMPLE = '{"prompt_tokens":12,"completion_tokens":3,"total_tokens":15}'
             {"input": 12, "output": 3},
             True,
         ),
+        # A count where an object belongs once ended the request with an error of ours.
+        ('{"prompt_tokens":12,"completion_tokens":3,"prompt_tokens_details":0}', {"input": 12, "output": 3}, True),
         (
             '{"prompt_tokens":12,"completion_tokens":3,"prompt_tokens_details":null,"completion_tokens_details":null}',
             {"input": 12, "output": 3},

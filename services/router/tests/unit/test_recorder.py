@@ -25,7 +25,7 @@ BOOK = PriceBook(
     name="public",
     effective_us=0,
     currency="USD",
-    models={"gpt": {"input": "1", "output": "2"}},
+    models={"gpt": {"input": "1", "output": "2"}, "other": {"input": "3", "output": "6"}},
     groups={"half": GroupRule("0.5", {})},
 )
 
@@ -192,6 +192,28 @@ def test_what_is_shared_never_comes_from_another_request(tmp_path):
     for of, of_target, of_version, changes in cases + cases:
         event, _, _ = recorded_event(world, of, of_version, result(of_target))
         assert event == expected(of, of_target, **changes)
+
+
+def test_a_fallback_model_is_what_is_paid_for(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    for reason in ("error", "rate_limit", "error"):
+        found = result(where, fallback_model="other", fallback_reason=reason)
+        event, charge, _ = recorded_event(world, of, snapshot(), found)
+        cost = {"cost_pico": 60_000_000, "charge_pico": 60_000_000}
+        assert event == expected(of, where, model="other", requested_model="gpt", fallback_reason=reason, **cost)
+        assert charge.charge_pico == 60_000_000
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where)
+
+
+def test_what_edge_asked_for_instead_is_told(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    of.requested_model = "dear"
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where, requested_model="dear", fallback_reason="budget")
+    found = result(where, fallback_model="other", fallback_reason="error")
+    event, _, _ = recorded_event(world, of, snapshot(), found)
+    assert (event.model, event.requested_model, event.fallback_reason) == ("other", "dear", "error")
 
 
 def test_an_attempt_that_is_not_the_last_costs_us_and_not_the_tenant(tmp_path):

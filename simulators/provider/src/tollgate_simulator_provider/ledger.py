@@ -24,7 +24,7 @@ class Ledger:
     def __init__(self, path: Path | None) -> None:
         self._file: IO[bytes]
         if path is None:
-            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - `close` closes it.
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b", buffering=0)

@@ -15,8 +15,20 @@ TIMES: Final = ("started_at", "ended_at", "logged_at", "ingested_at")
 COLUMNS: Final = (
     *("event_id", "kind", "corrects_event_id", "request_id", "try", "attempt", "source", "status", "replay", "final"),
     *("superseded", "estimated", "trace_id", "trace_kept", *TIMES, "organization_id", "project_id", "api_key_id"),
-    *("price_group", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome"),
-    *("upstream_status", "error_kind", "media_job_id", *TOKEN_FIELDS, "requests", "images", "extra_units"),
+    *(
+        "price_group",
+        "model",
+        "requested_model",
+        "fallback_reason",
+        "upstream_model",
+        "provider",
+        "channel",
+        "dialect",
+        "operation",
+        "stream",
+        "outcome",
+    ),
+    *("upstream_status", "error_kind", "media_job_id", "routing", *TOKEN_FIELDS, "requests", "images", "extra_units"),
     *("charge", "cost", "loss", "currency", "unpriced", "price_digest", "config_digest", "upstream_started_us"),
     *("first_byte_us", "total_us", "batch", "src_epoch", "src_topic", "src_partition", "src_offset", "src_index"),
 )

@@ -5,11 +5,13 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
+from google.protobuf.json_format import Parse
 from grpc import aio
 
 from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
+from tollgate.routing.v1.explanation_pb2 import Explanation
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery
 from tollgate_billing.ports import Grant, UsageFilter, UsageQueries
@@ -25,7 +27,19 @@ _SUMS: Final = (
 )
 _SAME: Final = (
     *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model"),
-    *("upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated"),
+    *(
+        "requested_model",
+        "fallback_reason",
+        "upstream_model",
+        "provider",
+        "channel",
+        "operation",
+        "outcome",
+        "error_kind",
+        "status",
+        "final",
+        "estimated",
+    ),
     *("unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens"),
     *("images", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id"),
 )
@@ -96,7 +110,7 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         cursor = f"{page[-1]['started_at_us']}.{page[-1]['event_id']}" if len(found) > limit else ""
         return wire.ListRequestsResponse(rows=[_request(row) for row in page], next_cursor=cursor)
 
-    async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802
+    async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802 - gRPC hands it over.
         counts = await _answered(context, self._queries.counts())
         return wire.GetStatusResponse(
             lag_events=self._lag.events(),
@@ -158,7 +172,9 @@ def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:
 
 
 def _request(row: dict[str, Any]) -> wire.RequestRow:
+    routing = Parse(row["routing"], Explanation(), ignore_unknown_fields=True) if row["routing"] else None
     return wire.RequestRow(
+        routing=routing,
         event_id=str(row["event_id"]),
         charge_pico=to_pico(row["charge"]),
         cost_pico=to_pico(row["cost"]),

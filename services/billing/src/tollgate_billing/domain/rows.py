@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from google.protobuf.json_format import MessageToJson
+
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import TOKEN_FIELDS, Event
@@ -80,6 +82,8 @@ def _usage_row(judged: Judged, bounds: Bounds, ingested_us: int) -> Row:
         "api_key_id": tenant.api_key_id,
         "price_group": tenant.price_group,
         "model": message.model,
+        "requested_model": message.requested_model,
+        "fallback_reason": message.fallback_reason,
         "upstream_model": message.upstream_model,
         "provider": message.provider,
         "channel": message.channel,
@@ -90,6 +94,7 @@ def _usage_row(judged: Judged, bounds: Bounds, ingested_us: int) -> Row:
         "upstream_status": min(message.upstream_status, 65_535),
         "error_kind": message.error_kind,
         "media_job_id": message.media_job_id,
+        "routing": _routing(message),
         "requests": usage.requests,
         "images": sum(image.count for image in usage.images),
         "extra_units": {name: count for name, count in event.units.items() if name.startswith("image:")},
@@ -107,6 +112,13 @@ def _usage_row(judged: Judged, bounds: Bounds, ingested_us: int) -> Row:
     for name in TOKEN_FIELDS:
         row[name] = getattr(usage, name)
     return row | _lineage(bounds, event.offset, 0)
+
+
+def _routing(message: events.UsageRecorded) -> str:
+    """Returns the explanation of a request that fell back as JSON, or nothing."""
+    if not message.HasField("routing"):
+        return ""
+    return str(MessageToJson(message.routing, preserving_proto_field_name=True, indent=None))
 
 
 def _adjustment_row(booked: Booked, cause: Event, bounds: Bounds, ingested_us: int) -> Row:

@@ -23,6 +23,10 @@ class KeepWallets:
         self._lock = lock
         self._resumed = False
 
+    def fell_behind(self) -> None:
+        """A batch has broken off: the ledger may have it and Redis not. Until it has, no wallet may be compared."""
+        self._resumed = False
+
     async def resume(self) -> None:
         """Applies what the ledger has and Redis may not have, before any wallet is compared. Raises Unavailable."""
         async with self._lock:

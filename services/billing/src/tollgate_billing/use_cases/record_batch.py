@@ -62,7 +62,10 @@ class SourceState:
 
 
 class RecordBatch:
-    """`reached` is told each step that is behind, for tests that end the process there."""
+    """`reached` is told each step that is behind, for tests that end the process there.
+
+    `fell_behind` is told when a batch may be in the ledger and not in Redis.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class RecordBatch:
         clock: Clock,
         counters: BillingCounters,
         reached: Callable[[str], None],
+        fell_behind: Callable[[], None],
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -84,6 +88,7 @@ class RecordBatch:
         self._clock = clock
         self._counters = counters
         self._reached = reached
+        self._fell_behind = fell_behind
         self._open: set[str] | None = None
 
     @property
@@ -109,6 +114,13 @@ class RecordBatch:
 
         Raises Unavailable or OwnershipLost.
         """
+        try:
+            await self._book(batch)
+        except BaseException:
+            self._fell_behind()
+            raise
+
+    async def _book(self, batch: Batch) -> None:
         prepared = batch.prepared
         assert prepared is not None
         opened, closed = _exceptions(prepared.judged)

@@ -1,7 +1,7 @@
 """The other services over gRPC; failures come out as public errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from grpc import aio
@@ -110,16 +110,32 @@ class RouterClients:
             await channel.close()
 
     async def describe(self) -> Sequence[tuple[str, router.DescribeRouterResponse | None]]:
-        found = await asyncio.gather(*(self._ask(channel) for channel in self._channels.values()))
-        return list(zip(self._channels, found, strict=True))
+        request = router.DescribeRouterRequest()
+        return await self._all(lambda stub: stub.DescribeRouter(request, timeout=_PROBE_SECONDS))
 
-    @staticmethod
-    async def _ask(channel: aio.Channel) -> router.DescribeRouterResponse | None:
-        stub = router_pb2_grpc.RouterAdminServiceStub(channel)  # type: ignore[no-untyped-call]
-        try:
-            found: router.DescribeRouterResponse = await stub.DescribeRouter(
-                router.DescribeRouterRequest(), timeout=_PROBE_SECONDS
-            )
-        except aio.AioRpcError:
-            return None
-        return found
+    async def explain(
+        self, request: router.ExplainRouteRequest
+    ) -> Sequence[tuple[str, router.ExplainRouteResponse | None]]:
+        return await self._all(lambda stub: stub.ExplainRoute(request, timeout=_CALL_SECONDS))
+
+    async def set_channel_mode(self, request: router.SetChannelModeRequest) -> Sequence[tuple[str, bool]]:
+        found = await self._all(lambda stub: stub.SetChannelMode(request, timeout=_CALL_SECONDS))
+        return [(address, reply is not None) for address, reply in found]
+
+    async def _all(
+        self, call: Callable[[router_pb2_grpc.RouterAdminServiceStub], Awaitable[R]]
+    ) -> Sequence[tuple[str, R | None]]:
+        """Asks every router at once; None for one that is away. Raises PublicError for what one refuses."""
+
+        async def ask(channel: aio.Channel) -> R | None:
+            stub = router_pb2_grpc.RouterAdminServiceStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                return await call(stub)
+            except aio.AioRpcError as failure:
+                error = error_from(failure)
+                if error.kind in {errors.ERROR_KIND_UNAVAILABLE, errors.ERROR_KIND_INTERNAL}:
+                    return None
+                raise from_wire(error) from None
+
+        found = await asyncio.gather(*(ask(channel) for channel in self._channels.values()))
+        return list(zip(self._channels, found, strict=True))

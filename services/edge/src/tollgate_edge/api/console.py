@@ -1,22 +1,21 @@
 """The console API's resources: keys, routers, and who asks. Operators only, but for the last."""
 
 from dataclasses import replace
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.context import HttpContext, json_response, page_response
 from tollgate_edge.api.limits import read_limits, render_limits
-from tollgate_edge.api.reading import object_field, text_field
+from tollgate_edge.api.reading import PageLimit, ShortText, object_field, text_field
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
+from tollgate_edge.api.tenants import NO_PROJECT
 from tollgate_edge.domain.limits import NO_LIMITS
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
 
 _MAX_MODELS: Final = 100
-_Limit = Annotated[int, Query(ge=1, le=1000)]
-_Id = Annotated[str, Query(max_length=200)]
 
 
 def console_router(context: HttpContext) -> APIRouter:
@@ -76,13 +75,12 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
         return json_response(_key(record) | {"key": key.reveal()}, 201)
 
     @router.get("/keys", summary="API keys, newest first, without their secrets")
-    async def list_keys(request: Request, organization_id: _Id = "", limit: _Limit = 100, cursor: _Id = "") -> Response:
+    async def list_keys(
+        request: Request, organization_id: ShortText = "", limit: PageLimit = 100, cursor: ShortText = ""
+    ) -> Response:
         await context.operator(request)
         records = await context.keys.list_keys(organization_id, limit + 1, cursor)
-        page = records[:limit]
-        return json_response(
-            {"items": [_key(record) for record in page], "next": page[-1].id if len(records) > limit else None}
-        )
+        return page_response([_key(record) for record in records], limit)
 
     @router.post("/keys/{key_id}/revoke", summary="Revokes a key, everywhere within a second")
     @router.delete("/keys/{key_id}", summary="Revokes a key, everywhere within a second")
@@ -98,7 +96,10 @@ async def _project(context: HttpContext, body: dict[str, Any]) -> Project:
     project_id = text_field(body, "project_id", longest=200)
     found = await context.tenants.find_project(text_field(body, "organization_id", longest=200), project_id)
     if found is None:
-        raise public_error(errors.ERROR_KIND_NOT_FOUND, "There is no such project.", "project_id")
+        any_project = project_id or await context.tenants.find_project("", "") is not None
+        raise public_error(
+            errors.ERROR_KIND_NOT_FOUND, "There is no such project." if any_project else NO_PROJECT, "project_id"
+        )
     return found
 
 

@@ -24,6 +24,8 @@ from tollgate_edge.ports import (
     TenantStore,
 )
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.create_tenant import CreateTenant
+from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
@@ -36,6 +38,8 @@ class HttpContext:
     tenants: TenantStore
     limits: LimitStore
     create_key: CreateKey
+    create_tenant: CreateTenant
+    give_credit: GiveCredit
     billing: BillingPort
     media: MediaPort
     routers: RouterPort
@@ -73,6 +77,12 @@ class HttpContext:
     def base_url(self, request: Request) -> str:
         """Returns the address under which the caller reached us, without a slash at the end."""
         return self.public_url.rstrip("/") or str(request.base_url).rstrip("/")
+
+
+def page_response(items: list[dict[str, Any]], limit: int) -> Response:
+    """Returns one page of a list; `items` holds one more than `limit` where there is a next page."""
+    shown = items[:limit]
+    return json_response({"items": shown, "next": shown[-1]["id"] if len(items) > limit else None})
 
 
 def json_response(content: Any, status: int = 200) -> Response:

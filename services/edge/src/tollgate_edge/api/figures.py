@@ -7,15 +7,22 @@ from fastapi import APIRouter, Query, Request, Response
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
-from tollgate_edge.api.rendering import invalid, parse_time, plain, render_money, render_time
+from tollgate_edge.api.reading import PageLimit, ShortText
+from tollgate_edge.api.rendering import (
+    invalid,
+    parse_time,
+    plain,
+    render_explanation,
+    render_money,
+    render_time,
+)
+from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 
 GROUPS: Final = (
     "organization", "project", "key", "model", "channel", "provider", "operation", "outcome", "day", "hour",
 )  # fmt: skip
-_Limit = Annotated[int, Query(ge=1, le=1000)]
-_Id = Annotated[str, Query(max_length=200)]
 
 
 def figures_router(context: HttpContext) -> APIRouter:
@@ -32,11 +39,11 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
     async def usage(
         request: Request,
         group_by: Annotated[str, Query(max_length=200)] = "model",
-        limit: _Limit = 100,
-        organization_id: _Id = "",
-        project_id: _Id = "",
-        api_key_id: _Id = "",
-        model: _Id = "",
+        limit: PageLimit = 100,
+        organization_id: ShortText = "",
+        project_id: ShortText = "",
+        api_key_id: ShortText = "",
+        model: ShortText = "",
         since: Annotated[str, Query(alias="from", max_length=40)] = "",
         until: Annotated[str, Query(alias="to", max_length=40)] = "",
     ) -> Response:
@@ -59,13 +66,13 @@ def _add_requests(router: APIRouter, context: HttpContext) -> None:
     @router.get("/requests", summary="Single requests, newest first")
     async def requests(
         request: Request,
-        request_id: _Id = "",
-        limit: _Limit = 100,
+        request_id: ShortText = "",
+        limit: PageLimit = 100,
         cursor: Annotated[str, Query(max_length=1000)] = "",
-        organization_id: _Id = "",
-        project_id: _Id = "",
-        api_key_id: _Id = "",
-        model: _Id = "",
+        organization_id: ShortText = "",
+        project_id: ShortText = "",
+        api_key_id: ShortText = "",
+        model: ShortText = "",
         since: Annotated[str, Query(alias="from", max_length=40)] = "",
         until: Annotated[str, Query(alias="to", max_length=40)] = "",
     ) -> Response:
@@ -84,7 +91,7 @@ def _add_requests(router: APIRouter, context: HttpContext) -> None:
 
 def _add_balance(router: APIRouter, context: HttpContext) -> None:
     @router.get("/balance", summary="Money of an organization: in the ledger, free to spend, held")
-    async def balance(request: Request, organization_id: _Id = "") -> Response:
+    async def balance(request: Request, organization_id: ShortText = "") -> Response:
         organization = await _organization(context, await context.anyone(request), organization_id)
         found = await context.billing.balance(billing.GetBalanceRequest(organization_id=organization))
         wallet = found.wallet_pico if found.HasField("wallet_pico") else None
@@ -115,7 +122,7 @@ async def _organization(context: HttpContext, principal: Principal, asked: str) 
         return asked
     found = await context.tenants.find_project("", "")
     if found is None:
-        raise public_error(errors.ERROR_KIND_NOT_FOUND, "There is no organization yet.", "organization_id")
+        raise public_error(errors.ERROR_KIND_NOT_FOUND, NO_ORGANIZATION, "organization_id")
     return found.organization_id
 
 
@@ -157,8 +164,9 @@ def _request(row: billing.RequestRow, principal: Principal) -> dict[str, Any]:
     found["started_at"] = render_time(row.started_at_us)
     found.update(render_money("charge", row.charge_pico))
     found.update(render_money("cost", row.cost_pico))
+    found["routing"] = render_explanation(row.routing) if row.HasField("routing") else None
     if not principal.is_operator:
         # How we buy is none of the caller's business.
-        for name in ("channel", "provider", "upstream_model", "cost", "cost_pico"):
+        for name in ("channel", "provider", "upstream_model", "cost", "cost_pico", "routing"):
             found.pop(name, None)
     return found

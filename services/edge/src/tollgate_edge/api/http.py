@@ -16,6 +16,8 @@ from tollgate_edge.api.frame import Frame, request_id_of
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
+from tollgate_edge.api.routing import routing_router
+from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.ports import StoreUnavailable
 
@@ -53,8 +55,10 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(models_router(context))
     app.include_router(media_router(context))
     app.include_router(console_router(context))
+    app.include_router(tenants_router(context))
     app.include_router(figures_router(context))
     app.include_router(limits_router(context))
+    app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)

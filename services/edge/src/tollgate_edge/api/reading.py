@@ -2,8 +2,9 @@
 
 import json
 import re
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from fastapi import Query
 from starlette.requests import ClientDisconnect, Request
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -11,6 +12,8 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.ports import Authenticator, Refused
 
+PageLimit = Annotated[int, Query(ge=1, le=1000)]
+ShortText = Annotated[str, Query(max_length=200)]
 NO_KEY: Final = "No API key was given. Send it as 'Authorization: Bearer YOUR_KEY'."
 _KEY_HEADERS: Final = ("x-api-key", "x-goog-api-key", "api-key")
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?')

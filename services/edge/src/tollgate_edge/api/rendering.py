@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_rating import format_decimal
 
@@ -48,3 +49,13 @@ def _number(message: Any, name: str, value: Any) -> Any:
     # Protobuf's JSON writes 64-bit numbers as strings.
     own = getattr(message, name, None)
     return own if isinstance(own, int) and isinstance(value, str) else value
+
+
+def render_explanation(explanation: routing.Explanation) -> dict[str, Any]:
+    """Returns an explanation as JSON can hold it, verdicts as words."""
+    found: dict[str, Any] = MessageToDict(
+        explanation, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+    for target in found["targets"]:
+        target["verdict"] = target["verdict"].removeprefix("VERDICT_").lower()
+    return found

@@ -1,13 +1,38 @@
 """The public port: uvicorn, started and drained by us."""
 
 import asyncio
+import logging
 import socket
-from typing import Final
+from typing import Any, Final, Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
+log = logging.getLogger(__name__)
+
 _BACKLOG: Final = 2048
+_POLL_SECONDS: Final = 0.05
+# For the last words of what is cut off.
+_LAST_SECONDS: Final = 1.0
+
+
+class Connection(Protocol):
+    """What the server asks of the protocol that it was given, once it drains."""
+
+    transport: asyncio.Transport
+
+    @property
+    def busy(self) -> bool:
+        """A request is being read or answered."""
+        ...
+
+    def shutdown(self) -> None:
+        """The process stops: replies that have not begun are to say that the connection closes."""
+        ...
+
+    def cut_off(self) -> None:
+        """The time is up: what is open ends, and the connection closes."""
+        ...
 
 
 def listen(host: str, port: int, inherited_fd: int) -> socket.socket:
@@ -39,6 +64,7 @@ class PublicServer:
         *,
         keep_alive_seconds: int,
         drain_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self._config = uvicorn.Config(
             app,
@@ -52,10 +78,10 @@ class PublicServer:
             proxy_headers=False,
             backlog=_BACKLOG,
             timeout_keep_alive=keep_alive_seconds,
-            timeout_graceful_shutdown=max(1, round(drain_seconds)),
         )
         self._server = uvicorn.Server(self._config)
         self._listener = listener
+        self._drain_seconds, self._idle_seconds = drain_seconds, idle_seconds
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -66,8 +92,50 @@ class PublicServer:
         self._loop = asyncio.create_task(self._server.main_loop())
 
     async def drain(self) -> None:
-        """Accepts no more, lets open requests end within the drain time, and closes."""
+        """Accepts no more, lets open requests end within the drain time, cuts off what is left, and closes.
+
+        uvicorn's own end closes an unused connection at once, on which a request may be on its way.
+        """
+        for server in self._server.servers:
+            server.close()
+        self._listener.close()
+        for door in self._doors():
+            door.shutdown()
+        await self._let_end()
+        left = self._doors()
+        if left:
+            log.warning("the time to drain is up", extra={"fields": {"connections": len(left)}})
+            await self._cut_off(left)
         self._server.should_exit = True
         if self._loop is not None:
             await self._loop
-            await self._server.shutdown(sockets=[self._listener])
+
+    def _doors(self) -> list[Connection]:
+        connections: Any = self._server.server_state.connections
+        return list(connections)
+
+    async def _let_end(self) -> None:
+        """Closes connections as they fall quiet, until none is left or the time is up."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        quiet_since: dict[Connection, float] = {}
+        while (doors := self._doors()) and loop.time() < began + self._drain_seconds:
+            now = loop.time()
+            for door in doors:
+                if door.busy:
+                    quiet_since.pop(door, None)
+                elif now - quiet_since.setdefault(door, now) >= self._idle_seconds:
+                    door.transport.close()
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _cut_off(self, doors: list[Connection]) -> None:
+        for door in doors:
+            door.cut_off()
+        for task in self._server.server_state.tasks:
+            task.cancel()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _LAST_SECONDS
+        while self._server.server_state.connections and loop.time() < until:  # noqa: ASYNC110 - once in a process.
+            await asyncio.sleep(_POLL_SECONDS)
+        for door in self._doors():
+            door.transport.abort()

@@ -1,8 +1,11 @@
 """Names that people give to keys, projects and organizations."""
 
+import re
 from typing import Final
 
 _MAX_LENGTH: Final = 100
+# As in the format of declared resources.
+_GROUP: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def clean_name(value: str) -> str:
@@ -11,3 +14,10 @@ def clean_name(value: str) -> str:
     if not name or len(name) > _MAX_LENGTH or not name.isprintable():
         raise ValueError(f"a name has 1 to {_MAX_LENGTH} printable characters")
     return name
+
+
+def clean_group(value: str) -> str:
+    """Returns the name of a price group or a route group; `default` for none. Raises ValueError for a bad one."""
+    if value and not _GROUP.fullmatch(value):
+        raise ValueError("a group has 1 to 63 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit")
+    return value or "default"

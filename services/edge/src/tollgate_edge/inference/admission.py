@@ -8,23 +8,21 @@ the script as if there were no limits at all.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable
+from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable, results_of, verdicts_of
 
 log = logging.getLogger(__name__)
 
 _SETTLE_PAUSE_SECONDS: Final = 0.02
-# What a script replies, by its number: cheaper than asking the enumeration.
-_RESULTS: Final = {int(result): result for result in HoldResult}
+# After an error that trying at once would only repeat: a read-only replica, a full memory.
+_ERROR_PAUSE_SECONDS: Final = 0.05
 _MAX_WAITING: Final = 20_000
-_REFUSED_PAUSE_SECONDS: Final = 0.1
 
 
 def _ignore(_limits: LimitSet, _place: int, _started_us: int) -> None:
@@ -44,7 +42,7 @@ class Admission:
         holds: Holds,
         *,
         hold_ttl_seconds: int,
-        slot_ttl_seconds: int,
+        slot_ttl_seconds: int = 60,
         pause_seconds: float,
         on_no_wallet: Callable[[str], None],
         alone: Alone | None = None,
@@ -240,58 +238,77 @@ class Admission:
         )
 
     def _done(self, organization: str, batch: Batch, reply: object) -> None:
-        if not isinstance(reply, list):
-            self._again(organization, batch)
-            self._failed(reply)
+        if batch.limited is not None:
+            self._limited_done(organization, batch, batch.limited, reply)
+            return
+        results = results_of(reply, len(batch.waiting) + len(batch.others) // 3)
+        if results is None:
+            self._failed(organization, batch, reply)
             return
         self.waiting -= len(batch.waiting)
-        for request, code in zip(batch.waiting, reply, strict=False):
-            result = _RESULTS[code]
+        for request, result in zip(batch.waiting, results, strict=False):
             if result is HoldResult.NO_WALLET:
                 self._on_no_wallet(organization)
             if result is not HoldResult.DONE:
                 self.refused += 1
             request.admitted(result)
-        if batch.limited is not None:
-            self._limited_done(organization, batch, batch.limited, reply)
-        elif batch.others:
-            self.settle_mismatches += reply[len(batch.waiting) :].count(int(HoldResult.DIFFERS))
+        if batch.others:
+            self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
 
-    def _limited_done(self, organization: str, batch: Batch, limited: Limited, reply: list[Any]) -> None:
-        """Answers those who wait within limits: theirs are the last replies, a list each."""
-        first = len(reply) - len(limited.waiting)
-        self.settle_mismatches += reply[len(batch.waiting) : first].count(int(HoldResult.DIFFERS))
-        self.waiting -= len(limited.waiting)
-        for request, verdict in zip(limited.waiting, reply[first:], strict=True):
+    def _limited_done(self, organization: str, batch: Batch, limited: Limited, reply: object) -> None:
+        """Answers as `_done` does, and those who wait within limits: theirs are the last replies, a list each."""
+        first = (len(batch.operations) + len(batch.others) + len(limited.others)) // 3
+        results = results_of(reply[:first], first) if isinstance(reply, list) else None
+        verdicts = verdicts_of(reply, first, [len(one.ticket.limits.scopes) for one in limited.waiting if one.ticket])
+        if results is None or verdicts is None:
+            self._failed(organization, batch, reply)
+            return
+        self.waiting -= len(batch.waiting) + len(limited.waiting)
+        self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+        for request, result in zip(batch.waiting, results, strict=False):
+            self._answer(organization, request, result)
+        for request, verdict in zip(limited.waiting, verdicts, strict=True):
             assert request.ticket is not None
             request.ticket.verdict = verdict
             if verdict[8]:
                 self._new_budgets(request.ticket.limits, verdict[8], request.started_us)
-            result = _RESULTS[verdict[0]]
-            if result is HoldResult.NO_WALLET:
-                self._on_no_wallet(organization)
-            if result is not HoldResult.DONE:
-                self.refused += 1
-            request.admitted(result)
+            self._answer(organization, request, HoldResult(verdict[0]))
+
+    def _answer(self, organization: str, request: Admitted, result: HoldResult) -> None:
+        if result is HoldResult.NO_WALLET:
+            self._on_no_wallet(organization)
+        if result is not HoldResult.DONE:
+            self.refused += 1
+        request.admitted(result)
+
+    def _failed(self, organization: str, batch: Batch, reply: object) -> None:
+        """Sends a batch again: at once when the server forgot the scripts (SCRIPT FLUSH, a failover), later otherwise.
+
+        Without a connection nothing is sent, but who may go on without it does; `on_ready` comes when there is one.
+        """
+        self._again(organization, batch)
+        if isinstance(reply, RedisUnavailable):
+            # By the next turn of the loop the connection counts as lost.
+            self._wake(self._loop.time())
+        elif str(reply).startswith("NOSCRIPT"):
+            self._reload = self._loop.create_task(self._load_scripts())
+        else:
+            log.warning("Redis refuses to hold money, trying again", extra={"fields": {"reply": f"{reply!r:.200}"}})
+            if self._alone is not None:
+                self._go_on_alone(self._alone)
+            self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
 
     def _again(self, organization: str, batch: Batch) -> None:
         self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
 
-    def _failed(self, reply: object) -> None:
-        if isinstance(reply, RedisUnavailable):
-            # By then the connection counts as lost, and who may go on without it does.
-            self._wake(self._loop.time())
-        elif str(reply).startswith("NOSCRIPT"):
-            # The server forgot the scripts (SCRIPT FLUSH, a failover): load them, then send again.
-            self._reload = self._loop.create_task(self._load_scripts())
-        else:
-            # It may be full, or a replica: the same again at once would have the same answer.
-            log.warning("Redis refuses to hold", extra={"fields": {"error": str(reply)}})
-            if self._alone is not None:
-                self._go_on_alone(self._alone)
-            self._wake(self._loop.time() + _REFUSED_PAUSE_SECONDS)
-
     async def _load_scripts(self) -> None:
-        with contextlib.suppress(RedisUnavailable, RedisError):
+        try:
             await self._holds.reload()
-        self._wake(self._loop.time())
+        except RedisUnavailable:
+            self._wake(self._loop.time())
+            return
+        except RedisError as error:
+            log.warning("Redis does not take the scripts, trying again", extra={"fields": {"error": str(error)}})
+            self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
+            return
+        self._flush()

@@ -27,6 +27,8 @@ ROUTES: Final = {
     b"/v1/embeddings": wire.OPERATION_EMBEDDINGS,
     b"/embeddings": wire.OPERATION_EMBEDDINGS,
 }
+# Asked of a process that drains, too: they say that it does.
+_HEALTH_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 _KEY_HEADERS: Final = (b"x-api-key", b"x-goog-api-key", b"api-key")
 _MAX_PIPELINED: Final = 16
 _DRAINABLE_BYTES: Final = 64 * 1024
@@ -46,6 +48,8 @@ class Door(HttpToolsProtocol):
         self._serving: InferenceExchange | None = None
         self._head_size = 0
         self._ending = False
+        self._receiving = False
+        self._turned_away = False
         self.read_deadline = 0.0
 
     # The transport.
@@ -86,12 +90,40 @@ class Door(HttpToolsProtocol):
         if self._serving is not None:
             self._serving.drained()
 
+    # The end of the process.
+
+    @property
+    def busy(self) -> bool:
+        """A request is being read or answered."""
+        return self._receiving or bool(self.pipeline) or not self._idle()
+
     def shutdown(self) -> None:
-        """Closes now, or after the reply that is under way."""
+        """Says in a reply that has not begun that its connection closes."""
+        for exchange in (self._serving, self._reading):
+            if exchange is not None and not exchange.headers_sent:
+                exchange.keep = False
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def cut_off(self) -> None:
+        """Ends what is open, with words where the protocol has room for them, and closes."""
         if self._serving is not None:
+            self._serving.cut_off()
+        if self._receiving:
+            self._end(self.gateway.words.draining)
+        self.transport.close()
+
+    def _turn_away(self) -> None:
+        """Answers a new request of a draining process; one behind a reply under way is dropped, as HTTP allows."""
+        self._ending, self._receiving = True, False
+        if self._idle():
+            # The rest of the body is still taken: closing on it would reset the connection under the answer.
+            self._turned_away = True
+            self._answer(self.gateway.words.draining)
+        elif self._serving is not None:
             self._serving.keep = False
         else:
-            super().shutdown()
+            self.cycle.keep_alive = False
 
     # The parser.
 
@@ -102,6 +134,7 @@ class Door(HttpToolsProtocol):
         self.headers = []
         self._head_size = 0
         self._reading = None
+        self._receiving = not self._ending
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
 
     def on_url(self, url: bytes) -> None:
@@ -125,6 +158,9 @@ class Door(HttpToolsProtocol):
         if self._ending:
             return
         path, _, query = self.url.partition(b"?")
+        if self.gateway.draining and path not in _HEALTH_PATHS:
+            self._turn_away()
+            return
         operation = ROUTES.get(path)
         if operation is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
             self._hand_over()
@@ -145,7 +181,14 @@ class Door(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.headers, self.expect_100_continue = url, headers, expects
         self.scope["headers"] = headers
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except httptools.HttpParserInvalidURLError:
+            # The parser of requests lets through what the one of addresses does not: `CONNECT` with none.
+            self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+            return
+        if self.gateway.closing:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         exchange = self._reading
@@ -166,9 +209,12 @@ class Door(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self.read_deadline = 0.0
+        self._receiving = False
         exchange, self._reading = self._reading, None
         if exchange is None:
-            if not self._ending:
+            if self._turned_away:
+                self.transport.close()
+            elif not self._ending:
                 super().on_message_complete()
             return
         if exchange.closed:
@@ -219,6 +265,9 @@ class Door(HttpToolsProtocol):
         """Ends a connection whose request does not arrive in time."""
         if not self.read_deadline or now < self.read_deadline or self.transport.is_closing():
             return
+        if self._turned_away:
+            self.transport.close()
+            return
         if self._serving is not None or (self.cycle is not None and self.cycle.response_started):
             self.read_deadline = 0.0
             return
@@ -245,6 +294,9 @@ class Door(HttpToolsProtocol):
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
+        names = self.gateway.passed_headers
+        if names:
+            exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
         length = found.get(b"content-length")
         exchange.content_length = int(length) if length is not None else -1
 
@@ -253,7 +305,7 @@ class Door(HttpToolsProtocol):
             return self.gateway.words.method_not_allowed
         if exchange.content_length > self.gateway.settings.max_body_bytes:
             return self.gateway.words.too_large
-        if self.gateway.draining:
+        if self.gateway.closing:
             exchange.keep = False
         return None
 
@@ -279,18 +331,23 @@ class Door(HttpToolsProtocol):
 
     def _end(self, error: PublicError) -> None:
         """Answers outside of any exchange and closes; in the middle of a reply only closes."""
-        self._ending = True
+        self._ending, self._receiving = True, False
         if self.transport.is_closing():
             return
         if self._idle() or self._is_read_by_app():
-            body = render_openai(error, request_id := self.gateway.new_request_id())
-            self.transport.write(
-                (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
-                + b"content-type: application/json\r\nx-request-id: %s\r\n" % request_id.encode()
-                + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
-            )
-            self.gateway.counters.count_refused(error.code)
+            self._answer(error)
         self.transport.close()
+
+    def _answer(self, error: PublicError) -> None:
+        """Writes an error that belongs to no exchange."""
+        body = render_openai(error, request_id := self.gateway.new_request_id())
+        more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
+        self.transport.write(
+            (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
+            + b"content-type: application/json\r\nx-request-id: %s\r\n%s" % (request_id.encode(), more.encode())
+            + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
+        )
+        self.gateway.counters.count_refused(error.code)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not ours.
         self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))

@@ -7,6 +7,8 @@ Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitte
 import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
@@ -25,6 +27,8 @@ _FIRST_BODY_BYTES: Final = 64 * 1024
 _CREDIT_STEP_BYTES: Final = 64 * 1024
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
+_TOO_DEAR: Final = (HoldResult.INSUFFICIENT, HoldResult.OVER_BUDGET)
+_NO_HEADERS: Final[list[wire.Header]] = []
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SSE_HEADERS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -84,6 +88,7 @@ class InferenceExchange:
         "_started",
         "_stream",
         "_tenant",
+        "_too_dear",
         "admission_deadline",
         "asked",
         "body",
@@ -100,9 +105,11 @@ class InferenceExchange:
         "keep",
         "last_write",
         "operation",
+        "passed",
         "presented",
         "principal",
         "request_id",
+        "requested_model",
         "span_id",
         "started",
         "started_us",
@@ -122,6 +129,9 @@ class InferenceExchange:
         self.body_size = 0
         self.body = b""
         self.presented: bytes | None = None
+        self.passed: list[wire.Header] = _NO_HEADERS
+        # What the caller named, where a cheaper model is asked instead.
+        self.requested_model = ""
         self.content_type: bytes | None = None
         self.content_length = -1
         self.traceparent: bytes | None = None
@@ -149,6 +159,7 @@ class InferenceExchange:
         self._delivered = 0
         self._drained = 0
         self._tenant: wire.Tenant | None = None
+        self._too_dear: tuple[str, ...] = ()
 
     # The request.
 
@@ -188,17 +199,21 @@ class InferenceExchange:
         if problem_found is not None:
             self.refuse(problem_found)
             return
+        amount = gateway.worst_case(self)
+        if amount is None:
+            self.refuse(gateway.words.no_price(asked.model))
+            return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        self._admit(found)
+        self._admit(found, amount)
 
-    def _admit(self, principal: Principal) -> None:
+    def _admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
         gateway = self._gateway
         if principal.limits is not None:
-            gateway.hold_limited(self, principal, principal.limits)
+            gateway.hold_limited(self, principal, principal.limits, amount_pico)
         elif principal.prepaid:
-            gateway.admission.hold(principal.organization_id, self, gateway.worst_case(self))
+            gateway.admission.hold(principal.organization_id, self, amount_pico)
         else:
             self.admitted(HoldResult.DONE)
 
@@ -212,22 +227,29 @@ class InferenceExchange:
         if result is HoldResult.DONE:
             self.hold_renewed = self.started
             if self.closed:
-                self._forget()
+                self._gateway.forget(self)
             else:
                 gateway.open.add(self)
                 self._open()
-        elif not self.closed:
+        elif not self.closed and not (result in _TOO_DEAR and self._ask_cheaper()):
             self.refuse(gateway.words.admission(result, self.ticket, gateway.clock.now_us()))
 
-    @property
-    def _held(self) -> str:
-        """The organization that holds something in Redis for this request; empty for none."""
-        principal = self.principal
-        return principal.organization_id if principal is not None and (principal.prepaid or self.ticket) else ""
-
-    def _forget(self) -> None:
-        if held := self._held:
-            self._gateway.admission.forget(held, self.request_id, self.ticket)
+    def _ask_cheaper(self) -> bool:
+        """Turns to the next model that the route names for a balance that is too low; False when there is none."""
+        gateway, asked, principal = self._gateway, self.asked, self.principal
+        assert asked is not None
+        assert principal is not None
+        self._too_dear = (*self._too_dear, asked.model)
+        model = gateway.cheaper_than(self, self._too_dear)
+        if model is None:
+            return False
+        self.requested_model = self.requested_model or asked.model
+        self.asked = msgspec.structs.replace(asked, model=model)
+        amount = gateway.worst_case(self)
+        if amount is None:
+            return self._ask_cheaper()
+        self._admit(principal, amount)
+        return True
 
     def _open(self) -> None:
         stream = self._gateway.pool.pick(self._stream if self.tries else None)
@@ -262,6 +284,8 @@ class InferenceExchange:
             timeout_ms=self._gateway.timeout_ms_left(self.started),
             body=first,
             body_length=len(body),
+            headers=self.passed,
+            requested_model=self.requested_model,
             **{"try": self.tries},
         )
         if self._sent_body < len(body):
@@ -380,10 +404,7 @@ class InferenceExchange:
     def keep_alive(self, now: float) -> None:
         """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""
         settings = self._gateway.settings
-        life = settings.hold_ttl_seconds if self.ticket is None else settings.slot_ttl_seconds
-        if now - self.hold_renewed > life / 3 and (held := self._held):
-            self.hold_renewed = now
-            self._gateway.admission.renew(held, self.request_id, self.ticket)
+        self._gateway.renew(self, now)
         if self.closed or self.asked is None or not self.asked.stream or self.tries == 0:
             return
         if now - max(self.last_write, self.started) < settings.silence_seconds or self._client.write_paused:
@@ -409,10 +430,24 @@ class InferenceExchange:
         self.client_gone = True
         self._gateway.counters.client_gone += 1
         self._close(keep=False)
+        self._let_go(wire.CANCEL_REASON_CLIENT_GONE)
+
+    def _let_go(self, reason: wire.CancelReason) -> None:
         if self._stream is not None and not self._stream.closed:
-            self._stream.outbox.cancel(self._link_id, wire.CANCEL_REASON_CLIENT_GONE)
+            self._stream.outbox.cancel(self._link_id, reason)
         elif self.tries == 0 and self._gateway.unpark(self):
-            self._forget()
+            self._gateway.forget(self)
+
+    def cut_off(self) -> None:
+        """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
+        if self.closed:
+            return
+        self.keep = False
+        if self.headers_sent and not (self.asked is not None and self.asked.stream):
+            self._close(keep=False)
+        else:
+            self.refuse(self._gateway.words.draining)
+        self._let_go(wire.CANCEL_REASON_DRAINING)
 
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
@@ -421,14 +456,9 @@ class InferenceExchange:
             self._delivered = self._drained = 0
             self._open()
             return
-        self._give_slots_back()
+        self._gateway.end_without_cost(self)
         if not self.closed:
             self._broke_off()
-
-    def _give_slots_back(self) -> None:
-        """No End will come: what is charged is for billing to book."""
-        if self.ticket is not None:
-            self._gateway.admission.end(self.ticket.limits.organization, self.request_id, self.ticket)
 
     def _broke_off(self) -> None:
         if self.headers_sent and not (self.asked is not None and self.asked.stream):
@@ -439,9 +469,9 @@ class InferenceExchange:
     def give_up(self) -> None:
         """No router came back in time for a request that was parked."""
         if self.tries == 0:
-            self._forget()
+            self._gateway.forget(self)
         else:
-            self._give_slots_back()
+            self._gateway.end_without_cost(self)
         self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
 
     def _ended(self, end: wire.End) -> None:
@@ -450,10 +480,7 @@ class InferenceExchange:
         assert principal is not None
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
-        if self.ticket is not None:
-            gateway.settle_limited(self, self.ticket, end)
-        elif principal.prepaid:
-            gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
+        gateway.settle(self, principal, end)
         gateway.counters.count_end(end.outcome)
         if end.trace_kept and gateway.tracing.enabled:
             gateway.record_span(self, end)

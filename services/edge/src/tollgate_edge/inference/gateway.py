@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -19,7 +19,7 @@ from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
-from tollgate_edge.ports import Authenticator, CurrentVersion, Refused
+from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters
 from tollgate_holds import LimitSet
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
+_MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
 
@@ -62,6 +63,8 @@ class InferenceGateway:
             settings.router_address_list, pause_seconds=settings.exchange_pause_ms / 1000, on_ready=self._router_ready
         )
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
+        # A process that stops: replies say that their connection closes, then no new request is taken.
+        self.closing = False
         self.draining = False
         self.body_bytes = 0
         self.open: set[InferenceExchange] = set()
@@ -75,7 +78,7 @@ class InferenceGateway:
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
         # Seeded by the system once: trace ids are to be unique, not secret.
-        self._random = random.Random()  # noqa: S311
+        self._random = random.Random()  # noqa: S311 - trace ids are no secrets.
 
     # Life.
 
@@ -87,8 +90,9 @@ class InferenceGateway:
     async def stop(self) -> None:
         """Ends the streams and timers, after requests have drained."""
         self._sweep_timer.cancel()
-        await self.admission.drain()
+        # What was cut off still ends, and settles with it.
         await self.pool.stop()
+        await self.admission.drain()
 
     def missing(self) -> str | None:
         """Says what keeps inference from being served; for /readyz."""
@@ -130,8 +134,11 @@ class InferenceGateway:
 
     @staticmethod
     def key_of_query(query: bytes) -> bytes | None:
-        """Returns the key in `?key=`, the form that Gemini clients use."""
-        found = parse_qs(query.decode("latin-1"), max_num_fields=50).get("key")
+        """Returns the key in `?key=`, the form that Gemini clients use; None also among too many fields."""
+        try:
+            found = parse_qs(query.decode("latin-1"), max_num_fields=_MAX_QUERY_FIELDS).get("key")
+        except ValueError:
+            return None
         return found[0].encode() if found else None
 
     def authenticate_slowly(self, presented: bytes, then: Callable[[object], None]) -> None:
@@ -174,31 +181,49 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int:
-        """Returns the pico-units to hold: no request can cost more. Unpriced models are held at nothing."""
+    def worst_case(self, exchange: "InferenceExchange") -> int | None:
+        """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
+
+        None when the model has no price.
+        """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
-        if version is None:
-            return 0
-        price = version.price_table.find(asked.model, principal.price_group, exchange.started_us)
-        if price is None:
+        assert version is not None
+        found = version.model(principal.route_group, asked.model)
+        most = self._worst_case_of(exchange, version, found, asked.model)
+        if most is None:
             self.counters.unpriced += 1
-            return 0
+        elif found is not None and found.fallbacks:
+            for name in found.fallbacks:
+                other = version.model(principal.route_group, name)
+                most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+        return most
+
+    def _worst_case_of(
+        self, exchange: "InferenceExchange", version: EdgeVersion, found: EdgeModel | None, model: str
+    ) -> int | None:
+        asked, principal = exchange.asked, exchange.principal
+        assert asked is not None
+        assert principal is not None
+        price = version.price_table.find(model, principal.price_group, exchange.started_us)
+        if price is None:
+            return None
         limit = asked.max_output_tokens
         if limit is None:
-            found = version.model(principal.route_group, asked.model)
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
         return price.worst_case(len(exchange.body), limit * asked.choices)
 
-    def hold_limited(self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet) -> None:
+    def hold_limited(
+        self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int
+    ) -> None:
         """Asks for a hold of a request within its limits."""
         tokens = self._expected_tokens(exchange, principal) if limits.counts_tokens else 0
         self.admission.hold_limited(
             principal.organization_id,
             exchange,
-            self.worst_case(exchange),
+            amount_pico,
             Ticket(limits, tokens),
             prepaid=principal.prepaid,
         )
@@ -210,10 +235,47 @@ class InferenceGateway:
         model = version.model(principal.route_group, asked.model) if version is not None else None
         return expected_tokens(len(exchange.body), asked, model)
 
-    def settle_limited(self, exchange: "InferenceExchange", ticket: Ticket, end: wire.End) -> None:
-        """Settles a request with its cost and the tokens that it used."""
-        organization = ticket.limits.organization
-        self.admission.settle(organization, exchange.request_id, end.charge_pico, ticket, tokens_of(end.usage))
+    def settle(self, exchange: "InferenceExchange", principal: Principal, end: wire.End) -> None:
+        """Settles what a request holds with its cost and the tokens that it used."""
+        ticket = exchange.ticket
+        if ticket is not None:
+            tokens = tokens_of(end.usage) if ticket.limits.counts_tokens else 0
+            self.admission.settle(principal.organization_id, exchange.request_id, end.charge_pico, ticket, tokens)
+        elif principal.prepaid:
+            self.admission.settle(principal.organization_id, exchange.request_id, end.charge_pico)
+
+    def forget(self, exchange: "InferenceExchange") -> None:
+        """Gives back what a request holds that never reached a router."""
+        if held := _holder(exchange):
+            self.admission.forget(held, exchange.request_id, exchange.ticket)
+
+    def renew(self, exchange: "InferenceExchange", now: float) -> None:
+        """Keeps what a long request holds."""
+        settings = self.settings
+        life = settings.hold_ttl_seconds if exchange.ticket is None else settings.slot_ttl_seconds
+        if now - exchange.hold_renewed > life / 3 and (held := _holder(exchange)):
+            exchange.hold_renewed = now
+            self.admission.renew(held, exchange.request_id, exchange.ticket)
+
+    def end_without_cost(self, exchange: "InferenceExchange") -> None:
+        """No End will come: the slots go back, and what is charged is for billing to book."""
+        if exchange.ticket is not None:
+            self.admission.end(exchange.ticket.limits.organization, exchange.request_id, exchange.ticket)
+
+    def cheaper_than(self, exchange: "InferenceExchange", seen: Collection[str]) -> str | None:
+        """Returns the next model that the route names for a balance that is too low, or None."""
+        principal, version = exchange.principal, self._version.current()
+        if principal is None or version is None or exchange.asked is None:
+            return None
+        named = exchange.requested_model or exchange.asked.model
+        found = version.model(principal.route_group, named)
+        return None if found is None else next((name for name in found.cheaper if name not in seen), None)
+
+    @property
+    def passed_headers(self) -> tuple[bytes, ...]:
+        """Lower-case names of the headers that routers look at."""
+        version = self._version.current()
+        return version.headers if version is not None else ()
 
     def tenant_of(self, principal: Principal) -> wire.Tenant:
         """Returns the tenant of a key, as it travels."""
@@ -296,3 +358,9 @@ class InferenceGateway:
                 error=wire.Outcome.Name(end.outcome).removeprefix("OUTCOME_").lower() if failed else "",
             )
         )
+
+
+def _holder(exchange: "InferenceExchange") -> str:
+    """Returns the organization that holds something in Redis for this request; empty for none."""
+    principal = exchange.principal
+    return principal.organization_id if principal is not None and (principal.prepaid or exchange.ticket) else ""

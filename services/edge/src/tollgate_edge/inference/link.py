@@ -25,6 +25,8 @@ _BUSY_FRAMES: Final = 6
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
+# What a write raises once the call has ended: the second when it had been told so before.
+_ENDED: Final = (aio.AioRpcError, asyncio.InvalidStateError)
 
 
 class Pending(Protocol):
@@ -141,8 +143,8 @@ class RouterStream:
         finally:
             self.closed = True
             writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aio.AioRpcError):
-                await writer
+            # However it ended, and it may have before: what follows must happen.
+            await asyncio.wait({writer})
             self._call.cancel()
             lost, self.pending = self.pending, {}
             for pending in lost.values():
@@ -189,18 +191,26 @@ class RouterStream:
                 await asyncio.sleep(min(wait, pause))
                 wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
             pause = 2 * self._pause if outbox.frames >= _BUSY_FRAMES else self._pause
-            for message in outbox.take():
-                await self._call.write(message)
+            if not await self._send(outbox.take()):
+                return
             last = loop.time()
 
     async def finish(self) -> None:
         """Waits until nothing is open, then ends the stream from this side."""
         while self.pending and not self.closed:  # noqa: ASYNC110 - a drain ends once in a stream.
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
-        if not self.closed:
-            for message in self.outbox.take():
+        if not self.closed and await self._send(self.outbox.take()):
+            with contextlib.suppress(*_ENDED):
+                await self._call.done_writing()
+
+    async def _send(self, messages: Sequence[bytes]) -> bool:
+        """Writes to the call; False when it has ended, which its reader finds out as well."""
+        try:
+            for message in messages:
                 await self._call.write(message)
-            await self._call.done_writing()
+        except _ENDED:
+            return False
+        return True
 
 
 def _guarded(function: Callable[..., None], *arguments: Any) -> None:

@@ -29,6 +29,11 @@ class Words:
         self.method_not_allowed = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
         ).with_status(405, allow="POST")
+        self.draining = public_error(
+            errors.ERROR_KIND_UNAVAILABLE,
+            "This process of the gateway is stopping. Send the request again.",
+            retry_after_ms=1000,
+        )
         self.too_slow = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "The request did not arrive in time.", code="request_timeout"
         ).with_status(408)
@@ -48,6 +53,17 @@ class Words:
         )
         self._no_redis = public_error(
             errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
+        )
+
+    @staticmethod
+    def no_price(model: str) -> PublicError:
+        """Returns what to say about a model that nobody has set a price for."""
+        return public_error(
+            errors.ERROR_KIND_MODEL_NOT_FOUND,
+            f"The model '{model}' has no price, so it is not served. "
+            "An operator sets one in a price book; 0 is a price.",
+            "model",
+            "model_not_priced",
         )
 
     def admission(self, result: HoldResult | None, ticket: Ticket | None, now_us: int) -> PublicError:

@@ -1,10 +1,13 @@
 """The version in force, as edge needs it: read once per publish, swapped in by one assignment."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import Final
 
 from tollgate_edge.ports import EdgeModel, EdgeVersion, StoredVersion, VersionStore
-from tollgate_resources import VersionDocument, parse_version
+from tollgate_resources import Fallbacks, VersionDocument, parse_version
+
+_NONE: Final = Fallbacks()
 
 
 class VersionHolder:
@@ -62,24 +65,32 @@ class VersionHolder:
 
 def _build(stored: StoredVersion, document: bytes) -> EdgeVersion:
     parsed = parse_version(document)
+    fallbacks = {route.model: route.fallbacks for route in parsed.routes}
     groups = {group for channel in parsed.channels for group in channel.groups}
     return EdgeVersion(
         digest=stored.digest,
         sequence=stored.sequence,
         price_table=parsed.price_table(),
-        models={group: _models(parsed, group) for group in groups},
+        models={group: _models(parsed, group, fallbacks) for group in groups},
+        headers=tuple(name.encode() for name in parsed.headers()),
     )
 
 
-def _models(parsed: VersionDocument, group: str) -> dict[str, EdgeModel]:
-    return {
-        model.name: EdgeModel(
+def _models(parsed: VersionDocument, group: str, fallbacks: Mapping[str, Fallbacks]) -> dict[str, EdgeModel]:
+    models = parsed.models_of(group)
+    served = {model.name for model in models}
+    found = {}
+    for model in models:
+        declared = fallbacks.get(model.name, _NONE)
+        others = (*declared.error, *declared.rate_limit, *declared.context_length, *declared.content_policy)
+        found[model.name] = EdgeModel(
             name=model.name,
             mode=model.kind,
             owned_by=model.owned_by or model.provider,
             created=model.created,
             context=model.context_tokens or 0,
             max_output=model.max_output_tokens or 0,
+            fallbacks=tuple(name for name in dict.fromkeys(others) if name in served),
+            cheaper=tuple(name for name in declared.budget if name in served),
         )
-        for model in parsed.models_of(group)
-    }
+    return found

@@ -26,7 +26,11 @@ class VersionHolder:
 
     def apply(self, digest: str, document: bytes) -> None:
         """Puts a version in force. Raises ValueError when the bytes are none."""
-        self._version = compile_version(parse_version(document), digest)
+        parsed = parse_version(document)
+        self._version = compile_version(parsed, digest)
+        left_out = [channel.name for channel in parsed.channels if not _is_reachable(channel)]
+        if left_out:
+            log.warning("channels that say tls or proxy serve no images", extra={"fields": {"channels": left_out}})
         log.info("configuration in force", extra={"fields": {"digest": digest[:19]}})
 
 
@@ -43,9 +47,9 @@ def compile_version(document: VersionDocument, digest: str) -> Version:
 
 
 def _routes(document: VersionDocument) -> dict[tuple[str, str], Levels]:
-    channels = {channel.name: channel for channel in document.channels}
+    channels = {channel.name: channel for channel in document.channels if _is_reachable(channel)}
     levels_of: dict[str, list[list[tuple[VersionChannel, str, int]]]] = defaultdict(lambda: [[]])
-    for channel in document.channels:
+    for channel in channels.values():
         for model in channel.models:
             levels_of[model.name][0].append((channel, model.upstream or model.name, channel.weight))
     for route in document.routes:
@@ -67,6 +71,11 @@ def _routes(document: VersionDocument) -> dict[tuple[str, str], Levels]:
             served = [[_target(*entry) for entry in level if group in entry[0].groups] for level in levels]
             routes[group, name] = [level for level in served if level]
     return routes
+
+
+def _is_reachable(channel: VersionChannel) -> bool:
+    # This service's client has no proxies and no certificates of its own, and must not go around those of a channel.
+    return channel.tls is None and channel.proxy is None
 
 
 def _target(channel: VersionChannel, upstream_model: str, weight: int) -> Target:

@@ -1,13 +1,13 @@
 """Values to messages of tollgate.media.v1 and back."""
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_media_jobs.domain.job import Asset, ImageRequest, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import MediaError
 from tollgate_media_jobs.use_cases.create_job import CreateCommand
 from tollgate_media_jobs.use_cases.read_jobs import JobView
+from tollgate_media_jobs.use_cases.usage_event import tenant_message
 
 
 def command_of(request: media.CreateJobRequest) -> CreateCommand:
@@ -37,13 +37,7 @@ def job_message(view: JobView) -> media.Job:
         id=job.id,
         kind=media.JOB_KIND_TEXT_TO_IMAGE,
         state=int(job.state),  # type: ignore[arg-type]
-        tenant=wire.Tenant(
-            organization_id=job.tenant.organization_id,
-            project_id=job.tenant.project_id,
-            api_key_id=job.tenant.api_key_id,
-            price_group=job.tenant.price_group,
-            route_group=job.tenant.route_group,
-        ),
+        tenant=tenant_message(job.tenant),
         model=job.model,
         image=media.ImageParameters(
             prompt=job.image.prompt,

@@ -1,6 +1,6 @@
 """Money of a job: the worst case that is held before it, and what is charged after it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tollgate_media_jobs.domain.ability import AUTO, Ability
 from tollgate_media_jobs.domain.job import ImageRequest, Reported
@@ -8,6 +8,7 @@ from tollgate_rating import ModelPrice, Unpriced
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
+_PICTURE_TOKENS = "image_output"
 
 
 def image_unit(size: str, quality: str) -> str:
@@ -18,10 +19,11 @@ def image_unit(size: str, quality: str) -> str:
 def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int | None:
     """Returns the most that the request can cost in pico-units; None when the price knows no unit of it.
 
-    A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts.
+    A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
+    between a picture and its tokens, of which one is charged.
     """
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
-    tokens = _rate(price, {"image_output": image.count * ability.output_tokens})
+    tokens = _rate(price, {_PICTURE_TOKENS: image.count * ability.output_tokens})
     pictures = [
         cost
         for size in ability.priced_sizes(image.size)
@@ -30,7 +32,7 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
     ]
     outputs = [cost for cost in (tokens, max(pictures, default=None)) if cost is not None]
     # Parts are rounded on their own, each by less than one.
-    return sum(outputs) + (inputs or 0) + 3 if outputs else None
+    return max(outputs) + (inputs or 0) + 3 if outputs else None
 
 
 def _rate(price: ModelPrice, units: Mapping[str, int]) -> int | None:
@@ -51,6 +53,30 @@ def drawn_as(image: ImageRequest, reported: Reported, width: int, height: int) -
     return reported.size or asked or f"{width}x{height}", reported_quality or quality
 
 
-def counts_pictures(price: ModelPrice | None, reported: Reported) -> bool:
-    """Tells whether pictures are units of the bill: not where the provider counts tokens and only they are priced."""
-    return not reported.tokens or price is None or _rate(price, {"image": 1}) is not None
+def counts_pictures(price: ModelPrice | None, reported: Reported, drawn: Iterable[str]) -> bool:
+    """Tells whether pictures, by their units in `drawn`, are units of the bill; their tokens are then none.
+
+    They are not where the provider reports tokens, and a picture's tokens have a price of their own or pictures none.
+    """
+    if price is None or not reported.tokens:
+        return True
+    named = price.names(_PICTURE_TOKENS)
+    # A price of 0 says that a picture's own price covers its tokens.
+    if named and reported.tokens.get(_PICTURE_TOKENS) and price.unit_price(_PICTURE_TOKENS) != "0":
+        return False
+    return all(_rate(price, {unit: 1}) is not None for unit in drawn)
+
+
+def billed_tokens(price: ModelPrice | None, reported: Reported, *, by_picture: bool) -> Mapping[str, int]:
+    """Returns the tokens that are units of the bill.
+
+    Where pictures are paid, their own tokens are none of them, nor are tokens that the book has no price for: a book
+    with nothing but the price of a picture is a whole one.
+    """
+    if not by_picture or price is None:
+        return reported.tokens
+    return {
+        unit: count
+        for unit, count in reported.tokens.items()
+        if price.names(unit) or (unit != _PICTURE_TOKENS and _rate(price, {unit: 1}) is not None)
+    }

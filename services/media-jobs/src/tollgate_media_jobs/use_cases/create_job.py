@@ -93,7 +93,8 @@ class CreateJob:
             raise MediaError(
                 errors.ERROR_KIND_MODEL_NOT_FOUND, f"The model {command.model[:200]!r} does not exist.", param="model"
             )
-        if version.kinds.get(command.model, "image") != "image":
+        # The catalogue does not know the kind of an operator's own model.
+        if version.kinds.get(command.model) not in {"image", "", None}:
             raise MediaError(
                 errors.ERROR_KIND_INVALID_REQUEST,
                 f"The model {command.model[:200]!r} makes no images; choose one that does.",
@@ -107,8 +108,7 @@ class CreateJob:
 
     def _draft(self, command: CreateCommand, version: Version, request_hash: str) -> tuple[Job, int, PriceBook | None]:
         now = self._clock.now_us()
-        price = version.price_table.find(command.model, command.tenant.price_group, now)
-        amount = self._estimate(price, command)
+        price, amount = self._priced(command, version, now)
         traced = parse_traceparent(command.traceparent) is not None
         job = Job(
             id=self._ids.new("job"),
@@ -124,16 +124,24 @@ class CreateJob:
             traceparent=command.traceparent if traced else "",
             span_id=new_span_id(),
             config_digest=version.digest,
-            price_digest=price.digest if price else "",
-            currency=price.currency if price else "",
+            price_digest=price.digest,
+            currency=price.currency,
             hold_pico=amount,
         )
-        return job, amount, version.books.get(price.digest) if price else None
+        return job, amount, version.books.get(price.digest)
 
-    def _estimate(self, price: ModelPrice | None, command: CreateCommand) -> int:
-        if price is None:
-            return 0
-        return worst_case(price, command.image, self._abilities.of(command.model)) or 0
+    def _priced(self, command: CreateCommand, version: Version, now_us: int) -> tuple[ModelPrice, int]:
+        price = version.price_table.find(command.model, command.tenant.price_group, now_us)
+        amount = worst_case(price, command.image, self._abilities.of(command.model)) if price is not None else None
+        if price is None or amount is None:
+            raise MediaError(
+                errors.ERROR_KIND_MODEL_NOT_FOUND,
+                f"The model {command.model[:200]!r} has no price, so it is not served. "
+                "An operator sets one in a price book; 0 is a price.",
+                param="model",
+                code="model_not_priced",
+            )
+        return price, amount
 
     async def _hold(self, job: Job, amount: int) -> None:
         state = await self._holds.hold(job.tenant.organization_id, job.request_id, amount)

@@ -8,8 +8,8 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, parse_traceparent
-from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
-from tollgate_media_jobs.domain.pricing import counts_pictures, image_unit
+from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported, Tenant
+from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
 from tollgate_rating import ModelPrice, PriceBook, Unpriced
 
 USAGE_TOPIC = "usage.recorded.v1"
@@ -44,9 +44,10 @@ def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported
     """Returns the bill by the book in force when the job was created."""
     price = book.price(job.model, job.tenant.price_group) if book else None
     usage = wire.Usage()
-    for unit, quantity in reported.tokens.items():
+    by_picture = counts_pictures(price, reported, {image_unit(one.size, one.quality) for one in pictures})
+    for unit, quantity in billed_tokens(price, reported, by_picture=by_picture).items():
         setattr(usage, f"{unit}_tokens", quantity)
-    if counts_pictures(price, reported):
+    if by_picture:
         for picture in sorted(set(pictures), key=lambda one: (one.size, one.quality)):
             usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
     units = units_of(usage)
@@ -77,6 +78,17 @@ def _rate(price: ModelPrice | None, model: str, units: dict[str, int]) -> int:
     return price.rate(units)
 
 
+def tenant_message(tenant: Tenant) -> wire.Tenant:
+    """Returns who pays, as it travels."""
+    return wire.Tenant(
+        organization_id=tenant.organization_id,
+        project_id=tenant.project_id,
+        api_key_id=tenant.api_key_id,
+        price_group=tenant.price_group,
+        route_group=tenant.route_group,
+    )
+
+
 def job_traceparent(job: Job) -> str:
     """Returns the trace context that the job's own span stands for; empty without a trace."""
     parent = parse_traceparent(job.traceparent)
@@ -98,13 +110,7 @@ def usage_message(
         status=events.EVENT_STATUS_CONFIRMED,
         started_at_us=job.created_at_us,
         ended_at_us=ended_at_us,
-        tenant=wire.Tenant(
-            organization_id=job.tenant.organization_id,
-            project_id=job.tenant.project_id,
-            api_key_id=job.tenant.api_key_id,
-            price_group=job.tenant.price_group,
-            route_group=job.tenant.route_group,
-        ),
+        tenant=tenant_message(job.tenant),
         model=job.model,
         operation=wire.OPERATION_IMAGE,
         outcome=outcome,

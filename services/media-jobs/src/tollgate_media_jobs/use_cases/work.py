@@ -4,11 +4,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from opentelemetry.trace import SpanKind
-
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_kit.clock import Clock
-from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
+from tollgate_kit.tracing import Tracing, record_publish
 from tollgate_media_jobs.domain.job import Job
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import HoldsUnavailable, Unavailable
@@ -187,24 +185,9 @@ class PublishOutbox:
         await self._outbox.remove([parcel.id for parcel in parcels])
         done = self._clock.now_us()
         for parcel in parcels:
-            self._record(parcel, now, done)
+            message = parcel.message
+            record_publish(self._tracing, SPAN_PUBLISH, message.traceparent, now, done, message.topic)
         return len(parcels)
-
-    def _record(self, parcel: Parcel, started_us: int, ended_us: int) -> None:
-        parent = parse_traceparent(parcel.message.traceparent)
-        if parent is None or not self._tracing.enabled:
-            return
-        self._tracing.record(
-            SpanRecord(
-                name=SPAN_PUBLISH,
-                span=format_traceparent(parent[0], new_span_id(), sampled=True),
-                parent_span_id=parent[1],
-                start_us=started_us,
-                end_us=ended_us,
-                kind=SpanKind.PRODUCER,
-                attributes={"messaging.operation.name": "send", "messaging.destination.name": parcel.message.topic},
-            )
-        )
 
 
 def _payload(parcel: Parcel) -> bytes:

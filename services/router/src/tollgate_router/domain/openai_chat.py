@@ -8,9 +8,11 @@ from tollgate_router.domain.chat_stream import ChatStream
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage
 
-__all__ = ["ChatStream", "InvalidBody", "ReplyUsage", "edit_body", "read_reply"]
+__all__ = ["ChatStream", "InvalidBody", "Members", "ReplyUsage", "read_body", "read_reply", "write_body"]
 
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+Members = dict[str, msgspec.Raw]
+
+_MEMBERS: Final = msgspec.json.Decoder(Members)
 _ENCODER: Final = msgspec.json.Encoder()
 _TRUE: Final = msgspec.Raw(b"true")
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
@@ -20,17 +22,22 @@ class InvalidBody(ValueError):  # noqa: N818
     """The body is no JSON object."""
 
 
-def edit_body(body: bytes, upstream_model: str, *, stream: bool) -> bytes:
-    """Returns the body with the upstream's model name; a stream is told to report its usage.
+def read_body(body: bytes) -> Members:
+    """Returns the members of a request's body, decoded one level deep: the last one where a name is there twice.
 
-    Members are decoded one level deep and joined again, so that upstream sees one value where a name was there twice:
-    the same one that this process saw. A `stream_options` that is no object stays, for upstream to refuse.
-    Raises InvalidBody.
+    So that edge, this process and the upstream see the same values. Raises InvalidBody.
     """
     try:
-        members = _MEMBERS.decode(body)
+        return _MEMBERS.decode(body)
     except _BROKEN as error:
         raise InvalidBody(str(error)) from error
+
+
+def write_body(members: Members, upstream_model: str, *, stream: bool) -> bytes:
+    """Returns the body for an upstream: with its name of the model, and a stream is told to report its usage.
+
+    A `stream_options` that is no object stays, for upstream to refuse. `members` is changed: it serves every attempt.
+    """
     members["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
     if stream:
         options = members.get("stream_options")

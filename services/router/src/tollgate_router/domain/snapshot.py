@@ -1,31 +1,18 @@
 """A configuration version made ready to route by: immutable, swapped by one assignment, one look-up per request."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import lcm
-from typing import Final, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tollgate_rating import PriceTable
-from tollgate_resources import Credential, VersionChannel, VersionDocument
-from tollgate_resources import Target as DeclaredTarget
-from tollgate_router.domain.choice import Candidates, Level
-from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.target import Origin, Target, split_base_url
+from tollgate_resources import VersionDocument
+from tollgate_router.domain.candidates import Candidates
+from tollgate_router.domain.channels import Costs, CredentialMissing, Credentials, Ready, prepare
+from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations
+from tollgate_router.domain.health.channel import ChannelHealth
+from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.target import Target
 
 __all__ = ["Candidates", "ChannelState", "CredentialMissing", "Credentials", "Snapshot", "Target", "compile_snapshot"]
-
-_FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
-
-
-class CredentialMissing(Exception):  # noqa: N818
-    """The place that a credential names holds no usable secret; the message says which place."""
-
-
-class Credentials(Protocol):
-    def resolve(self, credential: Credential) -> Secret:
-        """Returns the secret. Raises CredentialMissing."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,113 +33,57 @@ class Snapshot:
     digest: str
     channels: tuple[ChannelState, ...]
     price_table: PriceTable
-    candidates: Mapping[tuple[str, str], Candidates]
+    candidates: Mapping[tuple[str, str], Candidates | None]
+    declared: Mapping[str, Declaration] = field(default_factory=dict)
+    """How each model is served, before anything was left out: for explanations."""
+    ready: Mapping[str, Ready] = field(default_factory=dict, repr=False)
+    """The channels that can be sent to, by name."""
 
     def route(self, route_group: str, model: str) -> Candidates | None:
         """Returns what may serve `model` for callers of `route_group`; None when nothing can."""
-        return self.candidates.get((route_group, model))
+        return self.candidates[route_group, model]
+
+    def make_some(self, enough: Callable[[], bool]) -> bool:
+        """Makes candidate lists before they are asked for, until `enough`; returns whether there are more to make."""
+        lists = self.candidates
+        return isinstance(lists, CandidateLists) and lists.make_some(enough)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A channel that can be sent to."""
+def compile_snapshot(
+    document: VersionDocument, digest: str, credentials: Credentials, health: Health | None = None, at_us: int = 0
+) -> Snapshot:
+    """Returns the snapshot of a version. A channel that cannot be used is left out of routing and says why.
 
-    channel: VersionChannel
-    origin: Origin
-    base_path: str
-    header_blocks: tuple[bytes, ...]
-
-    def targets(self, upstream_model: str, weight: int) -> tuple[Target, ...]:
-        """Returns one target per credential; together they weigh `weight` times the number of credentials."""
-        channel = self.channel
-        return tuple(
-            Target(
-                channel=channel.name,
-                key_index=index,
-                provider=channel.provider,
-                origin=self.origin,
-                base_path=self.base_path,
-                upstream_model=upstream_model,
-                conforming=channel.conforming,
-                weight=weight,
-                header_block=block,
-            )
-            for index, block in enumerate(self.header_blocks)
-        )
-
-
-def compile_snapshot(document: VersionDocument, digest: str, credentials: Credentials) -> Snapshot:
-    """Returns the snapshot of a version. A channel that cannot be used is left out of routing and says why."""
+    `health` is what is known of the channels, kept across versions; `at_us` (microseconds since the epoch) says which
+    prices decide what is cheapest.
+    """
+    health = health or Health()
     keyless = {provider.name for provider in document.providers if not provider.credentials_required}
-    ready: dict[str, _Ready] = {}
+    ready: dict[str, Ready] = {}
     states = []
     for channel in document.channels:
-        problem = ""
-        try:
-            ready[channel.name] = _prepare(channel, credentials, needs_key=channel.provider not in keyless)
-        except (CredentialMissing, ValueError) as error:
-            problem = str(error)
-        keys = len(ready[channel.name].header_blocks) if not problem else 0
+        problem = "" if channel.enabled else "it is disabled in the configuration"
+        if channel.enabled:
+            try:
+                ready[channel.name] = prepare(channel, credentials, health, needs_key=channel.provider not in keyless)
+            except (CredentialMissing, ValueError) as error:
+                problem = str(error)
+        keys = len(ready[channel.name].keys) if not problem else 0
         states.append(ChannelState(channel.name, channel.provider, channel.groups, len(channel.models), keys, problem))
-    return Snapshot(digest, tuple(states), document.price_table(), _candidates(document, ready))
+    table = document.price_table()
+    models = {model.name: model for model in document.models}
+    declared = declarations(document, ready)
+    health.retain(_in_use(declared, ready))
+    lists = CandidateLists(declared, ready, models, Costs(table, models, at_us))
+    return Snapshot(digest, tuple(states), table, lists, declared, ready)
 
 
-def _prepare(channel: VersionChannel, credentials: Credentials, *, needs_key: bool) -> _Ready:
-    origin, base_path = split_base_url(channel.base_url, private_network=channel.private_network)
-    blocks = []
-    missing = []
-    for credential in channel.credentials:
-        try:
-            secret = credentials.resolve(credential)
-        except CredentialMissing as error:
-            missing.append(str(error))
-        else:
-            line = f"{channel.auth.header}: {channel.auth.prefix}{secret.reveal()}\r\n"
-            blocks.append(line.encode() + _FIXED_HEADERS)
-    if not blocks and (missing or needs_key):
-        raise CredentialMissing("; ".join(missing) or "the channel names no credential and its provider needs one")
-    return _Ready(channel, origin, base_path, tuple(blocks) or (_FIXED_HEADERS,))
-
-
-def _candidates(document: VersionDocument, ready: Mapping[str, _Ready]) -> dict[tuple[str, str], Candidates]:
-    by_model: dict[str, list[tuple[_Ready, DeclaredTarget]]] = defaultdict(list)
-    for one in ready.values():
-        for model in one.channel.models:
-            target = DeclaredTarget(
-                channel=one.channel.name, upstream=model.upstream or model.name, weight=one.channel.weight
-            )
-            by_model[model.name].append((one, target))
-    levels_of: dict[str, list[list[tuple[_Ready, DeclaredTarget]]]] = {
-        model: [targets] for model, targets in by_model.items()
-    }
-    for route in document.routes:
-        levels_of[route.model] = [
-            [(ready[target.channel], target) for target in level.targets if target.channel in ready]
-            for level in route.levels
-        ]
-    found = {}
-    for name, levels in levels_of.items():
-        groups = {group for level in levels for one, _ in level for group in one.channel.groups}
-        for group in groups:
-            made = tuple(level for each in levels if (level := _level(name, group, each)).targets)
-            if made:
-                found[group, name] = Candidates(made)
-    return found
-
-
-def _level(model: str, group: str, pairs: Iterable[tuple[_Ready, DeclaredTarget]]) -> Level:
-    served = [(one, target) for one, target in pairs if group in one.channel.groups]
-    # A channel's weight is shared by its credentials; the common multiple keeps the shares whole numbers.
-    unit = lcm(*(len(one.header_blocks) for one, _ in served))
-    targets: list[Target] = []
-    for one, target in served:
-        upstream = target.upstream or _upstream_name(one.channel, model)
-        targets += one.targets(upstream, target.weight * unit // len(one.header_blocks))
-    return Level(tuple(targets))
-
-
-def _upstream_name(channel: VersionChannel, model: str) -> str:
-    for offered in channel.models:
-        if offered.name == model:
-            return offered.upstream or model
-    return model
+def _in_use(declared: Mapping[str, Declaration], ready: Mapping[str, Ready]) -> dict[ChannelHealth, set[str]]:
+    """Returns the upstream models of every channel that can be sent to."""
+    used: dict[str, set[str]] = {name: set() for name in ready}
+    for declaration in declared.values():
+        for level in (*declaration.levels, declaration.canary):
+            for entry in level:
+                if entry.channel in used:
+                    used[entry.channel].add(entry.upstream_model)
+    return {ready[name].health: models for name, models in used.items()}

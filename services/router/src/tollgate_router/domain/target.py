@@ -4,6 +4,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.abilities import EVERYTHING
+from tollgate_router.domain.health.channel import loose_seat
+from tollgate_router.domain.health.seat import Seat
+from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -14,6 +20,8 @@ class Origin:
     port: int
     private_network: bool = False
     """The address may be a private or loopback one."""
+    tls: Tls = ORDINARY_TLS
+    proxy: Proxy | None = None
 
     @property
     def authority(self) -> str:
@@ -22,7 +30,9 @@ class Origin:
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 
-def split_base_url(base_url: str, *, private_network: bool) -> tuple[Origin, str]:
+def split_base_url(
+    base_url: str, *, private_network: bool, tls: Tls = ORDINARY_TLS, proxy: Proxy | None = None
+) -> tuple[Origin, str]:
     """Returns the origin and the path prefix of `https://host[:port][/prefix]`. Raises ValueError for anything else."""
     parts = urlsplit(base_url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -34,7 +44,8 @@ def split_base_url(base_url: str, *, private_network: bool) -> tuple[Origin, str
     if not path.isascii() or any(character <= " " for character in path):
         raise ValueError("the path of a base URL is percent-encoded ASCII")
     scheme: Literal["http", "https"] = "https" if parts.scheme == "https" else "http"
-    return Origin(scheme, host, parts.port or (443 if scheme == "https" else 80), private_network), path
+    port = parts.port or (443 if scheme == "https" else 80)
+    return Origin(scheme, host, port, private_network, tls, proxy), path
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +62,15 @@ class Target:
     weight: int
     header_block: bytes = field(repr=False)
     """Header lines that every request carries, the credential among them; each ends in CRLF."""
+    seat: Seat = field(default_factory=loose_seat, repr=False)
+    """What is known of its health; shared by every target of this channel, credential and upstream model."""
+    can: int = EVERYTHING
+    """What it is known to be able to do, as bits of `abilities`; everything where nothing is known."""
+    context_tokens: int = 0
+    """What prompt and answer may share; 0 where it is not known."""
+    dialects: frozenset[int] = frozenset((wire.DIALECT_OPENAI_CHAT,))
+    """What callers may speak to it; values of tollgate.exchange.v1.Dialect."""
+    region: str = ""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
 
     def request_head(self, method: bytes, path: bytes) -> bytes:

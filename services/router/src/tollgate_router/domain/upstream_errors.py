@@ -3,6 +3,8 @@
 import enum
 import re
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +48,8 @@ class UpstreamProblem:
     code: str = ""
     retry_after_ms: int = 0
     bench: Bench = Bench.NONE
+    blameless: bool = False
+    """It says nothing about the upstream: our own limits stood in the way."""
 
     @property
     def retryable(self) -> bool:
@@ -135,6 +139,11 @@ _SECRETS: Final = re.compile(
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 
 
+def kind_name(kind: int) -> str:
+    """Returns the name of an ErrorKind as events carry it: lower case, without prefix."""
+    return errors.ErrorKind.Name(kind).removeprefix("ERROR_KIND_").lower()
+
+
 def scrub(text: str) -> str:
     """Returns words of an upstream without addresses, keys, account ids and control characters, at most 500 long."""
     plain = _CONTROL.sub(" ", text[: 4 * _MAX_MESSAGE])
@@ -143,7 +152,10 @@ def scrub(text: str) -> str:
 
 def problem_of_failure(failure: UpstreamFailure) -> UpstreamProblem:
     """Returns what a call that never became a whole reply means."""
-    return _fixed(_BY_FAILURE.get(failure.kind, errors.ERROR_KIND_UPSTREAM_UNAVAILABLE))
+    kind = _BY_FAILURE.get(failure.kind, errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
+    if failure.kind is FailureKind.BUSY:
+        return UpstreamProblem(kind, _FIXED[kind], blameless=True)
+    return _fixed(kind)
 
 
 def problem_of_reply(status: int, body: bytes, retry_after_ms: int = 0) -> UpstreamProblem:
@@ -171,21 +183,37 @@ def unreadable() -> UpstreamProblem:
     return _fixed(errors.ERROR_KIND_UPSTREAM_PROTOCOL)
 
 
-def retry_after_ms(headers: list[tuple[bytes, bytes]]) -> int:
-    """Returns the wait that `retry-after-ms` or `retry-after` (seconds) asks for, at most an hour; 0 for none."""
+def retry_after_ms(headers: list[tuple[bytes, bytes]], now_us: int) -> int:
+    """Returns the wait that `retry-after-ms` or `retry-after` (seconds, or a date) asks for; 0 for none.
+
+    At most an hour. `now_us` is microseconds since the epoch.
+    """
     found = 0
     for name, value in headers:
-        if name in {b"retry-after-ms", b"retry-after"}:
-            try:
-                number = float(value)
-            except ValueError:
-                continue
-            if not 0 <= number < 1e12:
-                continue
-            if name == b"retry-after-ms":
-                return min(round(number), _MAX_WAIT_MS)
-            found = min(round(number * 1000), _MAX_WAIT_MS)
-    return found
+        if name == b"retry-after-ms":
+            if (wait := _number(value)) is not None:
+                return min(round(wait), _MAX_WAIT_MS)
+        elif name == b"retry-after":
+            wait = _number(value)
+            found = _until_date(value, now_us) if wait is None else round(wait * 1000)
+    return min(max(0, found), _MAX_WAIT_MS)
+
+
+def _number(value: bytes) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e12 else None
+
+
+def _until_date(value: bytes, now_us: int) -> int:
+    try:
+        moment = parsedate_to_datetime(value.decode("latin-1"))
+    except ValueError:
+        return 0
+    # A date without a zone is read as GMT, the only one that HTTP knows.
+    return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000 - now_us / 1000)
 
 
 def error_of(body: bytes) -> dict[str, Any]:

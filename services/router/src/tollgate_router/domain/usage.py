@@ -48,6 +48,7 @@ class WireUsage(msgspec.Struct):
 
 
 _DECODER: Final = msgspec.json.Decoder(WireUsage)
+_TOTALS: Final = tuple(name for name in WireUsage.__struct_fields__ if not name.endswith("_details"))
 _NO_PROMPT: Final = _PromptDetails()
 _NO_COMPLETION: Final = _CompletionDetails()
 
@@ -83,10 +84,9 @@ def _mend(raw: bytes | msgspec.Raw) -> WireUsage | None:
         found.get("completion_tokens") is not None and "completion_tokens" not in totals
     ):
         return None
-    names = set(WireUsage.__struct_fields__)
     prompt, completion = _counts(found.get("prompt_tokens_details")), _counts(found.get("completion_tokens_details"))
     return WireUsage(
-        **{name: value for name, value in totals.items() if name in names},
+        **{name: totals[name] for name in _TOTALS if name in totals},
         prompt_tokens_details=_PromptDetails(**_only(prompt, _PromptDetails)),
         completion_tokens_details=_CompletionDetails(**_only(completion, _CompletionDetails)),
     )

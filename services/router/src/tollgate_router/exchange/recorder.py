@@ -13,14 +13,23 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
+from tollgate_kit.tracing import (
+    SpanRecord,
+    Tracing,
+    format_traceparent,
+    new_span_id,
+    parse_traceparent,
+    record_publish,
+)
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH
 
 if TYPE_CHECKING:
+    from tollgate.routing.v1.explanation_pb2 import Explanation
     from tollgate_router.domain.snapshot import Snapshot, Target
 
 # Protobuf messages concatenate: the status that is known last is appended to the spooled bytes.
+USAGE_TOPIC: Final = "usage.recorded.v1"
 _CONFIRMED: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFIRMED).SerializeToString()
 _UNCONFIRMED: Final = events.UsageRecorded(status=events.EVENT_STATUS_UNCONFIRMED).SerializeToString()
 _CONFIRMED_REPLAY: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFIRMED, replay=True).SerializeToString()
@@ -50,6 +59,11 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     ended_us: int
     timings: wire.Timings
     trace_kept: bool
+    # The model that was asked instead of the one that the caller named, and why; empty where it was the caller's.
+    fallback_model: str = ""
+    fallback_reason: str = ""
+    # Why it went where it went, for a request that is worth telling it.
+    routing: "Explanation | None" = None
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -128,6 +142,8 @@ class Recorder:
             traceparent=opened.traceparent,
             timings=result.timings,
         )
+        if result.routing is not None:
+            event.routing.CopyFrom(result.routing)
         traceparent = b""
         if result.trace_kept:
             event.trace_kept = True
@@ -157,6 +173,7 @@ class Recorder:
         key = (
             opened.tenant.SerializeToString(),
             opened.model,
+            opened.requested_model,
             opened.stream,
             opened.operation,
             opened.dialect,
@@ -170,13 +187,15 @@ class Recorder:
             result.outcome,
             result.error_kind,
             result.upstream_status,
+            result.fallback_model,
+            result.fallback_reason,
         )
         constant = self._constants.get(key)
         if constant is None:
             event = events.UsageRecorded(
                 source=events.EVENT_SOURCE_ROUTER,
                 tenant=opened.tenant,
-                model=opened.model,
+                model=result.fallback_model or opened.model,
                 dialect=opened.dialect,
                 operation=opened.operation,
                 stream=opened.stream,
@@ -195,13 +214,19 @@ class Recorder:
                 event.channel = target.channel
             if price is not None:
                 event.price_digest, event.currency = price.digest, price.currency
+            if result.fallback_model:
+                event.requested_model, event.fallback_reason = opened.model, result.fallback_reason
+            elif opened.requested_model:
+                event.fallback_reason = "budget"
+            if opened.requested_model:
+                event.requested_model = opened.requested_model
             constant = self._constants[key] = event.SerializeToString()
         return constant
 
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:
             return _FREE
-        table, model, at_us = snapshot.price_table, opened.model, opened.started_at_us
+        table, model, at_us = snapshot.price_table, result.fallback_model or opened.model, opened.started_at_us
         price = table.find(model, opened.tenant.price_group, at_us)
         units = result.units
         if not any(units.values()):
@@ -263,20 +288,7 @@ class Recorder:
 
     def published(self, traceparent: bytes, queued_us: int, done_us: int) -> None:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
-        parent = parse_traceparent(traceparent.decode())
-        if parent is None or not self._tracing.enabled:
-            return
-        self._tracing.record(
-            SpanRecord(
-                name=SPAN_PUBLISH,
-                span=format_traceparent(parent[0], new_span_id(), sampled=True),
-                parent_span_id=parent[1],
-                start_us=queued_us,
-                end_us=done_us,
-                kind=SpanKind.PRODUCER,
-                attributes={"messaging.operation.name": "send"},
-            )
-        )
+        record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
 
 
 def usage_message(units: Mapping[str, int]) -> wire.Usage:

@@ -7,13 +7,30 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, edit_body, read_reply
-from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
+from tollgate_router.domain.candidates import Ask
+from tollgate_router.domain.openai_chat import (
+    ChatStream,
+    InvalidBody,
+    Members,
+    ReplyUsage,
+    read_body,
+    read_reply,
+    write_body,
+)
+from tollgate_router.domain.upstream_errors import (
+    UpstreamProblem,
+    problem_of_failure,
+    problem_of_reply,
+    retry_after_ms,
+)
+from tollgate_router.domain.walk import Walk
+from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.outbox import MAX_END_BYTES
 from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
 if TYPE_CHECKING:
-    from tollgate_router.domain.snapshot import Candidates, Snapshot, Target
+    from tollgate.routing.v1.explanation_pb2 import Explanation
+    from tollgate_router.domain.snapshot import Snapshot, Target
     from tollgate_router.exchange.session import Session
     from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
 
@@ -26,6 +43,8 @@ _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-str
 _PROMPT_BYTES_PER_TOKEN: Final = 4
 # A whole reply has its framing beside the text.
 _REPLY_BYTES_PER_TOKEN: Final = 16
+# No other model than the caller's, and no reason for one.
+_AS_ASKED: Final = ("", "")
 
 
 class Request:
@@ -34,25 +53,29 @@ class Request:
         "_attempt_us",
         "_body",
         "_call",
-        "_candidates",
         "_ended",
         "_error_body",
+        "_fallback",
         "_filter",
         "_first_byte_us",
         "_frames",
         "_head_sent",
+        "_members",
         "_number",
         "_opened",
         "_paused",
         "_recorded",
         "_reply",
         "_reply_size",
+        "_routing",
         "_session",
         "_snapshot",
         "_status",
         "_target",
-        "_tried",
+        "_ticket",
         "_unacked",
+        "_wait_ms",
+        "_walk",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
@@ -60,9 +83,14 @@ class Request:
         self._opened = opened
         self._body: list[bytes] = [opened.body]
         self._snapshot: Snapshot | None = None
-        self._candidates: Candidates | None = None
+        self._members: Members = {}
+        self._walk: Walk | None = None
+        self._fallback = _AS_ASKED
+        # Why it went where it went: of a request that fell back, or found nothing usable.
+        self._routing: Explanation | None = None
         self._target: Target | None = None
-        self._tried: list[Target] = []
+        # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
+        self._ticket = -1
         self._call: UpstreamCall | None = None
         self._filter: ChatStream | None = None
         self._recorded: list[Recorded] = []
@@ -70,6 +98,7 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
+        self._wait_ms = 0
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -116,9 +145,18 @@ class Request:
         if self._ended:
             return
         self._stop_call()
+        self._blame(None, self._session.deps.clock.monotonic())
         problem = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
         outcome = wire.OUTCOME_UPSTREAM_CUT if self._head_sent else wire.OUTCOME_REFUSED
         self._end(outcome, self._usage_so_far(), problem)
+
+    def out_of_time(self) -> None:
+        """The process stops: a reply that has begun ends here; what has not, edge asks elsewhere when we are gone."""
+        if self._ended or not self._head_sent:
+            return
+        self._stop_call()
+        problem = UpstreamProblem(errors.ERROR_KIND_UNAVAILABLE, "The gateway stopped before the answer was whole.")
+        self._end(wire.OUTCOME_UPSTREAM_CUT, self._usage_so_far(), problem)
 
     # Towards a provider.
 
@@ -128,55 +166,111 @@ class Request:
         if snapshot is None or not deps.recorder.spool.has_room():
             self._refuse(errors.ERROR_KIND_UNAVAILABLE, "The gateway cannot take this request now.", 1000)
             return
-        self._candidates = snapshot.route(opened.tenant.route_group, opened.model)
-        if self._candidates is None:
+        candidates = snapshot.route(opened.tenant.route_group, opened.model)
+        if candidates is None:
             self._refuse(errors.ERROR_KIND_MODEL_NOT_FOUND, f"No channel serves the model '{opened.model}'.")
             return
-        target = self._candidates.choose(self._tried, deps.random)
-        if target is None:
-            self._refuse(errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, f"No channel for '{opened.model}' is usable now.")
-            return
-        self._attempt(target)
-
-    def _attempt(self, target: "Target") -> None:
-        deps, opened = self._session.deps, self._opened
-        self._target = target
-        self._tried.append(target)
-        self._number += 1
-        self._attempt_us = deps.clock.now_us()
-        self._status, self._first_byte_us = 0, 0
-        self._error_body, self._reply, self._reply_size = [], [], 0
-        chat = opened.operation == wire.OPERATION_CHAT
-        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         try:
-            edited = edit_body(body, target.upstream_model, stream=opened.stream and chat)
+            self._members = read_body(self._body[0] if len(self._body) == 1 else b"".join(self._body))
         except InvalidBody:
             self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
             return
-        self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
-        deps.counters.attempts[target.channel] += 1
-        self._call = deps.upstream.send(
-            target, _PATHS[opened.operation], edited, (), self, deps.timeouts(opened.timeout_ms)
+        # The members hold it from now on.
+        self._body = []
+        walk = self._walk = Walk(snapshot, opened.model, candidates, self._ask, deps.random)
+        now = deps.clock.monotonic()
+        target = walk.first(now, opened.dialect, opened.body_length)
+        if target is None or walk.why:
+            self._routing = explanation_of(snapshot, walk, target, now)
+        if target is None:
+            assert walk.refusal is not None
+            self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
+            return
+        self._attempt(target)
+
+    def _ask(self) -> Ask:
+        """What a choice looks at where targets differ; most requests are never asked."""
+        opened = self._opened
+        tenant = opened.tenant
+        return Ask(
+            route_group=tenant.route_group,
+            model=opened.model,
+            members=self._members,
+            body_bytes=opened.body_length,
+            project_id=tenant.project_id,
+            api_key_id=tenant.api_key_id,
+            chat=opened.operation == wire.OPERATION_CHAT,
+            dialect=opened.dialect,
+            headers={header.name: header.value for header in opened.headers},
         )
 
+    def _attempt(self, target: "Target") -> None:
+        deps, opened, walk = self._session.deps, self._opened, self._walk
+        if walk is not None and walk.why:
+            self._fallback = walk.model, walk.why
+        self._target = target
+        self._number += 1
+        self._attempt_us = deps.clock.now_us()
+        self._status, self._first_byte_us, self._wait_ms = 0, 0, 0
+        self._error_body, self._reply, self._reply_size = [], [], 0
+        chat = opened.operation == wire.OPERATION_CHAT
+        edited = write_body(self._members, target.upstream_model, stream=opened.stream and chat)
+        self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
+        deps.counters.attempts[target.channel] += 1
+        told = ((b"x-request-id", opened.request_id.encode()),)
+        self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
+        self._call = deps.upstream.send(
+            target, _PATHS[opened.operation], edited, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
+        )
+
+    def _is_late(self) -> bool:
+        limit, passed_us = self._opened.timeout_ms, self._session.deps.clock.now_us() - self._arrived_us
+        return limit > 0 and passed_us >= limit * 1000
+
+    def _time_left_ms(self, now_us: int) -> int:
+        """Returns how long the request may still take; 0 is no limit of its own."""
+        limit = self._opened.timeout_ms
+        # The first attempt begins at once.
+        if not limit or self._number <= 1:
+            return limit
+        return max(1, limit - (now_us - self._arrived_us) // 1000)
+
     def _retry(self, problem: UpstreamProblem, outcome: int) -> None:
-        """Tries the next target when that may help; else ends with the problem."""
-        deps = self._session.deps
-        assert self._target is not None
-        deps.counters.failures[self._target.channel] += 1
-        if problem.retryable and self._number < deps.settings.max_attempts and self._candidates is not None:
-            target = self._candidates.choose(self._tried, deps.random)
-            if target is not None:
+        """Goes on to where the walk leads after this problem; else ends with it."""
+        deps, walk = self._session.deps, self._walk
+        target = self._target
+        assert target is not None
+        assert walk is not None
+        deps.counters.failures[target.channel] += 1
+        now = deps.clock.monotonic()
+        self._blame(problem, now)
+        if self._number < deps.settings.max_attempts and not self._is_late():
+            following = walk.after(problem, target, now)
+            if following is not None:
                 self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)
-                self._attempt(target)
+                assert self._snapshot is not None
+                self._routing = explanation_of(self._snapshot, walk, following, now)
+                self._attempt(following)
                 return
         self._end(outcome, ReplyUsage({}, estimated=False), problem)
 
+    def _blame(self, problem: UpstreamProblem | None, now: float) -> None:
+        """Tells the health of the target what came of the attempt, once; None: it was given up by our side."""
+        target, ticket, self._ticket = self._target, self._ticket, -1
+        if target is None or ticket < 0:
+            return
+        if problem is None:
+            target.seat.abandoned(ticket, now)
+        else:
+            target.seat.failed(ticket, now, problem)
+
     # From the provider.
 
-    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:  # noqa: ARG002 - for translators.
+    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The provider's status line and headers have come."""
         self._status = status
+        if status != 200:
+            self._wait_ms = retry_after_ms(headers, self._session.deps.clock.now_us())
 
     def upstream_data(self, data: bytes) -> None:
         """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
@@ -209,6 +303,8 @@ class Request:
 
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
+        if self._target is not None and self._target.seat.until:
+            self._ticket = self._target.seat.answered(self._ticket)
         self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)
 
     def upstream_end(self) -> None:
@@ -217,7 +313,7 @@ class Request:
         if self._ended:
             return
         if self._status != 200:
-            problem = problem_of_reply(self._status, b"".join(self._error_body))
+            problem = problem_of_reply(self._status, b"".join(self._error_body), self._wait_ms)
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:
             self._end_stream(self._filter)
@@ -290,6 +386,17 @@ class Request:
 
     # The end.
 
+    def _judge(self, outcome: int, problem: UpstreamProblem | None) -> None:
+        """Tells the health of the target how the last attempt ended."""
+        target, ticket = self._target, self._ticket
+        assert target is not None
+        now = self._session.deps.clock.monotonic()
+        if outcome == wire.OUTCOME_OK or (outcome == wire.OUTCOME_CANCELLED and self._head_sent):
+            self._ticket = -1
+            target.seat.succeeded(ticket, now, max(0, self._first_byte_us - self._attempt_us + self._arrived_us) / 1e6)
+        else:
+            self._blame(problem if outcome == wire.OUTCOME_UPSTREAM_CUT else None, now)
+
     def _stop_call(self) -> None:
         call, self._call = self._call, None
         if call is not None:
@@ -327,6 +434,9 @@ class Request:
             ),
             trace_kept=not final
             or deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total),
+            fallback_model=self._fallback[0],
+            fallback_reason=self._fallback[1],
+            routing=self._routing if final else None,
         )
         recorded, charge = deps.recorder.record(self._opened, self._snapshot, result)
         self._recorded.append(recorded)
@@ -338,6 +448,8 @@ class Request:
             return
         self._ended = True
         deps, frame_id = self._session.deps, self._opened.id
+        if self._ticket >= 0:
+            self._judge(outcome, problem)
         result, charge = self._record(outcome, usage, problem, final=True)
         end = self._session.outbox.end(
             len(data),
@@ -355,4 +467,6 @@ class Request:
             end.error.message, end.error.param, end.error.code = problem.message, problem.param, problem.code
             end.error.retry_after_ms = problem.retry_after_ms
         deps.counters.ends[outcome] += 1
+        if self._fallback[1]:
+            deps.counters.fallbacks[self._fallback[1]] += 1
         self._session.ended(frame_id, self._recorded)

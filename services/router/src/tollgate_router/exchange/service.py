@@ -1,7 +1,9 @@
 """ExchangeService: what all streams of a router process share, and the drain."""
 
 import asyncio
+import logging
 import random
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from grpc import aio
@@ -17,7 +19,11 @@ from tollgate_router.upstream.client import Timeouts, UpstreamClient
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot
 
+log = logging.getLogger(__name__)
+
 _MAX_TIMEOUTS: Final = 10_000
+# For the Ends of what is cut off, and edge's Acks.
+_LAST_SECONDS: Final = 1.0
 
 
 class ExchangeDeps:
@@ -96,13 +102,21 @@ class ExchangeService:
             timer.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """Asks edges for no new requests, and waits for those that are open."""
+        """Asks edges for no new requests, waits for those that are open, and ends the replies that take longer."""
         self._deps.stopping = True
         sessions = tuple(self._deps.sessions)
         for session in sessions:
             session.go_away("the router stops", stopping=True)
-        if sessions:
-            waiting = [asyncio.create_task(session.drained()) for session in sessions]
-            await asyncio.wait(waiting, timeout=seconds)
-            for task in waiting:
-                task.cancel()
+        if sessions and not await _all_drained(sessions, seconds):
+            log.warning("the time to drain is up", extra={"fields": {"open_requests": self._deps.open_requests}})
+            for session in sessions:
+                session.out_of_time()
+            await _all_drained(sessions, _LAST_SECONDS)
+
+
+async def _all_drained(sessions: Sequence[Session], seconds: float) -> bool:
+    waiting = [asyncio.create_task(session.drained()) for session in sessions]
+    _, late = await asyncio.wait(waiting, timeout=seconds)
+    for task in late:
+        task.cancel()
+    return not late

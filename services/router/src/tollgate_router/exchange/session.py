@@ -112,6 +112,11 @@ class Session:
             self.draining = True
             self.outbox.go_away(reason, stopping=stopping)
 
+    def out_of_time(self) -> None:
+        """Ends the replies that are under way."""
+        for request in list(self.requests.values()):
+            self._guarded(request, request.out_of_time)
+
     async def drained(self) -> None:
         """Waits until nothing is open and everything was acknowledged."""
         while self.requests or self._unacknowledged:  # noqa: ASYNC110 - a drain ends once in a process.

@@ -1,92 +1,86 @@
-"""Opening connections: name resolution, egress guard, TCP, TLS."""
+"""Opening connections: a name, an address that may be reached, a proxy perhaps, TLS perhaps."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
-from typing import Final
 
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.target import Origin
 from tollgate_router.upstream.connection import Connection
-from tollgate_router.upstream.egress import refusal
+from tollgate_router.upstream.names import CannotConnect, Names, judge_address
+from tollgate_router.upstream.racing import open_first
+from tollgate_router.upstream.tls import TlsContexts
+from tollgate_router.upstream.tunnel import open_tunnel
 
-_MAX_ADDRESSES: Final = 4
+__all__ = ["CannotConnect", "Connector"]
 
-
-class CannotConnect(Exception):  # noqa: N818
-    def __init__(self, kind: FailureKind, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
-        self.detail = detail
+Make = Callable[[socket.socket], Connection]
 
 
 class Connector:
-    """Knows how to reach an origin. `ca_file` holds certificates trusted besides the system's own."""
+    """Knows how to reach an origin. `delay_seconds` is how long an address may keep silent before the next is tried."""
 
-    def __init__(self, ca_file: Path | None = None) -> None:
-        self._ca_file = ca_file
-        self._tls: ssl.SSLContext | None = None
+    def __init__(self, names: Names, contexts: TlsContexts, *, delay_seconds: float) -> None:
+        self._names = names
+        self._contexts = contexts
+        self._delay_seconds = delay_seconds
 
-    async def connect(self, origin: Origin, make: Callable[[], Connection], seconds: float) -> Connection:
+    async def connect(self, origin: Origin, make: Make, seconds: float) -> Connection:
         """Returns an open connection within `seconds`. Raises CannotConnect."""
         try:
             async with asyncio.timeout(seconds):
-                addresses = await self._resolve(origin)
-                return await self._first_open(origin, addresses, make, seconds)
+                if origin.scheme == "http":
+                    link = await self._reach(origin)
+                    _, connection = await asyncio.get_running_loop().create_connection(lambda: make(link), sock=link)
+                    return connection
+                return await self._connect_tls(origin, make)
         except TimeoutError:
             raise CannotConnect(FailureKind.CONNECT_TIMEOUT, f"{origin.authority} did not answer in time") from None
 
-    async def _resolve(self, origin: Origin) -> list[str]:
-        loop = asyncio.get_running_loop()
+    async def _connect_tls(self, origin: Origin, make: Make) -> Connection:
         try:
-            found = await loop.getaddrinfo(origin.host, origin.port, type=1)
-        except (OSError, UnicodeError) as error:
-            raise CannotConnect(FailureKind.REFUSED, f"{origin.host} does not resolve: {error}") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        refused = [refusal(address, private_network=origin.private_network) for address in addresses]
-        allowed = [address for address, reason in zip(addresses, refused, strict=True) if reason is None]
-        if not allowed:
-            raise CannotConnect(FailureKind.DENIED, "; ".join(filter(None, refused)) or f"{origin.host} has no address")
-        return allowed[:_MAX_ADDRESSES]
-
-    async def _first_open(
-        self, origin: Origin, addresses: list[str], make: Callable[[], Connection], seconds: float
-    ) -> Connection:
-        error: CannotConnect | None = None
-        for address in addresses:
-            try:
-                async with asyncio.timeout(seconds / len(addresses)):
-                    return await self._open(origin, address, make)
-            except TimeoutError:
-                error = CannotConnect(FailureKind.CONNECT_TIMEOUT, f"{address} did not answer in time")
-            except ssl.SSLError as problem:
-                error = CannotConnect(FailureKind.TLS, str(problem))
-            except OSError as problem:
-                during_tls = origin.scheme == "https" and isinstance(
-                    problem, ConnectionResetError | ConnectionAbortedError
-                )
-                error = CannotConnect(FailureKind.TLS if during_tls else FailureKind.REFUSED, str(problem))
-        assert error is not None
-        raise error
-
-    async def _open(self, origin: Origin, address: str, make: Callable[[], Connection]) -> Connection:
-        loop = asyncio.get_running_loop()
-        if origin.scheme == "http":
-            _, connection = await loop.create_connection(make, address, origin.port)
-            return connection
-        _, connection = await loop.create_connection(
-            make, address, origin.port, ssl=self._tls_context(), server_hostname=origin.host
-        )
+            context = self._contexts.of(origin.tls)
+        except (OSError, ssl.SSLError) as error:
+            raise CannotConnect(FailureKind.TLS, f"the channel's certificates: {error}") from error
+        link = await self._reach(origin)
+        try:
+            # From here on the loop owns the descriptor, and closes it whatever happens: closing it here as well could
+            # close another connection that was given the same number.
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: make(link), sock=link, ssl=context, server_hostname=origin.tls.server_name or origin.host
+            )
+        except ssl.SSLError as error:
+            raise CannotConnect(FailureKind.TLS, str(error)) from error
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise CannotConnect(FailureKind.TLS, f"the handshake broke off: {error}") from error
         return connection
 
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            # Verification and host names are on by default; SNI is the host name of the origin.
-            context = ssl.create_default_context()
-            if self._ca_file is not None:
-                context.load_verify_locations(cafile=str(self._ca_file))
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_alpn_protocols(["http/1.1"])
-            self._tls = context
-        return self._tls
+    async def _reach(self, origin: Origin) -> socket.socket:
+        """Returns a socket whose other end is the origin."""
+        proxy = origin.proxy
+        if proxy is None:
+            addresses = await self._names.addresses(origin.host, origin.port, private_network=origin.private_network)
+            return await open_first(addresses, origin.port, self._delay_seconds)
+        host = origin.host
+        if proxy.resolves:
+            judge_address(host, origin.port, private_network=origin.private_network)
+        else:
+            # The guard holds behind the proxy as well: it is handed the address that was judged, not the name.
+            host = (await self._names.addresses(host, origin.port, private_network=origin.private_network))[0]
+        addresses = await self._names.addresses(proxy.host, proxy.port, private_network=proxy.private_network)
+        link = await open_first(addresses, proxy.port, self._delay_seconds)
+        try:
+            # The port is named even where it is the scheme's own: this authority has no scheme.
+            authority = f"[{host}]:{origin.port}" if ":" in host else f"{host}:{origin.port}"
+            await open_tunnel(link, authority, proxy.authorization)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    async def close(self) -> None:
+        """Stops what is being looked up."""
+        await self._names.close()

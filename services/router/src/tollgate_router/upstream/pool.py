@@ -1,8 +1,10 @@
 """The connections to one origin: unused ones, and the calls that wait for one."""
 
 import asyncio
+import socket
 from collections import deque
 from dataclasses import dataclass
+from typing import Final
 
 from tollgate_kit.clock import Clock
 from tollgate_router.domain.failure import FailureKind
@@ -11,6 +13,8 @@ from tollgate_router.upstream.call import UpstreamCall
 from tollgate_router.upstream.connection import Connection
 from tollgate_router.upstream.connector import CannotConnect, Connector
 from tollgate_router.upstream.sink import ClientLimits
+
+_AGE_SPREAD: Final = 0.25
 
 
 @dataclass(slots=True)
@@ -38,11 +42,13 @@ class Pool:
         # Calls that met a stale connection: only a connection that nobody used yet may serve them.
         self._waiting_for_new: deque[UpstreamCall] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._seen_at = clock.monotonic()
         self._closed = False
         self._all_gone = asyncio.Event()
 
     def start(self, call: UpstreamCall, now: float) -> None:
         """Serves `call` on an unused connection at once, or queues it and opens one."""
+        self._seen_at = now
         idle = self._idle
         while idle:
             # The one used last is the least likely to have been closed meanwhile.
@@ -57,6 +63,10 @@ class Pool:
         self._waiting.append(call)
         self._open_more()
 
+    def now(self) -> float:
+        """Returns the time on the client's clock, in seconds."""
+        return self._clock.monotonic()
+
     def retry(self, call: UpstreamCall) -> None:
         """Sends `call` once more, on a new connection."""
         self._counters.retried += 1
@@ -67,17 +77,17 @@ class Pool:
 
     def release(self, connection: Connection) -> None:
         """Takes a connection back after a whole reply."""
-        if self._closed:
+        # The clock is not asked for each reply: the sweep and the calls keep this time fresh enough for ages.
+        now = self._seen_at
+        if self._closed or now >= connection.retires_at:
             connection.abandon()
         elif self._waiting:
             self._counters.reused += 1
-            now = self._clock.monotonic()
-            connection.unused_since = now
-            connection.start(self._waiting.popleft(), now)
-        elif len(self._idle) >= self._limits.idle_per_origin or not connection.is_usable():
+            connection.start(self._waiting.popleft(), self._clock.monotonic())
+        elif len(self._idle) >= self._limits.idle_per_origin:
             connection.abandon()
         else:
-            connection.unused_since = self._clock.monotonic()
+            connection.unused_since = now
             self._idle.append(connection)
 
     def lost(self, connection: Connection) -> None:
@@ -95,11 +105,18 @@ class Pool:
             if call in queue:
                 queue.remove(call)
 
+    def calls(self) -> list[UpstreamCall]:
+        """Returns the calls under way, those that wait for a connection included."""
+        served = [connection.call for connection in self._open if connection.call is not None]
+        return [*served, *self._waiting, *self._waiting_for_new]
+
     def expire(self, now: float) -> None:
-        """Closes connections that were unused for too long."""
+        """Closes connections that were unused for too long, and unused ones that are too old."""
+        self._seen_at = now
         oldest = now - self._limits.idle_age_seconds
-        while self._idle and self._idle[0].unused_since < oldest:
-            self._idle.pop(0).abandon()
+        for connection in [one for one in self._idle if one.unused_since < oldest or one.retires_at <= now]:
+            self._idle.remove(connection)
+            connection.abandon()
 
     @property
     def is_empty(self) -> bool:
@@ -143,10 +160,7 @@ class Pool:
             connection = await self._connector.connect(self._origin, self._make, seconds)
         except CannotConnect as error:
             self._forget(task)
-            queue = self._waiting_for_new or self._waiting
-            if queue:
-                queue.popleft().fail(error.kind, error.detail)
-            self._open_more()
+            self._failed(error.kind, error.detail)
         except BaseException:
             self._forget(task)
             raise
@@ -154,19 +168,29 @@ class Pool:
             self._forget(task)
             self._opened(connection)
 
+    def _failed(self, kind: FailureKind, detail: str) -> None:
+        queue = self._waiting_for_new or self._waiting
+        if queue:
+            queue.popleft().fail(kind, detail)
+        self._open_more()
+
     def _forget(self, task: "asyncio.Task[None] | None") -> None:
         if task is not None:
             self._tasks.discard(task)
 
-    def _make(self) -> Connection:
-        return Connection(self, self._limits)
+    def _make(self, link: socket.socket) -> Connection:
+        return Connection(self, self._limits, link)
 
     def _opened(self, connection: Connection) -> None:
         if not connection.is_usable():
-            self._open_more()
+            # Trying again at once would go on for as long as the call has time.
+            self._failed(FailureKind.REFUSED, "the connection closed as soon as it was open")
             return
         self._counters.opened += 1
         self._open.add(connection)
+        # Connections that were opened together do not all end together.
+        share = 1 - _AGE_SPREAD * (self._counters.opened % 16) / 16
+        connection.retires_at = self._clock.monotonic() + self._limits.connection_age_seconds * share
         if self._waiting_for_new and not self._closed:
             connection.start(self._waiting_for_new.popleft(), self._clock.monotonic())
         else:

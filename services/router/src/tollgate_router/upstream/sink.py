@@ -37,9 +37,10 @@ class Timeouts:
     connect: float = 5.0
     """Until a connection is there, queueing, name resolution and TLS included."""
     first_byte: float = 120.0
-    """From the request's last byte handed to the kernel to the head of the reply."""
+    """From the request's last byte handed to the kernel to the head of the reply; it also bounds how long the kernel
+    may take nothing more of a long request. Stands still while the call is paused."""
     idle: float = 120.0
-    """Between two reads of the reply; stands still while the sink paused it."""
+    """Between two reads of the reply; stands still while the call is paused."""
     total: float = 1800.0
     """From `send` to the end."""
 
@@ -52,13 +53,19 @@ class ClientLimits:
     """Calls that may queue for a connection."""
     idle_age_seconds: float = 45.0
     """How long an unused connection is kept."""
+    connection_age_seconds: float = 300.0
+    """Age at which a connection serves no further call, give or take a quarter, so that moved names are followed."""
     header_bytes: int = 65536
     """Of a reply's head, of its trailers, and of framing between two bytes of body."""
     header_count: int = 256
     informational_replies: int = 8
     decoded_bytes_per_read: int = 8_388_608
     """What the compressed bytes of one read may unpack to."""
+    address_delay_seconds: float = 0.25
+    """How long an address of an origin may keep silent before the next one is tried beside it."""
+    name_fresh_seconds: float = 10.0
+    """How old what a name resolved to may be when a connection is opened."""
+    name_stale_seconds: float = 600.0
+    """How old it may be while the resolver fails."""
     sweep_seconds: float = 0.1
     """Timeouts are looked at this often, so they may be late by as much."""
-    stale_proof_seconds: float = 1.0
-    """A connection unused for this long may turn out closed; only then is the proof taken that allows a second try."""

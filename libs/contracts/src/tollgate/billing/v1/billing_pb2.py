@@ -22,45 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tollgate.routing.v1 import explanation_pb2 as tollgate_dot_routing_dot_v1_dot_explanation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tollgate/billing/v1/billing.proto\x12\x13tollgate.billing.v1\"w\n\x0cGrantRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x13\n\x0b\x61mount_pico\x18\x03 \x01(\x03\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"%\n\rGrantResponse\x12\x14\n\x0c\x62\x61lance_pico\x18\x01 \x01(\x03\",\n\x11GetBalanceRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"\x97\x01\n\x12GetBalanceResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x13\n\x0bledger_pico\x18\x02 \x01(\x03\x12\x18\n\x0bwallet_pico\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\theld_pico\x18\x04 \x01(\x03\x12\x1d\n\x15settled_unbooked_pico\x18\x05 \x01(\x03\x42\x0e\n\x0c_wallet_pico\"/\n\x14RebuildWalletRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"=\n\x15RebuildWalletResponse\x12\x13\n\x0bwallet_pico\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"}\n\x0bUsageFilter\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\napi_key_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x05 \x01(\x03\x12\r\n\x05to_us\x18\x06 \x01(\x03\"f\n\x11QueryUsageRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32 .tollgate.billing.v1.UsageFilter\x12\x10\n\x08group_by\x18\x02 \x03(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"\x83\x02\n\x08UsageRow\x12\r\n\x05group\x18\x01 \x03(\t\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x04\x12\x15\n\routput_tokens\x18\x04 \x01(\x04\x12\x19\n\x11\x63\x61\x63he_read_tokens\x18\x05 \x01(\x04\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x06 \x01(\x04\x12\x18\n\x10reasoning_tokens\x18\x07 \x01(\x04\x12\x0e\n\x06images\x18\x08 \x01(\x04\x12\x13\n\x0b\x63harge_pico\x18\t \x01(\x03\x12\x11\n\tcost_pico\x18\n \x01(\x03\x12\x10\n\x08unpriced\x18\x0b \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x0c \x01(\x04\"o\n\x12QueryUsageResponse\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.tollgate.billing.v1.UsageRow\x12,\n\x05total\x18\x02 \x01(\x0b\x32\x1d.tollgate.billing.v1.UsageRow\"z\n\x13ListRequestsRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32 .tollgate.billing.v1.UsageFilter\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"\xd2\x05\n\nRequestRow\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x15\n\rstarted_at_us\x18\x04 \x01(\x03\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x12\n\nproject_id\x18\x06 \x01(\t\x12\x12\n\napi_key_id\x18\x07 \x01(\t\x12\r\n\x05model\x18\x08 \x01(\t\x12\x16\n\x0eupstream_model\x18\t \x01(\t\x12\x10\n\x08provider\x18\n \x01(\t\x12\x0f\n\x07\x63hannel\x18\x0b \x01(\t\x12\x11\n\toperation\x18\x0c \x01(\t\x12\x0f\n\x07outcome\x18\r \x01(\t\x12\x12\n\nerror_kind\x18\x0e \x01(\t\x12\x0e\n\x06status\x18\x0f \x01(\t\x12\r\n\x05\x66inal\x18\x10 \x01(\x08\x12\x11\n\testimated\x18\x11 \x01(\x08\x12\x10\n\x08unpriced\x18\x12 \x01(\x08\x12\x0e\n\x06stream\x18\x13 \x01(\x08\x12\x0b\n\x03try\x18\x14 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x15 \x01(\r\x12\x14\n\x0cinput_tokens\x18\x16 \x01(\x04\x12\x15\n\routput_tokens\x18\x17 \x01(\x04\x12\x19\n\x11\x63\x61\x63he_read_tokens\x18\x18 \x01(\x04\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x19 \x01(\x04\x12\x18\n\x10reasoning_tokens\x18\x1a \x01(\x04\x12\x0e\n\x06images\x18\x1b \x01(\x04\x12\x13\n\x0b\x63harge_pico\x18\x1c \x01(\x03\x12\x11\n\tcost_pico\x18\x1d \x01(\x03\x12\x10\n\x08\x63urrency\x18\x1e \x01(\t\x12\x14\n\x0cprice_digest\x18\x1f \x01(\t\x12\x15\n\rconfig_digest\x18  \x01(\t\x12\x15\n\rfirst_byte_us\x18! \x01(\r\x12\x10\n\x08total_us\x18\" \x01(\r\x12\x0c\n\x04kind\x18# \x01(\t\x12\x14\n\x0cmedia_job_id\x18$ \x01(\t\"Z\n\x14ListRequestsResponse\x12-\n\x04rows\x18\x01 \x03(\x0b\x32\x1f.tollgate.billing.v1.RequestRow\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\"\x82\x01\n\x11GetStatusResponse\x12\x12\n\nlag_events\x18\x01 \x01(\x04\x12\x0e\n\x06lag_ms\x18\x02 \x01(\x04\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x0e\n\x06poison\x18\x04 \x01(\x04\x12\x12\n\nmismatches\x18\x05 \x01(\x04\x12\x17\n\x0fopen_exceptions\x18\x06 \x01(\x04\x32\xc7\x04\n\x0e\x42illingService\x12N\n\x05Grant\x12!.tollgate.billing.v1.GrantRequest\x1a\".tollgate.billing.v1.GrantResponse\x12]\n\nGetBalance\x12&.tollgate.billing.v1.GetBalanceRequest\x1a\'.tollgate.billing.v1.GetBalanceResponse\x12\x66\n\rRebuildWallet\x12).tollgate.billing.v1.RebuildWalletRequest\x1a*.tollgate.billing.v1.RebuildWalletResponse\x12]\n\nQueryUsage\x12&.tollgate.billing.v1.QueryUsageRequest\x1a\'.tollgate.billing.v1.QueryUsageResponse\x12\x63\n\x0cListRequests\x12(.tollgate.billing.v1.ListRequestsRequest\x1a).tollgate.billing.v1.ListRequestsResponse\x12Z\n\tGetStatus\x12%.tollgate.billing.v1.GetStatusRequest\x1a&.tollgate.billing.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tollgate/billing/v1/billing.proto\x12\x13tollgate.billing.v1\x1a%tollgate/routing/v1/explanation.proto\"w\n\x0cGrantRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\x12\x13\n\x0b\x61mount_pico\x18\x03 \x01(\x03\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"%\n\rGrantResponse\x12\x14\n\x0c\x62\x61lance_pico\x18\x01 \x01(\x03\",\n\x11GetBalanceRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"\x97\x01\n\x12GetBalanceResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x13\n\x0bledger_pico\x18\x02 \x01(\x03\x12\x18\n\x0bwallet_pico\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\theld_pico\x18\x04 \x01(\x03\x12\x1d\n\x15settled_unbooked_pico\x18\x05 \x01(\x03\x42\x0e\n\x0c_wallet_pico\"/\n\x14RebuildWalletRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\"=\n\x15RebuildWalletResponse\x12\x13\n\x0bwallet_pico\x18\x01 \x01(\x03\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"}\n\x0bUsageFilter\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\napi_key_id\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x05 \x01(\x03\x12\r\n\x05to_us\x18\x06 \x01(\x03\"f\n\x11QueryUsageRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32 .tollgate.billing.v1.UsageFilter\x12\x10\n\x08group_by\x18\x02 \x03(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"\x83\x02\n\x08UsageRow\x12\r\n\x05group\x18\x01 \x03(\t\x12\x10\n\x08requests\x18\x02 \x01(\x04\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x04\x12\x15\n\routput_tokens\x18\x04 \x01(\x04\x12\x19\n\x11\x63\x61\x63he_read_tokens\x18\x05 \x01(\x04\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x06 \x01(\x04\x12\x18\n\x10reasoning_tokens\x18\x07 \x01(\x04\x12\x0e\n\x06images\x18\x08 \x01(\x04\x12\x13\n\x0b\x63harge_pico\x18\t \x01(\x03\x12\x11\n\tcost_pico\x18\n \x01(\x03\x12\x10\n\x08unpriced\x18\x0b \x01(\x04\x12\x0e\n\x06\x65rrors\x18\x0c \x01(\x04\"o\n\x12QueryUsageResponse\x12+\n\x04rows\x18\x01 \x03(\x0b\x32\x1d.tollgate.billing.v1.UsageRow\x12,\n\x05total\x18\x02 \x01(\x0b\x32\x1d.tollgate.billing.v1.UsageRow\"z\n\x13ListRequestsRequest\x12\x30\n\x06\x66ilter\x18\x01 \x01(\x0b\x32 .tollgate.billing.v1.UsageFilter\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"\xb7\x06\n\nRequestRow\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x02 \x01(\t\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x15\n\rstarted_at_us\x18\x04 \x01(\x03\x12\x17\n\x0forganization_id\x18\x05 \x01(\t\x12\x12\n\nproject_id\x18\x06 \x01(\t\x12\x12\n\napi_key_id\x18\x07 \x01(\t\x12\r\n\x05model\x18\x08 \x01(\t\x12\x16\n\x0eupstream_model\x18\t \x01(\t\x12\x10\n\x08provider\x18\n \x01(\t\x12\x0f\n\x07\x63hannel\x18\x0b \x01(\t\x12\x11\n\toperation\x18\x0c \x01(\t\x12\x0f\n\x07outcome\x18\r \x01(\t\x12\x12\n\nerror_kind\x18\x0e \x01(\t\x12\x0e\n\x06status\x18\x0f \x01(\t\x12\r\n\x05\x66inal\x18\x10 \x01(\x08\x12\x11\n\testimated\x18\x11 \x01(\x08\x12\x10\n\x08unpriced\x18\x12 \x01(\x08\x12\x0e\n\x06stream\x18\x13 \x01(\x08\x12\x0b\n\x03try\x18\x14 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x15 \x01(\r\x12\x14\n\x0cinput_tokens\x18\x16 \x01(\x04\x12\x15\n\routput_tokens\x18\x17 \x01(\x04\x12\x19\n\x11\x63\x61\x63he_read_tokens\x18\x18 \x01(\x04\x12\x1a\n\x12\x63\x61\x63he_write_tokens\x18\x19 \x01(\x04\x12\x18\n\x10reasoning_tokens\x18\x1a \x01(\x04\x12\x0e\n\x06images\x18\x1b \x01(\x04\x12\x13\n\x0b\x63harge_pico\x18\x1c \x01(\x03\x12\x11\n\tcost_pico\x18\x1d \x01(\x03\x12\x10\n\x08\x63urrency\x18\x1e \x01(\t\x12\x14\n\x0cprice_digest\x18\x1f \x01(\t\x12\x15\n\rconfig_digest\x18  \x01(\t\x12\x15\n\rfirst_byte_us\x18! \x01(\r\x12\x10\n\x08total_us\x18\" \x01(\r\x12\x0c\n\x04kind\x18# \x01(\t\x12\x14\n\x0cmedia_job_id\x18$ \x01(\t\x12\x17\n\x0frequested_model\x18% \x01(\t\x12\x17\n\x0f\x66\x61llback_reason\x18& \x01(\t\x12\x31\n\x07routing\x18\' \x01(\x0b\x32 .tollgate.routing.v1.Explanation\"Z\n\x14ListRequestsResponse\x12-\n\x04rows\x18\x01 \x03(\x0b\x32\x1f.tollgate.billing.v1.RequestRow\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\"\x82\x01\n\x11GetStatusResponse\x12\x12\n\nlag_events\x18\x01 \x01(\x04\x12\x0e\n\x06lag_ms\x18\x02 \x01(\x04\x12\x0c\n\x04rows\x18\x03 \x01(\x04\x12\x0e\n\x06poison\x18\x04 \x01(\x04\x12\x12\n\nmismatches\x18\x05 \x01(\x04\x12\x17\n\x0fopen_exceptions\x18\x06 \x01(\x04\x32\xc7\x04\n\x0e\x42illingService\x12N\n\x05Grant\x12!.tollgate.billing.v1.GrantRequest\x1a\".tollgate.billing.v1.GrantResponse\x12]\n\nGetBalance\x12&.tollgate.billing.v1.GetBalanceRequest\x1a\'.tollgate.billing.v1.GetBalanceResponse\x12\x66\n\rRebuildWallet\x12).tollgate.billing.v1.RebuildWalletRequest\x1a*.tollgate.billing.v1.RebuildWalletResponse\x12]\n\nQueryUsage\x12&.tollgate.billing.v1.QueryUsageRequest\x1a\'.tollgate.billing.v1.QueryUsageResponse\x12\x63\n\x0cListRequests\x12(.tollgate.billing.v1.ListRequestsRequest\x1a).tollgate.billing.v1.ListRequestsResponse\x12Z\n\tGetStatus\x12%.tollgate.billing.v1.GetStatusRequest\x1a&.tollgate.billing.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tollgate.billing.v1.billing_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GRANTREQUEST']._serialized_start=58
-  _globals['_GRANTREQUEST']._serialized_end=177
-  _globals['_GRANTRESPONSE']._serialized_start=179
-  _globals['_GRANTRESPONSE']._serialized_end=216
-  _globals['_GETBALANCEREQUEST']._serialized_start=218
-  _globals['_GETBALANCEREQUEST']._serialized_end=262
-  _globals['_GETBALANCERESPONSE']._serialized_start=265
-  _globals['_GETBALANCERESPONSE']._serialized_end=416
-  _globals['_REBUILDWALLETREQUEST']._serialized_start=418
-  _globals['_REBUILDWALLETREQUEST']._serialized_end=465
-  _globals['_REBUILDWALLETRESPONSE']._serialized_start=467
-  _globals['_REBUILDWALLETRESPONSE']._serialized_end=528
-  _globals['_USAGEFILTER']._serialized_start=530
-  _globals['_USAGEFILTER']._serialized_end=655
-  _globals['_QUERYUSAGEREQUEST']._serialized_start=657
-  _globals['_QUERYUSAGEREQUEST']._serialized_end=759
-  _globals['_USAGEROW']._serialized_start=762
-  _globals['_USAGEROW']._serialized_end=1021
-  _globals['_QUERYUSAGERESPONSE']._serialized_start=1023
-  _globals['_QUERYUSAGERESPONSE']._serialized_end=1134
-  _globals['_LISTREQUESTSREQUEST']._serialized_start=1136
-  _globals['_LISTREQUESTSREQUEST']._serialized_end=1258
-  _globals['_REQUESTROW']._serialized_start=1261
-  _globals['_REQUESTROW']._serialized_end=1983
-  _globals['_LISTREQUESTSRESPONSE']._serialized_start=1985
-  _globals['_LISTREQUESTSRESPONSE']._serialized_end=2075
-  _globals['_GETSTATUSREQUEST']._serialized_start=2077
-  _globals['_GETSTATUSREQUEST']._serialized_end=2095
-  _globals['_GETSTATUSRESPONSE']._serialized_start=2098
-  _globals['_GETSTATUSRESPONSE']._serialized_end=2228
-  _globals['_BILLINGSERVICE']._serialized_start=2231
-  _globals['_BILLINGSERVICE']._serialized_end=2814
+  _globals['_GRANTREQUEST']._serialized_start=97
+  _globals['_GRANTREQUEST']._serialized_end=216
+  _globals['_GRANTRESPONSE']._serialized_start=218
+  _globals['_GRANTRESPONSE']._serialized_end=255
+  _globals['_GETBALANCEREQUEST']._serialized_start=257
+  _globals['_GETBALANCEREQUEST']._serialized_end=301
+  _globals['_GETBALANCERESPONSE']._serialized_start=304
+  _globals['_GETBALANCERESPONSE']._serialized_end=455
+  _globals['_REBUILDWALLETREQUEST']._serialized_start=457
+  _globals['_REBUILDWALLETREQUEST']._serialized_end=504
+  _globals['_REBUILDWALLETRESPONSE']._serialized_start=506
+  _globals['_REBUILDWALLETRESPONSE']._serialized_end=567
+  _globals['_USAGEFILTER']._serialized_start=569
+  _globals['_USAGEFILTER']._serialized_end=694
+  _globals['_QUERYUSAGEREQUEST']._serialized_start=696
+  _globals['_QUERYUSAGEREQUEST']._serialized_end=798
+  _globals['_USAGEROW']._serialized_start=801
+  _globals['_USAGEROW']._serialized_end=1060
+  _globals['_QUERYUSAGERESPONSE']._serialized_start=1062
+  _globals['_QUERYUSAGERESPONSE']._serialized_end=1173
+  _globals['_LISTREQUESTSREQUEST']._serialized_start=1175
+  _globals['_LISTREQUESTSREQUEST']._serialized_end=1297
+  _globals['_REQUESTROW']._serialized_start=1300
+  _globals['_REQUESTROW']._serialized_end=2123
+  _globals['_LISTREQUESTSRESPONSE']._serialized_start=2125
+  _globals['_LISTREQUESTSRESPONSE']._serialized_end=2215
+  _globals['_GETSTATUSREQUEST']._serialized_start=2217
+  _globals['_GETSTATUSREQUEST']._serialized_end=2235
+  _globals['_GETSTATUSRESPONSE']._serialized_start=2238
+  _globals['_GETSTATUSRESPONSE']._serialized_end=2368
+  _globals['_BILLINGSERVICE']._serialized_start=2371
+  _globals['_BILLINGSERVICE']._serialized_end=2954
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from tollgate.routing.v1 import explanation_pb2 as _explanation_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -135,7 +136,7 @@ class ListRequestsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[UsageFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class RequestRow(_message.Message):
-    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id")
+    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +173,9 @@ class RequestRow(_message.Message):
     TOTAL_US_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MEDIA_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     event_id: str
     trace_id: str
@@ -207,7 +211,10 @@ class RequestRow(_message.Message):
     total_us: int
     kind: str
     media_job_id: str
-    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...
+    requested_model: str
+    fallback_reason: str
+    routing: _explanation_pb2.Explanation
+    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., **kwargs) -> None: ...
 
 class ListRequestsResponse(_message.Message):
     __slots__ = ("rows", "next_cursor")

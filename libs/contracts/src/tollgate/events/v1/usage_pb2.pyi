@@ -1,4 +1,5 @@
 from tollgate.exchange.v1 import exchange_pb2 as _exchange_pb2
+from tollgate.routing.v1 import explanation_pb2 as _explanation_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -28,7 +29,7 @@ EVENT_STATUS_UNCONFIRMED: EventStatus
 EVENT_STATUS_WITNESS: EventStatus
 
 class UsageRecorded(_message.Message):
-    __slots__ = ("event_id", "request_id", "attempt", "source", "final", "status", "replay", "estimated", "started_at_us", "ended_at_us", "tenant", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "usage", "cost_pico", "charge_pico", "currency", "price_digest", "unpriced", "config_digest", "traceparent", "trace_kept", "timings", "media_job_id")
+    __slots__ = ("event_id", "request_id", "attempt", "source", "final", "status", "replay", "estimated", "started_at_us", "ended_at_us", "tenant", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "requested_model", "fallback_reason", "routing", "usage", "cost_pico", "charge_pico", "currency", "price_digest", "unpriced", "config_digest", "traceparent", "trace_kept", "timings", "media_job_id")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +52,9 @@ class UsageRecorded(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     UPSTREAM_STATUS_FIELD_NUMBER: _ClassVar[int]
     ERROR_KIND_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
+    ROUTING_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     COST_PICO_FIELD_NUMBER: _ClassVar[int]
     CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +87,9 @@ class UsageRecorded(_message.Message):
     outcome: _exchange_pb2.Outcome
     upstream_status: int
     error_kind: str
+    requested_model: str
+    fallback_reason: str
+    routing: _explanation_pb2.Explanation
     usage: _exchange_pb2.Usage
     cost_pico: int
     charge_pico: int
@@ -94,4 +101,4 @@ class UsageRecorded(_message.Message):
     trace_kept: bool
     timings: _exchange_pb2.Timings
     media_job_id: str
-    def __init__(self, event_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., attempt: _Optional[int] = ..., source: _Optional[_Union[EventSource, str]] = ..., final: _Optional[bool] = ..., status: _Optional[_Union[EventStatus, str]] = ..., replay: _Optional[bool] = ..., estimated: _Optional[bool] = ..., started_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., dialect: _Optional[_Union[_exchange_pb2.Dialect, str]] = ..., operation: _Optional[_Union[_exchange_pb2.Operation, str]] = ..., stream: _Optional[bool] = ..., outcome: _Optional[_Union[_exchange_pb2.Outcome, str]] = ..., upstream_status: _Optional[int] = ..., error_kind: _Optional[str] = ..., usage: _Optional[_Union[_exchange_pb2.Usage, _Mapping]] = ..., cost_pico: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., unpriced: _Optional[bool] = ..., config_digest: _Optional[str] = ..., traceparent: _Optional[str] = ..., trace_kept: _Optional[bool] = ..., timings: _Optional[_Union[_exchange_pb2.Timings, _Mapping]] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...
+    def __init__(self, event_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., attempt: _Optional[int] = ..., source: _Optional[_Union[EventSource, str]] = ..., final: _Optional[bool] = ..., status: _Optional[_Union[EventStatus, str]] = ..., replay: _Optional[bool] = ..., estimated: _Optional[bool] = ..., started_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., dialect: _Optional[_Union[_exchange_pb2.Dialect, str]] = ..., operation: _Optional[_Union[_exchange_pb2.Operation, str]] = ..., stream: _Optional[bool] = ..., outcome: _Optional[_Union[_exchange_pb2.Outcome, str]] = ..., upstream_status: _Optional[int] = ..., error_kind: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., usage: _Optional[_Union[_exchange_pb2.Usage, _Mapping]] = ..., cost_pico: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., unpriced: _Optional[bool] = ..., config_digest: _Optional[str] = ..., traceparent: _Optional[str] = ..., trace_kept: _Optional[bool] = ..., timings: _Optional[_Union[_exchange_pb2.Timings, _Mapping]] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...

@@ -25,51 +25,51 @@ _sym_db = _symbol_database.Default()
 from tollgate.errors.v1 import errors_pb2 as tollgate_dot_errors_dot_v1_dot_errors__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tollgate/exchange/v1/exchange.proto\x12\x14tollgate.exchange.v1\x1a\x1ftollgate/errors/v1/errors.proto\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"s\n\x06Tenant\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\napi_key_id\x18\x03 \x01(\t\x12\x13\n\x0bprice_group\x18\x04 \x01(\t\x12\x13\n\x0broute_group\x18\x05 \x01(\t\"\x8c\x03\n\x04Open\x12\n\n\x02id\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0b\n\x03try\x18\x03 \x01(\r\x12\x15\n\rstarted_at_us\x18\x04 \x01(\x03\x12.\n\x07\x64ialect\x18\x05 \x01(\x0e\x32\x1d.tollgate.exchange.v1.Dialect\x12\x32\n\toperation\x18\x06 \x01(\x0e\x32\x1f.tollgate.exchange.v1.Operation\x12\r\n\x05model\x18\x07 \x01(\t\x12\x0e\n\x06stream\x18\x08 \x01(\x08\x12\x14\n\x0cusage_wanted\x18\t \x01(\x08\x12,\n\x06tenant\x18\n \x01(\x0b\x32\x1c.tollgate.exchange.v1.Tenant\x12\x13\n\x0btraceparent\x18\x0b \x01(\t\x12\x12\n\ntimeout_ms\x18\x0c \x01(\r\x12-\n\x07headers\x18\r \x03(\x0b\x32\x1c.tollgate.exchange.v1.Header\x12\x0c\n\x04\x62ody\x18\x0e \x01(\x0c\x12\x13\n\x0b\x62ody_length\x18\x0f \x01(\x04\" \n\x04\x42ody\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"#\n\x06\x43redit\x12\n\n\x02id\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\"H\n\x06\x43\x61ncel\x12\n\n\x02id\x18\x01 \x01(\r\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".tollgate.exchange.v1.CancelReason\"\xc8\x01\n\tEdgeBatch\x12(\n\x04open\x18\x01 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Open\x12(\n\x04\x62ody\x18\x02 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Body\x12,\n\x06\x63redit\x18\x03 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Credit\x12,\n\x06\x63\x61ncel\x18\x04 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Cancel\x12\x0b\n\x03\x61\x63k\x18\x05 \x03(\r\"b\n\x04Head\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06status\x18\x02 \x01(\r\x12-\n\x07headers\x18\x03 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Header\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\" \n\x04\x44\x61ta\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xdd\x02\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x19\n\x11\x63\x61\x63he_read_tokens\x18\x03 \x01(\x04\x12\x1d\n\x15\x63\x61\x63he_write_5m_tokens\x18\x04 \x01(\x04\x12\x1d\n\x15\x63\x61\x63he_write_1h_tokens\x18\x05 \x01(\x04\x12\x18\n\x10reasoning_tokens\x18\x06 \x01(\x04\x12\x1a\n\x12\x61udio_input_tokens\x18\x07 \x01(\x04\x12\x1b\n\x13\x61udio_output_tokens\x18\x08 \x01(\x04\x12\x1a\n\x12image_input_tokens\x18\t \x01(\x04\x12\x1b\n\x13image_output_tokens\x18\n \x01(\x04\x12\x30\n\x06images\x18\x0b \x03(\x0b\x32 .tollgate.exchange.v1.ImageCount\x12\x10\n\x08requests\x18\x0c \x01(\x04\":\n\nImageCount\x12\x0c\n\x04size\x18\x01 \x01(\t\x12\x0f\n\x07quality\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"O\n\x07Timings\x12\x1b\n\x13upstream_started_us\x18\x01 \x01(\r\x12\x15\n\rfirst_byte_us\x18\x02 \x01(\r\x12\x10\n\x08total_us\x18\x03 \x01(\r\"\xa6\x02\n\x03\x45nd\x12\n\n\x02id\x18\x01 \x01(\r\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.tollgate.exchange.v1.Outcome\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x19.tollgate.errors.v1.Error\x12*\n\x05usage\x18\x04 \x01(\x0b\x32\x1b.tollgate.exchange.v1.Usage\x12\x13\n\x0b\x63harge_pico\x18\x05 \x01(\x03\x12\x14\n\x0cprice_digest\x18\x06 \x01(\t\x12.\n\x07timings\x18\x07 \x01(\x0b\x32\x1d.tollgate.exchange.v1.Timings\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\x12\x12\n\ntrace_kept\x18\t \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\n \x01(\x0c\"*\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08stopping\x18\x02 \x01(\x08\"\xe6\x01\n\x0bRouterBatch\x12(\n\x04head\x18\x01 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Head\x12(\n\x04\x64\x61ta\x18\x02 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Data\x12&\n\x03\x65nd\x18\x03 \x03(\x0b\x32\x19.tollgate.exchange.v1.End\x12,\n\x06\x63redit\x18\x04 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Credit\x12-\n\x07go_away\x18\x05 \x01(\x0b\x32\x1c.tollgate.exchange.v1.GoAway*\x84\x01\n\x07\x44ialect\x12\x17\n\x13\x44IALECT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44IALECT_OPENAI_CHAT\x10\x01\x12\x1c\n\x18\x44IALECT_OPENAI_RESPONSES\x10\x02\x12\x15\n\x11\x44IALECT_ANTHROPIC\x10\x03\x12\x12\n\x0e\x44IALECT_GEMINI\x10\x04*i\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATION_CHAT\x10\x01\x12\x18\n\x14OPERATION_EMBEDDINGS\x10\x02\x12\x13\n\x0fOPERATION_IMAGE\x10\x03*\xc2\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n\nOUTCOME_OK\x10\x01\x12\x1a\n\x16OUTCOME_UPSTREAM_ERROR\x10\x02\x12\x18\n\x14OUTCOME_UPSTREAM_CUT\x10\x03\x12\x15\n\x11OUTCOME_CANCELLED\x10\x04\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x05\x12\x13\n\x0fOUTCOME_REFUSED\x10\x06\x12\x17\n\x13OUTCOME_ROUTER_LOST\x10\x07*\xa3\x01\n\x0c\x43\x61ncelReason\x12\x1d\n\x19\x43\x41NCEL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43\x41NCEL_REASON_CLIENT_GONE\x10\x01\x12\x1a\n\x16\x43\x41NCEL_REASON_DEADLINE\x10\x02\x12\x1a\n\x16\x43\x41NCEL_REASON_DRAINING\x10\x03\x12\x1d\n\x19\x43\x41NCEL_REASON_BODY_BROKEN\x10\x04\x32\x65\n\x0f\x45xchangeService\x12R\n\x08\x45xchange\x12\x1f.tollgate.exchange.v1.EdgeBatch\x1a!.tollgate.exchange.v1.RouterBatch(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#tollgate/exchange/v1/exchange.proto\x12\x14tollgate.exchange.v1\x1a\x1ftollgate/errors/v1/errors.proto\"%\n\x06Header\x12\x0c\n\x04name\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\"s\n\x06Tenant\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x12\n\napi_key_id\x18\x03 \x01(\t\x12\x13\n\x0bprice_group\x18\x04 \x01(\t\x12\x13\n\x0broute_group\x18\x05 \x01(\t\"\xa5\x03\n\x04Open\x12\n\n\x02id\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0b\n\x03try\x18\x03 \x01(\r\x12\x15\n\rstarted_at_us\x18\x04 \x01(\x03\x12.\n\x07\x64ialect\x18\x05 \x01(\x0e\x32\x1d.tollgate.exchange.v1.Dialect\x12\x32\n\toperation\x18\x06 \x01(\x0e\x32\x1f.tollgate.exchange.v1.Operation\x12\r\n\x05model\x18\x07 \x01(\t\x12\x0e\n\x06stream\x18\x08 \x01(\x08\x12\x14\n\x0cusage_wanted\x18\t \x01(\x08\x12,\n\x06tenant\x18\n \x01(\x0b\x32\x1c.tollgate.exchange.v1.Tenant\x12\x13\n\x0btraceparent\x18\x0b \x01(\t\x12\x12\n\ntimeout_ms\x18\x0c \x01(\r\x12-\n\x07headers\x18\r \x03(\x0b\x32\x1c.tollgate.exchange.v1.Header\x12\x0c\n\x04\x62ody\x18\x0e \x01(\x0c\x12\x13\n\x0b\x62ody_length\x18\x0f \x01(\x04\x12\x17\n\x0frequested_model\x18\x10 \x01(\t\" \n\x04\x42ody\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"#\n\x06\x43redit\x12\n\n\x02id\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\r\"H\n\x06\x43\x61ncel\x12\n\n\x02id\x18\x01 \x01(\r\x12\x32\n\x06reason\x18\x02 \x01(\x0e\x32\".tollgate.exchange.v1.CancelReason\"\xc8\x01\n\tEdgeBatch\x12(\n\x04open\x18\x01 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Open\x12(\n\x04\x62ody\x18\x02 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Body\x12,\n\x06\x63redit\x18\x03 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Credit\x12,\n\x06\x63\x61ncel\x18\x04 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Cancel\x12\x0b\n\x03\x61\x63k\x18\x05 \x03(\r\"b\n\x04Head\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0e\n\x06status\x18\x02 \x01(\r\x12-\n\x07headers\x18\x03 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Header\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\" \n\x04\x44\x61ta\x12\n\n\x02id\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xdd\x02\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x04\x12\x15\n\routput_tokens\x18\x02 \x01(\x04\x12\x19\n\x11\x63\x61\x63he_read_tokens\x18\x03 \x01(\x04\x12\x1d\n\x15\x63\x61\x63he_write_5m_tokens\x18\x04 \x01(\x04\x12\x1d\n\x15\x63\x61\x63he_write_1h_tokens\x18\x05 \x01(\x04\x12\x18\n\x10reasoning_tokens\x18\x06 \x01(\x04\x12\x1a\n\x12\x61udio_input_tokens\x18\x07 \x01(\x04\x12\x1b\n\x13\x61udio_output_tokens\x18\x08 \x01(\x04\x12\x1a\n\x12image_input_tokens\x18\t \x01(\x04\x12\x1b\n\x13image_output_tokens\x18\n \x01(\x04\x12\x30\n\x06images\x18\x0b \x03(\x0b\x32 .tollgate.exchange.v1.ImageCount\x12\x10\n\x08requests\x18\x0c \x01(\x04\":\n\nImageCount\x12\x0c\n\x04size\x18\x01 \x01(\t\x12\x0f\n\x07quality\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"O\n\x07Timings\x12\x1b\n\x13upstream_started_us\x18\x01 \x01(\r\x12\x15\n\rfirst_byte_us\x18\x02 \x01(\r\x12\x10\n\x08total_us\x18\x03 \x01(\r\"\xa6\x02\n\x03\x45nd\x12\n\n\x02id\x18\x01 \x01(\r\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.tollgate.exchange.v1.Outcome\x12(\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x19.tollgate.errors.v1.Error\x12*\n\x05usage\x18\x04 \x01(\x0b\x32\x1b.tollgate.exchange.v1.Usage\x12\x13\n\x0b\x63harge_pico\x18\x05 \x01(\x03\x12\x14\n\x0cprice_digest\x18\x06 \x01(\t\x12.\n\x07timings\x18\x07 \x01(\x0b\x32\x1d.tollgate.exchange.v1.Timings\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\x12\x12\n\ntrace_kept\x18\t \x01(\x08\x12\x0c\n\x04\x64\x61ta\x18\n \x01(\x0c\"*\n\x06GoAway\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x10\n\x08stopping\x18\x02 \x01(\x08\"\xe6\x01\n\x0bRouterBatch\x12(\n\x04head\x18\x01 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Head\x12(\n\x04\x64\x61ta\x18\x02 \x03(\x0b\x32\x1a.tollgate.exchange.v1.Data\x12&\n\x03\x65nd\x18\x03 \x03(\x0b\x32\x19.tollgate.exchange.v1.End\x12,\n\x06\x63redit\x18\x04 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Credit\x12-\n\x07go_away\x18\x05 \x01(\x0b\x32\x1c.tollgate.exchange.v1.GoAway*\x84\x01\n\x07\x44ialect\x12\x17\n\x13\x44IALECT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44IALECT_OPENAI_CHAT\x10\x01\x12\x1c\n\x18\x44IALECT_OPENAI_RESPONSES\x10\x02\x12\x15\n\x11\x44IALECT_ANTHROPIC\x10\x03\x12\x12\n\x0e\x44IALECT_GEMINI\x10\x04*i\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x12\n\x0eOPERATION_CHAT\x10\x01\x12\x18\n\x14OPERATION_EMBEDDINGS\x10\x02\x12\x13\n\x0fOPERATION_IMAGE\x10\x03*\xc2\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x0e\n\nOUTCOME_OK\x10\x01\x12\x1a\n\x16OUTCOME_UPSTREAM_ERROR\x10\x02\x12\x18\n\x14OUTCOME_UPSTREAM_CUT\x10\x03\x12\x15\n\x11OUTCOME_CANCELLED\x10\x04\x12\x13\n\x0fOUTCOME_TIMEOUT\x10\x05\x12\x13\n\x0fOUTCOME_REFUSED\x10\x06\x12\x17\n\x13OUTCOME_ROUTER_LOST\x10\x07*\xa3\x01\n\x0c\x43\x61ncelReason\x12\x1d\n\x19\x43\x41NCEL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x43\x41NCEL_REASON_CLIENT_GONE\x10\x01\x12\x1a\n\x16\x43\x41NCEL_REASON_DEADLINE\x10\x02\x12\x1a\n\x16\x43\x41NCEL_REASON_DRAINING\x10\x03\x12\x1d\n\x19\x43\x41NCEL_REASON_BODY_BROKEN\x10\x04\x32\x65\n\x0f\x45xchangeService\x12R\n\x08\x45xchange\x12\x1f.tollgate.exchange.v1.EdgeBatch\x1a!.tollgate.exchange.v1.RouterBatch(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tollgate.exchange.v1.exchange_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIALECT']._serialized_start=2199
-  _globals['_DIALECT']._serialized_end=2331
-  _globals['_OPERATION']._serialized_start=2333
-  _globals['_OPERATION']._serialized_end=2438
-  _globals['_OUTCOME']._serialized_start=2441
-  _globals['_OUTCOME']._serialized_end=2635
-  _globals['_CANCELREASON']._serialized_start=2638
-  _globals['_CANCELREASON']._serialized_end=2801
+  _globals['_DIALECT']._serialized_start=2224
+  _globals['_DIALECT']._serialized_end=2356
+  _globals['_OPERATION']._serialized_start=2358
+  _globals['_OPERATION']._serialized_end=2463
+  _globals['_OUTCOME']._serialized_start=2466
+  _globals['_OUTCOME']._serialized_end=2660
+  _globals['_CANCELREASON']._serialized_start=2663
+  _globals['_CANCELREASON']._serialized_end=2826
   _globals['_HEADER']._serialized_start=94
   _globals['_HEADER']._serialized_end=131
   _globals['_TENANT']._serialized_start=133
   _globals['_TENANT']._serialized_end=248
   _globals['_OPEN']._serialized_start=251
-  _globals['_OPEN']._serialized_end=647
-  _globals['_BODY']._serialized_start=649
-  _globals['_BODY']._serialized_end=681
-  _globals['_CREDIT']._serialized_start=683
-  _globals['_CREDIT']._serialized_end=718
-  _globals['_CANCEL']._serialized_start=720
-  _globals['_CANCEL']._serialized_end=792
-  _globals['_EDGEBATCH']._serialized_start=795
-  _globals['_EDGEBATCH']._serialized_end=995
-  _globals['_HEAD']._serialized_start=997
-  _globals['_HEAD']._serialized_end=1095
-  _globals['_DATA']._serialized_start=1097
-  _globals['_DATA']._serialized_end=1129
-  _globals['_USAGE']._serialized_start=1132
-  _globals['_USAGE']._serialized_end=1481
-  _globals['_IMAGECOUNT']._serialized_start=1483
-  _globals['_IMAGECOUNT']._serialized_end=1541
-  _globals['_TIMINGS']._serialized_start=1543
-  _globals['_TIMINGS']._serialized_end=1622
-  _globals['_END']._serialized_start=1625
-  _globals['_END']._serialized_end=1919
-  _globals['_GOAWAY']._serialized_start=1921
-  _globals['_GOAWAY']._serialized_end=1963
-  _globals['_ROUTERBATCH']._serialized_start=1966
-  _globals['_ROUTERBATCH']._serialized_end=2196
-  _globals['_EXCHANGESERVICE']._serialized_start=2803
-  _globals['_EXCHANGESERVICE']._serialized_end=2904
+  _globals['_OPEN']._serialized_end=672
+  _globals['_BODY']._serialized_start=674
+  _globals['_BODY']._serialized_end=706
+  _globals['_CREDIT']._serialized_start=708
+  _globals['_CREDIT']._serialized_end=743
+  _globals['_CANCEL']._serialized_start=745
+  _globals['_CANCEL']._serialized_end=817
+  _globals['_EDGEBATCH']._serialized_start=820
+  _globals['_EDGEBATCH']._serialized_end=1020
+  _globals['_HEAD']._serialized_start=1022
+  _globals['_HEAD']._serialized_end=1120
+  _globals['_DATA']._serialized_start=1122
+  _globals['_DATA']._serialized_end=1154
+  _globals['_USAGE']._serialized_start=1157
+  _globals['_USAGE']._serialized_end=1506
+  _globals['_IMAGECOUNT']._serialized_start=1508
+  _globals['_IMAGECOUNT']._serialized_end=1566
+  _globals['_TIMINGS']._serialized_start=1568
+  _globals['_TIMINGS']._serialized_end=1647
+  _globals['_END']._serialized_start=1650
+  _globals['_END']._serialized_end=1944
+  _globals['_GOAWAY']._serialized_start=1946
+  _globals['_GOAWAY']._serialized_end=1988
+  _globals['_ROUTERBATCH']._serialized_start=1991
+  _globals['_ROUTERBATCH']._serialized_end=2221
+  _globals['_EXCHANGESERVICE']._serialized_start=2828
+  _globals['_EXCHANGESERVICE']._serialized_end=2929
 # @@protoc_insertion_point(module_scope)

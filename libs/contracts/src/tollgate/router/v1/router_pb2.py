@@ -22,21 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from tollgate.exchange.v1 import exchange_pb2 as tollgate_dot_exchange_dot_v1_dot_exchange__pb2
+from tollgate.routing.v1 import explanation_pb2 as tollgate_dot_routing_dot_v1_dot_explanation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftollgate/router/v1/router.proto\x12\x12tollgate.router.v1\"\x17\n\x15\x44\x65scribeRouterRequest\"\xb2\x01\n\x0c\x43hannelState\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x14\n\x0croute_groups\x18\x03 \x03(\t\x12\x0e\n\x06models\x18\x04 \x01(\r\x12\x0e\n\x06usable\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x15\n\ropen_requests\x18\x07 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\t \x01(\x04\"\xa6\x01\n\x16\x44\x65scribeRouterResponse\x12\x15\n\rconfig_digest\x18\x01 \x01(\t\x12\x32\n\x08\x63hannels\x18\x02 \x03(\x0b\x32 .tollgate.router.v1.ChannelState\x12\x15\n\ropen_requests\x18\x03 \x01(\r\x12\x15\n\rspool_records\x18\x04 \x01(\x04\x12\x13\n\x0bspool_bytes\x18\x05 \x01(\x04\x32}\n\x12RouterAdminService\x12g\n\x0e\x44\x65scribeRouter\x12).tollgate.router.v1.DescribeRouterRequest\x1a*.tollgate.router.v1.DescribeRouterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftollgate/router/v1/router.proto\x12\x12tollgate.router.v1\x1a#tollgate/exchange/v1/exchange.proto\x1a%tollgate/routing/v1/explanation.proto\"\x17\n\x15\x44\x65scribeRouterRequest\"\xc1\x02\n\x0c\x43hannelState\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\x14\n\x0croute_groups\x18\x03 \x03(\t\x12\x0e\n\x06models\x18\x04 \x01(\r\x12\x0e\n\x06usable\x18\x05 \x01(\x08\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x15\n\ropen_requests\x18\x07 \x01(\r\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x04\x12\x10\n\x08\x66\x61ilures\x18\t \x01(\x04\x12-\n\x04mode\x18\n \x01(\x0e\x32\x1f.tollgate.router.v1.ChannelMode\x12\x13\n\x0bmode_reason\x18\x0b \x01(\t\x12\x31\n\nhindrances\x18\x0c \x03(\x0b\x32\x1d.tollgate.router.v1.Hindrance\x12\x16\n\x0e\x65xtra_attempts\x18\r \x01(\x04\"O\n\tHindrance\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x10\n\x08obstacle\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0f\n\x07wait_ms\x18\x04 \x01(\r\"\x82\x02\n\x13\x45xplainRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x13\n\x0broute_group\x18\x02 \x01(\t\x12\x12\n\nproject_id\x18\x03 \x01(\t\x12\x12\n\napi_key_id\x18\x04 \x01(\t\x12\x32\n\toperation\x18\x05 \x01(\x0e\x32\x1f.tollgate.exchange.v1.Operation\x12.\n\x07\x64ialect\x18\x06 \x01(\x0e\x32\x1d.tollgate.exchange.v1.Dialect\x12\x0c\n\x04\x62ody\x18\x07 \x01(\x0c\x12-\n\x07headers\x18\x08 \x03(\x0b\x32\x1c.tollgate.exchange.v1.Header\"M\n\x14\x45xplainRouteResponse\x12\x35\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32 .tollgate.routing.v1.Explanation\"g\n\x15SetChannelModeRequest\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12-\n\x04mode\x18\x02 \x01(\x0e\x32\x1f.tollgate.router.v1.ChannelMode\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x18\n\x16SetChannelModeResponse\"\xa6\x01\n\x16\x44\x65scribeRouterResponse\x12\x15\n\rconfig_digest\x18\x01 \x01(\t\x12\x32\n\x08\x63hannels\x18\x02 \x03(\x0b\x32 .tollgate.router.v1.ChannelState\x12\x15\n\ropen_requests\x18\x03 \x01(\r\x12\x15\n\rspool_records\x18\x04 \x01(\x04\x12\x13\n\x0bspool_bytes\x18\x05 \x01(\x04*{\n\x0b\x43hannelMode\x12\x1c\n\x18\x43HANNEL_MODE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x43HANNEL_MODE_ENABLED\x10\x01\x12\x19\n\x15\x43HANNEL_MODE_DRAINING\x10\x02\x12\x19\n\x15\x43HANNEL_MODE_DISABLED\x10\x03\x32\xc9\x02\n\x12RouterAdminService\x12g\n\x0e\x44\x65scribeRouter\x12).tollgate.router.v1.DescribeRouterRequest\x1a*.tollgate.router.v1.DescribeRouterResponse\x12\x61\n\x0c\x45xplainRoute\x12\'.tollgate.router.v1.ExplainRouteRequest\x1a(.tollgate.router.v1.ExplainRouteResponse\x12g\n\x0eSetChannelMode\x12).tollgate.router.v1.SetChannelModeRequest\x1a*.tollgate.router.v1.SetChannelModeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tollgate.router.v1.router_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DESCRIBEROUTERREQUEST']._serialized_start=55
-  _globals['_DESCRIBEROUTERREQUEST']._serialized_end=78
-  _globals['_CHANNELSTATE']._serialized_start=81
-  _globals['_CHANNELSTATE']._serialized_end=259
-  _globals['_DESCRIBEROUTERRESPONSE']._serialized_start=262
-  _globals['_DESCRIBEROUTERRESPONSE']._serialized_end=428
-  _globals['_ROUTERADMINSERVICE']._serialized_start=430
-  _globals['_ROUTERADMINSERVICE']._serialized_end=555
+  _globals['_CHANNELMODE']._serialized_start=1201
+  _globals['_CHANNELMODE']._serialized_end=1324
+  _globals['_DESCRIBEROUTERREQUEST']._serialized_start=131
+  _globals['_DESCRIBEROUTERREQUEST']._serialized_end=154
+  _globals['_CHANNELSTATE']._serialized_start=157
+  _globals['_CHANNELSTATE']._serialized_end=478
+  _globals['_HINDRANCE']._serialized_start=480
+  _globals['_HINDRANCE']._serialized_end=559
+  _globals['_EXPLAINROUTEREQUEST']._serialized_start=562
+  _globals['_EXPLAINROUTEREQUEST']._serialized_end=820
+  _globals['_EXPLAINROUTERESPONSE']._serialized_start=822
+  _globals['_EXPLAINROUTERESPONSE']._serialized_end=899
+  _globals['_SETCHANNELMODEREQUEST']._serialized_start=901
+  _globals['_SETCHANNELMODEREQUEST']._serialized_end=1004
+  _globals['_SETCHANNELMODERESPONSE']._serialized_start=1006
+  _globals['_SETCHANNELMODERESPONSE']._serialized_end=1030
+  _globals['_DESCRIBEROUTERRESPONSE']._serialized_start=1033
+  _globals['_DESCRIBEROUTERRESPONSE']._serialized_end=1199
+  _globals['_ROUTERADMINSERVICE']._serialized_start=1327
+  _globals['_ROUTERADMINSERVICE']._serialized_end=1656
 # @@protoc_insertion_point(module_scope)

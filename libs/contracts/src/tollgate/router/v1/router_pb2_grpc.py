@@ -40,6 +40,16 @@ class RouterAdminServiceStub:
                 request_serializer=tollgate_dot_router_dot_v1_dot_router__pb2.DescribeRouterRequest.SerializeToString,
                 response_deserializer=tollgate_dot_router_dot_v1_dot_router__pb2.DescribeRouterResponse.FromString,
                 _registered_method=True)
+        self.ExplainRoute = channel.unary_unary(
+                '/tollgate.router.v1.RouterAdminService/ExplainRoute',
+                request_serializer=tollgate_dot_router_dot_v1_dot_router__pb2.ExplainRouteRequest.SerializeToString,
+                response_deserializer=tollgate_dot_router_dot_v1_dot_router__pb2.ExplainRouteResponse.FromString,
+                _registered_method=True)
+        self.SetChannelMode = channel.unary_unary(
+                '/tollgate.router.v1.RouterAdminService/SetChannelMode',
+                request_serializer=tollgate_dot_router_dot_v1_dot_router__pb2.SetChannelModeRequest.SerializeToString,
+                response_deserializer=tollgate_dot_router_dot_v1_dot_router__pb2.SetChannelModeResponse.FromString,
+                _registered_method=True)
 
 
 class RouterAdminServiceServicer:
@@ -53,6 +63,20 @@ class RouterAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainRoute(self, request, context):
+        """Where a request would go now, and why; nothing is sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetChannelMode(self, request, context):
+        """Holds a channel back, or lets it serve again; kept across restarts of this router.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouterAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +84,16 @@ def add_RouterAdminServiceServicer_to_server(servicer, server):
                     servicer.DescribeRouter,
                     request_deserializer=tollgate_dot_router_dot_v1_dot_router__pb2.DescribeRouterRequest.FromString,
                     response_serializer=tollgate_dot_router_dot_v1_dot_router__pb2.DescribeRouterResponse.SerializeToString,
+            ),
+            'ExplainRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRoute,
+                    request_deserializer=tollgate_dot_router_dot_v1_dot_router__pb2.ExplainRouteRequest.FromString,
+                    response_serializer=tollgate_dot_router_dot_v1_dot_router__pb2.ExplainRouteResponse.SerializeToString,
+            ),
+            'SetChannelMode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetChannelMode,
+                    request_deserializer=tollgate_dot_router_dot_v1_dot_router__pb2.SetChannelModeRequest.FromString,
+                    response_serializer=tollgate_dot_router_dot_v1_dot_router__pb2.SetChannelModeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +124,60 @@ class RouterAdminService:
             '/tollgate.router.v1.RouterAdminService/DescribeRouter',
             tollgate_dot_router_dot_v1_dot_router__pb2.DescribeRouterRequest.SerializeToString,
             tollgate_dot_router_dot_v1_dot_router__pb2.DescribeRouterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.router.v1.RouterAdminService/ExplainRoute',
+            tollgate_dot_router_dot_v1_dot_router__pb2.ExplainRouteRequest.SerializeToString,
+            tollgate_dot_router_dot_v1_dot_router__pb2.ExplainRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetChannelMode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.router.v1.RouterAdminService/SetChannelMode',
+            tollgate_dot_router_dot_v1_dot_router__pb2.SetChannelModeRequest.SerializeToString,
+            tollgate_dot_router_dot_v1_dot_router__pb2.SetChannelModeResponse.FromString,
             options,
             channel_credentials,
             insecure,

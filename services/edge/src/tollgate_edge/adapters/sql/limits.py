@@ -6,8 +6,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tollgate_edge.adapters.sql import tables as t
+from tollgate_edge.adapters.sql.changes import bump
 from tollgate_edge.adapters.sql.database import Database
-from tollgate_edge.adapters.sql.stores import bump, limits_of
+from tollgate_edge.adapters.sql.stores import limits_of
 from tollgate_edge.domain.limits import KEY, LIMIT_NAMES, ORGANIZATION, PROJECT
 from tollgate_edge.ports import LimitedOwner
 

@@ -1,4 +1,4 @@
-"""The stores of edge over SQL."""
+"""Keys and configuration versions over SQL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -7,25 +7,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tollgate_edge.adapters.sql import tables as t
+from tollgate_edge.adapters.sql.changes import bump
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.domain.limits import KEY, ORGANIZATION, PROJECT, Limits, limit_set
-from tollgate_edge.domain.principal import DEFAULT_GROUP, Principal
-from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, Project, StoredVersion
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, StoredVersion
 
 _MOST_CHANGES: Final = 1000
 LIMIT_COLUMNS: Final = tuple(one.name for one in fields(Limits))
-
-
-def bump(connection: sa.Connection, kind: str, key_hash: str, at_us: int) -> int:
-    """Writes down a change and returns its sequence; whoever changes something later waits for this commit."""
-    sequence: int = connection.execute(
-        t.change_counter.update()
-        .where(t.change_counter.c.id == 1)
-        .values(sequence=t.change_counter.c.sequence + 1)
-        .returning(t.change_counter.c.sequence)
-    ).scalar_one()
-    connection.execute(t.changes.insert().values(sequence=sequence, kind=kind, key_hash=key_hash, changed_at_us=at_us))
-    return sequence
 
 
 class SqlKeyStore:
@@ -95,6 +84,13 @@ class SqlKeyStore:
         if before:
             query = query.where(t.api_keys.c.id < before)
         return await self._database.read(lambda c: [_record_of(row) for row in c.execute(query).all()])
+
+    async def key(self, key_id: str) -> KeyRecord | None:
+        def work(connection: sa.Connection) -> KeyRecord | None:
+            row = connection.execute(sa.select(t.api_keys).where(t.api_keys.c.id == key_id)).one_or_none()
+            return None if row is None else _record_of(row)
+
+        return await self._database.read(work)
 
     async def revoke_key(self, organization_id: str, key_id: str, at_us: int) -> KeyRecord | None:
         def work(connection: sa.Connection) -> KeyRecord | None:
@@ -190,67 +186,6 @@ def _record_of(row: Any) -> KeyRecord:
         models=None if row.models is None else tuple(row.models),
         limits=limits_of(row),
     )
-
-
-class SqlTenantStore:
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def ensure_project(
-        self, organization_id: str, organization: str, currency: str, project_id: str, project: str, at_us: int
-    ) -> Project:
-        def work(connection: sa.Connection) -> Project:
-            # The counter's row serialises two processes that start at once.
-            bump(connection, "tenant", "", at_us)
-            owner = connection.execute(
-                sa.select(t.organizations.c.id).where(t.organizations.c.name == organization)
-            ).scalar_one_or_none()
-            if owner is None:
-                owner = organization_id
-                connection.execute(
-                    t.organizations.insert().values(id=owner, name=organization, currency=currency, created_at_us=at_us)
-                )
-            query = sa.select(t.projects).where(t.projects.c.organization_id == owner, t.projects.c.name == project)
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                connection.execute(
-                    t.projects.insert().values(
-                        id=project_id,
-                        organization_id=owner,
-                        name=project,
-                        price_group=DEFAULT_GROUP,
-                        route_group=DEFAULT_GROUP,
-                        created_at_us=at_us,
-                    )
-                )
-                row = connection.execute(query).one()
-            return _project_of(row)
-
-        return await self._database.write(work)
-
-    async def find_project(self, organization_id: str, project_id: str) -> Project | None:
-        query = sa.select(t.projects).order_by(t.projects.c.created_at_us, t.projects.c.id).limit(1)
-        if organization_id:
-            query = query.where(t.projects.c.organization_id == organization_id)
-        if project_id:
-            query = query.where(t.projects.c.id == project_id)
-        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else _project_of(row)
-
-    async def is_done(self, mark: str) -> bool:
-        query = sa.select(t.marks.c.name).where(t.marks.c.name == mark)
-        return await self._database.read(lambda connection: connection.execute(query).first() is not None)
-
-    async def set_done(self, mark: str, at_us: int) -> None:
-        def work(connection: sa.Connection) -> None:
-            if connection.execute(sa.select(t.marks.c.name).where(t.marks.c.name == mark)).first() is None:
-                connection.execute(t.marks.insert().values(name=mark, done_at_us=at_us))
-
-        await self._database.write(work)
-
-
-def _project_of(row: Any) -> Project:
-    return Project(row.id, row.organization_id, row.name, row.price_group, row.route_group)
 
 
 class SqlVersionStore:

@@ -1,0 +1,79 @@
+"""The questions asked of the usage store, answered from the rows of the fake one."""
+
+from datetime import UTC, datetime
+
+from tollgate_billing.adapters.usage_store import TIMES
+from tollgate_billing.errors import InvalidQuery
+
+PLAIN = {
+    "organization": "organization_id",
+    "project": "project_id",
+    "key": "api_key_id",
+    **{name: name for name in ("model", "channel", "provider", "operation", "outcome")},
+}
+TIMED = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
+COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens", "images", "unpriced")
+
+
+class FakeUsageQueries:
+    def __init__(self, store):
+        self._store = store
+
+    async def sums(self, where, group_by, limit):
+        for name in group_by:
+            if name not in PLAIN | TIMED:
+                raise InvalidQuery(f"no group is called {name!r}; allowed: {', '.join(PLAIN | TIMED)}")
+        groups = {} if group_by else {(): []}
+        for row in self._rows(where):
+            groups.setdefault(tuple(_value(row, name) for name in group_by), []).append(row)
+        found = [
+            _sums(rows) | {f"group_{place}": part for place, part in enumerate(key)} for key, rows in groups.items()
+        ]
+        return sorted(found, key=lambda row: -row["charge"])[:limit]
+
+    async def requests(self, where, request_id, limit, before):
+        rows = [row for row in self._rows(where) if request_id in {"", row["request_id"]}]
+        rows = [_shown(row) for row in rows]
+        rows.sort(key=_place, reverse=True)
+        return [row for row in rows if before is None or _place(row) < before][:limit]
+
+    async def counts(self):
+        store = self._store
+        return {"rows": len(store.usage), "poison": len(store.poison), "mismatches": len(store.mismatches)}
+
+    def _rows(self, where):
+        named = {name: value for name in (*PLAIN.values(),) if (value := getattr(where, name, ""))}
+        for row in self._store.usage:
+            since, until = where.from_us or 0, where.to_us or 1 << 62
+            if since <= row["started_at"] < until and all(row[name] == value for name, value in named.items()):
+                yield row
+
+
+def _value(row, name):
+    if name in PLAIN:
+        return row[PLAIN[name]]
+    return datetime.fromtimestamp(row["started_at"] / 1e6, UTC).strftime(TIMED[name])
+
+
+def _sums(rows):
+    def sign(row):
+        return -1 if row["kind"] == "adjustment" else int(row["final"] and not row["superseded"])
+
+    return {
+        "requests": sum(sign(row) for row in rows),
+        **{name: sum(sign(row) * int(row[name]) for row in rows) for name in COUNTED},
+        "cache_write_tokens": sum(
+            sign(row) * (row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"]) for row in rows
+        ),
+        "charge": sum(row["charge"] for row in rows),
+        "cost": sum(row["cost"] for row in rows),
+        "errors": sum(sign(row) * (row["outcome"] != "ok") for row in rows),
+    }
+
+
+def _shown(row):
+    return {f"{name}_us" if name in TIMES else name: value for name, value in row.items()}
+
+
+def _place(row):
+    return row["started_at_us"], str(row["event_id"])

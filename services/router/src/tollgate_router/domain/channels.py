@@ -1,0 +1,161 @@
+"""Declared channels made ready to be sent to: address, credentials, health, and what each of their models can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from hashlib import blake2b
+from math import inf
+from typing import Final, Protocol
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_rating import ModelPrice, PriceBook, PriceTable, RatingError
+from tollgate_resources import CatalogueModel, ChannelModel, Credential, VersionChannel
+from tollgate_router.domain.abilities import EVERYTHING, bits_of
+from tollgate_router.domain.health.channel import ChannelHealth
+from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.origins import origin_of
+from tollgate_router.domain.secret import Secret
+from tollgate_router.domain.target import Origin, Target
+
+_FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
+_DIALECTS: Final = {"openai": frozenset((wire.DIALECT_OPENAI_CHAT,))}
+# What costs are compared by: prompts are longer than answers.
+_MIXTURE: Final = {"input": 3000, "output": 1000}
+_NOTHING_KNOWN: Final = ChannelModel(name="-")
+
+
+class CredentialMissing(Exception):  # noqa: N818
+    """The place that a credential names holds no usable secret; the message says which place."""
+
+
+class Credentials(Protocol):
+    def resolve(self, credential: Credential) -> Secret:
+        """Returns the secret. Raises CredentialMissing."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A credential that is there. `identity` changes with the secret, so that a new one begins with a clean record."""
+
+    identity: str
+    header_block: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A channel that can be sent to."""
+
+    channel: VersionChannel
+    origin: Origin
+    base_path: str
+    keys: tuple[Key, ...]
+    health: ChannelHealth
+    offered: Mapping[str, ChannelModel]
+
+    def upstream_of(self, model: str) -> str:
+        """Returns the provider's name for a public model."""
+        return self.offered.get(model, _NOTHING_KNOWN).upstream or model
+
+    def targets(self, upstream_model: str, weight: int, can: int, context_tokens: int) -> list[Target]:
+        """Returns one target per credential; together they weigh `weight` times the number of credentials."""
+        channel = self.channel
+        return [
+            Target(
+                channel=channel.name,
+                key_index=index,
+                provider=channel.provider,
+                origin=self.origin,
+                base_path=self.base_path,
+                upstream_model=upstream_model,
+                conforming=channel.conforming,
+                weight=weight,
+                header_block=key.header_block,
+                seat=self.health.seat(key.identity, upstream_model),
+                can=can,
+                context_tokens=context_tokens,
+                dialects=_DIALECTS[channel.wire],
+                region=channel.region or "",
+            )
+            for index, key in enumerate(self.keys)
+        ]
+
+    def probe_target(self, key: Key, upstream_model: str) -> Target:
+        """Returns a target for a request of the router's own, which is counted nowhere."""
+        channel = self.channel
+        return Target(
+            channel=channel.name,
+            key_index=self.keys.index(key),
+            provider=channel.provider,
+            origin=self.origin,
+            base_path=self.base_path,
+            upstream_model=upstream_model,
+            conforming=channel.conforming,
+            weight=1,
+            header_block=key.header_block,
+        )
+
+
+def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *, needs_key: bool) -> Ready:
+    """Returns a channel ready to be sent to. Raises CredentialMissing, and ValueError for an address that is none."""
+    origin, base_path = origin_of(channel, credentials.resolve)
+    keys = []
+    missing = []
+    for credential in channel.credentials:
+        try:
+            secret = credentials.resolve(credential).reveal()
+        except CredentialMissing as error:
+            missing.append(str(error))
+        else:
+            line = f"{channel.auth.header}: {channel.auth.prefix}{secret}\r\n"
+            keys.append(Key(blake2b(secret.encode(), digest_size=16).hexdigest(), line.encode() + _FIXED_HEADERS))
+    if not keys and (missing or needs_key):
+        raise CredentialMissing("; ".join(missing) or "the channel names no credential and its provider needs one")
+    known = health.channel(channel.name, channel.base_url)
+    usable = tuple(dict.fromkeys(keys)) or (Key("", _FIXED_HEADERS),)
+    known.number_keys([key.identity for key in usable])
+    return Ready(channel, origin, base_path, usable, known, {model.name: model for model in channel.models})
+
+
+def skill_of(offered: ChannelModel | None, known: CatalogueModel | None) -> tuple[int, int]:
+    """Returns what a target can do, as bits of `abilities`, and its context in tokens, 0 where that is not known.
+
+    What the channel says of its model goes before what the catalogue says.
+    """
+    can, context_tokens = EVERYTHING, 0
+    if known is not None and known.kind == "chat":
+        can, context_tokens = bits_of(known.abilities), known.context_tokens or 0
+    if offered is not None:
+        can = can if offered.abilities is None else bits_of(offered.abilities)
+        context_tokens = offered.context_tokens or context_tokens
+    return can, context_tokens
+
+
+class Costs:
+    """What a thousand answers cost us at each target, in pico-units; infinite where nobody knows.
+
+    Costs in different currencies are compared by their numbers, so prices of one configuration belong in one currency.
+    """
+
+    def __init__(self, table: PriceTable, models: Mapping[str, CatalogueModel], at_us: int) -> None:
+        self._table = table
+        self._at_us = at_us
+        self._by_upstream = {(model.provider, model.upstream): model.name for model in models.values()}
+
+    def of(self, ready: Ready, model: str, upstream_model: str) -> Fraction | float:
+        """Returns the cost of a mixture of prompt and answer at this channel."""
+        offered = ready.offered.get(model)
+        if offered is not None and offered.cost is not None:
+            book = PriceBook(name="cost", effective_us=0, currency="USD", models={model: offered.cost})
+            return _rated(book.price(model, ""))
+        own = self._by_upstream.get((ready.channel.provider, upstream_model))
+        factor = Fraction(ready.channel.cost_multiply)
+        listed = (self._table.find(name, "", self._at_us) for name in (own, upstream_model, model) if name)
+        return next((cost * factor for price in listed if (cost := _rated(price)) != inf), inf)
+
+
+def _rated(price: ModelPrice | None) -> int | float:
+    try:
+        return inf if price is None else price.rate(_MIXTURE)
+    except RatingError:
+        return inf

@@ -1,0 +1,56 @@
+"""Explanations as they travel: in events, and to operators."""
+
+from typing import TYPE_CHECKING, Final
+
+from tollgate.routing.v1 import explanation_pb2 as routing
+from tollgate_router.domain.explain import Verdict, explain
+
+if TYPE_CHECKING:
+    from tollgate_router.domain.snapshot import Snapshot
+    from tollgate_router.domain.target import Target
+    from tollgate_router.domain.walk import Walk
+
+_VERDICTS: Final = {
+    Verdict.TAKEN: routing.VERDICT_TAKEN,
+    Verdict.POSSIBLE: routing.VERDICT_POSSIBLE,
+    Verdict.OUT: routing.VERDICT_OUT,
+    Verdict.FAILED: routing.VERDICT_FAILED,
+}
+_MOST_MS: Final = 2**32 - 1
+
+
+def explanation_of(snapshot: "Snapshot", walk: "Walk", taken: "Target | None", now: float) -> routing.Explanation:
+    """Returns why a way led to `taken`, as things are at `now` (seconds of the monotonic clock)."""
+    found = explain(snapshot, walk, taken, now)
+    return routing.Explanation(
+        model=found.model,
+        route_group=found.route_group,
+        config_digest=found.config_digest,
+        strategy=found.strategy,
+        affinity=found.affinity,
+        bound=found.bound,
+        canary=found.canary,
+        needs=found.needs,
+        unmet=found.unmet,
+        prompt_tokens=found.prompt_tokens,
+        targets=[
+            routing.ConsideredTarget(
+                model=one.model,
+                level=one.level,
+                channel=one.channel,
+                key=one.key,
+                upstream_model=one.upstream_model,
+                weight=one.weight,
+                verdict=_VERDICTS[one.verdict],
+                reason=one.reason,
+                detail=one.detail,
+                wait_ms=min(one.wait_ms, _MOST_MS),
+            )
+            for one in found.targets
+        ],
+        omitted=found.omitted,
+        fallback_model=found.fallback_model,
+        fallback_reason=found.fallback_reason,
+        refusal=found.refusal,
+        retry_after_ms=min(found.retry_after_ms, _MOST_MS),
+    )

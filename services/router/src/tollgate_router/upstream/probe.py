@@ -1,0 +1,58 @@
+"""Active probes over the same client, pools and rules as requests."""
+
+import asyncio
+from typing import Final
+
+from tollgate_router.domain.failure import UpstreamFailure
+from tollgate_router.domain.probes import ProbeRequest
+from tollgate_router.domain.target import Target
+from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
+from tollgate_router.upstream.client import UpstreamClient
+from tollgate_router.upstream.sink import Timeouts
+
+_TIMEOUTS: Final = Timeouts(connect=5.0, first_byte=10.0, idle=10.0, total=15.0)
+_MOST_BYTES: Final = 64 * 1024
+
+
+class UpstreamProbe:
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
+
+    async def ask(self, target: Target, request: ProbeRequest) -> UpstreamProblem | None:
+        sink = _Sink(request)
+        call = self._client.send(target, request.path, request.body, (), sink, _TIMEOUTS, method=request.method)
+        try:
+            return await sink.outcome
+        finally:
+            call.cancel()
+
+
+class _Sink:
+    """Keeps the beginning of what comes, and says what it means at the end."""
+
+    def __init__(self, request: ProbeRequest) -> None:
+        self.outcome: asyncio.Future[UpstreamProblem | None] = asyncio.get_running_loop().create_future()
+        self._accepted = request.accepted
+        self._status = 0
+        self._body: list[bytes] = []
+        self._size = 0
+
+    def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        del headers
+        self._status = status
+
+    def upstream_data(self, data: bytes) -> None:
+        if self._size < _MOST_BYTES:
+            self._body.append(data)
+            self._size += len(data)
+
+    def upstream_end(self) -> None:
+        good = self._status == 200 or self._status in self._accepted
+        self._settle(None if good else problem_of_reply(self._status, b"".join(self._body)))
+
+    def upstream_failed(self, failure: UpstreamFailure) -> None:
+        self._settle(problem_of_failure(failure))
+
+    def _settle(self, problem: UpstreamProblem | None) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(problem)

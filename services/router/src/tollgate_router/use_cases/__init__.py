@@ -1,0 +1,1 @@
+"""What the router does besides requests."""

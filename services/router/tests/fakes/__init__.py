@@ -1,0 +1,1 @@
+"""Stand-ins for what the router's rules are fed with."""

@@ -1,0 +1,195 @@
+"""Who may serve what: groups, weights, credentials, abilities, context, region and dialect."""
+
+import pytest
+from services.router.tests.fakes.versions import ask, channel, first, path, problem, route, snapshot, walk
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.abilities import AUDIO, FILES, IMAGES, SCHEMA, TOOLS, VIDEO, needs_of, tokens_of
+from tollgate_router.domain.openai_chat import read_body
+
+pytestmark = pytest.mark.unit
+
+DOWN = problem(503)
+
+
+def names(found, model="able", group="default"):
+    candidates = found.route(group, model)
+    return None if candidates is None else [target.channel for target in candidates.targets()]
+
+
+def test_a_model_without_a_route_is_served_by_all_that_offer_it():
+    found = snapshot([channel("a"), channel("b", "small"), channel("c", {"name": "able", "upstream": "x"})])
+    assert names(found) == ["a", "c"]
+    assert [target.upstream_model for target in found.route("default", "able").targets()] == ["able", "x"]
+    assert names(found, "unknown") is None
+
+
+def test_groups_see_their_own_channels():
+    found = snapshot(
+        [channel("a"), channel("b", groups=["research"]), channel("c", groups=["default", "research"])],
+        [route("able", ["a", "b"], ["c"])],
+    )
+    assert names(found) == ["a", "c"]
+    assert names(found, group="research") == ["b", "c"]
+    assert names(found, group="other") is None
+
+
+def test_what_cannot_be_sent_to_is_left_out_and_says_why():
+    channels = [channel("a"), channel("b", keys=2), channel("c", enabled=False), channel("d", provider="free", keys=0)]
+    found = snapshot(channels, [route("able", ["a", "b", "c", "d"])], missing=["KEY_a_0", "KEY_b_0"])
+    assert names(found) == ["b", "d"]
+    assert {state.name: (bool(state.problem), state.key_count) for state in found.channels} == {
+        "a": (True, 0),
+        "b": (False, 1),
+        "c": (True, 0),
+        "d": (False, 1),
+    }
+    assert next(state.problem for state in found.channels if state.name == "c") == "it is disabled in the configuration"
+
+
+def test_a_routes_targets_may_name_what_the_channel_does_not_offer():
+    found = snapshot([channel("a", "small")], [route("able", [{"channel": "a", "upstream": "vendor/able"}])])
+    assert [target.upstream_model for target in found.route("default", "able").targets()] == ["vendor/able"]
+
+
+def test_a_route_may_be_bound_to_regions():
+    channels = [channel("a", region="eu"), channel("b", region="us"), channel("c")]
+    assert names(snapshot(channels, [route("able", ["a", "b"], ["c"], regions=["eu"])])) == ["a"]
+
+
+TEXT = b'{"messages":[{"role":"user","content":"hi"}]%b}'
+PART = b'{"messages":[{"role":"user","content":[{"type": "%b","x":{}}]}]}'
+NEEDS = {
+    "text": (TEXT % b"", 0),
+    "tools": (TEXT % b',"tools":[{"type":"function"}]', TOOLS),
+    "no tools": (TEXT % b',"tools":[],"functions":null', 0),
+    "functions": (TEXT % b',"functions":[{"name":"f"}]', TOOLS),
+    "a schema": (TEXT % b',"response_format":{"type":"json_schema","json_schema":{}}', SCHEMA),
+    "any JSON": (TEXT % b',"response_format":{"type":"json_object"}', 0),
+    "an image": (PART % b"image_url", IMAGES),
+    "sound": (PART % b"input_audio", AUDIO),
+    "a file": (PART % b"file", FILES),
+    "a film": (PART % b"video_url", VIDEO),
+    "words that look like an image": (
+        b'{"messages":[{"role":"user","content":"{\\"type\\":\\"image_url\\"}"}]}',
+        0,
+    ),
+    "an image in an earlier turn": (
+        b'{"messages":[{"content":[{"type":"image_url"}]},{"content":"and now?"}],"tools":[1]}',
+        IMAGES | TOOLS,
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "needs"), NEEDS.values(), ids=NEEDS.keys())
+def test_what_a_request_asks_for(body, needs):
+    assert needs_of(read_body(body)) == needs
+
+
+def test_a_prompt_is_estimated_without_embedded_files():
+    words = b'{"messages":[{"content":"%b"}]}' % (b"four " * 1000)
+    assert tokens_of(read_body(words), len(words)) == len(words) // 4
+    picture = b'{"messages":[{"content":"data:image/png;base64,%b"}]}' % (b"QUJD" * 10_000)
+    assert tokens_of(read_body(picture), len(picture)) < 20
+    assert tokens_of({}, 400) == 100
+
+
+ABLE = [channel("plain", {"name": "able", "abilities": []}), channel("able"), channel("odd", "unknown")]
+ABLE[2]["models"] = [{"name": "able", "abilities": ["image_input"]}]
+
+
+@pytest.mark.parametrize(
+    ("body", "served"),
+    [
+        (NEEDS["text"][0], {"plain", "able", "odd"}),
+        (NEEDS["tools"][0], {"able"}),
+        (NEEDS["an image"][0], {"able", "odd"}),
+        (NEEDS["an image in an earlier turn"][0], {"able"}),
+        # Nobody is known to be able: the catalogue may be behind, and the provider has the last word.
+        (NEEDS["sound"][0], {"plain", "able", "odd"}),
+    ],
+)
+def test_only_who_can_is_asked(body, served):
+    found = snapshot(ABLE)
+    assert {first(walk(found, ask(body=body), seed)).channel for seed in range(60)} == served
+    assert {*path(found, DOWN, DOWN, DOWN, asked=ask(body=body))} == served
+
+
+def test_embeddings_are_not_searched_for_abilities():
+    body = b'{"input":"x","tools":[1]}'
+    found = snapshot(ABLE)
+    assert {first(walk(found, ask(body=body, chat=False), seed)).channel for seed in range(60)} == {
+        "plain",
+        "able",
+        "odd",
+    }
+
+
+def test_what_nothing_is_known_of_can_do_everything():
+    found = snapshot([channel("a", "unheard-of"), channel("b", "unheard-of")])
+    assert found.route("default", "unheard-of").simple
+    assert path(found, asked=ask("unheard-of", NEEDS["sound"][0]))
+
+
+def test_the_catalogue_knows_a_model_by_the_providers_name_too():
+    from tollgate_resources import CatalogueModel, Declared, Provider, build_catalogue, compile_version, parse_version
+
+    catalogue = build_catalogue(
+        [Provider(name="openai", base_url="https://api.example/v1")],
+        [
+            CatalogueModel(
+                name="big", provider="openai", upstream="big-1", context_tokens=500, abilities=("tools", "reasoning")
+            )
+        ],
+        [],
+    )
+    declared = Declared.model_validate({"channels": [channel("a", {"name": "mine", "upstream": "big-1"}, "big")]})
+    models = {model.name: model for model in parse_version(compile_version(declared, catalogue)).channels[0].models}
+    assert (models["mine"].abilities, models["mine"].context_tokens) == (("tools",), 500)
+    assert (models["big"].abilities, models["big"].upstream) == (None, "big-1")
+
+
+def test_a_long_prompt_goes_where_it_fits():
+    channels = [channel("short", {"name": "able", "context_tokens": 100}), channel("long")]
+    found = snapshot(channels, [route("able", ["short"], ["long"])])
+    prompt = ask(body=b'{"messages":[{"content":"%b"}]}' % (b"many words " * 60))
+    assert path(found, DOWN, asked=prompt) == ["long"]
+    assert path(found, asked=ask()) == ["short"]
+
+
+REGIONS = [channel("eu", region="eu"), channel("us", region="us"), channel("somewhere")]
+
+
+@pytest.mark.parametrize(
+    ("value", "served"), [(b"eu", {"eu"}), (b" US ", {"us"}), (b"moon", set()), (b"-", set()), (b"\xff", set())]
+)
+def test_a_caller_may_ask_for_a_region(value, served):
+    found = snapshot(REGIONS)
+    asked = ask(headers={b"x-tollgate-region": value})
+    assert {*path(found, DOWN, DOWN, asked=asked)} == served
+    if not served:
+        way = walk(found, asked)
+        assert first(way) is None
+        assert way.refusal.kind == errors.ERROR_KIND_INVALID_REQUEST
+
+
+def test_regions_that_callers_invent_do_not_pile_up():
+    found = snapshot(REGIONS)
+    candidates = found.route("default", "able")
+    for number in range(100):
+        first(walk(found, ask(headers={b"x-tollgate-region": b"r%d" % number})))
+    assert len(candidates._plans) == 1
+
+
+def test_a_dialect_that_nobody_speaks_is_refused():
+    way = walk(snapshot([channel("a")]), ask(dialect=wire.DIALECT_GEMINI))
+    assert first(way) is None
+    assert way.refusal.kind == errors.ERROR_KIND_INVALID_REQUEST
+
+
+def test_what_most_models_are_is_simple():
+    assert snapshot([channel("a"), channel("b")]).route("default", "able").simple
+    for more in ({"affinity": "user"}, {"canary": {"percent": 1, "targets": [{"channel": "b"}]}}):
+        found = snapshot([channel("a"), channel("b")], [route("able", ["a", "b"], **more)])
+        assert not found.route("default", "able").simple

@@ -1,0 +1,192 @@
+"""One request over several attempts: where it goes, what each event says, and what the health of targets is told."""
+
+import pytest
+from services.router.tests.fakes.exchange import CHUNK, Router
+from services.router.tests.fakes.versions import channel, route, snapshot
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate.routing.v1 import explanation_pb2 as routing
+from tollgate_router.domain.failure import FailureKind
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def router(tmp_path):
+    channels = [channel("a"), channel("b"), channel("s", "small")]
+    found = snapshot(channels, [route("able", ["a"], ["b"], fallbacks={"rate_limit": ["small"], "error": ["small"]})])
+    return Router(tmp_path, found)
+
+
+def told(router, name, model="able"):
+    """Returns what the breaker of a channel has counted: failures in a row."""
+    return router.deps.snapshot.ready[name].health.models[model].breaker._consecutive
+
+
+def test_an_answer_at_once(router):
+    router.open()
+    (call,) = router.upstream.calls
+    assert (call.target.channel, call.body) == ("a", b'{"messages":[],"model":"able"}')
+    assert router.open_calls() == 1
+    router.clock.advance(0.25)
+    call.reply()
+    (event,) = router.events
+    assert (event.final, event.channel, event.requested_model, event.HasField("routing")) == (True, "a", "", False)
+    assert call.target.seat.latency == pytest.approx(0.25)
+    assert router.open_calls() == 0
+
+
+def test_a_failure_goes_on_and_every_event_says_whose_it_was(router):
+    router.open()
+    router.upstream.calls[0].reply(503)
+    router.upstream.calls[1].fail(FailureKind.REFUSED)
+    assert [call.target.channel for call in router.upstream.calls] == ["a", "b", "s"]
+    assert router.upstream.calls[2].body == b'{"messages":[],"model":"small"}'
+    router.upstream.calls[2].reply()
+    assert [(one.channel, one.model, one.requested_model, one.final, one.attempt) for one in router.events] == [
+        ("a", "able", "", False, 1),
+        ("b", "able", "", False, 2),
+        ("s", "small", "able", True, 3),
+    ]
+    assert [one.fallback_reason for one in router.events] == ["", "", "error"]
+    final = router.events[-1].routing
+    assert (final.fallback_model, final.fallback_reason) == ("small", "error")
+    assert {(one.channel, one.verdict) for one in final.targets} == {
+        ("a", routing.VERDICT_FAILED),
+        ("b", routing.VERDICT_FAILED),
+        ("s", routing.VERDICT_TAKEN),
+    }
+    assert not router.events[0].HasField("routing")
+    assert (told(router, "a"), told(router, "b"), told(router, "s", "small")) == (1, 1, 0)
+    assert router.deps.counters.fallbacks == {"error": 1}
+    assert router.open_calls() == 0
+
+
+def test_the_last_failure_is_told_with_its_wait(router):
+    router.open("small")
+    router.upstream.calls[0].reply(429, retry_after="7")
+    end = router.end()
+    assert (end.error.kind, end.error.retry_after_ms) == (errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, 7000)
+    router.open("small")
+    assert len(router.upstream.calls) == 1
+    end = router.end()
+    assert (end.outcome, end.error.kind, end.error.retry_after_ms) == (
+        wire.OUTCOME_REFUSED, errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, 7000,
+    )  # fmt: skip
+    assert router.events[-1].routing.refusal == "No channel for 'small' is usable now."
+    router.clock.advance(7)
+    router.open("small")
+    router.upstream.calls[1].reply()
+    assert router.end().outcome == wire.OUTCOME_OK
+
+
+def test_a_stream_moves_on_until_its_first_bytes_and_not_after(router):
+    router.open(stream=True)
+    router.upstream.calls[0].sink.upstream_head(200, [])
+    router.upstream.calls[0].fail()
+    router.upstream.calls[1].chunk()
+    router.upstream.calls[1].fail()
+    assert len(router.upstream.calls) == 2
+    assert [(one.channel, one.outcome) for one in router.events] == [
+        ("a", wire.OUTCOME_UPSTREAM_ERROR),
+        ("b", wire.OUTCOME_UPSTREAM_CUT),
+    ]
+    assert (told(router, "a"), told(router, "b")) == (1, 1)
+
+
+def test_a_stream_closes_the_breaker_with_its_first_bytes(router):
+    for _ in range(10):
+        router.open("small")
+        router.upstream.calls[-1].reply(500)
+        router.outbox.take()
+    router.clock.advance(5)
+    router.open("small", stream=True)
+    seat = router.upstream.calls[-1].target.seat
+    assert seat.breaker.state.value == "half-open"
+    router.upstream.calls[-1].chunk()
+    assert seat.breaker.state.value == "closed"
+    router.upstream.calls[-1].fail()
+    assert told(router, "s", "small") == 1
+
+
+ENDINGS = {
+    "answered": (lambda request, call: call.reply(), 0),
+    "refused by the provider": (lambda request, call: call.reply(400), 0),
+    "failed": (lambda request, call: call.reply(500), 1),
+    "unreadable": (lambda request, call: call.reply(200, b"<html>"), 1),
+    "cut": (lambda request, call: call.fail(), 1),
+    "our own pool is full": (lambda request, call: call.fail(FailureKind.BUSY), 0),
+    "cancelled": (lambda request, call: request.cancel(), 0),
+    "broken inside": (lambda request, call: request.broke(), 0),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("ending", "failures"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_every_ending_is_told_once(router, ending, failures, stream):
+    request = router.open("small", stream=stream)
+    (call,) = router.upstream.calls
+    if stream and ending is ENDINGS["answered"][0]:
+        call.sink.upstream_head(200, [])
+        call.sink.upstream_data(CHUNK + b"data: [DONE]\n\n")
+        call.sink.upstream_end()
+    elif stream and ending is ENDINGS["unreadable"][0]:
+        call.sink.upstream_head(200, [])
+        call.sink.upstream_end()
+    else:
+        ending(request, call)
+    assert len(router.recorded) == 1
+    assert router.open_calls() == 0
+    assert told(router, "s", "small") == failures
+    # Nothing that comes later counts again.
+    request.cancel()
+    request.broke()
+    assert (len(router.recorded), router.open_calls()) == (1, 0)
+
+
+def test_the_last_bytes_may_be_cancelled_and_prove_the_provider(router):
+    for _ in range(9):
+        router.open("small")
+        router.upstream.calls[-1].reply(500)
+        router.outbox.take()
+    request = router.open("small", stream=True)
+    router.upstream.calls[-1].chunk()
+    request.cancel()
+    assert told(router, "s", "small") == 0
+
+
+def test_attempts_are_bounded(tmp_path):
+    router = Router(tmp_path, snapshot([channel("a", keys=9)]), max_attempts=4)
+    router.open()
+    for _ in range(4):
+        router.upstream.calls[-1].reply(500)
+    assert len(router.upstream.calls) == 4
+    assert len({call.target.seat for call in router.upstream.calls}) == 4
+    assert router.end().attempts == 4
+
+
+def test_attempts_share_the_time_of_the_request(router):
+    router.open(timeout_ms=10_000)
+    router.clock.advance(6)
+    router.upstream.calls[0].reply(500)
+    assert [call.timeouts.total for call in router.upstream.calls] == [10, 4]
+    router.clock.advance(5)
+    router.upstream.calls[1].reply(500)
+    assert len(router.upstream.calls) == 2
+    assert router.end().error.kind == errors.ERROR_KIND_UPSTREAM_UNAVAILABLE
+
+
+def test_a_body_that_is_no_object_is_refused_before_anybody_is_asked(router):
+    router.open(body=b"[1]")
+    assert router.upstream.calls == []
+    assert router.end().error.kind == errors.ERROR_KIND_INVALID_REQUEST
+
+
+def test_headers_of_the_request_bind_it(tmp_path):
+    names = [f"c{number}" for number in range(20)]
+    found = snapshot([channel(name) for name in names], [route("able", names, affinity="header:X-Session")])
+    router = Router(tmp_path, found)
+    for _ in range(10):
+        router.open(headers=[wire.Header(name=b"x-session", value=b"one")])
+    assert len({call.target.channel for call in router.upstream.calls}) == 1

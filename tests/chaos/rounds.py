@@ -1,0 +1,153 @@
+"""One round: mixed load, accidents at random moments, rest, and every book held against the others."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from tests.chaos.accidents import Accident, draw, happen
+from tests.integration.audit import (
+    COUNTED,
+    Auditor,
+    Books,
+    charged_finals,
+    check_money,
+    check_replies,
+    whole_entries,
+)
+from tests.integration.product import Product
+from tests.integration.traffic import Answer, Crowd, mixed_calls
+
+# What a dead process held expires soon, and is looked for often.
+SETTINGS: Final = {
+    "TOLLGATE_EDGE_HOLD_TTL_SECONDS": "10",
+    "TOLLGATE_MEDIA_JOBS_HOLD_SECONDS": "10",
+    "TOLLGATE_BILLING_RECONCILE_SECONDS": "2",
+}
+CLIENTS: Final = 12
+_CALLS: Final = 400
+_KINDS: Final = {"chat": 10, "stream": 10, "embeddings": 5}
+# What is waited for may take this long on a loaded machine; nothing is measured by it.
+_PATIENCE_SECONDS: Final = 180.0
+# Answers stop coming while everything is down: the next accident happens all the same.
+_STANDSTILL_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What was done, and what was added to every book."""
+
+    accidents: Sequence[Accident]
+    answers: Sequence[Answer]
+    books: Books
+
+    def __str__(self) -> str:
+        statuses = Counter(str(row["status"]) for row in self.books.rows if row["kind"] == "usage")
+        rows = ", ".join(f"{count} {name}" for name, count in sorted(statuses.items()))
+        answered = sum(answer.answered for answer in self.answers)
+        happened = "; ".join(map(str, self.accidents)) or "no accident"
+        return (
+            f"{happened}\n    {len(self.answers)} requests, {answered} answered whole; rows: {rows};"
+            f" {self.books.spent_pico} pico-units in every book"
+        )
+
+
+def draw_accidents(source: Random) -> list[Accident]:
+    """Returns the accidents of a round."""
+    return [draw(source) for _ in range(source.randint(1, 4))]
+
+
+def run_round(product: Product, accidents: Sequence[Accident], source: Random) -> Round:
+    """Runs a round to its rest. Raises AssertionError or ServerFailedError when the product does not come back."""
+    auditor = Auditor(product)
+    crowd = Crowd(product.base_url, auditor.key, CLIENTS)
+    asyncio.run(_load(product, crowd, accidents, source.randint(0, 2**32)))
+    answered = [answer for answer in crowd.answers if answer.answered]
+    return Round(accidents, crowd.answers, auditor.close([answer.request_id for answer in answered]))
+
+
+async def _load(product: Product, crowd: Crowd, accidents: Sequence[Accident], calls: int) -> None:
+    stopping = asyncio.Event()
+    load = asyncio.create_task(crowd.send_until(stopping, mixed_calls(_CALLS, seed=calls)))
+    try:
+        await _answers(crowd, _KINDS, _PATIENCE_SECONDS)
+        for accident in accidents:
+            await _answers(crowd, {"": accident.after}, _STANDSTILL_SECONDS)
+            await asyncio.to_thread(happen, accident, product)
+        if not await _answers(crowd, _KINDS, _PATIENCE_SECONDS):
+            raise AssertionError(f"nothing is answered any more after {accidents[-1]}:\n{product.child.tail()}")
+    finally:
+        stopping.set()
+        await load
+
+
+async def _answers(crowd: Crowd, wanted: Mapping[str, int], seconds: float) -> bool:
+    """Waits until so many more of each kind ("": of all together) were answered whole; False when they were not."""
+    before = _answered(crowd)
+
+    async def all_there() -> None:
+        # Clients outside know of no event.
+        while any(_answered(crowd)[kind] < before[kind] + count for kind, count in wanted.items()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    try:
+        await asyncio.wait_for(all_there(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _answered(crowd: Crowd) -> Counter[str]:
+    found = Counter(answer.call.kind for answer in crowd.answers if answer.answered)
+    return found + Counter({"": found.total()})
+
+
+def check_round(found: Round) -> None:
+    """Holds all books against each other.
+
+    Wallet, ledger, rows and the store's sums are the same money. Every answer that a client has whole is charged once,
+    for what the client was told and the provider counted. No row says what the provider did not count. What the
+    provider counted and no row says was on its way through a process that died: a request that was not answered, or
+    was tried again.
+    """
+    books, answers = found.books, found.answers
+    answered = [answer for answer in answers if answer.answered]
+    check_money(books)
+    finals = charged_finals(books.rows)
+    assert {answer.request_id: len(finals[answer.request_id]) for answer in answered} == {
+        answer.request_id: 1 for answer in answered
+    }
+    check_replies(books, answered)
+    recorded, counted = _recorded(books), _counted(books)
+    invented = recorded - counted
+    assert not invented, f"rows say what the provider did not count: {invented}"
+    unaccounted, disturbed = counted - recorded, len(_disturbed(books, answers))
+    assert unaccounted.total() <= disturbed, f"{disturbed} requests were disturbed, but no row says {unaccounted}"
+
+
+def _counted(books: Books) -> Counter[tuple[object, ...]]:
+    """Returns the provider's whole answers by model and units."""
+    return Counter(_key(str(entry["model"]), entry["units"]) for entry in whole_entries(books))
+
+
+def _recorded(books: Books) -> Counter[tuple[object, ...]]:
+    """Returns the rows of whole answers whose usage the provider said, by model and units."""
+    named = {field: unit for unit, field in COUNTED.items()}
+    return Counter(
+        _key(str(row["upstream_model"]), {unit: int(row[field]) for field, unit in named.items()})
+        for row in books.rows
+        if row["kind"] == "usage" and row["outcome"] == "ok" and not row["estimated"]
+    )
+
+
+def _key(model: str, units: Mapping[str, Any]) -> tuple[object, ...]:
+    return (model, *sorted((unit, int(count)) for unit, count in units.items() if unit in COUNTED and int(count)))
+
+
+def _disturbed(books: Books, answers: Sequence[Answer]) -> set[str]:
+    """Returns the requests that a client did not get whole, or that were tried more than once."""
+    again = {str(row["request_id"]) for row in books.rows if int(row["try"]) > 1 or int(row["attempt"]) > 1}
+    nameless = {f"unanswered {number}" for number, answer in enumerate(answers) if not answer.answered}
+    return again | nameless

@@ -1,0 +1,1 @@
+"""Random bad input for whatever reads bytes from outside: `make fuzz`; see docs/reference/fuzz-and-chaos.md."""

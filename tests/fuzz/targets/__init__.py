@@ -1,0 +1,23 @@
+"""The readers of bytes from outside, by name."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from tests.fuzz.runner import Target
+from tests.fuzz.targets.chat_stream import ChatStreamTarget
+from tests.fuzz.targets.http_door import HttpDoorTarget
+from tests.fuzz.targets.redis_replies import RedisRepliesTarget
+from tests.fuzz.targets.request_fields import RequestFieldsTarget
+from tests.fuzz.targets.spool_files import SpoolFilesTarget
+from tests.fuzz.targets.upstream_reply import UpstreamReplyTarget
+from tests.fuzz.targets.usage import UsageTarget
+
+TARGETS: Final[Mapping[str, type[Target]]] = {
+    "chat-stream": ChatStreamTarget,
+    "http-door": HttpDoorTarget,
+    "redis-replies": RedisRepliesTarget,
+    "request-fields": RequestFieldsTarget,
+    "spool-files": SpoolFilesTarget,
+    "upstream-reply": UpstreamReplyTarget,
+    "usage": UsageTarget,
+}

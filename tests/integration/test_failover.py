@@ -1,0 +1,267 @@
+"""Routes, failover and health through the whole product, with two providers whose faults the test plants."""
+
+import json
+
+import httpx
+import pytest
+from tests.integration.product import Product
+from tests.integration.simulators import Simulator
+from tests.servers.process import wait_until
+
+pytestmark = pytest.mark.integration
+
+LEVELS, STREAMED, SPREAD = "gpt-5-mini", "gpt-5.1", "gpt-4.1-mini"
+LIMITED, LONG, CONTENT, OTHER = "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5.6"
+BOUND = "gpt-5.5"
+ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
+SETTINGS = {
+    "TOLLGATE_ROUTER_BENCH_SECONDS": "2",
+    "TOLLGATE_ROUTER_BREAKER_SECONDS": "2",
+    # So many faults are planted that budgets would end some of the retries.
+    "TOLLGATE_ROUTER_RETRY_FLOOR": "1000",
+}
+
+
+def levels(model, *names, **more):
+    return {"model": model, "levels": [{"targets": [{"channel": name}]} for name in names], **more}
+
+
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory):
+    """Four of them by name: a and b are the usual two, c is benched, d breaks."""
+    folder = tmp_path_factory.mktemp("providers")
+    found = {name: Simulator(folder, name) for name in "abcd"}
+    try:
+        yield {name: one.start() for name, one in found.items()}
+    finally:
+        for one in found.values():
+            one.stop()
+
+
+@pytest.fixture(scope="module")
+def product(providers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("failover")
+    usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER, BOUND]
+    channels = [
+        providers["a"].channel(*usual, ALONE),
+        providers["b"].channel(*usual, BENCHED, BROKEN),
+        providers["c"].channel(BENCHED),
+        providers["d"].channel(BROKEN),
+    ]
+    routes = [
+        levels(LEVELS, "a", "b"),
+        levels(STREAMED, "a", "b"),
+        levels(LIMITED, "a", fallbacks={"rate_limit": [OTHER]}),
+        levels(LONG, "a", fallbacks={"context_length": [OTHER], "error": [LEVELS]}),
+        levels(CONTENT, "a", "b", fallbacks={"content_policy": [OTHER]}),
+        levels(BENCHED, "c", "b"),
+        levels(BROKEN, "d", "b"),
+        {
+            "model": BOUND,
+            "levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}],
+            "affinity": "header:X-Session",
+        },
+    ]
+    config = folder / "tollgate.yaml"
+    config.write_text(json.dumps({"channels": channels, "routes": routes}))
+    running = Product(folder, ["--config", str(config)], SETTINGS)
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(autouse=True)
+def fresh(providers):
+    for one in providers.values():
+        one.clear()
+
+
+def chat(product, model, headers=(), **more):
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **more}
+    headers = {"authorization": f"Bearer {product.api_key}", **dict(headers)}
+    return httpx.post(f"{product.base_url}/chat/completions", json=body, headers=headers, timeout=60, trust_env=False)
+
+
+def attempts(product, reply):
+    """Returns (channel, model, outcome, final) of each attempt of a request, in their order."""
+    request_id = reply.headers["x-request-id"]
+    product.wait_row(request_id)
+    product.wait(lambda: any(row["final"] for row in product.requests(request_id=request_id)), "the final row")
+    rows = sorted(product.requests(request_id=request_id), key=lambda row: row["attempt"])
+    return [(row["channel"], row["model"], row["outcome"], row["final"]) for row in rows]
+
+
+@pytest.mark.parametrize("fault", ["status=503", "status=429", "drop", "html", "malformed", "slow-headers=0.1,drop"])
+def test_a_failure_before_the_first_byte_goes_to_the_next_level(product, providers, fault):
+    providers["a"].plant(fault)
+    reply = chat(product, LEVELS)
+    assert reply.status_code == 200, reply.text
+    assert attempts(product, reply) == [
+        ("a", LEVELS, "upstream_error", False),
+        ("b", LEVELS, "ok", True),
+    ]
+    # The second attempt is what is paid for, once.
+    (final,) = [row for row in product.requests(request_id=reply.headers["x-request-id"]) if int(row["charge_pico"])]
+    assert final["channel"] == "b"
+
+
+@pytest.mark.parametrize("fault", ["status=500", "drop", "cut=0", "mid-error=0"])
+def test_a_stream_that_fails_before_its_first_chunk_is_whole(product, providers, fault):
+    providers["a"].plant(fault)
+    reply = chat(product, STREAMED, stream=True)
+    assert reply.status_code == 200
+    assert reply.text.endswith("data: [DONE]\n\n")
+    assert '"error"' not in reply.text
+    assert [where for where, *_ in attempts(product, reply)] == ["a", "b"]
+
+
+def test_a_stream_that_has_begun_is_not_begun_again(product, providers):
+    providers["a"].plant("cut=2")
+    reply = chat(product, STREAMED, stream=True)
+    assert '"upstream_cut"' in reply.text
+    assert attempts(product, reply) == [("a", STREAMED, "upstream_cut", True)]
+    assert providers["b"].seen() == []
+
+
+FALLBACKS = {
+    "a rate limit": (LIMITED, "status=429", OTHER, "rate_limit"),
+    "the context": (LONG, "status=400,code=context_length_exceeded", OTHER, "context_length"),
+    "an error": (LONG, "status=503", LEVELS, "error"),
+    "the content": (CONTENT, "status=400,code=content_filter", OTHER, "content_policy"),
+}
+
+
+@pytest.mark.parametrize(("model", "fault", "answered", "reason"), FALLBACKS.values(), ids=FALLBACKS.keys())
+def test_another_model_answers_by_reason(product, providers, model, fault, answered, reason):
+    providers["a"].plant(fault)
+    reply = chat(product, model)
+    assert reply.status_code == 200, reply.text
+    found = attempts(product, reply)
+    assert found[0] == ("a", model, "upstream_error", False)
+    assert found[1][1:] == (answered, "ok", True)
+    # The request names what answered; what was asked for is not told as a charge of that model.
+    assert reply.json()["model"] == answered
+    rows = product.requests(request_id=reply.headers["x-request-id"])
+    assert {row["model"] for row in rows if int(row["charge_pico"])} == {answered}
+    final = next(row for row in rows if row["final"])
+    assert (final["requested_model"], final["routing"]["fallback_model"]) == (model, answered)
+    assert final["fallback_reason"] == final["routing"]["fallback_reason"] == reason
+    verdicts = {(one["channel"], one["model"]): one["verdict"] for one in final["routing"]["targets"]}
+    assert verdicts["a", model] == "failed"
+    assert list(verdicts.values()).count("taken") == 1
+
+
+def test_what_the_caller_did_wrong_is_told_and_tried_nowhere_else(product, providers):
+    providers["a"].plant("status=400")
+    reply = chat(product, CONTENT)
+    assert reply.status_code == 400
+    assert providers["b"].seen() == []
+
+
+def test_retry_after_is_told_and_kept(product, providers):
+    providers["a"].plant("status=429,retry_after=3")
+    first = chat(product, ALONE)
+    assert (first.status_code, first.headers["retry-after"]) == (429, "3")
+    assert providers["a"].seen() == ["refused"]
+    second = chat(product, ALONE)
+    assert second.status_code == 429
+    assert 1 <= int(second.headers["retry-after"]) <= 3
+    # Nobody asked the provider before its time.
+    assert providers["a"].seen() == []
+    assert attempts(product, second)[-1][2:] == ("refused", True)
+    wait_until(lambda: chat(product, ALONE).status_code == 200, "the provider's limit to end")
+
+
+def test_a_refused_credential_rests_and_a_probe_puts_it_back(product, providers):
+    providers["c"].plant("status=401", 2)
+    assert chat(product, BENCHED).status_code == 200
+    for _ in range(3):
+        assert chat(product, BENCHED).status_code == 200
+    assert providers["c"].seen() == ["refused"]
+    assert providers["b"].seen() == ["completed"] * 4
+
+    def probed_and_back():
+        assert chat(product, BENCHED).status_code == 200
+        return "completed" in providers["c"].seen()
+
+    wait_until(probed_and_back, "the credential to be accepted again")
+
+
+def test_a_breaker_opens_and_a_probe_closes_it(product, providers):
+    providers["d"].plant("status=500", 1000)
+    for _ in range(15):
+        assert chat(product, BROKEN).status_code == 200
+    # Ten failures in a row, and no request more for as long as the breaker is open.
+    assert providers["d"].seen() == ["refused"] * 10
+    providers["d"].clear()
+
+    def closed():
+        assert chat(product, BROKEN).status_code == 200
+        return "completed" in providers["d"].seen()
+
+    wait_until(closed, "the breaker to close")
+
+
+def test_requests_are_spread(product, providers):
+    for _ in range(30):
+        assert chat(product, SPREAD).status_code == 200
+    assert len(providers["a"].seen()) > 3
+    assert len(providers["b"].seen()) > 3
+
+
+def test_a_session_stays_where_it_is(product, providers):
+    places = {}
+    for number in range(8):
+        for _ in range(3):
+            assert chat(product, BOUND, {"x-session": f"s{number}"}).status_code == 200
+            seen = {name: len(providers[name].seen()) for name in "ab"}
+            places.setdefault(number, set()).add(max(seen, key=seen.get))
+    assert all(len(found) == 1 for found in places.values())
+    assert set.union(*places.values()) == {"a", "b"}
+
+
+def explained(product, *arguments):
+    found = product.cli("route", "explain", *arguments, "--json")
+    assert found.returncode == 0, found.stdout + found.stderr
+    (router,) = json.loads(found.stdout)["routers"]
+    return {(one["level"], one["channel"]): one["verdict"] for one in router["explanation"]["targets"]}, router
+
+
+def test_a_route_is_explained_by_the_command(product, providers):
+    key = product.create_key("explained")
+    verdicts, router = explained(product, LEVELS, "--key", key["id"])
+    assert verdicts == {(1, "a"): "taken", (2, "b"): "possible"}
+    assert router["explanation"]["route_group"] == "default"
+    refused = product.cli("route", "explain", "no-such-model")
+    assert (refused.returncode, "No channel serves" in refused.stderr) == (1, True)
+    assert providers["a"].seen() == []
+
+
+def test_an_operator_drains_and_enables_a_channel(product, providers):
+    try:
+        assert product.cli("channels", "drain", "a", "--reason", "moving house").returncode == 0
+        verdicts, router = explained(product, LEVELS)
+        assert verdicts == {(1, "a"): "out", (2, "b"): "taken"}
+        assert router["explanation"]["targets"][0]["detail"] == "moving house"
+        assert chat(product, LEVELS).status_code == 200
+        assert (providers["a"].seen(), providers["b"].seen()) == ([], ["completed"])
+        # Nothing else serves this one.
+        refused = chat(product, ALONE)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (502, "upstream_unavailable")
+        (shown,) = [one for one in product.get("router")["routers"][0]["channels"] if one["channel"] == "a"]
+        assert (shown["mode"], shown["mode_reason"], shown["usable"]) == (
+            "CHANNEL_MODE_DRAINING",
+            "moving house",
+            False,
+        )
+        assert "moving house" in product.cli("channels", "list").stdout
+    finally:
+        assert product.cli("channels", "enable", "a").returncode == 0
+    assert chat(product, ALONE).status_code == 200
+    assert product.cli("channels", "drain", "nobody").returncode == 1
+
+
+def test_billing_computes_the_same_charges_for_what_fell_back(product):
+    product.wait_settled()
+    assert product.get("billing/status")["mismatches"] == 0

@@ -1,0 +1,36 @@
+"""Data that ships has a schema beside it, and keeps to it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import jsonschema
+import yaml
+from tests.tidy.rules.tree import Tree, Violation
+
+
+def check(tree: Tree) -> Iterator[Violation]:
+    """Yields YAML and JSON files in `data` folders of packages without a schema, or that break it."""
+    for name in tree.matching("**/src/*/data/*.yaml", "**/src/*/data/*.json"):
+        path = PurePosixPath(name)
+        schema = str(path.parent / "schemas" / f"{path.stem}.schema.json")
+        if schema not in tree.names:
+            yield Violation(name, 1, f"{schema} is missing")
+            continue
+        shape = json.loads(tree.text(schema))
+        for error in jsonschema.Draft202012Validator(shape).iter_errors(yaml.safe_load(tree.text(name))):
+            where = "/".join(str(part) for part in error.absolute_path)
+            yield Violation(name, 1, f"{where}: {error.message[:200]}")
+
+
+PLANTED = [
+    ({"libs/a/src/a/data/x.yaml": "a: 1\n"}, "data/schemas/x.schema.json is missing"),
+    (
+        {"libs/a/src/a/data/x.yaml": "a: one\n", "libs/a/src/a/data/schemas/x.schema.json": '{"required": ["b"]}'},
+        "'b' is a required property",
+    ),
+]
+KEPT = [
+    {"libs/a/src/a/data/x.yaml": "a: 1\n", "libs/a/src/a/data/schemas/x.schema.json": '{"required": ["a"]}'},
+    {"deploy/values.yaml": "a: 1\n"},
+]
