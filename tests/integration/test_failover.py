@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 
 LEVELS, STREAMED, SPREAD = "gpt-5-mini", "gpt-5.1", "gpt-4.1-mini"
 LIMITED, LONG, CONTENT, OTHER = "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5.6"
-BOUND = "gpt-5.5"
+BOUND, PROBED = "gpt-5.5", "gpt-5.4"
 ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
 SETTINGS = {
     "TOLLGATE_ROUTER_BENCH_SECONDS": "2",
@@ -28,9 +28,9 @@ def levels(model, *names, **more):
 
 @pytest.fixture(scope="module")
 def providers(tmp_path_factory):
-    """Four of them by name: a and b are the usual two, c is benched, d breaks."""
+    """Five of them by name: a and b are the usual two, c is benched, d breaks, e is probed."""
     folder = tmp_path_factory.mktemp("providers")
-    found = {name: Simulator(folder, name) for name in "abcd"}
+    found = {name: Simulator(folder, name) for name in "abcde"}
     try:
         yield {name: one.start() for name, one in found.items()}
     finally:
@@ -47,6 +47,7 @@ def product(providers, tmp_path_factory):
         providers["b"].channel(*usual, BENCHED, BROKEN),
         providers["c"].channel(BENCHED),
         providers["d"].channel(BROKEN),
+        providers["e"].channel(PROBED, probe={"interval_seconds": 5, "model": PROBED}),
     ]
     routes = [
         levels(LEVELS, "a", "b"),
@@ -265,3 +266,20 @@ def test_an_operator_drains_and_enables_a_channel(product, providers):
 def test_billing_computes_the_same_charges_for_what_fell_back(product):
     product.wait_settled()
     assert product.get("billing/status")["mismatches"] == 0
+
+
+def test_a_channel_is_probed_and_nobody_pays_for_it(product, providers):
+    # Answers pile up until they are asked for, those of probes before this test among them.
+    wait_until(lambda: "completed" in providers["e"].seen(), "a probe")
+    providers["e"].plant("status=401")
+    wait_until(lambda: "refused" in providers["e"].seen(), "a probe that is refused")
+
+    def reasons():
+        (channel,) = [one for one in product.get("router")["routers"][0]["channels"] if one["channel"] == "e"]
+        return [(one["subject"], one["obstacle"], one["detail"]) for one in channel["hindrances"]]
+
+    wait_until(lambda: reasons() or "completed" in providers["e"].seen(), "the bench or its end")
+    wait_until(lambda: not reasons(), "a probe to put the credential back")
+    assert chat(product, PROBED).status_code == 200
+    product.wait_settled()
+    assert len([row for row in product.requests() if row["channel"] == "e"]) == 1

@@ -160,6 +160,8 @@ def _targets(
 
 
 def _regions(source: Source, path: Path, route: Route, channels: dict[str, Channel]) -> Iterator[Problem]:
+    if not route.regions:
+        return
     known = {channel.region for channel in channels.values() if channel.region is not None}
     for index, region in enumerate(route.regions):
         if region not in known:
@@ -170,7 +172,7 @@ def _regions(source: Source, path: Path, route: Route, channels: dict[str, Chann
         for target in level.targets
         if target.channel in channels
     }
-    if route.regions and known.issuperset(route.regions) and not served.intersection(route.regions):
+    if known.issuperset(route.regions) and not served.intersection(route.regions):
         yield _at(source, (*path, "regions"), "regions that no target is in", f"one of {_listed(filter(None, served))}")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from pydantic import Field, ValidationError
@@ -106,13 +107,17 @@ def compile_version(declared: Declared, catalogue: Catalogue) -> bytes:
     channels = tuple(_fill_in(channel, catalogue) for channel in sorted(declared.channels, key=lambda item: item.name))
     names = {model.name for channel in channels for model in channel.models} | {r.model for r in declared.routes}
     used = {channel.provider for channel in channels}
+    offering: dict[str, str] = {}
+    for channel in channels:
+        for model in channel.models:
+            offering.setdefault(model.name, channel.provider)
     document = VersionDocument(
         channels=channels,
         routes=tuple(sorted(declared.routes, key=lambda route: route.model)),
         price_books=tuple(
             sorted((*declared.price_books, *catalogue.price_books), key=lambda book: (book.name, book.effective))
         ),
-        models=tuple(_known_as(name, channels, catalogue) for name in sorted(names)),
+        models=tuple(_known_as(name, offering, catalogue) for name in sorted(names)),
         providers=tuple(catalogue.providers[name] for name in sorted(used)),
     )
     plain = document.model_dump(mode="json", exclude_none=True)
@@ -191,9 +196,6 @@ def _upstream(model: ChannelModel, channel: Channel, catalogue: Catalogue) -> st
     return model.name
 
 
-def _known_as(name: str, channels: tuple[VersionChannel, ...], catalogue: Catalogue) -> CatalogueModel:
+def _known_as(name: str, offering: Mapping[str, str], catalogue: Catalogue) -> CatalogueModel:
     known = catalogue.models.get(name)
-    if known is not None:
-        return known
-    offering = [channel.provider for channel in channels for model in channel.models if model.name == name]
-    return CatalogueModel(name=name, provider=offering[0] if offering else "unknown", kind="")
+    return known or CatalogueModel(name=name, provider=offering.get(name, "unknown"), kind="")

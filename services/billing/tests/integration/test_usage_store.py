@@ -100,7 +100,9 @@ async def test_a_row_comes_back_as_it_was_and_can_be_adjusted(store, epoch):
     assert sorted((one.rank, one.superseded) for one in found[name]) == [((1, 1), True), ((2, 2), False)]
 
 
-async def test_a_request_that_fell_back_keeps_its_explanation(clickhouse, epoch):
+async def test_a_request_that_fell_back_keeps_its_explanation(chdb_dsn, epoch):
+    clickhouse = ClickHouse(chdb_dsn)
+    await clickhouse.migrate()
     fallen, plain = requests(epoch, 2)
     explanation = routing.Explanation(
         model="m", targets=[routing.ConsideredTarget(channel="a", verdict=routing.VERDICT_FAILED, wait_ms=7)]
@@ -121,6 +123,7 @@ async def test_a_request_that_fell_back_keeps_its_explanation(clickhouse, epoch)
     assert (row.model, row.requested_model, row.fallback_reason, row.routing) == ("m", "asked", "error", explanation)
     (row,) = (await service.ListRequests(wire_billing.ListRequestsRequest(request_id=plain), None)).rows
     assert (row.requested_model, row.HasField("routing")) == ("", False)
+    await clickhouse.close()
 
 
 async def test_recent_ids_are_those_before_the_batch_and_within_the_time(store, epoch):
