@@ -62,6 +62,8 @@ class HoldResult(enum.IntEnum):
 
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
+# Those whose reply says which limit refused.
+_REFUSED: Final = frozenset({int(HoldResult.LIMITED), int(HoldResult.OVER_BUDGET)})
 
 
 class BookState(enum.IntEnum):
@@ -310,13 +312,12 @@ def verdicts_of(reply: object, first: int, scopes: Sequence[int]) -> list[list[i
 
 
 def _is_verdict(verdict: object, scopes: int) -> bool:
-    if not isinstance(verdict, list) or not all(type(one) is int for one in verdict):
+    if not isinstance(verdict, list) or len(verdict) not in {9, 13} or set(map(type, verdict)) != {int}:
         return False
-    refused = verdict[:1] in ([HoldResult.LIMITED], [HoldResult.OVER_BUDGET])
-    if len(verdict) != (13 if refused else 9) or verdict[0] not in _RESULTS:
+    refused = verdict[0] in _REFUSED
+    if verdict[0] not in _RESULTS or refused != (len(verdict) == 13):
         return False
-    places = (verdict[2], verdict[5], verdict[10] if refused else 1)
-    return all(0 <= place <= scopes for place in places) and places[2] > 0
+    return 0 <= verdict[2] <= scopes and 0 <= verdict[5] <= scopes and (not refused or 0 < verdict[10] <= scopes)
 
 
 def _numbers(reply: object, count: int) -> list[int | None]:

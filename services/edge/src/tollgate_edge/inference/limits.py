@@ -17,6 +17,10 @@ _TOKENS: Final = 2
 _BUDGET: Final = 4
 # When a request that runs will end is not known: callers are told to ask again after this.
 _SLOT_WAIT_MS: Final = 1000
+_REQUEST_LINES: Final = (
+    b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
+)
+_TOKEN_LINES: Final = _REQUEST_LINES.replace(b"requests", b"tokens")
 _BYTES_PER_TOKEN: Final = 4
 # Counted for a request that sets no limit, until its end corrects it: most answers are shorter, and counting what the
 # model could write at most would leave limits unused.
@@ -42,24 +46,18 @@ class Ticket:
         """The second it was counted in, by Redis' clock; 0 when that is not known."""
         return self.verdict[1] if len(self.verdict) > 1 else 0
 
-    def headers(self) -> dict[str, str]:
-        """Returns `x-ratelimit-…` of the narrowest limit of requests and of tokens."""
-        found: dict[str, str] = {}
-        verdict = self.verdict
-        if len(verdict) < 8:
-            return found
-        for unit, at in (("requests", 2), ("tokens", 5)):
-            place, rest, reset_ms = verdict[at : at + 3]
-            if place:
-                scope = self.limits.scopes[place - 1]
-                found[f"x-ratelimit-limit-{unit}"] = str(scope.requests if unit == "requests" else scope.tokens)
-                found[f"x-ratelimit-remaining-{unit}"] = str(rest)
-                found[f"x-ratelimit-reset-{unit}"] = spoken(reset_ms)
-        return found
-
     def header_lines(self) -> bytes:
-        """Returns the headers as they are written."""
-        return "".join(f"{name}: {value}\r\n" for name, value in self.headers().items()).encode()
+        """Returns `x-ratelimit-…` of the narrowest limit of requests and of tokens, as they are written."""
+        verdict = self.verdict
+        found = b""
+        if len(verdict) < 9:
+            return found
+        scopes = self.limits.scopes
+        if place := verdict[2]:
+            found = _REQUEST_LINES % (scopes[place - 1].requests, verdict[3], spoken(verdict[4]))
+        if place := verdict[5]:
+            found += _TOKEN_LINES % (scopes[place - 1].tokens, verdict[6], spoken(verdict[7]))
+        return found
 
     def refusal(self, now_us: int) -> PublicError:
         """Returns the 429 that says which limit of whom has no room, and when it will."""
@@ -132,7 +130,7 @@ def tokens_of(usage: wire.Usage) -> int:
     )
 
 
-def spoken(wait_ms: int) -> str:
+def spoken(wait_ms: int) -> bytes:
     """Returns a time such as `6m0s`, in whole seconds, rounded up."""
     minutes, seconds = divmod(-(-wait_ms // 1000), 60)
-    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+    return b"%dm%ds" % (minutes, seconds) if minutes else b"%ds" % seconds
