@@ -10,6 +10,7 @@ from typing import Any
 from services.edge.tests.fakes.inference import MODEL, Bench, chat, eventually
 
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.alone import Alone
 from tollgate_holds import Holds
 from tollgate_kit.grpc_io import new_server
 from tollgate_resources import Channel, Credential, Declared, compile_version, digest, load_catalogue
@@ -175,6 +176,7 @@ class Gateway:
         self._directory, self._redis_url = directory, redis_url
         self._count, self._settings = routers, router_settings
         self.edge_settings: dict[str, Any] = {}
+        self.alone: Alone | None = None
         self.upstream = Upstream()
         self.routers: list[RunningRouter] = []
 
@@ -202,7 +204,7 @@ class Gateway:
             yield self
 
     async def _edge(self, stack: contextlib.AsyncExitStack) -> None:
-        holds = Holds(self._redis_url)
+        holds = self.holds = Holds(self._redis_url)
         await holds.start()
         stack.push_async_callback(holds.close)
         assert await holds.wait_ready(10)
@@ -210,7 +212,14 @@ class Gateway:
         addresses = ",".join(router.address for router in self.routers)
         self.bench = Bench(router_addresses=addresses, **self.edge_settings)
         self.inference = self.bench.gateway
-        self.admission = Admission(holds, hold_ttl_seconds=60, pause_seconds=0.001, on_no_wallet=lambda _: None)
+        self.admission = Admission(
+            holds,
+            hold_ttl_seconds=60,
+            slot_ttl_seconds=60,
+            pause_seconds=0.001,
+            on_no_wallet=lambda _: None,
+            alone=self.alone,
+        )
         self.inference.admission = self.admission
         self.pool = self.inference.pool
         stopping = asyncio.Event()

@@ -35,6 +35,10 @@ class Api:
         """Returns the decoded body of a POST."""
         return _decoded(self.send("POST", path, json={} if body is None else body, headers=dict(headers or {})))
 
+    def patch(self, path: str, body: object) -> Any:
+        """Returns the decoded body of a PATCH."""
+        return _decoded(self.send("PATCH", path, json=body))
+
     def items(self, path: str) -> Iterator[dict[str, Any]]:
         """Yields all items of a list, page by page."""
         cursor = ""

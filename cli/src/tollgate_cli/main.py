@@ -16,6 +16,20 @@ HomeOption = Annotated[
     Path | None, typer.Option("--home", help="Directory of the product's state. Else TOLLGATE_HOME, else .tollgate.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+RequestsOption = Annotated[
+    int | None, typer.Option("--requests-per-minute", min=0, help="Requests in 60 seconds; 0 is no limit.")
+]
+TokensOption = Annotated[
+    int | None, typer.Option("--tokens-per-minute", min=0, help="Tokens, in and out, in 60 seconds; 0 is no limit.")
+]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option("--concurrency", min=0, help="Requests that are open at once; 0 is no limit.")
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option("--budget", help="What may be spent, such as 25 or 0.5, in the wallet's currency; 0 is no limit."),
+]
+WindowOption = Annotated[str | None, typer.Option("--budget-window", help="day, month or total; a month if left out.")]
 OrganizationOption = Annotated[
     str | None, typer.Option("--organization", help="Name or id of the organization; else the first.")
 ]
@@ -53,6 +67,11 @@ def build() -> typer.Typer:
     keys.command("list", help=_help(keys_list))(keys_list)
     keys.command("revoke", help=_help(keys_revoke))(keys_revoke)
     app.add_typer(keys, name="keys")
+    limits = typer.Typer(help="Show and set limits of keys, projects and organizations.", no_args_is_help=True)
+    limits.command("list", help=_help(limits_list))(limits_list)
+    limits.command("show", help=_help(limits_show))(limits_show)
+    limits.command("set", help=_help(limits_set))(limits_set)
+    app.add_typer(limits, name="limits")
     app.command("usage", help=_help(usage))(usage)
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.
@@ -233,6 +252,11 @@ def keys_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     organization: OrganizationOption = None,
     project: Annotated[str | None, typer.Option(help="Name or id of the project; else the first.")] = None,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    concurrency: ConcurrencyOption = None,
+    budget: BudgetOption = None,
+    budget_window: WindowOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -240,11 +264,19 @@ def keys_create(
 
     \b
     tollgate keys create laptop
+    tollgate keys create intern --requests-per-minute 60 --concurrency 2
     tollgate keys create ci --organization acme --project web --json | jq -r .key
     """
     from tollgate_cli.commands.keys import create
+    from tollgate_cli.commands.limits import read_budget
 
-    create(home, dict(os.environ), name, organization, project, as_json=as_json)
+    limits = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+        "budget": read_budget(budget, budget_window),
+    }
+    create(home, dict(os.environ), name, organization, project, limits, as_json=as_json)
 
 
 def keys_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -272,6 +304,66 @@ def keys_revoke(
     from tollgate_cli.commands.keys import revoke
 
     revoke(home, dict(os.environ), key_id, as_json=as_json)
+
+
+def limits_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List whoever has a limit or pays later.
+
+    \b
+    tollgate limits list
+    """
+    from tollgate_cli.commands.limits import show_all
+
+    show_all(home, dict(os.environ), as_json=as_json)
+
+
+def limits_show(
+    *,
+    owner_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a key, a project or an organization.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Show the limits of a key, a project or an organization.
+
+    \b
+    tollgate limits show key_01...
+    """
+    from tollgate_cli.commands.limits import show
+
+    show(home, dict(os.environ), owner_id, as_json=as_json)
+
+
+def limits_set(
+    *,
+    owner_id: Annotated[str, typer.Argument(metavar="ID", help="Id of a key, a project or an organization.")],
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    concurrency: ConcurrencyOption = None,
+    budget: BudgetOption = None,
+    budget_window: WindowOption = None,
+    payment: Annotated[
+        str | None, typer.Option(help="prepaid or postpaid, of an organization: whether a wallet pays ahead.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Set limits of a key, a project or an organization. They hold within a second.
+
+    \b
+    tollgate limits set key_01... --requests-per-minute 600 --tokens-per-minute 100000
+    tollgate limits set proj_01... --budget 25 --budget-window month --concurrency 0
+    tollgate limits set org_01... --payment postpaid
+    """
+    from tollgate_cli.commands.limits import change, read_budget
+
+    changes = {
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "concurrency": concurrency,
+        "budget": read_budget(budget, budget_window),
+        "payment": payment,
+    }
+    change(home, dict(os.environ), owner_id, changes, as_json=as_json)
 
 
 def usage(

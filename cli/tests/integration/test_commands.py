@@ -36,6 +36,9 @@ EXPLAINED = {
     ],
 }  # fmt: skip
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
+LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}
+OWNER = {"id": "org_1", "name": "demo", "payment": "postpaid", "limits": LIMITS}
+OWNER["limits"]["budget"] = {"amount": "25", "window": "month"}
 TENANTS = {
     "/api/v1/organizations": [{"id": "org_1", "name": "acme", "currency": "USD"}],
     "/api/v1/projects": [
@@ -55,6 +58,9 @@ class Edge(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.answer(b"")
+
+    def do_PATCH(self):
+        self.do_POST()
 
     def do_POST(self):
         self.answer(self.rfile.read(int(self.headers.get("content-length", 0))))
@@ -92,6 +98,8 @@ def reply(server, method, path, body):
         "/readyz": (200, {"ready": True}),
         "/api/v1/keys": (201, KEY | {"key": "sk-tg-new"}),
         "/api/v1/keys/key_1/revoke": (200, KEY),
+        "/api/v1/limits": (200, {"items": [OWNER], "next": None}),
+        "/api/v1/limits/org_1": (200, OWNER),
         "/api/v1/organizations": (201, {"id": "org_2"}),
         "/api/v1/organizations/org_1/credit": (201, {"amount": "5", "balance": "7", "currency": "USD"}),
         "/api/v1/projects": (201, {"id": "proj_4"}),
@@ -164,6 +172,23 @@ def test_keys(edge):
     missing = tollgate(edge.url, "keys", "revoke", "a/b")
     assert edge.seen[-1][1] == "/api/v1/keys/a%2Fb/revoke"
     assert (missing.returncode, missing.stderr) == (1, "no such page\n")
+
+
+def test_limits(edge):
+    flags = ["--requests-per-minute", "60", "--concurrency", "0", "--budget", "25", "--budget-window", "day"]
+    limits = {"requests_per_minute": 60, "concurrency": 0, "budget": {"amount": "25", "window": "day"}}
+    assert tollgate(edge.url, "keys", "create", "ci", *flags).returncode == 0
+    assert edge.seen[-1][3] == {"name": "ci", "limits": limits}
+    changed = tollgate(edge.url, "limits", "set", "org_1", *flags, "--payment", "postpaid", "--json")
+    assert json.loads(changed.stdout) == OWNER
+    assert edge.seen[-1] == ("PATCH", "/api/v1/limits/org_1", "Bearer pat", limits | {"payment": "postpaid"})
+    shown = tollgate(edge.url, "limits", "show", "org_1").stdout
+    assert shown == tollgate(edge.url, "limits", "list").stdout
+    assert shown.split("\n")[1].split() == ["org_1", "demo", "postpaid", "60", "5", "25", "month"]
+    assert json.loads(tollgate(edge.url, "limits", "list", "--json").stdout) == {"items": [OWNER], "next": None}
+    for nothing in (["set", "org_1"], ["set", "org_1", "--budget-window", "day"], ["show", "org_2"]):
+        assert tollgate(edge.url, "limits", *nothing).returncode == 1
+    assert tollgate(edge.url, "limits", "set", "org_1", "--concurrency", "-1").returncode == 2
 
 
 def test_usage(edge):
@@ -241,6 +266,9 @@ def test_usage_errors_and_help():
         ["keys", "create"],
         ["keys", "list"],
         ["keys", "revoke"],
+        ["limits", "list"],
+        ["limits", "show"],
+        ["limits", "set"],
         ["usage"],
         ["route", "explain"],
         ["channels", "list"],

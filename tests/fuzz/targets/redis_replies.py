@@ -12,12 +12,14 @@ import hiredis
 from tests.fuzz.cases import Case, draw_cuts, mostly, pieces, spoil
 from tests.fuzz.counted_loop import quiet, run
 from tollgate_edge.inference.admission import Admission
-from tollgate_holds import HoldResult, Holds, RedisError, RedisUnavailable
+from tollgate_edge.inference.limits import Ticket
+from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable, Scope
 
 _PREPARING: Final = 5
 """Commands that a connection begins with."""
 _ORGANIZATIONS: Final = ("org_1", "org_2")
 _REPLIES: Final = [
+    b"*1\r\n*9\r\n:1\r\n:7\r\n" + b":0\r\n" * 7, b"*1\r\n*13\r\n:5\r\n" + b":1\r\n" * 12, b"*1\r\n*1\r\n:1\r\n",
     b"*1\r\n:1\r\n", b"*2\r\n:1\r\n:0\r\n", b"*3\r\n:2\r\n:1\r\n:3\r\n", b"-NOSCRIPT No matching script.\r\n",
     b"+OK\r\n", b"-ERR no\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b":1\r\n", b"$2\r\nhi\r\n",
 ]  # fmt: skip
@@ -46,7 +48,7 @@ class RedisRepliesTarget:
             "good": good,
             "bad": bad,
             "cuts": draw_cuts(source, len(bad), most=3),
-            "holds": [source.randint(0, 1) for _ in range(source.randint(1, 6))],
+            "holds": [source.randint(0, 3) for _ in range(source.randint(1, 6))],
             "calls": source.randint(0, 2),
         }
 
@@ -66,8 +68,14 @@ async def _check(case: Case, path: Path) -> None:
     admission = Admission(holds, hold_ttl_seconds=60, pause_seconds=0, on_no_wallet=lambda _: None)
     await holds.start()
     asked = [_Asked(number) for number in range(len(case["holds"]))]
-    for request, organization in zip(asked, case["holds"], strict=True):
-        admission.hold(_ORGANIZATIONS[organization], request, 1000)
+    for request, kind in zip(asked, case["holds"], strict=True):
+        # 0 and 1 are organizations; 2 and 3 are the same ones, within limits.
+        organization = _ORGANIZATIONS[kind % 2]
+        if kind < 2:
+            admission.hold(organization, request, 1000)
+        else:
+            limits = LimitSet(organization, (Scope("key", "k", requests=1, slots=1),))
+            admission.hold_limited(organization, request, 1000, Ticket(limits, 0), prepaid=True)
         await asyncio.sleep(0)
     calls = [asyncio.create_task(_call(holds)) for _ in range(case["calls"])]
     await quiet(lambda: (server.pulse, [request.results for request in asked]))
@@ -107,13 +115,18 @@ class _Asked:
     """A request that waits for its hold."""
 
     admission_deadline = float("inf")
+    started_us = 0
 
     def __init__(self, number: int) -> None:
+        self.ticket: Ticket | None = None
         self.request_id = f"req_{number}"
         self.results: list[HoldResult | None] = []
 
     def admitted(self, result: HoldResult | None) -> None:
         assert result is None or isinstance(result, HoldResult)
+        if self.ticket is not None and result is not None:
+            assert self.ticket.header_lines() is not None
+            assert result not in {HoldResult.LIMITED, HoldResult.OVER_BUDGET} or self.ticket.refusal(0).status == 429
         self.results.append(result)
 
 
@@ -173,6 +186,15 @@ def _good_reply(command: list[bytes]) -> bytes:
         b"SCRIPT": lambda: b"$40\r\n" + b"a" * 40 + b"\r\n",
         b"CONFIG": lambda: b"*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n",
         b"PING": lambda: b"$4\r\nPONG\r\n",
-        b"EVALSHA": lambda: b"*%d\r\n" % int(command[6]) + b":1\r\n" * int(command[6]),
+        b"EVALSHA": lambda: _done(command[3 + int(command[2]) :]),
     }
     return answers[command[0].upper()]()
+
+
+def _done(arguments: list[bytes]) -> bytes:
+    """Returns what the admission script replies when everything went well: a list for each limited hold."""
+    count = int(arguments[1])
+    first = int(arguments[2 + 3 * count]) if len(arguments) > 2 + 3 * count else count
+    limited = [place >= first and arguments[2 + 3 * place] == b"h" for place in range(count)]
+    verdict = b"*9\r\n:1\r\n:7\r\n" + b":0\r\n" * 7
+    return b"*%d\r\n" % count + b"".join(verdict if one else b":1\r\n" for one in limited)

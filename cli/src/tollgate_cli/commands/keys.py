@@ -18,13 +18,16 @@ def create(
     name: str,
     organization: str | None,
     project: str | None,
+    limits: Mapping[str, object],
     *,
     as_json: bool,
 ) -> None:
     """Makes a key and shows it. Raises Failure."""
+    given = {limit: value for limit, value in limits.items() if value is not None}
     with Api(find_target(home, environment)) as api:
         owner = organization_id(api, organization)
-        body = {"name": name, "organization_id": owner, "project_id": project_id(api, project, owner)}
+        project = project_id(api, project, owner)
+        body = {"name": name, "organization_id": owner, "project_id": project, "limits": given or None}
         made = api.post("/api/v1/keys", {key: value for key, value in body.items() if value is not None})
     if as_json:
         print_json(made)

@@ -7,6 +7,8 @@
 | released | nothing                      | the charge is taken, deleted         | the tombstone is forgotten |
 | missing  | nothing                      | the charge is taken                  | –                          |
 
+A record may name budgets, which move as the wallet does; see `scripts/budgets.lua`.
+
 Keys of an organization share the tag `{organization}`: `{o}:wallet` (string), `{o}:holds` (hash of records) and
 `{o}:booked` (hash: partition of the usage log → last batch applied). Amounts are integers in pico-units.
 """
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Final, cast
 
+from tollgate_holds.limits import LimitSet
 from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable, pack_command
 
 _SCRIPTS: Final = ("admit", "book", "expire", "balance")
@@ -33,6 +36,12 @@ class Operation(enum.Enum):
     # The request never reached a router: the record goes and nothing will be booked.
     FORGET = b"f"
     RENEW = b"r"
+    # A hold of those who pay later: the wallet follows, whatever is in it.
+    HOLD_POSTPAID = b"p"
+    # A request ended without a cost: its slots are free, and its record stays for billing.
+    END = b"e"
+    # What a budget took before Redis began to count it.
+    USE = b"u"
 
 
 class HoldResult(enum.IntEnum):
@@ -43,10 +52,18 @@ class HoldResult(enum.IntEnum):
     TOO_LATE = 3
     # Settled before, at another cost.
     DIFFERS = 4
+    # A limit has no room.
+    LIMITED = 5
+    # Redis is away, and what may be spent without it is used up; no script says this.
+    UNVERIFIED = 6
+    # A budget has too little left.
+    OVER_BUDGET = 7
 
 
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
+# Those whose reply says which limit refused.
+_REFUSED: Final = frozenset({int(HoldResult.LIMITED), int(HoldResult.OVER_BUDGET)})
 
 
 class BookState(enum.IntEnum):
@@ -86,7 +103,8 @@ class Holds:
 
     def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
         folder = resources.files("tollgate_holds") / "scripts"
-        self._sources = {name: (folder / f"{name}.lua").read_bytes() for name in _SCRIPTS}
+        before = (folder / "budgets.lua").read_bytes()
+        self._sources = {name: before + (folder / f"{name}.lua").read_bytes() for name in _SCRIPTS}
         self._shas = {
             name: hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
             for name, source in self._sources.items()
@@ -118,6 +136,30 @@ class Holds:
         return pack_command(
             (b"EVALSHA", self._shas["admit"], 2, wallet, holds, ttl_seconds, len(operations) // 3, *operations)
         )
+
+    def pack_limited(
+        self,
+        organization: str,
+        ttl_seconds: int,
+        slot_seconds: int,
+        operations: Sequence[bytes | str | int],
+        limited: Sequence[bytes | str | int],
+        sets: Sequence[LimitSet],
+        gates: Sequence[int],
+    ) -> bytes:
+        """Returns the packed admission call of `operations` followed by `limited` ones, both flat as for `pack`.
+
+        `gates` has three numbers for each limited one: its index in `sets`, tokens, second; see `admit.lua`.
+        """
+        wallet, holds, _, _ = self._keys_of(organization)
+        keys = [key for one in sets for key in one.keys]
+        first = len(operations) // 3
+        command: list[bytes | str | int] = [b"EVALSHA", self._shas["admit"], 2 + len(keys), wallet, holds, *keys]
+        command += (ttl_seconds, first + len(limited) // 3, *operations, *limited, first, slot_seconds, len(sets))
+        for one in sets:
+            command += one.arguments
+        command += gates
+        return pack_command(tuple(command))
 
     async def hold(self, organization: str, hold_id: str, amount_pico: int, ttl_seconds: int) -> HoldResult:
         """Reserves `amount_pico`, or repeats an earlier reservation of the same id."""
@@ -190,9 +232,9 @@ class Holds:
             due: list[bytes] = []
             for key, record in zip(flat[::2], flat[1::2], strict=True):
                 at = int(record.split(b":", 2)[1])
-                if record[:1] in {b"h", b"r"} and at < now:
+                if record[:1] in b"hHrR" and at < now:
                     due.append(key)
-                elif record[:1] == b"s" and at + overdue_seconds < now:
+                elif record[:1] in b"sS" and at + overdue_seconds < now:
                     overdue.append(key.decode())
             if due:
                 done = cast("list[int]", await self._run("expire", (wallet, holds), tombstone_seconds, *due))
@@ -256,6 +298,26 @@ def results_of(reply: object, count: int) -> list[HoldResult] | None:
         return [_RESULTS[code] for code in reply]
     except (KeyError, TypeError):
         return None
+
+
+def verdicts_of(reply: object, first: int, scopes: Sequence[int]) -> list[list[int]] | None:
+    """Returns what the script replied to limited holds, each with so many scopes; None when it cannot be its reply.
+
+    They stand from `first` on; `admit.lua` says what the numbers of each are.
+    """
+    if not isinstance(reply, list) or len(reply) != first + len(scopes):
+        return None
+    verdicts = reply[first:]
+    return verdicts if all(map(_is_verdict, verdicts, scopes)) else None
+
+
+def _is_verdict(verdict: object, scopes: int) -> bool:
+    if not isinstance(verdict, list) or len(verdict) not in {9, 13} or set(map(type, verdict)) != {int}:
+        return False
+    refused = verdict[0] in _REFUSED
+    if verdict[0] not in _RESULTS or refused != (len(verdict) == 13):
+        return False
+    return 0 <= verdict[2] <= scopes and 0 <= verdict[5] <= scopes and (not refused or 0 < verdict[10] <= scopes)
 
 
 def _numbers(reply: object, count: int) -> list[int | None]:

@@ -37,6 +37,23 @@ async def test_holding_needs_a_wallet_and_money(holds):
     assert (balance.wallet, balance.held, balance.settled) == (2, 8, 0)
 
 
+async def test_who_pays_later_needs_no_wallet_and_goes_below_nothing(holds):
+    async def hold(name, amount):
+        reply = asyncio.get_running_loop().create_future()
+        flat = flatten([(Operation.HOLD_POSTPAID, name, amount)])
+        assert holds.pipe.submit(holds.pack(ORGANIZATION, 60, flat), reply.set_result)
+        return await reply
+
+    assert await hold("r1", 5) == [HoldResult.DONE]
+    assert (await holds.balance(ORGANIZATION)).wallet is None
+    await fund(holds, 0)
+    assert await hold("r2", 3) == [HoldResult.DONE]
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held) == (-8, 8)
+    await holds.settle(ORGANIZATION, "r1", 2)
+    assert (await holds.balance(ORGANIZATION)).wallet == -5
+
+
 async def test_holding_twice_under_one_id_holds_once(holds):
     await fund(holds, 10)
     for _ in range(3):
@@ -195,8 +212,8 @@ class Model:
     def apply(self, operation, name, amount):
         state, held = self.records.get(name, ("", 0))
         match operation, state:
-            case Operation.HOLD, "":
-                if amount > self.wallet:
+            case ((Operation.HOLD | Operation.HOLD_POSTPAID), ""):
+                if amount > self.wallet and operation is Operation.HOLD:
                     return HoldResult.INSUFFICIENT
                 self.wallet -= amount
                 self.records[name] = ("held", amount)
@@ -208,7 +225,7 @@ class Model:
                 del self.records[name]
             case Operation.SETTLE, "settled":
                 return HoldResult.DONE if held == amount else HoldResult.DIFFERS
-            case (Operation.HOLD, _) | (Operation.RENEW, "held"):
+            case ((Operation.HOLD | Operation.HOLD_POSTPAID | Operation.END), _) | (Operation.RENEW, "held"):
                 pass
             case _:
                 return HoldResult.TOO_LATE

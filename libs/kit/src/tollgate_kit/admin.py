@@ -79,6 +79,7 @@ class AdminServer:
                     "ready": not missing,
                     "state": self._lifecycle.state.value,
                     "missing": missing,
+                    "notes": self._lifecycle.notes(),
                     "config_digest": self._config_digest(),
                 }
             ).encode()

@@ -21,17 +21,27 @@ class State(enum.Enum):
 class Lifecycle:
     """Knows whether the process can serve, and says when it is to stop.
 
-    `blockers` are asked by /readyz: each returns a sentence that says what is missing, or None.
+    `blockers` are asked by /readyz: each returns a sentence that says what is missing, or None. `notes` are sentences
+    of what one should know although the process serves.
     """
 
     def __init__(self) -> None:
         self.state = State.STARTING
         self.stopping = asyncio.Event()
         self._blockers: list[Callable[[], str | None]] = []
+        self._notes: list[Callable[[], str | None]] = []
 
     def add_blocker(self, blocker: Callable[[], str | None]) -> None:
         """Asks `blocker` whenever readiness is asked for."""
         self._blockers.append(blocker)
+
+    def add_note(self, note: Callable[[], str | None]) -> None:
+        """Asks `note` whenever readiness is asked for; what it says does not keep the process from serving."""
+        self._notes.append(note)
+
+    def notes(self) -> list[str]:
+        """Returns what one should know of a process that serves."""
+        return [said for note in self._notes if (said := note()) is not None]
 
     def missing(self) -> list[str]:
         """Returns what keeps the process from serving; empty when it can."""

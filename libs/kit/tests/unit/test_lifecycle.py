@@ -44,8 +44,19 @@ async def test_what_is_missing_keeps_a_process_from_being_ready():
     reasons.clear()
     assert readyz(lifecycle) == (
         b"200 OK",
-        {"ready": True, "state": "ready", "missing": [], "config_digest": "sha256:1"},
+        {"ready": True, "state": "ready", "missing": [], "notes": [], "config_digest": "sha256:1"},
     )
+
+
+async def test_what_one_should_know_is_said_and_keeps_no_process_from_being_ready():
+    lifecycle = Lifecycle()
+    lifecycle.ready()
+    notes = ["Redis is not connected: some go on without it"]
+    lifecycle.add_note(lambda: notes[0] if notes else None)
+    status, body = readyz(lifecycle)
+    assert (status, body["ready"], body["notes"]) == (b"200 OK", True, notes)
+    notes.clear()
+    assert readyz(lifecycle)[1]["notes"] == []
 
 
 async def test_a_process_that_is_told_to_stop_while_it_starts_never_says_that_it_is_ready():

@@ -19,6 +19,7 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.adapters.sql.limits import SqlLimitStore
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
 from tollgate_edge.adapters.sql.tenants import SqlTenantStore
 from tollgate_edge.api.config_service import ConfigService
@@ -30,6 +31,7 @@ from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
 from tollgate_edge.inference.measured import gateway_samples
@@ -44,7 +46,9 @@ from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.give_credit import GiveCredit
-from tollgate_holds import Holds
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
+from tollgate_edge.use_cases.recall_budgets import RecallBudgets
+from tollgate_holds import Holds, LimitSet
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import new_producer
@@ -56,6 +60,7 @@ from tollgate_kit.process_metrics import ProcessMeasures
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool, SpoolLocked
 from tollgate_kit.tracing import new_tracing
+from tollgate_rating import PICO
 from tollgate_resources import load, load_catalogue
 from tollgate_resources.problems import Problem
 
@@ -82,6 +87,7 @@ class Edge:
         self._connect()
         self._build_control(environment)
         self.gateway = self._new_gateway()
+        self.recall = RecallBudgets(self.billing, self.clock, self.gateway.admission.use_budget)
         self.app = create_http_app(self._http_context())
         self.process = ProcessMeasures(
             "edge", self.lifecycle, self.holder.digest, self.spool, settings.spool_max_bytes, self.publisher
@@ -90,6 +96,7 @@ class Edge:
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.holder.digest)
         for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
             self.lifecycle.add_blocker(blocker)
+        self.lifecycle.add_note(self._without_redis)
 
     def _connect(self) -> None:
         """Makes what reaches outside; nothing connects yet."""
@@ -97,6 +104,7 @@ class Edge:
         self.database = Database(settings.database_url)
         self.keys = SqlKeyStore(self.database)
         self.tenants = SqlTenantStore(self.database)
+        self.limits = SqlLimitStore(self.database)
         self.versions = SqlVersionStore(self.database)
         self.billing = BillingClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
@@ -110,7 +118,7 @@ class Edge:
         """Makes the use cases of identity and configuration."""
         settings, pepper = self.settings, self.peppers[0]
         self.authenticator = KeyAuthenticator(
-            self.keys,
+            KeyLookups(self.keys, pause_seconds=1 / settings.key_reads_per_second),
             self.peppers,
             self.clock,
             max_keys=settings.key_cache_size,
@@ -144,6 +152,9 @@ class Edge:
         """Makes the inference path."""
         settings = self.settings
         self.counters = InferenceCounters()
+        self.alone: Alone | None = None
+        if settings.without_redis == "serve_postpaid":
+            self.alone = Alone(settings.unverified_spend_cap * PICO, asyncio.get_running_loop().time)
         return InferenceGateway(
             settings=settings,
             clock=self.clock,
@@ -152,8 +163,11 @@ class Edge:
             admission=Admission(
                 self.holds,
                 hold_ttl_seconds=settings.hold_ttl_seconds,
+                slot_ttl_seconds=settings.slot_ttl_seconds,
                 pause_seconds=settings.exchange_pause_ms / 1000,
                 on_no_wallet=self._rebuild_wallet,
+                alone=self.alone,
+                on_new_budget=self._begin_budget,
             ),
             witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
@@ -170,6 +184,7 @@ class Edge:
             version=self.holder,
             keys=self.keys,
             tenants=self.tenants,
+            limits=self.limits,
             create_key=self.create_key,
             create_tenant=CreateTenant(self.tenants, self.clock, self.ids),
             give_credit=GiveCredit(self.billing, self.ids),
@@ -181,6 +196,7 @@ class Edge:
             clock=self.clock,
             tracing=self.tracing,
             missing=self.lifecycle.missing,
+            notes=self.lifecycle.notes,
             state=lambda: self.lifecycle.state.value,
             new_request_id=self.gateway.new_request_id,
             public_url=settings.public_url,
@@ -193,13 +209,31 @@ class Edge:
         return None if self._seeded else "the first keys and credit are being made; this waits for SQL and billing"
 
     def _no_redis(self) -> str | None:
-        return None if self.holds.ready else "Redis is not connected"
+        if self.holds.ready or self.alone is not None:
+            return None
+        return "Redis is not connected: requests that need a wallet or have limits are refused"
+
+    def _without_redis(self) -> str | None:
+        if self.alone is None:
+            return (
+                None
+                if not self.holds.ready
+                else "without Redis, requests that need a wallet or have limits are refused"
+            )
+        when = "without Redis" if self.holds.ready else "Redis is not connected"
+        cap = self.settings.unverified_spend_cap
+        return (
+            f"{when}: prepaid organizations are refused; others go on within limits that each process counts by "
+            f"itself, up to {cap} of their currency unverified"
+        )
 
     def samples(self) -> Iterator[Sample]:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_edge_cached_keys", (), self.authenticator.size
         yield "tollgate_edge_key_reads_total", (), self.authenticator.reads
         yield "tollgate_edge_redis_connected", (), int(self.holds.ready)
+        spend = 0.0 if self.alone is None else self.alone.unverified_pico() / PICO
+        yield "tollgate_edge_unverified_spend", (), spend
         yield from self.counters.samples()
         yield from gateway_samples(self.gateway)
         yield from self.process.samples()
@@ -258,6 +292,9 @@ class Edge:
                     await asyncio.wait_for(self.lifecycle.stopping.wait(), _RETRY_SECONDS)
             else:
                 return
+
+    def _begin_budget(self, limits: LimitSet, place: int, started_us: int) -> None:
+        self.recall.begin(limits, place, started_us)
 
     def _rebuild_wallet(self, organization_id: str) -> None:
         """Asks billing to put a missing wallet back; once at a time for each organization."""
@@ -320,6 +357,7 @@ class Edge:
 
         await self.holds.start()
         stack.push_async_callback(self.holds.close)
+        stack.push_async_callback(self.recall.stop)
         drained = asyncio.Event()
         self.gateway.start(drained)
         stack.push_async_callback(self.gateway.stop)

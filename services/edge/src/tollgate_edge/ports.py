@@ -1,6 +1,6 @@
 """What edge's use cases and handlers need from outside, and the values that cross these borders."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,6 +8,7 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate.router.v1 import router_pb2 as router
+from tollgate_edge.domain.limits import NO_LIMITS, Limits
 from tollgate_edge.domain.principal import Principal
 from tollgate_rating import PriceTable
 
@@ -86,6 +87,19 @@ class KeyRecord:
     revoked_at_us: int = 0
     expires_at_us: int = 0
     models: tuple[str, ...] | None = None
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedOwner:
+    """A key, project or organization with its limits. `prepaid` is None for keys and projects."""
+
+    kind: str
+    id: str
+    name: str
+    organization_id: str
+    limits: Limits
+    prepaid: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +149,22 @@ class Conflict(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed up to `sequence`: the keyed hashes of keys that were made or changed (None: anything may have)."""
+    """What changed up to `sequence`: the keyed hashes of keys that were made or changed (None: anything may have).
+
+    `tenants` are ids of projects and organizations whose keys are to be read again.
+    """
 
     sequence: int
     key_hashes: tuple[str, ...] | None = ()
     versions: bool = False
+    tenants: tuple[str, ...] = ()
 
 
 class KeyStore(Protocol):
     """API keys and access tokens. All raise StoreUnavailable; every write moves the change sequence."""
 
-    async def find_key(self, hashes: Sequence[str]) -> tuple[KeyLookup | None, int]:
-        """Returns what one of the keyed hashes belongs to, and the change sequence as of the same moment."""
+    async def find_keys(self, hashes: Sequence[str]) -> tuple[Mapping[str, KeyLookup], int]:
+        """Returns what each keyed hash belongs to, where it is known, and the change sequence as of the same moment."""
         ...
 
     async def changes_since(self, sequence: int) -> Changes:
@@ -173,6 +191,24 @@ class KeyStore(Protocol):
         self, token_id: str, name: str, last_four: str, key_hash: str, pepper_id: str, at_us: int
     ) -> None:
         """Stores an operator's access token."""
+        ...
+
+
+class LimitStore(Protocol):
+    """Limits by the id of their key, project or organization. All raise StoreUnavailable."""
+
+    async def limits_of(self, owner_id: str) -> LimitedOwner | None:
+        """Returns the owner with its limits; None when there is none of this id."""
+        ...
+
+    async def set_limits(
+        self, owner_id: str, limits: Mapping[str, int | str], at_us: int, *, prepaid: bool | None = None
+    ) -> LimitedOwner | None:
+        """Sets some fields of `Limits` and, of an organization, who pays when; moves the change sequence."""
+        ...
+
+    async def list_limited(self) -> Sequence[LimitedOwner]:
+        """Returns whoever has a limit or pays later, at most a thousand of a kind."""
         ...
 
 

@@ -60,7 +60,25 @@ class EdgeSettings(ServiceSettings):
     admission_timeout_seconds: float = Field(
         default=2.0, gt=0, description="How long a request waits for Redis before it is refused."
     )
+    without_redis: Literal["refuse", "serve_postpaid"] = Field(
+        default="refuse",
+        description="What happens while Redis is away. `refuse`: whatever needs it is refused. `serve_postpaid`: "
+        "organizations that pay later go on, within limits that each process counts by itself; prepaid ones are "
+        "refused in any case.",
+    )
+    unverified_spend_cap: int = Field(
+        default=10,
+        ge=0,
+        le=1_000_000,
+        description="With `serve_postpaid`: the most that an organization may spend or begin to spend without Redis, "
+        "in units of its currency, at each process.",
+    )
     hold_ttl_seconds: int = Field(default=300, gt=0, description="Life of a hold; renewed while the request runs.")
+    slot_ttl_seconds: int = Field(
+        default=60,
+        gt=0,
+        description="Life of a place within a limit of concurrent requests; renewed while the request runs.",
+    )
     silence_seconds: float = Field(default=15.0, gt=0, description="Silence after which a keep-alive is sent.")
     exchange_pause_ms: float = Field(
         default=1.0,
@@ -99,6 +117,11 @@ class EdgeSettings(ServiceSettings):
         default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
     )
     key_cache_size: int = Field(default=100_000, gt=0, description="Most keys that are remembered.")
+    key_reads_per_second: int = Field(
+        default=20,
+        gt=0,
+        description="How often in a second the database is asked for keys that are not remembered, a hundred at once.",
+    )
     unknown_key_cache_size: int = Field(default=10_000, gt=0, description="Most unknown keys that are remembered.")
     media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
     link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")

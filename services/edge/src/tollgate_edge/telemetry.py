@@ -57,6 +57,10 @@ FAMILIES: Final = (
     Family("tollgate_edge_key_reads_total", "counter", "Times that the database was asked about a key."),
     Family("tollgate_edge_key_checks", "gauge", "Requests that wait for what the database says of their key."),
     Family("tollgate_edge_redis_connected", "gauge", "1 while Redis is connected."),
+    Family(
+        "tollgate_edge_unverified_spend", "gauge",
+        "What requests may have spent that were let through since Redis went, in units of their currency.",
+    ),
     Family("tollgate_edge_admission_waiting", "gauge", "Requests that wait for their hold."),
     Family("tollgate_edge_admission_round_trips_total", "counter", "Calls of Redis, each for what had gathered."),
     Family("tollgate_edge_admission_refused_total", "counter", "Holds that were not placed."),

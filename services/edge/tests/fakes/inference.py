@@ -106,6 +106,8 @@ class FakeAdmission:
         self.result = HoldResult.DONE
         self.results, self.amounts = [], []
         self.held, self.settled, self.forgotten, self.renewed = [], [], [], []
+        self.limited, self.ended = [], []
+        self.verdict = [1, 1_764_000_000, 0, 0, 0, 0, 0, 0, 0]
         self.gate = None
 
     def hold(self, organization, request, amount_pico):
@@ -117,14 +119,24 @@ class FakeAdmission:
         else:
             self.gate.append(request)
 
-    def settle(self, organization, request_id, cost_pico):
-        self.settled.append((request_id, cost_pico))
+    def hold_limited(self, organization, request, amount_pico, ticket, *, prepaid):
+        request.ticket = ticket
+        ticket.verdict = self.verdict
+        self.result = HoldResult(self.verdict[0])
+        self.limited.append((request.request_id, ticket.tokens, prepaid))
+        self.hold(organization, request, amount_pico)
 
-    def forget(self, organization, request_id):
+    def settle(self, organization, request_id, cost_pico, ticket=None, tokens=0):
+        self.settled.append((request_id, cost_pico) if ticket is None else (request_id, cost_pico, tokens))
+
+    def forget(self, organization, request_id, ticket=None):
         self.forgotten.append(request_id)
 
-    def renew(self, organization, request_id):
+    def renew(self, organization, request_id, ticket=None):
         self.renewed.append(request_id)
+
+    def end(self, organization, request_id, ticket):
+        self.ended.append(request_id)
 
     def expire(self, now):
         pass

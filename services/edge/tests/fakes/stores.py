@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from tollgate_edge.domain.limits import KEY, NO_LIMITS, ORGANIZATION, PROJECT, limit_set
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import (
     Changes,
     Conflict,
     KeyLookup,
+    LimitedOwner,
     Organization,
     Project,
     StoredVersion,
@@ -24,6 +26,8 @@ class Memory:
         self.projects = {}
         self.keys = {}
         self.tokens = {}
+        self.limits = {}
+        self.postpaid = set()
         self.marks = set()
         self.declared = {}
         self.documents = {}
@@ -32,6 +36,9 @@ class Memory:
     def check(self):
         if self.away:
             raise StoreUnavailable("away")
+
+    def limits_of(self, owner_id):
+        return self.limits.get(owner_id, NO_LIMITS)
 
     def bump(self, kind, key_hash=""):
         self.changes.append((kind, key_hash))
@@ -43,27 +50,35 @@ class FakeKeyStore:
         self.memory = memory
         self.reads = 0
 
-    async def find_key(self, hashes):
+    async def find_keys(self, hashes):
         self.memory.check()
         self.reads += 1
-        return self._find(hashes), len(self.memory.changes)
+        found = {key_hash: self._find(key_hash) for key_hash in hashes}
+        sequence = len(self.memory.changes)
+        return {key_hash: lookup for key_hash, lookup in found.items() if lookup is not None}, sequence
 
-    def _find(self, hashes):
-        for key_hash in hashes:
-            if key_hash in self.memory.keys:
-                record = self.memory.keys[key_hash]
-                project = self.memory.projects[record.project_id]
-                principal = Principal(
-                    record.id,
+    def _find(self, key_hash):
+        if key_hash in self.memory.keys:
+            record = self.memory.keys[key_hash]
+            project = self.memory.projects[record.project_id]
+            principal = Principal(
+                record.id,
+                record.organization_id,
+                record.project_id,
+                project.price_group,
+                project.route_group,
+                None if record.models is None else frozenset(record.models),
+                prepaid=record.organization_id not in self.memory.postpaid,
+                limits=limit_set(
                     record.organization_id,
-                    record.project_id,
-                    project.price_group,
-                    project.route_group,
-                    None if record.models is None else frozenset(record.models),
-                )
-                return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
-            if key_hash in self.memory.tokens:
-                return KeyLookup(Principal(self.memory.tokens[key_hash], "", "", is_operator=True))
+                    record.limits.scope(KEY, record.id),
+                    self.memory.limits_of(record.project_id).scope(PROJECT, record.project_id),
+                    self.memory.limits_of(record.organization_id).scope(ORGANIZATION, record.organization_id),
+                ),
+            )
+            return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
+        if key_hash in self.memory.tokens:
+            return KeyLookup(Principal(self.memory.tokens[key_hash], "", "", is_operator=True))
         return None
 
     async def changes_since(self, sequence):
@@ -76,6 +91,7 @@ class FakeKeyStore:
             newest,
             tuple(key_hash for kind, key_hash in new if kind == "key"),
             versions=any(kind == "version" for kind, _ in new),
+            tenants=tuple(owner_id for kind, owner_id in new if kind in {PROJECT, ORGANIZATION}),
         )
 
     async def add_key(self, record, key_hash, pepper_id):
@@ -113,6 +129,49 @@ class FakeKeyStore:
         self.memory.check()
         self.memory.bump("key", key_hash)
         self.memory.tokens[key_hash] = token_id
+
+
+class FakeLimitStore:
+    def __init__(self, memory):
+        self.memory = memory
+
+    async def limits_of(self, owner_id):
+        self.memory.check()
+        memory = self.memory
+        for record in memory.keys.values():
+            if record.id == owner_id:
+                return LimitedOwner(KEY, owner_id, record.name, record.organization_id, record.limits)
+        if owner_id in memory.projects:
+            project = memory.projects[owner_id]
+            return LimitedOwner(PROJECT, owner_id, project.name, project.organization_id, memory.limits_of(owner_id))
+        for organization in memory.organizations.values():
+            if organization.id == owner_id:
+                limits, prepaid = memory.limits_of(owner_id), owner_id not in memory.postpaid
+                return LimitedOwner(ORGANIZATION, owner_id, organization.name, owner_id, limits, prepaid)
+        return None
+
+    async def set_limits(self, owner_id, limits, at_us, *, prepaid=None):
+        owner = await self.limits_of(owner_id)
+        if owner is None:
+            return None
+        changed = replace(owner.limits, **limits)
+        if owner.kind == KEY:
+            key_hash = next(one for one, record in self.memory.keys.items() if record.id == owner_id)
+            self.memory.keys[key_hash] = replace(self.memory.keys[key_hash], limits=changed)
+            self.memory.bump(KEY, key_hash)
+        else:
+            self.memory.limits[owner_id] = changed
+            self.memory.bump(owner.kind, owner_id)
+        if prepaid is not None:
+            (self.memory.postpaid.discard if prepaid else self.memory.postpaid.add)(owner_id)
+        return await self.limits_of(owner_id)
+
+    async def list_limited(self):
+        self.memory.check()
+        ids = sorted(record.id for record in self.memory.keys.values())
+        ids += [*sorted(self.memory.projects), *sorted(one.id for one in self.memory.organizations.values())]
+        owners = [await self.limits_of(one) for one in ids]
+        return [one for one in owners if one.limits.any or one.prepaid is False]
 
 
 def newest(entries, limit, before, name):

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+from typing import Self
 
 import pytest
 from tests.servers.valkey import RedisServer
 
 from tollgate_edge.inference.admission import Admission
-from tollgate_holds import HoldResult, Holds
+from tollgate_edge.inference.alone import Alone
+from tollgate_edge.inference.limits import Ticket
+from tollgate_holds import HoldResult, Holds, LimitSet, Scope
 
 pytestmark = pytest.mark.integration
 
@@ -22,6 +25,8 @@ class Waiting:
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.admission_deadline = 1.0
+        self.started_us = 1
+        self.ticket: Ticket | None = None
         self.result: asyncio.Future[HoldResult | None] = asyncio.get_running_loop().create_future()
 
     def admitted(self, result: HoldResult | None) -> None:
@@ -86,32 +91,155 @@ async def _closed(writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
 
 
-async def test_a_hold_whose_reply_was_lost_is_given_back_when_its_request_is_refused(valkey: RedisServer) -> None:
-    wire = Wire(valkey.port)
-    holds, direct = Holds(await wire.start()), Holds(valkey.url)
-    for one in (holds, direct):
-        await one.start()
-        assert await one.wait_ready(10)
-    await direct.rebuild(ORGANIZATION, FUNDS)
-    admission = Admission(holds, hold_ttl_seconds=300, pause_seconds=0, on_no_wallet=pytest.fail)
-    request = Waiting("req_lost")
+class Broken:
+    """An admission over a wire that can lose replies, and a second connection that cannot."""
 
-    wire.losing = wire.cut = True
-    admission.hold(ORGANIZATION, request, AMOUNT)
-    await wire.lost.wait()
-    assert (await direct.balance(ORGANIZATION)).held == AMOUNT
-    wire.drop()
-    while holds.ready:  # noqa: ASYNC110 - the pipe knows of no event for this.
-        await asyncio.sleep(0.01)
-    admission.expire(request.admission_deadline + 1)
-    assert await request.result is None
+    def __init__(self, valkey: RedisServer, alone: Alone | None = None) -> None:
+        self.wire, self.direct, self._alone = Wire(valkey.port), Holds(valkey.url), alone
+        self.begun: list[tuple[LimitSet, int, int]] = []
+        self.limits = LimitSet(ORGANIZATION, (Scope("key", "k", tokens=1000, slots=5),))
 
-    wire.losing = wire.cut = False
-    assert await holds.wait_ready(10)
-    async with asyncio.timeout(10):
-        while (await direct.balance(ORGANIZATION)).held:  # noqa: ASYNC110 - Redis tells nobody.
+    async def __aenter__(self) -> Self:
+        self.holds = Holds(await self.wire.start())
+        for one in (self.holds, self.direct):
+            await one.start()
+            assert await one.wait_ready(10)
+        await self.direct.pipe.call("FLUSHALL")
+        await self.direct.rebuild(ORGANIZATION, FUNDS)
+        self.admission = Admission(
+            self.holds,
+            hold_ttl_seconds=300,
+            slot_ttl_seconds=60,
+            pause_seconds=0,
+            on_no_wallet=pytest.fail,
+            alone=self._alone,
+            on_new_budget=lambda *what: self.begun.append(what),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for one in (self.holds, self.direct):
+            await one.close()
+        await self.wire.stop()
+
+    def hold(self, request: Waiting, *, prepaid: bool = True) -> Ticket:
+        ticket = Ticket(self.limits, 100)
+        self.admission.hold_limited(ORGANIZATION, request, AMOUNT, ticket, prepaid=prepaid)
+        return ticket
+
+    async def lose_replies(self) -> None:
+        """What was sent has been done, and nobody here knows."""
+        await self.wire.lost.wait()
+        self.wire.drop()
+        while self.holds.ready:  # noqa: ASYNC110 - the pipe knows of no event for this.
             await asyncio.sleep(0.01)
-    assert (await direct.balance(ORGANIZATION)).wallet == FUNDS
-    for one in (holds, direct):
-        await one.close()
-    await wire.stop()
+
+    async def come_back(self) -> None:
+        self.wire.losing = self.wire.cut = False
+        assert await self.holds.wait_ready(10)
+        await self.admission.drain()
+
+    async def tokens(self) -> int:
+        return int(await self.direct.pipe.call("HGET", f"{{{ORGANIZATION}}}:window:key:k", "t"))  # type: ignore[call-overload]
+
+    async def open(self) -> int:
+        return int(await self.direct.pipe.call("ZCARD", f"{{{ORGANIZATION}}}:slots:key:k"))  # type: ignore[call-overload]
+
+
+async def test_a_limited_hold_whose_reply_was_lost_is_counted_once(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        request = Waiting("req_1")
+        broken.wire.losing = broken.wire.cut = True
+        ticket = broken.hold(request)
+        await broken.lose_replies()
+        await broken.come_back()
+        assert await request.result is HoldResult.DONE
+        assert (await broken.tokens(), await broken.open()) == (100, 1)
+        # The second that it counted in is not known, so what it counted is left to pass.
+        assert ticket.second == 0
+        broken.admission.settle(ORGANIZATION, "req_1", 5, ticket, 30)
+        await broken.admission.drain()
+        assert (await broken.tokens(), await broken.open()) == (100, 0)
+
+
+@pytest.mark.parametrize("booked_meanwhile", [False, True])
+async def test_a_settle_whose_reply_was_lost_corrects_once(valkey: RedisServer, *, booked_meanwhile: bool) -> None:
+    async with Broken(valkey) as broken:
+        request = Waiting("req_1")
+        ticket = broken.hold(request)
+        assert await request.result is HoldResult.DONE
+        broken.wire.losing = broken.wire.cut = True
+        broken.admission.settle(ORGANIZATION, "req_1", 5, ticket, 30)
+        await broken.lose_replies()
+        assert await broken.tokens() == 30
+        if booked_meanwhile:
+            await broken.direct.book(ORGANIZATION, "t/0", "b1", [("req_1", 5)])
+        await broken.come_back()
+        assert (await broken.tokens(), await broken.open()) == (30, 0)
+
+
+async def test_what_billing_booked_before_edge_settled_is_corrected_all_the_same(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        request = Waiting("req_1")
+        ticket = broken.hold(request)
+        assert await request.result is HoldResult.DONE
+        await broken.direct.book(ORGANIZATION, "t/0", "b1", [("req_1", 5)])
+        broken.admission.settle(ORGANIZATION, "req_1", 5, ticket, 130)
+        await broken.admission.drain()
+        assert (await broken.tokens(), await broken.open()) == (130, 0)
+
+
+async def test_a_budget_that_begins_is_told_what_it_took_before(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        scopes = (Scope("key", "k", requests=9), Scope("project", "p", budget_pico=3 * AMOUNT))
+        broken.limits = LimitSet(ORGANIZATION, scopes)
+        requests = [Waiting(f"req_{number}") for number in range(4)]
+        broken.hold(requests[0])
+        assert await requests[0].result is HoldResult.DONE
+        assert broken.begun == [(broken.limits, 2, 1)]
+        window = (await broken.direct.pipe.call("HGET", f"{{{ORGANIZATION}}}:budget:project:p", "id")).decode()  # type: ignore[attr-defined]
+        broken.admission.use_budget(broken.limits, 2, window, AMOUNT)
+        await broken.admission.drain()
+        for request in requests[1:3]:
+            broken.hold(request)
+        assert [await request.result for request in requests[1:3]] == [HoldResult.DONE, HoldResult.OVER_BUDGET]
+        assert len(broken.begun) == 1
+        assert requests[2].ticket is not None
+        assert "budget of project p has too little left" in requests[2].ticket.refusal(0).message
+        # What the first one did not cost may be spent again.
+        broken.admission.settle(ORGANIZATION, "req_0", 0, requests[0].ticket)
+        broken.hold(requests[3])
+        assert await requests[3].result is HoldResult.DONE
+
+
+async def test_who_pays_later_goes_on_alone_when_the_reply_is_lost(valkey: RedisServer) -> None:
+    async with Broken(valkey, Alone(FUNDS, lambda: 7.0)) as broken:
+        later, ahead = Waiting("req_1"), Waiting("req_2")
+        broken.wire.losing = broken.wire.cut = True
+        ticket = broken.hold(later, prepaid=False)
+        broken.hold(ahead)
+        await broken.lose_replies()
+        assert await later.result is HoldResult.DONE
+        assert (ticket.era, ticket.second) == (1, 7)
+        assert not ahead.result.done()
+        await broken.come_back()
+        assert await ahead.result is HoldResult.DONE
+        broken.admission.settle(ORGANIZATION, "req_1", 5, ticket, 30)
+        assert broken.admission.waiting == 0
+
+
+async def test_a_hold_whose_reply_was_lost_is_given_back_when_its_request_is_refused(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        request = Waiting("req_lost")
+        broken.wire.losing = broken.wire.cut = True
+        broken.admission.hold(ORGANIZATION, request, AMOUNT)
+        await broken.wire.lost.wait()
+        assert (await broken.direct.balance(ORGANIZATION)).held == AMOUNT
+        await broken.lose_replies()
+        broken.admission.expire(request.admission_deadline + 1)
+        assert await request.result is None
+        await broken.come_back()
+        async with asyncio.timeout(10):
+            while (await broken.direct.balance(ORGANIZATION)).held:  # noqa: ASYNC110 - Redis tells nobody.
+                await asyncio.sleep(0.01)
+        assert (await broken.direct.balance(ORGANIZATION)).wallet == FUNDS

@@ -40,6 +40,7 @@ class Product:
         self.config = folder / "tollgate.yaml"
         self.redis_url = redis_url
         self.processes = []
+        self.settings = {}
 
     def environment(self, slot):
         values = {
@@ -58,6 +59,7 @@ class Product:
             "BOOTSTRAP_FILE": f"{self.folder}/keys.json",
             "CONFIG_PATHS": self.config,
             "DRAIN_SECONDS": 5,
+            **self.settings,
         }
         return os.environ | {f"TOLLGATE_EDGE_{name}": str(value) for name, value in values.items()}
 
@@ -73,11 +75,11 @@ class Product:
         self.processes.append(process)
         return process
 
-    async def ready(self, slot=0):
-        """Returns what /readyz of a worker misses."""
+    async def ready(self, slot=0, what="missing"):
+        """Returns what /readyz of a worker misses, or another part of what it says."""
         transport = httpx.AsyncHTTPTransport(uds=f"{self.folder}/admin-{slot}.sock")
         async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
-            return (await client.get("/readyz")).json()["missing"]
+            return (await client.get("/readyz")).json()[what]
 
     async def close(self):
         for process in self.processes:
@@ -206,3 +208,36 @@ async def test_settings_that_are_missing_are_named(product):
     assert process.returncode == 2
     assert "TOLLGATE_EDGE_REDIS_URL" in said.decode()
     assert "TOLLGATE_EDGE_PORT" in said.decode()
+
+
+@pytest.mark.parametrize(
+    ("setting", "missing", "note"),
+    [
+        ("refuse", "requests that need a wallet or have limits are refused", None),
+        ("serve_postpaid", None, "Redis is not connected: prepaid organizations are refused; others go on"),
+    ],
+)
+async def test_readiness_says_what_happens_without_redis(product, setting, missing, note):
+    product.redis_url = f"unix://{product.folder}/no-redis.sock"
+    product.settings = {"WITHOUT_REDIS": setting, "UNVERIFIED_SPEND_CAP": 3}
+    await product.start()
+
+    async def up():
+        reasons = await product.ready()
+        return reasons if any("no router" in reason for reason in reasons) else None
+
+    reasons = [reason for reason in await until(up) if "Redis" in reason]
+    assert len(reasons) == (missing is not None)
+    assert not missing or missing in reasons[0]
+    notes = await product.ready(what="notes")
+    assert len(notes) == (note is not None)
+    assert not note or (note in notes[0] and "up to 3 of their currency" in notes[0])
+
+
+async def test_readiness_says_beforehand_what_happens_without_redis(product):
+    await product.start()
+
+    async def note():
+        return await product.ready(what="notes")
+
+    assert await until(note) == ["without Redis, requests that need a wallet or have limits are refused"]

@@ -4,27 +4,32 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, FakeVersionStore, Memory
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, FakeVersionStore, Memory
 
 from tollgate_edge.adapters.sql import tables
 from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.adapters.sql.limits import SqlLimitStore
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
 from tollgate_edge.adapters.sql.tenants import SqlTenantStore
+from tollgate_edge.domain.limits import NO_LIMITS, Limits
 from tollgate_edge.ports import Conflict, KeyRecord, Organization, Project, StoredVersion, StoreUnavailable
 
 pytestmark = pytest.mark.integration
 
 
 class Stores:
-    def __init__(self, keys, tenants, versions, url=""):
-        self.keys, self.tenants, self.versions, self.url = keys, tenants, versions, url
+    def __init__(self, keys, tenants, versions, limits, url=""):
+        self.keys, self.tenants, self.versions, self.limits, self.url = keys, tenants, versions, limits, url
 
 
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])
 async def stores(request, tmp_path):
     if request.param == "fake":
         memory = Memory()
-        yield Stores(FakeKeyStore(memory), FakeTenantStore(memory), FakeVersionStore(memory))
+        yield Stores(FakeKeyStore(memory), FakeTenantStore(memory), FakeVersionStore(memory), FakeLimitStore(memory))
         return
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/edge.sqlite"
@@ -32,7 +37,9 @@ async def stores(request, tmp_path):
         url = request.getfixturevalue("postgresql").new_database("edge")
     database = Database(url)
     await database.migrate()
-    yield Stores(SqlKeyStore(database), SqlTenantStore(database), SqlVersionStore(database), url)
+    yield Stores(
+        SqlKeyStore(database), SqlTenantStore(database), SqlVersionStore(database), SqlLimitStore(database), url
+    )
     database.close()
 
 
@@ -101,14 +108,33 @@ async def test_projects_are_made_once_in_their_organization(stores):
 async def test_a_key_is_found_by_any_of_its_hashes(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project, models=("a", "b"), expires_at_us=7), "hash1", "pepper")
-    lookup, sequence = await stores.keys.find_key(["other", "hash1"])
+    found, sequence = await stores.keys.find_keys(["other", "hash1"])
+    assert set(found) == {"hash1"}
+    lookup = found["hash1"]
     assert lookup.principal.api_key_id == "key_1"
     assert lookup.principal.organization_id == project.organization_id
     assert lookup.principal.models == frozenset({"a", "b"})
     assert not lookup.principal.is_operator
     assert (lookup.revoked_at_us, lookup.expires_at_us) == (0, 7)
     assert sequence == (await stores.keys.changes_since(0)).sequence
-    assert (await stores.keys.find_key(["other"]))[0] is None
+    assert (await stores.keys.find_keys(["other"]))[0] == {}
+    assert (await stores.keys.find_keys([]))[0] == {}
+
+
+async def test_many_keys_are_found_in_one_read(stores):
+    project = await a_project(stores)
+    for number in range(1, 4):
+        await stores.keys.add_key(record(number, project), f"hash{number}", "pepper")
+    await stores.keys.add_token("pat_1", "token", "abcd", "hash9", "pepper", 1)
+    found, _ = await stores.keys.find_keys(
+        ["hash3", "none", "hash9", "hash1", *(f"x{number}" for number in range(300))]
+    )
+    assert {name: one.principal.api_key_id for name, one in found.items()} == {
+        "hash1": "key_1",
+        "hash3": "key_3",
+        "hash9": "pat_1",
+    }
+    assert found["hash9"].principal.is_operator
 
 
 async def test_a_key_is_found_by_its_id(stores):
@@ -122,7 +148,7 @@ async def test_a_key_is_found_by_its_id(stores):
 async def test_a_key_without_a_list_may_use_every_model(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")
-    assert (await stores.keys.find_key(["hash1"]))[0].principal.models is None
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.models is None
 
 
 async def test_a_key_belongs_to_a_project_of_its_organization(stores):
@@ -157,19 +183,19 @@ async def test_a_revocation_is_kept_once_and_moves_the_sequence(stores):
     again = await stores.keys.revoke_key("", "key_1", 99)
     assert again.revoked_at_us == 50
     assert (await stores.keys.changes_since(changes.sequence)).key_hashes == ()
-    assert (await stores.keys.find_key(["hash1"]))[0].revoked_at_us == 50
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].revoked_at_us == 50
 
 
 async def test_nobody_revokes_the_key_of_another_organization(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")
     assert await stores.keys.revoke_key("org_else", "key_1", 50) is None
-    assert (await stores.keys.find_key(["hash1"]))[0].revoked_at_us == 0
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].revoked_at_us == 0
 
 
 async def test_an_access_token_belongs_to_an_operator(stores):
     await stores.keys.add_token("pat_1", "bootstrap", "abcd", "hash1", "pepper", 1)
-    lookup, _ = await stores.keys.find_key(["hash1"])
+    lookup = (await stores.keys.find_keys(["hash1"]))[0]["hash1"]
     assert lookup.principal.is_operator
     assert lookup.principal.api_key_id == "pat_1"
 
@@ -260,4 +286,94 @@ async def test_a_database_that_cannot_be_reached_is_said_to_be_away(tmp_path):
     database = Database("postgresql+psycopg://app@127.0.0.1:1/none")
     with pytest.raises(StoreUnavailable):
         await database.read(lambda connection: connection.execute(sa.select(1)).all())
+    database.close()
+
+
+async def test_limits_of_key_project_and_organization_come_with_the_key(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project, limits=Limits(concurrency=3)), "hash1", "pepper")
+    found = (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal
+    assert [(one.kind, one.id, one.slots) for one in found.limits.scopes] == [("key", "key_1", 3)]
+    assert found.prepaid
+    await stores.limits.set_limits(project.id, {"requests_per_minute": 5}, 2)
+    await stores.limits.set_limits(project.organization_id, {"tokens_per_minute": 10**12}, 3, prepaid=False)
+    found = (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal
+    assert [(one.kind, one.id, one.requests, one.tokens, one.slots) for one in found.limits.scopes] == [
+        ("key", "key_1", 0, 0, 3),
+        ("project", project.id, 5, 0, 0),
+        ("organization", project.organization_id, 0, 10**12, 0),
+    ]
+    assert not found.prepaid
+
+
+async def test_a_key_whose_owners_have_no_limits_has_none(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project), "hash1", "pepper")
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.limits is None
+    await stores.limits.set_limits("key_1", {"concurrency": 1}, 2)
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.limits is not None
+    await stores.limits.set_limits("key_1", {"concurrency": 0}, 3)
+    assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.limits is None
+
+
+async def test_setting_some_limits_keeps_the_others_and_names_who_changed(stores):
+    project = await a_project(stores)
+    await stores.keys.add_key(record(1, project, limits=Limits(concurrency=3)), "hash1", "pepper")
+    before = (await stores.keys.changes_since(0)).sequence
+    budget = {"budget_pico": 2**62, "budget_window": "day"}
+    owner = await stores.limits.set_limits("key_1", {"requests_per_minute": 7, **budget}, 5)
+    assert (owner.kind, owner.name, owner.organization_id) == ("key", "key 1", project.organization_id)
+    assert owner.limits == Limits(requests_per_minute=7, concurrency=3, **budget)
+    assert owner == await stores.limits.limits_of("key_1")
+    changes = await stores.keys.changes_since(before)
+    assert (changes.key_hashes, changes.tenants) == (("hash1",), ())
+    await stores.limits.set_limits(project.id, {"concurrency": 1}, 6)
+    await stores.limits.set_limits(project.organization_id, {}, 7, prepaid=False)
+    changes = await stores.keys.changes_since(changes.sequence)
+    assert (changes.key_hashes, changes.tenants) == ((), (project.id, project.organization_id))
+    assert (await stores.limits.limits_of(project.organization_id)).prepaid is False
+    assert (await stores.limits.limits_of(project.id)).prepaid is None
+
+
+async def test_limits_of_nobody(stores):
+    for owner_id in ("key_none", "proj_none", "org_none", "none", ""):
+        assert await stores.limits.limits_of(owner_id) is None
+        assert await stores.limits.set_limits(owner_id, {"concurrency": 1}, 1) is None
+    assert (await stores.keys.changes_since(0)).sequence == 0
+
+
+async def test_who_is_limited_or_pays_later_is_listed(stores):
+    project, other = await a_project(stores), await a_project(stores, "other")
+    await stores.keys.add_key(record(1, project), "hash1", "pepper")
+    await stores.keys.add_key(record(2, project, limits=Limits(concurrency=3)), "hash2", "pepper")
+    assert [one.id for one in await stores.limits.list_limited()] == ["key_2"]
+    await stores.limits.set_limits(other.id, {"tokens_per_minute": 9}, 2)
+    await stores.limits.set_limits(other.organization_id, {}, 3, prepaid=False)
+    found = await stores.limits.list_limited()
+    assert [one.id for one in found] == ["key_2", other.id, other.organization_id]
+    assert (found[2].limits, found[2].prepaid) == (NO_LIMITS, False)
+
+
+async def test_a_database_of_the_version_before_gets_no_limits(tmp_path):
+    url = f"sqlite:///{tmp_path}/edge.sqlite"
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "tollgate_edge:migrations")
+    script = ScriptDirectory.from_config(config)
+    with (
+        engine.begin() as connection,
+        EnvironmentContext(
+            config, script, fn=lambda revision, _: script._upgrade_revs("0001", revision)
+        ) as environment,
+    ):
+        environment.configure(connection=connection)
+        environment.run_migrations()
+        connection.execute(
+            sa.text("insert into organizations (id, name, currency, created_at_us) values ('org_1', 'one', 'USD', 1)")
+        )
+    engine.dispose()
+    database = Database(url)
+    await database.migrate()
+    owner = await SqlLimitStore(database).limits_of("org_1")
+    assert (owner.limits, owner.prepaid) == (NO_LIMITS, True)
     database.close()

@@ -152,7 +152,8 @@ class Start:
         )()
 
     async def found(self, secret):
-        return (await self.keys.find_key([keyed_hash(secret.reveal().encode(), PEPPER)]))[0]
+        key_hash = keyed_hash(secret.reveal().encode(), PEPPER)
+        return (await self.keys.find_keys([key_hash]))[0].get(key_hash)
 
 
 async def test_the_first_start_makes_a_token_a_key_and_100_dollars():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 from services.edge.tests.fakes.services import FakeBilling, FakeMedia, FakeRouters
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -25,6 +25,7 @@ from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.give_credit import GiveCredit
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
@@ -55,13 +56,15 @@ async def world():
     made.billing, made.media, made.routers = FakeBilling(), FakeMedia(), FakeRouters()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing = []
+    made.missing, made.notes = [], []
     randoms = iter(range(1, 1000))
 
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
 
-    made.authenticator = KeyAuthenticator(made.keys, [PEPPER], made.clock, max_keys=100, max_unknown=100)
+    made.authenticator = KeyAuthenticator(
+        KeyLookups(made.keys, pause_seconds=0), [PEPPER], made.clock, max_keys=100, max_unknown=100
+    )
     ids = CountingIds()
     create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
     made.app = create_http_app(
@@ -70,6 +73,7 @@ async def world():
             version=SimpleNamespace(current=lambda: made.version),
             keys=made.keys,
             tenants=made.tenants,
+            limits=FakeLimitStore(made.memory),
             create_key=create_key,
             create_tenant=CreateTenant(made.tenants, made.clock, ids),
             give_credit=GiveCredit(made.billing, ids),
@@ -81,6 +85,7 @@ async def world():
             clock=made.clock,
             tracing=NoTracing(),
             missing=lambda: made.missing,
+            notes=lambda: made.notes,
             state=lambda: "ready",
             new_request_id=lambda: f"req_{next(made.numbers)}",
         )
@@ -114,7 +119,7 @@ def check_error(reply, status, code, param=None):
 
 async def test_health_says_that_the_process_lives_and_readiness_what_is_missing(world):
     assert (await world.client.get("/healthz")).json() == {"state": "ready"}
-    assert (await world.client.get("/readyz")).json() == {"ready": True, "missing": []}
+    assert (await world.client.get("/readyz")).json() == {"ready": True, "missing": [], "notes": []}
     world.missing = ["no router is connected"]
     reply = await world.client.get("/readyz")
     assert (reply.status_code, reply.json()["missing"]) == (503, ["no router is connected"])
@@ -390,6 +395,79 @@ async def test_keys_with_wrong_fields_are_not_made(world, body, status, param):
     reply = await world.client.post("/api/v1/keys", json=body, headers=world.operator)
     check_error(reply, status, "invalid_request" if status == 400 else "not_found", param)
     assert len(world.memory.keys) == before
+
+
+async def test_limits_are_set_on_a_new_key_and_changed_by_id(world):
+    body = {"name": "ci", "limits": {"requests_per_minute": 60, "concurrency": None}}
+    made = (await world.client.post("/api/v1/keys", json=body, headers=world.operator)).json()
+    nothing = {"tokens_per_minute": None, "concurrency": None, "budget": None}
+    assert made["limits"] == {"requests_per_minute": 60, **nothing}
+    path = f"/api/v1/limits/{made['id']}"
+    changed = await world.client.patch(
+        path, json={"concurrency": 2, "requests_per_minute": None}, headers=world.operator
+    )
+    assert changed.json()["limits"] == {
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrency": 2,
+        "budget": None,
+    }
+    shown = (await world.client.get(path, headers=world.operator)).json()
+    assert shown == changed.json()
+    assert (shown["kind"], shown["name"], shown["organization_id"]) == ("key", "ci", "org_1")
+    assert "payment" not in shown
+    set_later = {"payment": "postpaid", "tokens_per_minute": 10**12}
+    later = (await world.client.patch("/api/v1/limits/org_1", json=set_later, headers=world.operator)).json()
+    assert (later["payment"], later["limits"]["tokens_per_minute"]) == ("postpaid", 10**12)
+    listed = (await world.client.get("/api/v1/limits", headers=world.operator)).json()
+    assert [one["id"] for one in listed["items"]] == [made["id"], "org_1"]
+    budget = {"amount": "12.50", "window": "day"}
+    spent = await world.client.patch("/api/v1/limits/proj_1", json={"budget": budget}, headers=world.operator)
+    assert spent.json()["limits"]["budget"] == {"amount": "12.5", "window": "day"}
+    spent = await world.client.patch("/api/v1/limits/proj_1", json={"budget": None}, headers=world.operator)
+    assert spent.json()["limits"]["budget"] is None
+    again = await world.client.patch("/api/v1/limits/org_1", json={"payment": "prepaid"}, headers=world.operator)
+    assert again.json()["payment"] == "prepaid"
+    assert again.json()["limits"]["tokens_per_minute"] == 10**12
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"requests_per_minute": -1}, "requests_per_minute"),
+        ({"tokens_per_minute": 10**12 + 1}, "tokens_per_minute"),
+        ({"concurrency": 1.5}, "concurrency"),
+        ({"concurrency": True}, "concurrency"),
+        ({"concurrency": "3"}, "concurrency"),
+        ({"requests_per_second": 1}, "requests_per_second"),
+        ({"budget": 25}, "budget"),
+        ({"budget": {"amount": 25}}, "budget"),
+        ({"budget": {"amount": "-1"}}, "budget"),
+        ({"budget": {"amount": "10000000"}}, "budget"),
+        ({"budget": {"amount": "1", "window": "week"}}, "window"),
+        ({"budget": {"amount": "1", "size": 1}}, "budget"),
+        ({"payment": "later"}, "payment"),
+        ({"payment": "prepaid"}, "payment"),
+    ],
+)
+async def test_limits_that_are_wrong_change_nothing(world, body, param):
+    reply = await world.client.patch(f"/api/v1/limits/{world.key_id}", json=body, headers=world.operator)
+    check_error(reply, 400, "invalid_request", param)
+    if param != "payment":
+        reply = await world.client.post("/api/v1/keys", json={"limits": body}, headers=world.operator)
+        check_error(reply, 400, "invalid_request", param)
+    reply = await world.client.post("/api/v1/keys", json={"limits": [1]}, headers=world.operator)
+    check_error(reply, 400, "invalid_request", "limits")
+    listed = (await world.client.get("/api/v1/limits", headers=world.operator)).json()
+    assert listed == {"items": [], "next": None}
+
+
+async def test_limits_are_an_operators_business(world):
+    for method, path in (("GET", "/api/v1/limits"), ("GET", "/api/v1/limits/org_1"), ("PATCH", "/api/v1/limits/org_1")):
+        check_error(await world.client.request(method, path, json={}, headers=world.bearer), 403, "forbidden")
+    missing = await world.client.patch("/api/v1/limits/org_9", json={"concurrency": 1}, headers=world.operator)
+    check_error(missing, 404, "not_found")
+    check_error(await world.client.get("/api/v1/limits/org_9", headers=world.operator), 404, "not_found")
 
 
 async def post(world, path, body, **headers):

@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Memory
+from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.keys import KEY_PREFIX, TOKEN_PREFIX, Secret, is_well_formed, keyed_hash, new_key, pepper_of
@@ -12,6 +12,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import from_wire, public_error, render_openai
 from tollgate_edge.use_cases.authenticate import AWAY, EXPIRED, MALFORMED, REVOKED, UNKNOWN, KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 
@@ -94,19 +95,26 @@ def test_money_gone_is_not_to_be_tried_again_and_a_wait_is_named():
 
 
 class Setting:
-    def __init__(self, memory, peppers=(PEPPER,), max_keys=100, max_unknown=3):
+    def __init__(self, memory, peppers=(PEPPER,), max_keys=100, max_unknown=3, turns=None):
         self.memory, self.clock = memory, ManualClock()
         self.store = FakeKeyStore(memory)
-        self.authenticator = KeyAuthenticator(
-            self.store, peppers, self.clock, max_keys=max_keys, max_unknown=max_unknown
-        )
+        self.turns = turns
+        lookups = KeyLookups(self.store, pause_seconds=0.05, most_waiting=250, sleep=self._pause)
+        self.authenticator = KeyAuthenticator(lookups, peppers, self.clock, max_keys=max_keys, max_unknown=max_unknown)
         numbers = iter(range(1, 1000))
         self.create = CreateKey(
             self.store, peppers[0], self.clock, CountingIds(), lambda count: next(numbers).to_bytes(count, "big")
         )
 
-    async def make(self, **named):
-        project = await FakeTenantStore(self.memory).ensure_project("org", "o", "USD", "proj", "p", 1)
+    async def _pause(self, seconds):
+        """Ends at once, or with the test's `turns` when there are any."""
+        assert seconds == 0.05
+        if self.turns is not None:
+            await self.turns.acquire()
+
+    async def make(self, project="p", organization="o", **named):
+        ids = ("org", "proj") if organization == "o" else (f"org_{organization}", f"proj_{project}")
+        project = await FakeTenantStore(self.memory).ensure_project(ids[0], organization, "USD", ids[1], project, 1)
         record, key = await self.create(project, "k", **named)
         await self.poll()
         return record, key.reveal().encode()
@@ -155,6 +163,20 @@ async def test_a_revocation_is_effective_with_the_next_poll(setting):
     assert await setting.authenticator.authenticate(key) is REVOKED
 
 
+@pytest.mark.parametrize("owner", ["proj", "org", "key"])
+async def test_limits_are_effective_with_the_next_poll(setting, owner):
+    record, key = await setting.make()
+    _, other = await setting.make(project="q", organization="another")
+    assert (await setting.authenticator.authenticate(key)).limits is None
+    await setting.authenticator.authenticate(other)
+    owner_id = record.id if owner == "key" else owner
+    await FakeLimitStore(setting.memory).set_limits(owner_id, {"concurrency": 4}, 1)
+    await setting.poll()
+    assert setting.authenticator.cached(key) is None
+    assert setting.authenticator.cached(other) is not None
+    assert [one.slots for one in (await setting.authenticator.authenticate(key)).limits.scopes] == [4]
+
+
 async def test_an_unknown_key_is_remembered_until_a_key_is_made(setting):
     stranger = a_key(2**100).reveal().encode()
     assert await setting.authenticator.authenticate(stranger) is UNKNOWN
@@ -185,7 +207,7 @@ async def test_a_key_expires_while_it_is_cached(setting):
 
 async def test_a_row_that_was_read_before_a_change_is_not_kept(setting):
     record, key = await setting.make()
-    read = setting.store.find_key
+    read = setting.store.find_keys
 
     async def slow(hashes):
         found = await read(hashes)
@@ -195,7 +217,7 @@ async def test_a_row_that_was_read_before_a_change_is_not_kept(setting):
             await setting.poll()
         return found
 
-    setting.store.find_key = slow
+    setting.store.find_keys = slow
     assert await setting.authenticator.authenticate(key) is REVOKED
     assert setting.store.reads == 2
 
@@ -206,6 +228,58 @@ async def test_a_store_that_is_away_is_no_refusal_and_is_not_remembered(setting)
     assert await setting.authenticator.authenticate(key) is AWAY
     assert AWAY.kind == errors.ERROR_KIND_UNAVAILABLE
     setting.memory.away = False
+    assert isinstance(await setting.authenticator.authenticate(key), Principal)
+
+
+async def settle_down():
+    """Lets everything run that does not wait for the test."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_a_storm_of_unknown_keys_reads_once_a_turn_and_a_known_key_is_found_among_them():
+    setting = Setting(Memory(), max_unknown=1000, turns=asyncio.Semaphore(0))
+    _, key = await setting.make()
+    storm = [a_key(2**100 + number).reveal().encode() for number in range(249)]
+    asked = [asyncio.create_task(setting.authenticator.authenticate(one)) for one in (*storm, key)]
+    await settle_down()
+    # The first key is read at once, and whoever came with it.
+    assert setting.store.reads == 1
+    late = asyncio.create_task(setting.authenticator.authenticate(a_key(7).reveal().encode()))
+    again = asyncio.create_task(setting.authenticator.authenticate(storm[200]))
+    for turn in range(2, 5):
+        setting.turns.release()
+        await settle_down()
+        assert setting.store.reads == min(turn, 3)
+    found = await asyncio.gather(*asked, late, again)
+    assert found[:249] == [UNKNOWN] * 249
+    assert isinstance(found[249], Principal)
+    assert found[250:] == [UNKNOWN, UNKNOWN]
+
+
+async def test_whoever_waits_behind_too_many_is_told_that_keys_cannot_be_checked():
+    setting = Setting(Memory(), max_unknown=1000, turns=asyncio.Semaphore(0))
+    storm = [a_key(2**100 + number).reveal().encode() for number in range(400)]
+    asked = [asyncio.create_task(setting.authenticator.authenticate(one)) for one in storm]
+    await settle_down()
+    for _ in range(5):
+        setting.turns.release()
+    found = await asyncio.gather(*asked)
+    assert found.count(AWAY) == 150
+    assert found.count(UNKNOWN) == 250
+    # They were not remembered as unknown.
+    assert setting.authenticator.cached(storm[found.index(AWAY)]) is None
+    assert await setting.authenticator.authenticate(storm[found.index(AWAY)]) is UNKNOWN
+
+
+async def test_a_read_that_fails_leaves_nobody_waiting(setting):
+    async def broken(hashes):
+        raise RuntimeError("a bug")
+
+    _, key = await setting.make()
+    read, setting.store.find_keys = setting.store.find_keys, broken
+    assert await asyncio.wait_for(setting.authenticator.authenticate(key), 30) is AWAY
+    setting.store.find_keys = read
     assert isinstance(await setting.authenticator.authenticate(key), Principal)
 
 
@@ -222,3 +296,19 @@ async def test_whoever_lost_track_of_changes_forgets_all(setting):
     await setting.authenticator.authenticate(key)
     setting.authenticator.apply(await setting.store.changes_since(10_000))
     assert setting.authenticator.cached(key) is None
+
+
+async def test_keys_are_remembered_again_after_a_database_was_put_back_from_a_copy(setting):
+    _, key = await setting.make()
+    for number in range(5):
+        setting.memory.bump("key", f"hash {number}")
+    await setting.poll()
+    copy, setting.memory.changes[:] = setting.memory.changes[:1], []
+    setting.memory.changes += copy
+    await setting.poll()
+    await setting.authenticator.authenticate(key)
+    assert setting.authenticator.cached(key) is not None
+    reads = setting.store.reads
+    await setting.poll()
+    await setting.authenticator.authenticate(key)
+    assert setting.store.reads == reads

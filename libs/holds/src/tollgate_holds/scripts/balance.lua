@@ -8,7 +8,7 @@ local records = call('HGETALL', holds)
 local function total(state)
   call('SET', scratch, '0')
   for i = 2, #records, 2 do
-    if string.byte(records[i]) == state then call('INCRBY', scratch, string.match(records[i], ':(%d+)$')) end
+    if state_of(records[i]) == state then call('INCRBY', scratch, string.match(records[i], ':(%d+)$')) end
   end
   local sum = call('GET', scratch)
   call('DEL', scratch)

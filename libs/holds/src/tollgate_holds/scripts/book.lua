@@ -10,7 +10,8 @@ local corrected = 0
 for i = 0, tonumber(ARGV[4]) - 1 do
   local id, charge = ARGV[5 + i * 2], ARGV[6 + i * 2]
   local record = call('HGET', holds, id)
-  local state = record and string.byte(record)
+  local state, budgets = record and string.byte(record), nil
+  if state and state < 97 then state, budgets = state_of(record) end
   if state == 104 or state == 115 then
     local taken = string.match(record, ':(%d+)$')
     if state == 115 and taken ~= charge then corrected = corrected + 1 end
@@ -18,8 +19,10 @@ for i = 0, tonumber(ARGV[4]) - 1 do
       call('INCRBY', wallet, taken)
       call('DECRBY', wallet, charge)
     end
-  elseif has_wallet and charge ~= '0' then
-    call('DECRBY', wallet, charge)
+    if budgets then move_budgets(holds, budgets, taken, charge) end
+  else
+    if has_wallet and charge ~= '0' then call('DECRBY', wallet, charge) end
+    if budgets then move_budgets(holds, budgets, '0', charge) end
   end
   if state then call('HDEL', holds, id) end
 end

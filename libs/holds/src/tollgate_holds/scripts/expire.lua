@@ -3,17 +3,19 @@
 local wallet, holds = KEYS[1], KEYS[2]
 local call = redis.call
 local now = tonumber(call('TIME')[1])
-local tombstone = string.format('r:%d:', now + tonumber(ARGV[1]))
+local expiry = string.format('%d:', now + tonumber(ARGV[1]))
 local has_wallet = call('EXISTS', wallet) == 1
 local released, forgotten = 0, 0
 for i = 2, #ARGV do
   local record = call('HGET', holds, ARGV[i])
   if record then
-    local state = string.byte(record)
+    local state, budgets = state_of(record)
     local at = tonumber(string.match(record, '^.:(%d+):'))
     if at < now and state == 104 then
-      if has_wallet then call('INCRBY', wallet, string.match(record, ':(%d+)$')) end
-      call('HSET', holds, ARGV[i], tombstone)
+      local held = string.match(record, ':(%d+)$')
+      if has_wallet then call('INCRBY', wallet, held) end
+      if budgets then move_budgets(holds, budgets, held, '0') end
+      call('HSET', holds, ARGV[i], budgets and 'R:' .. expiry .. budgets .. ':' or 'r:' .. expiry)
       released = released + 1
     elseif at < now and state == 114 then
       call('HDEL', holds, ARGV[i])

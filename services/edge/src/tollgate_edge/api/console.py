@@ -1,14 +1,17 @@
 """The console API's resources: keys, routers, and who asks. Operators only, but for the last."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response, page_response
-from tollgate_edge.api.reading import PageLimit, ShortText, text_field
+from tollgate_edge.api.limits import read_limits, render_limits
+from tollgate_edge.api.reading import PageLimit, ShortText, object_field, text_field
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
 from tollgate_edge.api.tenants import NO_PROJECT
+from tollgate_edge.domain.limits import NO_LIMITS
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
 
@@ -63,6 +66,7 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
                 text_field(body, "name") or "key",
                 models=_models(body),
                 expires_at_us=parse_time(text_field(body, "expires_at"), "expires_at"),
+                limits=replace(NO_LIMITS, **read_limits(object_field(body, "limits"))),
             )
         except ValueError as error:
             raise public_error(errors.ERROR_KIND_INVALID_REQUEST, f"'name': {error}.", "name") from None
@@ -120,6 +124,7 @@ def _key(record: KeyRecord) -> dict[str, Any]:
         "organization_id": record.organization_id,
         "project_id": record.project_id,
         "models": None if record.models is None else list(record.models),
+        "limits": render_limits(record.limits),
         "created_at": render_time(record.created_at_us),
         "revoked_at": render_time(record.revoked_at_us),
         "expires_at": render_time(record.expires_at_us),

@@ -18,6 +18,7 @@ from tollgate_edge.ports import (
     BillingPort,
     CurrentVersion,
     KeyStore,
+    LimitStore,
     MediaPort,
     RouterPort,
     TenantStore,
@@ -35,6 +36,7 @@ class HttpContext:
     version: CurrentVersion
     keys: KeyStore
     tenants: TenantStore
+    limits: LimitStore
     create_key: CreateKey
     create_tenant: CreateTenant
     give_credit: GiveCredit
@@ -46,6 +48,7 @@ class HttpContext:
     clock: Clock
     tracing: Tracing
     missing: Callable[[], list[str]]
+    notes: Callable[[], list[str]]
     state: Callable[[], str]
     new_request_id: Callable[[], str]
     public_url: str = ""

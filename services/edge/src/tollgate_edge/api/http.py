@@ -13,6 +13,7 @@ from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
+from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
 from tollgate_edge.api.routing import routing_router
@@ -56,6 +57,7 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(console_router(context))
     app.include_router(tenants_router(context))
     app.include_router(figures_router(context))
+    app.include_router(limits_router(context))
     app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)
     app.add_exception_handler(HTTPException, _http)
@@ -73,7 +75,9 @@ def _add_health(app: FastAPI, context: HttpContext) -> None:
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> Response:
         missing = context.missing()
-        return json_response({"ready": not missing, "missing": missing}, 503 if missing else 200)
+        return json_response(
+            {"ready": not missing, "missing": missing, "notes": context.notes()}, 503 if missing else 200
+        )
 
 
 async def _post_only() -> Response:

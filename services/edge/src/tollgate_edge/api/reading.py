@@ -133,6 +133,16 @@ def whole_field(body: dict[str, Any], name: str, default: int, lowest: int, high
     return value
 
 
+def object_field(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns a field that is an object; empty when it is absent or null. Raises PublicError."""
+    value = body.get(name)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _invalid(f"'{name}' must be an object.", name)
+    return value
+
+
 def choice_field(body: dict[str, Any], name: str, default: str, allowed: tuple[str, ...]) -> str:
     """Returns a field that takes one of a few words. Raises PublicError."""
     value = body.get(name)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from tollgate_holds import LimitSet
+
 DEFAULT_GROUP: Final = "default"
 
 
@@ -18,3 +20,7 @@ class Principal:
     # None: all models of the route group.
     models: frozenset[str] | None = None
     is_operator: bool = False
+    # True: a wallet covers each request ahead. False: what was used is paid for later.
+    prepaid: bool = True
+    # Of the key, its project and its organization; None: none of them has any.
+    limits: LimitSet | None = None

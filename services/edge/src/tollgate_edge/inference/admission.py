@@ -2,15 +2,20 @@
 
 A hold is repeated under its id when the connection broke, so a request that was asked for twice is held once. Settles
 are a courtesy: what is lost stays held until billing books the event.
+
+Requests with limits carry a ticket and travel behind those without, in the same call; a batch without any is said to
+the script as if there were no limits at all.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from tollgate_holds import HoldResult, Holds, RedisError, RedisUnavailable, results_of
+from tollgate_edge.inference.alone import Alone
+from tollgate_edge.inference.batches import Admitted, Batch, Limited
+from tollgate_edge.inference.limits import Ticket
+from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable, results_of, verdicts_of
 
 log = logging.getLogger(__name__)
 
@@ -20,37 +25,37 @@ _ERROR_PAUSE_SECONDS: Final = 0.05
 _MAX_WAITING: Final = 20_000
 
 
-class Admitted(Protocol):
-    """A request that waits for its hold."""
-
-    request_id: str
-    admission_deadline: float
-
-    def admitted(self, result: HoldResult | None) -> None:
-        """Called once: the result, or None when Redis could not be asked in time."""
-        ...
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Operations of one organization that go out together; `waiting` are the holds, in the order of `operations`."""
-
-    operations: list[bytes | str | int] = field(default_factory=list)
-    waiting: list[Admitted] = field(default_factory=list)
-    others: list[bytes | str | int] = field(default_factory=list)
+def _ignore(_limits: LimitSet, _place: int, _started_us: int) -> None:
+    """Without anybody to ask, a budget begins whole."""
 
 
 class Admission:
-    """One per process. `on_no_wallet` is told which organization's wallet is missing."""
+    """One per process. `on_no_wallet` is told which organization's wallet is missing.
+
+    `on_new_budget` is told when Redis begins to count a budget: limits, place of its scope, and when the first request
+    started, in microseconds. `alone` admits those who pay later while Redis is away; without it they wait for Redis as
+    everybody does.
+    """
 
     def __init__(
-        self, holds: Holds, *, hold_ttl_seconds: int, pause_seconds: float, on_no_wallet: Callable[[str], None]
+        self,
+        holds: Holds,
+        *,
+        hold_ttl_seconds: int,
+        slot_ttl_seconds: int = 60,
+        pause_seconds: float,
+        on_no_wallet: Callable[[str], None],
+        alone: Alone | None = None,
+        on_new_budget: Callable[[LimitSet, int, int], None] = _ignore,
     ) -> None:
         self._holds = holds
         self._ttl = hold_ttl_seconds
+        self._slot_ttl = slot_ttl_seconds
         self._pause = pause_seconds
         self._on_no_wallet = on_no_wallet
-        self._batches: dict[str, _Batch] = {}
+        self._alone = alone
+        self._on_new_budget = on_new_budget
+        self._batches: dict[str, Batch] = {}
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = float("inf")
         self._last = 0.0
@@ -59,7 +64,7 @@ class Admission:
         self.round_trips = 0
         self.refused = 0
         self.settle_mismatches = 0
-        holds.pipe.on_ready = self._flush
+        holds.pipe.on_ready = self._connected
 
     def hold(self, organization: str, request: Admitted, amount_pico: int) -> None:
         """Asks for a hold; `request.admitted` is called later, never from within this call."""
@@ -72,17 +77,54 @@ class Admission:
         batch.waiting.append(request)
         self._wake(self._last + self._pause)
 
-    def settle(self, organization: str, request_id: str, cost_pico: int) -> None:
-        """Settles a hold with the request's cost."""
-        self._other(organization, b"s", request_id, cost_pico)
+    def hold_limited(
+        self, organization: str, request: Admitted, amount_pico: int, ticket: Ticket, *, prepaid: bool
+    ) -> None:
+        """Asks for a hold within the limits of `ticket`, which the request keeps; else as `hold`."""
+        request.ticket = ticket
+        if self.waiting >= _MAX_WAITING:
+            self._loop.call_soon(request.admitted, None)
+            return
+        self.waiting += 1
+        self._limited(organization).hold(request, ticket, amount_pico, prepaid=prepaid)
+        self._wake(self._last + self._pause)
 
-    def forget(self, organization: str, request_id: str) -> None:
+    def settle(
+        self, organization: str, request_id: str, cost_pico: int, ticket: Ticket | None = None, tokens: int = 0
+    ) -> None:
+        """Settles a hold with the request's cost; `tokens` is what it used, where its ticket counted others."""
+        if ticket is None:
+            self._other(organization, b"s", request_id, cost_pico)
+        else:
+            self._limited_other(organization, b"s", request_id, cost_pico, ticket, tokens - ticket.tokens)
+
+    def forget(self, organization: str, request_id: str, ticket: Ticket | None = None) -> None:
         """Returns a hold whose request never reached a router."""
-        self._other(organization, b"f", request_id, 0)
+        if ticket is None:
+            self._other(organization, b"f", request_id, 0)
+        else:
+            self._limited_other(organization, b"f", request_id, 0, ticket, -ticket.tokens)
 
-    def renew(self, organization: str, request_id: str) -> None:
+    def renew(self, organization: str, request_id: str, ticket: Ticket | None = None) -> None:
         """Moves the expiry of a long request's hold."""
-        self._other(organization, b"r", request_id, 0)
+        if ticket is None:
+            self._other(organization, b"r", request_id, 0)
+        else:
+            self._limited_other(organization, b"r", request_id, 0, ticket, 0)
+
+    def end(self, organization: str, request_id: str, ticket: Ticket) -> None:
+        """Gives back the slots of a request that ended without a cost; its hold is for billing to book."""
+        self._limited_other(organization, b"e", request_id, 0, ticket, 0)
+
+    def use_budget(self, limits: LimitSet, place: int, window: str, amount_pico: int) -> None:
+        """Tells what a budget took in this window before Redis began to count it."""
+        self._limited(limits.organization).use_budget(limits, place, window, amount_pico)
+        self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
+
+    def _new_budgets(self, limits: LimitSet, which: int, started_us: int) -> None:
+        for place in range(1, len(limits.scopes) + 1):
+            if which & (1 << (place - 1)):
+                self._on_new_budget(limits, place, started_us)
 
     async def drain(self) -> None:
         """Sends what waits, for a process that stops."""
@@ -96,19 +138,11 @@ class Admission:
         One whose reply was lost may have been placed, so it is given back when there is a connection again.
         """
         for organization, batch in tuple(self._batches.items()):
-            late = [request for request in batch.waiting if request.admission_deadline < now]
-            if late:
-                kept = [
-                    (request, batch.operations[i * 3 : i * 3 + 3])
-                    for i, request in enumerate(batch.waiting)
-                    if request.admission_deadline >= now
-                ]
-                batch.waiting = [request for request, _ in kept]
-                batch.operations = [part for _, parts in kept for part in parts]
-                self.waiting -= len(late)
-                for request in late:
-                    self.forget(organization, request.request_id)
-                    request.admitted(None)
+            late = batch.take_late(now)
+            self.waiting -= len(late)
+            for request in late:
+                self.forget(organization, request.request_id, request.ticket)
+                request.admitted(None)
 
     def _other(self, organization: str, operation: bytes, request_id: str, amount: int) -> None:
         batch = self._batch(organization)
@@ -116,11 +150,46 @@ class Admission:
             batch.others += (operation, request_id, amount)
         self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
 
-    def _batch(self, organization: str) -> _Batch:
+    def _limited_other(
+        self, organization: str, operation: bytes, request_id: str, amount: int, ticket: Ticket, tokens: int
+    ) -> None:
+        if ticket.era:
+            if self._alone is not None and operation != b"r":
+                requests = -1 if operation == b"f" else 0
+                self._alone.finish(request_id, ticket, amount, tokens=tokens, requests=requests)
+            return
+        limited = self._limited(organization)
+        if len(limited.others) < 3 * _MAX_WAITING:
+            limited.other(operation, request_id, amount, ticket, tokens)
+        self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
+
+    def _batch(self, organization: str) -> Batch:
         batch = self._batches.get(organization)
         if batch is None:
-            batch = self._batches[organization] = _Batch()
+            batch = self._batches[organization] = Batch()
         return batch
+
+    def _limited(self, organization: str) -> Limited:
+        batch = self._batch(organization)
+        if batch.limited is None:
+            batch.limited = Limited()
+        return batch.limited
+
+    def _connected(self) -> None:
+        if self._alone is not None:
+            self._alone.clear()
+        self._flush()
+
+    def _go_on_alone(self, alone: Alone) -> None:
+        """Admits those who pay later without Redis; what Redis may have placed for them is booked or expires there."""
+        for batch in tuple(self._batches.values()):
+            for request, amount in batch.take_postpaid():
+                self.waiting -= 1
+                assert request.ticket is not None
+                result = alone.hold(request.request_id, amount, request.ticket)
+                if result is not HoldResult.DONE:
+                    self.refused += 1
+                request.admitted(result)
 
     def _wake(self, when: float) -> None:
         if when >= self._due:
@@ -135,21 +204,43 @@ class Admission:
 
     def _flush(self) -> None:
         self._timer, self._due = None, float("inf")
-        if not self._holds.ready or not self._batches:
+        if not self._holds.ready:
+            if self._alone is not None:
+                self._go_on_alone(self._alone)
+            return
+        if not self._batches:
             return
         self._last = self._loop.time()
         batches, self._batches = self._batches, {}
         for organization, batch in batches.items():
-            packed = self._holds.pack(organization, self._ttl, batch.operations + batch.others)
+            packed = self._pack(organization, batch)
             self.round_trips += 1
 
-            def done(reply: object, organization: str = organization, batch: _Batch = batch) -> None:
+            def done(reply: object, organization: str = organization, batch: Batch = batch) -> None:
                 self._done(organization, batch, reply)
 
             if not self._holds.pipe.submit(packed, done):
                 self._again(organization, batch)
 
-    def _done(self, organization: str, batch: _Batch, reply: object) -> None:
+    def _pack(self, organization: str, batch: Batch) -> bytes:
+        operations, limited = batch.operations + batch.others, batch.limited
+        if limited is None:
+            return self._holds.pack(organization, self._ttl, operations)
+        # Slots that are given back make room for the holds behind them.
+        return self._holds.pack_limited(
+            organization,
+            self._ttl,
+            self._slot_ttl,
+            operations,
+            limited.others + limited.holds,
+            limited.sets,
+            limited.other_gates + limited.hold_gates,
+        )
+
+    def _done(self, organization: str, batch: Batch, reply: object) -> None:
+        if batch.limited is not None:
+            self._limited_done(organization, batch, batch.limited, reply)
+            return
         results = results_of(reply, len(batch.waiting) + len(batch.others) // 3)
         if results is None:
             self._failed(organization, batch, reply)
@@ -164,30 +255,57 @@ class Admission:
         if batch.others:
             self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
 
-    def _failed(self, organization: str, batch: _Batch, reply: object) -> None:
+    def _limited_done(self, organization: str, batch: Batch, limited: Limited, reply: object) -> None:
+        """Answers as `_done` does, and those who wait within limits: theirs are the last replies, a list each."""
+        first = (len(batch.operations) + len(batch.others) + len(limited.others)) // 3
+        results = results_of(reply[:first], first) if isinstance(reply, list) else None
+        verdicts = verdicts_of(reply, first, [len(one.ticket.limits.scopes) for one in limited.waiting if one.ticket])
+        if results is None or verdicts is None:
+            self._failed(organization, batch, reply)
+            return
+        self.waiting -= len(batch.waiting) + len(limited.waiting)
+        self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+        for request, result in zip(batch.waiting, results, strict=False):
+            self._answer(organization, request, result)
+        for request, verdict in zip(limited.waiting, verdicts, strict=True):
+            assert request.ticket is not None
+            request.ticket.verdict = verdict
+            if verdict[8]:
+                self._new_budgets(request.ticket.limits, verdict[8], request.started_us)
+            self._answer(organization, request, HoldResult(verdict[0]))
+
+    def _answer(self, organization: str, request: Admitted, result: HoldResult) -> None:
+        if result is HoldResult.NO_WALLET:
+            self._on_no_wallet(organization)
+        if result is not HoldResult.DONE:
+            self.refused += 1
+        request.admitted(result)
+
+    def _failed(self, organization: str, batch: Batch, reply: object) -> None:
         """Sends a batch again: at once when the server forgot the scripts (SCRIPT FLUSH, a failover), later otherwise.
 
-        Without a connection nothing is to be done: `on_ready` comes when there is one.
+        Without a connection nothing is sent, but who may go on without it does; `on_ready` comes when there is one.
         """
         self._again(organization, batch)
         if isinstance(reply, RedisUnavailable):
-            return
-        if str(reply).startswith("NOSCRIPT"):
+            # By the next turn of the loop the connection counts as lost.
+            self._wake(self._loop.time())
+        elif str(reply).startswith("NOSCRIPT"):
             self._reload = self._loop.create_task(self._load_scripts())
-            return
-        log.warning("Redis refuses to hold money, trying again", extra={"fields": {"reply": f"{reply!r:.200}"}})
-        self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
+        else:
+            log.warning("Redis refuses to hold money, trying again", extra={"fields": {"reply": f"{reply!r:.200}"}})
+            if self._alone is not None:
+                self._go_on_alone(self._alone)
+            self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
 
-    def _again(self, organization: str, batch: _Batch) -> None:
-        newer = self._batch(organization)
-        newer.operations[:0] = batch.operations
-        newer.waiting[:0] = batch.waiting
-        newer.others[:0] = batch.others[: 3 * _MAX_WAITING]
+    def _again(self, organization: str, batch: Batch) -> None:
+        self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
 
     async def _load_scripts(self) -> None:
         try:
             await self._holds.reload()
         except RedisUnavailable:
+            self._wake(self._loop.time())
             return
         except RedisError as error:
             log.warning("Redis does not take the scripts, trying again", extra={"fields": {"error": str(error)}})

@@ -5,6 +5,7 @@ Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitte
 """
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
+from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_holds import HoldResult
 
@@ -27,6 +29,7 @@ _FIRST_BODY_BYTES: Final = 64 * 1024
 _CREDIT_STEP_BYTES: Final = 64 * 1024
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
+_TOO_DEAR: Final = (HoldResult.INSUFFICIENT, HoldResult.OVER_BUDGET)
 _NO_HEADERS: Final[list[wire.Header]] = []
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SSE_HEADERS: Final = (
@@ -94,6 +97,7 @@ class InferenceExchange:
         "started",
         "started_us",
         "status",
+        "ticket",
         "trace_id",
         "trace_parent",
         "traceparent",
@@ -137,6 +141,7 @@ class InferenceExchange:
         self.bytes_out = 0
         self.awaits_end = False
         self.tries = 0
+        self.ticket: Ticket | None = None
         self.trace_id = self.span_id = self.trace_parent = ""
         self._stream: RouterStream | None = None
         self._link_id = 0
@@ -198,7 +203,17 @@ class InferenceExchange:
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        gateway.admission.hold(found.organization_id, self, amount)
+        self._admit(found, amount)
+
+    def _admit(self, principal: Principal, amount_pico: int) -> None:
+        """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
+        gateway = self._gateway
+        if principal.limits is not None:
+            gateway.hold_limited(self, principal, principal.limits, amount_pico)
+        elif principal.prepaid:
+            gateway.admission.hold(principal.organization_id, self, amount_pico)
+        else:
+            self.admitted(HoldResult.DONE)
 
     def _trace(self) -> None:
         given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None
@@ -210,12 +225,12 @@ class InferenceExchange:
         if result is HoldResult.DONE:
             self.hold_renewed = self.started
             if self.closed:
-                self._forget()
+                self._gateway.forget(self)
             else:
                 gateway.open.add(self)
                 self._open()
-        elif not self.closed and not (result is HoldResult.INSUFFICIENT and self._ask_cheaper()):
-            self.refuse(gateway.words.admission(result))
+        elif not self.closed and not (result in _TOO_DEAR and self._ask_cheaper()):
+            self.refuse(gateway.words.admission(result, self.ticket, gateway.clock.now_us()))
 
     def _ask_cheaper(self) -> bool:
         """Turns to the next model that the route names for a balance that is too low; False when there is none."""
@@ -231,12 +246,8 @@ class InferenceExchange:
         amount = gateway.worst_case(self)
         if amount is None:
             return self._ask_cheaper()
-        gateway.admission.hold(principal.organization_id, self, amount)
+        self._admit(principal, amount)
         return True
-
-    def _forget(self) -> None:
-        if self.principal is not None:
-            self._gateway.admission.forget(self.principal.organization_id, self.request_id)
 
     def _open(self) -> None:
         stream = self._gateway.pool.pick(self._stream if self.tries else None)
@@ -333,7 +344,7 @@ class InferenceExchange:
         if last:
             self._close(keep=self.keep)
 
-    def _head(self, status: int, content_type: bytes, length: int | None) -> bytes:
+    def _head(self, status: int, content_type: bytes, length: int | None, named: Sequence[bytes] = ()) -> bytes:
         self.headers_sent = True
         self.status = status
         line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
@@ -341,7 +352,9 @@ class InferenceExchange:
             kind = _SSE_HEADERS
         else:
             kind = b"content-type: %s\r\n" % (content_type or b"application/json")
-        parts = [line, kind, b"x-request-id: %s\r\n" % self.request_id.encode()]
+        parts = [line, kind, b"x-request-id: %s\r\n" % self.request_id.encode(), *named]
+        if self.ticket is not None:
+            parts.append(self.ticket.header_lines())
         if self.cors:
             parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
         if length is not None:
@@ -378,28 +391,16 @@ class InferenceExchange:
         if self.headers_sent:
             self._write_reply(None, b"data: %s\n\ndata: [DONE]\n\n" % body, last=True)
             return
-        self.headers_sent = True
-        self.status, self.bytes_out = error.status, len(body)
-        parts = [
-            STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status,
-            b"content-type: application/json\r\nx-request-id: %s\r\ncontent-length: %d\r\n"
-            % (self.request_id.encode(), len(body)),
-        ]
-        parts += [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
-        if self.cors:
-            parts.append(b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n")
-        parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
-        parts.append(body)
-        self._client.write(b"".join(parts))
+        self.bytes_out = len(body)
+        named = [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
+        self._client.write(self._head(error.status, b"", len(body), named) + body)
         self._gateway.counters.count_refused(error.code)
         self._close(keep=self.keep)
 
     def keep_alive(self, now: float) -> None:
         """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""
         settings = self._gateway.settings
-        if self.principal is not None and now - self.hold_renewed > settings.hold_ttl_seconds / 3:
-            self.hold_renewed = now
-            self._gateway.admission.renew(self.principal.organization_id, self.request_id)
+        self._gateway.renew(self, now)
         if self.closed or self.asked is None or not self.asked.stream or self.tries == 0:
             return
         if now - max(self.last_write, self.started) < settings.silence_seconds or self._client.write_paused:
@@ -431,7 +432,7 @@ class InferenceExchange:
         if self._stream is not None and not self._stream.closed:
             self._stream.outbox.cancel(self._link_id, reason)
         elif self.tries == 0 and self._gateway.unpark(self):
-            self._forget()
+            self._gateway.forget(self)
 
     def cut_off(self) -> None:
         """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
@@ -448,12 +449,13 @@ class InferenceExchange:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
         self._gateway.record_witness(self, self._delivered)
         self.awaits_end = False
-        if self.closed:
-            self._gateway.records.ended_here(self)
-            return
-        if not self._started and self.tries < _MAX_TRIES:
+        if not self.closed and not self._started and self.tries < _MAX_TRIES:
             self._delivered = self._drained = 0
             self._open()
+            return
+        self._gateway.end_without_cost(self)
+        if self.closed:
+            self._gateway.records.ended_here(self)
         else:
             self._broke_off()
 
@@ -466,7 +468,9 @@ class InferenceExchange:
     def give_up(self) -> None:
         """No router came back in time for a request that was parked."""
         if self.tries == 0:
-            self._forget()
+            self._gateway.forget(self)
+        else:
+            self._gateway.end_without_cost(self)
         self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
 
     def _ended(self, end: wire.End) -> None:
@@ -476,7 +480,7 @@ class InferenceExchange:
         self.awaits_end = False
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
-        gateway.admission.settle(principal.organization_id, self.request_id, end.charge_pico)
+        gateway.settle(self, principal, end)
         gateway.records.ended(self, end)
 
     def _close(self, *, keep: bool) -> None:

@@ -14,6 +14,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.witness import Witness
@@ -21,6 +22,7 @@ from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
+from tollgate_holds import LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
 
@@ -231,6 +233,53 @@ class InferenceGateway:
         # A token is at least one byte of the body.
         return price.worst_case(len(exchange.body), limit * asked.choices)
 
+    def hold_limited(
+        self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int
+    ) -> None:
+        """Asks for a hold of a request within its limits."""
+        tokens = self._expected_tokens(exchange, principal) if limits.counts_tokens else 0
+        self.admission.hold_limited(
+            principal.organization_id,
+            exchange,
+            amount_pico,
+            Ticket(limits, tokens),
+            prepaid=principal.prepaid,
+        )
+
+    def _expected_tokens(self, exchange: "InferenceExchange", principal: Principal) -> int:
+        """Returns how many tokens a request is counted as until its end says how many they were."""
+        asked, version = exchange.asked, self._version.current()
+        assert asked is not None
+        model = version.model(principal.route_group, asked.model) if version is not None else None
+        return expected_tokens(len(exchange.body), asked, model)
+
+    def settle(self, exchange: "InferenceExchange", principal: Principal, end: wire.End) -> None:
+        """Settles what a request holds with its cost and the tokens that it used."""
+        ticket = exchange.ticket
+        if ticket is not None:
+            tokens = tokens_of(end.usage) if ticket.limits.counts_tokens else 0
+            self.admission.settle(principal.organization_id, exchange.request_id, end.charge_pico, ticket, tokens)
+        elif principal.prepaid:
+            self.admission.settle(principal.organization_id, exchange.request_id, end.charge_pico)
+
+    def forget(self, exchange: "InferenceExchange") -> None:
+        """Gives back what a request holds that never reached a router."""
+        if held := _holder(exchange):
+            self.admission.forget(held, exchange.request_id, exchange.ticket)
+
+    def renew(self, exchange: "InferenceExchange", now: float) -> None:
+        """Keeps what a long request holds."""
+        settings = self.settings
+        life = settings.hold_ttl_seconds if exchange.ticket is None else settings.slot_ttl_seconds
+        if now - exchange.hold_renewed > life / 3 and (held := _holder(exchange)):
+            exchange.hold_renewed = now
+            self.admission.renew(held, exchange.request_id, exchange.ticket)
+
+    def end_without_cost(self, exchange: "InferenceExchange") -> None:
+        """No End will come: the slots go back, and what is charged is for billing to book."""
+        if exchange.ticket is not None:
+            self.admission.end(exchange.ticket.limits.organization, exchange.request_id, exchange.ticket)
+
     def cheaper_than(self, exchange: "InferenceExchange", seen: Collection[str]) -> str | None:
         """Returns the next model that the route names for a balance that is too low, or None."""
         principal, version = exchange.principal, self._version.current()
@@ -301,3 +350,9 @@ class InferenceGateway:
         version = self._version.current()
         self.counters.routers_lost += 1
         self._witness.record(exchange, delivered, version)
+
+
+def _holder(exchange: "InferenceExchange") -> str:
+    """Returns the organization that holds something in Redis for this request; empty for none."""
+    principal = exchange.principal
+    return principal.organization_id if principal is not None and (principal.prepaid or exchange.ticket) else ""

@@ -4,6 +4,7 @@ from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult
 
 STATUS_LINES: Final = {
@@ -72,6 +73,11 @@ class Words:
         self._no_wallet = public_error(
             errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt. Try again in a moment.", retry_after_ms=1000
         )
+        self._unverified = public_error(
+            errors.ERROR_KIND_UNAVAILABLE,
+            "Spending cannot be checked now, and what may be spent meanwhile is used up. Try again in a moment.",
+            retry_after_ms=1000,
+        )
         self._no_redis = public_error(
             errors.ERROR_KIND_UNAVAILABLE, "The balance cannot be checked now. Try again.", retry_after_ms=1000
         )
@@ -87,8 +93,12 @@ class Words:
             "model_not_priced",
         )
 
-    def admission(self, result: HoldResult | None) -> PublicError:
+    def admission(self, result: HoldResult | None, ticket: Ticket | None, now_us: int) -> PublicError:
         """Returns what to say about a hold that was not placed."""
+        if ticket is not None and result in {HoldResult.LIMITED, HoldResult.OVER_BUDGET}:
+            return ticket.refusal(now_us)
+        if result is HoldResult.UNVERIFIED:
+            return self._unverified
         if result is HoldResult.INSUFFICIENT:
             return self._insufficient
         return self._no_redis if result is None else self._no_wallet

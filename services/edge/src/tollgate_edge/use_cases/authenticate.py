@@ -13,7 +13,8 @@ from typing import Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.keys import Pepper, is_well_formed, keyed_hash
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.ports import Changes, KeyLookup, KeyStore, Refused, StoreUnavailable
+from tollgate_edge.ports import Changes, KeyLookup, Refused, StoreUnavailable
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import Clock
 
 _MOST_READS: Final = 3
@@ -35,9 +36,9 @@ class KeyAuthenticator:
     """`peppers`: the first is the one that new hashes are made with, the others are still accepted."""
 
     def __init__(
-        self, store: KeyStore, peppers: Sequence[Pepper], clock: Clock, *, max_keys: int, max_unknown: int
+        self, lookups: KeyLookups, peppers: Sequence[Pepper], clock: Clock, *, max_keys: int, max_unknown: int
     ) -> None:
-        self._store = store
+        self._lookups = lookups
         self._peppers = tuple(peppers)
         self._clock = clock
         self._max_keys = max_keys
@@ -81,6 +82,8 @@ class KeyAuthenticator:
         """Forgets what has changed."""
         self.sequence = max(self.sequence, changes.sequence)
         if changes.key_hashes is None:
+            # It goes back when the database was put back from a copy.
+            self.sequence = changes.sequence
             self._entries.clear()
             self._by_hash.clear()
             self._unknown.clear()
@@ -88,6 +91,15 @@ class KeyAuthenticator:
             self._unknown.clear()
             for key_hash in changes.key_hashes:
                 self._forget(self._by_hash.get(key_hash))
+        if changes.tenants:
+            self._forget_keys_of(frozenset(changes.tenants))
+
+    def _forget_keys_of(self, tenants: frozenset[str]) -> None:
+        """Looks at every key that is remembered: operators change limits of tenants rarely."""
+        for digest, entry in tuple(self._entries.items()):
+            found = entry.found
+            if isinstance(found, Principal) and (found.project_id in tenants or found.organization_id in tenants):
+                self._forget(digest)
 
     async def _ask(self, presented: bytes, digest: bytes) -> Principal | Refused:
         hashes = tuple(keyed_hash(presented, pepper) for pepper in self._peppers)
@@ -95,7 +107,7 @@ class KeyAuthenticator:
         for _ in range(_MOST_READS):
             self.reads += 1
             try:
-                lookup, sequence = await self._store.find_key(hashes)
+                lookup, sequence = await self._lookups.find(hashes)
             except StoreUnavailable:
                 return AWAY
             found = self._judge(lookup)

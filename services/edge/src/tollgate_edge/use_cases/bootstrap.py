@@ -76,13 +76,13 @@ class Bootstrap:
 
     async def _store_token(self, token: Secret) -> None:
         key_hash = keyed_hash(token.reveal().encode(), self.pepper)
-        if (await self.keys.find_key([key_hash]))[0] is None:
+        if not (await self.keys.find_keys([key_hash]))[0]:
             await self.keys.add_token(
                 self.ids.new("pat"), "bootstrap", last_four(token), key_hash, self.pepper.id, self.clock.now_us()
             )
 
     async def _store_key(self, project: Project, key: Secret) -> None:
-        if (await self.keys.find_key([keyed_hash(key.reveal().encode(), self.pepper)]))[0] is None:
+        if not (await self.keys.find_keys([keyed_hash(key.reveal().encode(), self.pepper)]))[0]:
             await self.create_key.store_key(project, "first key", key)
 
     async def _grant(self, organization_id: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tollgate_edge.domain.keys import KEY_PREFIX, Pepper, Secret, keyed_hash, last_four, new_key
+from tollgate_edge.domain.limits import NO_LIMITS, Limits
 from tollgate_edge.domain.names import clean_name
 from tollgate_edge.ports import KeyRecord, KeyStore, Project
 from tollgate_kit.clock import Clock
@@ -19,11 +20,18 @@ class CreateKey:
     random_bytes: Callable[[int], bytes]
 
     async def __call__(
-        self, project: Project, name: str, *, models: tuple[str, ...] | None = None, expires_at_us: int = 0
+        self,
+        project: Project,
+        name: str,
+        *,
+        models: tuple[str, ...] | None = None,
+        expires_at_us: int = 0,
+        limits: Limits = NO_LIMITS,
     ) -> tuple[KeyRecord, Secret]:
         """Returns the stored record and the key. Raises ValueError for a bad name, StoreUnavailable."""
         key = new_key(KEY_PREFIX, self.random_bytes)
-        return await self.store_key(project, name, key, models=models, expires_at_us=expires_at_us), key
+        record = await self.store_key(project, name, key, models=models, expires_at_us=expires_at_us, limits=limits)
+        return record, key
 
     async def store_key(
         self,
@@ -33,6 +41,7 @@ class CreateKey:
         *,
         models: tuple[str, ...] | None = None,
         expires_at_us: int = 0,
+        limits: Limits = NO_LIMITS,
     ) -> KeyRecord:
         """Stores a key that was made before."""
         record = KeyRecord(
@@ -44,6 +53,7 @@ class CreateKey:
             created_at_us=self.clock.now_us(),
             expires_at_us=expires_at_us,
             models=models,
+            limits=limits,
         )
         await self.store.add_key(record, keyed_hash(key.reveal().encode(), self.pepper), self.pepper.id)
         return record

@@ -1,6 +1,7 @@
 """Keys and configuration versions over SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -8,20 +9,25 @@ import sqlalchemy as sa
 from tollgate_edge.adapters.sql import tables as t
 from tollgate_edge.adapters.sql.changes import bump
 from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.domain.limits import KEY, ORGANIZATION, PROJECT, Limits, limit_set
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, StoredVersion
 
 _MOST_CHANGES: Final = 1000
+LIMIT_COLUMNS: Final = tuple(one.name for one in fields(Limits))
 
 
 class SqlKeyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find_key(self, hashes: Sequence[str]) -> tuple[KeyLookup | None, int]:
-        def work(connection: sa.Connection) -> tuple[KeyLookup | None, int]:
+    async def find_keys(self, hashes: Sequence[str]) -> tuple[Mapping[str, KeyLookup], int]:
+        def work(connection: sa.Connection) -> tuple[Mapping[str, KeyLookup], int]:
             sequence = connection.execute(sa.select(t.change_counter.c.sequence)).scalar_one()
-            return _find_api_key(connection, hashes) or _find_token(connection, hashes), sequence
+            found = _find_api_keys(connection, hashes)
+            if len(found) < len(hashes):
+                found |= _find_tokens(connection, hashes)
+            return found, sequence
 
         return await self._database.read(work)
 
@@ -39,6 +45,7 @@ class SqlKeyStore:
                 newest,
                 tuple(row.key_hash for row in rows if row.kind == "key"),
                 versions=any(row.kind == "version" for row in rows),
+                tenants=tuple(row.key_hash for row in rows if row.kind in {PROJECT, ORGANIZATION}),
             )
 
         return await self._database.read(work)
@@ -64,6 +71,7 @@ class SqlKeyStore:
                     created_at_us=record.created_at_us,
                     revoked_at_us=record.revoked_at_us,
                     expires_at_us=record.expires_at_us,
+                    **{name: getattr(record.limits, name) for name in LIMIT_COLUMNS},
                 )
             )
 
@@ -120,30 +128,49 @@ class SqlKeyStore:
         await self._database.write(work)
 
 
-def _find_api_key(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
-    row = connection.execute(
-        sa.select(t.api_keys, t.projects.c.price_group, t.projects.c.route_group)
+def _find_api_keys(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, KeyLookup]:
+    rows = connection.execute(
+        sa.select(
+            t.api_keys,
+            t.projects.c.price_group,
+            t.projects.c.route_group,
+            t.organizations.c.prepaid,
+            *(t.projects.c[name].label(f"project_{name}") for name in LIMIT_COLUMNS),
+            *(t.organizations.c[name].label(f"organization_{name}") for name in LIMIT_COLUMNS),
+        )
         .join(t.projects, t.projects.c.id == t.api_keys.c.project_id)
+        .join(t.organizations, t.organizations.c.id == t.api_keys.c.organization_id)
         .where(t.api_keys.c.key_hash.in_(list(hashes)))
-    ).first()
-    if row is None:
-        return None
-    principal = Principal(
+    )
+    return {row.key_hash: KeyLookup(_principal_of(row), row.revoked_at_us, row.expires_at_us) for row in rows}
+
+
+def _principal_of(row: Any) -> Principal:
+    return Principal(
         api_key_id=row.id,
         organization_id=row.organization_id,
         project_id=row.project_id,
         price_group=row.price_group,
         route_group=row.route_group,
         models=None if row.models is None else frozenset(row.models),
+        prepaid=row.prepaid,
+        limits=limit_set(
+            row.organization_id,
+            limits_of(row).scope(KEY, row.id),
+            limits_of(row, "project_").scope(PROJECT, row.project_id),
+            limits_of(row, "organization_").scope(ORGANIZATION, row.organization_id),
+        ),
     )
-    return KeyLookup(principal, row.revoked_at_us, row.expires_at_us)
 
 
-def _find_token(connection: sa.Connection, hashes: Sequence[str]) -> KeyLookup | None:
-    row = connection.execute(sa.select(t.access_tokens).where(t.access_tokens.c.key_hash.in_(list(hashes)))).first()
-    if row is None:
-        return None
-    return KeyLookup(Principal(row.id, "", "", is_operator=True), row.revoked_at_us)
+def _find_tokens(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, KeyLookup]:
+    rows = connection.execute(sa.select(t.access_tokens).where(t.access_tokens.c.key_hash.in_(list(hashes))))
+    return {row.key_hash: KeyLookup(Principal(row.id, "", "", is_operator=True), row.revoked_at_us) for row in rows}
+
+
+def limits_of(row: Any, prefix: str = "") -> Limits:
+    """Returns the limits in a row; their columns have names with this prefix."""
+    return Limits(*(getattr(row, prefix + name) for name in LIMIT_COLUMNS))
 
 
 def _record_of(row: Any) -> KeyRecord:
@@ -157,6 +184,7 @@ def _record_of(row: Any) -> KeyRecord:
         revoked_at_us=row.revoked_at_us,
         expires_at_us=row.expires_at_us,
         models=None if row.models is None else tuple(row.models),
+        limits=limits_of(row),
     )
 
 

@@ -1,5 +1,7 @@
 """The tables that edge owns. Times are microseconds since the epoch, 0 is never."""
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -11,6 +13,14 @@ metadata = sa.MetaData(
     }
 )
 
+
+def _limits() -> list[sa.Column[Any]]:
+    # 0 is no limit.
+    names = ("requests_per_minute", "tokens_per_minute", "concurrency", "budget_pico")
+    numbers = [sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in names]
+    return [*numbers, sa.Column("budget_window", sa.String(8), nullable=False, server_default="month")]
+
+
 organizations = sa.Table(
     "organizations",
     metadata,
@@ -18,6 +28,9 @@ organizations = sa.Table(
     sa.Column("name", sa.String(100), nullable=False, unique=True),
     sa.Column("currency", sa.String(3), nullable=False),
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
+    # False: no wallet is asked, the bill comes later.
+    sa.Column("prepaid", sa.Boolean, nullable=False, server_default=sa.true()),
+    *_limits(),
 )
 
 projects = sa.Table(
@@ -29,6 +42,7 @@ projects = sa.Table(
     sa.Column("price_group", sa.String(64), nullable=False),
     sa.Column("route_group", sa.String(64), nullable=False),
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
+    *_limits(),
     sa.UniqueConstraint("organization_id", "name"),
 )
 
@@ -48,6 +62,7 @@ api_keys = sa.Table(
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
     sa.Column("revoked_at_us", sa.BigInteger, nullable=False),
     sa.Column("expires_at_us", sa.BigInteger, nullable=False),
+    *_limits(),
 )
 
 access_tokens = sa.Table(
@@ -99,8 +114,9 @@ changes = sa.Table(
     "changes",
     metadata,
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    # key or version.
+    # key, version, tenant (one was made), or project or organization (its limits changed).
     sa.Column("kind", sa.String(16), nullable=False),
+    # Of a key; the id of a project or an organization.
     sa.Column("key_hash", sa.String(64), nullable=False),
     sa.Column("changed_at_us", sa.BigInteger, nullable=False),
 )

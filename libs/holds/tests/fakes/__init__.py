@@ -1,0 +1,1 @@
+"""Models that stand beside the real thing."""

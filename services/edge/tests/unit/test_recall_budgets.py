@@ -1,0 +1,115 @@
+"""What a budget took before Redis began to count it."""
+
+import asyncio
+
+import pytest
+from services.edge.tests.fakes.services import FakeBilling
+
+from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_edge.errors import public_error
+from tollgate_edge.use_cases.recall_budgets import RecallBudgets
+from tollgate_holds import LimitSet, Scope
+from tollgate_kit.clock import ManualClock
+
+pytestmark = pytest.mark.unit
+
+# 2026-11-24T12:00:00Z.
+NOW_US = 1_795_521_600_000_000
+MONTH_US = 1_793_491_200_000_000
+
+
+def scope(kind, window="month"):
+    return Scope(kind, f"{kind}_1", budget_pico=10**12, budget_window=window)
+
+
+LIMITS = LimitSet("org_1", (scope("key"), scope("project", "day"), scope("organization", "total")))
+
+
+class Setting:
+    def __init__(self):
+        self.clock, self.billing, self.told = ManualClock(NOW_US), FakeBilling(), []
+        self.pauses = asyncio.Queue()
+        self.recall = RecallBudgets(
+            self.billing, self.clock, lambda *what: self.told.append(what), sleep=lambda _: self.pauses.get()
+        )
+        self.asked = []
+        self.failures = 0
+        self.charge = 7
+        self.billing.usage = self._usage
+
+    async def _usage(self, request):
+        self.asked.append(request.filter)
+        if self.failures:
+            self.failures -= 1
+            raise public_error(errors.ERROR_KIND_UNAVAILABLE)
+        return billing.QueryUsageResponse(total=billing.UsageRow(charge_pico=self.charge))
+
+    async def done(self):
+        async with asyncio.timeout(30):
+            while self.recall._running:  # noqa: ASYNC110 - the tasks are its own.
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+def setting():
+    return Setting()
+
+
+@pytest.mark.parametrize(
+    ("place", "window", "begin_us", "who"),
+    [
+        (1, "2026-11", MONTH_US, {"api_key_id": "key_1"}),
+        (2, "2026-11-24", NOW_US - 43_200_000_000, {"project_id": "project_1"}),
+        (3, "all", 0, {}),
+    ],
+)
+async def test_what_the_scope_spent_in_the_window_is_told(setting, place, window, begin_us, who):
+    setting.recall.begin(LIMITS, place, NOW_US - 5)
+    await setting.done()
+    wanted = billing.UsageFilter(organization_id="org_1", from_us=begin_us, to_us=NOW_US - 5, **who)
+    assert setting.asked == [wanted]
+    assert setting.told == [(LIMITS, place, window, 7)]
+
+
+async def test_nothing_spent_is_nothing_to_tell(setting):
+    setting.charge = 0
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    await setting.done()
+    assert (len(setting.asked), setting.told) == (1, [])
+
+
+async def test_one_question_at_a_time_for_each_scope(setting):
+    for _ in range(3):
+        setting.recall.begin(LIMITS, 1, NOW_US)
+    setting.recall.begin(LIMITS, 2, NOW_US)
+    await setting.done()
+    assert len(setting.asked) == 2
+
+
+async def test_billing_is_asked_until_it_answers_or_the_window_is_over(setting):
+    setting.failures = 2
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    for _ in range(2):
+        setting.pauses.put_nowait(None)
+    await setting.done()
+    assert len(setting.asked) == 3
+    assert setting.told == [(LIMITS, 1, "2026-11", 7)]
+    setting.failures = 100
+    setting.recall.begin(LIMITS, 2, NOW_US)
+    setting.pauses.put_nowait(None)
+    while len(setting.asked) < 5:  # noqa: ASYNC110 - the question is asked in a task.
+        await asyncio.sleep(0)
+    setting.clock.advance(86_400)
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert len(setting.told) == 1
+
+
+async def test_a_process_that_stops_asks_no_more(setting):
+    setting.failures = 100
+    setting.recall.begin(LIMITS, 3, NOW_US)
+    await asyncio.sleep(0)
+    await setting.recall.stop()
+    await setting.done()
+    assert setting.told == []
