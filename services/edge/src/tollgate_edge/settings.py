@@ -54,7 +54,7 @@ class EdgeSettings(ServiceSettings):
     body_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Longest silence within a request's body, and what it may take beside a second for each 1,000 bytes.",
+        description="Longest silence within a request's body, and all it may take beside a second per 1,000 bytes.",
     )
     keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
     request_timeout_seconds: float = Field(default=900.0, gt=0, description="Longest an inference request may take.")
