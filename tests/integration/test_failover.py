@@ -14,6 +14,7 @@ LEVELS, STREAMED, SPREAD = "gpt-5-mini", "gpt-5.1", "gpt-4.1-mini"
 LIMITED, LONG, CONTENT, OTHER = "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5.6"
 BOUND, PROBED = "gpt-5.5", "gpt-5.4"
 ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
+SHARED, CAPPED = "gpt-5-nano", "o4-mini"
 SETTINGS = {
     "TOLLGATE_ROUTER_BENCH_SECONDS": "2",
     "TOLLGATE_ROUTER_BREAKER_SECONDS": "2",
@@ -44,10 +45,11 @@ def product(providers, tmp_path_factory):
     usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER, BOUND]
     channels = [
         providers["a"].channel(*usual, ALONE),
-        providers["b"].channel(*usual, BENCHED, BROKEN),
+        providers["b"].channel(*usual, BENCHED, BROKEN, SHARED),
         providers["c"].channel(BENCHED),
         providers["d"].channel(BROKEN),
         providers["e"].channel(PROBED, probe={"interval_seconds": 5, "model": PROBED}),
+        {**providers["d"].channel(SHARED, CAPPED), "name": "small", "limits": {"requests_per_minute": 1}},
     ]
     routes = [
         levels(LEVELS, "a", "b"),
@@ -57,6 +59,7 @@ def product(providers, tmp_path_factory):
         levels(CONTENT, "a", "b", fallbacks={"content_policy": [OTHER]}),
         levels(BENCHED, "c", "b"),
         levels(BROKEN, "d", "b"),
+        levels(SHARED, "small", "b"),
         {
             "model": BOUND,
             "levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}],
@@ -237,6 +240,19 @@ def test_a_route_is_explained_by_the_command(product, providers):
     refused = product.cli("route", "explain", "no-such-model")
     assert (refused.returncode, "No channel serves" in refused.stderr) == (1, True)
     assert providers["a"].seen() == []
+
+
+def test_a_channel_gets_no_more_than_its_account_allows(product, providers):
+    reply = chat(product, CAPPED)
+    assert reply.status_code == 200, reply.text
+    verdicts, router = explained(product, SHARED)
+    assert verdicts == {(1, "small"): "out", (2, "b"): "taken"}
+    assert router["explanation"]["targets"][0]["detail"] == "1 requests per minute"
+    assert attempts(product, chat(product, SHARED)) == [("b", SHARED, "ok", True)]
+    refused = chat(product, CAPPED)
+    assert refused.status_code == 429, refused.text
+    assert 1 <= int(refused.headers["retry-after"]) <= 61
+    assert (providers["d"].seen(), providers["b"].seen()) == (["completed"], ["completed"])
 
 
 def test_an_operator_drains_and_enables_a_channel(product, providers):

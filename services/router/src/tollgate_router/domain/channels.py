@@ -113,6 +113,7 @@ def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *
         raise CredentialMissing("; ".join(missing) or "the channel names no credential and its provider needs one")
     known = health.channel(channel.name, channel.base_url)
     usable = tuple(dict.fromkeys(keys)) or (Key("", _FIXED_HEADERS),)
+    known.limit(channel.limits)
     known.number_keys([key.identity for key in usable])
     return Ready(channel, origin, base_path, usable, known, {model.name: model for model in channel.models})
 

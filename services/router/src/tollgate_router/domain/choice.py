@@ -47,7 +47,7 @@ class Level:
         targets = self.targets
         if len(targets) == 1:
             target = targets[0]
-            return target if target.seat.until <= now and target.seat not in tried else None
+            return target if _is_free(target.seat, tried, now) else None
         if session is not None:
             return self._bound(tried, now, session)
         if self.strategy == "least_busy":
@@ -58,7 +58,7 @@ class Level:
 
     def available(self, tried: Collection[Seat], now: float) -> list[Target]:
         """Returns every target that may be sent to; looks at all of them."""
-        return [target for target in self.targets if target.seat.until <= now and target.seat not in tried]
+        return [target for target in self.targets if _is_free(target.seat, tried, now)]
 
     def _weighted(self, tried: Collection[Seat], now: float, source: random.Random) -> Target | None:
         targets, bounds = self.targets, self._bounds
@@ -67,7 +67,7 @@ class Level:
         # What is drawn and not to be had is drawn again: the others keep their shares.
         for _ in range(_DRAWS):
             target = targets[bisect_right(bounds, int(source.random() * bounds[-1]))]
-            if target.seat.until <= now and target.seat not in tried:
+            if _is_free(target.seat, tried, now):
                 return target
         return _draw(self.available(tried, now), source)
 
@@ -88,7 +88,7 @@ class Level:
             for attempt in range(2 * _DRAWS):
                 ticket = (mix(session + attempt) >> 11) * _UNIT * self._bounds[-1]
                 target = self.targets[bisect_right(self._bounds, int(ticket))]
-                if target.seat.until <= now and target.seat not in tried:
+                if _is_free(target.seat, tried, now):
                     return target
         best, lowest = None, inf
         for target in self.available(tried, now):
@@ -96,6 +96,11 @@ class Level:
             if score < lowest:
                 best, lowest = target, score
         return best
+
+
+def _is_free(seat: Seat, tried: Collection[Seat], now: float) -> bool:
+    """Nothing holds it back, and its account has room as far as limits are known."""
+    return seat.until <= now and seat not in tried and (seat.channel.quota is None or seat.channel.full(now) is None)
 
 
 def _draw(targets: Sequence[Target], source: random.Random) -> Target | None:

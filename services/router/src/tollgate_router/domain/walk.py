@@ -32,6 +32,8 @@ _REASONS: Final[Mapping[int, str]] = {
 }
 # Another target of the same model would say the same, and nothing is wrong with the channel.
 _OF_THE_MODEL: Final = frozenset({CONTEXT_LENGTH, CONTENT_POLICY})
+# Who comes back later is served.
+_LIMITED: Final = frozenset({Obstacle.RESTING, Obstacle.FULL})
 
 
 def reason_of(problem: UpstreamProblem) -> str:
@@ -180,7 +182,7 @@ def refusal(model: str, levels: Sequence[Level], now: float) -> UpstreamProblem:
             f"No channel for '{model}' may serve a request of this region or dialect.",
         )
     held = [found for target in targets if (found := target.seat.hindrance(now)) is not None]
-    limited = bool(held) and all(found.obstacle is Obstacle.RESTING for found in held)
+    limited = bool(held) and all(found.obstacle in _LIMITED for found in held)
     kind = errors.ERROR_KIND_UPSTREAM_RATE_LIMITED if limited else errors.ERROR_KIND_UPSTREAM_UNAVAILABLE
     until = min((found.until for found in held), default=now)
     wait_ms = 0 if until == inf else max(0, ceil((until - now) * 1000))

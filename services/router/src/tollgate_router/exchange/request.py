@@ -455,6 +455,8 @@ class Request:
         )
         recorded, charge = deps.recorder.record(self._opened, self._snapshot, result)
         self._recorded.append(recorded)
+        if self._target is not None and (quota := self._target.seat.channel.quota) is not None:
+            quota.spend(deps.clock.monotonic(), usage.units)
         return result, charge
 
     def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, data: bytes = b"") -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
 
+from tollgate_resources import Limits
 from tollgate_router.domain.health.breaker import Breaker
 from tollgate_router.domain.health.budget import RetryBudget
 from tollgate_router.domain.health.policy import HealthPolicy
+from tollgate_router.domain.health.quota import Quota
 from tollgate_router.domain.health.seat import KeyHealth, ModelHealth, Seat
-from tollgate_router.domain.health.states import Change, Mode
+from tollgate_router.domain.health.states import Change, Hindrance, Mode, Obstacle
 from tollgate_router.domain.upstream_errors import Bench
 
 
@@ -17,7 +19,7 @@ class ChannelHealth:
 
     __slots__ = (
         "_key_ids", "_probe_failures", "budget", "extra_attempts", "keys", "mode", "mode_reason", "models", "name",
-        "notify", "policy", "probe_problem", "seats", "until",
+        "notify", "policy", "probe_problem", "quota", "seats", "until",
     )  # fmt: skip
 
     def __init__(self, name: str, policy: HealthPolicy, notify: Callable[[Change], None]) -> None:
@@ -30,6 +32,8 @@ class ChannelHealth:
         self.mode_reason = ""
         self.probe_problem = ""
         self.extra_attempts = 0
+        # None where the configuration names no limit.
+        self.quota: Quota | None = None
         self.keys: dict[str, KeyHealth] = {}
         self.models: dict[str, ModelHealth] = {}
         self.seats: dict[tuple[str, str], Seat] = {}
@@ -46,6 +50,22 @@ class ChannelHealth:
                 model = self.models[upstream_model] = ModelHealth(upstream_model, Breaker(self.policy))
             found = self.seats[key_id, upstream_model] = Seat(self, key, model)
         return found
+
+    def limit(self, limits: Limits) -> None:
+        """The configuration says what the account allows. What was counted is kept as long as anything is limited."""
+        if limits == Limits():
+            self.quota = None
+        elif self.quota is None:
+            self.quota = Quota(limits)
+        else:
+            self.quota.limits = limits
+
+    def full(self, now: float) -> Hindrance | None:
+        """Returns which limit of the account has no room for one more call, or None."""
+        if self.quota is None:
+            return None
+        found = self.quota.exceeded(now, sum(key.open for key in self.keys.values()))
+        return None if found is None else Hindrance(Obstacle.FULL, *found)
 
     def number_keys(self, key_ids: Sequence[str]) -> None:
         """The configuration names these credentials in this order."""

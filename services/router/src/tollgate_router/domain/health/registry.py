@@ -48,6 +48,8 @@ class Health:
                 found[channel.name, channel.mode.value] += 1
             if channel.probe_problem:
                 found[channel.name, Obstacle.PROBE_FAILS.value] += 1
+            if channel.full(now) is not None:
+                found[channel.name, Obstacle.FULL.value] += 1
             found[channel.name, Obstacle.BENCHED.value] += sum(key.until > now for key in channel.keys.values())
             found[channel.name, Obstacle.BREAKER_OPEN.value] += sum(
                 model.breaker.until > now for model in channel.models.values()

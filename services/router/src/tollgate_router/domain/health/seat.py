@@ -110,6 +110,8 @@ class Seat:
         if first:
             self.channel.budget.first(now)
         self.key.open += 1
+        if self.channel.quota is not None:
+            self.channel.quota.begin(now)
         if self.until:
             self._probe(now)
         return self.epoch
@@ -171,7 +173,7 @@ class Seat:
     def hindrance(self, now: float) -> Hindrance | None:
         """Returns what keeps requests away, or None when one may be sent."""
         if self.until <= now:
-            return None
+            return self.channel.full(now)
         channel, key, breaker = self.channel, self.key, self.breaker
         if channel.mode is not Mode.ENABLED:
             obstacle = Obstacle.DRAINING if channel.mode is Mode.DRAINING else Obstacle.DISABLED
@@ -187,7 +189,7 @@ class Seat:
 
     def subject(self, now: float) -> str:
         """Returns what of the channel `hindrance` speaks of: all of it, a credential, a model, or one for the other."""
-        if self.channel.until > now:
+        if self.channel.until > now or self.until <= now:
             return "channel"
         key = f"key {self.key.number}"
         if self.key.until > now:

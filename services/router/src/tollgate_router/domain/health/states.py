@@ -24,6 +24,8 @@ class Obstacle(enum.Enum):
     BREAKER_OPEN = "breaker_open"
     PROBING = "probing"
     RESTING = "resting"
+    FULL = "full"
+    """A limit of the account, as the configuration says it, has no room."""
 
 
 @dataclass(frozen=True, slots=True)
