@@ -12,9 +12,9 @@ from statistics import median
 
 from benchmarks.machine import load, machine, spread
 from benchmarks.native import NoCompiler, build, start_upstream
-from benchmarks.processes import proportional_bytes
+from benchmarks.processes import processor_seconds, proportional_bytes
 from benchmarks.product import Product, running, write_channel
-from benchmarks.workloads import CHUNKS, SMALL, STREAM, Bench, Round, Workload
+from benchmarks.workloads import APART_MS, CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench, Round, Workload
 
 FEATURES = {
     "authentication": "authentication by the process's cache",
@@ -28,12 +28,15 @@ IDLE_SECONDS = 4
 PACED_RATE = 200
 PACED_SECONDS = 12
 POLL_SECONDS = 0.1
+OPEN_LOOP = {"rate": 200, "connections": 64}
+OPEN_LOOP_REQUESTS = 1000
+PACED_LOOP = {"ramp": 1.3, "warm": 2.8, "window": 5}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 2 no C compiler."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="Two rounds, and no table of features.")
+    parser.add_argument("--quick", action="store_true", help="Fewer workloads and rounds; no features, no freshness.")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
         directory = Path(name)
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         upstream, port = start_upstream(directory, CHUNKS)
         try:
-            _run(Bench(directory), write_channel(directory, port), quick=options.quick)
+            _run(Bench(directory, port, upstream.pid), write_channel(directory, port), quick=options.quick)
         finally:
             upstream.kill()
             upstream.wait()
@@ -54,15 +57,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(bench: Bench, config: Path, *, quick: bool) -> None:
     print(machine(), flush=True)
     _start_and_memory(bench)
+    _print_ceiling(bench)
     rounds = 2 if quick else 4
     with running(bench.directory / "product", config) as product:
-        for workload in (SMALL, STREAM):
+        for workload in (SMALL, STREAM) if quick else COUNTED:
             _warm_up(bench, product, workload)
             _print_rounds(workload, [bench.round(product, workload) for _ in range(rounds)])
+        _print_added_latency(bench, product, rounds // 2)
+        for workload in PACED[:1] if quick else PACED:
+            _print_paced(bench, product, workload)
         if not quick:
             _print_features(bench, product, config)
-        _print_freshness(bench, product)
+            _print_freshness(bench, product)
     print(f"\nAt the end: {load()}")
+
+
+def _print_ceiling(bench: Bench) -> None:
+    """Prints what the load client and the upstream can do without anything between them."""
+    print(
+        "\nThe load client straight at the upstream: requests/s, p99 ms, us of processor a request (client + upstream)"
+    )
+    for workload in (SMALL, STREAM):
+        before = processor_seconds([bench.upstream_pid])
+        found = bench.load(None, workload, workload.requests)
+        spent = processor_seconds([bench.upstream_pid]) - before
+        micros = [seconds * 1e6 / workload.requests for seconds in (found.processor_seconds, spent)]
+        print(f"  {workload.title:<42} {found.rate:8.0f} {found.p99_ms:6.1f}   {micros[0]:.0f} + {micros[1]:.0f}")
+
+
+def _print_added_latency(bench: Bench, product: Product, rounds: int) -> None:
+    """Prints the difference between the product and the upstream asked directly, in turns, at a fixed rate."""
+    pairs = [
+        [bench.load(asked, SMALL, OPEN_LOOP_REQUESTS, **OPEN_LOOP) for asked in (None, product)] for _ in range(rounds)
+    ]
+    p50 = [round(one.p50_ms - direct.p50_ms, 2) for direct, one in pairs]
+    p99 = [round(one.p99_ms - direct.p99_ms, 2) for direct, one in pairs]
+    late = sum(one.late for pair in pairs for one in pair)
+    print(f"\nAdded latency, open loop at {OPEN_LOOP['rate']} requests/s, ms of each pair: p50 {p50}, p99 {p99}")
+    print(f"  {late} of {2 * rounds * OPEN_LOOP_REQUESTS} were sent more than 1 ms late", flush=True)
+
+
+def _print_paced(bench: Bench, product: Product, workload: Workload) -> None:
+    """Prints gaps between chunks and the share that arrived of what the upstream sends when nothing holds it up."""
+    nominal = workload.connections * workload.events / (CHUNKS * APART_MS / 1000) * PACED_LOOP["window"]
+    print(f"\n{workload.title}: delivered, gap p50 / p99 ms")
+    for title, asked in (("upstream", None), ("tollgate", product)):
+        spent: list[float] = []
+
+        def sample(into: list[float] = spent) -> None:
+            into.append(processor_seconds(product.pids("edge", "router", "valkey")))
+
+        found = bench.load(asked, workload, 0, marked=sample, **PACED_LOOP)
+        cost = (spent[1] - spent[0]) * 1e6 * workload.events / found.events if asked and found.events else 0
+        print(
+            f"  {title:<10} {found.events / nominal:7.1%} {found.gap_p50_ms:7.1f} / {found.gap_p99_ms:.1f}"
+            + (f", {cost:.0f} us of processor a stream" if asked else ""),
+            flush=True,
+        )
 
 
 def _start_and_memory(bench: Bench) -> None:
@@ -86,7 +137,7 @@ def _warm_up(bench: Bench, product: Product, workload: Workload) -> None:
 
 
 def _print_rounds(workload: Workload, found: Sequence[Round]) -> None:
-    print(f"\n{workload.name}, {workload.requests} a round, {len(found)} rounds: median (lowest - highest)")
+    print(f"\n{workload.title}, {workload.requests} a round, {len(found)} rounds: median (lowest - highest)")
     print(f"  edge + router + valkey  {spread([one.path for one in found])} us of processor a request")
     for kind in ("edge", "router", "valkey", "billing"):
         print(f"  {kind:<22}  {spread([one.micros[kind] for one in found])}")

@@ -1,8 +1,10 @@
 """Builds and runs the two programs in C: an upstream that answers at once, and a client that loads the product."""
 
+import contextlib
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,11 @@ class NoCompiler(Exception):  # noqa: N818 - a state of the machine.
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one run of the client saw. Times in milliseconds, `rate` in good answers a second."""
+    """What one run of the client saw.
+
+    Times in milliseconds, `rate` in good answers a second, `late` how many were sent more than 1 ms after
+    they were due, `events` and gaps of streams, `processor_seconds` of the client itself.
+    """
 
     seconds: float
     good: int
@@ -24,10 +30,21 @@ class Load:
     not_whole: int
     broken: int
     last_status: int
+    late: int
     rate: float
     p50_ms: float
     p99_ms: float
     max_ms: float
+    events: int
+    gap_p50_ms: float
+    gap_p99_ms: float
+    gap_max_ms: float
+    processor_seconds: float
+
+    @property
+    def failed(self) -> int:
+        """How many were not answered as they should."""
+        return self.bad_status + self.not_whole + self.broken
 
 
 def build(into: Path) -> None:
@@ -51,16 +68,31 @@ def run_load(
     port: int,
     request: Path,
     *,
-    connections: int,
-    requests: int,
-    events: int = 0,
-    rate: float = 0,
-    limit_seconds: float = 60,
     times: Path | None = None,
+    marked: Callable[[], None] = lambda: None,
+    **options: float,
 ) -> Load:
-    """Sends `requests` requests and waits for their answers."""
-    arguments = [str(directory / "load"), port, request, connections, requests, events, rate, limit_seconds]
-    done = subprocess.run(
-        [*map(str, arguments), *([str(times)] if times else [])], stdout=subprocess.PIPE, check=True, text=True
-    )
-    return Load(**json.loads(done.stdout))
+    """Runs the client; `options` are those of load.c. `marked` is called when a window begins and when it ends."""
+    arguments = [
+        str(directory / "load"),
+        str(port),
+        str(request),
+        *(f"{name}={value}" for name, value in options.items()),
+    ]
+    with contextlib.ExitStack() as stack:
+        descriptors = tuple[int, ...]()
+        if times is not None:
+            file = stack.enter_context(times.open("wb"))
+            descriptors = (file.fileno(),)
+            arguments.append(f"times={file.fileno()}")
+        client = stack.enter_context(
+            subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, pass_fds=descriptors)
+        )
+        assert client.stdout is not None
+        line = ""
+        for line in client.stdout:
+            if not line.startswith("{"):
+                marked()
+    if client.returncode:
+        raise RuntimeError(f"the load client ended with {client.returncode}")
+    return Load(**json.loads(line))

@@ -3,7 +3,9 @@
 //   upstream CHUNKS
 //
 // Listens on a free port of 127.0.0.1 and prints it. A request whose body asks for a stream gets CHUNKS content chunks
-// in as many writes, a usage chunk and [DONE]; any other gets one small completion. One thread a connection.
+// in as many writes, a usage chunk and [DONE]; any other gets one small completion. A body with the words `every N ms`
+// has its chunks so far apart, at times fixed with the first. A body that is no whole object gets 400.
+// One thread a connection.
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,9 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 20, STACK = 1 << 17, BACKLOG = 4096 };
+enum { BUFFER = 1 << 22, STACK = 1 << 17, BACKLOG = 4096 };
 
 static const char COMPLETION[] =
     "{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":\"gpt-5-mini\","
@@ -33,6 +36,8 @@ static const char LAST_CHUNKS[] =
     "\"model\":\"gpt-5-mini\",\"choices\":[],"
     "\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":64,\"total_tokens\":76}}\n\ndata: [DONE]\n\n";
 
+static const char REFUSAL[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+
 static int chunks;
 
 static int write_all(int fd, const char *data, size_t size) {
@@ -43,6 +48,10 @@ static int write_all(int fd, const char *data, size_t size) {
         size -= (size_t)written;
     }
     return 0;
+}
+
+static int refuse(int fd) {
+    return write_all(fd, REFUSAL, strlen(REFUSAL));
 }
 
 static int write_completion(int fd) {
@@ -59,12 +68,32 @@ static int write_chunk(int fd, const char *data, const char *after) {
     return write_all(fd, framed, (size_t)size);
 }
 
-static int write_stream(int fd) {
+static long milliseconds_apart(const char *body, size_t size) {
+    const char *found = memmem(body, size, "every ", 6);
+    char *end;
+    long number = found ? strtol(found + 6, &end, 10) : 0;
+    return number > 0 && !memcmp(end, " ms", 3) ? number : 0;
+}
+
+static void wait_until_next(struct timespec *at, long milliseconds) {
+    at->tv_sec += milliseconds / 1000;
+    at->tv_nsec += milliseconds % 1000 * 1000000;
+    if (at->tv_nsec >= 1000000000) {
+        at->tv_nsec -= 1000000000;
+        at->tv_sec++;
+    }
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, at, NULL);
+}
+
+static int write_stream(int fd, long apart) {
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
     if (write_all(fd, STREAM_HEAD, strlen(STREAM_HEAD))) return -1;
     for (int i = 0; i < chunks; i++) {
         char data[1024];
         snprintf(data, sizeof data, CHUNK, i);
         if (write_chunk(fd, data, "")) return -1;
+        if (apart) wait_until_next(&at, apart);
     }
     return write_chunk(fd, LAST_CHUNKS, "0\r\n\r\n");
 }
@@ -90,6 +119,12 @@ static size_t read_request(int fd, char *buffer, size_t *filled, size_t *head) {
     return whole;
 }
 
+static int answer(int fd, const char *body, size_t size) {
+    if (size < 2 || body[0] != '{' || body[size - 1] != '}') return refuse(fd);
+    int stream = memmem(body, size, "\"stream\":true", 13) || memmem(body, size, "\"stream\": true", 14);
+    return stream ? write_stream(fd, milliseconds_apart(body, size)) : write_completion(fd);
+}
+
 static void *serve(void *argument) {
     int fd = (int)(long)argument;
     int one = 1;
@@ -98,8 +133,7 @@ static void *serve(void *argument) {
     size_t filled = 0, head, size;
     while (buffer && (size = read_request(fd, buffer, &filled, &head)) > 0) {
         const char *body = buffer + head;
-        int stream = memmem(body, size - head, "\"stream\":true", 13) || memmem(body, size - head, "\"stream\": true", 14);
-        if (stream ? write_stream(fd) : write_completion(fd)) break;
+        if (answer(fd, body, size - head)) break;
         memmove(buffer, buffer + size, filled - size);
         filled -= size;
     }

@@ -1,7 +1,6 @@
 """`python -m benchmarks.peers [--get NAME …] [--only NAME …] [--rounds N]`: other gateways on the same workloads."""
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -10,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks.machine import load, machine
+from benchmarks.machine import load, machine, spread
 from benchmarks.native import Load, NoCompiler, build, run_load, start_upstream
 from benchmarks.peers.alone import is_alone, run_alone
 from benchmarks.peers.declared import CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, Subject, started
 from benchmarks.product import MODEL, running, write_channel
-from benchmarks.workloads import CHUNKS, REQUEST_PATH, SETTLE_SECONDS, SMALL, STREAM, Workload, body_of
+from benchmarks.workloads import CHUNKS, REQUEST_PATH, SETTLE_SECONDS, SMALL, STREAM, Workload, request_of
 
 ROUNDS = 3
 WARM_UP = 0.4
@@ -140,13 +139,8 @@ class _Turns:
             self._found.setdefault((subject.name, workload), []).append(Measured(micros, found, subject.memory_bytes()))
 
     def _load(self, subject: Subject, workload: Workload, requests: int, events: int) -> Load:
-        text = json.dumps(body_of(workload, subject.model)).encode()
-        lines = "".join(f"{name}: {value}\r\n" for name, value in subject.headers.items())
         request = self._directory / "peer.request"
-        request.write_bytes(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"%bcontent-length: %d\r\n\r\n%b" % (lines.encode(), len(text), text)
-        )
+        request.write_bytes(request_of(workload, subject.model, subject.headers))
         found = run_load(
             self._directory,
             subject.port,
@@ -154,7 +148,7 @@ class _Turns:
             connections=workload.connections,
             requests=requests,
             events=events,
-            limit_seconds=LIMIT_SECONDS,
+            limit=LIMIT_SECONDS,
         )
         if found.good != requests:
             raise PeerFailed(f"{subject.name} did not answer every request whole: {found}")
@@ -162,11 +156,14 @@ class _Turns:
 
     def _print(self) -> None:
         for workload in (SMALL, STREAM):
-            print(f"\n{workload.name}: median (lowest - highest) of the rounds")
+            print(f"\n{workload.title}: median (lowest - highest) of the rounds")
             print(f"  {'':<24}{'us of processor a request':>28}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'MB':>7}")
             for name in (*OURS, *(peer.name for peer in self._peers)):
                 if rows := self._found.get((name, workload)):
                     print(_line(name, rows))
+            for peer in self._peers:
+                if theirs := self._found.get((peer.name, workload)):
+                    print(f"  tollgate / {peer.name}: {_ratio(self._found[OURS[0], workload], theirs)}")
         print("\nWhat they do")
         print("  tollgate: checks a key, holds and settles money, rates, keeps a usage event; billing books it")
         for peer in self._peers:
@@ -174,6 +171,11 @@ class _Turns:
         for reason in self._failed.values():
             print(f"\n{reason}")
         print(f"\nAt the end: {load()}")
+
+
+def _ratio(ours: Sequence[Measured], theirs: Sequence[Measured]) -> str:
+    """Returns our processor time over theirs, round by round: median, lowest and highest."""
+    return spread([own.micros / other.micros for own, other in zip(ours, theirs, strict=False)], 2).strip()
 
 
 def _line(name: str, rows: Sequence[Measured]) -> str:

@@ -1,9 +1,12 @@
 """What the benchmarks rest on: other people's programs are pinned, get nothing of ours, and are counted whole."""
 
+import contextlib
 import json
 import os
 import re
+import socket
 import sys
+import threading
 import urllib.request
 from dataclasses import replace
 
@@ -11,9 +14,11 @@ import pytest
 import yaml
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.machine import percentile
+from benchmarks.native import build, run_load, start_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, Subject, descendants, started
+from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, request_of
 from tests.servers.process import Child
 
 pytestmark = pytest.mark.integration
@@ -157,3 +162,119 @@ def test_events_have_their_right_charge_and_an_id_of_their_own():
 def test_a_percentile_is_the_value_that_so_many_do_not_exceed():
     values = list(range(1, 101))
     assert (percentile(values, 0.5), percentile(values, 0.99), percentile([7], 0.99)) == (51, 100, 7)
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("programs")
+    build(directory)
+    return directory
+
+
+@pytest.fixture
+def upstream(programs):
+    process, port = start_upstream(programs, CHUNKS)
+    yield port
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def request_file(directory, workload):
+    path = directory / "request"
+    path.write_bytes(request_of(workload, "gpt-5-mini", {}))
+    return path
+
+
+@pytest.mark.parametrize("workload", [SMALL, HUGE, STREAM], ids=lambda one: one.name)
+def test_the_load_client_finds_every_answer_of_the_upstream_whole(programs, upstream, tmp_path, workload):
+    request = request_file(tmp_path, workload)
+    found = run_load(programs, upstream, request, connections=4, requests=20, events=workload.events)
+    assert (found.good, found.failed, found.events) == (20, 0, 20 * workload.events)
+
+
+def test_the_upstream_refuses_a_body_that_was_cut(programs, upstream, tmp_path):
+    request = tmp_path / "request"
+    request.write_bytes(b'POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\n{"model":')
+    found = run_load(programs, upstream, request, requests=3)
+    assert (found.good, found.bad_status, found.last_status) == (0, 3, 400)
+
+
+def test_a_window_is_marked_and_counts_gaps_of_paced_streams(programs, upstream, tmp_path):
+    marks = []
+    request = request_file(tmp_path, PACED[0])
+    found = run_load(
+        programs, upstream, request, connections=4, events=CHUNKS + 1, window=0.5, marked=lambda: marks.append(1)
+    )
+    assert len(marks) == 2
+    assert found.events > 4
+    # The upstream sleeps to times that it fixed with the first chunk: more than that many cannot have come.
+    assert found.events <= 4 * 27
+    assert found.gap_max_ms > 10
+
+
+@contextlib.contextmanager
+def answering(serve):
+    """Gives one connection after the other to `serve`; yields the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(ConnectionError):
+                    serve(connection)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        # Wakes the thread, which closing alone does not.
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        listener.close()
+
+
+def test_requests_of_a_file_take_turns(programs, tmp_path):
+    seen = []
+
+    def serve(connection):
+        while head := connection.recv(4096):
+            seen.append(head[-5:-4])
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    request = tmp_path / "request"
+    request.write_bytes(b"".join(b"GET / HTTP/1.1\r\nkey: %d\r\n\r\n" % number for number in range(3)))
+    with answering(serve) as port:
+        found = run_load(programs, port, request, requests=6, variants=3)
+    assert (found.good, seen) == (6, [b"0", b"1", b"2"] * 2)
+
+
+EVENT = b"6\r\ndata:x\r\n1\r\n\n\r\n"
+DONE = b"d\r\ndata: [DONE]\n\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        (EVENT * 3 + DONE, (1, 0, 0)),
+        (EVENT * 2 + DONE, (0, 1, 0)),
+        (EVENT * 4 + DONE, (0, 1, 0)),
+        (EVENT * 3 + b"0\r\n\r\n", (0, 1, 0)),
+        (EVENT * 3, (0, 0, 1)),
+        (EVENT * 3 + DONE[:-2], (0, 0, 1)),
+        (b"", (0, 0, 1)),
+    ],
+    ids=["whole", "one short", "one twice", "no [DONE]", "cut", "cut at its end", "only a head"],
+)
+def test_the_load_client_notices_a_stream_that_is_not_whole(programs, tmp_path, body, seen):
+    def serve(connection):
+        if connection.recv(4096):
+            connection.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + body)
+
+    request = tmp_path / "request"
+    request.write_bytes(b"GET / HTTP/1.1\r\n\r\n")
+    with answering(serve) as port:
+        found = run_load(programs, port, request, requests=1, events=3)
+    assert (found.good, found.not_whole, found.broken) == seen
