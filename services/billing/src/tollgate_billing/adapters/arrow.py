@@ -10,8 +10,8 @@ def arrow_table(columns: Mapping[str, Sequence[Any]], kinds: Kinds) -> Any:
     """Returns a `pyarrow.Table` with the columns of `kinds`, in its order, in a single record batch.
 
     `id` is 16 bytes, `amount` an int in pico-units, `time` microseconds since the epoch, `word` a string that repeats,
-    `units` a dictionary of counts; the rest are `text`, `flag`, `u8` to `u64` and `i64`. Raises KeyError for another kind
-    and an `ArrowException` or OverflowError for a value that its kind cannot hold.
+    `units` a dictionary of counts; the rest are `text`, `flag`, `u8` to `u64` and `i64`. Raises KeyError for another
+    kind, and an `ArrowException` or OverflowError for a value that its kind cannot hold.
     """
     # Comes with the engine and is as heavy: not before it is needed.
     import pyarrow as pa
