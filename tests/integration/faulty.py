@@ -40,6 +40,27 @@ _STREAM = (
     + chunk("one ")
     + chunk("two ")
 )
+_BEFORE_CONTENT = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def _chunked(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+_LAST = [
+    {"id": "c", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    {"id": "c", "choices": [], "usage": REPLY["usage"]},
+]
+_WHOLE_STREAM = _STREAM + _chunked(
+    b"".join(b"data: %s\n\n" % json.dumps(one).encode() for one in _LAST) + b"data: [DONE]\n\n"
+)
+_JSON_IN_CHUNKS = _head(b"transfer-encoding: chunked")
+# A trailer that is cut, breaks the rules, or never ends.
+_TRAILERS = {
+    "cuts-the-trailer": b"0\r\nx-a: 1\r\n",
+    "breaks-the-trailer": b"0\r\nno colon\r\n\r\n",
+    "endless-trailer": b"0\r\n" + b"".join(b"x-%d: %s\r\n" % (i, b"y" * 1000) for i in range(400)),
+}
 _HTML = f"<html><body>{SECRET_HOST} 10.1.2.3:8080 {TRACE}</body></html>".encode()
 _SAID = json.dumps(
     {"error": {"message": f"no such thing at http://{SECRET_HOST}/v1, 10.1.2.3:80, key sk-abcdef123456", "type": "x"}}
@@ -63,6 +84,13 @@ FAULTS: dict[str, bytes] = {
     "breaks-the-stream": _STREAM + chunk("x" * 1000) * 600 + b"zz\r\n",
     "empty": _head(b"content-length: 0"),
     "endless-head": _head(*[b"x-%d: %s" % (i, b"y" * 1000) for i in range(400)]),
+    "cuts-a-chunk": _JSON_IN_CHUNKS + b"%x\r\n" % len(BODY) + BODY[:20],
+    "breaks-a-chunk": _JSON_IN_CHUNKS + _chunked(BODY[:20]) + b"zz\r\n",
+    "cuts-before-the-first-chunk": _BEFORE_CONTENT,
+    "breaks-before-the-first-chunk": _BEFORE_CONTENT + b"zz\r\n",
+    "cuts-within-a-chunk-of-the-stream": _STREAM + b"40\r\ndata: {",
+    **{word: _JSON_IN_CHUNKS + _chunked(BODY) + tail for word, tail in _TRAILERS.items()},
+    **{f"{word}-of-the-stream": _WHOLE_STREAM + tail for word, tail in _TRAILERS.items()},
 }
 # Words whose connection stays open in silence after what is sent, until the other side closes.
 STALLS: dict[str, bytes] = {
@@ -70,7 +98,13 @@ STALLS: dict[str, bytes] = {
     "stalls-in-the-head": b"HTTP/1.1 200 OK\r\n",
     "stalls-in-the-body": _head(b"content-length: %d" % len(BODY)) + BODY[:20],
     "stalls-in-the-stream": _STREAM,
+    "stalls-in-a-chunk": _JSON_IN_CHUNKS + b"%x\r\n" % len(BODY) + BODY[:20],
+    "stalls-before-the-first-chunk": _BEFORE_CONTENT,
+    "stalls-in-the-trailer": _JSON_IN_CHUNKS + _chunked(BODY) + b"0\r\nx-a: 1\r\n",
+    "stalls-in-the-trailer-of-the-stream": _WHOLE_STREAM + b"0\r\nx-a: 1\r\n",
 }
+# What a provider without fault sends, by whether a stream was asked for.
+WELL = {False: _head(b"content-length: %d" % len(BODY)) + BODY, True: _WHOLE_STREAM + b"0\r\n\r\n"}
 
 
 class RawServer:
@@ -151,6 +185,13 @@ class FaultyProvider(RawServer):
         if word in STALLS:
             # The other side gives up, and closes.
             connection.recv(1)
+
+
+def answer_well(connection: socket.socket) -> None:
+    """Serves the requests of a connection as a provider should; the reply says that the connection ends."""
+    request = read_request(connection)
+    if request:
+        connection.sendall(WELL[bool(json.loads(request.partition(b"\r\n\r\n")[2]).get("stream"))])
 
 
 def _length(data: bytes) -> int:

@@ -7,11 +7,11 @@ import re
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
 from tests.integration.faulty import SECRET_HOST, FaultyProvider, FullPort
+from tests.integration.left_behind import inside, least
 from tests.integration.product import Product
 from tests.servers.process import Child, accepts, free_port, wait_until
 
@@ -89,22 +89,6 @@ def channel(name, port, *models):
 
 
 # What a test must not leave behind.
-
-
-def inside(product, process):
-    """Returns what a process of ours holds: descriptors, tasks, open requests, connections and bodies in memory."""
-    path = str(product.home / "run" / f"{process}-0-admin.sock")
-    with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
-        text = client.get("http://admin/metrics").text
-    gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
-    names = ("tasks", "open_requests", "client_connections", "body_bytes", "publisher_depth")
-    found = {name: float(gauges.get(f"tollgate_{process}_{name}", 0)) for name in names}
-    (pid,) = product.pids(process)
-    return {**found, "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir()))}
-
-
-def least(samples):
-    return {name: min(sample[name] for sample in samples) for name in samples[0]}
 
 
 @pytest.fixture(scope="module")

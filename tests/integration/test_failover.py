@@ -263,6 +263,33 @@ def test_an_operator_drains_and_enables_a_channel(product, providers):
     assert product.cli("channels", "drain", "nobody").returncode == 1
 
 
+@pytest.mark.parametrize("word", ["drain", "disable"])
+def test_what_is_open_when_an_operator_holds_a_channel_back_goes_on(product, providers, word):
+    providers["a"].plant("chunks=40,gap_ms=50")
+    body = {"model": LEVELS, "messages": [{"role": "user", "content": "hello"}], "stream": True}
+    headers = {"authorization": f"Bearer {product.api_key}"}
+    address = f"{product.base_url}/chat/completions"
+    try:
+        with (
+            httpx.Client(headers=headers, timeout=60, trust_env=False) as client,
+            client.stream("POST", address, json=body) as open_one,
+        ):
+            lines = open_one.iter_lines()
+            first = next(lines)
+            assert product.cli("channels", word, "a", "--reason", "moving house").returncode == 0
+            assert chat(product, LEVELS).status_code == 200
+            assert (providers["a"].seen(), providers["b"].seen()) == ([], ["completed"])
+            text = "\n".join([first, *lines])
+        assert '"error"' not in text
+        assert text.rstrip().endswith("data: [DONE]")
+        wait_until(lambda: providers["a"].seen() == ["completed"], "the stream to be whole")
+        refused = chat(product, ALONE)
+        assert (refused.status_code, "retry-after" in refused.headers) == (502, False)
+    finally:
+        assert product.cli("channels", "enable", "a").returncode == 0
+    assert chat(product, ALONE).status_code == 200
+
+
 def test_billing_computes_the_same_charges_for_what_fell_back(product):
     product.wait_settled()
     assert product.get("billing/status")["mismatches"] == 0

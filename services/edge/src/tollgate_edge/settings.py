@@ -51,7 +51,11 @@ class EdgeSettings(ServiceSettings):
     max_header_count: int = Field(default=100, gt=0, description="Most header fields of a request.")
     max_json_depth: int = Field(default=64, gt=0, description="Deepest nesting of a JSON body.")
     header_timeout_seconds: float = Field(default=20.0, gt=0, description="Time for a request's head to arrive.")
-    body_timeout_seconds: float = Field(default=60.0, gt=0, description="Longest silence within a request's body.")
+    body_timeout_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="Longest silence within a request's body, and all it may take beside a second per 1,000 bytes.",
+    )
     keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
     request_timeout_seconds: float = Field(default=900.0, gt=0, description="Longest an inference request may take.")
     router_wait_seconds: float = Field(

@@ -54,6 +54,21 @@ ENDS = {
     "stalls-in-the-head": (FailureKind.FIRST_BYTE_TIMEOUT, 0, b""),
     "stalls-in-the-body": (FailureKind.IDLE_TIMEOUT, 200, BODY[:20]),
     "stalls-in-the-stream": (FailureKind.IDLE_TIMEOUT, 200, None),
+    "cuts-a-chunk": (FailureKind.CUT, 200, BODY[:20]),
+    "breaks-a-chunk": (FailureKind.PROTOCOL, 0, b""),
+    "cuts-before-the-first-chunk": (FailureKind.CUT, 200, b""),
+    "breaks-before-the-first-chunk": (FailureKind.PROTOCOL, 0, b""),
+    "cuts-within-a-chunk-of-the-stream": (FailureKind.CUT, 200, None),
+    "cuts-the-trailer": (FailureKind.CUT, 200, BODY),
+    "breaks-the-trailer": (FailureKind.PROTOCOL, 0, b""),
+    "endless-trailer": (FailureKind.PROTOCOL, 200, None),
+    "cuts-the-trailer-of-the-stream": (FailureKind.CUT, 200, None),
+    "breaks-the-trailer-of-the-stream": (FailureKind.PROTOCOL, 0, b""),
+    "endless-trailer-of-the-stream": (FailureKind.PROTOCOL, 200, None),
+    "stalls-in-a-chunk": (FailureKind.IDLE_TIMEOUT, 200, BODY[:20]),
+    "stalls-before-the-first-chunk": (FailureKind.IDLE_TIMEOUT, 200, b""),
+    "stalls-in-the-trailer": (FailureKind.IDLE_TIMEOUT, 200, BODY),
+    "stalls-in-the-trailer-of-the-stream": (FailureKind.IDLE_TIMEOUT, 200, None),
 }
 
 
@@ -69,7 +84,8 @@ async def test_a_fault_ends_the_call_as_it_should_and_leaves_nothing(make_client
     call = ask(client, faulty, sink, body=prompt(word))
     if word in STALLS:
         # The clock stands still until everything that comes has come.
-        await eventually(lambda: sink.pieces if status else call.seen if STALLS[word] else word in faulty.seen)
+        told = "data" if body != b"" else "head"
+        await eventually(lambda: told in sink.events if status else call.seen if STALLS[word] else word in faulty.seen)
         for seconds in range(31):
             client.sweep()
             assert not sink.is_over or seconds >= (30 if status else 20)

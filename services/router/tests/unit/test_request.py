@@ -110,6 +110,18 @@ def test_a_stream_closes_the_breaker_with_its_first_bytes(router):
     assert told(router, "s", "small") == 1
 
 
+def test_what_happens_to_the_connection_after_the_end_of_a_stream_changes_nothing(router):
+    router.open("small", stream=True)
+    (call,) = router.upstream.calls
+    call.chunk()
+    call.sink.upstream_data(b"data: [DONE]\n\n")
+    call.fail()
+    (event,) = router.events
+    assert (event.outcome, event.error_kind) == (wire.OUTCOME_OK, "")
+    assert told(router, "s", "small") == 0
+    assert not router.end().HasField("error")
+
+
 ENDINGS = {
     "answered": (lambda request, call: call.reply(), 0),
     "refused by the provider": (lambda request, call: call.reply(400), 0),

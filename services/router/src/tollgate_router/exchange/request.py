@@ -365,6 +365,10 @@ class Request:
         self._call = None
         if self._ended:
             return
+        if self._filter is not None and self._filter.done and self._head_sent:
+            # All was said: how the connection ended after `[DONE]` is none of the caller's concern.
+            self._end_stream(self._filter)
+            return
         problem = problem_of_failure(failure)
         if self._head_sent and self._filter is not None:
             rest = self._filter.finish()

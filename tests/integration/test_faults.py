@@ -1,0 +1,337 @@
+"""Every fault of a provider at every stage of its reply, whole and streamed, with another target behind it or none.
+
+One table says what the caller gets, what was tried, what the channel's health makes of it and what is paid. Each case
+has a model and channels of its own, so that all run at the same time and none sees the breakers of another.
+"""
+
+import contextlib
+import json
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from tests.integration.faulty import FaultyProvider, FullPort, RawServer, answer_well
+from tests.integration.left_behind import inside, least
+from tests.integration.product import Product
+from tests.servers.certificates import Authority
+from tests.servers.process import free_port, wait_until
+
+pytestmark = pytest.mark.integration
+
+# Long enough for a loaded machine to answer in time, short enough to wait for.
+WAIT_SECONDS = 4
+SETTINGS = {
+    "TOLLGATE_ROUTER_CONNECT_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_ROUTER_FIRST_BYTE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_ROUTER_IDLE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    # One failure opens a breaker, which then stays open for as long as the test looks at it.
+    "TOLLGATE_ROUTER_BREAKER_FAILURES": "1",
+    "TOLLGATE_ROUTER_BREAKER_SECONDS": "3600",
+}
+# A token of the prompt costs 1,000,000 pico-units and one of the answer twice that; a reply has 3 and 2 of them.
+PRICES = {"input": "1", "output": "2"}
+WHOLE_PICO = 3 * 1_000_000 + 2 * 2_000_000
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`place` is a server of `Providers`, `word` what its prompt asks for; the rest is what must come of it.
+
+    `status` and `code` are the caller's when nobody else is there to ask; `kind` opens the breaker.
+    `delivered`: the stream had begun, so that it is asked for nowhere else: `cut` in the middle, or `whole`.
+    """
+
+    place: str
+    word: str
+    status: int
+    code: str
+    outcome: str = "upstream_error"
+    kind: str = ""
+    delivered: str = ""
+
+
+def unavailable(place, word="x"):
+    return Fault(place, word, 502, "upstream_unavailable", kind="upstream_unavailable")
+
+
+def timed_out(word, place="faulty"):
+    return Fault(place, word, 504, "upstream_timeout", "timeout", "upstream_timeout")
+
+
+def cut(word):
+    return Fault("faulty", word, 502, "upstream_cut", kind="upstream_cut")
+
+
+def unreadable(word):
+    return Fault("faulty", word, 502, "upstream_protocol_error", kind="upstream_protocol")
+
+
+def within(word, code, kind):
+    return Fault("faulty", word, 200, code, "upstream_cut", kind, "cut")
+
+
+def after(word):
+    return Fault("faulty", word, 200, "", "ok", "", "whole")
+
+
+BOTH = {
+    "connect: refused": unavailable("closed"),
+    "connect: a black hole": timed_out("x", "full"),
+    "tls: none is spoken": unavailable("no-tls"),
+    "tls: closed in the handshake": unavailable("closing-tls"),
+    "tls: silence in the handshake": timed_out("x", "silent-tls"),
+    "tls: another's certificate": unavailable("strange-tls"),
+    "head: no word": cut("says-nothing"),
+    "head: cut": cut("cuts-the-head"),
+    "head: silence at once": timed_out("stalls-at-once"),
+    "head: silence within": timed_out("stalls-in-the-head"),
+    "head: another protocol": unreadable("no-http"),
+    "head: endless": unreadable("endless-head"),
+    "head: two lengths": unreadable("two-lengths"),
+    "head: length and chunks": unreadable("both-framings"),
+    "head: refuses in HTML": unavailable("faulty", "refuses-in-html"),
+    "body: HTML": unreadable("answers-html"),
+    "body: cut": cut("cuts-the-body"),
+    "body: silence": timed_out("stalls-in-the-body"),
+    "body: longer than announced": unreadable("announces-less"),
+    "body: shorter than announced": cut("announces-more"),
+    "chunk: cut": cut("cuts-a-chunk"),
+    "chunk: broken": unreadable("breaks-a-chunk"),
+    "chunk: silence": timed_out("stalls-in-a-chunk"),
+    "chunk: cut before the first": cut("cuts-before-the-first-chunk"),
+    "chunk: broken before the first": unreadable("breaks-before-the-first-chunk"),
+    "chunk: silence before the first": timed_out("stalls-before-the-first-chunk"),
+}
+WHOLE_ONLY = {
+    "body: none": unreadable("empty"),
+    "trailer: cut": cut("cuts-the-trailer"),
+    "trailer: broken": unreadable("breaks-the-trailer"),
+    "trailer: endless": unreadable("endless-trailer"),
+    "trailer: silence": timed_out("stalls-in-the-trailer"),
+}
+STREAM_ONLY = {
+    "body: none": cut("empty"),
+    "chunk: cut between two": within("cuts-the-stream", "upstream_cut", "upstream_cut"),
+    "chunk: cut within one": within("cuts-within-a-chunk-of-the-stream", "upstream_cut", "upstream_cut"),
+    "chunk: broken within": within("breaks-the-stream", "upstream_protocol_error", "upstream_protocol"),
+    "chunk: silence within": within("stalls-in-the-stream", "upstream_timeout", "upstream_timeout"),
+    "trailer: cut": after("cuts-the-trailer-of-the-stream"),
+    # It comes in one read with all before it: of what breaks the rules nothing is passed on.
+    "trailer: broken": unreadable("breaks-the-trailer-of-the-stream"),
+    "trailer: endless": after("endless-trailer-of-the-stream"),
+    "trailer: silence": after("stalls-in-the-trailer-of-the-stream"),
+}
+TABLE = {
+    (name, "stream" if stream else "whole", "last" if last else "first"): fault
+    for stream, only in ((False, WHOLE_ONLY), (True, STREAM_ONLY))
+    for last in (False, True)
+    for name, fault in (BOTH | only).items()
+}
+MODELS = {case: f"m-{number}" for number, case in enumerate(TABLE)}
+
+
+def speaks_no_tls(connection):
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    connection.recv(1)
+
+
+def closes_in_the_handshake(connection):
+    connection.recv(10)
+
+
+def stays_silent(connection):
+    while connection.recv(65_536):
+        pass
+
+
+class Providers:
+    """Servers by place: where they listen, and what a channel must say to reach them."""
+
+    def __init__(self, folder):
+        trusted, stranger = Authority(folder, "trusted"), Authority(folder, "stranger")
+        made = stranger.issue("IP:127.0.0.1")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(made.certificate, made.key)
+
+        def presents_anothers(connection):
+            with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secure:
+                answer_well(secure)
+
+        self.faulty, self.full = FaultyProvider(), FullPort()
+        self.servers = {
+            "faulty": self.faulty,
+            "well": RawServer(answer_well),
+            "no-tls": RawServer(speaks_no_tls),
+            "closing-tls": RawServer(closes_in_the_handshake),
+            "silent-tls": RawServer(stays_silent),
+            "strange-tls": RawServer(presents_anothers),
+        }
+        self._ports = {"closed": free_port(), "full": self.full.port}
+        self._ca_file = str(trusted.certificate)
+        for server in (*self.servers.values(), self.full):
+            server.start()
+
+    def stop(self):
+        for server in (*self.servers.values(), self.full):
+            server.stop()
+
+    def channel(self, name, place, model):
+        port = self._ports.get(place) or self.servers[place].port
+        tls = {"tls": {"ca_file": self._ca_file}} if place.endswith("-tls") else {}
+        base_url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
+        fixed = {"provider": "openai-compatible", "private_network": True}
+        return {"name": name, "base_url": base_url, "models": [model], **fixed, **tls}
+
+
+def declared(providers):
+    """Each case's model goes to `…-a`, which fails, and then to `…-b`, which answers, or fails alike."""
+    channels, routes = [], []
+    for case, fault in TABLE.items():
+        model = MODELS[case]
+        second = fault.place if case[2] == "last" else "well"
+        channels += [
+            providers.channel(f"{model}-a", fault.place, model),
+            providers.channel(f"{model}-b", second, model),
+        ]
+        levels = [{"targets": [{"channel": f"{model}-{which}"}]} for which in "ab"]
+        routes.append({"model": model, "levels": levels})
+    prices = dict.fromkeys(MODELS.values(), PRICES)
+    book = {"name": "public", "effective": "2026-01-01T00:00:00Z", "currency": "USD", "models": prices}
+    return {"channels": channels, "routes": routes, "price_books": [book]}
+
+
+@pytest.fixture(scope="module")
+def providers(tmp_path_factory):
+    made = Providers(tmp_path_factory.mktemp("certificates"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def product(providers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("faults")
+    config = folder / "tollgate.yaml"
+    channels = declared(providers)
+    channels["channels"].append(providers.channel("warm", "well", "warm"))
+    channels["price_books"][0]["models"]["warm"] = PRICES
+    config.write_text(json.dumps(channels))
+    running = Product(folder, ["--config", str(config)], SETTINGS)
+    try:
+        running.start().api.headers["connection"] = "close"
+        yield running
+    finally:
+        running.stop()
+
+
+def ask(product, model, word, *, stream):
+    body = {"model": model, "messages": [{"role": "user", "content": word}], "stream": stream}
+    headers = {"authorization": f"Bearer {product.api_key}"}
+    return httpx.post(f"{product.base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False)
+
+
+@pytest.fixture(scope="module")
+def replies(product, providers):
+    """Case → its reply. All are asked at once; nothing of any may be left behind."""
+    assert ask(product, "warm", "x", stream=False).status_code == 200
+    product.wait_booked(1)
+    before = {name: inside(product, name) for name in ("edge", "router")}
+    tasks = {name: max(inside(product, name)["tasks"] for _ in range(20)) for name in before}
+    ledger = int(product.balance()["ledger_pico"])
+    with ThreadPoolExecutor(24) as pool:
+        found = dict(
+            zip(
+                TABLE,
+                pool.map(lambda case: ask(product, MODELS[case], TABLE[case].word, stream=case[1] == "stream"), TABLE),
+                strict=True,
+            )
+        )
+    product.wait_booked(1 + len(TABLE))
+    check_nothing_left(product, providers, {name: before[name] | {"tasks": tasks[name]} for name in before})
+    charged = sum(int(row["charge_pico"]) for row in product.requests() if row["model"] != "warm")
+    assert ledger - int(product.balance()["ledger_pico"]) == charged
+    return found
+
+
+def check_nothing_left(product, providers, before):
+    """Holds, open requests, tasks, sockets and connections to providers are all given back."""
+    for name, held in before.items():
+        seen = []
+
+        def is_back(name=name, held=held, seen=seen):
+            seen.append(inside(product, name))
+            return all(least(seen)[key] <= held[key] for key in held)
+
+        wait_until(is_back, f"{name} to hold no more than {held}", 60)
+    for name, server in providers.servers.items():
+        wait_until(lambda server=server: server.open == 0, f"connections to {name} to be closed")
+    router = product.get("router")["routers"][0]
+    assert router["open_requests"] == sum(channel["open_requests"] for channel in router["channels"]) == 0
+    product.wait_settled()
+
+
+@pytest.fixture(scope="module")
+def hindrances(product, replies):
+    """Channel → (subject, obstacle, detail) of what its health holds back."""
+    assert replies
+    return {
+        channel["channel"]: [(one["subject"], one["obstacle"], one["detail"]) for one in channel["hindrances"]]
+        for channel in product.get("router")["routers"][0]["channels"]
+    }
+
+
+@pytest.fixture(scope="module")
+def rows(product, replies):
+    """Request id → its usage rows, in the order of its attempts."""
+    assert replies
+    found = {}
+    for row in sorted(product.requests(), key=lambda row: row["attempt"]):
+        found.setdefault(row["request_id"], []).append(row)
+    return found
+
+
+def events_of(reply):
+    return [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith("data: ")]
+
+
+def check_caller(reply, fault, *, stream, last):
+    if fault.delivered == "cut":
+        assert reply.status_code == 200
+        *pieces, error, done = events_of(reply)
+        assert (json.loads(error)["error"]["code"], done) == (fault.code, "[DONE]")
+        assert all("choices" in json.loads(piece) for piece in pieces)
+    elif last and not fault.delivered:
+        assert (reply.status_code, reply.json()["error"]["code"]) == (fault.status, fault.code)
+    else:
+        assert reply.status_code == 200, reply.text
+        assert '"error"' not in reply.text
+        if stream:
+            assert events_of(reply).count("[DONE]") == 1
+            assert events_of(reply)[-1] == "[DONE]"
+        else:
+            assert reply.json()["choices"][0]["message"]["content"] == "hello"
+
+
+def check_rows(rows, fault, model, *, last):
+    """Attempts in their order, each with its outcome, and who is paid for."""
+    found = [(row["channel"], row["outcome"], row["final"], int(row["charge_pico"])) for row in rows]
+    if fault.delivered:
+        ((channel, outcome, final, charge),) = found
+        assert (channel, outcome, final) == (f"{model}-a", fault.outcome, True)
+        assert charge == WHOLE_PICO if fault.delivered == "whole" else charge > 0
+        assert rows[0]["estimated"] is (fault.delivered == "cut")
+    else:
+        second = (fault.outcome, True, 0) if last else ("ok", True, WHOLE_PICO)
+        assert found == [(f"{model}-a", fault.outcome, False, 0), (f"{model}-b", *second)]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=" ".join)
+def test_a_fault(replies, hindrances, rows, case):
+    fault, model, reply = TABLE[case], MODELS[case], replies[case]
+    stream, last = case[1] == "stream", case[2] == "last"
+    check_caller(reply, fault, stream=stream, last=last)
+    check_rows(rows[reply.headers["x-request-id"]], fault, model, last=last)
+    opened = [(model, "breaker_open", fault.kind)] if fault.kind else []
+    assert hindrances[f"{model}-a"] == opened
+    assert hindrances[f"{model}-b"] == (opened if last and not fault.delivered else [])
