@@ -9,7 +9,7 @@ from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked
 from tollgate_billing.domain.postings import Transfer, WalletEffect
 from tollgate_billing.domain.recent import RecentIds
-from tollgate_billing.domain.rows import Row
+from tollgate_billing.domain.rows import Block, Row
 from tollgate_billing.domain.verify import KnownPrices
 
 
@@ -41,7 +41,7 @@ class UsageStore(Protocol):
         """Returns (offset, index) of each row that a batch with these bounds has already."""
         ...
 
-    async def insert_usage(self, rows: Sequence[Row], token: str) -> None:
+    async def insert_usage(self, rows: Block, token: str) -> None:
         """Adds usage rows once per token."""
         ...
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any, Final, TypeVar
 
+from tollgate_billing.adapters.arrow import Kinds, arrow_table
 from tollgate_billing.errors import UsageStoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -69,9 +70,8 @@ class ClickHouse:
         """Brings the tables up to date; each step can be repeated."""
         await self._writing.run(_migrate)
 
-    async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], token: str) -> None:
-        """Adds rows as one block, once per token."""
-        data = [[row[column] for row in rows] for column in columns]
+    async def insert(self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str) -> None:
+        """Adds rows as one block, once per token; `kinds` says how the values of each column are written."""
         # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
         settings = {
             "insert_deduplication_token": token,
@@ -82,9 +82,7 @@ class ClickHouse:
             "min_insert_block_size_bytes": 0,
         }
         await self._writing.run(
-            lambda client: client.insert(
-                table, data, column_names=list(columns), column_oriented=True, settings=settings
-            )
+            lambda client: client.insert_arrow(table, arrow_table(columns, kinds), settings=settings)
         )
 
     async def rows(self, sql: str, parameters: Mapping[str, Any], *, booking: bool = False) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
+from tollgate_billing.adapters.arrow import Kinds
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.domain.event import TOKEN_FIELDS
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked
 from tollgate_billing.domain.recent import RecentIds
-from tollgate_billing.domain.rows import Row, booked_of
+from tollgate_billing.domain.rows import AMOUNTS, IDS, Block, Row, booked_of
 
 TIMES: Final = ("started_at", "ended_at", "logged_at", "ingested_at")
 COLUMNS: Final = (
@@ -35,11 +36,35 @@ COLUMNS: Final = (
 SELECTED: Final = ", ".join(
     f"toUnixTimestamp64Micro({name}) AS {name}_us" if name in TIMES else f"`{name}`" for name in COLUMNS
 )
-_MISMATCH_COLUMNS: Final = (
-    *("event_id", "request_id", "organization_id", "model", "price_digest", "reason", "detail", "found_pico"),
-    *("expected_pico", "batch", "src_offset", "found_at"),
+_TEXTS: Final = ("request_id", "trace_id", "api_key_id", "media_job_id", "routing", "batch")
+_FLAGS: Final = ("replay", "final", "superseded", "estimated", "trace_kept", "stream", "unpriced")
+_KINDS: Final[Kinds] = (
+    dict.fromkeys(COLUMNS, "word")
+    | dict.fromkeys(IDS, "id")
+    | dict.fromkeys(AMOUNTS, "amount")
+    | dict.fromkeys(TIMES, "time")
+    | dict.fromkeys(_TEXTS, "text")
+    | dict.fromkeys(_FLAGS, "flag")
+    | dict.fromkeys(("try", "attempt"), "u8")
+    | dict.fromkeys(("upstream_status", "src_partition", "src_index"), "u16")
+    | dict.fromkeys(("upstream_started_us", "first_byte_us", "total_us"), "u32")
+    | dict.fromkeys((*TOKEN_FIELDS, "requests", "images", "src_offset"), "u64")
+    | {"extra_units": "units"}
 )
-_POISON_COLUMNS: Final = ("topic", "partition", "offset", "logged_at", "reason", "key_base64", "value_base64")
+_MISMATCH_KINDS: Final[Kinds] = (
+    {"event_id": "id"}
+    | dict.fromkeys(("request_id", "organization_id", "model", "price_digest", "reason", "detail", "batch"), "text")
+    | {"found_pico": "i64", "expected_pico": "i64", "src_offset": "u64", "found_at": "time"}
+)
+_POISON_KINDS: Final[Kinds] = {
+    "topic": "text",
+    "partition": "u16",
+    "offset": "u64",
+    "logged_at": "time",
+    "reason": "text",
+    "key_base64": "text",
+    "value_base64": "text",
+}
 _IDS: Final = """
 SELECT event_id, toUnixTimestamp64Micro(logged_at) AS at FROM usage_events
 WHERE src_epoch = {epoch:String} AND src_topic = {topic:String} AND src_partition = {partition:UInt16}
@@ -80,14 +105,18 @@ class ClickHouseUsageStore:
         found = await self._clickhouse.rows(_PRESENT, {**_about(bounds), "high": bounds.high}, booking=True)
         return {(row["src_offset"], row["src_index"]) for row in found}
 
-    async def insert_usage(self, rows: Sequence[Row], token: str) -> None:
-        await self._clickhouse.insert("usage_events", COLUMNS, rows, token)
+    async def insert_usage(self, rows: Block, token: str) -> None:
+        await self._clickhouse.insert("usage_events", rows.columns, _KINDS, token)
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
-        await self._clickhouse.insert("usage_mismatches", _MISMATCH_COLUMNS, rows, token)
+        await self._clickhouse.insert("usage_mismatches", _columns(rows, _MISMATCH_KINDS), _MISMATCH_KINDS, token)
 
     async def insert_poison(self, rows: Sequence[Row], token: str) -> None:
-        await self._clickhouse.insert("usage_poison", _POISON_COLUMNS, rows, token)
+        await self._clickhouse.insert("usage_poison", _columns(rows, _POISON_KINDS), _POISON_KINDS, token)
+
+
+def _columns(rows: Sequence[Row], kinds: Kinds) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in kinds}
 
 
 def _about(bounds: Bounds) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A usage event, decoded and checked. What does not pass is poison: kept with its bytes, never guessed at."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -29,6 +30,10 @@ _TOKEN_FIELDS: Final = (
     "image_output_tokens",
 )
 TOKEN_FIELDS = _TOKEN_FIELDS
+_TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in _TOKEN_FIELDS)
+_TOKENS: Final = attrgetter(*_TOKEN_FIELDS)
+_TRY: Final = attrgetter("try")
+_SOURCES: Final = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
 _STATUS_RANKS: Final = {
     events.EVENT_STATUS_CONFIRMED: 2,
     events.EVENT_STATUS_UNCONFIRMED: 1,
@@ -40,37 +45,28 @@ class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
     """The record is no usage event that can be booked; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """A decoded event and where in the log it is. `units` are exclusive quantities by the rating's names."""
+    """A decoded event and where in the log it is. `units` are exclusive quantities by the rating's names.
+
+    `exceptional`: earlier events of the request have to be looked up before this one is booked.
+    """
 
     message: events.UsageRecorded
     units: dict[str, int]
     offset: int
     at_us: int
-
-    @property
-    def event_id(self) -> bytes:
-        return self.message.event_id
-
-    @property
-    def request_id(self) -> str:
-        return self.message.request_id
-
-    @property
-    def number_of_try(self) -> int:
-        return int(getattr(self.message, "try"))
+    # Read often: a field of a message is made anew each time that it is asked for.
+    event_id: bytes
+    request_id: str
+    number_of_try: int
+    final: bool
+    exceptional: bool
 
     @property
     def rank(self) -> tuple[int, int]:
         """What decides between two finals of a request: the greater one carries the charge."""
         return _STATUS_RANKS[self.message.status], self.number_of_try
-
-    @property
-    def exceptional(self) -> bool:
-        """Whether earlier events of the request have to be looked up before this one is booked."""
-        message = self.message
-        return message.replay or message.status != events.EVENT_STATUS_CONFIRMED or self.number_of_try > 1
 
 
 def decode(value: bytes, offset: int, at_us: int) -> Event:
@@ -79,32 +75,31 @@ def decode(value: bytes, offset: int, at_us: int) -> Event:
         message = events.UsageRecorded.FromString(value)
     except DecodeError as error:
         raise Poison(f"not a UsageRecorded message: {error}") from error
-    _check_identity(message)
+    tried = _TRY(message)
+    _check_identity(message, tried)
     _check_time(message, at_us)
     _check_money(message)
-    return Event(message, units_of(message), offset, at_us)
+    exceptional = tried > 1 or message.replay or message.status != events.EVENT_STATUS_CONFIRMED
+    units = units_of(message)
+    return Event(message, units, offset, at_us, message.event_id, message.request_id, tried, message.final, exceptional)
 
 
 def units_of(message: events.UsageRecorded) -> dict[str, int]:
     """Returns the used quantities by the rating's names: `input`, `cache_read`, `image:1024x1024:high` and so on."""
     usage = message.usage
-    units = {}
-    for name in _TOKEN_FIELDS:
-        quantity = getattr(usage, name)
-        if quantity:
-            units[name.removesuffix("_tokens")] = quantity
+    units = {name: quantity for name, quantity in zip(_TOKEN_UNITS, _TOKENS(usage), strict=True) if quantity}
     if usage.requests:
         units["request"] = usage.requests
     for image in usage.images:
         name = ":".join(part for part in ("image", image.size, image.quality) if part)
         units[name] = units.get(name, 0) + image.count
-    for name, quantity in units.items():
-        if quantity > _MAX_UNITS:
-            raise Poison(f"{quantity} of {name} is more than one request can use")
+    if units and max(units.values()) > _MAX_UNITS:
+        name, quantity = max(units.items(), key=lambda unit: unit[1])
+        raise Poison(f"{quantity} of {name} is more than one request can use")
     return units
 
 
-def _check_identity(message: events.UsageRecorded) -> None:
+def _check_identity(message: events.UsageRecorded, tried: int) -> None:
     if len(message.event_id) != 16:
         raise Poison(f"event_id has {len(message.event_id)} bytes, not 16")
     for name, value in (("request_id", message.request_id), ("organization_id", message.tenant.organization_id)):
@@ -112,10 +107,10 @@ def _check_identity(message: events.UsageRecorded) -> None:
             raise Poison(f"{name} has {len(value)} characters, not 1 to {_MAX_NAME}")
     if message.status not in _STATUS_RANKS:
         raise Poison(f"status is {message.status}, which is none that is known")
-    if message.source not in {events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS}:
+    if message.source not in _SOURCES:
         raise Poison(f"source is {message.source}, which is none that is known")
-    if not 0 < getattr(message, "try") < 256 or message.attempt > 255:
-        raise Poison(f"try {getattr(message, 'try')}, attempt {message.attempt}: not in 1 to 255 and 0 to 255")
+    if not 0 < tried < 256 or message.attempt > 255:
+        raise Poison(f"try {tried}, attempt {message.attempt}: not in 1 to 255 and 0 to 255")
 
 
 def _check_time(message: events.UsageRecorded, at_us: int) -> None:
@@ -127,12 +122,13 @@ def _check_time(message: events.UsageRecorded, at_us: int) -> None:
 
 
 def _check_money(message: events.UsageRecorded) -> None:
-    for name, amount in (("charge_pico", message.charge_pico), ("cost_pico", message.cost_pico)):
+    charge, cost = message.charge_pico, message.cost_pico
+    for name, amount in (("charge_pico", charge), ("cost_pico", cost)):
         if not 0 <= amount <= MAX_AMOUNT_PICO:
             raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-    if message.charge_pico and not message.final:
+    if charge and not message.final:
         raise Poison("an attempt that is not final has no charge")
-    if (message.charge_pico or message.cost_pico) and not message.currency:
+    if (charge or cost) and not message.currency:
         raise Poison("an amount has a currency")
-    if message.unpriced and message.charge_pico:
+    if charge and message.unpriced:
         raise Poison("what has no price has no charge")

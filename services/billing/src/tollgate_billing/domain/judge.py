@@ -44,7 +44,7 @@ class Judged:
 
     @property
     def charge_pico(self) -> int:
-        return 0 if self.lost or not self.event.message.final else self.event.message.charge_pico
+        return 0 if self.lost or not self.event.final else self.event.message.charge_pico
 
 
 def looked_up(events: Iterable[Event], open_requests: frozenset[str]) -> frozenset[str]:
@@ -69,7 +69,7 @@ def judge(
         known.add(event.event_id)
         judged = Judged(event, event.request_id in looked)
         kept.append(judged)
-        if judged.exceptional and event.message.final:
+        if judged.exceptional and event.final:
             _compare(judged, best)
     return kept, dropped
 

@@ -15,7 +15,6 @@ A balance is credits minus debits, so what an organization can spend is its `wal
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from tollgate_billing.domain.judge import Judged
@@ -62,47 +61,49 @@ class WalletEffect:
 
 def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
     """Returns one transfer for each organization, project, model, price version and pair of accounts."""
-    sums: dict[Line, list[int]] = {}
+    sums: dict[tuple[str, ...], list[int]] = {}
     for one in judged:
-        for line, amount in _lines(one):
-            if amount:
-                entry = sums.setdefault(line, [0, 0])
-                entry[0] += amount
-                entry[1] += 1
-    return [Transfer(line, amount, count) for line, (amount, count) in sorted(sums.items())]
+        message = one.event.message
+        tenant = message.tenant
+        about = (tenant.organization_id, tenant.project_id, message.model, message.price_digest, message.currency)
+        _add(sums, (*about, WALLET, REVENUE), one.charge_pico)
+        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), message.cost_pico)
+        if one.corrects is not None:
+            row: Any = one.corrects.row
+            about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
+            _add(sums, (*about, ADJUSTMENT, WALLET), to_pico(row["charge"]))
+            _add(sums, (*about, LOSS, PROVIDER_COST), to_pico(row["cost"]))
+    return [Transfer(Line(*key), amount, count) for key, (amount, count) in sorted(sums.items())]
+
+
+def _add(sums: dict[tuple[str, ...], list[int]], key: tuple[str, ...], amount: int) -> None:
+    if not amount:
+        return
+    entry = sums.get(key)
+    if entry is None:
+        sums[key] = [amount, 1]
+    else:
+        entry[0] += amount
+        entry[1] += 1
 
 
 def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
     """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too."""
     effects: dict[str, WalletEffect] = {}
     for one in judged:
-        message = one.event.message
-        if not message.final:
+        event = one.event
+        if not event.final:
             continue
+        message = event.message
         organization = message.tenant.organization_id
-        effect = effects.setdefault(organization, WalletEffect(organization))
-        key = (message.request_id, message.currency)
+        effect = effects.get(organization)
+        if effect is None:
+            effect = effects[organization] = WalletEffect(organization)
+        key = (event.request_id, message.currency)
         effect.charges[key] = effect.charges.get(key, 0) + one.charge_pico
         if one.corrects is not None:
             row: Any = one.corrects.row
             owner = effects.setdefault(row["organization_id"], WalletEffect(row["organization_id"]))
             currency = row["currency"]
-            owner.credits[currency] = owner.credits.get(currency, 0) + _pico(row["charge"])
+            owner.credits[currency] = owner.credits.get(currency, 0) + to_pico(row["charge"])
     return list(effects.values())
-
-
-def _lines(one: Judged) -> Iterable[tuple[Line, int]]:
-    message = one.event.message
-    tenant = message.tenant
-    about = (tenant.organization_id, tenant.project_id, message.model, message.price_digest, message.currency)
-    yield Line(*about, WALLET, REVENUE), one.charge_pico
-    yield Line(*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), message.cost_pico
-    if one.corrects is not None:
-        row: Any = one.corrects.row
-        about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
-        yield Line(*about, ADJUSTMENT, WALLET), _pico(row["charge"])
-        yield Line(*about, LOSS, PROVIDER_COST), _pico(row["cost"])
-
-
-def _pico(amount: Decimal) -> int:
-    return to_pico(amount)

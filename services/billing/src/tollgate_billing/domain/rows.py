@@ -3,10 +3,14 @@
 Amounts are `Decimal` with twelve places, made from pico-units without rounding. Times are microseconds since the epoch.
 """
 
+import functools
 import uuid
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Any, Final
+from itertools import compress
+from operator import attrgetter
+from typing import Any, Final, overload
 
 from google.protobuf.json_format import MessageToJson
 
@@ -26,6 +30,17 @@ _STATUS: Final = {
     events.EVENT_STATUS_UNCONFIRMED: "unconfirmed",
     events.EVENT_STATUS_WITNESS: "witness",
 }
+_SOURCE: Final = {events.EVENT_SOURCE_ROUTER: "router", events.EVENT_SOURCE_WITNESS: "witness"}
+IDS: Final = ("event_id", "corrects_event_id")
+AMOUNTS: Final = ("charge", "cost", "loss")
+# Fields that are columns as they are.
+_OF_EVENT: Final = (
+    *("attempt", "replay", "final", "estimated", "trace_kept", "model", "requested_model", "fallback_reason"),
+    *("upstream_model", "provider", "channel", "stream", "error_kind", "media_job_id", "currency", "unpriced"),
+    *("price_digest", "config_digest"),
+)
+_OF_TENANT: Final = ("organization_id", "project_id", "api_key_id", "price_group")
+_OF_TIMINGS: Final = ("upstream_started_us", "first_byte_us", "total_us")
 STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
 _PLACES: Final = -12
 
@@ -45,73 +60,101 @@ def to_pico(amount: Decimal) -> int:
     return -value if sign else value
 
 
-def rows_of(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> list[Row]:
-    """Returns the rows of a batch: each event's, followed by the adjustment that it causes."""
-    rows = []
+class Block(Sequence[Row]):
+    """Rows by column, as they are inserted; read one by one they are `Row`s.
+
+    In `columns` amounts are integers in pico-units, ids 16 bytes, times microseconds; all columns have one length.
+    """
+
+    def __init__(self, columns: dict[str, list[Any]]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns["event_id"])
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        row = {name: values[index] for name, values in self.columns.items()}
+        for name in IDS:
+            row[name] = uuid.UUID(bytes=row[name])
+        for name in AMOUNTS:
+            row[name] = to_decimal(row[name])
+        return row
+
+    def without(self, places: AbstractSet[tuple[int, int]]) -> "Block":
+        """Returns the rows whose (offset, index) is none of `places`."""
+        lineage = zip(self.columns["src_offset"], self.columns["src_index"], strict=True)
+        kept = [place not in places for place in lineage]
+        return Block({name: list(compress(values, kept)) for name, values in self.columns.items()})
+
+
+def rows_of(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> Block:
+    """Returns the rows of a batch: each event's, then the adjustments that they cause."""
+    columns = _usage_columns(judged, bounds, ingested_us)
     for one in judged:
-        rows.append(_usage_row(one, bounds, ingested_us))
         if one.corrects is not None:
-            rows.append(_adjustment_row(one.corrects, one.event, bounds, ingested_us))
-    return rows
+            row = _adjustment_row(one.corrects, one.event, bounds, ingested_us)
+            for name, values in columns.items():
+                values.append(row[name])
+    return Block(columns)
 
 
-def _usage_row(judged: Judged, bounds: Bounds, ingested_us: int) -> Row:
-    event, message = judged.event, judged.event.message
-    usage, timings, tenant = message.usage, message.timings, message.tenant
-    row: Row = {
-        "event_id": uuid.UUID(bytes=message.event_id),
-        "kind": "usage",
-        "corrects_event_id": NO_EVENT,
-        "request_id": message.request_id,
-        "try": event.number_of_try,
-        "attempt": message.attempt,
-        "source": "witness" if message.source == events.EVENT_SOURCE_WITNESS else "router",
-        "status": _STATUS[message.status],
-        "replay": message.replay,
-        "final": message.final,
-        "superseded": judged.lost,
-        "estimated": message.estimated,
-        "trace_id": trace_id_of(message.traceparent),
-        "trace_kept": message.trace_kept,
-        "started_at": message.started_at_us,
-        "ended_at": message.ended_at_us,
-        "logged_at": event.at_us,
-        "ingested_at": ingested_us,
-        "organization_id": tenant.organization_id,
-        "project_id": tenant.project_id,
-        "api_key_id": tenant.api_key_id,
-        "price_group": tenant.price_group,
-        "model": message.model,
-        "requested_model": message.requested_model,
-        "fallback_reason": message.fallback_reason,
-        "upstream_model": message.upstream_model,
-        "provider": message.provider,
-        "channel": message.channel,
-        "dialect": _name(wire.Dialect, message.dialect, "DIALECT_"),
-        "operation": _name(wire.Operation, message.operation, "OPERATION_"),
-        "stream": message.stream,
-        "outcome": _name(wire.Outcome, message.outcome, "OUTCOME_"),
-        "upstream_status": min(message.upstream_status, 65_535),
-        "error_kind": message.error_kind,
-        "media_job_id": message.media_job_id,
-        "routing": _routing(message),
-        "requests": usage.requests,
-        "images": sum(image.count for image in usage.images),
-        "extra_units": {name: count for name, count in event.units.items() if name.startswith("image:")},
-        "charge": to_decimal(judged.charge_pico),
-        "cost": to_decimal(message.cost_pico),
-        "loss": to_decimal(message.cost_pico if judged.lost else 0),
-        "currency": message.currency,
-        "unpriced": message.unpriced,
-        "price_digest": message.price_digest,
-        "config_digest": message.config_digest,
-        "upstream_started_us": timings.upstream_started_us,
-        "first_byte_us": timings.first_byte_us,
-        "total_us": timings.total_us,
+def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> dict[str, list[Any]]:
+    """Returns a list of each column: a loop for one field costs a fifth of a dictionary for each row."""
+    count = len(judged)
+    events_of = [one.event for one in judged]
+    messages = [event.message for event in events_of]
+    usages = [message.usage for message in messages]
+    timings = [message.timings for message in messages]
+    tenants = [message.tenant for message in messages]
+    columns: dict[str, list[Any]] = {
+        "event_id": [event.event_id for event in events_of],
+        "kind": ["usage"] * count,
+        "corrects_event_id": [NO_EVENT.bytes] * count,
+        "request_id": [event.request_id for event in events_of],
+        "try": [event.number_of_try for event in events_of],
+        "source": [_SOURCE[message.source] for message in messages],
+        "status": [_STATUS[message.status] for message in messages],
+        "superseded": [one.lost for one in judged],
+        "trace_id": [trace_id_of(message.traceparent) for message in messages],
+        "started_at": [message.started_at_us for message in messages],
+        "ended_at": [message.ended_at_us for message in messages],
+        "logged_at": [event.at_us for event in events_of],
+        "ingested_at": [ingested_us] * count,
+        "dialect": [_name(wire.Dialect, message.dialect, "DIALECT_") for message in messages],
+        "operation": [_name(wire.Operation, message.operation, "OPERATION_") for message in messages],
+        "outcome": [_name(wire.Outcome, message.outcome, "OUTCOME_") for message in messages],
+        "upstream_status": [min(message.upstream_status, 65_535) for message in messages],
+        "routing": [_routing(message) for message in messages],
+        "images": [sum(image.count for image in usage.images) for usage in usages],
+        "extra_units": [_extra_units(event) for event in events_of],
+        "charge": [one.charge_pico for one in judged],
+        "cost": [message.cost_pico for message in messages],
+        "loss": [one.event.message.cost_pico if one.lost else 0 for one in judged],
+        "requests": [usage.requests for usage in usages],
+        "batch": [bounds.batch] * count,
+        "src_epoch": [bounds.epoch] * count,
+        "src_topic": [bounds.topic] * count,
+        "src_partition": [bounds.partition] * count,
+        "src_offset": [event.offset for event in events_of],
+        "src_index": [0] * count,
     }
-    for name in TOKEN_FIELDS:
-        row[name] = getattr(usage, name)
-    return row | _lineage(bounds, event.offset, 0)
+    for names, parts in ((_OF_EVENT, messages), (_OF_TENANT, tenants), (_OF_TIMINGS, timings), (TOKEN_FIELDS, usages)):
+        for name in names:
+            columns[name] = list(map(attrgetter(name), parts))
+    return columns
+
+
+def _extra_units(event: Event) -> dict[str, int]:
+    """Returns the units that have no column of their own."""
+    if not event.message.usage.images:
+        return {}
+    return {name: count for name, count in event.units.items() if name.startswith("image:")}
 
 
 def _routing(message: events.UsageRecorded) -> str:
@@ -122,19 +165,27 @@ def _routing(message: events.UsageRecorded) -> str:
 
 
 def _adjustment_row(booked: Booked, cause: Event, bounds: Bounds, ingested_us: int) -> Row:
-    """Takes a booked final's charge back and moves its cost to loss; it repeats the rest, so that sums can subtract."""
-    row = dict(booked.row)
-    row.update(
-        event_id=adjustment_id(booked.event_id),
-        kind="adjustment",
-        corrects_event_id=uuid.UUID(bytes=booked.event_id),
-        charge=-booked.row["charge"],  # type: ignore[operator]
-        cost=to_decimal(0),
-        loss=booked.row["cost"],
-        logged_at=cause.at_us,
-        ingested_at=ingested_us,
-    )
-    return row | _lineage(bounds, cause.offset, 1)
+    """Takes a booked final's charge back and moves its cost to loss; it repeats the rest, so that sums can subtract.
+
+    Its values are those of a block's columns.
+    """
+    before: Any = booked.row
+    return dict(before) | {
+        "event_id": adjustment_id(booked.event_id).bytes,
+        "kind": "adjustment",
+        "corrects_event_id": booked.event_id,
+        "charge": -to_pico(before["charge"]),
+        "cost": 0,
+        "loss": to_pico(before["cost"]),
+        "logged_at": cause.at_us,
+        "ingested_at": ingested_us,
+        "batch": bounds.batch,
+        "src_epoch": bounds.epoch,
+        "src_topic": bounds.topic,
+        "src_partition": bounds.partition,
+        "src_offset": cause.offset,
+        "src_index": 1,
+    }
 
 
 def adjustment_id(event_id: bytes) -> uuid.UUID:
@@ -168,17 +219,7 @@ def trace_id_of(traceparent: str) -> str:
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else ""
 
 
-def _lineage(bounds: Bounds, offset: int, index: int) -> Row:
-    return {
-        "batch": bounds.batch,
-        "src_epoch": bounds.epoch,
-        "src_topic": bounds.topic,
-        "src_partition": bounds.partition,
-        "src_offset": offset,
-        "src_index": index,
-    }
-
-
+@functools.lru_cache(maxsize=256)
 def _name(kind: Any, value: int, prefix: str) -> str:
     """Returns the enum's name in lower case; a value of a newer release keeps its number."""
     try:

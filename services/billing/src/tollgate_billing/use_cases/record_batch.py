@@ -16,7 +16,7 @@ from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged, judge, looked_up
 from tollgate_billing.domain.postings import effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
-from tollgate_billing.domain.rows import Row, rows_of
+from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
@@ -36,7 +36,7 @@ class Prepared:
     """What was decided about a batch before anything was written."""
 
     judged: list[Judged]
-    rows: list[Row]
+    rows: Block
     letters: list[Letter]
     mismatches: list[Mismatch]
     duplicates: int
@@ -179,17 +179,17 @@ class RecordBatch:
         _report(mismatches)
         return Prepared(judged, rows, letters, mismatches, duplicates)
 
-    def _finish_rows(self, judged: list[Judged], bounds: Bounds) -> tuple[list[Row], list[Mismatch]]:
+    def _finish_rows(self, judged: list[Judged], bounds: Bounds) -> tuple[Block, list[Mismatch]]:
         mismatches = [found for one in judged if (found := verify(one.event, self._prices)) is not None]
         return rows_of(judged, bounds, self._clock.now_us()), mismatches
 
-    async def _insert(self, batch: Batch, rows: list[Row]) -> None:
+    async def _insert(self, batch: Batch, rows: Block) -> None:
         """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now."""
         token = batch.bounds.batch
         if batch.resumed and rows:
             present = await self._store.present(batch.bounds)
             if present:
-                rows = [row for row in rows if (row["src_offset"], row["src_index"]) not in present]
+                rows = rows.without(present)
                 token = f"{token}/rest"
         if rows:
             await self._store.insert_usage(rows, token)
@@ -249,7 +249,7 @@ def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str
     opened: dict[str, OpenException] = {}
     closed: set[str] = set()
     for one in judged:
-        if not one.exceptional or not one.event.message.final or one.lost:
+        if not one.exceptional or not one.event.final or one.lost:
             continue
         event = one.event
         status, request = event.rank[0], event.request_id
