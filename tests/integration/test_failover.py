@@ -14,7 +14,7 @@ LEVELS, STREAMED, SPREAD = "gpt-5-mini", "gpt-5.1", "gpt-4.1-mini"
 LIMITED, LONG, CONTENT, OTHER = "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5.6"
 BOUND, PROBED = "gpt-5.5", "gpt-5.4"
 ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
-SHARED, CAPPED = "gpt-5-nano", "o4-mini"
+SHARED, CAPPED = "gpt-5-nano", "gpt-5.4-mini"
 SETTINGS = {
     "TOLLGATE_ROUTER_BENCH_SECONDS": "2",
     "TOLLGATE_ROUTER_BREAKER_SECONDS": "2",
