@@ -281,7 +281,8 @@ def test_an_operator_drains_and_enables_a_channel(product, providers):
 
 @pytest.mark.parametrize("word", ["drain", "disable"])
 def test_what_is_open_when_an_operator_holds_a_channel_back_goes_on(product, providers, word):
-    providers["a"].plant("chunks=40,gap_ms=50")
+    # Long enough for the command to be over first, however busy the machine.
+    providers["a"].plant("chunks=240,gap_ms=50")
     body = {"model": LEVELS, "messages": [{"role": "user", "content": "hello"}], "stream": True}
     headers = {"authorization": f"Bearer {product.api_key}"}
     address = f"{product.base_url}/chat/completions"
