@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-pytest_plugins = ["tests.servers.fixtures", "tests.waiting"]
+pytest_plugins = ["tests.servers.fixtures"]
 
 # A test process or a product started by one must not find an account of the person who runs it, nor report elsewhere.
 SCRUBBED_ENDINGS = ("_API_KEY", "_ACCESS_TOKEN", "_SECRET_ACCESS_KEY", "_ACCESS_KEY_ID")

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import load, machine, spread
-from benchmarks.native import NoCompiler, build, start_upstream
+from benchmarks.native import NoCompiler, build, running_upstream
 from benchmarks.processes import processor_seconds, proportional_bytes
 from benchmarks.product import Product, running, write_channel
 from benchmarks.workloads import APART_MS, CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench, Round, Workload
@@ -42,15 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         directory = Path(name)
         try:
             build(directory)
-        except NoCompiler:
-            print("The benchmarks need a C compiler called cc, gcc or clang: install one (Debian: gcc libc6-dev).")
+        except NoCompiler as problem:
+            print(problem)
             return 2
-        upstream, port = start_upstream(directory, CHUNKS)
-        try:
-            _run(Bench(directory, port, upstream.pid), write_channel(directory, port), quick=options.quick)
-        finally:
-            upstream.kill()
-            upstream.wait()
+        with running_upstream(directory, CHUNKS) as (port, pid):
+            _run(Bench(directory, port, pid), write_channel(directory, port), quick=options.quick)
     return 0
 
 

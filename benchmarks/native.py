@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ FLAGS = ("-O2", "-Wall", "-Wextra", "-pthread")
 
 
 class NoCompiler(Exception):  # noqa: N818 - a state of the machine.
-    """No C compiler is installed."""
+    """No C compiler is installed; says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__("The benchmarks need a C compiler, cc, gcc or clang: install one (Debian: gcc libc6-dev).")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,15 @@ def build(into: Path) -> None:
         subprocess.run([compiler, *FLAGS, "-o", str(into / name), str(SOURCES / f"{name}.c")], check=True)
 
 
-def start_upstream(directory: Path, chunks: int) -> tuple[subprocess.Popen[bytes], int]:
-    """Starts the upstream; returns its process and its port."""
-    process = subprocess.Popen([str(directory / "upstream"), str(chunks)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
+@contextlib.contextmanager
+def running_upstream(directory: Path, chunks: int) -> Iterator[tuple[int, int]]:
+    """Runs the upstream that was built there; yields its port and its process id."""
+    with subprocess.Popen([str(directory / "upstream"), str(chunks)], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline()), process.pid
+        finally:
+            process.kill()
 
 
 def run_load(

@@ -1,6 +1,8 @@
-"""What the kernel says about processes: processor time used and memory held."""
+"""What the kernel says about processes, processor time used and memory held, and how they are stopped."""
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,3 +48,13 @@ def processor_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return "unknown processor"
+
+
+def stop(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Asks a process to stop, and kills it when it has not within `seconds`."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

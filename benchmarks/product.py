@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from benchmarks.processes import stop
 
 START_SECONDS = 90
 STOP_SECONDS = 15
@@ -117,12 +118,7 @@ def running(home: Path, config: Path | None = None, *, without: str = "", **sett
         try:
             yield _wait(process, home, ready)
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, STOP_SECONDS)
 
 
 def _wait(process: subprocess.Popen[bytes], home: Path, ready: Path) -> Product:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import load, machine, spread
-from benchmarks.native import Load, NoCompiler, build, run_load, start_upstream
+from benchmarks.native import Load, NoCompiler, build, run_load, running_upstream
 from benchmarks.peers.alone import is_alone, run_alone
 from benchmarks.peers.declared import CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, Subject, started
@@ -74,15 +74,11 @@ def _measure(peers: Sequence[Peer], rounds: int) -> int:
         directory = Path(name)
         try:
             build(directory)
-        except NoCompiler:
-            print("The benchmarks need a C compiler called cc, gcc or clang: install one (Debian: gcc libc6-dev).")
+        except NoCompiler as problem:
+            print(problem)
             return 2
-        upstream, port = start_upstream(directory, CHUNKS)
-        try:
+        with running_upstream(directory, CHUNKS) as (port, _):
             return _Turns(directory, port, here).run(rounds)
-        finally:
-            upstream.kill()
-            upstream.wait()
 
 
 class _Turns:

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.peers.declared import Peer
-from benchmarks.processes import TICKS, proportional_bytes
+from benchmarks.processes import TICKS, proportional_bytes, stop
 
 START_SECONDS = 180
 STOP_SECONDS = 10
@@ -84,12 +83,7 @@ def started(peer: Peer, directory: Path, upstream: int) -> Iterator[Subject]:
         headers = {name: _filled(value, places) for name, value in peer.headers.items()}
         yield Subject(peer.name, port, headers, peer.model, [process.pid])
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, STOP_SECONDS)
 
 
 def _filled(text: str, places: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.machine import percentile
-from benchmarks.native import build, run_load, start_upstream
+from benchmarks.native import build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, Subject, descendants, started
@@ -173,11 +173,8 @@ def programs(tmp_path_factory):
 
 @pytest.fixture
 def upstream(programs):
-    process, port = start_upstream(programs, CHUNKS)
-    yield port
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with running_upstream(programs, CHUNKS) as (port, _):
+        yield port
 
 
 def request_file(directory, workload):

@@ -14,16 +14,6 @@ ORGANIZATION = "org_test"
 DAY = 86_400
 
 
-@pytest.fixture
-async def holds(redis_url):
-    made = Holds(redis_url, timeout_seconds=2)
-    await made.start()
-    assert await made.wait_ready(10)
-    await made.pipe.call("FLUSHALL")
-    yield made
-    await made.close()
-
-
 async def fund(holds, amount):
     await holds.rebuild(ORGANIZATION, amount)
 

@@ -10,21 +10,11 @@ from importlib import resources
 import pytest
 from libs.holds.tests.fakes.limits_model import SLOT_TTL, TTL, Model, expected
 
-from tollgate_holds import HoldResult, Holds, LimitSet, Operation, Scope
+from tollgate_holds import HoldResult, LimitSet, Operation, Scope
 
 pytestmark = pytest.mark.integration
 
 ORGANIZATION = "org_limits"
-
-
-@pytest.fixture
-async def holds(redis_url):
-    made = Holds(redis_url, timeout_seconds=2)
-    await made.start()
-    assert await made.wait_ready(10)
-    await made.pipe.call("FLUSHALL")
-    yield made
-    await made.close()
 
 
 async def pass_time(holds, seconds):

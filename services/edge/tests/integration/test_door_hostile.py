@@ -6,7 +6,7 @@ Behind each smuggling shape stands a second request, which no router may ever se
 import json
 
 import pytest
-from services.edge.tests.fakes.inference import Bench, chat, eventually
+from services.edge.tests.fakes.inference import chat, eventually
 
 pytestmark = pytest.mark.integration
 
@@ -15,16 +15,6 @@ CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 LENGTH = b"Content-Length: %d\r\n" % len(BODY)
 JSON = b"Content-Type: application/json\r\n"
 PATHS = {"inference": b"/v1/chat/completions", "app": b"/upload"}
-
-
-@pytest.fixture
-async def bench():
-    async with Bench().serving() as made:
-        yield made
-        await made.close_clients()
-        await eventually(lambda: not made.gateway.doors)
-        assert not made.gateway.open
-        assert made.gateway.body_bytes == 0
 
 
 def code_of(body):

@@ -1,7 +1,7 @@
 """What edge does for routing: it passes on the headers that routes look at, and asks for a cheaper model by budget."""
 
 import pytest
-from services.edge.tests.fakes.inference import MODEL, Bench, chat
+from services.edge.tests.fakes.inference import MODEL, chat
 
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_holds import HoldResult
@@ -19,14 +19,6 @@ def version(*, headers=(), **more):
     models = {name: EdgeModel(name, "chat", "tests", 0, max_output=1000) for name in PRICES}
     models[MODEL] = EdgeModel(MODEL, "chat", "tests", 0, max_output=1000, **more)
     return EdgeVersion("sha256:1", 1, PriceTable([book]), {"default": models}, headers)
-
-
-@pytest.fixture
-async def bench():
-    async with Bench().serving() as made:
-        yield made
-        await made.close_clients()
-        assert not made.gateway.open
 
 
 async def test_only_the_headers_that_routes_look_at_are_passed_on(bench):

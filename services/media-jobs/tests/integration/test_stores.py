@@ -1,6 +1,7 @@
 """Jobs, queue, outbox and price books: one suite for the fakes, SQLite and PostgreSQL."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -38,14 +39,8 @@ pytestmark = pytest.mark.integration
 NOW = 1_764_000_000_000_000
 
 
-@pytest.fixture(params=["fake", "sqlite", "postgresql"])
-async def stores(request, tmp_path):
-    if request.param == "fake":
-        memory = Memory()
-        yield SimpleNamespace(
-            jobs=FakeJobs(memory), queue=FakeQueue(memory), outbox=FakeOutbox(memory), books=FakeBooks(memory), sql=None
-        )
-        return
+@contextlib.asynccontextmanager
+async def sql_stores(request, tmp_path):
     url = f"sqlite:///{tmp_path}/deep/media.sqlite"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql").new_database("media")
@@ -59,6 +54,25 @@ async def stores(request, tmp_path):
         sql=database,
     )
     database.close()
+
+
+@pytest.fixture(params=["fake", "sqlite", "postgresql"])
+async def stores(request, tmp_path):
+    if request.param == "fake":
+        memory = Memory()
+        yield SimpleNamespace(
+            jobs=FakeJobs(memory), queue=FakeQueue(memory), outbox=FakeOutbox(memory), books=FakeBooks(memory), sql=None
+        )
+        return
+    async with sql_stores(request, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def databases(request, tmp_path):
+    """The stores that have a database behind them."""
+    async with sql_stores(request, tmp_path) as made:
+        yield made
 
 
 def job(number=1, **changes):
@@ -278,28 +292,24 @@ async def test_books_come_back_with_their_address(stores):
     assert await stores.books.find("sha256:unknown") is None
 
 
-async def test_the_database_refuses_a_charge_without_success(stores):
-    if stores.sql is None:
-        pytest.skip("a rule of the database itself")
-    made = await stored(stores)
+async def test_the_database_refuses_a_charge_without_success(databases):
+    made = await stored(databases)
     after = moved(made, Trigger.GIVE_UP, billing=Billing.RELEASED, charge_pico=1)
     with pytest.raises(sa.exc.IntegrityError):
-        await stores.jobs.move(Move(made, after, NOW, "wrong"))
+        await databases.jobs.move(Move(made, after, NOW, "wrong"))
     held = moved(made, Trigger.GIVE_UP)
     with pytest.raises(sa.exc.IntegrityError):
-        await stores.jobs.move(Move(made, held, NOW, "wrong"))
-    assert await stores.jobs.get("org_a", "", made.id) == made
+        await databases.jobs.move(Move(made, held, NOW, "wrong"))
+    assert await databases.jobs.get("org_a", "", made.id) == made
 
 
-async def test_migrations_make_what_the_tables_say(stores):
-    if stores.sql is None:
-        pytest.skip("a rule of the database itself")
-    await stores.sql.migrate()
+async def test_migrations_make_what_the_tables_say(databases):
+    await databases.sql.migrate()
 
     def differences(connection):
         return compare_metadata(MigrationContext.configure(connection), tables.METADATA)
 
-    assert await stores.sql.read(differences) == []
+    assert await databases.sql.read(differences) == []
 
 
 async def test_a_database_that_is_away_is_told(tmp_path):

@@ -1,0 +1,225 @@
+"""The door when a side goes away or falls silent: what is cancelled, tried again, witnessed and given back."""
+
+import asyncio
+import socket
+
+import pytest
+from services.edge.tests.fakes.door import CHUNK, SSE, answered, error_of
+from services.edge.tests.fakes.inference import UPSTREAM_CUT, FakeStream, chat, eventually
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_holds import HoldResult
+
+pytestmark = pytest.mark.integration
+
+
+# A client that goes away, or reads slowly.
+
+
+async def test_a_client_that_goes_away_cancels_its_request_which_is_still_settled(bench):
+    client = await bench.client()
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.stream.head(frame.id, SSE)
+    bench.stream.data(frame.id, CHUNK)
+    await client.until(CHUNK)
+    await client.close()
+    await eventually(lambda: bench.stream.cancels == [(frame.id, wire.CANCEL_REASON_CLIENT_GONE)])
+    assert not bench.admission.settled
+    bench.stream.end(frame.id, charge_pico=3)
+    assert [charge for _, charge in bench.admission.settled] == [3]
+    assert bench.stream.acks == [frame.id]
+    assert bench.counters.client_gone == 1
+
+
+async def test_a_client_that_goes_away_before_its_hold_is_placed_gets_it_back(bench):
+    bench.admission.gate = []
+    client = await bench.client()
+    client.send(chat())
+    await eventually(lambda: bench.admission.gate)
+    await client.close()
+    await eventually(lambda: not bench.gateway.doors)
+    (request,) = bench.admission.gate
+    request.admitted(HoldResult.DONE)
+    assert bench.admission.forgotten == [request.request_id]
+    assert bench.stream.opened.empty()
+
+
+async def test_a_client_that_goes_away_within_its_body_costs_nothing(bench):
+    client = await bench.client()
+    client.send(chat()[:-5])
+    await eventually(lambda: bench.gateway.body_bytes > 0)
+    await client.close()
+    await eventually(lambda: not bench.gateway.doors)
+    assert not bench.admission.held
+
+
+async def test_a_client_that_reads_slowly_holds_the_router_back_until_it_reads_on(bench):
+    client = await bench.client(receive_buffer=4096)
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.stream.head(frame.id, SSE)
+    (door,) = bench.gateway.doors
+    # The kernel's buffer and the transport's are filled, so that writing is paused.
+    door.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    piece, sent = b"x" * 65_536, 0
+    while not door.write_paused:
+        bench.stream.data(frame.id, piece)
+        sent += len(piece)
+    granted = sum(size for _, size in bench.stream.credits)
+    assert granted < sent
+    # A silent stream gets no comment either: nothing would read it.
+    before = door.transport.get_write_buffer_size()
+    bench.later(60)
+    assert door.transport.get_write_buffer_size() == before
+    while sum(size for _, size in bench.stream.credits) < sent:
+        async with asyncio.timeout(30):
+            await client.reader.read(65_536)
+    bench.stream.end(frame.id)
+    assert (await client.rest_of_stream()).endswith(b"0\r\n\r\n")
+
+
+# A router that vanishes.
+
+
+async def test_a_request_whose_router_vanishes_before_a_byte_is_tried_once_more(bench):
+    bench.pool.streams.append(spare := FakeStream())
+    client = await bench.client()
+    client.send(chat())
+    await bench.stream.next()
+    bench.stream.lose()
+    frame = await spare.next()
+    assert getattr(frame, "try") == 2
+    spare.reply(frame.id, b"again")
+    assert (await client.reply())[2] == b"again"
+    assert [(tries, delivered) for _, tries, delivered in bench.witness.records] == [(1, 0)]
+
+
+async def test_a_request_whose_second_router_vanishes_too_fails(bench):
+    bench.pool.streams.append(spare := FakeStream())
+    client = await bench.client()
+    client.send(chat())
+    await bench.stream.next()
+    bench.stream.lose()
+    await spare.next()
+    spare.lose()
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == (502, "upstream_cut")
+    assert [tries for _, tries, _ in bench.witness.records] == [1, 2]
+
+
+async def test_a_stream_whose_router_vanishes_after_a_byte_ends_with_an_error_and_is_witnessed(bench):
+    bench.pool.streams.append(FakeStream())
+    client = await bench.client()
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.stream.head(frame.id, SSE)
+    bench.stream.data(frame.id, CHUNK)
+    bench.stream.lose()
+    _, _, body = await client.reply()
+    parts = body.split(b"\n\n")
+    assert parts[0] + b"\n\n" == CHUNK
+    assert error_of(parts[1].removeprefix(b"data: "))["code"] == "upstream_cut"
+    assert parts[2:] == [b"data: [DONE]", b""]
+    assert [delivered for _, _, delivered in bench.witness.records] == [len(CHUNK)]
+
+
+async def test_half_a_json_reply_whose_router_vanishes_ends_with_the_connection(bench):
+    client = await bench.client()
+    client.send(chat())
+    frame = await bench.stream.next()
+    bench.stream.head(frame.id)
+    bench.stream.data(frame.id, b'{"half":')
+    bench.stream.lose()
+    found = await client.rest()
+    assert b'{"half":' in found
+    assert not found.endswith(b"0\r\n\r\n")
+
+
+async def test_a_request_waits_for_a_router_to_come_back_but_not_for_ever(bench):
+    bench.pool.streams.clear()
+    client, late = await bench.client(), await bench.client()
+    client.send(chat())
+    await eventually(lambda: len(bench.gateway.open) == 1)
+    bench.pool.streams.append(bench.stream)
+    bench.gateway._router_ready()
+    assert (await answered(bench, client))[0] == 200
+    bench.pool.streams.clear()
+    late.send(chat())
+    await eventually(lambda: len(bench.gateway.open) == 1)
+    bench.later(60)
+    status, headers, body = await late.reply()
+    assert (status, error_of(body)["code"]) == (503, "service_unavailable")
+    assert bench.admission.forgotten == [headers[b"x-request-id"].decode()]
+
+
+async def test_a_client_that_leaves_while_no_router_is_there_gets_its_hold_back(bench):
+    bench.pool.streams.clear()
+    client = await bench.client()
+    client.send(chat())
+    await eventually(lambda: len(bench.gateway.open) == 1)
+    await client.close()
+    await eventually(lambda: len(bench.admission.forgotten) == 1)
+
+
+# An error from the router, and silence.
+
+
+async def test_an_error_before_a_byte_has_its_own_status_and_one_after_ends_the_stream(bench):
+    client = await bench.client()
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.stream.end(frame.id, error=UPSTREAM_CUT)
+    status, headers, body = await client.reply()
+    assert (status, headers[b"content-type"]) == (502, b"application/json")
+    assert error_of(body)["code"] == "upstream_cut"
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.stream.head(frame.id, SSE)
+    bench.stream.data(frame.id, CHUNK)
+    bench.stream.end(frame.id, error=UPSTREAM_CUT)
+    status, _, body = await client.reply()
+    assert status == 200
+    assert error_of(body.split(b"\n\n")[1].removeprefix(b"data: "))["code"] == "upstream_cut"
+
+
+async def test_a_silent_stream_gets_its_headers_and_comments_and_keeps_its_hold(bench):
+    client = await bench.client()
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.later(5)
+    assert not bench.admission.renewed
+    bench.later(20)
+    head = await client.until(b": keep-alive\n\n\r\n")
+    assert b"200 OK" in head
+    assert b"text/event-stream" in head
+    bench.later(200)
+    assert await client.until(b"\r\n: keep-alive\n\n\r\n") == b"e\r\n: keep-alive\n\n\r\n"
+    assert len(bench.admission.renewed) == 1
+    bench.stream.head(frame.id, SSE)
+    bench.stream.data(frame.id, CHUNK)
+    bench.stream.end(frame.id)
+    assert await client.until(b"0\r\n\r\n") == b"%x\r\n%s\r\n0\r\n\r\n" % (len(CHUNK), CHUNK)
+
+
+async def test_an_error_after_a_keep_alive_ends_the_stream_as_an_event(bench):
+    client = await bench.client()
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.later(20)
+    bench.stream.end(frame.id, error=UPSTREAM_CUT)
+    status, _, body = await client.reply()
+    assert status == 200
+    parts = body.split(b"\n\n")
+    assert parts[0] == b": keep-alive"
+    assert error_of(parts[1].removeprefix(b"data: "))["code"] == "upstream_cut"
+
+
+async def test_a_reply_that_is_no_stream_gets_no_comment(bench):
+    client = await bench.client()
+    client.send(chat())
+    frame = await bench.stream.next()
+    bench.later(200)
+    assert len(bench.admission.renewed) == 1
+    bench.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[2] == b"{}"
