@@ -31,11 +31,14 @@ down: $(STAMP) ## Stop what `make up` started
 test: $(STAMP) ## Every test, real servers included
 	@$(BIN)/python -m tools.test $(ARGS)
 
-.PHONY: check
-check: $(STAMP) ## Lint, types, import rules, style that runs, stubs current
+.PHONY: lint
+lint: $(STAMP) ## Lint, types, import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/python -m tools.typecheck
 	@$(BIN)/lint-imports
+
+.PHONY: check
+check: lint ## `lint`, style that runs, stubs current
 	@$(BIN)/python -m pytest -q tests/tidy
 
 .PHONY: fmt

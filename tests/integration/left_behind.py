@@ -1,5 +1,6 @@
 """What a process of the product holds, for tests that say that nothing stays behind."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import httpx
 from tests.integration.product import Product
 
 Held = dict[str, float]
+# Of one SQLite file: the connections of a pool with its overflow, each with its write-ahead log, and the shared index.
+POOL_DESCRIPTORS = 2 * (4 + 2) + 1
 
 
 def inside(product: Product, process: str) -> Held:
@@ -18,7 +21,18 @@ def inside(product: Product, process: str) -> Held:
     names = ("tasks", "open_requests", "client_connections", "body_bytes", "publisher_depth")
     found = {name: float(gauges.get(f"tollgate_{process}_{name}", 0)) for name in names}
     (pid,) = product.pids(process)
-    return {**found, "descriptors": len(list(Path(f"/proc/{pid}/fd").iterdir()))}
+    opened = [_path_of(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
+    databases = Counter(path.partition(".sqlite")[0] for path in opened if ".sqlite" in path)
+    # A pool opens a connection when work overlaps, and keeps it: what it may hold is no leftover, one more is.
+    pooled = max(POOL_DESCRIPTORS, *databases.values(), 0)
+    return {**found, "descriptors": len(opened) - databases.total(), "database_descriptors": pooled}
+
+
+def _path_of(descriptor: Path) -> str:
+    try:
+        return str(descriptor.readlink())
+    except FileNotFoundError:
+        return ""
 
 
 def least(samples: Sequence[Held]) -> Held:
