@@ -1,7 +1,7 @@
 # Every command of the project. CI calls these and nothing else.
 SHELL := bash
 .DEFAULT_GOAL := help
-PYTHON ?= python3
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 MEMBERS := $(wildcard libs/* services/* simulators/*) cli

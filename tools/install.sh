@@ -2,22 +2,25 @@
 # Makes .venv and installs the lock and the members into it. Called by `make`; needs Python 3.11 or later and nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python="${PYTHON:-python3}"
-if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-  echo "tollgate needs Python 3.11 or later; '$python' is not. Name one: make up PYTHON=/path/to/python3.11" >&2
-  exit 1
-fi
 if [ ! -x .venv/bin/python ]; then
-  echo "[1/3] making .venv"
-  if ! "$python" -m venv .venv; then
-    rm -rf .venv
-    echo "Python's venv module is missing. On Debian and Ubuntu: apt-get install python3-venv" >&2
-    exit 1
-  fi
+  python="$(bash tools/find_python.sh)"
+  echo "[1/3] making .venv with $("$python" -c 'import platform, sys; print(platform.python_version(), "at", sys.executable)')"
+  "$python" -m venv --without-pip .venv
 fi
 if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
   echo "[2/3] installing uv"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv>=0.13,<1"
+  # Debian's interpreter comes without pip; any other's installs into this one as well.
+  if .venv/bin/python -m ensurepip --version >/dev/null 2>&1; then
+    .venv/bin/python -m ensurepip >/dev/null
+    pip=(.venv/bin/python -m pip)
+  elif python3 -m pip --version >/dev/null 2>&1; then
+    pip=(python3 -m pip --python .venv/bin/python)
+  else
+    rm -rf .venv
+    echo "There is no pip to begin with. On Debian and Ubuntu: apt-get install python3-venv" >&2
+    exit 1
+  fi
+  "${pip[@]}" install --quiet --disable-pip-version-check "uv>=0.13,<1"
 fi
 echo "[3/3] installing locked packages"
 export VIRTUAL_ENV="$PWD/.venv" UV_LINK_MODE="${UV_LINK_MODE:-}"
