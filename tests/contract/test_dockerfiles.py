@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tools import image
 
+from tollgate_cli.supervisor.plan import GRPC_EXPERIMENTS
+
 pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +120,12 @@ def test_copies_exactly_the_members_it_needs(stages: list[Stage], folder: str) -
     assert live == needed
     [path] = [text for text in by_name["dev"].all("ENV") if text.startswith("PYTHONPATH=")]
     assert set(path.removeprefix("PYTHONPATH=").split(":")) == {f"/src/{member}/src" for member in needed}
+
+
+def test_runs_grpc_as_the_supervisor_does(stages: list[Stage], folder: str) -> None:
+    by_name = {stage.name: stage for stage in stages}
+    found = [text for text in by_name["production"].all("ENV") if text.startswith("GRPC_EXPERIMENTS=")]
+    assert found == ([f"GRPC_EXPERIMENTS={GRPC_EXPERIMENTS}"] if folder.startswith("services/") else [])
 
 
 def test_installs_from_the_lock_with_hashes(stages: list[Stage], folder: str) -> None:

@@ -156,3 +156,9 @@ def test_ready_file_is_private_and_replaced_at_once(tmp_path):
     assert home.read_ready() == {"pid": 1}
     assert home.ready.stat().st_mode & 0o777 == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["ready.json"]
+
+
+def test_the_environment_may_set_grpc_otherwise(tmp_path):
+    assert plan(tmp_path)["edge-0"].environment["GRPC_EXPERIMENTS"].startswith("-event_engine_client,")
+    other = plan(tmp_path, {"GRPC_EXPERIMENTS": "none"})
+    assert {one.environment["GRPC_EXPERIMENTS"] for one in other.values() if one.service != "valkey"} == {"none"}
