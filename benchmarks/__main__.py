@@ -14,7 +14,7 @@ from benchmarks.machine import load, machine, spread
 from benchmarks.native import NoCompiler, build, running_upstream
 from benchmarks.processes import processor_seconds, proportional_bytes
 from benchmarks.product import Product, running, write_channel
-from benchmarks.workloads import APART_MS, CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench, Round, Workload
+from benchmarks.workloads import CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench, Round, Workload
 
 FEATURES = {
     "authentication": "authentication by the process's cache",
@@ -23,14 +23,12 @@ FEATURES = {
     "event": "usage event with rating, spool and log",
     "log": "event log (spool kept)",
 }
-WARM_UP = 0.4
 IDLE_SECONDS = 4
 PACED_RATE = 200
 PACED_SECONDS = 12
 POLL_SECONDS = 0.1
 OPEN_LOOP = {"rate": 200, "connections": 64}
 OPEN_LOOP_REQUESTS = 1000
-PACED_LOOP = {"ramp": 1.3, "warm": 2.8, "window": 5}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +55,7 @@ def _run(bench: Bench, config: Path, *, quick: bool) -> None:
     rounds = 2 if quick else 4
     with running(bench.directory / "product", config) as product:
         for workload in (SMALL, STREAM) if quick else COUNTED:
-            _warm_up(bench, product, workload)
+            bench.warm_up(product, workload)
             _print_rounds(workload, [bench.round(product, workload) for _ in range(rounds)])
         _print_added_latency(bench, product, rounds // 2)
         for workload in PACED[:1] if quick else PACED:
@@ -95,19 +93,12 @@ def _print_added_latency(bench: Bench, product: Product, rounds: int) -> None:
 
 def _print_paced(bench: Bench, product: Product, workload: Workload) -> None:
     """Prints gaps between chunks and the share that arrived of what the upstream sends when nothing holds it up."""
-    nominal = workload.connections * workload.events / (CHUNKS * APART_MS / 1000) * PACED_LOOP["window"]
     print(f"\n{workload.title}: delivered, gap p50 / p99 ms")
     for title, asked in (("upstream", None), ("tollgate", product)):
-        spent: list[float] = []
-
-        def sample(into: list[float] = spent) -> None:
-            into.append(processor_seconds(product.pids("edge", "router", "valkey")))
-
-        found = bench.load(asked, workload, 0, marked=sample, **PACED_LOOP)
-        cost = (spent[1] - spent[0]) * 1e6 * workload.events / found.events if asked and found.events else 0
+        found = bench.paced(asked, workload)
         print(
-            f"  {title:<10} {found.events / nominal:7.1%} {found.gap_p50_ms:7.1f} / {found.gap_p99_ms:.1f}"
-            + (f", {cost:.0f} us of processor a stream" if asked else ""),
+            f"  {title:<10} {found.delivered:7.1%} {found.load.gap_p50_ms:7.1f} / {found.load.gap_p99_ms:.1f},"
+            f" {found.micros:.0f} us of processor a stream",
             flush=True,
         )
 
@@ -128,10 +119,6 @@ def _start_and_memory(bench: Bench) -> None:
     print("  " + ", ".join(f"{kind} {size / 1e6:.0f}" for kind, size in sorted(parts.items(), key=lambda one: -one[1])))
 
 
-def _warm_up(bench: Bench, product: Product, workload: Workload) -> None:
-    bench.load(product, workload, round(workload.requests * WARM_UP))
-
-
 def _print_rounds(workload: Workload, found: Sequence[Round]) -> None:
     print(f"\n{workload.title}, {workload.requests} a round, {len(found)} rounds: median (lowest - highest)")
     print(f"  edge + router + valkey  {spread([one.path for one in found])} us of processor a request")
@@ -147,7 +134,7 @@ def _print_features(bench: Bench, product: Product, config: Path) -> None:
         with running(bench.directory / f"without-{name}", config, without=name) as less:
             saved: list[float] = []
             for workload in (SMALL, STREAM):
-                _warm_up(bench, less, workload)
+                bench.warm_up(less, workload)
                 pairs = [(bench.round(product, workload).path, bench.round(less, workload).path) for _ in range(3)]
                 # The lowest rounds are those that the machine's other load disturbed least.
                 saved.append(min(whole for whole, _ in pairs) - min(without for _, without in pairs))

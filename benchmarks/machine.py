@@ -4,19 +4,28 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median
 
 from benchmarks.processes import load_average, processor_name, spin_milliseconds
+from benchmarks.product import ROOT
 
 
 def machine() -> str:
     """Returns commit, interpreter, system, processor and load."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return (
-        f"Tollgate {commit.stdout.strip() or 'unknown'} on {platform.python_implementation()} "
+        f"Tollgate {commit_of(ROOT)} on {platform.python_implementation()} "
         f"{platform.python_version()}, {platform.system()} {platform.release()}, {processor_name()}, "
         f"{os.cpu_count()} processors, {load()}"
     )
+
+
+def commit_of(root: Path) -> str:
+    """Returns the commit of a checkout, marked when its files differ."""
+    found = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
 
 
 def load() -> str:

@@ -15,6 +15,8 @@ CHUNKS = 64
 APART_MS = 20
 # What a request still costs when it was answered: its settle, its event, its row.
 SETTLE_SECONDS = 0.3
+WARM_UP = 0.4
+PACED_LOOP = {"ramp": 1.3, "warm": 2.8, "window": 5}
 REQUEST_PATH = ("edge", "router", "valkey")
 PROMPT = "You are a helpful assistant. Answer in one short sentence. What is the capital of France, and which river?"
 
@@ -82,6 +84,15 @@ class Round:
         return sum(self.micros[kind] for kind in REQUEST_PATH)
 
 
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Streams within a window: the share that arrived of what the upstream sends, and microseconds of each stream."""
+
+    delivered: float
+    micros: float
+    load: Load
+
+
 class Bench:
     """Measures products with the programs in a directory. `upstream`: the port that is asked directly."""
 
@@ -118,3 +129,19 @@ class Bench:
         time.sleep(SETTLE_SECONDS)
         spent = {kind: processor_seconds(found) - before[kind] for kind, found in pids.items()}
         return Round({kind: seconds * 1e6 / workload.requests for kind, seconds in spent.items()}, found)
+
+    def warm_up(self, product: Product, workload: Workload) -> None:
+        """Sends some requests of a workload that is counted."""
+        self.load(product, workload, round(workload.requests * WARM_UP))
+
+    def paced(self, product: Product | None, workload: Workload) -> Paced:
+        """Counts processor time and gaps over a window of paced streams, at a product or directly at the upstream."""
+        nominal = workload.connections * workload.events / (CHUNKS * APART_MS / 1000) * PACED_LOOP["window"]
+        spent: list[float] = []
+
+        def sample() -> None:
+            spent.append(processor_seconds(product.pids(*REQUEST_PATH) if product else [self.upstream_pid]))
+
+        found = self.load(product, workload, 0, marked=sample, **PACED_LOOP)
+        streams = found.events / workload.events
+        return Paced(found.events / nominal, (spent[1] - spent[0]) * 1e6 / streams if streams else 0, found)

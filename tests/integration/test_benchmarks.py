@@ -12,12 +12,14 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from benchmarks import beside
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.machine import percentile
 from benchmarks.native import build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, Subject, descendants, started
+from benchmarks.product import NoTree, running
 from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, request_of
 from tests.servers.process import Child
 
@@ -137,6 +139,36 @@ def test_no_peer_is_among_our_own_dependencies_nor_of_a_version_that_was_malicio
     assert version is not None
     assert version[1] not in {"1.82.7", "1.82.8", "1.107.0"}
     assert version[1] in yaml.safe_dump(yaml.safe_load((FOLDER / "peers.yaml").read_text()))
+
+
+# A product that says which tree it is of, what it was given, and runs until it is stopped.
+TELLING = """
+import json, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+found = {"base_url": "http://127.0.0.1:9/v1", "api_key": __file__, "admin_key": os.environ["TOLLGATE_EDGE_SPOOL"]}
+with open(sys.argv[sys.argv.index("--ready-file") + 1], "w") as ready:
+    json.dump(found | {"processes": {}, "pid": os.getpid()}, ready)
+signal.pause()
+"""
+
+
+def test_another_checkout_runs_its_own_code_with_its_own_settings(tmp_path):
+    package = tmp_path / "tree" / "cli" / "src" / "tollgate_cli"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(TELLING)
+    with running(tmp_path / "home", root=tmp_path / "tree", TOLLGATE_EDGE_SPOOL="here") as product:
+        assert (product.api_key, product.admin_key) == (str(package / "__main__.py"), "here")
+
+
+def test_a_directory_that_is_no_checkout_is_named(tmp_path, capsys):
+    with pytest.raises(NoTree, match=str(tmp_path)), running(tmp_path / "home", root=tmp_path):
+        pass
+    assert beside.main([str(tmp_path)]) == 2
+    assert "is no checkout of Tollgate" in capsys.readouterr().out
+    for wrong in (["x", "--set", "NAME"], ["x", "--workload", "huge"]):
+        with pytest.raises(SystemExit):
+            beside.main(wrong)
 
 
 def test_the_network_is_only_changed_where_it_is_our_own():
