@@ -89,6 +89,10 @@ fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="
 bench-peers: $(STAMP) ## Other gateways beside ours on the same workloads; ARGS="--get all" installs what can be had
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
+.PHONY: bench-beside
+bench-beside: $(STAMP) ## This tree beside another checkout, rounds in turns; ARGS="DIR --workload small --rounds N"
+	@$(BIN)/python -m benchmarks.beside $(ARGS)
+
 .PHONY: bench-usage
 bench-usage: $(STAMP) ## What the usage store costs: booking, disk, questions; ARGS="--events N"
 	@$(BIN)/python -m benchmarks.usage $(ARGS)

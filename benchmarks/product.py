@@ -7,17 +7,21 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.processes import stop
+from benchmarks.subject import Subject
 
-START_SECONDS = 90
+START_SECONDS = 300
 STOP_SECONDS = 15
 MODEL = "gpt-5-mini"
+REQUEST_PATH = ("edge", "router", "valkey")
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("cli/src", "libs/*/src", "services/*/src", "simulators/*/src")
 WITHOUT = Path(__file__).parent / "without"
 CHANNEL = """channels:
   - name: bench
@@ -27,6 +31,10 @@ CHANNEL = """channels:
     models: [{model}]
     private_network: true
 """
+
+
+class NoTree(Exception):  # noqa: N818 - a state of the machine.
+    """A directory is no checkout of the product; says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,10 @@ class Product:
     def pids(self, *kinds: str) -> list[int]:
         """Returns the ids of these kinds of processes."""
         return [pid for kind in kinds for pid in self.processes.get(kind, [])]
+
+    def subject(self, name: str = "tollgate", kinds: Sequence[str] = REQUEST_PATH) -> Subject:
+        """Returns what is sent to it and which of its processes count."""
+        return Subject(name, self.port, {"authorization": f"Bearer {self.api_key}"}, MODEL, self.pids(*kinds))
 
     def call(self, method: str, path: str, key: str, body: object = None) -> tuple[int, Any]:
         """Returns status and decoded body of one request to the public port."""
@@ -81,14 +93,30 @@ def write_channel(directory: Path, upstream_port: int) -> Path:
     return config
 
 
+def sources(root: Path) -> list[str]:
+    """Returns the folders of a checkout that hold its packages. Raises NoTree."""
+    found = [str(folder) for pattern in SOURCES for folder in sorted(root.glob(pattern))]
+    if not (root / "cli/src/tollgate_cli").is_dir():
+        raise NoTree(f"{root} is no checkout of Tollgate: it has no cli/src/tollgate_cli")
+    return found
+
+
 @contextlib.contextmanager
-def running(home: Path, config: Path | None = None, *, without: str = "", **settings: str) -> Iterator[Product]:
-    """Runs the product on a home. `without` names a feature to switch off; see `without/sitecustomize.py`."""
+def running(
+    home: Path, config: Path | None = None, *, root: Path = ROOT, without: str = "", **settings: str
+) -> Iterator[Product]:
+    """Runs the product of the checkout `root` on a home, with this interpreter.
+
+    `without` names a feature to switch off; see `without/sitecustomize.py`. Raises NoTree, and RuntimeError when it
+    does not start.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("TOLLGATE_", "OTEL_")) and not name.endswith("_API_KEY")
     }
+    # Before what is installed, which may be of another checkout.
+    path = [*sources(root), *filter(None, [environment.get("PYTHONPATH")])]
     environment |= {
         "TOLLGATE_EDGE_DEMO_CREDIT_USD": "1000000",
         "TOLLGATE_ROUTER_TRACE_SAMPLE_RATIO": "0.01",
@@ -96,7 +124,8 @@ def running(home: Path, config: Path | None = None, *, without: str = "", **sett
     }
     if without:
         environment["TOLLGATE_BENCH_WITHOUT"] = without
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(WITHOUT), environment.get("PYTHONPATH"))))
+        path.insert(0, str(WITHOUT))
+    environment["PYTHONPATH"] = os.pathsep.join(path)
     ready = home.with_name(f"{home.name}.ready.json")
     ready.unlink(missing_ok=True)
     arguments = [

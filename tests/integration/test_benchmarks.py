@@ -12,13 +12,17 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from benchmarks import beside
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.machine import percentile
 from benchmarks.native import build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
-from benchmarks.peers.running import PeerFailed, Subject, descendants, started
-from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, request_of
+from benchmarks.peers.running import PeerFailed, started
+from benchmarks.processes import forget_peak, peak_bytes, resident_bytes
+from benchmarks.product import NoTree, running
+from benchmarks.subject import Subject, descendants
+from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, Bench, NotWhole, request_of
 from tests.servers.process import Child
 
 pytestmark = pytest.mark.integration
@@ -139,6 +143,36 @@ def test_no_peer_is_among_our_own_dependencies_nor_of_a_version_that_was_malicio
     assert version[1] in yaml.safe_dump(yaml.safe_load((FOLDER / "peers.yaml").read_text()))
 
 
+# A product that says which tree it is of, what it was given, and runs until it is stopped.
+TELLING = """
+import json, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+found = {"base_url": "http://127.0.0.1:9/v1", "api_key": __file__, "admin_key": os.environ["TOLLGATE_EDGE_SPOOL"]}
+with open(sys.argv[sys.argv.index("--ready-file") + 1], "w") as ready:
+    json.dump(found | {"processes": {}, "pid": os.getpid()}, ready)
+signal.pause()
+"""
+
+
+def test_another_checkout_runs_its_own_code_with_its_own_settings(tmp_path):
+    package = tmp_path / "tree" / "cli" / "src" / "tollgate_cli"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(TELLING)
+    with running(tmp_path / "home", root=tmp_path / "tree", TOLLGATE_EDGE_SPOOL="here") as product:
+        assert (product.api_key, product.admin_key) == (str(package / "__main__.py"), "here")
+
+
+def test_a_directory_that_is_no_checkout_is_named(tmp_path, capsys):
+    with pytest.raises(NoTree, match=str(tmp_path)), running(tmp_path / "home", root=tmp_path):
+        pass
+    assert beside.main([str(tmp_path)]) == 2
+    assert "is no checkout of Tollgate" in capsys.readouterr().out
+    for wrong in (["x", "--set", "NAME"], ["x", "--workload", "huge"]):
+        with pytest.raises(SystemExit):
+            beside.main(wrong)
+
+
 def test_the_network_is_only_changed_where_it_is_our_own():
     assert INSIDE not in os.environ
     assert not is_alone()
@@ -208,6 +242,31 @@ def test_a_window_is_marked_and_counts_gaps_of_paced_streams(programs, upstream,
     # The upstream sleeps to times that it fixed with the first chunk: more than that many cannot have come.
     assert found.events <= 4 * 27
     assert found.gap_max_ms > 10
+    assert found.open == 4
+
+
+def test_keys_of_equal_length_take_turns_and_answers_that_fail_are_raised(programs, upstream):
+    bench = Bench(programs, upstream, 0)
+    found = bench.load(bench.upstream, SMALL, 8, keys=["sk-1", "sk-2"], connections=2)
+    assert (found.good, found.open) == (8, 0)
+    request = (programs / "load.request").read_bytes()
+    assert (request.count(b"Bearer sk-1"), request.count(b"Bearer sk-2")) == (1, 1)
+    wrong = replace(bench.upstream, events=66)
+    with pytest.raises(NotWhole, match="upstream"):
+        bench.load(wrong, STREAM, 4)
+    assert bench.load(wrong, STREAM, 4, strict=False).not_whole == 4
+
+
+def test_the_peak_of_a_process_can_be_forgotten(tmp_path):
+    body = "held = bytearray(80_000_000)\ndel held\nprint('done', flush=True)\nimport time\ntime.sleep(60)"
+    child = Child([sys.executable, "-c", body], tmp_path / "log")
+    child.start(lambda: "done" in child.tail())
+    try:
+        assert peak_bytes(child.pid) - resident_bytes(child.pid) > 70_000_000
+        forget_peak(child.pid)
+        assert peak_bytes(child.pid) - resident_bytes(child.pid) < 1_000_000
+    finally:
+        child.kill()
 
 
 @contextlib.contextmanager
