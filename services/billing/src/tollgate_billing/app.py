@@ -17,6 +17,7 @@ from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
+from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
@@ -58,7 +59,7 @@ class Billing:
         failpoint = Failpoint(settings.failpoint)
         self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
         self.database = Database(settings.database_url, migrations="tollgate_billing:migrations")
-        self.clickhouse = ClickHouse(settings.clickhouse_dsn)
+        self.clickhouse = _usage_store(settings)
         self.holds = Holds(settings.redis_url)
         self.producer = new_producer(settings.event_log_url)
         self.log_consumer = new_consumer(
@@ -203,6 +204,23 @@ class Billing:
         self.tracing.shutdown()
         self.lifecycle.stopped()
         await self.admin.stop()
+
+
+def _usage_store(settings: BillingSettings) -> ClickHouse:
+    name = settings.clickhouse_cluster
+    return ClickHouse(
+        settings.clickhouse_dsn,
+        cluster=Cluster(name, settings.clickhouse_keeper_path) if name else None,
+        retention=Retention(
+            raw_months=settings.usage_raw_months,
+            minute_days=settings.usage_minute_days,
+            hour_months=settings.usage_hour_months,
+            day_years=settings.usage_day_years,
+            cold_days=settings.usage_cold_days,
+            cold_volume=settings.usage_cold_volume,
+            storage_policy=settings.usage_storage_policy,
+        ),
+    )
 
 
 async def run(settings: BillingSettings) -> None:

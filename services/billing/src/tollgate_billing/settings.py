@@ -18,6 +18,17 @@ class BillingSettings(ServiceSettings):
     clickhouse_dsn: str = Field(
         description="The usage store: `chdb:///DIRECTORY` in this process, or `http[s]://USER:PASSWORD@HOST:PORT/DATABASE`."
     )
+    clickhouse_cluster: str = Field(
+        default="",
+        pattern=r"^[\w{}.-]*$",
+        description="Name of the cluster whose servers replicate the usage store, such as `{cluster}`; empty for one "
+        "server. Set it before the first start. The replicated form has been parsed by the engine and not yet run.",
+    )
+    clickhouse_keeper_path: str = Field(
+        default="/clickhouse/tables/{shard}/{database}/{table}",
+        pattern=r"^/[\w{}/.-]+$",
+        description="Where a replicated table keeps its log in Keeper.",
+    )
     redis_url: str = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
 
@@ -27,6 +38,31 @@ class BillingSettings(ServiceSettings):
     )
     batch_age_seconds: float = Field(
         default=0.5, gt=0, le=10, description="A batch closes when its first event has waited this long."
+    )
+    # Bounded so that no time added to a row's is beyond what the engine can write, which would be over at once.
+    usage_raw_months: int = Field(
+        default=25, ge=0, le=600, description="Usage rows are kept at least this long, in months; 0 is for good."
+    )
+    usage_minute_days: int = Field(
+        default=14, ge=0, le=3_650, description="Sums by minute are kept at least this long, in days; 0 is for good."
+    )
+    usage_hour_months: int = Field(
+        default=18, ge=0, le=600, description="Sums by hour are kept at least this long, in months; 0 is for good."
+    )
+    usage_day_years: int = Field(
+        default=7, ge=0, le=50, description="Sums by day are kept at least this long, in years; 0 is for good."
+    )
+    usage_storage_policy: str = Field(
+        default="", pattern=r"^\w*$", description="Storage policy of the usage rows' table; empty leaves the server's."
+    )
+    usage_cold_days: int = Field(
+        default=0,
+        ge=0,
+        le=3_650,
+        description="Usage rows older than this move to the cold volume, in days; 0 is never.",
+    )
+    usage_cold_volume: str = Field(
+        default="cold", pattern=r"^\w+$", description="The volume of the storage policy that old usage rows move to."
     )
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."

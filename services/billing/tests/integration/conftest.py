@@ -10,11 +10,14 @@ from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
+from tollgate_billing.adapters.usage_schema import Retention
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_holds import Holds
 from tollgate_kit.sql import Database
 
 MIGRATIONS = "tollgate_billing:migrations"
+# The rows of tests are of a fixed day, and nothing of it is to expire.
+FOR_GOOD = Retention(raw_months=0, minute_days=0, hour_months=0, day_years=0)
 
 
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])
@@ -41,26 +44,55 @@ def chdb_dsn(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def clickhouse_server(tmp_path_factory):
+def http_process(tmp_path_factory):
     """The HTTP interface over chDB, in a process of its own."""
     from tests.servers.clickhouse import ClickHouseServer
 
     server = ClickHouseServer(tmp_path_factory.mktemp("clickhouse"))
     server.start()
-    yield server.dsn
+    yield server
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def clickhouse_server(http_process):
+    return http_process.dsn
+
+
+@pytest.fixture
+def open_clickhouse(request):
+    """Opens the usage store of a profile, migrated: `await open_clickhouse("chdb")`.
+
+    Returns the store, and what ends the engine behind it and starts it again.
+    """
+
+    async def opened(profile):
+        dsn = request.getfixturevalue("chdb_dsn" if profile == "chdb" else "clickhouse_server")
+        clickhouse = ClickHouse(dsn, retention=FOR_GOOD)
+        await clickhouse.migrate()
+
+        async def again():
+            await clickhouse.close()
+            if profile == "http":
+                request.getfixturevalue("http_process").kill()
+                request.getfixturevalue("http_process").start()
+            reopened = ClickHouse(dsn, retention=FOR_GOOD)
+            await reopened.migrate()
+            return reopened
+
+        return clickhouse, again
+
+    return opened
+
+
 @pytest.fixture(params=["fake", "chdb", "http"])
-async def asked(request):
+async def asked(request, open_clickhouse):
     """A usage store and the questions that are asked of it."""
     if request.param == "fake":
         store = FakeUsageStore()
         yield store, FakeUsageQueries(store)
         return
-    dsn = request.getfixturevalue("chdb_dsn" if request.param == "chdb" else "clickhouse_server")
-    clickhouse = ClickHouse(dsn)
-    await clickhouse.migrate()
+    clickhouse, _ = await open_clickhouse(request.param)
     yield ClickHouseUsageStore(clickhouse), ClickHouseUsageQueries(clickhouse)
     await clickhouse.close()
 

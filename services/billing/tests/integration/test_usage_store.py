@@ -100,9 +100,8 @@ async def test_a_row_comes_back_as_it_was_and_can_be_adjusted(store, epoch):
     assert sorted((one.rank, one.superseded) for one in found[name]) == [((1, 1), True), ((2, 2), False)]
 
 
-async def test_a_request_that_fell_back_keeps_its_explanation(chdb_dsn, epoch):
-    clickhouse = ClickHouse(chdb_dsn)
-    await clickhouse.migrate()
+async def test_a_request_that_fell_back_keeps_its_explanation(open_clickhouse, epoch):
+    clickhouse, _ = await open_clickhouse("chdb")
     fallen, plain = requests(epoch, 2)
     explanation = routing.Explanation(
         model="m", targets=[routing.ConsideredTarget(channel="a", verdict=routing.VERDICT_FAILED, wait_ms=7)]

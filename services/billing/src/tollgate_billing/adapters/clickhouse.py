@@ -5,23 +5,16 @@ Calls run in two threads: one for what books, one for questions, so that a long 
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from tollgate_billing.adapters.arrow import Kinds, arrow_table
+from tollgate_billing.adapters.usage_schema import Cluster, Retention, keep_for, migrate
+from tollgate_billing.domain.table import Table
 from tollgate_billing.errors import UsageStoreUnavailable
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
-
-_APPLIED: Final = """
-CREATE TABLE IF NOT EXISTS usage_migrations (name String, applied_at DateTime DEFAULT now())
-ENGINE = MergeTree ORDER BY name SETTINGS non_replicated_deduplication_window = 1000
-"""
 
 
 class _Lane:
@@ -62,25 +55,33 @@ class _Lane:
 class ClickHouse:
     """Raises UsageStoreUnavailable from every method, whatever the engine says."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, cluster: Cluster | None = None, retention: Retention | None = None) -> None:
+        self._cluster = cluster
+        self._retention = retention or Retention()
         self._writing = _Lane(dsn, "write", {})
         self._asking = _Lane(dsn, "ask", {"max_execution_time": 30, "readonly": 2} if "chdb" not in dsn else {})
 
     async def migrate(self) -> None:
-        """Brings the tables up to date; each step can be repeated."""
-        await self._writing.run(_migrate)
+        """Brings the tables up to date and has them keep rows as long as said; each step can be repeated."""
+        await self._writing.run(lambda client: migrate(client, self._cluster))
+        await self._writing.run(lambda client: keep_for(client, self._retention, self._cluster))
 
     async def insert(self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str) -> None:
         """Adds rows as one block, once per token; `kinds` says how the values of each column are written."""
         # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
-        settings = {
+        settings: dict[str, Any] = {
             "insert_deduplication_token": token,
             "insert_deduplicate": 1,
+            # The same for the rollups: raw rows that are there already go to none of them again.
+            "deduplicate_blocks_in_dependent_materialized_views": 1,
+            "materialized_views_ignore_errors": 0,
             "async_insert": 0,
             "max_insert_block_size": 1_048_576,
             "min_insert_block_size_rows": 0,
             "min_insert_block_size_bytes": 0,
         }
+        if self._cluster is not None:
+            settings["insert_quorum"] = "auto"
         await self._writing.run(
             lambda client: client.insert_arrow(table, arrow_table(columns, kinds), settings=settings)
         )
@@ -91,23 +92,25 @@ class ClickHouse:
         result = await lane.run(lambda client: client.query(sql, parameters=dict(parameters)))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
+    async def command(self, statement: str) -> None:
+        """Has the engine do something that answers with nothing, such as to merge."""
+        await self._writing.run(lambda client: client.command(statement))
+
+    async def table(self, sql: str, parameters: Mapping[str, Any]) -> Table:
+        """Returns the rows of a question with the names and types of its columns."""
+        return await self._asking.run(lambda client: read_table(client, sql, parameters))
+
     async def close(self) -> None:
         """Closes both clients."""
         await asyncio.to_thread(self._asking.close)
         await asyncio.to_thread(self._writing.close)
 
 
-def _migrate(client: Any) -> None:
-    client.command(_APPLIED)
-    applied = {row[0] for row in client.query("SELECT name FROM usage_migrations").result_rows}
-    folder = resources.files("tollgate_billing") / "migrations" / "usage"
-    for file in sorted(folder.iterdir(), key=lambda one: one.name):
-        if not file.name.endswith(".sql") or file.name in applied:
-            continue
-        for statement in file.read_text(encoding="utf-8").split(";\n"):
-            if statement.strip():
-                client.command(statement)
-        client.insert(
-            "usage_migrations", [[file.name]], column_names=["name"], settings={"insert_deduplication_token": file.name}
-        )
-        log.info("migrated the usage store", extra={"fields": {"step": file.name}})
+def read_table(client: Any, sql: str, parameters: Mapping[str, Any]) -> Table:
+    """Returns what a client's query found, with its columns even where there are no rows."""
+    result = client.query(sql, parameters=dict(parameters))
+    if result.column_names:
+        types = [kind.name for kind in result.column_types]
+        return Table(list(zip(result.column_names, types, strict=True)), result.result_rows)
+    described = client.query(f"DESCRIBE ({sql})", parameters=dict(parameters)).result_rows
+    return Table([(row[0], row[1]) for row in described], [])

@@ -38,7 +38,7 @@ SELECTED: Final = ", ".join(
 )
 _TEXTS: Final = ("request_id", "trace_id", "api_key_id", "media_job_id", "routing", "batch")
 _FLAGS: Final = ("replay", "final", "superseded", "estimated", "trace_kept", "stream", "unpriced")
-_KINDS: Final[Kinds] = (
+KINDS: Final[Kinds] = (
     dict.fromkeys(COLUMNS, "word")
     | dict.fromkeys(IDS, "id")
     | dict.fromkeys(AMOUNTS, "amount")
@@ -106,7 +106,7 @@ class ClickHouseUsageStore:
         return {(row["src_offset"], row["src_index"]) for row in found}
 
     async def insert_usage(self, rows: Block, token: str) -> None:
-        await self._clickhouse.insert("usage_events", rows.columns, _KINDS, token)
+        await self._clickhouse.insert("usage_events", rows.columns, KINDS, token)
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
         await self._clickhouse.insert("usage_mismatches", _columns(rows, _MISMATCH_KINDS), _MISMATCH_KINDS, token)

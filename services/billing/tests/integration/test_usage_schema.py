@@ -1,0 +1,145 @@
+"""The usage store's tables: filled rollups of an older store, retention by setting, the form for a cluster."""
+
+import uuid
+
+import clickhouse_connect
+import pytest
+from services.billing.tests.fakes.events import NOW_US
+from services.billing.tests.fakes.month import book, random_events
+from services.billing.tests.fakes.usage_store import FakeUsageStore
+
+from tollgate_billing.adapters.arrow import arrow_table
+from tollgate_billing.adapters.usage_schema import Cluster, Retention, keep_for, migrate, migrations, on_cluster
+from tollgate_billing.adapters.usage_store import KINDS
+from tollgate_billing.adapters.usage_views import all_views, view_statement
+
+pytestmark = pytest.mark.integration
+
+CLUSTER = Cluster("{cluster}", "/clickhouse/tables/{shard}/{database}/{table}")
+ROLLUPS = ("usage_1m", "usage_1h", "usage_1d")
+
+
+@pytest.fixture
+def client(chdb_dsn):
+    """A client with a database of its own."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    first = clickhouse_connect.get_client(dsn=chdb_dsn)
+    first.command(f"CREATE DATABASE {name} ENGINE = Atomic")
+    made = clickhouse_connect.get_client(dsn=chdb_dsn, database=name)
+    yield made
+    made.close()
+    first.command(f"DROP DATABASE {name}")
+    first.close()
+
+
+class Inserting:
+    """The part of a usage store that adds rows, over one client and, where it has to be older, without some columns."""
+
+    def __init__(self, client):
+        self.client = client
+
+    async def insert_usage(self, rows, token):
+        table = arrow_table(rows.columns, KINDS)
+        self.client.insert_arrow("usage_events", table, settings={"insert_deduplication_token": token})
+
+
+def older(client):
+    """Makes the store as it was before there were rollups."""
+    for name, statements in migrations():
+        if name < "0003":
+            for statement in statements:
+                client.command(statement)
+    client.command(
+        "CREATE TABLE usage_migrations (name String, applied_at DateTime DEFAULT now())"
+        " ENGINE = MergeTree ORDER BY name"
+    )
+    client.insert("usage_migrations", [["0001_usage.sql"], ["0002_routing.sql"]], column_names=["name"])
+
+
+def sums(client, table):
+    rows = "count()" if table == "usage_events" else "sum(rows)"
+    return client.query(f"SELECT {rows}, sum(charge), sum(cost), sum(loss) FROM {table}").result_rows[0]
+
+
+async def test_rows_of_an_older_store_are_filled_into_the_rollups_once(client):
+    older(client)
+    reference = FakeUsageStore()
+    await book(random_events(3, 120, NOW_US, "old"), reference, [Inserting(client)], "old", size=40, now_us=NOW_US)
+    raw = sums(client, "usage_events")
+    assert raw[0] == len(reference.usage)
+    # Cut off in the middle: the step begins anew when it was not recorded.
+    steps = dict(migrations())["0003_rollups.sql"]
+    for statement in steps[: len(steps) // 2]:
+        if not statement.startswith("FILL"):
+            client.command(statement)
+    for _ in range(2):
+        migrate(client, None)
+        assert {table: sums(client, table) for table in ROLLUPS} == dict.fromkeys(ROLLUPS, raw)
+    await book(random_events(4, 40, NOW_US, "new"), reference, [Inserting(client)], "new", size=40, now_us=NOW_US)
+    now = sums(client, "usage_events")
+    assert now[0] == len(reference.usage)
+    assert {table: sums(client, table) for table in ROLLUPS} == dict.fromkeys(ROLLUPS, now)
+
+
+def engine(client, table):
+    return client.query(
+        "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {t:String}",
+        parameters={"t": table},
+    ).result_rows[0][0]
+
+
+def test_retention_is_applied_when_the_setting_changed_and_only_then(client):
+    migrate(client, None)
+    assert keep_for(client, Retention(), None) == ["usage_events", *ROLLUPS]
+    assert "TTL toDateTime(started_at) + toIntervalMonth(25) SETTINGS" in engine(client, "usage_events")
+    assert "ttl_only_drop_parts = 1" in engine(client, "usage_events")
+    assert "TTL day + toIntervalYear(7) SETTINGS" in engine(client, "usage_1d")
+    assert keep_for(client, Retention(), None) == []
+    assert keep_for(client, Retention(raw_months=36, day_years=0), None) == ["usage_events", "usage_1d"]
+    assert "toIntervalMonth(36)" in engine(client, "usage_events")
+    assert "TTL" not in engine(client, "usage_1d")
+    # The one volume that chDB has stands for the cold one.
+    tiered = Retention(cold_days=90, cold_volume="default", storage_policy="default")
+    assert keep_for(client, tiered, None) == ["usage_events", "usage_1d"]
+    assert "toIntervalDay(90) TO VOLUME 'default'" in engine(client, "usage_events")
+    assert keep_for(client, tiered, None) == []
+
+
+async def test_whole_parts_go_when_their_time_is_over(client):
+    migrate(client, None)
+    store = Inserting(client)
+    # A year old, and therefore over for minutes and hours, but not for raw rows and days.
+    await book(random_events(5, 60, NOW_US, "past"), FakeUsageStore(), [store], "past", size=60, now_us=NOW_US)
+    raw = sums(client, "usage_events")
+    keep_for(client, Retention(raw_months=600, minute_days=14, hour_months=1, day_years=50), None)
+    for table in ("usage_events", *ROLLUPS):
+        client.command(f"ALTER TABLE {table} MATERIALIZE TTL", settings={"mutations_sync": 2})
+        client.command(f"OPTIMIZE TABLE {table} FINAL")
+    assert [sums(client, table)[0] for table in ("usage_1m", "usage_1h")] == [0, 0]
+    assert sums(client, "usage_events") == sums(client, "usage_1d") == raw
+
+
+def replicated():
+    """Every statement that a cluster is sent."""
+    for _, statements in migrations():
+        yield from (on_cluster(one, CLUSTER) for one in statements if not one.startswith("FILL"))
+    yield from (on_cluster(view_statement(view), CLUSTER) for view in all_views())
+    for table, lifetime in Retention().lifetimes().items():
+        yield on_cluster(f"ALTER TABLE {table} MODIFY TTL {lifetime}", CLUSTER)
+
+
+def test_the_form_for_a_cluster_is_what_the_engine_can_parse(client):
+    statements = list(replicated())
+    parsed = [
+        client.query("SELECT formatQuerySingleLine({sql:String})", parameters={"sql": one}).result_rows[0][0]
+        for one in statements
+    ]
+    assert all("ON CLUSTER `{cluster}`" in one or "ON CLUSTER '{cluster}'" in one for one in parsed), parsed
+    tables = [one for one in parsed if one.startswith("CREATE TABLE")]
+    assert len(tables) == 6
+    for one in tables:
+        assert "ENGINE = Replicated" in one
+        assert "('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')" in one
+        assert "replicated_deduplication_window = 100000" in one
+        assert "replicated_deduplication_window_seconds = 604800" in one
+        assert "non_replicated" not in one
