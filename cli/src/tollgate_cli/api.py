@@ -14,11 +14,17 @@ TIMEOUT_SECONDS = 30.0
 class Api:
     """Calls one product. Every call raises Failure: code 3 when nobody answers, 1 when the answer is a refusal."""
 
-    def __init__(self, target: Target, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         headers = {"authorization": f"Bearer {target.token}", "accept": "application/json"}
         self._url = target.url
         self._http = httpx.Client(
-            base_url=target.url, headers=headers, timeout=TIMEOUT_SECONDS, transport=transport, trust_env=False
+            base_url=target.url, headers=headers, timeout=timeout_seconds, transport=transport, trust_env=False
         )
 
     def __enter__(self) -> Self:
@@ -38,6 +44,10 @@ class Api:
     def patch(self, path: str, body: object) -> Any:
         """Returns the decoded body of a PATCH."""
         return _decoded(self.send("PATCH", path, json=body))
+
+    def put(self, path: str, body: object) -> Any:
+        """Returns the decoded body of a PUT."""
+        return _decoded(self.send("PUT", path, json=body))
 
     def items(self, path: str) -> Iterator[dict[str, Any]]:
         """Yields all items of a list, page by page."""

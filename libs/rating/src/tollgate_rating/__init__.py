@@ -5,6 +5,7 @@ from tollgate_rating.decimals import INT64_MAX, PICO, format_decimal, parse_deci
 from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuantity, RatingError, Unpriced
 from tollgate_rating.price import Line, ModelPrice
 from tollgate_rating.table import PriceTable
+from tollgate_rating.tiers import PriceTier
 from tollgate_rating.units import per
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "ModelPrice",
     "PriceBook",
     "PriceTable",
+    "PriceTier",
     "RatingError",
     "Unpriced",
     "format_decimal",

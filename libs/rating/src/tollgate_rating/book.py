@@ -3,12 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tollgate_rating.decimals import PICO, format_decimal, parse_decimal
 from tollgate_rating.errors import InvalidPrice
 from tollgate_rating.price import ModelPrice
+from tollgate_rating.tiers import ParsedTier, PriceTier, parse_tiers
 from tollgate_rating.units import check_unit
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -25,11 +27,12 @@ class GroupRule:
 class PriceBook:
     """One version of a series of books; the series is its `name`, the version its `effective_us`.
 
-    `models` maps model → unit → decimal string. Raises InvalidPrice, naming the model and unit, when anything in it
-    cannot be used. `digest` is "sha256:" of the canonical form, in which "1.50" and "1.5" are the same.
+    `models` maps model → unit → decimal string, `tiers` model → what it costs otherwise. `digest` is "sha256:" of the
+    canonical form, in which "1.50" and "1.5" are the same. Raises InvalidPrice, naming the model and unit, when
+    anything in it cannot be used.
     """
 
-    __slots__ = ("_models", "_multiply", "_overrides", "currency", "digest", "effective_us", "name")
+    __slots__ = ("_models", "_multiply", "_overrides", "_tiers", "currency", "digest", "effective_us", "name")
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class PriceBook:
         currency: str,
         models: Mapping[str, Mapping[str, str]],
         groups: Mapping[str, GroupRule] | None = None,
+        tiers: Mapping[str, Sequence[PriceTier]] | None = None,
     ) -> None:
         if not name:
             raise InvalidPrice("a price book has a name")
@@ -51,11 +55,12 @@ class PriceBook:
         self._models = _parse_models(models, f"book {name}")
         self._multiply = {group: _parse_multiply(rule, group) for group, rule in rules.items()}
         self._overrides = {group: _parse_models(rule.models, f"group {group}") for group, rule in rules.items()}
+        self._tiers = _parse_tiers(tiers or {}, self._models, f"book {name}")
         self.digest = "sha256:" + hashlib.sha256(self.canonical()).hexdigest()
 
     def canonical(self) -> bytes:
         """Returns the book as JSON with sorted keys, no blanks and shortest decimals: what `digest` is taken of."""
-        document = {
+        document: dict[str, Any] = {
             "name": self.name,
             "effective_us": self.effective_us,
             "currency": self.currency,
@@ -65,7 +70,18 @@ class PriceBook:
                 for group, multiply in self._multiply.items()
             },
         }
+        if self._tiers:
+            # Left out where there are none, so that books keep the address that they had before there were tiers.
+            document["tiers"] = {model: [tier.canonical for tier in tiers] for model, tiers in self._tiers.items()}
         return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+    @classmethod
+    def from_canonical(cls, document: bytes | str) -> "PriceBook":
+        """Returns the book that `canonical` wrote. Raises InvalidPrice."""
+        plain = json.loads(document)
+        groups = {name: GroupRule(rule["multiply"], rule["models"]) for name, rule in plain.pop("groups").items()}
+        tiers = {model: [PriceTier(**one) for one in found] for model, found in plain.pop("tiers", {}).items()}
+        return cls(**plain, groups=groups, tiers=tiers)
 
     def models(self) -> frozenset[str]:
         """Returns the names of all models that some group can pay for."""
@@ -76,7 +92,10 @@ class PriceBook:
         return frozenset(self._multiply)
 
     def price(self, model: str, group: str) -> ModelPrice | None:
-        """Returns the price of a model for a group; a group without a rule pays the book's. None: not in this book."""
+        """Returns the price of a model for a group; a group without a rule pays the book's. None: not in this book.
+
+        A group's own prices for a model have no tiers; `multiply` is that of tiers too.
+        """
         override = self._overrides.get(group, {}).get(model)
         prices = override if override is not None else self._models.get(model)
         if prices is None:
@@ -88,6 +107,7 @@ class PriceBook:
             currency=self.currency,
             prices=prices,
             multiply=PICO if override is not None else self._multiply.get(group, PICO),
+            tiers=self._tiers.get(model, ()) if override is None else (),
         )
 
 
@@ -103,6 +123,15 @@ def _parse_models(models: Mapping[str, Mapping[str, str]], where: str) -> dict[s
             except InvalidPrice as error:
                 raise InvalidPrice(f"{where}, model {model!r}, unit {unit!r}: {error}") from None
     return parsed
+
+
+def _parse_tiers(
+    tiers: Mapping[str, Sequence[PriceTier]], models: Mapping[str, object], book: str
+) -> dict[str, tuple[ParsedTier, ...]]:
+    for model in tiers:
+        if model not in models:
+            raise InvalidPrice(f"{book}, tiers of model {model!r}: the book has no price for it")
+    return {model: parse_tiers(found, f"{book}, model {model!r}") for model, found in tiers.items() if found}
 
 
 def _parse_multiply(rule: GroupRule, group: str) -> int:

@@ -1,11 +1,12 @@
 """The price of one model for one price group, compiled to integers: what the hot path calls."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
 from tollgate_rating.decimals import INT64_MAX, PICO, divide_half_even, format_decimal, in_range
 from tollgate_rating.errors import InvalidQuantity, Unpriced
+from tollgate_rating.tiers import Conditions, ParsedTier
 from tollgate_rating.units import INPUT_UNITS, MILLION, OUTPUT_UNITS, REQUEST, TOKEN_UNITS, per, stand_ins
 
 
@@ -23,7 +24,8 @@ class Line:
 class ModelPrice:
     """Rates usage of one model. Immutable; `digest` is the content address of the book it comes from.
 
-    `prices` maps units to 1e-12 of the currency (per 1,000,000 for token units), `multiply` is in 1e-12.
+    `prices` maps units to 1e-12 of the currency (per 1,000,000 for token units), `multiply` is in 1e-12. Of `tiers`
+    the first whose conditions hold decides.
     """
 
     __slots__ = (
@@ -33,6 +35,8 @@ class ModelPrice:
         "_named",
         "_numerators",
         "_prices",
+        "_scale",
+        "_tiers",
         "book",
         "currency",
         "digest",
@@ -40,7 +44,16 @@ class ModelPrice:
     )
 
     def __init__(
-        self, *, model: str, book: str, digest: str, currency: str, prices: Mapping[str, int], multiply: int = PICO
+        self,
+        *,
+        model: str,
+        book: str,
+        digest: str,
+        currency: str,
+        prices: Mapping[str, int],
+        multiply: int = PICO,
+        tiers: Sequence[ParsedTier] = (),
+        scale: int = 1,
     ) -> None:
         self.model = model
         self.book = book
@@ -49,6 +62,8 @@ class ModelPrice:
         self._prices = dict(prices)
         self._named = frozenset(prices)
         self._multiply = multiply
+        # Prices are in 1e-12 / scale.
+        self._scale = scale
         # A fee per request is an extra: a model whose prices do not name one has none.
         self._prices.setdefault(REQUEST, 0)
         for unit in TOKEN_UNITS:
@@ -56,7 +71,7 @@ class ModelPrice:
                 if unit not in prices and other in prices:
                     self._prices[unit] = prices[other]
         exact = {unit: price * multiply * (MILLION // per(unit)) for unit, price in self._prices.items()}
-        denominator = MILLION * PICO
+        denominator = MILLION * PICO * scale
         # Published prices are whole pico-units per token, so that this leaves small integers over 1.
         divisor = gcd(denominator, *exact.values())
         self._denominator = denominator // divisor
@@ -66,16 +81,44 @@ class ModelPrice:
             max(self._numerators.get(unit, 0) for unit in OUTPUT_UNITS),
             self._numerators[REQUEST],
         )
+        self._tiers: tuple[tuple[Conditions, ModelPrice], ...] = tuple(
+            (tier.conditions, self._in_tier(tier, prices)) for tier in tiers
+        )
 
-    def rate(self, units: Mapping[str, int]) -> int:
+    def _in_tier(self, tier: ParsedTier, prices: Mapping[str, int]) -> "ModelPrice":
+        usual = {unit: price * tier.multiply for unit, price in prices.items()}
+        own = {unit: price * PICO for unit, price in tier.prices.items()}
+        return ModelPrice(
+            model=self.model,
+            book=self.book,
+            digest=self.digest,
+            currency=self.currency,
+            prices=usual | own,
+            multiply=self._multiply,
+            scale=PICO,
+        )
+
+    def rate(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> int:
         """Returns what the units cost, in pico-units, rounded half-even once over the sum.
 
-        A unit used 0 times needs no price. Raises Unpriced, InvalidQuantity or AmountOutOfRange.
+        `at_us` is when the request began (microseconds since the epoch), `service` the tier of service that the
+        provider reports. A unit used 0 times needs no price. Raises Unpriced, InvalidQuantity or AmountOutOfRange.
         """
-        return in_range(divide_half_even(self._exact(units), self._denominator))
+        price = self.tier(units, at_us, service) if self._tiers else self
+        return in_range(divide_half_even(price._exact(units), price._denominator))  # noqa: SLF001 - of our own kind.
 
-    def lines(self, units: Mapping[str, int]) -> tuple[Line, ...]:
-        """Returns one line per used unit; their amounts add up to exactly `rate(units)`. Raises what `rate` raises."""
+    def tier(self, units: Mapping[str, int], at_us: int, service: str = "") -> "ModelPrice":
+        """Returns the price that is in force for this usage: that of a tier, or this one."""
+        for conditions, price in self._tiers:
+            if conditions.hold(units, at_us, service):
+                return price
+        return self
+
+    def lines(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> tuple[Line, ...]:
+        """Returns one line per used unit; their amounts add up to exactly `rate` of the same. Raises what it raises."""
+        price = self.tier(units, at_us, service)
+        if price is not self:
+            return price.lines(units)
         lines: list[Line] = []
         before, running = 0, 0
         in_range(divide_half_even(self._exact(units), self._denominator))
@@ -94,10 +137,11 @@ class ModelPrice:
 
     def unit_price(self, unit: str) -> str:
         """Returns the decimal string charged for `per(unit)` of the unit, after the group's rule. Raises Unpriced."""
-        return format_decimal(self._price(unit) * self._multiply, places=24)
+        places = 24 if self._scale == 1 else 36
+        return format_decimal(self._price(unit) * self._multiply, places=places)
 
     def worst_case(self, input_tokens: int, output_tokens: int) -> int:
-        """Returns the most one request can cost, in pico-units, whatever kind of token they turn out to be.
+        """Returns the most one request can cost, in pico-units, whatever kind of token and tier they turn out to be.
 
         Rounded up, so that `rate` of any such usage is never more; INT64_MAX where that would be. A side without any
         price adds nothing, since `rate` refuses such tokens. Raises InvalidQuantity for less than no tokens.
@@ -106,7 +150,10 @@ class ModelPrice:
             raise InvalidQuantity(f"{input_tokens} and {output_tokens} tokens")
         into, out, fee = self._dearest
         total = into * input_tokens + out * output_tokens + fee
-        return min(-(-total // self._denominator), INT64_MAX)
+        most = min(-(-total // self._denominator), INT64_MAX)
+        for _, price in self._tiers:
+            most = max(most, price.worst_case(input_tokens, output_tokens))
+        return most
 
     def _exact(self, units: Mapping[str, int]) -> int:
         """Returns the cost as a numerator over `_denominator`."""

@@ -7,22 +7,30 @@ from tollgate_rating.errors import InvalidPrice
 MILLION = 10**6
 REQUEST = "request"
 IMAGE = "image"
+CHARACTER = "character"
 INPUT_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
-OUTPUT_UNITS = ("output", "reasoning", "audio_output", "image_output")
+OUTPUT_UNITS = ("output", "reasoning", "audio_output", "image_output", "video_output")
 TOKEN_UNITS = frozenset(INPUT_UNITS + OUTPUT_UNITS)
-_IMAGE_UNIT = re.compile(r"image(:[a-z0-9_.-]{1,32}){0,2}")
+PER_MILLION = TOKEN_UNITS | {CHARACTER}
+# Counted one by one: web searches, other calls of tools, seconds of audio.
+COUNTED = ("search", "tool_call", "audio_second", CHARACTER)
+# A picture by size and quality; a second of video by resolution and whether it has sound.
+_FAMILY_UNIT = re.compile(r"(image|video)(:[a-z0-9_.-]{1,32}){0,2}|tool_call:[a-z0-9_.-]{1,32}")
 
 
 def per(unit: str) -> int:
-    """Returns how many of `unit` its price is for: 1,000,000 for tokens, 1 for the rest."""
-    return MILLION if unit in TOKEN_UNITS else 1
+    """Returns how many of `unit` its price is for: 1,000,000 for tokens and characters, 1 for the rest."""
+    return MILLION if unit in PER_MILLION else 1
 
 
 def check_unit(unit: object) -> str:
     """Returns the unit's name, or raises InvalidPrice when no unit has it."""
-    if isinstance(unit, str) and (unit in TOKEN_UNITS or unit == REQUEST or _IMAGE_UNIT.fullmatch(unit)):
+    if isinstance(unit, str) and (
+        unit in TOKEN_UNITS or unit in COUNTED or unit == REQUEST or _FAMILY_UNIT.fullmatch(unit)
+    ):
         return unit
-    allowed = ", ".join([*INPUT_UNITS, *OUTPUT_UNITS, REQUEST, "image, image:SIZE, image:SIZE:QUALITY"])
+    families = "image, image:SIZE, image:SIZE:QUALITY, video, video:RESOLUTION, video:RESOLUTION:audio, tool_call:NAME"
+    allowed = ", ".join([*INPUT_UNITS, *OUTPUT_UNITS, REQUEST, *COUNTED, families])
     raise InvalidPrice(f"unknown unit {unit!r}; allowed: {allowed}")
 
 
@@ -32,7 +40,7 @@ def stand_ins(unit: str) -> tuple[str, ...]:
         return ("input",)
     if unit in OUTPUT_UNITS[1:]:
         return ("output",)
-    if unit.startswith("image:"):
+    if ":" in unit:
         parts = unit.split(":")
         return tuple(":".join(parts[:count]) for count in range(len(parts) - 1, 0, -1))
     return ()

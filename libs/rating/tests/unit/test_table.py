@@ -99,3 +99,25 @@ def test_find_agrees_with_a_plain_search(versions, at_us, model):
             expected = str(newest[0])
             break
     assert found(PriceTable(books), model, at_us) == expected
+
+
+@given(
+    books=st.dictionaries(st.integers(0, 50), st.integers(0, 9), min_size=1, max_size=5),
+    new=st.integers(0, 50),
+    price=st.integers(0, 9),
+    at=st.integers(0, 60),
+)
+def test_a_book_changes_nothing_before_its_time(books, new, price, at):
+    def book(when, input_price):
+        return PriceBook(name="public", effective_us=when, currency="USD", models={"m": {"input": str(input_price)}})
+
+    def rate(table):
+        found = table.find("m", "", at)
+        return None if found is None else found.rate({"input": 7})
+
+    old = [book(when, one) for when, one in books.items() if when != new]
+    before, after = rate(PriceTable(old)), rate(PriceTable([*old, book(new, price)]))
+    if at < new:
+        assert after == before
+    elif all(when <= new or when > at for when in books):
+        assert after == price * 7 * 10**6

@@ -198,6 +198,11 @@ def _price_books(parts: Sequence[Declaration]) -> Iterator[Problem]:
                 for model in prices.models.keys() - book.models.keys():
                     here = (*path, "groups", group, "models", model)
                     yield _at(part.source, here, repr(model), f"a model of the book: {_listed(book.models)}")
+            for model in book.tiers.keys() - book.models.keys():
+                here = (*path, "tiers", model)
+                yield _at(part.source, here, repr(model), f"a model of the book: {_listed(book.models)}")
+            if book.tiers.keys() - book.models.keys():
+                continue
             try:
                 book.rated()
             except InvalidPrice as error:

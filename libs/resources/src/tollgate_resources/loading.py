@@ -180,7 +180,9 @@ def _fields_at(kind: type[Resource], loc: tuple[str | int, ...]) -> Iterable[str
         if isinstance(part, int):
             here = here.get("items", {})
         else:
-            here = here.get("properties", {}).get(part, here.get("additionalProperties", {}))
+            # Keys with a pattern of their own stand under that.
+            other = next(iter(here.get("patternProperties", {}).values()), {})
+            here = here.get("properties", {}).get(part, here.get("additionalProperties") or other)
     return tuple(_resolve(here, definitions).get("properties", ()))
 
 

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from tollgate_rating import InvalidPrice, parse_decimal
 from tollgate_rating import PriceBook as RatedBook
+from tollgate_rating import PriceTier as RatedTier
+from tollgate_rating.tiers import parse_tier
 from tollgate_rating.units import check_unit
 
 ALL_MODELS: Final = "*"
@@ -283,6 +285,37 @@ class PriceGroup(Resource):
     models: dict[ModelName, ModelPrices] = {}
 
 
+def _tier_is_whole(tier: "PriceTier") -> "PriceTier":
+    try:
+        parse_tier(tier.rated())
+    except InvalidPrice as error:
+        raise ValueError(str(error)) from None
+    return tier
+
+
+class PriceTier(Resource):
+    """What a model costs where all conditions that are named hold; the first tier of which that is so decides."""
+
+    context_over: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """More input tokens than this, cached ones included."""
+    service: Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")] | None = None
+    """The tier of service that the provider reports, such as flex or priority."""
+    hours: Annotated[str, Field(pattern=r"^[0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2}$")] | None = None
+    """Times of the day in UTC such as "16:30-00:30", by the request's start; the end is not included."""
+    prices: dict[Unit, DecimalString] = {}
+    """Prices of its own, as in a price book."""
+    multiply: DecimalString = "1"
+    """A factor on the usual price of the units that are not in `prices`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "PriceTier":
+        return _tier_is_whole(self)
+
+    def rated(self) -> RatedTier:
+        """Returns the tier as rating computes with it."""
+        return RatedTier(self.prices, self.multiply, self.context_over, self.service or "", self.hours or "")
+
+
 class PriceBook(Resource):
     """One version of a series of prices, in force from `effective` until a later one of the same name."""
 
@@ -292,6 +325,8 @@ class PriceBook(Resource):
     models: Annotated[dict[ModelName, ModelPrices], Field(min_length=1)]
     """Model → unit → decimal string; token units are priced per 1,000,000."""
     groups: dict[Name, PriceGroup] = {}
+    tiers: dict[ModelName, tuple[PriceTier, ...]] = {}
+    """Model → what it costs for long prompts, another service or at some hours; the first that holds counts."""
 
     def rated(self) -> RatedBook:
         """Returns the book as rating computes with it."""
@@ -303,6 +338,7 @@ class PriceBook(Resource):
             currency=self.currency,
             models=self.models,
             groups={name: GroupRule(group.multiply, group.models) for name, group in self.groups.items()},
+            tiers={model: [tier.rated() for tier in tiers] for model, tiers in self.tiers.items()},
         )
 
 

@@ -360,3 +360,52 @@ def test_json_is_a_way_to_write_the_file(tmp_path):
         ]
     }
     assert problems(tmp_path, json.dumps(content, indent=1), "tollgate.json") == []
+
+
+TIERED = """price_books:
+  - name: public
+    effective: 2026-11-01T00:00:00Z
+    currency: USD
+    models:
+      m: {input: "2"}
+    tiers:
+      m:
+        - {context_over: 200000, prices: {input: "4"}}
+        - {service: flex, multiply: "0.5"}
+        - {hours: "16:30-00:30", multiply: "0.5"}
+"""
+
+
+def test_tiers_reach_rating(tmp_path):
+    (tmp_path / "a.yaml").write_text(TIERED)
+    loaded = load([tmp_path], CATALOGUE)
+    assert loaded.problems == ()
+    price = loaded.declared().price_books[0].rated().price("m", "")
+    assert [price.rate({"input": 1}, 0, service) for service in ("", "flex")] == [10**6, 10**6]
+    assert price.rate({"input": 1}, 12 * 3600 * 10**6) == 2 * 10**6
+    assert price.rate({"input": 200_001}, 12 * 3600 * 10**6) == 200_001 * 4 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ('{context_over: 200000, prices: {input: "4"}}', '{prices: {input: "4"}}', 9, "condition"),
+        ("context_over: 200000", "context_over: 2.5", 9, "whole number"),
+        ("{service: flex,", "{service: Flex!,", 10, ""),
+        ("16:30-00:30", "16:30", 11, ""),
+        ("16:30-00:30", "25:30-00:30", 11, "times of the day"),
+        ('multiply: "0.5"}\n        - {h', "multiply: 0.5}\n        - {h", 10, "decimal string"),
+        ("    tiers:\n      m:", "    tiers:\n      n:", 8, "a model of the book"),
+        ("{service: flex,", "{context_over: 300000,", 4, "tier 1 takes all"),
+        ('{input: "4"}', '{word: "4"}', 9, "input, cache_read"),
+        ("service: flex", "servise: flex", 10, "perhaps service"),
+    ],
+)
+def test_a_tier_that_is_wrong_is_found_by_its_line(tmp_path, old, new, line, said):
+    assert old in TIERED
+    (tmp_path / "a.yaml").write_text(TIERED.replace(old, new))
+    problems = load([tmp_path], CATALOGUE).problems
+    assert problems
+    assert any(said in str(problem) for problem in problems), [str(problem) for problem in problems]
+    if line != 4:
+        assert {problem.line for problem in problems} == {line}

@@ -9,22 +9,26 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from tollgate.billing.v1 import billing_pb2_grpc
+from tollgate.billing.v1 import billing_pb2_grpc, ledger_pb2_grpc
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
+from tollgate_billing.adapters.sql_codes import SqlCodes
 from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.api.billing_service import BillingService, LagSource
+from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_holds import Holds
 from tollgate_kit.admin import AdminServer
@@ -81,6 +85,15 @@ class Billing:
             fell_behind=self.wallets.fell_behind,
         )
         ids = RandomIds()
+        self.clock = clock
+        self.money = MoveMoney(
+            operations=SqlOperations(self.database),
+            codes=SqlCodes(self.database),
+            wallets=wallets,
+            keep=self.wallets,
+            ids=ids,
+            random_bytes=os.urandom,
+        )
         self.consumer = UsageRecordedConsumer(
             consumer=self.log_consumer,
             record=self.record,
@@ -97,6 +110,7 @@ class Billing:
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
         )
         self.service = BillingService(self.wallets, ClickHouseUsageQueries(self.clickhouse), lag, clock)
+        self.ledger_service = LedgerService(self.money, self.wallets, clock)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
@@ -123,6 +137,7 @@ class Billing:
         stopping = self.lifecycle.stopping
         server = new_server(self.settings.address)
         billing_pb2_grpc.add_BillingServiceServicer_to_server(self.service, server)  # type: ignore[no-untyped-call]
+        ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger_service, server)  # type: ignore[no-untyped-call]
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
             await self.holds.start()
@@ -185,6 +200,7 @@ class Billing:
 
     async def _reconcile(self) -> None:
         try:
+            await self.money.expire(self.clock.now_us())
             await self.wallets.reconcile()
         except Unavailable as error:
             log.warning("wallets are not compared now", extra={"fields": {"reason": str(error)}})

@@ -6,7 +6,11 @@ BillingError
 │   ├── LedgerUnavailable
 │   └── WalletsUnavailable
 ├── InvalidQuery             a question that cannot be asked; the message says what is allowed
-└── InvalidGrant             a grant that cannot be made; the message says why
+├── InvalidGrant             a grant that cannot be made; the message says why
+├── InvalidMove              money that cannot be moved so; the message says why
+├── KeyReused                an idempotency key that was used for something else
+├── NotFound                 something is named that is not there
+└── TooManyGuesses           too many wrong codes; `retry_after_us` says for how long
 """
 
 
@@ -36,3 +40,23 @@ class InvalidQuery(BillingError, ValueError):  # noqa: N818
 
 class InvalidGrant(BillingError, ValueError):  # noqa: N818
     """A grant that cannot be made."""
+
+
+class InvalidMove(BillingError, ValueError):  # noqa: N818
+    """Money that cannot be moved so."""
+
+
+class KeyReused(BillingError):  # noqa: N818
+    """An idempotency key that was used for something else."""
+
+
+class NotFound(BillingError, LookupError):  # noqa: N818
+    """Something is named that is not there."""
+
+
+class TooManyGuesses(BillingError):  # noqa: N818
+    """Too many wrong codes of one organization."""
+
+    def __init__(self, retry_after_us: int) -> None:
+        super().__init__("too many codes that were wrong; wait and check what was sent")
+        self.retry_after_us = retry_after_us

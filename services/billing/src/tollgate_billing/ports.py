@@ -123,11 +123,11 @@ class Ledger(Protocol):
         ...
 
     async def balance(self, organization_id: str) -> tuple[str, int]:
-        """Returns the wallet's currency ("" when there is none) and its balance in pico-units."""
+        """Returns the currency ("" when there is none) and what may be spent, the credit line included."""
         ...
 
     async def balances(self) -> dict[str, int]:
-        """Returns the wallet of every organization that has one, in pico-units."""
+        """Returns what every organization may spend, the credit line included, in pico-units."""
         ...
 
 
@@ -170,6 +170,14 @@ class Wallets(Protocol):
 
     async def rebuild(self, organization_id: str, ledger_pico: int) -> tuple[int, bool]:
         """Sets the wallet to what the ledger says less what is held and unbooked; returns it and whether it changed."""
+        ...
+
+    async def reserve(self, organization_id: str, hold_id: str, amount_pico: int) -> bool:
+        """Holds an amount as a request would, once per id; False when less is free. The wallet is there."""
+        ...
+
+    async def release(self, organization_id: str, hold_id: str) -> None:
+        """Gives back what was reserved and not booked."""
         ...
 
     async def state(self, organization_id: str) -> WalletState:

@@ -46,6 +46,23 @@ class FakeWallets:
         return Outcome(missing=False, corrected=corrected)
 
     @guarded
+    async def reserve(self, organization_id, hold_id, amount_pico):
+        self._check()
+        if (organization_id, hold_id) in self.holds:
+            return self.holds[organization_id, hold_id][0] == "held"
+        if self.wallet[organization_id] < amount_pico:
+            return False
+        self.hold(organization_id, hold_id, amount_pico)
+        return True
+
+    @guarded
+    async def release(self, organization_id, hold_id):
+        self._check()
+        record = self.holds.pop((organization_id, hold_id), None)
+        if record and record[0] == "held":
+            self.wallet[organization_id] += record[1]
+
+    @guarded
     async def rebuild(self, organization_id, ledger_pico):
         self._check()
         before = self.wallet.get(organization_id)

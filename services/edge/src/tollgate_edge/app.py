@@ -18,6 +18,7 @@ from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
+from tollgate_edge.adapters.ledger_client import LedgerClient
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.adapters.sql.limits import SqlLimitStore
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
@@ -107,6 +108,7 @@ class Edge:
         self.limits = SqlLimitStore(self.database)
         self.versions = SqlVersionStore(self.database)
         self.billing = BillingClient(settings.billing_address)
+        self.ledger = LedgerClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
         self.producer = new_producer(settings.event_log_url)
@@ -189,6 +191,7 @@ class Edge:
             create_tenant=CreateTenant(self.tenants, self.clock, self.ids),
             give_credit=GiveCredit(self.billing, self.ids),
             billing=self.billing,
+            ledger=self.ledger,
             media=self.media,
             routers=self.routers,
             links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds),
@@ -328,7 +331,7 @@ class Edge:
         """Starts the parts in order; the stack stops them in reverse."""
         stack.callback(self.tracing.shutdown)
         stack.callback(self.database.close)
-        for client in (self.billing, self.media, self.routers):
+        for client in (self.billing, self.ledger, self.media, self.routers):
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)

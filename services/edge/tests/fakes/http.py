@@ -4,7 +4,7 @@ import contextlib
 from types import SimpleNamespace
 
 import httpx
-from services.edge.tests.fakes.services import FakeBilling, FakeMedia, FakeRouters
+from services.edge.tests.fakes.services import FakeBilling, FakeLedger, FakeMedia, FakeRouters
 from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate_edge.api.context import HttpContext
@@ -45,6 +45,7 @@ async def http_world():
     made.clock, made.memory = ManualClock(), Memory()
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
     made.billing, made.media, made.routers = FakeBilling(), FakeMedia(), FakeRouters()
+    made.ledger = FakeLedger()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
     made.missing, made.notes = [], []
@@ -69,6 +70,7 @@ async def http_world():
             create_tenant=CreateTenant(made.tenants, made.clock, ids),
             give_credit=GiveCredit(made.billing, ids),
             billing=made.billing,
+            ledger=made.ledger,
             media=made.media,
             routers=made.routers,
             links=LinkSigner(PEPPER.value, made.clock, 60),

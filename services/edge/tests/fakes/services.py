@@ -1,6 +1,7 @@
 """billing, media-jobs, the routers and the operator's file, in memory."""
 
 from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_edge.errors import public_error
@@ -48,6 +49,43 @@ class FakeBilling:
     async def status(self):
         self._check()
         return billing.GetStatusResponse(rows=2**40)
+
+
+class FakeLedger:
+    """Notes what it is asked and answers what `replies` has under the method's name, or raises it."""
+
+    def __init__(self):
+        self.asked = []
+        self.replies = {}
+
+    def __getattr__(self, name):
+        if name not in LEDGER_REPLIES:
+            raise AttributeError(name)
+
+        async def call(request):
+            self.asked.append((name, request))
+            reply = self.replies.get(name, LEDGER_REPLIES[name]())
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+        return call
+
+
+LEDGER_REPLIES = {
+    "grant_bonus": ledger.GrantBonusResponse,
+    "refund": ledger.RefundResponse,
+    "correct": ledger.CorrectResponse,
+    "transfer": ledger.TransferMoneyResponse,
+    "set_credit_line": ledger.SetCreditLineResponse,
+    "accounts": ledger.GetAccountsResponse,
+    "transfers": ledger.ListTransfersResponse,
+    "create_codes": ledger.CreateCodesResponse,
+    "redeem": ledger.RedeemCodeResponse,
+    "codes": ledger.ListCodesResponse,
+    "revoke_code": ledger.RevokeCodeResponse,
+    "rebuild_wallets": ledger.RebuildWalletsResponse,
+}
 
 
 class FakeMedia:

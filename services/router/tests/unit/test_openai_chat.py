@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body, read_reply, write_body
+from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, read_body, read_reply, write_body
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
 pytestmark = pytest.mark.unit
@@ -181,3 +181,29 @@ def test_an_error_object_with_status_200_is_a_problem_whatever_is_beside_it():
 def test_an_error_of_null_is_none():
     found = read_reply(reply(SIMPLE, ',"error":null'))
     assert isinstance(found, ReplyUsage)
+
+
+@pytest.mark.parametrize(
+    ("said", "service"),
+    [
+        ('"flex"', "flex"),
+        ('"Priority"', "priority"),
+        ('"default"', ""),
+        ('"auto"', ""),
+        ("null", ""),
+        ("7", ""),
+        ('"no such word!"', ""),
+        (f'"{"x" * 33}"', ""),
+    ],
+)
+def test_the_tier_of_service_is_read_with_the_usage(said, service):
+    usage = '"usage":{"prompt_tokens":3,"completion_tokens":2}'
+    whole = read_reply(f'{{"choices":[{{}}],{usage},"service_tier":{said}}}'.encode())
+    # A choice that is no list of objects makes the reply be read member by member.
+    odd = usage.replace(":3", ":3.0")
+    mended = read_reply(f'{{"choices":[{{}}],{odd},"service_tier":{said}}}'.encode())
+    stream = ChatStream(usage_wanted=True)
+    stream.feed(f'data: {{"choices":[],{usage},"service_tier":{said}}}\n\n'.encode())
+    stream.finish()
+    assert [found.service for found in (whole, mended, stream.usage)] == [service] * 3
+    assert whole.units == stream.usage.units == {"input": 3, "output": 2}

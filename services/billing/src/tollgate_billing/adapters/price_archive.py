@@ -1,7 +1,6 @@
 """Price books by digest: from versions in force, from the archive in SQL, or from edge for a version not seen yet."""
 
 import functools
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -14,7 +13,7 @@ from tollgate_billing.adapters.sql_tables import PRICE_BOOKS
 from tollgate_billing.errors import LedgerUnavailable
 from tollgate_kit.grpc_io import new_channel
 from tollgate_kit.sql import Database, SqlUnavailable
-from tollgate_rating import GroupRule, ModelPrice, PriceBook
+from tollgate_rating import ModelPrice, PriceBook
 from tollgate_resources import parse_version
 from tollgate_resources.document import InvalidDocument
 
@@ -59,7 +58,7 @@ class PriceArchive:
         await self.save()
         stored = await self._sql(functools.partial(_read, digests=list(wanted)))
         for document in stored:
-            book = _parse(document)
+            book = PriceBook.from_canonical(document)
             self._books[book.digest] = book
         for version in {version for book, version in wanted.items() if book not in self._books and version}:
             document_bytes = await self._ask_edge(version)
@@ -109,9 +108,3 @@ def _write(connection: sa.Connection, books: Mapping[str, PriceBook]) -> None:
     rows = [{"digest": book.digest, "document": book.canonical().decode()} for book in fresh]
     if rows:
         connection.execute(sa.insert(PRICE_BOOKS), rows)
-
-
-def _parse(document: str) -> PriceBook:
-    plain = json.loads(document)
-    groups = {name: GroupRule(rule["multiply"], rule["models"]) for name, rule in plain.pop("groups").items()}
-    return PriceBook(**plain, groups=groups)

@@ -5,13 +5,15 @@ from typing import Final, TypeVar
 
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome, SweepResult, WalletState
-from tollgate_holds import BookState, Holds, RedisError, RedisUnavailable
+from tollgate_holds import BookState, HoldResult, Holds, RedisError, RedisUnavailable
 
 T = TypeVar("T")
 
 # A released hold is remembered for longer than any spool keeps an event back.
 _TOMBSTONE_SECONDS: Final = 7 * 24 * 3600
 _OVERDUE_SECONDS: Final = 3600
+# Far longer than a transaction takes; a process that dies in between leaves the rest to the sweep.
+_RESERVED_SECONDS: Final = 120
 
 
 class RedisWallets:
@@ -26,6 +28,13 @@ class RedisWallets:
 
     async def rebuild(self, organization_id: str, ledger_pico: int) -> tuple[int, bool]:
         return await _known(self._holds.rebuild(organization_id, ledger_pico))
+
+    async def reserve(self, organization_id: str, hold_id: str, amount_pico: int) -> bool:
+        result = await _known(self._holds.hold(organization_id, hold_id, amount_pico, _RESERVED_SECONDS))
+        return result is HoldResult.DONE
+
+    async def release(self, organization_id: str, hold_id: str) -> None:
+        await _known(self._holds.release(organization_id, hold_id))
 
     async def state(self, organization_id: str) -> WalletState:
         balance = await _known(self._holds.balance(organization_id))

@@ -2,14 +2,14 @@
 
 import functools
 import json
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES, TRANSFERS
-from tollgate_billing.domain.postings import FUNDING, WALLET, Line, Transfer, WalletEffect
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES
+from tollgate_billing.adapters.sql_transfers import insert, transfer
+from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, Posting, Unfinished
 from tollgate_kit.event_log import OwnershipLost
@@ -26,42 +26,38 @@ class SqlLedger:
         self._database = database
 
     async def claim(self, source: str, owner: str) -> None:
-        await _known(self._database.write(functools.partial(_claim, source=source, owner=owner)))
+        await known(self._database.write(functools.partial(_claim, source=source, owner=owner)))
 
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
-        return await _known(self._database.write(functools.partial(_post, posting=posting)))
+        return await known(self._database.write(functools.partial(_post, posting=posting)))
 
     async def unfinished(self) -> list[Unfinished]:
-        return await _known(self._database.read(_unfinished))
+        return await known(self._database.read(_unfinished))
 
     async def open_requests(self, since_us: int) -> frozenset[str]:
-        return await _known(self._database.write(functools.partial(_open_requests, since_us=since_us)))
+        return await known(self._database.write(functools.partial(_open_requests, since_us=since_us)))
 
     async def grant(self, grant: Grant) -> int:
-        return await _known(self._database.write(functools.partial(_grant, grant=grant)))
+        return await known(self._database.write(functools.partial(_grant, grant=grant)))
 
     async def balance(self, organization_id: str) -> tuple[str, int]:
-        return await _known(self._database.read(functools.partial(_balance, organization_id=organization_id)))
+        return await known(self._database.read(functools.partial(balance_of, organization_id=organization_id)))
 
     async def balances(self) -> dict[str, int]:
-        return await _known(self._database.read(_balances))
+        return await known(self._database.read(_balances))
 
 
-async def _known(work: Awaitable[T]) -> T:
+async def known(work: Awaitable[T]) -> T:
+    """Returns what the work returns. Raises LedgerUnavailable."""
     try:
         return await work
     except SqlUnavailable as error:
         raise LedgerUnavailable(f"ledger: {error}") from error
 
 
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An insert that knows ON CONFLICT, which both dialects spell the same."""
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
-
-
 def _claim(connection: sa.Connection, source: str, owner: str) -> None:
     row = {"source": source, "owner": owner, "high": 0, "batch": "", "effects": "[]"}
-    statement = _insert(connection, SOURCES).values(row)
+    statement = insert(connection, SOURCES).values(row)
     connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_={"owner": owner}))
 
 
@@ -73,7 +69,7 @@ def _post(connection: sa.Connection, posting: Posting) -> tuple[Effect, ...]:
         raise OwnershipLost(f"{bounds.source} is booked by another process")
     if row.high >= bounds.high:
         return _read_effects(row.effects) if row.batch == bounds.batch else ()
-    _transfer(connection, posting.transfers, bounds.batch, _REASON_USAGE, posting.now_us)
+    transfer(connection, posting.transfers, bounds.batch, _REASON_USAGE, posting.now_us)
     effects = _in_currency(connection, posting.effects)
     connection.execute(
         sa.update(SOURCES)
@@ -82,50 +78,6 @@ def _post(connection: sa.Connection, posting: Posting) -> tuple[Effect, ...]:
     )
     _note_exceptions(connection, posting)
     return effects
-
-
-def _transfer(connection: sa.Connection, transfers: Sequence[Transfer], batch: str, reason: str, now_us: int) -> None:
-    """Adds transfers and moves the balances with them, always in the same order of accounts."""
-    if not transfers:
-        return
-    rows = [
-        {
-            **transfer.line._asdict(),
-            "batch": batch,
-            "amount_pico": transfer.amount_pico,
-            "events": transfer.events,
-            "reason": reason,
-            "created_us": now_us,
-        }
-        for transfer in transfers
-    ]
-    connection.execute(sa.insert(TRANSFERS), rows)
-    _settle_currencies(connection, ((line.organization_id, line.currency) for line, _, _ in _parts(transfers)))
-    changes: dict[tuple[str, str, str], int] = {}
-    for line, amount, _ in _parts(transfers):
-        for account, sign in ((line.debit, -1), (line.credit, 1)):
-            key = (line.organization_id, account, line.currency)
-            changes[key] = changes.get(key, 0) + sign * amount
-    for (organization, account, currency), change in sorted(changes.items()):
-        values = {"organization_id": organization, "account": account, "currency": currency, "balance_pico": change}
-        statement = _insert(connection, ACCOUNTS).values(values)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["organization_id", "account", "currency"],
-                set_={"balance_pico": ACCOUNTS.c.balance_pico + statement.excluded.balance_pico},
-            )
-        )
-
-
-def _parts(transfers: Iterable[Transfer]) -> Iterable[tuple[Line, int, int]]:
-    return ((transfer.line, transfer.amount_pico, transfer.events) for transfer in transfers)
-
-
-def _settle_currencies(connection: sa.Connection, pairs: Iterable[tuple[str, str]]) -> None:
-    """The first transfer of an organization decides its currency."""
-    for organization, currency in sorted(set(pairs)):
-        values = {"organization_id": organization, "currency": currency}
-        connection.execute(_insert(connection, ORGANIZATIONS).values(values).on_conflict_do_nothing())
 
 
 def _in_currency(connection: sa.Connection, effects: Sequence[WalletEffect]) -> tuple[Effect, ...]:
@@ -155,7 +107,7 @@ def _note_exceptions(connection: sa.Connection, posting: Posting) -> None:
             "number_of_try": one.number_of_try,
             "logged_us": one.at_us,
         }
-        statement = _insert(connection, EXCEPTIONS).values(values)
+        statement = insert(connection, EXCEPTIONS).values(values)
         connection.execute(statement.on_conflict_do_update(index_elements=["request_id"], set_=values))
 
 
@@ -184,43 +136,45 @@ def _grant(connection: sa.Connection, grant: Grant) -> int:
         "reason": grant.reason[:256],
         "created_us": grant.now_us,
     }
-    statement = _insert(connection, GRANTS).values(key | values).on_conflict_do_nothing()
+    statement = insert(connection, GRANTS).values(key | values).on_conflict_do_nothing()
     if connection.execute(statement.returning(GRANTS.c.idempotency_key)).first() is None:
         before = connection.execute(sa.select(GRANTS).where(GRANTS.c.idempotency_key == grant.key)).one()
         if (before.organization_id, before.currency, before.amount_pico) != (
             *(grant.organization_id, grant.currency, grant.amount_pico),
         ):
             raise InvalidGrant(f"key {grant.key!r} was used for another grant")
-        return _balance(connection, grant.organization_id)[1]
-    currency, balance = _balance(connection, grant.organization_id)
+        return balance_of(connection, grant.organization_id)[1]
+    currency, balance = balance_of(connection, grant.organization_id)
     if currency and currency != grant.currency:
         raise InvalidGrant(f"the organization pays in {currency}, not in {grant.currency}")
     if balance + grant.amount_pico > INT64_MAX:
         raise InvalidGrant(f"the balance would be beyond {INT64_MAX} pico-units")
     line = Line(grant.organization_id, "", "", "", grant.currency, FUNDING, WALLET)
-    transfers = [Transfer(line, grant.amount_pico, 1)]
-    _transfer(connection, transfers, f"grant/{grant.key}", grant.reason[:256], grant.now_us)
+    transfer(connection, [Transfer(line, grant.amount_pico, 1)], f"grant/{grant.key}", grant.reason, grant.now_us)
     return balance + grant.amount_pico
 
 
-def _balance(connection: sa.Connection, organization_id: str) -> tuple[str, int]:
-    query = _wallets().where(ORGANIZATIONS.c.organization_id == organization_id)
-    row = connection.execute(query).one_or_none()
-    return (row.currency, row.balance_pico or 0) if row is not None else ("", 0)
+def balance_of(connection: sa.Connection, organization_id: str) -> tuple[str, int]:
+    """Returns the currency ("" when there is none) and what may be spent, in pico-units."""
+    rows = list(connection.execute(_spendable().where(ORGANIZATIONS.c.organization_id == organization_id)))
+    return (rows[0].currency, int(rows[0].spendable)) if rows else ("", 0)
 
 
 def _balances(connection: sa.Connection) -> dict[str, int]:
-    return {row.organization_id: row.balance_pico or 0 for row in connection.execute(_wallets())}
+    return {row.organization_id: int(row.spendable) for row in connection.execute(_spendable())}
 
 
-def _wallets() -> sa.Select[Any]:
+def _spendable() -> sa.Select[Any]:
     same = sa.and_(
         ACCOUNTS.c.organization_id == ORGANIZATIONS.c.organization_id,
         ACCOUNTS.c.currency == ORGANIZATIONS.c.currency,
-        ACCOUNTS.c.account == WALLET,
+        ACCOUNTS.c.account.in_(SPENDABLE),
     )
-    return sa.select(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency, ACCOUNTS.c.balance_pico).select_from(
-        ORGANIZATIONS.outerjoin(ACCOUNTS, same)
+    spendable = sa.func.coalesce(sa.func.sum(ACCOUNTS.c.balance_pico), 0) + ORGANIZATIONS.c.credit_line_pico
+    return (
+        sa.select(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency, spendable.label("spendable"))
+        .select_from(ORGANIZATIONS.outerjoin(ACCOUNTS, same))
+        .group_by(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency, ORGANIZATIONS.c.credit_line_pico)
     )
 
 

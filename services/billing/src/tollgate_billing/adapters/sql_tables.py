@@ -12,6 +12,8 @@ ORGANIZATIONS: Final = sa.Table(
     METADATA,
     sa.Column("organization_id", sa.String(256), primary_key=True),
     sa.Column("currency", sa.String(3), nullable=False),
+    # How far below zero its money may go.
+    sa.Column("credit_line_pico", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # `balance_pico` is credits less debits.
@@ -46,6 +48,7 @@ TRANSFERS: Final = sa.Table(
         *("batch", "organization_id", "project_id", "model", "price_digest", "currency", "debit", "credit"),
         name="transfers_once",
     ),
+    sa.Index("ix_transfers_organization", "organization_id", "transfer_id"),
 )
 
 # The last batch of each partition of the event log, and what it does to wallets.
@@ -79,6 +82,59 @@ GRANTS: Final = sa.Table(
     sa.Column("amount_pico", sa.BigInteger, nullable=False),
     sa.Column("reason", sa.String(256), nullable=False),
     sa.Column("created_us", sa.BigInteger, nullable=False),
+)
+
+# What was done under an idempotency key; `content` is JSON.
+OPERATIONS: Final = sa.Table(
+    "operations",
+    METADATA,
+    sa.Column("idempotency_key", sa.String(256), primary_key=True),
+    sa.Column("content", sa.Text, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+)
+
+# Grants of bonus credit and what is left of each; `expires_us` 0 is never. They add up to the account `bonus`.
+BONUSES: Final = sa.Table(
+    "bonuses",
+    METADATA,
+    sa.Column("idempotency_key", sa.String(256), primary_key=True),
+    sa.Column("organization_id", sa.String(256), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("amount_pico", sa.BigInteger, nullable=False),
+    sa.Column("remaining_pico", sa.BigInteger, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("expires_us", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.String(256), nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("remaining_pico >= 0 AND remaining_pico <= amount_pico", name="bonuses_remaining"),
+    sa.Index("ix_bonuses_left", "organization_id", "remaining_pico"),
+)
+
+# A code itself is never kept; zeros are never.
+CODES: Final = sa.Table(
+    "redemption_codes",
+    METADATA,
+    sa.Column("code_hash", sa.String(64), primary_key=True),
+    sa.Column("code_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("label", sa.String(256), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("amount_pico", sa.BigInteger, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("valid_days", sa.Integer, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.Column("expires_us", sa.BigInteger, nullable=False),
+    sa.Column("revoked_us", sa.BigInteger, nullable=False),
+    sa.Column("redeemed_us", sa.BigInteger, nullable=False),
+    sa.Column("redeemed_by", sa.String(256), nullable=False),
+)
+
+# How many wrong codes an organization named since a moment.
+GUESSES: Final = sa.Table(
+    "code_guesses",
+    METADATA,
+    sa.Column("organization_id", sa.String(256), primary_key=True),
+    sa.Column("since_us", sa.BigInteger, nullable=False),
+    sa.Column("wrong", sa.Integer, nullable=False),
 )
 
 # Every price book that was ever in force, so that old events can be rated again.

@@ -29,7 +29,17 @@ COLUMNS: Final = (
         "stream",
         "outcome",
     ),
-    *("upstream_status", "error_kind", "media_job_id", "routing", *TOKEN_FIELDS, "requests", "images", "extra_units"),
+    *(
+        "upstream_status",
+        "error_kind",
+        "media_job_id",
+        "routing",
+        *TOKEN_FIELDS,
+        "requests",
+        "images",
+        "extra_units",
+        "service_tier",
+    ),
     *("charge", "cost", "loss", "currency", "unpriced", "price_digest", "config_digest", "upstream_started_us"),
     *("first_byte_us", "total_us", "batch", "src_epoch", "src_topic", "src_partition", "src_offset", "src_index"),
 )

@@ -93,6 +93,9 @@ def units_of(message: events.UsageRecorded) -> dict[str, int]:
     for image in usage.images:
         name = ":".join(part for part in ("image", image.size, image.quality) if part)
         units[name] = units.get(name, 0) + image.count
+    for name, quantity in usage.units.items():
+        if quantity:
+            units[name] = units.get(name, 0) + quantity
     if units and max(units.values()) > _MAX_UNITS:
         name, quantity = max(units.items(), key=lambda unit: unit[1])
         raise Poison(f"{quantity} of {name} is more than one request can use")

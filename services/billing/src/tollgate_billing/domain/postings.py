@@ -8,9 +8,18 @@
 | a charge is taken back          | adjustment    | wallet        | the old charge    |
 | and its cost is lost            | loss          | provider_cost | the old cost      |
 | credit is granted               | funding       | wallet        | the grant         |
+| bonus credit is granted         | adjustment    | bonus         | the grant         |
+| and pays for requests           | bonus         | wallet        | what they cost    |
+| and expires                     | bonus         | adjustment    | what is left      |
+| requests outrun the money       | receivable    | wallet        | what is missing   |
+| and money comes                 | wallet        | receivable    | what is owed      |
+| paid money goes back            | wallet        | funding       | the refund        |
+| a mistake is put right          | adjustment    | wallet        | or the other way  |
+| money goes to another           | wallet        | clearing      | there the reverse |
 
-A balance is credits minus debits, so what an organization can spend is its `wallet`, and what it brought in is
-`revenue` less what `adjustment` was debited.
+A balance is credits minus debits. What an organization can spend is its `wallet` and `bonus` less what it owes, the
+debit of `receivable`; the wallet itself is never below zero. What it brought in is `revenue` less what `adjustment` was
+debited. `clearing` is zero over all organizations.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,6 +36,11 @@ PAYABLE: Final = "payable"
 LOSS: Final = "loss"
 ADJUSTMENT: Final = "adjustment"
 FUNDING: Final = "funding"
+BONUS: Final = "bonus"
+RECEIVABLE: Final = "receivable"
+CLEARING: Final = "clearing"
+# What can be spent is the sum of these.
+SPENDABLE: Final = (WALLET, BONUS, RECEIVABLE)
 
 
 class Line(NamedTuple):

@@ -133,6 +133,7 @@ def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -
         "routing": [_routing(message) for message in messages],
         "images": [sum(image.count for image in usage.images) for usage in usages],
         "extra_units": [_extra_units(event) for event in events_of],
+        "service_tier": [usage.service_tier for usage in usages],
         "charge": [one.charge_pico for one in judged],
         "cost": [message.cost_pico for message in messages],
         "loss": [one.event.message.cost_pico if one.lost else 0 for one in judged],
@@ -152,9 +153,10 @@ def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -
 
 def _extra_units(event: Event) -> dict[str, int]:
     """Returns the units that have no column of their own."""
-    if not event.message.usage.images:
+    usage = event.message.usage
+    if not usage.images and not usage.units:
         return {}
-    return {name: count for name, count in event.units.items() if name.startswith("image:")}
+    return {name: count for name, count in event.units.items() if ":" in name or name in usage.units}
 
 
 def _routing(message: events.UsageRecorded) -> str:

@@ -51,7 +51,7 @@ def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
     if price.currency != currency:
         return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency}")
     try:
-        expected = price.rate(event.units) if event.units else 0
+        expected = _rated(event, price) if event.units else 0
     except RatingError as error:
         return Mismatch(event, "cannot_be_rated", found, 0, str(error))
     return Mismatch(event, "charge", found, expected) if expected != found else None
@@ -64,8 +64,13 @@ def _verify_unpriced(event: Event, prices: KnownPrices) -> Mismatch | None:
     if price is None:
         return None
     try:
-        return Mismatch(event, "priced_after_all", 0, price.rate(event.units))
+        return Mismatch(event, "priced_after_all", 0, _rated(event, price))
     except Unpriced:
         return None
     except RatingError as error:
         return Mismatch(event, "cannot_be_rated", 0, 0, str(error))
+
+
+def _rated(event: Event, price: ModelPrice) -> int:
+    message = event.message
+    return price.rate(event.units, message.started_at_us, message.usage.service_tier)

@@ -6,11 +6,26 @@ the ledger's balance less what is held and what is settled and not booked.
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
 
 from tollgate_billing.ports import Grant, Ledger, Wallets, WalletState
 from tollgate_billing.telemetry import BillingCounters
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of a wallet, in pico-units; `before` is None where there was none."""
+
+    organization_id: str
+    before: int | None
+    wallet: int
+    changed: bool
 
 
 class KeepWallets:
@@ -40,6 +55,18 @@ class KeepWallets:
             await self._wallets.rebuild(grant.organization_id, balance)
         return balance
 
+    async def change(self, work: Callable[[], Awaitable[tuple[T, Mapping[str, int]]]]) -> T:
+        """Runs work on the ledger, and lets wallets follow; returns what the work returns.
+
+        The work returns the new balances of the organizations concerned too. Raises what it raises, and Unavailable.
+        """
+        async with self._lock:
+            await self._resume()
+            found, balances = await work()
+            for organization_id, balance in balances.items():
+                await self._wallets.rebuild(organization_id, balance)
+        return found
+
     async def balance(self, organization_id: str) -> tuple[str, int, WalletState]:
         """Returns the currency, the ledger's balance and what Redis has. Raises Unavailable."""
         async with self._lock:
@@ -55,6 +82,22 @@ class KeepWallets:
         if changed:
             self._counters.add("rebuilt_wallets")
         return wallet, changed
+
+    async def rebuild_all(self, organization_id: str = "") -> list[Rebuilt]:
+        """Makes every wallet, or one, what the ledger says, taking turns with batches. Raises Unavailable."""
+        async with self._lock:
+            await self._resume()
+            names = [organization_id] if organization_id else sorted(await self._ledger.balances())
+        found = []
+        for name in names:
+            async with self._lock:
+                await self._resume()
+                before = (await self._wallets.state(name)).wallet
+                _, balance = await self._ledger.balance(name)
+                wallet, changed = await self._wallets.rebuild(name, balance)
+            self._counters.add("rebuilt_wallets", int(changed))
+            found.append(Rebuilt(name, before, wallet, changed))
+        return found
 
     async def reconcile(self) -> None:
         """Compares every wallet with the ledger, repairs what differs, and sweeps expired holds. Raises Unavailable."""

@@ -22,7 +22,8 @@ _PROBE_SECONDS: Final = 2.0
 R = TypeVar("R")
 
 
-async def _answer(call: Awaitable[R]) -> R:
+async def answer(call: Awaitable[R]) -> R:
+    """Returns the reply to a call. Raises PublicError."""
     try:
         return await call
     except aio.AioRpcError as failure:
@@ -39,22 +40,22 @@ class BillingClient:
         await self._channel.close()
 
     async def grant(self, request: billing.GrantRequest) -> billing.GrantResponse:
-        return await _answer(self._stub.Grant(request, timeout=_CALL_SECONDS))
+        return await answer(self._stub.Grant(request, timeout=_CALL_SECONDS))
 
     async def balance(self, request: billing.GetBalanceRequest) -> billing.GetBalanceResponse:
-        return await _answer(self._stub.GetBalance(request, timeout=_CALL_SECONDS))
+        return await answer(self._stub.GetBalance(request, timeout=_CALL_SECONDS))
 
     async def rebuild_wallet(self, request: billing.RebuildWalletRequest) -> billing.RebuildWalletResponse:
-        return await _answer(self._stub.RebuildWallet(request, timeout=_CALL_SECONDS))
+        return await answer(self._stub.RebuildWallet(request, timeout=_CALL_SECONDS))
 
     async def usage(self, request: billing.QueryUsageRequest) -> billing.QueryUsageResponse:
-        return await _answer(self._stub.QueryUsage(request, timeout=_CALL_SECONDS))
+        return await answer(self._stub.QueryUsage(request, timeout=_CALL_SECONDS))
 
     async def requests(self, request: billing.ListRequestsRequest) -> billing.ListRequestsResponse:
-        return await _answer(self._stub.ListRequests(request, timeout=_CALL_SECONDS))
+        return await answer(self._stub.ListRequests(request, timeout=_CALL_SECONDS))
 
     async def status(self) -> billing.GetStatusResponse:
-        return await _answer(self._stub.GetStatus(billing.GetStatusRequest(), timeout=_CALL_SECONDS))
+        return await answer(self._stub.GetStatus(billing.GetStatusRequest(), timeout=_CALL_SECONDS))
 
 
 class MediaClient:
@@ -67,20 +68,20 @@ class MediaClient:
         await self._channel.close()
 
     async def create(self, request: media.CreateJobRequest) -> media.Job:
-        reply: media.CreateJobResponse = await _answer(self._stub.CreateJob(request, timeout=_CALL_SECONDS))
+        reply: media.CreateJobResponse = await answer(self._stub.CreateJob(request, timeout=_CALL_SECONDS))
         return reply.job
 
     async def get(self, request: media.GetJobRequest) -> media.Job:
-        reply: media.GetJobResponse = await _answer(self._stub.GetJob(request, timeout=_CALL_SECONDS))
+        reply: media.GetJobResponse = await answer(self._stub.GetJob(request, timeout=_CALL_SECONDS))
         return reply.job
 
     async def wait(self, request: media.WaitJobRequest) -> media.Job:
         seconds = request.timeout_ms / 1000 + _CALL_SECONDS
-        reply: media.WaitJobResponse = await _answer(self._stub.WaitJob(request, timeout=seconds))
+        reply: media.WaitJobResponse = await answer(self._stub.WaitJob(request, timeout=seconds))
         return reply.job
 
     async def list(self, request: media.ListJobsRequest) -> media.ListJobsResponse:
-        return await _answer(self._stub.ListJobs(request, timeout=_CALL_SECONDS))
+        return await answer(self._stub.ListJobs(request, timeout=_CALL_SECONDS))
 
     async def read_asset(self, request: media.ReadAssetRequest) -> tuple[media.Asset, AsyncIterator[bytes]]:
         replies = aiter(self._stub.ReadAsset(request))

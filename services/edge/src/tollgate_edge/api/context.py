@@ -13,6 +13,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
+from tollgate_edge.ledger_ports import LedgerPort
 from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
@@ -41,6 +42,7 @@ class HttpContext:
     create_tenant: CreateTenant
     give_credit: GiveCredit
     billing: BillingPort
+    ledger: LedgerPort
     media: MediaPort
     routers: RouterPort
     links: LinkSigner

@@ -92,7 +92,7 @@ def _add_requests(router: APIRouter, context: HttpContext) -> None:
 def _add_balance(router: APIRouter, context: HttpContext) -> None:
     @router.get("/balance", summary="Money of an organization: in the ledger, free to spend, held")
     async def balance(request: Request, organization_id: ShortText = "") -> Response:
-        organization = await _organization(context, await context.anyone(request), organization_id)
+        organization = await organization_asked(context, await context.anyone(request), organization_id)
         found = await context.billing.balance(billing.GetBalanceRequest(organization_id=organization))
         wallet = found.wallet_pico if found.HasField("wallet_pico") else None
         return json_response(
@@ -112,7 +112,7 @@ def _add_balance(router: APIRouter, context: HttpContext) -> None:
         return json_response(plain(await context.billing.status()))
 
 
-async def _organization(context: HttpContext, principal: Principal, asked: str) -> str:
+async def organization_asked(context: HttpContext, principal: Principal, asked: str) -> str:
     """Returns the organization to speak of: a key's own, or for operators the one asked for or else the oldest."""
     if not principal.is_operator:
         if asked not in {"", principal.organization_id}:

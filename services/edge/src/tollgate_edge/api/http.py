@@ -9,10 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_edge.api.codes import codes_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
+from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
@@ -57,6 +59,8 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(console_router(context))
     app.include_router(tenants_router(context))
     app.include_router(figures_router(context))
+    app.include_router(ledger_router(context))
+    app.include_router(codes_router(context))
     app.include_router(limits_router(context))
     app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)

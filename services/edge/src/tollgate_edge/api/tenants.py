@@ -58,11 +58,9 @@ def _add_credit(router: APIRouter, context: HttpContext) -> None:
     async def give_credit(request: Request, organization_id: str) -> Response:
         await context.operator(request)
         body = await context.bodies.read_object(request)
-        organization = await _organization_of(context, organization_id)
-        amount = _amount(body)
-        key = request.headers.get("idempotency-key", "")
-        if len(key) > _MAX_IDEMPOTENCY_KEY:
-            raise invalid(f"The header Idempotency-Key is longer than {_MAX_IDEMPOTENCY_KEY} characters.", "")
+        organization = await organization_of(context, organization_id)
+        amount = amount_field(body)
+        key = idempotency_key(request)
         reason = text_field(body, "reason", longest=200) or "credit"
         balance = await context.give_credit(organization, amount, reason, key)
         return json_response(
@@ -81,7 +79,7 @@ def _add_projects(router: APIRouter, context: HttpContext) -> None:
     async def create_project(request: Request) -> Response:
         await context.operator(request)
         body = await context.bodies.read_object(request)
-        organization = await _organization_of(context, text_field(body, "organization_id", longest=200))
+        organization = await organization_of(context, text_field(body, "organization_id", longest=200))
         try:
             made = await context.create_tenant.project(
                 organization,
@@ -108,7 +106,7 @@ def _add_projects(router: APIRouter, context: HttpContext) -> None:
         return page_response([_project(one) for one in found], limit)
 
 
-async def _organization_of(context: HttpContext, organization_id: str) -> Organization:
+async def organization_of(context: HttpContext, organization_id: str) -> Organization:
     """Returns the organization of this id, or the only one there is when none is named. Raises PublicError."""
     if organization_id:
         found = await context.tenants.find_organization(organization_id)
@@ -123,7 +121,15 @@ async def _organization_of(context: HttpContext, organization_id: str) -> Organi
     return some[0]
 
 
-def _amount(body: dict[str, Any]) -> int:
+def idempotency_key(request: Request) -> str:
+    """Returns what the header says, or nothing. Raises PublicError."""
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > _MAX_IDEMPOTENCY_KEY:
+        raise invalid(f"The header Idempotency-Key is longer than {_MAX_IDEMPOTENCY_KEY} characters.", "")
+    return key
+
+
+def amount_field(body: dict[str, Any]) -> int:
     """Returns pico-units. A JSON number is refused: money is never a float."""
     try:
         amount = parse_decimal(body.get("amount"))

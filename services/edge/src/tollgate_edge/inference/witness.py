@@ -86,6 +86,7 @@ class Witness:
             return
         event.price_digest, event.currency = price.digest, price.currency
         try:
-            event.charge_pico = price.rate({"input": event.usage.input_tokens, "output": event.usage.output_tokens})
+            units = {"input": event.usage.input_tokens, "output": event.usage.output_tokens}
+            event.charge_pico = price.rate(units, event.started_at_us)
         except Unpriced:
             event.unpriced = True

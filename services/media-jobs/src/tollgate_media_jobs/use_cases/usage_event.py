@@ -52,11 +52,11 @@ def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported
             usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
     units = units_of(usage)
     try:
-        charge = _rate(price, job.model, units)
+        charge = _rate(price, job, units)
     except Unpriced:
         return Bill(usage, unpriced=True)
     listed = book.price(job.model, "") if book else None
-    return Bill(usage, charge, _rate(listed, job.model, units) if listed is not None else charge)
+    return Bill(usage, charge, _rate(listed, job, units) if listed is not None else charge)
 
 
 def units_of(usage: wire.Usage) -> dict[str, int]:
@@ -72,10 +72,10 @@ def units_of(usage: wire.Usage) -> dict[str, int]:
     return units
 
 
-def _rate(price: ModelPrice | None, model: str, units: dict[str, int]) -> int:
+def _rate(price: ModelPrice | None, job: Job, units: dict[str, int]) -> int:
     if price is None:
-        raise Unpriced(model, next(iter(units), "image"))
-    return price.rate(units)
+        raise Unpriced(job.model, next(iter(units), "image"))
+    return price.rate(units, job.created_at_us)
 
 
 def tenant_message(tenant: Tenant) -> wire.Tenant:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
-from tollgate_router.domain.usage import ReplyUsage, read_usage
+from tollgate_router.domain.usage import ReplyUsage, read_usage, with_service
 
 _MAX_FRAME_BYTES: Final = 1 << 20
 _TAIL_BYTES: Final = 2048
@@ -28,6 +28,7 @@ class _Chunk(msgspec.Struct):
     choices: msgspec.Raw = _ABSENT
     usage: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
+    service_tier: object = None
 
     @property
     def has_choices(self) -> bool:
@@ -203,7 +204,7 @@ class ChatStream:
         if not chunk.has_usage:
             return line
         # One that says nothing does not make an earlier one unsaid.
-        self.usage = read_usage(chunk.usage, needs_output=True) or self.usage
+        self.usage = with_service(read_usage(chunk.usage, needs_output=True), chunk.service_tier) or self.usage
         if self._usage_wanted:
             return line
         # The caller did not ask: what counts usages would count them twice, and what takes a choice would find none.

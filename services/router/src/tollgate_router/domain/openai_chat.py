@@ -6,7 +6,7 @@ import msgspec
 
 from tollgate_router.domain.chat_stream import ChatStream
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
-from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage
+from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage, with_service
 
 __all__ = ["ChatStream", "InvalidBody", "Members", "ReplyUsage", "read_body", "read_reply", "write_body"]
 
@@ -58,6 +58,7 @@ class _Reply(msgspec.Struct):
     data: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
     usage: msgspec.Raw = _ABSENT
+    service_tier: object = None
 
 
 class _Plain(msgspec.Struct):
@@ -66,6 +67,7 @@ class _Plain(msgspec.Struct):
     choices: list[msgspec.Raw]
     usage: WireUsage
     error: object = None
+    service_tier: object = None
 
 
 _REPLY: Final = msgspec.json.Decoder(_Reply)
@@ -83,7 +85,7 @@ def read_reply(body: bytes) -> ReplyUsage | UpstreamProblem | None:
         return _read_members(body)
     if plain.error is not None or plain.usage.completion_tokens is None:
         return _read_members(body)
-    return exclusive(plain.usage)
+    return with_service(exclusive(plain.usage), plain.service_tier)
 
 
 def _read_members(body: bytes) -> ReplyUsage | UpstreamProblem | None:
@@ -99,7 +101,7 @@ def _read_members(body: bytes) -> ReplyUsage | UpstreamProblem | None:
     chat = _is_list(reply.choices)
     if not chat and not _is_list(reply.data):
         return unreadable()
-    return read_usage(reply.usage, needs_output=chat)
+    return with_service(read_usage(reply.usage, needs_output=chat), reply.service_tier)
 
 
 def _is_list(raw: msgspec.Raw) -> bool:

@@ -3,6 +3,7 @@
 On the OpenAI wire `prompt_tokens` holds cached, audio and image tokens too, and `completion_tokens` holds reasoning.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,13 @@ class ReplyUsage(msgspec.Struct, frozen=True, gc=False):
     units: Mapping[str, int]
     estimated: bool
     """The upstream's own numbers contradict each other, or ours stand in for them."""
+    service: str = ""
+    """The tier of service that the upstream says it was, such as flex; empty for the usual one."""
+
+
+# What upstreams call the usual tier of service.
+_USUAL: Final = frozenset({"default", "standard", "auto"})
+_SERVICE: Final = re.compile(r"[a-z0-9_-]{1,32}")
 
 
 class _PromptDetails(msgspec.Struct):
@@ -69,6 +77,16 @@ def read_usage(raw: bytes | msgspec.Raw, *, needs_output: bool) -> ReplyUsage | 
     if needs_output and usage.completion_tokens is None:
         return None
     return exclusive(usage, doubtful=doubtful)
+
+
+def with_service(usage: ReplyUsage | None, said: object) -> ReplyUsage | None:
+    """Returns the usage with the tier of service that a reply's `service_tier` says."""
+    if usage is None or said is None or not isinstance(said, str):
+        return usage
+    service = said.lower()
+    if service in _USUAL or _SERVICE.fullmatch(service) is None:
+        return usage
+    return ReplyUsage(usage.units, estimated=usage.estimated, service=service)
 
 
 def _mend(raw: bytes | msgspec.Raw) -> WireUsage | None:

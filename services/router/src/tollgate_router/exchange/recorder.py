@@ -239,15 +239,15 @@ class Recorder:
             return _FREE
         table, model, at_us = snapshot.price_table, result.fallback_model or opened.model, opened.started_at_us
         price = table.find(model, opened.tenant.price_group, at_us)
-        units = result.units
+        units, service = result.units, result.usage.service_tier
         if not any(units.values()):
             return Charge(price, 0, 0, unpriced=False)
         try:
             if price is None:
                 raise Unpriced(model)
-            amount = price.rate(units)
+            amount = price.rate(units, at_us, service)
             listed = table.find(model, "", at_us)
-            cost = amount if listed is price or listed is None else listed.rate(units)
+            cost = amount if listed is price or listed is None else listed.rate(units, at_us, service)
         except RatingError:
             self.unpriced += 1
             return Charge(price, 0, 0, unpriced=True)
@@ -302,9 +302,12 @@ class Recorder:
         record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
 
 
-def usage_message(units: Mapping[str, int]) -> wire.Usage:
-    """Returns exclusive units as a message; names are those of the fields without `_tokens`."""
-    return wire.Usage(**cast("Any", {_USAGE_FIELDS[name]: quantity for name, quantity in units.items()}))
+def usage_message(units: Mapping[str, int], service: str = "") -> wire.Usage:
+    """Returns exclusive units and the tier of service as a message; names are those of the fields without `_tokens`."""
+    found = wire.Usage(**cast("Any", {_USAGE_FIELDS[name]: quantity for name, quantity in units.items()}))
+    if service:
+        found.service_tier = service
+    return found
 
 
 def kind_name(kind: int) -> str:

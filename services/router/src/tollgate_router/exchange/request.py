@@ -439,7 +439,7 @@ class Request:
             upstream_status=self._status,
             error_kind=problem.kind if problem is not None else 0,
             units=usage.units,
-            usage=usage_message(usage.units),
+            usage=usage_message(usage.units, usage.service),
             estimated=usage.estimated,
             ended_us=now,
             timings=wire.Timings(

@@ -1,0 +1,153 @@
+"""Writing transfers: the rows, the balances that follow, and what covers a wallet that would be below zero.
+
+Everything here runs in the caller's transaction. The organizations concerned are locked in the order of their ids, so
+that what is read of their accounts stays true, and no two transactions wait for each other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, BONUSES, ORGANIZATIONS, TRANSFERS
+from tollgate_billing.domain.postings import BONUS, RECEIVABLE, REVENUE, SPENDABLE, WALLET, Line, Transfer
+
+_NEVER_LAST: Final = sa.case((BONUSES.c.expires_us == 0, 1), else_=0)
+# What of an organization's bonus is spent first.
+SPENDING_ORDER: Final = (
+    BONUSES.c.priority,
+    _NEVER_LAST,
+    BONUSES.c.expires_us,
+    BONUSES.c.created_us,
+    BONUSES.c.idempotency_key,
+)
+
+
+@dataclass(slots=True)
+class _Owner:
+    """An organization in its own currency: its accounts after the transfers, and what they charged it."""
+
+    currency: str
+    charged: int = 0
+    wallet: int = 0
+    bonus: int = 0
+    receivable: int = 0
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """Returns an insert that knows ON CONFLICT, which both dialects spell the same."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def transfer(connection: sa.Connection, transfers: Sequence[Transfer], batch: str, reason: str, now_us: int) -> None:
+    """Adds transfers and moves the balances with them.
+
+    Bonus credit pays for what requests cost, as far as it goes; a wallet below zero is covered by `receivable`, and one
+    above zero pays what is owed.
+    """
+    if not transfers:
+        return
+    owners = lock(connection, ((one.line.organization_id, one.line.currency) for one in transfers))
+    _write(connection, transfers, batch, reason, now_us)
+    touched: dict[str, _Owner] = {}
+    for one in transfers:
+        line = one.line
+        if WALLET in {line.debit, line.credit} and owners[line.organization_id] == line.currency:
+            owner = touched.setdefault(line.organization_id, _Owner(line.currency))
+            owner.charged += one.amount_pico if (line.debit, line.credit) == (WALLET, REVENUE) else 0
+    _cover(connection, touched, batch, now_us)
+
+
+def lock(connection: sa.Connection, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Locks organizations until the transaction ends; returns the currency of each.
+
+    `pairs` are ids and currencies: that of an organization's first transfer becomes its own.
+    """
+    first: dict[str, str] = {}
+    for organization, currency in sorted(set(pairs)):
+        if first.setdefault(organization, currency) == currency:
+            values = {"organization_id": organization, "currency": currency}
+            connection.execute(insert(connection, ORGANIZATIONS).values(values).on_conflict_do_nothing())
+    query = sa.select(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency)
+    query = query.where(ORGANIZATIONS.c.organization_id.in_(first)).order_by(ORGANIZATIONS.c.organization_id)
+    return {row.organization_id: row.currency for row in connection.execute(query.with_for_update())}
+
+
+def balances(
+    connection: sa.Connection, organizations: Iterable[str], accounts: Iterable[str]
+) -> dict[tuple[str, str, str], int]:
+    """Returns balances in pico-units by organization, account and currency; those that never moved are left out."""
+    query = sa.select(ACCOUNTS).where(
+        ACCOUNTS.c.organization_id.in_(list(organizations)), ACCOUNTS.c.account.in_(list(accounts))
+    )
+    return {(row.organization_id, row.account, row.currency): row.balance_pico for row in connection.execute(query)}
+
+
+def _write(connection: sa.Connection, transfers: Sequence[Transfer], batch: str, reason: str, now_us: int) -> None:
+    rows = [
+        {
+            **one.line._asdict(),
+            "batch": batch,
+            "amount_pico": one.amount_pico,
+            "events": one.events,
+            "reason": reason[:256],
+            "created_us": now_us,
+        }
+        for one in transfers
+    ]
+    connection.execute(sa.insert(TRANSFERS), rows)
+    changes: dict[tuple[str, str, str], int] = {}
+    for one in transfers:
+        for account, sign in ((one.line.debit, -1), (one.line.credit, 1)):
+            key = (one.line.organization_id, account, one.line.currency)
+            changes[key] = changes.get(key, 0) + sign * one.amount_pico
+    for (organization, account, currency), change in sorted(changes.items()):
+        values = {"organization_id": organization, "account": account, "currency": currency, "balance_pico": change}
+        statement = insert(connection, ACCOUNTS).values(values)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["organization_id", "account", "currency"],
+                set_={"balance_pico": ACCOUNTS.c.balance_pico + statement.excluded.balance_pico},
+            )
+        )
+
+
+def _cover(connection: sa.Connection, owners: Mapping[str, _Owner], batch: str, now_us: int) -> None:
+    if not owners:
+        return
+    for (organization, account, currency), balance in balances(connection, owners, SPENDABLE).items():
+        if currency == owners[organization].currency:
+            setattr(owners[organization], account, balance)
+    found: list[Transfer] = []
+    for organization, owner in sorted(owners.items()):
+        drawn = min(owner.bonus, max(owner.charged, -owner.wallet))
+        if drawn > 0:
+            _spend(connection, organization, drawn)
+            found.append(_move(organization, owner, BONUS, WALLET, drawn))
+        left = owner.wallet + max(drawn, 0)
+        if left < 0:
+            found.append(_move(organization, owner, RECEIVABLE, WALLET, -left))
+        elif left > 0 > owner.receivable:
+            found.append(_move(organization, owner, WALLET, RECEIVABLE, min(left, -owner.receivable)))
+    if found:
+        _write(connection, found, batch, "cover", now_us)
+
+
+def _move(organization: str, owner: _Owner, debit: str, credit: str, amount: int) -> Transfer:
+    return Transfer(Line(organization, "", "", "", owner.currency, debit, credit), amount, 1)
+
+
+def _spend(connection: sa.Connection, organization: str, amount: int) -> None:
+    """Takes an amount from what is left of grants, in the order in which they are spent."""
+    query = sa.select(BONUSES.c.idempotency_key, BONUSES.c.remaining_pico)
+    query = query.where(BONUSES.c.organization_id == organization, BONUSES.c.remaining_pico > 0)
+    for key, remaining in connection.execute(query.order_by(*SPENDING_ORDER)).all():
+        taken = min(amount, remaining)
+        connection.execute(
+            sa.update(BONUSES).where(BONUSES.c.idempotency_key == key).values(remaining_pico=remaining - taken)
+        )
+        amount -= taken
+        if not amount:
+            return
