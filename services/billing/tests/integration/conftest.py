@@ -11,7 +11,7 @@ from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.sql import Database
 
 MIGRATIONS = "tollgate_billing:migrations"
