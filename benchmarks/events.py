@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.product import Product
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.event_log import Record, new_producer
 from tollgate_kit.ids import event_id
 from tollgate_rating import PriceTable

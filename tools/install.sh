@@ -25,7 +25,9 @@ fi
 echo "[3/3] installing locked packages"
 export VIRTUAL_ENV="$PWD/.venv" UV_LINK_MODE="${UV_LINK_MODE:-}"
 [ -n "$UV_LINK_MODE" ] || unset UV_LINK_MODE
-.venv/bin/python -m uv pip sync --quiet --require-hashes requirements.lock
+# Who watches sees the downloads.
+[ -t 2 ] && quiet=() || quiet=(--quiet)
+.venv/bin/python -m uv pip sync "${quiet[@]}" --require-hashes requirements.lock
 members=()
 for member in "$@"; do members+=(-e "$member"); done
 .venv/bin/python -m uv pip install --quiet --no-deps --no-build-isolation "${members[@]}"

@@ -11,7 +11,7 @@ from services.edge.tests.fakes.inference import MODEL, Bench, chat, eventually
 
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.grpc_io import new_server
 from tollgate_resources import Channel, Credential, Declared, compile_version, digest, load_catalogue
 from tollgate_router.app import Router

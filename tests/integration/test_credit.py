@@ -13,7 +13,7 @@ from tests.integration.audit import Auditor, check_money
 from tests.integration.product import Product
 
 from tollgate_cli.home import Home
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 

@@ -1,6 +1,7 @@
 """Importing our modules does nothing, as seen from outside: a fresh process imports all of them under guard."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 pytestmark = pytest.mark.tidy
 
 ROOT = Path(__file__).resolve().parents[2]
+# What a rule has no use for; `socket` is not among them, since the standard library's `email` imports it.
+IO_LIBRARIES = ["aiokafka", "asyncio", "chdb", "clickhouse_connect", "fastapi", "grpc", "hiredis", "httptools", "httpx"]
+IO_LIBRARIES += ["sqlalchemy", "sqlite3", "ssl", "uvloop"]
 GUARD = Path(__file__).with_name("import_guard.py")
 PATTERNS = ("libs/*/src", "services/*/src", "cli/src", "simulators/*/src")
 
@@ -48,3 +52,28 @@ def test_the_guard_sees_what_is_planted(text, event, tmp_path):
     (package / "loud.py").write_text(text)
     events = guarded(tmp_path / "src")
     assert any("loud.py" in found and event in found for found in events), events
+
+
+def imported_by_domains(root: Path) -> list[str]:
+    """Returns which I/O libraries the modules of `domain` packages below `root` bring in, directly or not."""
+    names = [
+        ".".join(path.relative_to(source).with_suffix("").parts)
+        for source in (*root.glob("services/*/src"), *root.glob("src"))
+        for path in sorted(source.glob("*/domain/**/*.py"))
+    ]
+    assert names
+    code = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+    code += f"print(*sorted(set(sys.modules) & {set(IO_LIBRARIES)!r}))"
+    path = os.pathsep.join([*sys.path, *map(str, root.glob("src"))])
+    command = [sys.executable, "-c", code, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_rules_bring_in_no_library_that_does_io(tmp_path):
+    assert imported_by_domains(ROOT) == []
+    package = tmp_path / "src" / "tollgate_planted" / "domain"
+    package.mkdir(parents=True)
+    (package / "rule.py").write_text("from tollgate_holds.holds import Holds\n")
+    assert "hiredis" in imported_by_domains(tmp_path)

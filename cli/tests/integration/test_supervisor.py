@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tollgate_cli.supervisor.journal import Journal
-from tollgate_cli.supervisor.loop import Supervisor
+from tollgate_cli.supervisor.loop import LAST_STOP_SECONDS, STOP_SECONDS, Supervisor
 from tollgate_cli.supervisor.ports import NoPort, listen
 from tollgate_cli.supervisor.spec import Spec
 
@@ -116,6 +116,10 @@ def gone(pid):
 
 def stop():
     os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_whoever_does_not_stop_is_killed_within_the_five_seconds_that_are_promised():
+    assert STOP_SECONDS + LAST_STOP_SECONDS < 5
 
 
 def test_serves_restarts_what_dies_and_stops(tmp_path):

@@ -13,7 +13,9 @@ from tests.fuzz.cases import Case, draw_cuts, mostly, pieces, spoil
 from tests.fuzz.counted_loop import quiet, run
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable, Scope
+from tollgate_holds import HoldResult, LimitSet, Scope
+from tollgate_holds.holds import Holds
+from tollgate_holds.pipe import RedisError, RedisUnavailable
 
 _PREPARING: Final = 5
 """Commands that a connection begins with."""

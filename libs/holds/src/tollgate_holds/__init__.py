@@ -1,19 +1,7 @@
-"""Holds and wallets in Redis: scripts, states and a small pipelined client."""
+"""Holds and wallets in Redis. Here are the values, which need no I/O; the client is `holds.Holds`."""
 
-from tollgate_holds.holds import (
-    Balance,
-    Booking,
-    BookState,
-    HoldResult,
-    Holds,
-    Operation,
-    Swept,
-    results_of,
-    verdicts_of,
-)
 from tollgate_holds.limits import BUDGET_WINDOWS, MAX_BUDGET_PICO, MAX_LIMIT, LimitSet, Scope
-from tollgate_holds.local import LocalLimits
-from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable
+from tollgate_holds.outcomes import Balance, Booking, BookState, HoldResult, Operation, Swept
 
 __all__ = [
     "BUDGET_WINDOWS",
@@ -23,15 +11,8 @@ __all__ = [
     "BookState",
     "Booking",
     "HoldResult",
-    "Holds",
     "LimitSet",
-    "LocalLimits",
     "Operation",
-    "RedisError",
-    "RedisPipe",
-    "RedisUnavailable",
     "Scope",
     "Swept",
-    "results_of",
-    "verdicts_of",
 ]

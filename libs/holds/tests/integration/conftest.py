@@ -1,6 +1,6 @@
 import pytest
 
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 
 
 @pytest.fixture(scope="session")

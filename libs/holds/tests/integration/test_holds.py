@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from tollgate_holds import BookState, HoldResult, Holds, Operation, RedisUnavailable
-from tollgate_holds.holds import checked, flatten
+from tollgate_holds import BookState, HoldResult, Operation
+from tollgate_holds.holds import Holds, checked, flatten
+from tollgate_holds.pipe import RedisUnavailable
 
 pytestmark = pytest.mark.integration
 

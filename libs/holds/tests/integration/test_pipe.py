@@ -5,7 +5,7 @@ import asyncio
 import hiredis
 import pytest
 
-from tollgate_holds import RedisPipe, RedisUnavailable
+from tollgate_holds.pipe import RedisPipe, RedisUnavailable
 
 pytestmark = pytest.mark.integration
 

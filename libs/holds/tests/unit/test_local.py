@@ -5,7 +5,8 @@ import random
 import pytest
 from libs.holds.tests.fakes.limits_model import Model, expected
 
-from tollgate_holds import HoldResult, LimitSet, LocalLimits, Operation, Scope
+from tollgate_holds import HoldResult, LimitSet, Operation, Scope
+from tollgate_holds.local import LocalLimits
 
 pytestmark = pytest.mark.unit
 

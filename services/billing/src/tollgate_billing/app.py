@@ -30,7 +30,7 @@ from tollgate_billing.telemetry import BillingCounters, BillingMetrics
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient

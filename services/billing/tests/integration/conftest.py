@@ -12,7 +12,7 @@ from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Retention
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.sql import Database
 
 MIGRATIONS = "tollgate_billing:migrations"

@@ -7,7 +7,7 @@ import pytest
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.integration.running import BillingProcess, send
 
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 

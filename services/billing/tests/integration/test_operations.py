@@ -20,7 +20,7 @@ from tollgate_billing.ports import Grant, Posting
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.move_money import MoveMoney, hash_code
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.ids import RandomIds
 from tollgate_kit.sql import Database
 from tollgate_rating import INT64_MAX

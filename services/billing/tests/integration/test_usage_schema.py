@@ -16,6 +16,7 @@ from tollgate_billing.adapters.usage_views import all_views, view_statement
 pytestmark = pytest.mark.integration
 
 CLUSTER = Cluster("{cluster}", "/clickhouse/tables/{shard}/{database}/{table}")
+ROLLUP_STEP = "0004_rollups.sql"
 ROLLUPS = ("usage_1m", "usage_1h", "usage_1d")
 
 
@@ -45,15 +46,15 @@ class Inserting:
 
 def older(client):
     """Makes the store as it was before there were rollups."""
-    for name, statements in migrations():
-        if name < "0003":
-            for statement in statements:
-                client.command(statement)
+    earlier = {name: statements for name, statements in migrations() if name < ROLLUP_STEP}
+    for statements in earlier.values():
+        for statement in statements:
+            client.command(statement)
     client.command(
         "CREATE TABLE usage_migrations (name String, applied_at DateTime DEFAULT now())"
         " ENGINE = MergeTree ORDER BY name"
     )
-    client.insert("usage_migrations", [["0001_usage.sql"], ["0002_routing.sql"]], column_names=["name"])
+    client.insert("usage_migrations", [[name] for name in earlier], column_names=["name"])
 
 
 def sums(client, table):
@@ -68,7 +69,7 @@ async def test_rows_of_an_older_store_are_filled_into_the_rollups_once(client):
     raw = sums(client, "usage_events")
     assert raw[0] == len(reference.usage)
     # Cut off in the middle: the step begins anew when it was not recorded.
-    steps = dict(migrations())["0003_rollups.sql"]
+    steps = dict(migrations())[ROLLUP_STEP]
     for statement in steps[: len(steps) // 2]:
         if not statement.startswith("FILL"):
             client.command(statement)

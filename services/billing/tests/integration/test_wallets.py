@@ -8,7 +8,7 @@ from services.billing.tests.fakes.wallets import FakeWallets
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 

@@ -49,7 +49,8 @@ from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_edge.use_cases.recall_budgets import RecallBudgets
-from tollgate_holds import Holds, LimitSet
+from tollgate_holds import LimitSet
+from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import new_producer

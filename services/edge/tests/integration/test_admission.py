@@ -10,7 +10,8 @@ from tests.servers.valkey import RedisServer
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, Holds, LimitSet, Scope
+from tollgate_holds import HoldResult, LimitSet, Scope
+from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 

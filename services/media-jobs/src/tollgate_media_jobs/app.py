@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from prometheus_client import CollectorRegistry
 
 from tollgate.media.v1 import media_pb2_grpc
-from tollgate_holds import Holds as RedisHolds
+from tollgate_holds.holds import Holds as RedisHolds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient

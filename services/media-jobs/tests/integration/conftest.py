@@ -16,7 +16,7 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
 from tollgate.media.v1 import media_pb2_grpc
-from tollgate_holds import Holds
+from tollgate_holds.holds import Holds
 from tollgate_kit.event_log import new_consumer
 from tollgate_kit.grpc_io import new_channel
 from tollgate_resources import Channel, Declared, PriceBook, compile_version, load_catalogue

@@ -5,7 +5,9 @@ from typing import Final, TypeVar
 
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome, SweepResult, WalletState
-from tollgate_holds import BookState, HoldResult, Holds, RedisError, RedisUnavailable
+from tollgate_holds import BookState, HoldResult
+from tollgate_holds.holds import Holds
+from tollgate_holds.pipe import RedisError, RedisUnavailable
 
 T = TypeVar("T")
 

@@ -15,7 +15,9 @@ from typing import Final
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, Holds, LimitSet, RedisError, RedisUnavailable, results_of, verdicts_of
+from tollgate_holds import HoldResult, LimitSet
+from tollgate_holds.holds import Holds, results_of, verdicts_of
+from tollgate_holds.pipe import RedisError, RedisUnavailable
 
 log = logging.getLogger(__name__)
 

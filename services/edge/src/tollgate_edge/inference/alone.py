@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, LocalLimits
+from tollgate_holds import HoldResult
+from tollgate_holds.local import LocalLimits
 
 
 class Alone:

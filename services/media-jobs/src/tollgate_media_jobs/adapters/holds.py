@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from tollgate_holds import HoldResult, RedisError, RedisUnavailable
-from tollgate_holds import Holds as RedisHolds
+from tollgate_holds import HoldResult
+from tollgate_holds.holds import Holds as RedisHolds
+from tollgate_holds.pipe import RedisError, RedisUnavailable
 from tollgate_media_jobs.errors import HoldsUnavailable
 from tollgate_media_jobs.ports import HoldState
 
