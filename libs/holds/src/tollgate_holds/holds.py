@@ -60,6 +60,7 @@ class HoldResult(enum.IntEnum):
     OVER_BUDGET = 7
 
 
+_STATES: Final = {b"h": "held", b"s": "settled", b"r": "released"}
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
 # Those whose reply says which limit refused.
@@ -87,6 +88,16 @@ class Balance:
     wallet: int | None
     held: int
     settled: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldInfo:
+    """A record. `state` is held, settled or released; `second` is when it expires, was settled, or is forgotten."""
+
+    hold_id: str
+    state: str
+    second: int
+    amount_pico: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +232,23 @@ class Holds:
         found, held, settled, _, _ = _numbers(reply, 5)
         return Balance(found, held or 0, settled or 0)
 
+    async def record(self, organization: str, hold_id: str) -> HoldInfo | None:
+        """Returns a hold as it is now, or None when there is none."""
+        _, holds, _, _ = self._keys_of(organization)
+        found = await self.pipe.call("HGET", holds, hold_id)
+        return _info(hold_id, found) if isinstance(found, bytes) else None
+
+    async def records(self, organization: str) -> list[HoldInfo]:
+        """Returns every hold of an organization, in any order; one that changes meanwhile may be old or missing."""
+        _, holds, _, _ = self._keys_of(organization)
+        cursor, found = b"0", dict[bytes, bytes]()
+        while True:
+            page = cast("tuple[bytes, list[bytes]]", await self.pipe.call("HSCAN", holds, cursor, "COUNT", _SCAN_COUNT))
+            cursor, flat = page[0], page[1]
+            found.update(zip(flat[::2], flat[1::2], strict=True))
+            if cursor == b"0":
+                return [_info(key.decode(), record) for key, record in found.items()]
+
     async def sweep(self, organization: str, *, tombstone_seconds: int, overdue_seconds: int) -> Swept:
         """Releases expired holds, forgets old tombstones and names settled holds older than `overdue_seconds`."""
         wallet, holds, _, _ = self._keys_of(organization)
@@ -288,6 +316,17 @@ class Holds:
     async def _load(self, pipe: RedisPipe) -> None:
         for source in self._sources.values():
             await pipe.call_unready("SCRIPT", "LOAD", source)
+
+
+def _info(hold_id: str, record: bytes) -> HoldInfo:
+    """Reads a record: its state, a time, names of budgets perhaps, an amount. Raises RedisError for any other bytes."""
+    state, _, rest = record.partition(b":")
+    second, _, amount = rest.partition(b":")
+    digits = amount.rpartition(b":")[2] or b"0"
+    try:
+        return HoldInfo(hold_id, _STATES[state.lower()], int(second), int(digits))
+    except (KeyError, ValueError):
+        raise _unexpected(record) from None
 
 
 def results_of(reply: object, count: int) -> list[HoldResult] | None:

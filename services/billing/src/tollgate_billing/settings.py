@@ -28,6 +28,9 @@ class BillingSettings(ServiceSettings):
     batch_age_seconds: float = Field(
         default=0.5, gt=0, le=10, description="A batch closes when its first event has waited this long."
     )
+    request_log_days: int = Field(
+        default=30, gt=0, le=3650, description="How long refused requests are kept, in days; a change is for new ones."
+    )
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."
     )

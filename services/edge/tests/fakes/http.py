@@ -47,7 +47,7 @@ async def http_world():
     made.billing, made.media, made.routers = FakeBilling(), FakeMedia(), FakeRouters()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing, made.notes = [], []
+    made.missing, made.notes, made.refused = [], [], []
     randoms = iter(range(1, 1000))
 
     def random_bytes(count):
@@ -72,6 +72,7 @@ async def http_world():
             media=made.media,
             routers=made.routers,
             links=LinkSigner(PEPPER.value, made.clock, 60),
+            evidence_links=LinkSigner(PEPPER.value, made.clock, 60, "evidence"),
             bodies=BodyReader(10_000, 16),
             clock=made.clock,
             tracing=NoTracing(),
@@ -79,6 +80,7 @@ async def http_world():
             notes=lambda: made.notes,
             state=lambda: "ready",
             new_request_id=lambda: f"req_{next(made.numbers)}",
+            refused=lambda *about: made.refused.append(about),
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)

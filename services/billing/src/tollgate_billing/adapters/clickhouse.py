@@ -1,6 +1,7 @@
 """One way to ClickHouse for all: chDB in this process (`chdb:///DIR`) or a server by HTTP, through clickhouse-connect.
 
-Calls run in two threads: one for what books, one for questions, so that a long question does not hold booking up.
+Calls run in three threads: for what books, for what nobody waits for, and for questions, so that nothing holds booking
+up.
 """
 
 import asyncio
@@ -64,14 +65,20 @@ class ClickHouse:
 
     def __init__(self, dsn: str) -> None:
         self._writing = _Lane(dsn, "write", {})
+        self._aside = _Lane(dsn, "aside", {})
         self._asking = _Lane(dsn, "ask", {"max_execution_time": 30, "readonly": 2} if "chdb" not in dsn else {})
 
     async def migrate(self) -> None:
         """Brings the tables up to date; each step can be repeated."""
         await self._writing.run(_migrate)
 
-    async def insert(self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str) -> None:
-        """Adds rows as one block, once per token; `kinds` says how the values of each column are written."""
+    async def insert(
+        self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str, *, aside: bool = False
+    ) -> None:
+        """Adds rows as one block, once per token; `kinds` says how the values of each column are written.
+
+        `aside` inserts on a lane of its own, which booking does not wait for.
+        """
         # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
         settings = {
             "insert_deduplication_token": token,
@@ -81,7 +88,7 @@ class ClickHouse:
             "min_insert_block_size_rows": 0,
             "min_insert_block_size_bytes": 0,
         }
-        await self._writing.run(
+        await (self._aside if aside else self._writing).run(
             lambda client: client.insert_arrow(table, arrow_table(columns, kinds), settings=settings)
         )
 
@@ -92,8 +99,9 @@ class ClickHouse:
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
     async def close(self) -> None:
-        """Closes both clients."""
+        """Closes all clients."""
         await asyncio.to_thread(self._asking.close)
+        await asyncio.to_thread(self._aside.close)
         await asyncio.to_thread(self._writing.close)
 
 
