@@ -167,7 +167,7 @@ class Product:
 
     def requests(self, **query: str | int) -> list[dict[str, Any]]:
         """Returns all usage rows, newest first."""
-        return list(self._items("requests", query))
+        return list(self._items("requests", {"kind": "usage", **query}))
 
     def _items(self, path: str, query: Mapping[str, str | int]) -> Iterator[dict[str, Any]]:
         cursor: str | None = ""

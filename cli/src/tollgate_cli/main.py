@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tollgate_cli import audit
 from tollgate_cli.errors import Failure
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
@@ -68,6 +69,7 @@ def build() -> typer.Typer:
     app.add_typer(limits, name="limits")
     add_money(app)
     app.command("usage", help=help_of(usage))(usage)
+    audit.add_commands(app)
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.
     route.callback()(_group)

@@ -35,6 +35,39 @@ EXPLAINED = {
         {"address": "unix:s", "reachable": False, "explanation": None},
     ],
 }  # fmt: skip
+REFUSED = {
+    "kind": "refused", "started_at": "2026-11-24T00:00:00+00:00", "request_id": "req_1", "api_key_id": "key_1",
+    "model": "m", "outcome": "refused", "error_kind": "insufficient_quota", "http_status": 429,
+}  # fmt: skip
+ATTEMPT = {
+    "kind": "usage", "try": 1, "attempt": 2, "status": "confirmed", "superseded": True, "model": "other",
+    "channel": "a", "outcome": "ok", "error_kind": "", "total_us": 1500, "input_tokens": 3, "output_tokens": 4,
+    "charge": "0.3",
+}  # fmt: skip
+EVIDENCE = {
+    "request_id": "req_1", "outcome": "ok", "started_at": "2026-11-24T00:00:00+00:00", "trace_id": "ab" * 16,
+    "organization": {"id": "org_1", "name": "acme"}, "project": {"id": "proj_1"}, "price_group": "default",
+    "key": {"id": "key_1", "name": "laptop", "last_four": "abcd", "revoked_at": None},
+    "model": "other", "requested_model": "m", "fallback_reason": "error", "config_digest": "sha256:c",
+    "refused": {
+        "http_status": 429, "error_kind": "insufficient_quota", "message": "The balance is too low.", "route": "/v1",
+        "left_out": 2,
+    },
+    "attempts": [ATTEMPT, ATTEMPT | {"kind": "adjustment", "charge": "-0.3"}],
+    "routing": {"route_group": "default", "strategy": "weighted", "targets": [TARGET], "refusal": ""},
+    "prices": [
+        {
+            "price_book": "public", "price_digest": "sha256:b", "currency": "USD", "agrees": True, "problem": None,
+            "computed_again": "0.3", "charged": "0.3",
+            "lines": [{"unit": "input", "quantity": 3, "price": "0.1", "per": 1, "amount": "0.3"}],
+        }
+    ],
+    "charge": "0.3", "currency": "USD", "hold": {"state": "none"}, "mismatches": [],
+    "ledger": [
+        {"debit": "wallet", "credit": "revenue", "amount": "0.9", "currency": "USD", "events": 3, "batch": "b/1-4"}
+    ],
+    "limits_now": [{"id": "key_1", "limits": {"budget": {"amount": "5", "window": "day"}, "concurrency": None}}],
+}  # fmt: skip
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
 LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}
 OWNER = {"id": "org_1", "name": "demo", "payment": "postpaid", "limits": LIMITS}
@@ -104,6 +137,9 @@ def reply(server, method, path, body):
         "/api/v1/organizations/org_1/credit": (201, {"amount": "5", "balance": "7", "currency": "USD"}),
         "/api/v1/projects": (201, {"id": "proj_4"}),
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
+        "/api/v1/requests": (200, {"items": [REFUSED, REFUSED | {"request_id": "req_2"}], "next": None}),
+        "/api/v1/requests/req_1": (200, EVIDENCE),
+        "/api/v1/requests/req_1/link": (201, {"url": "https://gate/link", "expires_at": "2026-11-25"}),
         "/api/v1/balance": (200, {"currency": "USD", "wallet": "99.5"}),
         "/api/v1/router": (200, {"routers": [{"address": "unix:r", "channels": [CHANNEL]}, {"address": "unix:s"}]}),
         "/api/v1/channels/a/mode": (200, {"routers": [{"address": "unix:s", "reachable": False}]}),
@@ -313,3 +349,24 @@ def test_doctor(edge):
     ill = tollgate(edge.url, "doctor")
     assert ill.returncode == 1
     assert "TOLLGATE_TOKEN" in ill.stdout
+
+
+def test_requests_and_evidence(edge):
+    shown = tollgate(edge.url, "requests", "--outcome", "refused", "--http-status", "429", "--organization", "acme")
+    assert "req_1" in shown.stdout
+    assert "429 insufficient_quota" in shown.stdout
+    asked = edge.seen[-1][1]
+    assert all(part in asked for part in ("outcome=refused", "http_status=429", "organization_id=org_1", "limit=20"))
+    page = tollgate(edge.url, "evidence", "req_1")
+    assert page.returncode == 0, page.stderr
+    for part in (
+        *("key_1 (laptop) ends in abcd", "The balance is too low.", "computed again: 0.3 USD, as charged"),
+        *("ledger: wallet to revenue 0.9 USD for 3 events", "fell back for error", "benched", "taken back"),
+    ):
+        assert part in page.stdout, part
+    made = tollgate(edge.url, "evidence", "req_1", "--link", "--expires", "2h")
+    assert "https://gate/link" in made.stdout
+    assert edge.seen[-1][3] == {"expires_in_seconds": 7200}
+    assert tollgate(edge.url, "evidence", "req_1", "--link", "--expires", "never").returncode == 2
+    several = tollgate(edge.url, "evidence", "ab" * 16)
+    assert (several.returncode, "2 requests" in several.stderr) == (1, True)

@@ -98,14 +98,17 @@ def _show_explanation(explanation: Mapping[str, Any]) -> None:
     if explanation["fallback_model"]:
         words.append(f"falls back to {explanation['fallback_model']} for {explanation['fallback_reason']}")
     print("; ".join(words) + "\n")
-    print_table(COLUMNS, (_row(one) for one in explanation["targets"]), numbers=("level", "key", "weight", "wait"))
+    print_table(
+        COLUMNS, (target_row(one) for one in explanation["targets"]), numbers=("level", "key", "weight", "wait")
+    )
     if explanation["omitted"]:
         print(f"and {explanation['omitted']} more")
     if explanation["refusal"]:
         print(f"\n{explanation['refusal']}")
 
 
-def _row(target: Mapping[str, Any]) -> list[object]:
+def target_row(target: Mapping[str, Any]) -> list[object]:
+    """Returns the cells of a target that was considered, under COLUMNS."""
     why = ": ".join(part for part in (target["reason"], target["detail"]) if part) or target["verdict"]
     return [
         MARKS.get(target["verdict"], ""),

@@ -1,7 +1,7 @@
 """Holds and wallets in Redis. Here are the values, which need no I/O; the client is `holds.Holds`."""
 
 from tollgate_holds.limits import BUDGET_WINDOWS, MAX_BUDGET_PICO, MAX_LIMIT, LimitSet, Scope
-from tollgate_holds.outcomes import Balance, Booking, BookState, HoldResult, Operation, Swept
+from tollgate_holds.outcomes import Balance, Booking, BookState, HoldInfo, HoldResult, Operation, Swept
 
 __all__ = [
     "BUDGET_WINDOWS",
@@ -10,6 +10,7 @@ __all__ = [
     "Balance",
     "BookState",
     "Booking",
+    "HoldInfo",
     "HoldResult",
     "LimitSet",
     "Operation",

@@ -21,7 +21,7 @@ from importlib import resources
 from typing import Final, cast
 
 from tollgate_holds.limits import LimitSet
-from tollgate_holds.outcomes import Balance, Booking, BookState, HoldResult, Operation, Swept
+from tollgate_holds.outcomes import Balance, Booking, BookState, HoldInfo, HoldResult, Operation, Swept
 from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable, pack_command
 
 _SCRIPTS: Final = ("admit", "book", "expire", "balance")
@@ -29,6 +29,7 @@ _MAX_PICO: Final = 2**63 - 1
 _SCAN_COUNT: Final = 500
 
 
+_STATES: Final = {b"h": "held", b"s": "settled", b"r": "released"}
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
 # Those whose reply says which limit refused.
@@ -158,6 +159,23 @@ class Holds:
         found, held, settled, _, _ = _numbers(reply, 5)
         return Balance(found, held or 0, settled or 0)
 
+    async def record(self, organization: str, hold_id: str) -> HoldInfo | None:
+        """Returns a hold as it is now, or None when there is none."""
+        _, holds, _, _ = self._keys_of(organization)
+        found = await self.pipe.call("HGET", holds, hold_id)
+        return _info(hold_id, found) if isinstance(found, bytes) else None
+
+    async def records(self, organization: str) -> list[HoldInfo]:
+        """Returns every hold of an organization, in any order; one that changes meanwhile may be old or missing."""
+        _, holds, _, _ = self._keys_of(organization)
+        cursor, found = b"0", dict[bytes, bytes]()
+        while True:
+            page = cast("tuple[bytes, list[bytes]]", await self.pipe.call("HSCAN", holds, cursor, "COUNT", _SCAN_COUNT))
+            cursor, flat = page[0], page[1]
+            found.update(zip(flat[::2], flat[1::2], strict=True))
+            if cursor == b"0":
+                return [_info(key.decode(), record) for key, record in found.items()]
+
     async def sweep(self, organization: str, *, tombstone_seconds: int, overdue_seconds: int) -> Swept:
         """Releases expired holds, forgets old tombstones and names settled holds older than `overdue_seconds`."""
         wallet, holds, _, _ = self._keys_of(organization)
@@ -225,6 +243,17 @@ class Holds:
     async def _load(self, pipe: RedisPipe) -> None:
         for source in self._sources.values():
             await pipe.call_unready("SCRIPT", "LOAD", source)
+
+
+def _info(hold_id: str, record: bytes) -> HoldInfo:
+    """Reads a record: its state, a time, names of budgets perhaps, an amount. Raises RedisError for any other bytes."""
+    state, _, rest = record.partition(b":")
+    second, _, amount = rest.partition(b":")
+    digits = amount.rpartition(b":")[2] or b"0"
+    try:
+        return HoldInfo(hold_id, _STATES[state.lower()], int(second), int(digits))
+    except (KeyError, ValueError):
+        raise _unexpected(record) from None
 
 
 def results_of(reply: object, count: int) -> list[HoldResult] | None:

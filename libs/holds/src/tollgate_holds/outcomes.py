@@ -58,6 +58,16 @@ class Balance:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldInfo:
+    """A record. `state` is held, settled or released; `second` is when it expires, was settled, or is forgotten."""
+
+    hold_id: str
+    state: str
+    second: int
+    amount_pico: int
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
     """What a sweep did. `overdue` names settled holds that nobody booked in time."""
 

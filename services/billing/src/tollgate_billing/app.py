@@ -15,6 +15,7 @@ from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
+from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.sql_codes import SqlCodes
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_operations import SqlOperations
@@ -23,11 +24,13 @@ from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.api.ledger_service import LedgerService
+from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_holds.holds import Holds
@@ -45,6 +48,8 @@ log = logging.getLogger(__name__)
 
 USAGE_TOPIC: Final = "usage.recorded.v1"
 GROUP: Final = "billing"
+REFUSED_TOPIC: Final = "request.refused.v1"
+REFUSED_GROUP: Final = "billing-request-log"
 _SAVE_SECONDS: Final = 1.0
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 2.0
@@ -68,6 +73,9 @@ class Billing:
         self.producer = new_producer(settings.event_log_url)
         self.log_consumer = new_consumer(
             settings.event_log_url, GROUP, [USAGE_TOPIC], instance=f"billing-{settings.slot}"
+        )
+        self.refused_consumer = new_consumer(
+            settings.event_log_url, REFUSED_GROUP, [REFUSED_TOPIC], instance=f"billing-request-log-{settings.slot}"
         )
         self.prices = PriceArchive(self.database, settings.config_address_list)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
@@ -106,10 +114,20 @@ class Billing:
             reached=failpoint.reached,
             new_owner=lambda: ids.new("owner"),
         )
+        self.request_log = ClickHouseRequestLog(self.clickhouse)
+        self.refused = RequestRefusedConsumer(
+            consumer=self.refused_consumer,
+            request_log=self.request_log,
+            letters=DeadLetterTopic(self.producer),
+            counters=self.counters,
+            days=settings.request_log_days,
+        )
         lag = LagSource(
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
         )
-        self.service = BillingService(self.wallets, ClickHouseUsageQueries(self.clickhouse), lag, clock)
+        queries = ClickHouseUsageQueries(self.clickhouse)
+        requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
+        self.service = BillingService(self.wallets, queries, requests, lag, clock)
         self.ledger_service = LedgerService(self.money, self.wallets, clock)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
@@ -169,6 +187,14 @@ class Billing:
             asyncio.create_task(
                 forever("keeping price books", self._save_prices, pause_seconds=_SAVE_SECONDS, stopping=stopping)
             ),
+            asyncio.create_task(
+                forever(
+                    "keeping refused requests",
+                    lambda: self.refused.step(stopping),
+                    pause_seconds=0,
+                    stopping=stopping,
+                )
+            ),
         ]
         await forever("booking", lambda: self.consumer.step(stopping), pause_seconds=0, stopping=stopping)
         try:
@@ -213,6 +239,7 @@ class Billing:
 
     async def _close(self) -> None:
         await self.log_consumer.close()
+        await self.refused_consumer.close()
         await self.producer.close()
         await self.holds.close()
         await self.clickhouse.close()

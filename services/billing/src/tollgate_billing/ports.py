@@ -130,6 +130,25 @@ class Ledger(Protocol):
         """Returns what every organization may spend, the credit line included, in pico-units."""
         ...
 
+    async def posted(
+        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str
+    ) -> "list[PostedTransfer]":
+        """Returns what a batch moved for one project, model and price version."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PostedTransfer:
+    """A transfer of the ledger and how many events it is the sum of."""
+
+    batch: str
+    debit: str
+    credit: str
+    currency: str
+    amount_pico: int
+    events: int
+    created_us: int
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -161,6 +180,19 @@ class SweepResult:
     overdue: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HoldRecord:
+    """A hold as Redis has it. `state` is held, settled or released; `at_us` when it expires, was settled, is forgotten.
+
+    In pico-units: what is held, or what it was settled with.
+    """
+
+    hold_id: str
+    state: str
+    amount_pico: int
+    at_us: int
+
+
 class Wallets(Protocol):
     """Raises WalletsUnavailable from every method."""
 
@@ -182,6 +214,14 @@ class Wallets(Protocol):
 
     async def state(self, organization_id: str) -> WalletState:
         """Returns what Redis has."""
+        ...
+
+    async def find_hold(self, organization_id: str, hold_id: str) -> HoldRecord | None:
+        """Returns a hold, or None for one that was booked or never was."""
+        ...
+
+    async def list_holds(self, organization_id: str) -> list[HoldRecord]:
+        """Returns every hold of an organization."""
         ...
 
     async def sweep(self, organization_id: str) -> SweepResult:
@@ -221,6 +261,37 @@ class UsageFilter:
     to_us: int = 0
 
 
+# Of a row in a list of requests: when it began (microseconds) and its event id.
+Place = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFilter(UsageFilter):
+    """Which single requests; empty leaves a condition out, too.
+
+    `status` is confirmed, unconfirmed, witness or refused; `error` the kind of a failure or the code of a refusal.
+    """
+
+    request_id: str = ""
+    trace_id: str = ""
+    outcome: str = ""
+    status: str = ""
+    error: str = ""
+    http_status: int = 0
+
+
+class RequestLog(Protocol):
+    """Refused requests. Raises UsageStoreUnavailable from every method."""
+
+    async def insert(self, rows: Sequence[Row], token: str) -> None:
+        """Adds rows, a block once per token."""
+        ...
+
+    async def find(self, where: RequestFilter, limit: int, before: Place | None) -> list[dict[str, Any]]:
+        """Returns refused requests, newest first, each once, older than `before`."""
+        ...
+
+
 class UsageQueries(Protocol):
     """Raises UsageStoreUnavailable from every method."""
 
@@ -232,6 +303,10 @@ class UsageQueries(Protocol):
         self, where: UsageFilter, request_id: str, limit: int, before: tuple[int, str] | None
     ) -> list[dict[str, Any]]:
         """Returns rows of single requests, newest first, older than `before` (started_at_us, event id)."""
+        ...
+
+    async def mismatches(self, request_id: str) -> list[dict[str, Any]]:
+        """Returns where router and billing computed different charges for a request."""
         ...
 
     async def counts(self) -> dict[str, int]:

@@ -64,6 +64,9 @@ class BillingSettings(ServiceSettings):
     usage_cold_volume: str = Field(
         default="cold", pattern=r"^\w+$", description="The volume of the storage policy that old usage rows move to."
     )
+    request_log_days: int = Field(
+        default=30, gt=0, le=3650, description="How long refused requests are kept, in days; a change is for new ones."
+    )
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."
     )

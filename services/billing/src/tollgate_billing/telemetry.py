@@ -25,6 +25,9 @@ _COUNTERS: Final = {
     "drift_pico": "Sum of those differences, without sign, in pico-units.",
     "rebuilt_wallets": "Wallets that were missing and were made again from the ledger.",
     "released_holds": "Holds that expired and were given back.",
+    "refused": "Refused requests that became rows of the request log.",
+    "refused_left_out": "Refused requests that edge left out of it, since there were too many.",
+    "refused_poison": "Records of refused requests that could not be used.",
     "overdue_holds": "Settled holds that were found unbooked after an hour, each time they were found.",
 }
 _GAUGES: Final = {

@@ -4,7 +4,7 @@ from services.billing.tests.fakes.crash import Fuse, guarded
 
 from tollgate_billing.domain.postings import FUNDING, WALLET, Line, Transfer
 from tollgate_billing.errors import InvalidGrant
-from tollgate_billing.ports import Effect, Unfinished
+from tollgate_billing.ports import Effect, PostedTransfer, Unfinished
 from tollgate_kit.event_log import OwnershipLost
 from tollgate_rating import INT64_MAX
 
@@ -76,6 +76,17 @@ class FakeLedger:
     @guarded
     async def balances(self):
         return {organization: self._balance(organization)[1] for organization in self.currency}
+
+    @guarded
+    async def posted(self, batch, organization_id, project_id, model, price_digest):
+        names = (organization_id, project_id, model, price_digest)
+        return [
+            PostedTransfer(
+                batch, one.line.debit, one.line.credit, one.line.currency, one.amount_pico, one.events, created_us=0
+            )
+            for of, one in self.transfers
+            if of == batch and one.line[:4] == names
+        ]
 
     def _balance(self, organization):
         currency = self.currency.get(organization, "")

@@ -1,9 +1,11 @@
 """The questions asked of the usage store, answered from the rows of the fake one."""
 
+import uuid
 from datetime import UTC, datetime
 
 from tollgate_billing.adapters.usage_store import TIMES
 from tollgate_billing.errors import InvalidQuery
+from tollgate_billing.use_cases.look_at_requests import order_of
 
 PLAIN = {
     "organization": "organization_id",
@@ -12,6 +14,7 @@ PLAIN = {
     **{name: name for name in ("model", "channel", "provider", "operation", "outcome")},
 }
 TIMED = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
+MORE = {"trace_id": "trace_id", "status": "status", "error": "error_kind"}
 COUNTED = ("input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens", "images", "unpriced")
 
 
@@ -34,15 +37,23 @@ class FakeUsageQueries:
     async def requests(self, where, request_id, limit, before):
         rows = [row for row in self._rows(where) if request_id in {"", row["request_id"]}]
         rows = [_shown(row) for row in rows]
-        rows.sort(key=_place, reverse=True)
-        return [row for row in rows if before is None or _place(row) < before][:limit]
+        rows.sort(key=order_of, reverse=True)
+        if before is not None:
+            place = order_of({"started_at_us": before[0], "event_id": uuid.UUID(before[1])})
+            rows = [row for row in rows if order_of(row) < place]
+        return rows[:limit]
+
+    async def mismatches(self, request_id):
+        found = [row for row in self._store.mismatches if row["request_id"] == request_id]
+        return [row | {"event_id": uuid.UUID(bytes=row["event_id"]), "found_at_us": row["found_at"]} for row in found]
 
     async def counts(self):
         store = self._store
         return {"rows": len(store.usage), "poison": len(store.poison), "mismatches": len(store.mismatches)}
 
     def _rows(self, where):
-        named = {name: value for name in (*PLAIN.values(),) if (value := getattr(where, name, ""))}
+        asked = dict(zip((*PLAIN.values(), *MORE), (*PLAIN.values(), *MORE.values()), strict=True))
+        named = {column: value for name, column in asked.items() if (value := getattr(where, name, ""))}
         for row in self._store.usage:
             since, until = where.from_us or 0, where.to_us or 1 << 62
             if since <= row["started_at"] < until and all(row[name] == value for name, value in named.items()):
@@ -73,7 +84,3 @@ def _sums(rows):
 
 def _shown(row):
     return {f"{name}_us" if name in TIMES else name: value for name, value in row.items()}
-
-
-def _place(row):
-    return row["started_at_us"], str(row["event_id"])

@@ -3,7 +3,7 @@
 from services.billing.tests.fakes.crash import Fuse, guarded
 
 from tollgate_billing.errors import WalletsUnavailable
-from tollgate_billing.ports import Outcome, SweepResult, WalletState
+from tollgate_billing.ports import HoldRecord, Outcome, SweepResult, WalletState
 
 
 class FakeWallets:
@@ -74,6 +74,18 @@ class FakeWallets:
     async def state(self, organization_id):
         self._check()
         return self._state(organization_id)
+
+    @guarded
+    async def find_hold(self, organization_id, hold_id):
+        self._check()
+        found = self.holds.get((organization_id, hold_id))
+        return None if found is None else HoldRecord(hold_id, *found, at_us=0)
+
+    @guarded
+    async def list_holds(self, organization_id):
+        self._check()
+        mine = {hold_id: found for (owner, hold_id), found in self.holds.items() if owner == organization_id}
+        return [HoldRecord(hold_id, *found, at_us=0) for hold_id, found in mine.items()]
 
     @guarded
     async def sweep(self, organization_id):

@@ -2,12 +2,14 @@
 
 import pytest
 from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.request_log import FakeRequestLog
 from services.billing.tests.fakes.usage_queries import FakeUsageQueries
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.redis_wallets import RedisWallets
+from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Retention
@@ -100,6 +102,19 @@ async def asked(request, open_clickhouse):
 @pytest.fixture
 def store(asked):
     return asked[0]
+
+
+@pytest.fixture(params=["fake", "chdb", "http"])
+async def request_log(request):
+    """The request log; each test asks for organizations of its own."""
+    if request.param == "fake":
+        yield FakeRequestLog()
+        return
+    dsn = request.getfixturevalue("chdb_dsn" if request.param == "chdb" else "clickhouse_server")
+    clickhouse = ClickHouse(dsn)
+    await clickhouse.migrate()
+    yield ClickHouseRequestLog(clickhouse)
+    await clickhouse.close()
 
 
 @pytest.fixture(params=["fake", "valkey"])

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
+from services.billing.tests.fakes.request_log import FakeRequestLog
 
 from tollgate.billing.v1 import billing_pb2 as wire_billing
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -19,6 +20,7 @@ from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import rows_of
 from tollgate_billing.errors import InvalidQuery, UsageStoreUnavailable
 from tollgate_billing.ports import UsageFilter
+from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 
 pytestmark = pytest.mark.integration
 
@@ -116,7 +118,7 @@ async def test_a_request_that_fell_back_keeps_its_explanation(open_clickhouse, e
     )
     await store.insert_usage(made, bounds.batch)
     queries = ClickHouseUsageQueries(clickhouse)
-    service = BillingService(None, queries, None, None)
+    service = BillingService(None, queries, LookAtRequests(queries, FakeRequestLog(), None, None, None), None, None)
     reply = await service.ListRequests(wire_billing.ListRequestsRequest(request_id=fallen), None)
     (row,) = reply.rows
     assert (row.model, row.requested_model, row.fallback_reason, row.routing) == ("m", "asked", "error", explanation)

@@ -36,6 +36,7 @@ from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
 from tollgate_edge.inference.measured import gateway_samples
+from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.ports import StoreUnavailable
 from tollgate_edge.settings import EdgeSettings
@@ -72,6 +73,7 @@ USAGE_TOPIC: Final = "usage.recorded.v1"
 _RETRY_SECONDS: Final = 0.5
 _SPOOL_WAIT_SECONDS: Final = 30.0
 _MAX_REBUILDS: Final = 1_000
+_LAST_REFUSALS_SECONDS: Final = 2.0
 
 
 class Edge:
@@ -113,6 +115,9 @@ class Edge:
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
         self.producer = new_producer(settings.event_log_url)
+        # One of its own: what is best effort may not break what carries money.
+        self.refused_producer = new_producer(settings.event_log_url)
+        self.refused_log = RefusedLog(self.refused_producer, settings.request_log_rows_per_second)
         again = events.UsageRecorded(replay=True).SerializeToString()
         self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
         self.holds = Holds(settings.redis_url)
@@ -178,6 +183,7 @@ class Edge:
             access_log=new_access_log(
                 settings.access_log, settings.access_log_sample_ratio, settings.access_log_lines_per_second
             ),
+            refused_log=self.refused_log,
         )
 
     def _http_context(self) -> HttpContext:
@@ -196,6 +202,7 @@ class Edge:
             media=self.media,
             routers=self.routers,
             links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds),
+            evidence_links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds, "evidence"),
             bodies=BodyReader(settings.max_body_bytes, settings.max_json_depth),
             clock=self.clock,
             tracing=self.tracing,
@@ -203,6 +210,7 @@ class Edge:
             notes=self.lifecycle.notes,
             state=lambda: self.lifecycle.state.value,
             new_request_id=self.gateway.new_request_id,
+            refused=self.gateway.records.refused_by_api,
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
         )
@@ -383,7 +391,10 @@ class Edge:
         tasks = {
             asyncio.create_task(
                 forever("polling for changes", self._poll, pause_seconds=poll_seconds, stopping=stopped)
-            )
+            ),
+            asyncio.create_task(
+                forever("keeping refused requests", self.refused_log.flush, pause_seconds=1, stopping=stopped)
+            ),
         }
         if self.settings.slot == 0:
             tasks.add(asyncio.create_task(self._first_slot(again)))
@@ -400,8 +411,16 @@ class Edge:
                 task.cancel()
             await asyncio.wait({publishing, *tasks}, timeout=5)
             publishing.cancel()
+            await self._let_go_of_refused()
             await self.producer.close()
             self.spool.close()
+
+    async def _let_go_of_refused(self) -> None:
+        """Sends the last refusals, if the event log takes them soon."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_REFUSALS_SECONDS):
+                await self.refused_log.flush()
+        await self.refused_producer.close()
 
     async def _first_slot(self, again: asyncio.Event) -> None:
         """What one process does for all: the configuration, the first keys, and SIGHUP."""

@@ -15,10 +15,14 @@ from tollgate_rating import PriceTable
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A key that is not let in: why, for the caller to read. `kind` is a `tollgate.errors.v1.ErrorKind`."""
+    """A key that is not let in: why, for the caller to read. `kind` is a `tollgate.errors.v1.ErrorKind`.
+
+    `principal` is whose key it was, where that is known: one that was revoked, or that has expired.
+    """
 
     message: str
     kind: int = errors.ERROR_KIND_UNAUTHENTICATED
+    principal: Principal | None = None
 
 
 class Authenticator(Protocol):
@@ -298,6 +302,10 @@ class BillingPort(Protocol):
 
     async def requests(self, request: billing.ListRequestsRequest) -> billing.ListRequestsResponse:
         """Rows of single requests."""
+        ...
+
+    async def evidence(self, request: billing.GetEvidenceRequest) -> billing.GetEvidenceResponse:
+        """All that is known of one request; without rows when that is nothing."""
         ...
 
     async def status(self) -> billing.GetStatusResponse:

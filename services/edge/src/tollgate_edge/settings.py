@@ -117,6 +117,14 @@ class EdgeSettings(ServiceSettings):
         description="Most lines of the access log in a second; the next line says how many were left out.",
     )
 
+    request_log_rows_per_second: int = Field(
+        default=200,
+        ge=0,
+        le=10_000,
+        description="Most refused requests that a process writes to the request log in a second, a quarter of them of "
+        "one key; more are counted. 0 writes none.",
+    )
+
     sequence_poll_seconds: float = Field(
         default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
     )

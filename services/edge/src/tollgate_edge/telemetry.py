@@ -78,6 +78,12 @@ FAMILIES: Final = (
     Family("tollgate_edge_exchange_queued_bytes", "gauge", "Body bytes that wait for the next write."),
     Family("tollgate_edge_access_log_lines_total", "counter", "Lines of the access log."),
     Family("tollgate_edge_access_log_dropped_total", "counter", "Lines that were one too many for their second."),
+    Family("tollgate_edge_request_log_rows_total", "counter", "Refused requests that went to the request log."),
+    Family(
+        "tollgate_edge_request_log_dropped_total", "counter",
+        "Refused requests that did not: too many in their second, of their caller, or waiting for the event log.",
+    ),
+    Family("tollgate_edge_request_log_failures_total", "counter", "Times that the event log did not take them."),
     *process_families("edge"),
 )  # fmt: skip
 

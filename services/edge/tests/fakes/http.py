@@ -48,7 +48,7 @@ async def http_world():
     made.ledger = FakeLedger()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing, made.notes = [], []
+    made.missing, made.notes, made.refused = [], [], []
     randoms = iter(range(1, 1000))
 
     def random_bytes(count):
@@ -74,6 +74,7 @@ async def http_world():
             media=made.media,
             routers=made.routers,
             links=LinkSigner(PEPPER.value, made.clock, 60),
+            evidence_links=LinkSigner(PEPPER.value, made.clock, 60, "evidence"),
             bodies=BodyReader(10_000, 16),
             clock=made.clock,
             tracing=NoTracing(),
@@ -81,6 +82,7 @@ async def http_world():
             notes=lambda: made.notes,
             state=lambda: "ready",
             new_request_id=lambda: f"req_{next(made.numbers)}",
+            refused=lambda *about: made.refused.append(about),
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)

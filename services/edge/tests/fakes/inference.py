@@ -7,17 +7,20 @@ import socket
 from types import SimpleNamespace
 
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.events.v1.refused_pb2 import RequestsRefused
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.api.server import PublicServer
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
+from tollgate_edge.inference.refused_log import TOPIC, RefusedLog
 from tollgate_edge.ports import EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult
 from tollgate_kit.clock import SystemClock
+from tollgate_kit.event_log import EventLogUnavailable
 from tollgate_kit.tracing import NoTracing
 from tollgate_rating import PriceBook, PriceTable
 
@@ -145,12 +148,25 @@ class FakeAdmission:
 class FakeKeys:
     def __init__(self):
         self.principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False)
+        self.refused = Refused("Not a key of this gateway.")
 
     def cached(self, presented):
-        return self.principal if presented == KEY.encode() else Refused("Not a key of this gateway.")
+        return self.principal if presented == KEY.encode() else self.refused
 
     async def authenticate(self, presented):
         return self.cached(presented)
+
+
+class FakeEventLog:
+    """Takes records by topic; `away` makes it refuse them."""
+
+    def __init__(self):
+        self.records, self.away = [], False
+
+    async def send(self, topic, records):
+        if self.away:
+            raise EventLogUnavailable("away")
+        self.records += [(topic, record) for record in records]
 
 
 class FakeWitness:
@@ -169,9 +185,9 @@ class Bench:
         stores = {"database_url": "", "redis_url": "", "event_log_url": "", "spool_directory": "", "pepper_file": ""}
         self.stream, self.spare = FakeStream(), FakeStream()
         self.admission, self.witness = FakeAdmission(), FakeWitness()
-        self.counters = InferenceCounters()
+        self.counters, self.keys = InferenceCounters(), FakeKeys()
         self.settings = EdgeSettings(**{**where, **stores, **settings})
-        self.written = []
+        self.written, self.event_log = [], FakeEventLog()
         models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
         models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
         prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
@@ -179,7 +195,7 @@ class Bench:
         self.gateway = InferenceGateway(
             settings=self.settings,
             clock=SystemClock(),
-            authenticator=FakeKeys(),
+            authenticator=self.keys,
             version=SimpleNamespace(current=lambda: self.version),
             admission=self.admission,
             witness=self.witness,
@@ -191,6 +207,7 @@ class Bench:
                 self.settings.access_log_lines_per_second,
                 self.written.append,
             ),
+            refused_log=RefusedLog(self.event_log, self.settings.request_log_rows_per_second),
         )
         if "router_addresses" not in settings:
             self.pool = self.gateway.pool = FakePool(self.stream)
@@ -248,6 +265,13 @@ class Bench:
         """Returns what the access log says of each request so far."""
         self.gateway.access_log.flush()
         return [json.loads(line) for line in b"".join(self.written).splitlines()]
+
+    async def refused_rows(self):
+        """Returns what the request log has been sent of each refused request so far."""
+        await self.gateway.refused_log.flush()
+        assert {topic for topic, _ in self.event_log.records} <= {TOPIC}
+        sent = [RequestsRefused.FromString(record.value) for _, record in self.event_log.records]
+        return [row for one in sent for row in one.requests]
 
     def later(self, seconds):
         """Sweeps as if so much time had passed."""

@@ -14,6 +14,7 @@ class FakeBilling:
         self.asked = []
         self.usage_reply = billing.QueryUsageResponse()
         self.requests_reply = billing.ListRequestsResponse()
+        self.evidences = {}
 
     def _check(self):
         if self.away:
@@ -45,6 +46,13 @@ class FakeBilling:
         self._check()
         self.asked.append(request)
         return self.requests_reply
+
+    async def evidence(self, request):
+        self._check()
+        self.asked.append(request)
+        found = self.evidences.get(request.request_id, billing.GetEvidenceResponse())
+        mine = request.organization_id in {"", *(row.organization_id for row in found.rows)}
+        return found if mine else billing.GetEvidenceResponse()
 
     async def status(self):
         self._check()

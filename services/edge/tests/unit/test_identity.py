@@ -160,7 +160,7 @@ async def test_a_revocation_is_effective_with_the_next_poll(setting):
     await setting.poll()
     assert setting.authenticator.cached(key) is None
     assert setting.authenticator.cached(other) is not None
-    assert await setting.authenticator.authenticate(key) is REVOKED
+    assert (await setting.authenticator.authenticate(key)).message == REVOKED.message
 
 
 @pytest.mark.parametrize("owner", ["proj", "org", "key"])
@@ -202,7 +202,7 @@ async def test_a_key_expires_while_it_is_cached(setting):
     _, key = await setting.make(expires_at_us=setting.clock.now_us() + 10_000_000)
     assert isinstance(await setting.authenticator.authenticate(key), Principal)
     setting.clock.advance(10)
-    assert setting.authenticator.cached(key) is EXPIRED
+    assert (setting.authenticator.cached(key)).message == EXPIRED.message
 
 
 async def test_a_row_that_was_read_before_a_change_is_not_kept(setting):
@@ -218,7 +218,7 @@ async def test_a_row_that_was_read_before_a_change_is_not_kept(setting):
         return found
 
     setting.store.find_keys = slow
-    assert await setting.authenticator.authenticate(key) is REVOKED
+    assert (await setting.authenticator.authenticate(key)).message == REVOKED.message
     assert setting.store.reads == 2
 
 

@@ -1,6 +1,7 @@
 """One way to ClickHouse for all: chDB in this process (`chdb:///DIR`) or a server by HTTP, through clickhouse-connect.
 
-Calls run in two threads: one for what books, one for questions, so that a long question does not hold booking up.
+Calls run in three threads: for what books, for what nobody waits for, and for questions, so that nothing holds booking
+up.
 """
 
 import asyncio
@@ -59,6 +60,7 @@ class ClickHouse:
         self._cluster = cluster
         self._retention = retention or Retention()
         self._writing = _Lane(dsn, "write", {})
+        self._aside = _Lane(dsn, "aside", {})
         self._asking = _Lane(dsn, "ask", {"max_execution_time": 30, "readonly": 2} if "chdb" not in dsn else {})
 
     async def migrate(self) -> None:
@@ -66,8 +68,13 @@ class ClickHouse:
         await self._writing.run(lambda client: migrate(client, self._cluster))
         await self._writing.run(lambda client: keep_for(client, self._retention, self._cluster))
 
-    async def insert(self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str) -> None:
-        """Adds rows as one block, once per token; `kinds` says how the values of each column are written."""
+    async def insert(
+        self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str, *, aside: bool = False
+    ) -> None:
+        """Adds rows as one block, once per token; `kinds` says how the values of each column are written.
+
+        `aside` inserts on a lane of its own, which booking does not wait for.
+        """
         # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
         settings: dict[str, Any] = {
             "insert_deduplication_token": token,
@@ -82,7 +89,7 @@ class ClickHouse:
         }
         if self._cluster is not None:
             settings["insert_quorum"] = "auto"
-        await self._writing.run(
+        await (self._aside if aside else self._writing).run(
             lambda client: client.insert_arrow(table, arrow_table(columns, kinds), settings=settings)
         )
 
@@ -101,8 +108,9 @@ class ClickHouse:
         return await self._asking.run(lambda client: read_table(client, sql, parameters))
 
     async def close(self) -> None:
-        """Closes both clients."""
+        """Closes all clients."""
         await asyncio.to_thread(self._asking.close)
+        await asyncio.to_thread(self._aside.close)
         await asyncio.to_thread(self._writing.close)
 
 

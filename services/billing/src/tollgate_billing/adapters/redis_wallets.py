@@ -4,8 +4,8 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 from tollgate_billing.errors import WalletsUnavailable
-from tollgate_billing.ports import Effect, Outcome, SweepResult, WalletState
-from tollgate_holds import BookState, HoldResult
+from tollgate_billing.ports import Effect, HoldRecord, Outcome, SweepResult, WalletState
+from tollgate_holds import BookState, HoldInfo, HoldResult
 from tollgate_holds.holds import Holds
 from tollgate_holds.pipe import RedisError, RedisUnavailable
 
@@ -42,11 +42,22 @@ class RedisWallets:
         balance = await _known(self._holds.balance(organization_id))
         return WalletState(balance.wallet, balance.held, balance.settled)
 
+    async def find_hold(self, organization_id: str, hold_id: str) -> HoldRecord | None:
+        found = await _known(self._holds.record(organization_id, hold_id))
+        return None if found is None else _record(found)
+
+    async def list_holds(self, organization_id: str) -> list[HoldRecord]:
+        return [_record(one) for one in await _known(self._holds.records(organization_id))]
+
     async def sweep(self, organization_id: str) -> SweepResult:
         swept = await _known(
             self._holds.sweep(organization_id, tombstone_seconds=_TOMBSTONE_SECONDS, overdue_seconds=_OVERDUE_SECONDS)
         )
         return SweepResult(swept.released, swept.forgotten, swept.overdue)
+
+
+def _record(found: HoldInfo) -> HoldRecord:
+    return HoldRecord(found.hold_id, found.state, found.amount_pico, found.second * 1_000_000)
 
 
 async def _known(work: Awaitable[T]) -> T:

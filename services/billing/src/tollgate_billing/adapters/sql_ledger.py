@@ -7,11 +7,11 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES, TRANSFERS
 from tollgate_billing.adapters.sql_transfers import insert, transfer
 from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
-from tollgate_billing.ports import Effect, Grant, Posting, Unfinished
+from tollgate_billing.ports import Effect, Grant, PostedTransfer, Posting, Unfinished
 from tollgate_kit.event_log import OwnershipLost
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_rating import INT64_MAX
@@ -45,6 +45,18 @@ class SqlLedger:
 
     async def balances(self) -> dict[str, int]:
         return await known(self._database.read(_balances))
+
+    async def posted(
+        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str
+    ) -> list[PostedTransfer]:
+        names = {
+            "batch": batch,
+            "organization_id": organization_id,
+            "project_id": project_id,
+            "model": model,
+            "price_digest": price_digest,
+        }
+        return await known(self._database.read(functools.partial(_transfers_of, names=names)))
 
 
 async def known(work: Awaitable[T]) -> T:
@@ -162,6 +174,14 @@ def balance_of(connection: sa.Connection, organization_id: str) -> tuple[str, in
 
 def _balances(connection: sa.Connection) -> dict[str, int]:
     return {row.organization_id: int(row.spendable) for row in connection.execute(_spendable())}
+
+
+def _transfers_of(connection: sa.Connection, names: dict[str, str]) -> list[PostedTransfer]:
+    query = sa.select(TRANSFERS).where(*(TRANSFERS.c[name] == value for name, value in names.items()))
+    return [
+        PostedTransfer(row.batch, row.debit, row.credit, row.currency, row.amount_pico, row.events, row.created_us)
+        for row in connection.execute(query.order_by(TRANSFERS.c.transfer_id))
+    ]
 
 
 def _spendable() -> sa.Select[Any]:

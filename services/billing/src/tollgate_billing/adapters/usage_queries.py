@@ -27,6 +27,11 @@ _CONDITIONS: Final = {
     "model": "model = {model:String}",
     "from_us": "started_at >= fromUnixTimestamp64Micro({from_us:Int64})",
     "to_us": "started_at < fromUnixTimestamp64Micro({to_us:Int64})",
+    # Of a RequestFilter.
+    "trace_id": "trace_id = {trace_id:String}",
+    "outcome": "outcome = {outcome:String}",
+    "status": "status = {status:String}",
+    "error": "error_kind = {error:String}",
 }
 # The final that carries a request's charge counts once; its adjustment, which repeats it, takes it away again.
 _SIGN: Final = "multiIf(kind = 'adjustment', -1, final AND NOT superseded, 1, 0)"
@@ -42,6 +47,10 @@ _SUMS: Final = f"""
     sum(cost) AS cost,
     sum({_SIGN} * unpriced) AS unpriced,
     sum({_SIGN} * (outcome != 'ok')) AS errors
+"""
+_MISMATCHES: Final = """
+SELECT event_id, reason, detail, found_pico, expected_pico, toUnixTimestamp64Micro(found_at) AS found_at_us
+FROM usage_mismatches WHERE request_id = {request_id:String} ORDER BY found_at, event_id LIMIT 100
 """
 _COUNTS: Final = """
 SELECT (SELECT count() FROM usage_events) AS rows, (SELECT count() FROM usage_poison) AS poison,
@@ -85,11 +94,14 @@ class ClickHouseUsageQueries:
         )
         return await self._clickhouse.rows(sql, {**parameters, "limit": limit})
 
+    async def mismatches(self, request_id: str) -> list[dict[str, Any]]:
+        return await self._clickhouse.rows(_MISMATCHES, {"request_id": request_id})
+
     async def counts(self) -> dict[str, int]:
         return (await self._clickhouse.rows(_COUNTS, {}))[0]
 
 
 def _conditions(where: UsageFilter) -> tuple[str, dict[str, Any]]:
-    parameters = {name: value for name in _CONDITIONS if (value := getattr(where, name))}
+    parameters = {name: value for name in _CONDITIONS if (value := getattr(where, name, ""))}
     text = " AND ".join(_CONDITIONS[name] for name in parameters)
     return (f" WHERE {text}" if text else ""), parameters

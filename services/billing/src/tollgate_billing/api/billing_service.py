@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-from google.protobuf.json_format import Parse
 from grpc import aio
 
 from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
-from tollgate.routing.v1.explanation_pb2 import Explanation
+from tollgate_billing.api.request_rows import evidence_reply, read_cursor, request_row
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery
-from tollgate_billing.ports import Grant, UsageFilter, UsageQueries
+from tollgate_billing.ports import Grant, RequestFilter, UsageFilter, UsageQueries
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_kit.clock import Clock
 from tollgate_kit.grpc_io import abort_with
 
@@ -25,25 +25,6 @@ _SUMS: Final = (
     *("requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("images", "unpriced", "errors"),
 )
-_SAME: Final = (
-    *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model"),
-    *(
-        "requested_model",
-        "fallback_reason",
-        "upstream_model",
-        "provider",
-        "channel",
-        "operation",
-        "outcome",
-        "error_kind",
-        "status",
-        "final",
-        "estimated",
-    ),
-    *("unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens"),
-    *("images", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id"),
-)
-
 T = TypeVar("T")
 Context = aio.ServicerContext[Any, Any]
 
@@ -60,9 +41,12 @@ class LagSource:
 class BillingService(billing_pb2_grpc.BillingServiceServicer):
     """Errors leave as typed kinds: INVALID_REQUEST for what cannot be asked, UNAVAILABLE while something is away."""
 
-    def __init__(self, wallets: KeepWallets, queries: UsageQueries, lag: LagSource, clock: Clock) -> None:
+    def __init__(
+        self, wallets: KeepWallets, queries: UsageQueries, requests: LookAtRequests, lag: LagSource, clock: Clock
+    ) -> None:
         self._wallets = wallets
         self._queries = queries
+        self._requests = requests
         self._lag = lag
         self._clock = clock
 
@@ -101,14 +85,16 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
 
     async def ListRequests(self, request: wire.ListRequestsRequest, context: Context) -> wire.ListRequestsResponse:  # noqa: N802
         limit = _limit(request.limit)
-        asking = functools.partial(_read_cursor, request.cursor)
-        before = await _answered(context, _called(asking))
-        found = await _answered(
-            context, self._queries.requests(_filter(request.filter), request.request_id, limit + 1, before)
+        before = await _answered(context, _called(functools.partial(read_cursor, request.cursor)))
+        rows, following = await _answered(
+            context, self._requests.page(_request_filter(request), request.kind, limit, before)
         )
-        page = found[:limit]
-        cursor = f"{page[-1]['started_at_us']}.{page[-1]['event_id']}" if len(found) > limit else ""
-        return wire.ListRequestsResponse(rows=[_request(row) for row in page], next_cursor=cursor)
+        cursor = f"{following[0]}.{following[1]}" if following is not None else ""
+        return wire.ListRequestsResponse(rows=[request_row(kind, row) for kind, row in rows], next_cursor=cursor)
+
+    async def GetEvidence(self, request: wire.GetEvidenceRequest, context: Context) -> wire.GetEvidenceResponse:  # noqa: N802
+        found = await _answered(context, self._requests.evidence(request.request_id, request.organization_id))
+        return evidence_reply(found)
 
     async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802 - gRPC hands it over.
         counts = await _answered(context, self._queries.counts())
@@ -148,18 +134,26 @@ def _filter(given: wire.UsageFilter) -> UsageFilter:
     )
 
 
+def _request_filter(request: wire.ListRequestsRequest) -> RequestFilter:
+    given = request.filter
+    return RequestFilter(
+        organization_id=given.organization_id,
+        project_id=given.project_id,
+        api_key_id=given.api_key_id,
+        model=given.model,
+        from_us=given.from_us,
+        to_us=given.to_us,
+        request_id=request.request_id,
+        trace_id=request.trace_id,
+        outcome=request.outcome,
+        status=request.status,
+        error=request.error,
+        http_status=request.http_status,
+    )
+
+
 def _limit(asked: int) -> int:
     return min(asked or _DEFAULT_ROWS, _MAX_ROWS)
-
-
-def _read_cursor(cursor: str) -> tuple[int, str] | None:
-    if not cursor:
-        return None
-    started, _, event_id = cursor.partition(".")
-    plain = event_id.replace("-", "")
-    if not started.isdecimal() or len(plain) != 32 or any(char not in "0123456789abcdef" for char in plain):
-        raise InvalidQuery("the cursor is none that was given out")
-    return int(started), event_id
 
 
 def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:
@@ -168,19 +162,6 @@ def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:
         charge_pico=to_pico(_amount(row["charge"])),
         cost_pico=to_pico(_amount(row["cost"])),
         **{name: max(0, row[name]) for name in _SUMS},
-    )
-
-
-def _request(row: dict[str, Any]) -> wire.RequestRow:
-    routing = Parse(row["routing"], Explanation(), ignore_unknown_fields=True) if row["routing"] else None
-    return wire.RequestRow(
-        routing=routing,
-        event_id=str(row["event_id"]),
-        charge_pico=to_pico(row["charge"]),
-        cost_pico=to_pico(row["cost"]),
-        cache_write_tokens=row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"],
-        **{"try": row["try"]},
-        **{name: row[name] for name in _SAME},
     )
 
 

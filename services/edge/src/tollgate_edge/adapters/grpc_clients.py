@@ -54,6 +54,9 @@ class BillingClient:
     async def requests(self, request: billing.ListRequestsRequest) -> billing.ListRequestsResponse:
         return await answer(self._stub.ListRequests(request, timeout=_CALL_SECONDS))
 
+    async def evidence(self, request: billing.GetEvidenceRequest) -> billing.GetEvidenceResponse:
+        return await answer(self._stub.GetEvidence(request, timeout=_CALL_SECONDS))
+
     async def status(self) -> billing.GetStatusResponse:
         return await answer(self._stub.GetStatus(billing.GetStatusRequest(), timeout=_CALL_SECONDS))
 

@@ -12,7 +12,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.errors import public_error
+from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.ledger_ports import LedgerPort
 from tollgate_edge.ports import (
     Authenticator,
@@ -46,6 +46,7 @@ class HttpContext:
     media: MediaPort
     routers: RouterPort
     links: LinkSigner
+    evidence_links: LinkSigner
     bodies: BodyReader
     clock: Clock
     tracing: Tracing
@@ -53,6 +54,8 @@ class HttpContext:
     notes: Callable[[], list[str]]
     state: Callable[[], str]
     new_request_id: Callable[[], str]
+    # Told every error: id of the request, whose key it was, the route as the API describes it, and the error.
+    refused: Callable[[str, Principal | None, str, PublicError], None]
     public_url: str = ""
     media_timeout_seconds: float = 600.0
 

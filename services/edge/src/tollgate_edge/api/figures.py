@@ -1,4 +1,4 @@
-"""The console API's figures: usage, single requests and balance, asked of billing."""
+"""The console API's figures: usage and balance, asked of billing."""
 
 from typing import Annotated, Any, Final
 
@@ -8,14 +8,8 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import PageLimit, ShortText
-from tollgate_edge.api.rendering import (
-    invalid,
-    parse_time,
-    plain,
-    render_explanation,
-    render_money,
-    render_time,
-)
+from tollgate_edge.api.rendering import invalid, plain, render_money
+from tollgate_edge.api.requests import usage_filter
 from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
@@ -26,10 +20,9 @@ GROUPS: Final = (
 
 
 def figures_router(context: HttpContext) -> APIRouter:
-    """Returns usage, requests, balance and billing's state under /api/v1."""
+    """Returns usage, balance and billing's state under /api/v1."""
     router = APIRouter(prefix="/api/v1")
     _add_usage(router, context)
-    _add_requests(router, context)
     _add_balance(router, context)
     return router
 
@@ -53,40 +46,13 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
             raise invalid(f"'group_by' takes {', '.join(GROUPS)}, not '{unknown[0]}'.", "group_by")
         found = await context.billing.usage(
             billing.QueryUsageRequest(
-                filter=_filter(principal, organization_id, project_id, api_key_id, model, since, until),
+                filter=usage_filter(principal, organization_id, project_id, api_key_id, model, since, until),
                 group_by=groups,
                 limit=limit,
             )
         )
         rows = [dict(zip(groups, row.group, strict=False)) | _sums(row) for row in found.rows]
         return json_response({"requests": found.total.requests, "total": _sums(found.total), "rows": rows})
-
-
-def _add_requests(router: APIRouter, context: HttpContext) -> None:
-    @router.get("/requests", summary="Single requests, newest first")
-    async def requests(
-        request: Request,
-        request_id: ShortText = "",
-        limit: PageLimit = 100,
-        cursor: Annotated[str, Query(max_length=1000)] = "",
-        organization_id: ShortText = "",
-        project_id: ShortText = "",
-        api_key_id: ShortText = "",
-        model: ShortText = "",
-        since: Annotated[str, Query(alias="from", max_length=40)] = "",
-        until: Annotated[str, Query(alias="to", max_length=40)] = "",
-    ) -> Response:
-        principal = await context.anyone(request)
-        found = await context.billing.requests(
-            billing.ListRequestsRequest(
-                filter=_filter(principal, organization_id, project_id, api_key_id, model, since, until),
-                request_id=request_id,
-                limit=limit,
-                cursor=cursor,
-            )
-        )
-        items = [_request(row, principal) for row in found.rows]
-        return json_response({"items": items, "next": found.next_cursor or None})
 
 
 def _add_balance(router: APIRouter, context: HttpContext) -> None:
@@ -126,23 +92,6 @@ async def organization_asked(context: HttpContext, principal: Principal, asked: 
     return found.organization_id
 
 
-def _filter(
-    principal: Principal, organization_id: str, project_id: str, api_key_id: str, model: str, since: str, until: str
-) -> billing.UsageFilter:
-    if not principal.is_operator:
-        if organization_id not in {"", principal.organization_id}:
-            raise public_error(errors.ERROR_KIND_FORBIDDEN, "This key belongs to another organization.")
-        organization_id = principal.organization_id
-    return billing.UsageFilter(
-        organization_id=organization_id,
-        project_id=project_id,
-        api_key_id=api_key_id,
-        model=model,
-        from_us=parse_time(since, "from"),
-        to_us=parse_time(until, "to"),
-    )
-
-
 def _sums(row: billing.UsageRow) -> dict[str, Any]:
     return {
         "requests": row.requests,
@@ -157,16 +106,3 @@ def _sums(row: billing.UsageRow) -> dict[str, Any]:
         **render_money("charge", row.charge_pico),
         **render_money("cost", row.cost_pico),
     }
-
-
-def _request(row: billing.RequestRow, principal: Principal) -> dict[str, Any]:
-    found = plain(row)
-    found["started_at"] = render_time(row.started_at_us)
-    found.update(render_money("charge", row.charge_pico))
-    found.update(render_money("cost", row.cost_pico))
-    found["routing"] = render_explanation(row.routing) if row.HasField("routing") else None
-    if not principal.is_operator:
-        # How we buy is none of the caller's business.
-        for name in ("channel", "provider", "upstream_model", "cost", "cost_pico", "routing"):
-            found.pop(name, None)
-    return found

@@ -18,6 +18,7 @@ from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
+from tollgate_edge.api.requests import requests_router
 from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.errors import PublicError, public_error, render_openai
@@ -40,6 +41,14 @@ class EdgeApi(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         return Frame(super().build_middleware_stack(), self._context.new_request_id)
 
+    def answer(self, request: Request, error: PublicError) -> Response:
+        """Returns the reply of an error, which goes to the request log too."""
+        request_id = request_id_of(request.scope)
+        caller = getattr(request.state, "caller", None)
+        route = getattr(request.scope.get("route"), "path", "")
+        self._context.refused(request_id, caller, route, error)
+        return Response(render_openai(error, request_id), error.status, dict(error.headers), "application/json")
+
 
 def create_http_app(context: HttpContext) -> FastAPI:
     """Returns the app; it opens nothing and starts nothing."""
@@ -61,6 +70,7 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(figures_router(context))
     app.include_router(ledger_router(context))
     app.include_router(codes_router(context))
+    app.include_router(requests_router(context))
     app.include_router(limits_router(context))
     app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)
@@ -91,8 +101,9 @@ async def _post_only() -> Response:
 
 
 def _respond(request: Request, error: PublicError) -> Response:
-    body = render_openai(error, request_id_of(request.scope))
-    return Response(body, error.status, dict(error.headers), "application/json")
+    app = request.app
+    assert isinstance(app, EdgeApi)
+    return app.answer(request, error)
 
 
 async def _public(request: Request, error: Exception) -> Response:

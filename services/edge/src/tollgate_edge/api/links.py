@@ -1,4 +1,4 @@
-"""Short-lived links to assets, for whoever was given one: signed, without a key."""
+"""Short-lived links to an asset or to evidence, for whoever was given one: signed, without a key."""
 
 import base64
 import binascii
@@ -18,16 +18,16 @@ class Owner:
 
 
 class LinkSigner:
-    """`secret` is any secret of the installation; the signing key is derived from it."""
+    """`secret` is any secret of the installation; the signing key is derived from it, one for each kind of link."""
 
-    def __init__(self, secret: bytes, clock: Clock, seconds: int) -> None:
-        self._key = hmac.new(secret, b"tollgate asset link", hashlib.sha256).digest()
+    def __init__(self, secret: bytes, clock: Clock, seconds: int, kind: str = "asset") -> None:
+        self._key = hmac.new(secret, f"tollgate {kind} link".encode(), hashlib.sha256).digest()
         self._clock = clock
         self._seconds = seconds
 
-    def query(self, asset_id: str, owner: Owner) -> str:
-        """Returns `exp=…&sig=…`; the signature carries the owner, so that the link needs no key."""
-        expires = self._clock.now_us() // 1_000_000 + self._seconds
+    def query(self, asset_id: str, owner: Owner, seconds: int = 0) -> str:
+        """Returns `exp=…&sig=…`; the signature carries the owner, so that the link needs no key. 0: the usual time."""
+        expires = self._clock.now_us() // 1_000_000 + (seconds or self._seconds)
         names = f"{owner.organization_id}/{owner.project_id}".encode()
         return f"exp={expires}&sig={_encode(names)}.{_encode(self._mac(asset_id, names, expires))}"
 

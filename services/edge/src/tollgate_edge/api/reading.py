@@ -40,6 +40,8 @@ async def authenticate(request: Request, authenticator: Authenticator) -> Princi
     found = authenticator.cached(presented)
     if found is None:
         found = await authenticator.authenticate(presented)
+    # For the request log, should the request end with an error.
+    request.state.caller = found.principal if isinstance(found, Refused) else found
     if isinstance(found, Refused):
         raise public_error(found.kind, found.message)
     return found

@@ -17,6 +17,7 @@ from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.words import STATUS_LINES
+from tollgate_edge.ports import Refused
 from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ class InferenceExchange:
         "_sent_body",
         "_started",
         "_stream",
-        "_tenant",
         "_too_dear",
         "admission_deadline",
         "asked",
         "awaits_end",
+        "barred",
         "body",
         "body_parts",
         "body_size",
@@ -79,7 +80,7 @@ class InferenceExchange:
         "content_length",
         "content_type",
         "cors",
-        "error_code",
+        "error",
         "first_write",
         "headers_sent",
         "hold_renewed",
@@ -123,6 +124,8 @@ class InferenceExchange:
         self.keep = True
         self.http10 = False
         self.principal: Principal | None = None
+        # Whose key it was that was refused, where that is known.
+        self.barred: Principal | None = None
         self.asked: Asked | None = None
         self.client_gone = False
         self.closed = False
@@ -137,7 +140,7 @@ class InferenceExchange:
         self.admission_deadline = 0.0
         # Of the reply: what the caller was told, and how many bytes of body.
         self.status = 0
-        self.error_code = ""
+        self.error: PublicError | None = None
         self.bytes_out = 0
         self.awaits_end = False
         self.tries = 0
@@ -150,7 +153,6 @@ class InferenceExchange:
         self._chunked = False
         self._delivered = 0
         self._drained = 0
-        self._tenant: wire.Tenant | None = None
         self._too_dear: tuple[str, ...] = ()
 
     @property
@@ -180,6 +182,8 @@ class InferenceExchange:
         if self.closed:
             return
         if not isinstance(found, Principal):
+            assert isinstance(found, Refused)
+            self.barred = found.principal
             self.refuse(self._gateway.refusal(found))
             return
         self.principal = found
@@ -374,7 +378,7 @@ class InferenceExchange:
         if not self.headers_sent and head is None and not data:
             self.refuse(error)
         elif self.asked is not None and self.asked.stream:
-            self.error_code = error.code
+            self.error = error
             event = b"data: %s\n\ndata: [DONE]\n\n" % render_openai(error, self.request_id)
             self._write_reply(head, data + event, last=True)
         else:
@@ -387,7 +391,7 @@ class InferenceExchange:
         if self.closed:
             return
         body = render_openai(error, self.request_id)
-        self.error_code = error.code
+        self.error = error
         if self.headers_sent:
             self._write_reply(None, b"data: %s\n\ndata: [DONE]\n\n" % body, last=True)
             return

@@ -17,6 +17,7 @@ from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.records import RequestRecords
+from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
@@ -52,6 +53,7 @@ class InferenceGateway:
         tracing: Tracing,
         counters: InferenceCounters,
         access_log: AccessLog,
+        refused_log: RefusedLog,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -66,7 +68,8 @@ class InferenceGateway:
             counters=counters,
         )
         self.access_log = access_log
-        self.records = RequestRecords(counters, tracing, access_log, clock, self.loop)
+        self.refused_log = refused_log
+        self.records = RequestRecords(counters, tracing, access_log, refused_log, clock, self.loop)
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
         # A process that stops: replies say that their connection closes, then no new request is taken.
         self.closing = False

@@ -1,22 +1,31 @@
-"""What is written down of a request when it is over, from the one object that carried it: metrics, span, line."""
+"""What is written down of a request when it is over: metrics, span, line, and a row of the request log if refused."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind
 
+from tollgate.events.v1 import refused_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.access_log import AccessLine, AccessLog
+from tollgate_edge.inference.refused_log import RefusedLog, told
 from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters, operation_name, outcome_name
 from tollgate_kit.clock import Clock
-from tollgate_kit.tracing import SpanRecord, Tracing
+from tollgate_kit.tracing import SpanRecord, Tracing, parse_traceparent
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
 
 _GONE_STATUS: Final = 499
+_GONE: Final = PublicError(_GONE_STATUS, "", "client_closed_request", "The caller went away.")
+_ROUTES: Final[Mapping[int, str]] = {
+    wire.OPERATION_CHAT: "/v1/chat/completions",
+    wire.OPERATION_EMBEDDINGS: "/v1/embeddings",
+}
 
 
 class RequestRecords:
@@ -27,12 +36,14 @@ class RequestRecords:
         counters: InferenceCounters,
         tracing: Tracing,
         access_log: AccessLog,
+        refused_log: RefusedLog,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._counters = counters
         self._tracing = tracing
         self._log = access_log
+        self._refused = refused_log
         self._clock = clock
         self._loop = loop
 
@@ -58,8 +69,10 @@ class RequestRecords:
         if exchange.tries:
             self._write(exchange, wire.OUTCOME_ROUTER_LOST, self._loop.time(), None)
         else:
+            now = self._loop.time()
             outcome = wire.OUTCOME_CANCELLED if exchange.client_gone else wire.OUTCOME_REFUSED
-            self._write(exchange, outcome, self._loop.time(), 0)
+            self._write(exchange, outcome, now, 0)
+            self._keep_refused(exchange, now)
 
     def refused(self, request_id: str, error: PublicError) -> None:
         """What never became a request was answered with an error."""
@@ -70,7 +83,52 @@ class RequestRecords:
             outcome=outcome_name(wire.OUTCOME_REFUSED),
             error=error.code,
         )
-        self._log.add(line, self._loop.time())
+        now = self._loop.time()
+        self._log.add(line, now)
+        if self._refused.room("", now):
+            row = events.RequestRefused(request_id=request_id, refused_at_us=self._clock.now_us(), **told(error))
+            self._refused.add(row)
+
+    def refused_by_api(self, request_id: str, caller: Principal | None, route: str, error: PublicError) -> None:
+        """An error answered a request that is none for a model; `route` as the API describes it, or empty."""
+        if not self._refused.room(_name_of(caller), self._loop.time()):
+            return
+        row = events.RequestRefused(
+            request_id=request_id,
+            refused_at_us=self._clock.now_us(),
+            route=route,
+            **told(error),
+            **_tenant(caller),
+        )
+        if not route:
+            # The words name the path, of which nobody knows what it holds.
+            row.message = ""
+        self._refused.add(row)
+
+    def _keep_refused(self, exchange: "InferenceExchange", now: float) -> None:
+        caller = exchange.principal or exchange.barred
+        if not self._refused.room(_name_of(caller), now):
+            return
+        asked, trace_id = exchange.asked, exchange.trace_id
+        if not trace_id and exchange.traceparent is not None:
+            given = parse_traceparent(exchange.traceparent.decode("latin-1"))
+            trace_id = given[0] if given is not None else ""
+        started = exchange.started
+        self._refused.add(
+            events.RequestRefused(
+                request_id=exchange.request_id,
+                refused_at_us=self._clock.now_us(),
+                trace_id=trace_id,
+                route=_ROUTES.get(exchange.operation, ""),
+                operation=operation_name(exchange.operation),
+                model=asked.model if asked is not None else "",
+                stream=asked is not None and asked.stream,
+                request_bytes=len(exchange.body),
+                total_us=round((now - started) * 1e6) if started else 0,
+                **told(exchange.error or _GONE),
+                **_tenant(caller),
+            )
+        )
 
     def _write(
         self,
@@ -97,7 +155,7 @@ class RequestRecords:
             attempts=attempts,
             status=exchange.status or _GONE_STATUS,
             outcome=outcome_name(outcome),
-            error=exchange.error_code,
+            error=exchange.error.code if exchange.error is not None else "",
             request_bytes=len(exchange.body),
             response_bytes=exchange.bytes_out,
             queue_ms=_milliseconds(exchange.opened_at, started),
@@ -132,6 +190,21 @@ class RequestRecords:
                 error=outcome if end.outcome != wire.OUTCOME_OK else "",
             )
         )
+
+
+def _name_of(caller: Principal | None) -> str:
+    return "" if caller is None else caller.api_key_id
+
+
+def _tenant(caller: Principal | None) -> dict[str, Any]:
+    """Returns the fields of a row that say whose key it was; never the key."""
+    if caller is None:
+        return {}
+    return {
+        "organization_id": caller.organization_id,
+        "project_id": caller.project_id,
+        "api_key_id": caller.api_key_id,
+    }
 
 
 def _milliseconds(at: float, since: float) -> float | None:

@@ -7,7 +7,7 @@ change sequence, which is polled, so that a revocation is effective everywhere w
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -60,7 +60,8 @@ class KeyAuthenticator:
         entry = self._entries.get(digest)
         if entry is not None:
             if entry.expires_at_us and self._clock.now_us() >= entry.expires_at_us:
-                return EXPIRED
+                found = entry.found
+                return replace(EXPIRED, principal=found) if isinstance(found, Principal) else found
             return entry.found
         if digest in self._unknown:
             return UNKNOWN
@@ -120,9 +121,9 @@ class KeyAuthenticator:
         if lookup is None:
             return UNKNOWN
         if lookup.revoked_at_us:
-            return REVOKED
+            return replace(REVOKED, principal=lookup.principal)
         if lookup.expires_at_us and self._clock.now_us() >= lookup.expires_at_us:
-            return EXPIRED
+            return replace(EXPIRED, principal=lookup.principal)
         return lookup.principal
 
     def _remember(

@@ -124,19 +124,31 @@ class QueryUsageResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[UsageRow, _Mapping]]] = ..., total: _Optional[_Union[UsageRow, _Mapping]] = ...) -> None: ...
 
 class ListRequestsRequest(_message.Message):
-    __slots__ = ("filter", "request_id", "limit", "cursor")
+    __slots__ = ("filter", "request_id", "limit", "cursor", "trace_id", "outcome", "status", "error", "http_status", "kind")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    TRACE_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    HTTP_STATUS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     filter: UsageFilter
     request_id: str
     limit: int
     cursor: str
-    def __init__(self, filter: _Optional[_Union[UsageFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
+    trace_id: str
+    outcome: str
+    status: str
+    error: str
+    http_status: int
+    kind: str
+    def __init__(self, filter: _Optional[_Union[UsageFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., trace_id: _Optional[str] = ..., outcome: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., http_status: _Optional[int] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class RequestRow(_message.Message):
-    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing")
+    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing", "http_status", "message", "route", "left_out", "price_group", "batch", "upstream_status", "superseded", "replay", "source", "corrects_event_id")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +188,17 @@ class RequestRow(_message.Message):
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     FALLBACK_REASON_FIELD_NUMBER: _ClassVar[int]
     ROUTING_FIELD_NUMBER: _ClassVar[int]
+    HTTP_STATUS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    PRICE_GROUP_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_STATUS_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_FIELD_NUMBER: _ClassVar[int]
+    REPLAY_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CORRECTS_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     event_id: str
     trace_id: str
@@ -214,7 +237,124 @@ class RequestRow(_message.Message):
     requested_model: str
     fallback_reason: str
     routing: _explanation_pb2.Explanation
-    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., **kwargs) -> None: ...
+    http_status: int
+    message: str
+    route: str
+    left_out: int
+    price_group: str
+    batch: str
+    upstream_status: int
+    superseded: bool
+    replay: bool
+    source: str
+    corrects_event_id: str
+    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., http_status: _Optional[int] = ..., message: _Optional[str] = ..., route: _Optional[str] = ..., left_out: _Optional[int] = ..., price_group: _Optional[str] = ..., batch: _Optional[str] = ..., upstream_status: _Optional[int] = ..., superseded: _Optional[bool] = ..., replay: _Optional[bool] = ..., source: _Optional[str] = ..., corrects_event_id: _Optional[str] = ..., **kwargs) -> None: ...
+
+class GetEvidenceRequest(_message.Message):
+    __slots__ = ("request_id", "organization_id")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    organization_id: str
+    def __init__(self, request_id: _Optional[str] = ..., organization_id: _Optional[str] = ...) -> None: ...
+
+class RatedLine(_message.Message):
+    __slots__ = ("unit", "quantity", "price", "per", "amount_pico")
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    PER_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_PICO_FIELD_NUMBER: _ClassVar[int]
+    unit: str
+    quantity: int
+    price: str
+    per: int
+    amount_pico: int
+    def __init__(self, unit: _Optional[str] = ..., quantity: _Optional[int] = ..., price: _Optional[str] = ..., per: _Optional[int] = ..., amount_pico: _Optional[int] = ...) -> None: ...
+
+class Rerating(_message.Message):
+    __slots__ = ("event_id", "price_book", "price_digest", "price_group", "currency", "lines", "charged_pico", "rated_pico", "problem")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_BOOK_FIELD_NUMBER: _ClassVar[int]
+    PRICE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PRICE_GROUP_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    CHARGED_PICO_FIELD_NUMBER: _ClassVar[int]
+    RATED_PICO_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    price_book: str
+    price_digest: str
+    price_group: str
+    currency: str
+    lines: _containers.RepeatedCompositeFieldContainer[RatedLine]
+    charged_pico: int
+    rated_pico: int
+    problem: str
+    def __init__(self, event_id: _Optional[str] = ..., price_book: _Optional[str] = ..., price_digest: _Optional[str] = ..., price_group: _Optional[str] = ..., currency: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[RatedLine, _Mapping]]] = ..., charged_pico: _Optional[int] = ..., rated_pico: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class HoldState(_message.Message):
+    __slots__ = ("state", "amount_pico", "at_us")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_PICO_FIELD_NUMBER: _ClassVar[int]
+    AT_US_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    amount_pico: int
+    at_us: int
+    def __init__(self, state: _Optional[str] = ..., amount_pico: _Optional[int] = ..., at_us: _Optional[int] = ...) -> None: ...
+
+class LedgerLine(_message.Message):
+    __slots__ = ("batch", "debit", "credit", "currency", "amount_pico", "events", "created_us")
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    DEBIT_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_PICO_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    CREATED_US_FIELD_NUMBER: _ClassVar[int]
+    batch: str
+    debit: str
+    credit: str
+    currency: str
+    amount_pico: int
+    events: int
+    created_us: int
+    def __init__(self, batch: _Optional[str] = ..., debit: _Optional[str] = ..., credit: _Optional[str] = ..., currency: _Optional[str] = ..., amount_pico: _Optional[int] = ..., events: _Optional[int] = ..., created_us: _Optional[int] = ...) -> None: ...
+
+class RatingMismatch(_message.Message):
+    __slots__ = ("event_id", "reason", "detail", "found_pico", "expected_pico", "found_at_us")
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    FOUND_PICO_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_PICO_FIELD_NUMBER: _ClassVar[int]
+    FOUND_AT_US_FIELD_NUMBER: _ClassVar[int]
+    event_id: str
+    reason: str
+    detail: str
+    found_pico: int
+    expected_pico: int
+    found_at_us: int
+    def __init__(self, event_id: _Optional[str] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ..., found_pico: _Optional[int] = ..., expected_pico: _Optional[int] = ..., found_at_us: _Optional[int] = ...) -> None: ...
+
+class GetEvidenceResponse(_message.Message):
+    __slots__ = ("rows", "ratings", "hold", "ledger", "mismatches", "charge_pico", "currency")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    RATINGS_FIELD_NUMBER: _ClassVar[int]
+    HOLD_FIELD_NUMBER: _ClassVar[int]
+    LEDGER_FIELD_NUMBER: _ClassVar[int]
+    MISMATCHES_FIELD_NUMBER: _ClassVar[int]
+    CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[RequestRow]
+    ratings: _containers.RepeatedCompositeFieldContainer[Rerating]
+    hold: HoldState
+    ledger: _containers.RepeatedCompositeFieldContainer[LedgerLine]
+    mismatches: _containers.RepeatedCompositeFieldContainer[RatingMismatch]
+    charge_pico: int
+    currency: str
+    def __init__(self, rows: _Optional[_Iterable[_Union[RequestRow, _Mapping]]] = ..., ratings: _Optional[_Iterable[_Union[Rerating, _Mapping]]] = ..., hold: _Optional[_Union[HoldState, _Mapping]] = ..., ledger: _Optional[_Iterable[_Union[LedgerLine, _Mapping]]] = ..., mismatches: _Optional[_Iterable[_Union[RatingMismatch, _Mapping]]] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class ListRequestsResponse(_message.Message):
     __slots__ = ("rows", "next_cursor")

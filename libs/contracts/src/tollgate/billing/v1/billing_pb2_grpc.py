@@ -59,6 +59,11 @@ class BillingServiceStub:
                 request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListRequestsRequest.SerializeToString,
                 response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListRequestsResponse.FromString,
                 _registered_method=True)
+        self.GetEvidence = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/GetEvidence',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/tollgate.billing.v1.BillingService/GetStatus',
                 request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusRequest.SerializeToString,
@@ -97,7 +102,14 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRequests(self, request, context):
-        """The rows of single requests, newest first.
+        """The rows of single requests, newest first, and of requests that were refused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEvidence(self, request, context):
+        """All that is known of one request, for a dispute: nothing of what was said in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +148,11 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.ListRequests,
                     request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListRequestsRequest.FromString,
                     response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListRequestsResponse.SerializeToString,
+            ),
+            'GetEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEvidence,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -278,6 +295,33 @@ class BillingService:
             '/tollgate.billing.v1.BillingService/ListRequests',
             tollgate_dot_billing_dot_v1_dot_billing__pb2.ListRequestsRequest.SerializeToString,
             tollgate_dot_billing_dot_v1_dot_billing__pb2.ListRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/GetEvidence',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,161 @@
+"""What became of a request: lists of single requests, refused ones among them, and all that is known of one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.domain.rows import Row, to_pico
+from tollgate_billing.errors import InvalidQuery
+from tollgate_billing.ports import (
+    HoldRecord,
+    Ledger,
+    Place,
+    PostedTransfer,
+    Prices,
+    RequestFilter,
+    RequestLog,
+    UsageQueries,
+    Wallets,
+)
+from tollgate_rating import Line, RatingError
+
+KINDS: Final = ("", "usage", "refused")
+# A request has two tries of a few attempts each.
+_MOST_ROWS: Final = 1_000
+_HALF: Final = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rerating:
+    """A charge of a row, computed again; `problem` says why that could not be done. Amounts in pico-units."""
+
+    row: Row
+    price_book: str
+    lines: tuple[Line, ...]
+    charged_pico: int
+    rated_pico: int
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of one request. `rows` in the order in which they came; empty when nothing is known."""
+
+    rows: Sequence[Row]
+    refused: Sequence[Row]
+    ratings: Sequence[Rerating] = ()
+    hold: HoldRecord | None = None
+    ledger: Sequence[PostedTransfer] = ()
+    mismatches: Sequence[Row] = ()
+
+    @property
+    def charge_pico(self) -> int:
+        return sum(to_pico(row["charge"]) for row in self.rows)
+
+
+class LookAtRequests:
+    def __init__(
+        self, queries: UsageQueries, request_log: RequestLog, ledger: Ledger, wallets: Wallets, prices: Prices
+    ) -> None:
+        self._queries = queries
+        self._log = request_log
+        self._ledger = ledger
+        self._wallets = wallets
+        self._prices = prices
+
+    async def page(
+        self, where: RequestFilter, kind: str, limit: int, before: Place | None
+    ) -> tuple[list[tuple[str, Row]], Place | None]:
+        """Returns (kind, row) newest first, and the place that the next page begins behind.
+
+        Raises InvalidQuery or Unavailable.
+        """
+        if kind not in KINDS:
+            raise InvalidQuery(f"no kind of request is called {kind!r}; allowed: usage, refused")
+        found: list[tuple[str, Row]] = []
+        if kind != "refused" and not where.http_status and where.status != "refused" and where.outcome != "refused":
+            found += [
+                ("usage", row) for row in await self._queries.requests(where, where.request_id, limit + 1, before)
+            ]
+        if kind != "usage":
+            found += [("refused", row) for row in await self._log.find(where, limit + 1, before)]
+        found.sort(key=lambda one: order_of(one[1]), reverse=True)
+        shown = found[:limit]
+        return shown, place_of(shown[-1][1]) if len(found) > limit else None
+
+    async def evidence(self, request_id: str, organization_id: str) -> Evidence:
+        """Returns all that is known of a request of an organization, or of any. Raises Unavailable."""
+        where = RequestFilter(organization_id=organization_id, request_id=request_id)
+        rows = await self._queries.requests(where, request_id, _MOST_ROWS, None)
+        refused = await self._log.find(where, 1, None)
+        rows.sort(key=lambda row: (row["logged_at_us"], row["src_offset"], row["src_index"]))
+        if not rows:
+            return Evidence(rows, refused)
+        return Evidence(
+            rows,
+            refused,
+            await self._rated(rows),
+            await self._wallets.find_hold(rows[0]["organization_id"], request_id),
+            await self._posted(rows),
+            await self._queries.mismatches(request_id),
+        )
+
+    async def _rated(self, rows: Sequence[Row]) -> list[Rerating]:
+        """Rates again what carries a charge: finals that neither lost nor were taken back."""
+        taken_back = {row["corrects_event_id"] for row in rows if row["kind"] == "adjustment"}
+        standing = [
+            row
+            for row in rows
+            if row["kind"] == "usage"
+            and row["final"]
+            and not row["superseded"]
+            and row["event_id"] not in taken_back
+            and row["price_digest"]
+        ]
+        unknown = {row["price_digest"]: row["config_digest"] for row in standing}
+        if unknown := {book: version for book, version in unknown.items() if not self._prices.knows(book)}:
+            await self._prices.learn(unknown)
+        return [self._rate(row) for row in standing]
+
+    def _rate(self, row: Row) -> Rerating:
+        charged = to_pico(row["charge"])
+        price = self._prices.find(row["price_digest"], row["model"], row["price_group"])
+        if price is None:
+            known = self._prices.knows(row["price_digest"])
+            return Rerating(row, "", (), charged, 0, "model_not_in_book" if known else "unknown_price_book")
+        units = units_of_row(row)
+        try:
+            lines = price.lines(units)
+        except RatingError as error:
+            return Rerating(row, price.book, (), charged, 0, str(error))
+        return Rerating(row, price.book, lines, charged, sum(line.amount_pico for line in lines))
+
+    async def _posted(self, rows: Sequence[Row]) -> list[PostedTransfer]:
+        found: dict[tuple[str, str, str, str, str], None] = {}
+        for row in rows:
+            names = (row["batch"], row["organization_id"], row["project_id"], row["model"], row["price_digest"])
+            found[names] = None
+        posted: list[PostedTransfer] = []
+        for batch, organization, project, model, digest in found:
+            posted += await self._ledger.posted(batch, organization, project, model, digest)
+        return posted
+
+
+def units_of_row(row: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the quantities of a usage row by the rating's names, in the order of its columns."""
+    units = {name.removesuffix("_tokens"): row[name] for name in TOKEN_FIELDS if row[name]}
+    if row["requests"]:
+        units["request"] = row["requests"]
+    return units | dict(row["extra_units"])
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """Returns what names a row in a list."""
+    return row["started_at_us"], str(row["event_id"])
+
+
+def order_of(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Returns where a row stands in lists: as the engine orders ids, by their second half first."""
+    number = row["event_id"].int
+    return row["started_at_us"], number & _HALF, number >> 64

@@ -1,0 +1,81 @@
+"""What became of a call, as its caller, an operator and whoever has a link find out."""
+
+import json
+
+import httpx
+import pytest
+from tests.integration.product import Product
+from tests.integration.traffic import CHAT_MODELS
+
+pytestmark = pytest.mark.integration
+CHAT_MODEL = CHAT_MODELS[0]
+SECRET = "tell nobody what I asked for"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def ask(product: Product, key: str, model: str = CHAT_MODEL, trace: str = "") -> httpx.Response:
+    headers = {"authorization": f"Bearer {key}"}
+    if trace:
+        headers["traceparent"] = f"00-{trace}-00f067aa0ba902b7-01"
+    body = {"model": model, "messages": [{"role": "user", "content": SECRET}]}
+    return httpx.post(f"{product.base_url}/chat/completions", headers=headers, json=body, timeout=60, trust_env=False)
+
+
+def wait_evidence(product: Product, request_id: str) -> dict:
+    path = f"/api/v1/requests/{request_id}"
+    product.wait(lambda: product.api.get(path).status_code == 200, f"the evidence of {request_id}")
+    return dict(product.api.get(path).json())
+
+
+def test_every_call_is_found_with_what_it_cost_or_why_it_was_refused(product: Product) -> None:
+    answered = ask(product, product.api_key, trace=TRACE)
+    assert answered.status_code == 200
+    found = wait_evidence(product, answered.headers["x-request-id"])
+    assert (found["outcome"], found["model"], found["trace_id"]) == ("ok", CHAT_MODEL, TRACE)
+    (price,) = found["prices"]
+    assert price["agrees"]
+    assert sum(line["amount_pico"] for line in price["lines"]) == price["charged_pico"] == found["charge_pico"] > 0
+    assert {line["unit"] for line in price["lines"]} == {"input", "output"}
+    (paid,) = [one for one in found["ledger"] if (one["debit"], one["credit"]) == ("wallet", "revenue")]
+    assert paid["batch"] == found["attempts"][0]["batch"]
+    assert paid["amount_pico"] >= found["charge_pico"]
+    assert found["key"]["last_four"] == product.api_key[-4:]
+    assert found["refused"] is None
+    refused = ask(product, product.api_key, "no-such-model")
+    unknown = ask(product, "sk-tg-nobody-has-this-key")
+    for reply, code in ((refused, "model_not_found"), (unknown, "invalid_api_key")):
+        found = wait_evidence(product, reply.headers["x-request-id"])
+        assert found["refused"]["http_status"] == reply.status_code
+        assert found["refused"]["error_kind"] == code
+        assert found["refused"]["message"] == reply.json()["error"]["message"]
+        assert (found["attempts"], found["charge_pico"]) == ([], 0)
+    listed = product.get("requests", kind="refused", error="model_not_found")["items"]
+    assert refused.headers["x-request-id"] in [one["request_id"] for one in listed]
+    assert SECRET not in json.dumps(listed)
+    command = product.cli("evidence", TRACE, "--json")
+    assert json.loads(command.stdout)["request_id"] == answered.headers["x-request-id"], command.stderr
+    table = product.cli("requests", "--outcome", "refused")
+    assert refused.headers["x-request-id"] in table.stdout
+    missing = product.cli("evidence", "req_nobody")
+    assert (missing.returncode, "no request of this id" in missing.stderr) == (1, True)
+
+
+def test_an_organization_sees_its_own_and_a_link_shows_less(product: Product) -> None:
+    reply = ask(product, product.api_key)
+    request_id = reply.headers["x-request-id"]
+    wait_evidence(product, request_id)
+    name = f"other-{request_id[-8:]}"
+    assert product.api.post("/api/v1/organizations", json={"name": name}).status_code == 201
+    organization = product.get("organizations", name=name)["items"][0]["id"]
+    project = product.api.post("/api/v1/projects", json={"name": "p", "organization_id": organization}).json()["id"]
+    stranger = product.create_key("stranger", organization_id=organization, project_id=project)["key"]
+    path = f"{product.url}/api/v1/requests/{request_id}"
+    for key, status in ((product.api_key, 200), (stranger, 404)):
+        headers = {"authorization": f"Bearer {key}"}
+        assert httpx.get(path, headers=headers, trust_env=False).status_code == status
+    made = product.cli("evidence", request_id, "--link", "--expires", "1h", "--json")
+    shared = httpx.get(json.loads(made.stdout)["url"], trust_env=False)
+    assert shared.status_code == 200
+    assert shared.json()["charge_pico"] == product.get(f"requests/{request_id}")["charge_pico"]
+    assert "simulator" not in shared.text
+    assert product.cli("evidence", request_id, "--link", "--expires", "soon").returncode == 2
