@@ -103,6 +103,15 @@ def test_ready_file(own: Product, taken_port: int) -> None:
         assert value in said
 
 
+def test_printed_address_answers_with_a_page(own: Product) -> None:
+    said = own.child.log.read_text(encoding="utf-8")
+    (address,) = re.findall(r"^  Console +(\S+)", said, re.MULTILINE)
+    for method in ("GET", "HEAD"):
+        reply = httpx.request(method, address, timeout=60, trust_env=False)
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert own.base_url in httpx.get(address, timeout=60, trust_env=False).text
+
+
 def test_printed_curl_line(own: Product) -> None:
     program("curl")
     said = own.child.log.read_text(encoding="utf-8")

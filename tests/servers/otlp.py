@@ -1,10 +1,11 @@
-"""An OTLP receiver over gRPC that keeps what it is sent."""
+"""An OTLP receiver over gRPC and HTTP that keeps what it is sent."""
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import grpc
@@ -25,10 +26,12 @@ class Span:
     ended_ns: int
     attributes: dict[str, Any] = field(default_factory=dict)
     links: tuple[str, ...] = ()
+    resource: dict[str, Any] = field(default_factory=dict)
+    protocol: str = "grpc"
 
 
 class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
-    """Listens on a free port; `spans` grows as they come in."""
+    """Listens on a free port for each protocol; `spans` grows as they come in."""
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
@@ -40,10 +43,16 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
         metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), self._server)
         logs_service_pb2_grpc.add_LogsServiceServicer_to_server(_Logs(self), self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _http_handler(self))
+        self._http_thread = threading.Thread(target=self._http.serve_forever, daemon=True)
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def http_endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_port}"
 
     def environment(self) -> dict[str, str]:
         """Returns the standard variables that point an exporter here."""
@@ -58,10 +67,14 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
     def start(self) -> None:
         """Begins to take spans."""
         self._server.start()
+        self._http_thread.start()
 
     def stop(self) -> None:
         """Stops and waits for the end."""
         self._server.stop(None).wait()
+        self._http.shutdown()
+        self._http_thread.join()
+        self._http.server_close()
 
     def spans(self, trace_id: str = "") -> list[Span]:
         """Returns the spans that came in so far, of one trace or of all."""
@@ -80,15 +93,19 @@ class OtlpReceiver(trace_service_pb2_grpc.TraceServiceServicer):
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: grpc.ServicerContext
     ) -> trace_service_pb2.ExportTraceServiceResponse:
         """Keeps the spans of one export."""
+        self.keep(request, "grpc")
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+    def keep(self, request: trace_service_pb2.ExportTraceServiceRequest, protocol: str) -> None:
+        """Keeps the spans of one export that came this way."""
         found = []
-        for resource in request.resource_spans:
-            service = _attributes(resource.resource.attributes).get("service.name", "")
-            for scope in resource.scope_spans:
-                found += [_span(service, span) for span in scope.spans]
+        for sent in request.resource_spans:
+            resource = _attributes(sent.resource.attributes)
+            for scope in sent.scope_spans:
+                found += [_span(resource, span, protocol) for span in scope.spans]
         with self._arrived:
             self._spans += found
             self._arrived.notify_all()
-        return trace_service_pb2.ExportTraceServiceResponse()
 
 
 class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
@@ -109,9 +126,26 @@ class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
         return logs_service_pb2.ExportLogsServiceResponse()
 
 
-def _span(service: str, span: Any) -> Span:
+def _http_handler(receiver: OtlpReceiver) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            known = self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf"
+            if known:
+                receiver.keep(trace_service_pb2.ExportTraceServiceRequest.FromString(body), "http/protobuf")
+            self.send_response(200 if known else 404)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_arguments: Any) -> None:
+            """Says nothing."""
+
+    return Handler
+
+
+def _span(resource: dict[str, Any], span: Any, protocol: str) -> Span:
     return Span(
-        service=service,
+        service=resource.get("service.name", ""),
         name=span.name,
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -121,6 +155,8 @@ def _span(service: str, span: Any) -> Span:
         ended_ns=span.end_time_unix_nano,
         attributes=_attributes(span.attributes),
         links=tuple(link.trace_id.hex() for link in span.links),
+        resource=resource,
+        protocol=protocol,
     )
 
 

@@ -79,7 +79,7 @@ def welcome(document: dict[str, Any], model: str, *, simulated: bool) -> str:
         "",
         f"  Base URL   {base}",
         f"  API key    {document['api_key'] or 'none yet: docs/guides/organizations.md leads to one'}",
-        f"  Console    {document['console_url']}  (the API's own page until there is a console)",
+        f"  Console    {document['console_url']}  (a page of links until there is a console)",
         "",
     ]
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Say hello"}]})

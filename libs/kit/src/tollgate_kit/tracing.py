@@ -1,23 +1,31 @@
 """OpenTelemetry set-up, and spans made from timings when a request has ended rather than while it runs.
 
-Nothing is exported unless the standard `OTEL_EXPORTER_OTLP_ENDPOINT` (or its traces form) is set. Which traces are
-kept is the router's decision, so the SDK's sampler keeps all that is recorded.
+The standard OTEL_* variables say where to, and who we are. Nothing is exported unless `OTEL_EXPORTER_OTLP_ENDPOINT`
+(or its traces form) or `OTEL_TRACES_EXPORTER` is set. Which traces are kept is the router's decision, so the SDK's
+sampler keeps all that is recorded.
 """
 
+import logging
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+log = logging.getLogger(__name__)
+
 Attributes = Mapping[str, str | int | bool | float]
+_OTLP: Final = "OTEL_EXPORTER_OTLP_"
+_GRPC: Final = "grpc"
+_HTTP: Final = "http/protobuf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +123,14 @@ class _PresetIds(IdGenerator):
 class OtelTracing:
     """Records from one thread only."""
 
-    def __init__(self, service: str, slot: int, exporter: SpanExporter) -> None:
+    def __init__(self, service: str, slot: int, exporters: Sequence[SpanExporter]) -> None:
         self._ids = _PresetIds()
-        resource = Resource.create({"service.name": f"tollgate-{service}", "service.instance.id": f"{service}-{slot}"})
+        ours = Resource.create({"service.name": f"tollgate-{service}", "service.instance.id": f"{service}-{slot}"})
+        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES: what an operator says wins.
+        resource = ours.merge(OTELResourceDetector().detect())
         self._provider = TracerProvider(resource=resource, id_generator=self._ids, sampler=ALWAYS_ON)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        for exporter in exporters:
+            self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("tollgate")
 
     @property
@@ -168,15 +179,39 @@ class NoTracing:
 
 
 def new_tracing(service: str, *, slot: int, environment: Mapping[str, str]) -> Tracing:
-    """Returns the tracing that the standard OTEL_* variables in `environment` ask for."""
-    asked = environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    if not asked or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+    """Returns the tracing that the standard OTEL_* variables ask for.
+
+    `environment` is the process's own: the exporters read their addresses, headers and certificates from there.
+    """
+    asked = environment.get(_OTLP + "ENDPOINT") or environment.get(_OTLP + "TRACES_ENDPOINT")
+    named = environment.get("OTEL_TRACES_EXPORTER") or ("otlp" if asked else "none")
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return NoTracing()
-    return OtelTracing(service, slot, _exporter(environment.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")))
+    exporters = [
+        exporter
+        for name in dict.fromkeys(named.lower().split(","))
+        if (exporter := _exporter(name.strip(), environment)) is not None
+    ]
+    return OtelTracing(service, slot, exporters) if exporters else NoTracing()
 
 
-def _exporter(protocol: str) -> SpanExporter:
-    if protocol.startswith("http"):
+def _exporter(name: str, environment: Mapping[str, str]) -> SpanExporter | None:
+    if name == "console":
+        return ConsoleSpanExporter(out=sys.stdout)
+    if name == "otlp":
+        return _otlp_exporter(environment)
+    if name not in {"", "none"}:
+        log.warning("OTEL_TRACES_EXPORTER is otlp, console or none, or several with commas; ignored: %s", name[:100])
+    return None
+
+
+def _otlp_exporter(environment: Mapping[str, str]) -> SpanExporter:
+    protocol = (environment.get(_OTLP + "TRACES_PROTOCOL") or environment.get(_OTLP + "PROTOCOL") or _GRPC).strip()
+    if protocol not in {_GRPC, _HTTP}:
+        instead = _HTTP if protocol.startswith("http") else _GRPC
+        log.warning("OTLP is sent as %s or %s; instead of %s it is %s", _GRPC, _HTTP, protocol[:100], instead)
+        protocol = instead
+    if protocol == _HTTP:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 
         return HttpExporter()

@@ -21,6 +21,7 @@ from tollgate_edge.api.models import models_router
 from tollgate_edge.api.requests import requests_router
 from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.tenants import tenants_router
+from tollgate_edge.api.welcome import welcome_router
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.ports import StoreUnavailable
 
@@ -63,6 +64,7 @@ def create_http_app(context: HttpContext) -> FastAPI:
     _add_health(app, context)
     for path in INFERENCE_PATHS:
         app.add_api_route(path, _post_only, methods=_METHODS, include_in_schema=False)
+    app.include_router(welcome_router(context))
     app.include_router(models_router(context))
     app.include_router(media_router(context))
     app.include_router(console_router(context))
