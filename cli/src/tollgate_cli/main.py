@@ -1,21 +1,18 @@
 """The `tollgate` command: what it is made of, and how it ends."""
 
-import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tollgate_cli.errors import Failure
+from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
+from tollgate_cli.usage import usage_app
 
-HomeOption = Annotated[
-    Path | None, typer.Option("--home", help="Directory of the product's state. Else TOLLGATE_HOME, else .tollgate.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 RequestsOption = Annotated[
     int | None, typer.Option("--requests-per-minute", min=0, help="Requests in 60 seconds; 0 is no limit.")
 ]
@@ -30,9 +27,6 @@ BudgetOption = Annotated[
     typer.Option("--budget", help="What may be spent, such as 25 or 0.5, in the wallet's currency; 0 is no limit."),
 ]
 WindowOption = Annotated[str | None, typer.Option("--budget-window", help="day, month or total; a month if left out.")]
-OrganizationOption = Annotated[
-    str | None, typer.Option("--organization", help="Name or id of the organization; else the first.")
-]
 EPILOG = """Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 product not reachable.
 
 Commands find the product by --home or TOLLGATE_HOME, or by TOLLGATE_URL and TOLLGATE_TOKEN."""
@@ -50,51 +44,46 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command("up", help=_help(up))(up)
-    app.command("down", help=_help(down))(down)
-    app.command("doctor", help=_help(doctor))(doctor)
+    app.command("up", help=help_of(up))(up)
+    app.command("down", help=help_of(down))(down)
+    app.command("doctor", help=help_of(doctor))(doctor)
     organizations = typer.Typer(help="Make and list organizations, and give them credit.", no_args_is_help=True)
-    organizations.command("create", help=_help(organizations_create))(organizations_create)
-    organizations.command("list", help=_help(organizations_list))(organizations_list)
-    organizations.command("credit", help=_help(organizations_credit))(organizations_credit)
+    organizations.command("create", help=help_of(organizations_create))(organizations_create)
+    organizations.command("list", help=help_of(organizations_list))(organizations_list)
+    organizations.command("credit", help=help_of(organizations_credit))(organizations_credit)
     app.add_typer(organizations, name="organizations")
     projects = typer.Typer(help="Make and list projects.", no_args_is_help=True)
-    projects.command("create", help=_help(projects_create))(projects_create)
-    projects.command("list", help=_help(projects_list))(projects_list)
+    projects.command("create", help=help_of(projects_create))(projects_create)
+    projects.command("list", help=help_of(projects_list))(projects_list)
     app.add_typer(projects, name="projects")
     keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
-    keys.command("create", help=_help(keys_create))(keys_create)
-    keys.command("list", help=_help(keys_list))(keys_list)
-    keys.command("revoke", help=_help(keys_revoke))(keys_revoke)
+    keys.command("create", help=help_of(keys_create))(keys_create)
+    keys.command("list", help=help_of(keys_list))(keys_list)
+    keys.command("revoke", help=help_of(keys_revoke))(keys_revoke)
     app.add_typer(keys, name="keys")
     limits = typer.Typer(help="Show and set limits of keys, projects and organizations.", no_args_is_help=True)
-    limits.command("list", help=_help(limits_list))(limits_list)
-    limits.command("show", help=_help(limits_show))(limits_show)
-    limits.command("set", help=_help(limits_set))(limits_set)
+    limits.command("list", help=help_of(limits_list))(limits_list)
+    limits.command("show", help=help_of(limits_show))(limits_show)
+    limits.command("set", help=help_of(limits_set))(limits_set)
     app.add_typer(limits, name="limits")
-    app.command("usage", help=_help(usage))(usage)
+    app.add_typer(usage_app(), name="usage")
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.
     route.callback()(_group)
-    route.command("explain", help=_help(route_explain))(route_explain)
+    route.command("explain", help=help_of(route_explain))(route_explain)
     app.add_typer(route, name="route")
     channels = typer.Typer(help="List channels, and hold them back.", no_args_is_help=True)
-    channels.command("list", help=_help(channels_list))(channels_list)
-    channels.command("drain", help=_help(channels_drain))(channels_drain)
-    channels.command("disable", help=_help(channels_disable))(channels_disable)
-    channels.command("enable", help=_help(channels_enable))(channels_enable)
+    channels.command("list", help=help_of(channels_list))(channels_list)
+    channels.command("drain", help=help_of(channels_drain))(channels_drain)
+    channels.command("disable", help=help_of(channels_disable))(channels_disable)
+    channels.command("enable", help=help_of(channels_enable))(channels_enable)
     app.add_typer(channels, name="channels")
-    app.command("version", help=_help(version))(version)
+    app.command("version", help=help_of(version))(version)
     return app
 
 
 def _group() -> None:
     pass
-
-
-def _help(command: Callable[..., None]) -> str:
-    """Returns a command's help, whose examples keep their lines."""
-    return inspect.cleandoc(command.__doc__ or "").replace(r"\b", "\b")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -364,25 +353,6 @@ def limits_set(
         "payment": payment,
     }
     change(home, dict(os.environ), owner_id, changes, as_json=as_json)
-
-
-def usage(
-    *,
-    group_by: Annotated[str, typer.Option(help="model, day, project, key …; several separated by commas.")] = "model",
-    start: Annotated[str | None, typer.Option("--from", help="First day or time, such as 2026-11-01.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="First day or time after it.")] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    r"""Show what was used and what it cost.
-
-    \b
-    tollgate usage
-    tollgate usage --group-by model,day --from 2026-11-01 --to 2026-12-01 --json
-    """
-    from tollgate_cli.commands.usage import run_usage
-
-    run_usage(home, dict(os.environ), group_by, start, end, as_json=as_json)
 
 
 def route_explain(

@@ -16,14 +16,19 @@ from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
+from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
 from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
+from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
+from tollgate_billing.use_cases.ask_usage import AskUsage
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_holds import Holds
@@ -96,7 +101,9 @@ class Billing:
         lag = LagSource(
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
         )
-        self.service = BillingService(self.wallets, ClickHouseUsageQueries(self.clickhouse), lag, clock)
+        self.sql = _usage_sql(settings)
+        ask = AskUsage(ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), clock)
+        self.service = BillingService(self.wallets, ClickHouseUsageQueries(self.clickhouse), ask, lag, clock)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
@@ -199,6 +206,7 @@ class Billing:
         await self.log_consumer.close()
         await self.producer.close()
         await self.holds.close()
+        await self.sql.close()
         await self.clickhouse.close()
         self.database.close()
         self.tracing.shutdown()
@@ -221,6 +229,15 @@ def _usage_store(settings: BillingSettings) -> ClickHouse:
             storage_policy=settings.usage_storage_policy,
         ),
     )
+
+
+def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
+    limits = SqlLimits(
+        seconds=settings.usage_sql_seconds,
+        memory_bytes=settings.usage_sql_memory_bytes,
+        rows=settings.usage_sql_rows,
+    )
+    return ClickHouseUsageSql(settings.clickhouse_dsn, limits)
 
 
 async def run(settings: BillingSettings) -> None:

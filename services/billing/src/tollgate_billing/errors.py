@@ -6,6 +6,8 @@ BillingError
 │   ├── LedgerUnavailable
 │   └── WalletsUnavailable
 ├── InvalidQuery             a question that cannot be asked; the message says what is allowed
+├── UnknownView              no question is called that
+├── NotAllowed               a question for operators
 └── InvalidGrant             a grant that cannot be made; the message says why
 """
 
@@ -32,6 +34,14 @@ class WalletsUnavailable(Unavailable):
 
 class InvalidQuery(BillingError, ValueError):  # noqa: N818
     """A question about usage that cannot be asked."""
+
+
+class UnknownView(BillingError, LookupError):  # noqa: N818
+    """No kept question has this name."""
+
+
+class NotAllowed(BillingError):  # noqa: N818
+    """Only operators may ask this."""
 
 
 class InvalidGrant(BillingError, ValueError):  # noqa: N818
