@@ -65,6 +65,10 @@ settings: $(STAMP) ## Write docs/reference/settings.md from the services' settin
 metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that edge and router declare
 	@$(BIN)/python -m tools.gen_metrics
 
+.PHONY: usage-views
+usage-views: $(STAMP) ## Write docs/reference/usage-views.md from billing's views
+	@$(BIN)/python -m tools.gen_usage_views
+
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them
 	@$(BIN)/python -m tools.commit_style $(ARGS)

@@ -1,4 +1,7 @@
-"""`python -m benchmarks.usage [--events N]`: what the usage store costs: booking by billing, disk, and questions."""
+"""`python -m benchmarks.usage [--events N | --rows N]`: what the usage store costs: booking, disk, and questions.
+
+With `--rows`, so many rows are made inside the engine, and only the kept questions are asked of them.
+"""
 
 import argparse
 import asyncio
@@ -12,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks import usage_views
 from benchmarks.events import KEYS, MODELS, EventSource, publish, template_of
 from benchmarks.machine import load, machine, percentile, spread
 from benchmarks.processes import processor_seconds
@@ -28,15 +32,20 @@ POLL_SECONDS = 0.05
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="benchmarks.usage", description=__doc__)
+    parser = argparse.ArgumentParser(prog="benchmarks.usage", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--events", type=int, default=EVENTS, help=f"How many in all; {EVENTS}.")
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"How often each is asked; {QUESTIONS}.")
     add_option(parser)
+    parser.add_argument("--rows", type=int, default=0, help="Make so many rows, and ask the kept questions of them.")
     options = parser.parse_args(arguments)
     results = Results("benchmarks.usage")
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
         home = Path(name) / "product"
         print(machine(), flush=True)
+        if options.rows:
+            usage_views.run(home, options.rows, options.questions)
+            print(f"\nAt the end: {load()}")
+            return 0
         with running(home) as product:
             product.chat()
             names = _book(product, results, max(1, options.events // ROUNDS))

@@ -1,6 +1,7 @@
 """The product's HTTP API, as far as the commands need it."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -58,6 +59,24 @@ class Api:
             cursor = page.get("next") or ""
             if not cursor:
                 return
+
+    def download(self, path: str, query: Mapping[str, str], file: Path) -> int:
+        """Writes the body of a GET to a file and returns its size. Raises OSError for a file that cannot be written."""
+        try:
+            with self._http.stream("GET", path, params=dict(query)) as reply:
+                if reply.status_code >= 400:
+                    reply.read()
+                    _decoded(reply)
+                with file.open("wb") as out:
+                    for piece in reply.iter_bytes():
+                        out.write(piece)
+                    return out.tell()
+        except httpx.HTTPError as error:
+            raise Failure(
+                f"The download broke off: {error or type(error).__name__}.",
+                code=UNREACHABLE,
+                advice="Try again; what was written of it has been removed.",
+            ) from error
 
     def send(self, method: str, path: str, **more: Any) -> httpx.Response:
         """Returns the reply to a request, whatever its status."""

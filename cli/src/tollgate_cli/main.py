@@ -13,6 +13,7 @@ from tollgate_cli.errors import Failure
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
+from tollgate_cli.usage import usage_app
 
 RequestsOption = Annotated[
     int | None, typer.Option("--requests-per-minute", min=0, help="Requests in 60 seconds; 0 is no limit.")
@@ -68,7 +69,7 @@ def build() -> typer.Typer:
     limits.command("set", help=help_of(limits_set))(limits_set)
     app.add_typer(limits, name="limits")
     add_money(app)
-    app.command("usage", help=help_of(usage))(usage)
+    app.add_typer(usage_app(), name="usage")
     audit.add_commands(app)
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.
@@ -356,25 +357,6 @@ def limits_set(
         "payment": payment,
     }
     change(home, dict(os.environ), owner_id, changes, as_json=as_json)
-
-
-def usage(
-    *,
-    group_by: Annotated[str, typer.Option(help="model, day, project, key …; several separated by commas.")] = "model",
-    start: Annotated[str | None, typer.Option("--from", help="First day or time, such as 2026-11-01.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="First day or time after it.")] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    r"""Show what was used and what it cost.
-
-    \b
-    tollgate usage
-    tollgate usage --group-by model,day --from 2026-11-01 --to 2026-12-01 --json
-    """
-    from tollgate_cli.commands.usage import run_usage
-
-    run_usage(home, dict(os.environ), group_by, start, end, as_json=as_json)
 
 
 def route_explain(

@@ -14,6 +14,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 OrganizationOption = Annotated[
     str | None, typer.Option("--organization", help="Name or id of the organization; else the first.")
 ]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with a head line.")]
+ParquetOption = Annotated[Path | None, typer.Option("--parquet", metavar="FILE", help="Write a Parquet file.")]
+ChartOption = Annotated[bool, typer.Option("--chart", help="Draw bars: of the charge, or else of the last number.")]
 
 
 def add(group: typer.Typer, name: str, command: Callable[..., None]) -> None:

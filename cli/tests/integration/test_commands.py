@@ -80,6 +80,24 @@ TENANTS = {
         {"id": "proj_3", "name": "twin", "organization_id": "org_9"},
     ],
 }
+VIEW = {
+    "name": "spend_by_model", "question": "What?", "operators_only": False,
+    "parameters": [{"name": "since", "default": "today"}, {"name": "channel", "default": None}],
+}  # fmt: skip
+ANSWER = {
+    "columns": [
+        {"name": "model", "type": "LowCardinality(String)"}, {"name": "at", "type": "DateTime64(3, 'UTC')"},
+        {"name": "requests", "type": "SimpleAggregateFunction(sum, Int64)"},
+        {"name": "share", "type": "Nullable(Float64)"},
+        {"name": "charge", "type": "Decimal(38, 12)"}, {"name": "units", "type": "Map(String, Int64)"},
+    ],
+    "rows": [
+        ["m", "2026-11-01T00:00:00+00:00", 3, 0.5, "8.000000000001", {"a": 1}],
+        ["é, n", "2026-11-02T00:00:00+00:00", 1, None, "2", {}],
+    ],
+    "truncated": False,
+}  # fmt: skip
+EXPORTED = (200, "PAR1 rows PAR1")
 STREAM = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
 
 
@@ -140,6 +158,11 @@ def reply(server, method, path, body):
         "/api/v1/requests": (200, {"items": [REFUSED, REFUSED | {"request_id": "req_2"}], "next": None}),
         "/api/v1/requests/req_1": (200, EVIDENCE),
         "/api/v1/requests/req_1/link": (201, {"url": "https://gate/link", "expires_at": "2026-11-25"}),
+        "/api/v1/usage/views": (200, {"items": [VIEW]}),
+        "/api/v1/usage/views/spend_by_model": (200, ANSWER),
+        "/api/v1/usage/sql": (200, ANSWER | {"truncated": True}),
+        "/api/v1/usage/export": EXPORTED if "month=2026-10" in query else (400, {"error": {"message": "no month"}}),
+        "/api/v1/usage/isolation": (200, {"statements": ["CREATE ROLE x", "GRANT y"], "run": False}),
         "/api/v1/balance": (200, {"currency": "USD", "wallet": "99.5"}),
         "/api/v1/router": (200, {"routers": [{"address": "unix:r", "channels": [CHANNEL]}, {"address": "unix:s"}]}),
         "/api/v1/channels/a/mode": (200, {"routers": [{"address": "unix:s", "reachable": False}]}),
@@ -232,6 +255,79 @@ def test_usage(edge):
     assert json.loads(found.stdout)["requests"] == 3
     assert edge.seen[-1][1] == "/api/v1/usage?group_by=model%2Cday&from=2026-11-01"
     assert "3 requests" in tollgate(edge.url, "usage").stdout
+
+
+def test_usage_in_every_form(edge, tmp_path):
+    pq = pytest.importorskip("pyarrow.parquet")
+    plain = tollgate(edge.url, "usage", "view", "spend_by_model", "since=7d", "--organization", "org_1")
+    assert plain.returncode == 0, plain.stderr
+    assert edge.seen[-1][1] == "/api/v1/usage/views/spend_by_model?limit=1000&organization_id=org_1&since=7d"
+    assert plain.stdout.split("\n")[0].split() == ["model", "at", "requests", "share", "charge", "units"]
+    assert "2 rows" in plain.stdout
+    as_csv = tollgate(edge.url, "usage", "view", "spend_by_model", "--csv").stdout.splitlines()
+    assert as_csv[0] == "model,at,requests,share,charge,units"
+    assert as_csv[2] == '"é, n",2026-11-02T00:00:00+00:00,1,,2,{}'
+    as_json = json.loads(tollgate(edge.url, "usage", "view", "spend_by_model", "--json").stdout)
+    assert as_json["rows"][0]["charge"] == "8.000000000001"
+    chart = tollgate(edge.url, "usage", "view", "spend_by_model", "--chart", COLUMNS="60").stdout.splitlines()
+    assert chart[0] == "charge, 2 rows"
+    longer, shorter = (line.count("█") for line in chart[1:])
+    assert longer == pytest.approx(4 * shorter, abs=4)
+    assert longer > 4
+    file = tmp_path / "x.parquet"
+    made = tollgate(edge.url, "usage", "sql", "select 1", "--limit", "5", "--parquet", str(file))
+    assert (made.returncode, made.stdout) == (0, f"2 rows written to {file}\n")
+    assert "more rows" in made.stderr
+    assert edge.seen[-1][3] == {"sql": "select 1", "limit": 5}
+    rows = pq.read_table(file)
+    assert [str(field.type) for field in rows.schema] == [
+        "string", "timestamp[us, tz=UTC]", "int64", "double", "decimal128(38, 12)", "string",
+    ]  # fmt: skip
+    assert str(rows.to_pylist()[0]["charge"]) == "8.000000000001"
+    assert rows.to_pylist()[1]["share"] is None
+    sums = tollgate(edge.url, "usage", "--parquet", str(file))
+    assert sums.returncode == 0
+    assert pq.read_table(file).column_names[:2] == ["model", "requests"]
+    assert tollgate(edge.url, "usage", "--csv").stdout == "model,requests\nm,3\n"
+    assert "█" in tollgate(edge.url, "usage", "--chart").stdout
+
+
+def test_usage_lists_views_exports_and_isolates(edge, tmp_path):
+    listed = tollgate(edge.url, "usage", "views").stdout
+    assert "spend_by_model" in listed
+    assert "since=today channel" in listed
+    assert json.loads(tollgate(edge.url, "usage", "views", "--json").stdout) == {"items": [VIEW]}
+    file = tmp_path / "october.parquet"
+    done = tollgate(edge.url, "usage", "export", "2026-10", "--organization", "org_1", "--parquet", str(file))
+    assert done.stdout == f"14 bytes written to {file}\n"
+    assert file.read_text() == "PAR1 rows PAR1"
+    assert edge.seen[-1][1] == "/api/v1/usage/export?month=2026-10&organization_id=org_1"
+    statements = tollgate(edge.url, "usage", "isolation", "org_1").stdout
+    assert statements.splitlines()[1:] == ["CREATE ROLE x;", "GRANT y;"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--json", "--csv"], 2, "exclude each other"),
+        (["view", "spend_by_model", "since"], 2, "NAME=VALUE"),
+        (["view", "spend_by_model", "organization=org_1"], 2, "--organization"),
+        (["view", "../keys"], 2, "no name of a view"),
+        (["view", "nothing"], 1, "no such page"),
+        (["view"], 2, "Missing argument"),
+        (["view", "spend_by_model", "--limit", "0"], 2, "limit"),
+        (["sql"], 2, "Missing argument"),
+        (["sql", "select 1", "--parquet", "/nowhere/x.parquet"], 1, "cannot be written"),
+        (["export", "2026-11", "--parquet", "x.parquet"], 1, "no month"),
+        (["export", "2026-10", "--parquet", "/nowhere/x.parquet"], 1, "cannot be written"),
+        (["export", "2026-10"], 2, "--parquet"),
+    ],
+)
+def test_usage_says_what_is_wrong(edge, words, code, says, tmp_path):
+    failed = tollgate(edge.url, "usage", *words)
+    assert failed.returncode == code, failed.stderr
+    assert says in failed.stdout + failed.stderr
+    assert "Traceback" not in failed.stderr
 
 
 def test_channels(edge):

@@ -19,16 +19,21 @@ from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.sql_codes import SqlCodes
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_operations import SqlOperations
+from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
+from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
 from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
+from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
+from tollgate_billing.use_cases.ask_usage import AskUsage
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
@@ -127,7 +132,9 @@ class Billing:
         )
         queries = ClickHouseUsageQueries(self.clickhouse)
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
-        self.service = BillingService(self.wallets, queries, requests, lag, clock)
+        self.sql = _usage_sql(settings)
+        ask = AskUsage(ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), clock)
+        self.service = BillingService(self.wallets, queries, requests, ask, lag, clock)
         self.ledger_service = LedgerService(self.money, self.wallets, clock)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
@@ -242,6 +249,7 @@ class Billing:
         await self.refused_consumer.close()
         await self.producer.close()
         await self.holds.close()
+        await self.sql.close()
         await self.clickhouse.close()
         self.database.close()
         self.tracing.shutdown()
@@ -264,6 +272,15 @@ def _usage_store(settings: BillingSettings) -> ClickHouse:
             storage_policy=settings.usage_storage_policy,
         ),
     )
+
+
+def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
+    limits = SqlLimits(
+        seconds=settings.usage_sql_seconds,
+        memory_bytes=settings.usage_sql_memory_bytes,
+        rows=settings.usage_sql_rows,
+    )
+    return ClickHouseUsageSql(settings.clickhouse_dsn, limits)
 
 
 async def run(settings: BillingSettings) -> None:

@@ -10,6 +10,8 @@ BillingError
 ├── InvalidMove              money that cannot be moved so; the message says why
 ├── KeyReused                an idempotency key that was used for something else
 ├── NotFound                 something is named that is not there
+├── UnknownView              no question is called that
+├── NotAllowed               a question for operators
 └── TooManyGuesses           too many wrong codes; `retry_after_us` says for how long
 """
 
@@ -36,6 +38,14 @@ class WalletsUnavailable(Unavailable):
 
 class InvalidQuery(BillingError, ValueError):  # noqa: N818
     """A question about usage that cannot be asked."""
+
+
+class UnknownView(BillingError, LookupError):  # noqa: N818
+    """No kept question has this name."""
+
+
+class NotAllowed(BillingError):  # noqa: N818
+    """Only operators may ask this."""
 
 
 class InvalidGrant(BillingError, ValueError):  # noqa: N818

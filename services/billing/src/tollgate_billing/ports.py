@@ -1,6 +1,6 @@
 """What billing needs from outside, each port no wider than its caller uses it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +10,9 @@ from tollgate_billing.domain.judge import Booked
 from tollgate_billing.domain.postings import Transfer, WalletEffect
 from tollgate_billing.domain.recent import RecentIds
 from tollgate_billing.domain.rows import Block, Row
+from tollgate_billing.domain.table import Table
+from tollgate_billing.domain.usage_export import Month
+from tollgate_billing.domain.usage_view import View
 from tollgate_billing.domain.verify import KnownPrices
 
 
@@ -311,4 +314,41 @@ class UsageQueries(Protocol):
 
     async def counts(self) -> dict[str, int]:
         """Returns how many rows, poisonous records and mismatches there are."""
+        ...
+
+
+class UsageViews(Protocol):
+    """The questions that are kept as views."""
+
+    def views(self) -> Sequence[View]:
+        """Returns every view."""
+        ...
+
+    async def ask(self, view: View, values: Mapping[str, str | int], limit: int) -> Table:
+        """Returns up to `limit` rows, in the view's order. Raises UsageStoreUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SqlLimits:
+    """What one SQL query of an operator may take."""
+
+    seconds: int
+    memory_bytes: int
+    rows: int
+    read_rows: int = 1_000_000_000
+
+
+class UsageSql(Protocol):
+    async def run(self, sql: str, limit: int) -> Table:
+        """Returns up to `limit` rows of a SELECT and one more where there are more.
+
+        Raises InvalidQuery for what cannot be run or takes too much, and UsageStoreUnavailable.
+        """
+        ...
+
+
+class UsageExport(Protocol):
+    def month(self, organization_id: str, month: Month, columns: Sequence[str]) -> AsyncIterator[bytes]:
+        """Yields a Parquet file with an organization's rows of a month, in pieces. Raises UsageStoreUnavailable."""
         ...

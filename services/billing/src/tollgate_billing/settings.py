@@ -67,6 +67,16 @@ class BillingSettings(ServiceSettings):
     request_log_days: int = Field(
         default=30, gt=0, le=3650, description="How long refused requests are kept, in days; a change is for new ones."
     )
+    # Below the time that edge waits for billing.
+    usage_sql_seconds: int = Field(
+        default=10, gt=0, le=14, description="How long one SQL query of an operator may run, in seconds."
+    )
+    usage_sql_memory_bytes: int = Field(
+        default=1_000_000_000, gt=0, description="How much memory one SQL query of an operator may take, in bytes."
+    )
+    usage_sql_rows: int = Field(
+        default=10_000, gt=0, le=10_000, description="How many rows one SQL query of an operator may return."
+    )
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."
     )

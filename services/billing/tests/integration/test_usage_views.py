@@ -1,18 +1,22 @@
 """Rollups and views of the usage store: their numbers, against rows that plain Python adds up."""
 
+import io
 import json
 import uuid
 
+import pyarrow.parquet as pq
 import pytest
 from services.billing.tests.fakes.events import NOW_US
 from services.billing.tests.fakes.month import book, random_events
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.usage_views import FakeUsageViews
 
+from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews, all_views
 from tollgate_billing.domain.event import TOKEN_FIELDS
 from tollgate_billing.domain.table import row_json
+from tollgate_billing.domain.usage_export import exported_columns, read_month
 from tollgate_billing.domain.usage_view import values_of
 
 pytestmark = pytest.mark.integration
@@ -148,3 +152,29 @@ async def test_rollups_equal_raw_rows_however_often_batches_come(month, tag):
     )
     assert await sums_of(clickhouse, tag) == first
     await clickhouse.close()
+
+
+@pytest.mark.parametrize("profile", ["chdb", "http"])
+async def test_an_export_is_the_rows_of_the_month_as_parquet(month, tag):
+    clickhouse, reference, _ = month
+    export = ClickHouseUsageExport(clickhouse)
+    for operator in (True, False):
+        columns = exported_columns(operator=operator)
+        pieces = [piece async for piece in export.month(f"{tag}-org-a", read_month("2025-11"), columns)]
+        assert len(pieces) > 2
+        table = pq.read_table(io.BytesIO(b"".join(pieces)))
+        assert table.column_names == columns
+        begin, end = read_month("2025-11").begin.timestamp() * 1e6, read_month("2025-11").end.timestamp() * 1e6
+        expected = {
+            str(row["event_id"]): row
+            for row in reference.usage
+            if row["organization_id"] == f"{tag}-org-a" and begin <= row["started_at"] < end
+        }
+        rows = table.to_pylist()
+        assert {row["event_id"] for row in rows} == set(expected)
+        for row in rows:
+            other = expected[row["event_id"]]
+            assert (row["charge"], row["kind"], row["final"]) == (other["charge"], other["kind"], other["final"])
+            assert dict(row["extra_units"]) == other["extra_units"]
+    empty = [piece async for piece in export.month("nobody", read_month("2025-11"), ["event_id", "charge"])]
+    assert pq.read_table(io.BytesIO(b"".join(empty))).num_rows == 0

@@ -312,6 +312,26 @@ class BillingPort(Protocol):
         """Billing's lag and counts."""
         ...
 
+    async def views(self, request: billing.ListViewsRequest) -> billing.ListViewsResponse:
+        """The questions about usage that are kept as views."""
+        ...
+
+    async def view(self, request: billing.QueryViewRequest) -> billing.QueryViewResponse:
+        """The answer of one of them."""
+        ...
+
+    async def sql(self, request: billing.RunSqlRequest) -> billing.RunSqlResponse:
+        """The answer of a SELECT."""
+        ...
+
+    async def export(self, request: billing.ExportUsageRequest) -> AsyncIterator[bytes]:
+        """Returns the pieces of a Parquet file, once there is a first one."""
+        ...
+
+    async def isolation(self, request: billing.DescribeIsolationRequest) -> billing.DescribeIsolationResponse:
+        """Statements for a server of the usage store."""
+        ...
+
 
 class MediaPort(Protocol):
     """media-jobs over gRPC. All raise PublicError."""

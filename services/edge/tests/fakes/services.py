@@ -15,6 +15,9 @@ class FakeBilling:
         self.usage_reply = billing.QueryUsageResponse()
         self.requests_reply = billing.ListRequestsResponse()
         self.evidences = {}
+        self.view_reply = billing.QueryViewResponse()
+        self.sql_reply = billing.RunSqlResponse()
+        self.pieces = [b"PAR1", b"PAR1"]
 
     def _check(self):
         if self.away:
@@ -57,6 +60,36 @@ class FakeBilling:
     async def status(self):
         self._check()
         return billing.GetStatusResponse(rows=2**40)
+
+    async def views(self, request):
+        self._check()
+        self.asked.append(request)
+        return billing.ListViewsResponse(views=[billing.View(name="spend_by_model", version=1, question="What?")])
+
+    async def view(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.view_reply
+
+    async def sql(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.sql_reply
+
+    async def export(self, request):
+        self._check()
+        self.asked.append(request)
+
+        async def pieces():
+            for piece in self.pieces:
+                yield piece
+
+        return pieces()
+
+    async def isolation(self, request):
+        self._check()
+        self.asked.append(request)
+        return billing.DescribeIsolationResponse(statements=["CREATE ROLE x"])
 
 
 class FakeLedger:

@@ -18,21 +18,35 @@ from tollgate_billing.errors import UsageStoreUnavailable
 T = TypeVar("T")
 
 
-class _Lane:
+class Lane:
     """A client that one thread uses, opened when first needed and again after a failure."""
 
-    def __init__(self, dsn: str, name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        name: str,
+        settings: Mapping[str, Any],
+        database: str = "",
+        prepare: Callable[[], None] | None = None,
+    ) -> None:
         self._dsn = dsn
+        self._prepare = prepare
         self._settings = dict(settings)
         # A session would hold a token on to the statements after it.
         self._options: dict[str, Any] = {} if dsn.startswith("chdb:") else {"autogenerate_session_id": False}
+        if database:
+            self._options["database"] = database
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"clickhouse-{name}")
         self._client: Any = None
 
     async def run(self, work: Callable[[Any], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, functools.partial(self._work, work))
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Lets what runs end, and closes the client."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
         if self._client is not None:
             self._client.close()
@@ -44,6 +58,8 @@ class _Lane:
 
         try:
             if self._client is None:
+                if self._prepare is not None:
+                    self._prepare()
                 self._client = clickhouse_connect.get_client(dsn=self._dsn, settings=self._settings, **self._options)
             return work(self._client)
         except (ClickHouseError, OSError) as error:
@@ -59,9 +75,9 @@ class ClickHouse:
     def __init__(self, dsn: str, *, cluster: Cluster | None = None, retention: Retention | None = None) -> None:
         self._cluster = cluster
         self._retention = retention or Retention()
-        self._writing = _Lane(dsn, "write", {})
-        self._aside = _Lane(dsn, "aside", {})
-        self._asking = _Lane(dsn, "ask", {"max_execution_time": 30, "readonly": 2} if "chdb" not in dsn else {})
+        self._writing = Lane(dsn, "write", {})
+        self._aside = Lane(dsn, "aside", {})
+        self._asking = Lane(dsn, "ask", {"max_execution_time": 30, "readonly": 2} if "chdb" not in dsn else {})
 
     async def migrate(self) -> None:
         """Brings the tables up to date and has them keep rows as long as said; each step can be repeated."""
@@ -107,11 +123,15 @@ class ClickHouse:
         """Returns the rows of a question with the names and types of its columns."""
         return await self._asking.run(lambda client: read_table(client, sql, parameters))
 
+    async def arrow(self, sql: str, parameters: Mapping[str, Any]) -> Any:
+        """Returns the rows of a question as a `pyarrow.Table`."""
+        return await self._asking.run(lambda client: client.query_arrow(sql, parameters=dict(parameters)))
+
     async def close(self) -> None:
         """Closes all clients."""
-        await asyncio.to_thread(self._asking.close)
-        await asyncio.to_thread(self._aside.close)
-        await asyncio.to_thread(self._writing.close)
+        await self._asking.close()
+        await self._aside.close()
+        await self._writing.close()
 
 
 def read_table(client: Any, sql: str, parameters: Mapping[str, Any]) -> Table:

@@ -1,7 +1,7 @@
 """BillingService over gRPC: decode, ask one use case or query, encode."""
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 
@@ -11,9 +11,11 @@ from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
 from tollgate_billing.api.request_rows import evidence_reply, read_cursor, request_row
+from tollgate_billing.api.usage_answers import sql_answer, view_answer, view_message
 from tollgate_billing.domain.rows import to_pico
-from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery
+from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery, NotAllowed, UnknownView
 from tollgate_billing.ports import Grant, RequestFilter, UsageFilter, UsageQueries
+from tollgate_billing.use_cases.ask_usage import AskUsage
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_kit.clock import Clock
@@ -21,6 +23,15 @@ from tollgate_kit.grpc_io import abort_with
 
 _DEFAULT_ROWS: Final = 100
 _MAX_ROWS: Final = 1_000
+_MAX_VIEW_ROWS: Final = 10_000
+# Below what a message may have.
+_PIECE_BYTES: Final = 1 << 20
+_REFUSED: Final = {
+    InvalidGrant: errors_pb2.ERROR_KIND_INVALID_REQUEST,
+    InvalidQuery: errors_pb2.ERROR_KIND_INVALID_REQUEST,
+    UnknownView: errors_pb2.ERROR_KIND_NOT_FOUND,
+    NotAllowed: errors_pb2.ERROR_KIND_FORBIDDEN,
+}
 _SUMS: Final = (
     *("requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("images", "unpriced", "errors"),
@@ -39,12 +50,19 @@ class LagSource:
 
 
 class BillingService(billing_pb2_grpc.BillingServiceServicer):
-    """Errors leave as typed kinds: INVALID_REQUEST for what cannot be asked, UNAVAILABLE while something is away."""
+    """Errors leave as typed kinds, see `_REFUSED`, and as UNAVAILABLE while something is away."""
 
     def __init__(
-        self, wallets: KeepWallets, queries: UsageQueries, requests: LookAtRequests, lag: LagSource, clock: Clock
+        self,
+        wallets: KeepWallets,
+        queries: UsageQueries,
+        requests: LookAtRequests,
+        ask: AskUsage,
+        lag: LagSource,
+        clock: Clock,
     ) -> None:
         self._wallets = wallets
+        self._ask = ask
         self._queries = queries
         self._requests = requests
         self._lag = lag
@@ -107,14 +125,48 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
             open_exceptions=self._lag.open_exceptions(),
         )
 
+    async def ListViews(self, request: wire.ListViewsRequest, context: Context) -> wire.ListViewsResponse:  # noqa: ARG002, N802 - gRPC hands it over.
+        return wire.ListViewsResponse(views=map(view_message, self._ask.views(operator=request.operator)))
+
+    async def QueryView(self, request: wire.QueryViewRequest, context: Context) -> wire.QueryViewResponse:  # noqa: N802
+        asking = self._ask.view(
+            request.name,
+            dict(request.parameters),
+            organization_id=request.organization_id,
+            operator=request.operator,
+            limit=_limit(request.limit, _MAX_VIEW_ROWS),
+        )
+        return view_answer(await _answered(context, asking))
+
+    async def RunSql(self, request: wire.RunSqlRequest, context: Context) -> wire.RunSqlResponse:  # noqa: N802
+        return sql_answer(await _answered(context, self._ask.sql(request.sql, request.limit)))
+
+    async def ExportUsage(  # noqa: N802
+        self, request: wire.ExportUsageRequest, context: Context
+    ) -> AsyncIterator[wire.ExportUsageResponse]:
+        asking = functools.partial(self._ask.export, request.organization_id, request.month, operator=request.operator)
+        pieces = aiter(await _answered(context, _called(asking)))
+        while True:
+            piece = await _answered(context, anext(pieces, None))
+            if piece is None:
+                return
+            for begin in range(0, len(piece), _PIECE_BYTES):
+                yield wire.ExportUsageResponse(data=piece[begin : begin + _PIECE_BYTES])
+
+    async def DescribeIsolation(  # noqa: N802
+        self, request: wire.DescribeIsolationRequest, context: Context
+    ) -> wire.DescribeIsolationResponse:
+        asking = functools.partial(self._ask.isolation, request.organization_id)
+        return wire.DescribeIsolationResponse(statements=await _answered(context, _called(asking)))
+
 
 async def _answered(context: Context, work: Awaitable[T]) -> T:
     try:
         return await work
     except BillingError as error:
-        refused = isinstance(error, InvalidGrant | InvalidQuery)
-        kind = errors_pb2.ERROR_KIND_INVALID_REQUEST if refused else errors_pb2.ERROR_KIND_UNAVAILABLE
-        message = str(error) if refused else "Billing waits for something behind it."
+        kind = next((kind for type_, kind in _REFUSED.items() if isinstance(error, type_)), None)
+        message = str(error) if kind is not None else "Billing waits for something behind it."
+        kind = errors_pb2.ERROR_KIND_UNAVAILABLE if kind is None else kind
         await abort_with(context, errors_pb2.Error(kind=kind, message=message))
         raise
 
@@ -152,8 +204,8 @@ def _request_filter(request: wire.ListRequestsRequest) -> RequestFilter:
     )
 
 
-def _limit(asked: int) -> int:
-    return min(asked or _DEFAULT_ROWS, _MAX_ROWS)
+def _limit(asked: int, most: int = _MAX_ROWS) -> int:
+    return min(asked or _DEFAULT_ROWS, most)
 
 
 def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:

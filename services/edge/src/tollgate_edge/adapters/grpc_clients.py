@@ -17,6 +17,7 @@ from tollgate_edge.errors import from_wire, public_error
 from tollgate_kit.grpc_io import error_from, new_channel
 
 _CALL_SECONDS: Final = 15.0
+_EXPORT_SECONDS: Final = 3_600.0
 _PROBE_SECONDS: Final = 2.0
 
 R = TypeVar("R")
@@ -59,6 +60,34 @@ class BillingClient:
 
     async def status(self) -> billing.GetStatusResponse:
         return await answer(self._stub.GetStatus(billing.GetStatusRequest(), timeout=_CALL_SECONDS))
+
+    async def views(self, request: billing.ListViewsRequest) -> billing.ListViewsResponse:
+        return await answer(self._stub.ListViews(request, timeout=_CALL_SECONDS))
+
+    async def view(self, request: billing.QueryViewRequest) -> billing.QueryViewResponse:
+        return await answer(self._stub.QueryView(request, timeout=_CALL_SECONDS))
+
+    async def sql(self, request: billing.RunSqlRequest) -> billing.RunSqlResponse:
+        return await answer(self._stub.RunSql(request, timeout=_CALL_SECONDS))
+
+    async def export(self, request: billing.ExportUsageRequest) -> AsyncIterator[bytes]:
+        replies = aiter(self._stub.ExportUsage(request, timeout=_EXPORT_SECONDS))
+        try:
+            first: billing.ExportUsageResponse = await anext(replies)
+        except aio.AioRpcError as failure:
+            raise from_wire(error_from(failure)) from None
+        except StopAsyncIteration:
+            raise public_error(errors.ERROR_KIND_INTERNAL) from None
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield first.data
+            async for reply in replies:
+                yield reply.data
+
+        return pieces()
+
+    async def isolation(self, request: billing.DescribeIsolationRequest) -> billing.DescribeIsolationResponse:
+        return await answer(self._stub.DescribeIsolation(request, timeout=_CALL_SECONDS))
 
 
 class MediaClient:

@@ -383,3 +383,134 @@ class GetStatusResponse(_message.Message):
     mismatches: int
     open_exceptions: int
     def __init__(self, lag_events: _Optional[int] = ..., lag_ms: _Optional[int] = ..., rows: _Optional[int] = ..., poison: _Optional[int] = ..., mismatches: _Optional[int] = ..., open_exceptions: _Optional[int] = ...) -> None: ...
+
+class ListViewsRequest(_message.Message):
+    __slots__ = ("operator",)
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    operator: bool
+    def __init__(self, operator: _Optional[bool] = ...) -> None: ...
+
+class ViewParameter(_message.Message):
+    __slots__ = ("name", "type", "default", "meaning")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    MEANING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    type: str
+    default: str
+    meaning: str
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., default: _Optional[str] = ..., meaning: _Optional[str] = ...) -> None: ...
+
+class ViewColumn(_message.Message):
+    __slots__ = ("name", "unit", "meaning", "operators_only", "type")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    MEANING_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    unit: str
+    meaning: str
+    operators_only: bool
+    type: str
+    def __init__(self, name: _Optional[str] = ..., unit: _Optional[str] = ..., meaning: _Optional[str] = ..., operators_only: _Optional[bool] = ..., type: _Optional[str] = ...) -> None: ...
+
+class View(_message.Message):
+    __slots__ = ("name", "version", "question", "operators_only", "parameters", "columns")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    OPERATORS_ONLY_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    question: str
+    operators_only: bool
+    parameters: _containers.RepeatedCompositeFieldContainer[ViewParameter]
+    columns: _containers.RepeatedCompositeFieldContainer[ViewColumn]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., question: _Optional[str] = ..., operators_only: _Optional[bool] = ..., parameters: _Optional[_Iterable[_Union[ViewParameter, _Mapping]]] = ..., columns: _Optional[_Iterable[_Union[ViewColumn, _Mapping]]] = ...) -> None: ...
+
+class ListViewsResponse(_message.Message):
+    __slots__ = ("views",)
+    VIEWS_FIELD_NUMBER: _ClassVar[int]
+    views: _containers.RepeatedCompositeFieldContainer[View]
+    def __init__(self, views: _Optional[_Iterable[_Union[View, _Mapping]]] = ...) -> None: ...
+
+class QueryViewRequest(_message.Message):
+    __slots__ = ("name", "parameters", "organization_id", "operator", "limit")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    parameters: _containers.ScalarMap[str, str]
+    organization_id: str
+    operator: bool
+    limit: int
+    def __init__(self, name: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., organization_id: _Optional[str] = ..., operator: _Optional[bool] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class QueryViewResponse(_message.Message):
+    __slots__ = ("columns", "rows_json", "truncated")
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_JSON_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    columns: _containers.RepeatedCompositeFieldContainer[ViewColumn]
+    rows_json: _containers.RepeatedScalarFieldContainer[str]
+    truncated: bool
+    def __init__(self, columns: _Optional[_Iterable[_Union[ViewColumn, _Mapping]]] = ..., rows_json: _Optional[_Iterable[str]] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class RunSqlRequest(_message.Message):
+    __slots__ = ("sql", "limit")
+    SQL_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    sql: str
+    limit: int
+    def __init__(self, sql: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class RunSqlResponse(_message.Message):
+    __slots__ = ("columns", "rows_json", "truncated")
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_JSON_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    columns: _containers.RepeatedCompositeFieldContainer[ViewColumn]
+    rows_json: _containers.RepeatedScalarFieldContainer[str]
+    truncated: bool
+    def __init__(self, columns: _Optional[_Iterable[_Union[ViewColumn, _Mapping]]] = ..., rows_json: _Optional[_Iterable[str]] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class ExportUsageRequest(_message.Message):
+    __slots__ = ("organization_id", "month", "operator")
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    MONTH_FIELD_NUMBER: _ClassVar[int]
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    organization_id: str
+    month: str
+    operator: bool
+    def __init__(self, organization_id: _Optional[str] = ..., month: _Optional[str] = ..., operator: _Optional[bool] = ...) -> None: ...
+
+class ExportUsageResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class DescribeIsolationRequest(_message.Message):
+    __slots__ = ("organization_id",)
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    organization_id: str
+    def __init__(self, organization_id: _Optional[str] = ...) -> None: ...
+
+class DescribeIsolationResponse(_message.Message):
+    __slots__ = ("statements",)
+    STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    statements: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, statements: _Optional[_Iterable[str]] = ...) -> None: ...

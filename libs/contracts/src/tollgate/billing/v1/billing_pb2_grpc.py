@@ -69,6 +69,31 @@ class BillingServiceStub:
                 request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusRequest.SerializeToString,
                 response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusResponse.FromString,
                 _registered_method=True)
+        self.ListViews = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/ListViews',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListViewsRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListViewsResponse.FromString,
+                _registered_method=True)
+        self.QueryView = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/QueryView',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.QueryViewRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.QueryViewResponse.FromString,
+                _registered_method=True)
+        self.RunSql = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/RunSql',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.RunSqlRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.RunSqlResponse.FromString,
+                _registered_method=True)
+        self.ExportUsage = channel.unary_stream(
+                '/tollgate.billing.v1.BillingService/ExportUsage',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ExportUsageRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ExportUsageResponse.FromString,
+                _registered_method=True)
+        self.DescribeIsolation = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/DescribeIsolation',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.DescribeIsolationRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.DescribeIsolationResponse.FromString,
+                _registered_method=True)
 
 
 class BillingServiceServicer:
@@ -121,6 +146,41 @@ class BillingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListViews(self, request, context):
+        """The questions about usage that are kept as views.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryView(self, request, context):
+        """Asks one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RunSql(self, request, context):
+        """Runs one SELECT over the usage store, for operators: read-only, within limits of memory, time and rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportUsage(self, request, context):
+        """The usage rows of an organization and a month as one Parquet file, in pieces.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeIsolation(self, request, context):
+        """The statements that give an organization's analysts their own rows on a ClickHouse server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +218,31 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetStatus,
                     request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusRequest.FromString,
                     response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusResponse.SerializeToString,
+            ),
+            'ListViews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListViews,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListViewsRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ListViewsResponse.SerializeToString,
+            ),
+            'QueryView': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryView,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.QueryViewRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.QueryViewResponse.SerializeToString,
+            ),
+            'RunSql': grpc.unary_unary_rpc_method_handler(
+                    servicer.RunSql,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.RunSqlRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.RunSqlResponse.SerializeToString,
+            ),
+            'ExportUsage': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportUsage,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ExportUsageRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.ExportUsageResponse.SerializeToString,
+            ),
+            'DescribeIsolation': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeIsolation,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.DescribeIsolationRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.DescribeIsolationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -349,6 +434,141 @@ class BillingService:
             '/tollgate.billing.v1.BillingService/GetStatus',
             tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusRequest.SerializeToString,
             tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListViews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/ListViews',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.ListViewsRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.ListViewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryView(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/QueryView',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.QueryViewRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.QueryViewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RunSql(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/RunSql',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.RunSqlRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.RunSqlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/ExportUsage',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.ExportUsageRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.ExportUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeIsolation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/DescribeIsolation',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.DescribeIsolationRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.DescribeIsolationResponse.FromString,
             options,
             channel_credentials,
             insecure,

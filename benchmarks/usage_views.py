@@ -1,0 +1,105 @@
+"""How long the kept questions about usage take over many rows, asked of an embedded usage store of this process."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.machine import percentile
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.usage_views import ClickHouseUsageViews, all_views
+from tollgate_billing.domain.usage_view import View, values_of
+
+CHUNK = 500_000
+DAYS = 31
+ORGANIZATIONS = 200
+TABLES = ("usage_events", "usage_1m", "usage_1h", "usage_1d")
+# Organizations and keys are used unevenly, a key asks three of twenty models, one call in fifty fails.
+GENERATED = """
+INSERT INTO usage_events (event_id, kind, request_id, try, attempt, source, status, final, started_at, ended_at,
+    logged_at, ingested_at, organization_id, project_id, api_key_id, model, upstream_model, provider, channel, dialect,
+    operation, stream, outcome, input_tokens, output_tokens, cache_read_tokens, reasoning_tokens, requests, images,
+    charge, cost, currency, price_digest, first_byte_us, total_us, batch, src_epoch, src_topic, src_offset)
+WITH
+    cityHash64(number, 1) AS a, cityHash64(number, 2) AS b, cityHash64(number, 3) AS c,
+    toUInt32({organizations:UInt32} * pow(a % 100000 / 100000, 2)) AS org,
+    toUInt32(40 * pow(c % 1000 / 1000, 2)) AS key_number,
+    (key_number * 7 + b % 3) % 20 AS model_number,
+    a % 50 = 7 AS failed,
+    fromUnixTimestamp64Micro({until:Int64} - toInt64(b % toUInt64({span:Int64}))) AS at
+SELECT generateUUIDv4(number), 'usage', concat('req_', lower(hex(a)), lower(hex(number))), 1, 1, 'router', 'confirmed',
+    1, at, at + INTERVAL 2 SECOND, at, at, concat('org_', toString(org)),
+    concat('proj_', toString(org), '_', toString(key_number % 5)),
+    concat('key_', toString(org), '_', toString(key_number)), concat('model-', toString(model_number)),
+    concat('upstream-', toString(model_number)), concat('provider-', toString(model_number % 6)),
+    concat('channel-', toString(model_number % 12)), 'openai_chat', if(model_number = 19, 'image', 'chat'), a % 2,
+    if(failed, 'upstream_error', 'ok'), b % 4000, c % 1500, if(c % 3 = 0, b % 2000, 0), c % 100, 1,
+    if(model_number = 19, 1 + a % 4, 0), toDecimal128(c % 100000, 12) / 1000000, toDecimal128(c % 60000, 12) / 1000000,
+    'USD', concat('sha256:', toString(intDiv(b, 7) % 3)), 1000 * (c % 900), 1000 * (200 + b % 9000),
+    {token:String}, 'bench', 'bench', number
+FROM numbers({first:UInt64}, {count:UInt64})
+"""
+
+
+def run(directory: Path, rows: int, times: int) -> None:
+    """Makes so many rows and prints how long every view takes, `times` times each."""
+    asyncio.run(_run(directory, rows, times))
+
+
+async def _run(directory: Path, rows: int, times: int) -> None:
+    clickhouse = ClickHouse(f"chdb:///{directory}")
+    await clickhouse.migrate()
+    until_us = int(datetime.now(UTC).timestamp()) * 1_000_000
+    began, used = time.monotonic(), time.process_time()
+    for first in range(0, rows, CHUNK):
+        values = {"first": first, "count": min(CHUNK, rows - first), "token": f"bench-{first}"}
+        span = {"until": until_us, "span": DAYS * 24 * 3600 * 1_000_000, "organizations": ORGANIZATIONS}
+        await clickhouse.rows(GENERATED, values | span, booking=True)
+    took = time.monotonic() - began
+    used = (time.process_time() - used) * 1e6 / rows
+    print(f"\n{rows} rows of {DAYS} days and {ORGANIZATIONS} organizations, made and inserted with three rollups")
+    print(f"  in {took:.0f} s, {used:.1f} us of processor a row")
+    for table in TABLES:
+        (size,) = await clickhouse.rows(
+            "SELECT sum(rows) AS rows, count() AS parts, sum(bytes_on_disk) AS bytes FROM system.parts"
+            " WHERE active AND table = {table:String}",
+            {"table": table},
+        )
+        print(f"  {table:<14} {size['rows']:>10} rows in {size['parts']:>3} parts, {size['bytes'] / 1e6:>8.1f} MB")
+    (found,) = await clickhouse.rows("SELECT request_id FROM usage_events WHERE src_offset = 7 LIMIT 1", {})
+    print(f"\nThe views, {times} times each, ms: p50 / p95 (the first)")
+    # So that the questions are not asked while parts are merged.
+    for table in TABLES:
+        await clickhouse.command(f"OPTIMIZE TABLE {table}")
+    for view in all_views():
+        took_ms = await _asked(ClickHouseUsageViews(clickhouse), view, str(found["request_id"]), until_us, times)
+        ordered = took_ms[1:] or took_ms
+        print(
+            f"  {view.full_name:<24} {percentile(ordered, 0.5):7.1f} / {percentile(ordered, 0.95):7.1f}"
+            f" ({took_ms[0]:.1f})",
+            flush=True,
+        )
+    await clickhouse.close()
+
+
+async def _asked(views: ClickHouseUsageViews, view: View, request: str, now_us: int, times: int) -> Sequence[float]:
+    """Returns the milliseconds of each answer; organizations take turns, from the busiest on."""
+    took = []
+    names = [one.name for one in view.parameters]
+    # All of the generated days where the view means a month, its own time otherwise.
+    spans = {"month": "31d", "last-month": "31d"}
+    for number in range(times):
+        given = {"request_id": request, "channel": f"channel-{number % 12}", "until": "now"}
+        # Across all organizations where that is the question.
+        if view.name not in {"media", "request"}:
+            given["organization"] = f"org_{number % 20}"
+        since = next((one.default for one in view.parameters if one.name == "since"), None)
+        given |= {"since": spans[since]} if since in spans else {}
+        values = values_of(view, {key: value for key, value in given.items() if key in names}, now_us)
+        began = time.monotonic()
+        table = await views.ask(view, values, 10_000)
+        took.append((time.monotonic() - began) * 1e3)
+        if not table.rows:
+            raise RuntimeError(f"{view.full_name} found nothing for {values}")
+    return took

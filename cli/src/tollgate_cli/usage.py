@@ -1,0 +1,160 @@
+"""`tollgate usage` and the commands below it."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tollgate_cli.options import ChartOption, CsvOption, HomeOption, JsonOption, ParquetOption, help_of
+
+OfOption = Annotated[
+    str | None, typer.Option("--organization", metavar="ID", help="Id of an organization; for operators, else all.")
+]
+RowsOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many rows at most.")]
+
+
+def usage_app() -> typer.Typer:
+    """Returns the group of commands; without one of them it shows sums."""
+    app = typer.Typer(help=help_of(sums), invoke_without_command=True)
+    app.callback()(sums)
+    for name, command in (
+        ("views", views),
+        ("view", view),
+        ("sql", sql),
+        ("export", export),
+        ("isolation", isolation),
+    ):
+        app.command(name, help=help_of(command))(command)
+    return app
+
+
+def sums(
+    context: typer.Context,
+    *,
+    group_by: Annotated[str, typer.Option(help="model, day, project, key …; several separated by commas.")] = "model",
+    start: Annotated[str | None, typer.Option("--from", help="First day or time, such as 2026-11-01.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="First day or time after it.")] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    parquet: ParquetOption = None,
+    chart: ChartOption = False,
+) -> None:
+    r"""Show what was used and what it cost.
+
+    \b
+    tollgate usage
+    tollgate usage --group-by model,day --from 2026-11-01 --to 2026-12-01 --json
+    tollgate usage --group-by day --chart
+    tollgate usage view spend_by_model since=7d --csv
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from tollgate_cli.commands.usage import run_usage
+    from tollgate_cli.tables import Form
+
+    form = Form.chosen(as_json=as_json, as_csv=as_csv, parquet=parquet, chart=chart)
+    run_usage(home, dict(os.environ), group_by, start, end, form)
+
+
+def views(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List the questions about usage that are kept as views, with their parameters and columns.
+
+    \b
+    tollgate usage views
+    tollgate usage views --json
+    """
+    from tollgate_cli.commands.usage import run_views
+
+    run_views(home, dict(os.environ), as_json=as_json)
+
+
+def view(
+    *,
+    name: Annotated[str, typer.Argument(help="Name of the view, such as spend_by_model; `tollgate usage views`.")],
+    parameters: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Its parameters, such as since=7d.")
+    ] = None,
+    organization: OfOption = None,
+    limit: RowsOption = 1_000,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    parquet: ParquetOption = None,
+    chart: ChartOption = False,
+) -> None:
+    r"""Show the answer of a view.
+
+    \b
+    tollgate usage view spend_by_model
+    tollgate usage view top_keys since=30d top=5 --organization org_01... --chart
+    tollgate usage view channel_errors channel=openai-main since=6h --csv
+    tollgate usage view invoice_lines since=last-month until=month --parquet invoice.parquet
+    """
+    from tollgate_cli.commands.usage import run_view
+    from tollgate_cli.tables import Form
+
+    form = Form.chosen(as_json=as_json, as_csv=as_csv, parquet=parquet, chart=chart)
+    run_view(home, dict(os.environ), name, parameters or [], organization, limit, form)
+
+
+def sql(
+    *,
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="One SELECT; - reads it from standard input.")],
+    limit: RowsOption = 1_000,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+    as_csv: CsvOption = False,
+    parquet: ParquetOption = None,
+    chart: ChartOption = False,
+) -> None:
+    r"""Run one SELECT over the usage store, for operators: read-only, within limits of memory, time and rows.
+
+    Tables are usage_events, usage_1m, usage_1h and usage_1d; views take their parameters in brackets.
+
+    \b
+    tollgate usage sql "SELECT model, sum(charge) FROM usage_1d GROUP BY model"
+    tollgate usage sql - --csv < question.sql
+    """
+    from tollgate_cli.commands.usage import run_sql
+    from tollgate_cli.tables import Form
+
+    form = Form.chosen(as_json=as_json, as_csv=as_csv, parquet=parquet, chart=chart)
+    run_sql(home, dict(os.environ), query, limit, form)
+
+
+def export(
+    *,
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="Such as 2026-11, in UTC.")],
+    file: Annotated[Path, typer.Option("--parquet", metavar="FILE", help="The file to write.")],
+    organization: OfOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Write the usage rows of an organization and a month to a Parquet file.
+
+    \b
+    tollgate usage export 2026-10 --organization org_01... --parquet october.parquet
+    """
+    from tollgate_cli.commands.usage import run_export
+
+    run_export(home, dict(os.environ), month, organization, file, as_json=as_json)
+
+
+def isolation(
+    *,
+    organization: Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Id of the organization.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Print the statements that give an organization's analysts their own rows on a ClickHouse server.
+
+    An administrator of the server reads and runs them. Their form was checked by the engine; no test has run them.
+
+    \b
+    tollgate usage isolation org_01... > isolation.sql
+    """
+    from tollgate_cli.commands.usage import run_isolation
+
+    run_isolation(home, dict(os.environ), organization, as_json=as_json)
