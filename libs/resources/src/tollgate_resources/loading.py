@@ -181,7 +181,7 @@ def _fields_at(kind: type[Resource], loc: tuple[str | int, ...]) -> Iterable[str
             here = here.get("items", {})
         else:
             # Keys with a pattern of their own stand under that.
-            other = next(iter(here.get("patternProperties", {}).values()), {})
+            other: Any = next(iter(here.get("patternProperties", {}).values()), {})
             here = here.get("properties", {}).get(part, here.get("additionalProperties") or other)
     return tuple(_resolve(here, definitions).get("properties", ()))
 
