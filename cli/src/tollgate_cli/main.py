@@ -12,6 +12,7 @@ from tollgate_cli.errors import Failure
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
+from tollgate_cli.prices import add_prices
 
 RequestsOption = Annotated[
     int | None, typer.Option("--requests-per-minute", min=0, help="Requests in 60 seconds; 0 is no limit.")
@@ -67,6 +68,7 @@ def build() -> typer.Typer:
     limits.command("set", help=help_of(limits_set))(limits_set)
     app.add_typer(limits, name="limits")
     add_money(app)
+    add_prices(app)
     app.command("usage", help=help_of(usage))(usage)
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.
