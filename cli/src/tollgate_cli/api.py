@@ -50,11 +50,11 @@ class Api:
         """Returns the decoded body of a PUT."""
         return _decoded(self.send("PUT", path, json=body))
 
-    def items(self, path: str) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """Yields all items of a list, page by page."""
         cursor = ""
         while True:
-            page = self.get(path, {"cursor": cursor} if cursor else None)
+            page = self.get(path, {**(query or {}), **({"cursor": cursor} if cursor else {})})
             yield from page["items"]
             cursor = page.get("next") or ""
             if not cursor:

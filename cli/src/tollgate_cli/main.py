@@ -13,6 +13,7 @@ from tollgate_cli.errors import Failure
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
+from tollgate_cli.prices import add_prices
 from tollgate_cli.usage import usage_app
 
 RequestsOption = Annotated[
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
     add_money(app)
     app.add_typer(usage_app(), name="usage")
     audit.add_commands(app)
+    add_prices(app)
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.
     route.callback()(_group)

@@ -31,6 +31,10 @@ def add_money(app: typer.Typer) -> None:
     add(codes, "list", codes_list)
     add(codes, "revoke", codes_revoke)
     app.add_typer(codes, name="codes")
+    topups = typer.Typer(help="Pay money in through a payment provider.", no_args_is_help=True)
+    add(topups, "create", topups_create)
+    add(topups, "list", topups_list)
+    app.add_typer(topups, name="topups")
     ledger = typer.Typer(help="Look into the ledger.", no_args_is_help=True)
     ledger.callback()(_group)
     add(ledger, "show", ledger_show)
@@ -220,6 +224,37 @@ def codes_revoke(
     from tollgate_cli.commands.codes import revoke
 
     revoke(home, dict(os.environ), code_id, as_json=as_json)
+
+
+def topups_create(
+    *,
+    amount: AmountArgument,
+    organization: OrganizationOption = None,
+    idempotency_key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Begin a top-up and show where to pay. The money is there once the provider says that it was paid.
+
+    \b
+    tollgate topups create 50 --organization acme --idempotency-key order-9
+    """
+    from tollgate_cli.commands.topups import create
+
+    create(home, dict(os.environ), amount, organization, idempotency_key, as_json=as_json)
+
+
+def topups_list(
+    *, organization: OrganizationOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
+    r"""List top-ups and what became of them.
+
+    \b
+    tollgate topups list --organization acme
+    """
+    from tollgate_cli.commands.topups import show
+
+    show(home, dict(os.environ), organization, as_json=as_json)
 
 
 def ledger_show(

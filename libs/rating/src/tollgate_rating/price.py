@@ -34,6 +34,8 @@ class ModelPrice:
         "_multiply",
         "_named",
         "_numerators",
+        "_own",
+        "_parsed_tiers",
         "_prices",
         "_scale",
         "_tiers",
@@ -61,6 +63,8 @@ class ModelPrice:
         self.currency = currency
         self._prices = dict(prices)
         self._named = frozenset(prices)
+        self._own = prices
+        self._parsed_tiers = tuple(tiers)
         self._multiply = multiply
         # Prices are in 1e-12 / scale.
         self._scale = scale
@@ -95,7 +99,23 @@ class ModelPrice:
             currency=self.currency,
             prices=usual | own,
             multiply=self._multiply,
-            scale=PICO,
+            scale=self._scale * PICO,
+        )
+
+    def times(self, multiply: int) -> "ModelPrice":
+        """Returns the price at `multiply` times 1e-12 of itself, tiers included."""
+        return ModelPrice(
+            model=self.model,
+            book=self.book,
+            digest=self.digest,
+            currency=self.currency,
+            prices={unit: price * multiply for unit, price in self._own.items()},
+            multiply=self._multiply,
+            tiers=[
+                ParsedTier(tier.conditions, {u: p * multiply for u, p in tier.prices.items()}, tier.multiply, {})
+                for tier in self._parsed_tiers
+            ],
+            scale=self._scale * PICO,
         )
 
     def rate(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> int:
@@ -137,7 +157,8 @@ class ModelPrice:
 
     def unit_price(self, unit: str) -> str:
         """Returns the decimal string charged for `per(unit)` of the unit, after the group's rule. Raises Unpriced."""
-        places = 24 if self._scale == 1 else 36
+        # The scale is a power of ten.
+        places = 24 + len(str(self._scale)) - 1
         return format_decimal(self._price(unit) * self._multiply, places=places)
 
     def worst_case(self, input_tokens: int, output_tokens: int) -> int:

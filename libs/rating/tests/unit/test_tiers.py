@@ -4,10 +4,19 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tollgate_rating import AmountOutOfRange, GroupRule, InvalidPrice, PriceBook, PriceTier, Unpriced, per
+from tollgate_rating import (
+    AmountOutOfRange,
+    GroupRule,
+    InvalidPrice,
+    PriceBook,
+    PriceTier,
+    Unpriced,
+    parse_decimal,
+    per,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -16,6 +25,9 @@ INPUT = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input
 OUTPUT = ("output", "reasoning", "audio_output", "image_output", "video_output")
 OTHERS = ("character", "search", "tool_call", "tool_call:web", "audio_second", "request")
 FAMILIES = ("video", "video:720p", "video:720p:audio", "image", "image:512x512", "image:512x512:high")
+# Books with tiers are much to draw where other work has the processors.
+slow = settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow])
+fast = settings(slow, max_examples=100)
 UNITS = (*INPUT, *OUTPUT, *OTHERS, *FAMILIES)
 
 prices = st.dictionaries(
@@ -98,7 +110,7 @@ def made(base: dict, group: str = "1", found: list | None = None) -> PriceBook:
 
 
 @given(base=prices, group=multiples, found=tiers, usage=usages, moment=moments, service=st.sampled_from(["", "flex"]))
-@settings(max_examples=600)
+@slow
 def test_a_tiered_rate_is_what_the_slow_reference_says(base, group, found, usage, moment, service):
     try:
         book = made(base, group, found)
@@ -120,6 +132,7 @@ def test_a_tiered_rate_is_what_the_slow_reference_says(base, group, found, usage
 
 
 @given(base=prices, found=tiers, usage=usages, moment=moments, service=st.sampled_from(["", "flex", "priority"]))
+@fast
 def test_the_worst_case_holds_in_every_tier(base, found, usage, moment, service):
     tokens = {unit: count for unit, count in usage.items() if unit in INPUT + OUTPUT}
     try:
@@ -203,3 +216,17 @@ def test_what_prices_are_for():
     assert [per(unit) for unit in ("character", "video_output", "video:720p", "search", "tool_call:web")] == [
         10**6, 10**6, 1, 1, 1,
     ]  # fmt: skip
+
+
+@given(base=prices, factor=multiples, found=tiers, usage=usages, moment=moments, service=st.sampled_from(["", "flex"]))
+@fast
+def test_times_is_the_factor_of_a_group(base, factor, found, usage, moment, service):
+    """Rounded once: not the rounded price times the factor."""
+    try:
+        book = made(base, factor, found)
+        expected = book.price("m", "g").rate(usage, us(moment), service)
+    except (InvalidPrice, Unpriced):
+        return
+    scaled = book.price("m", "").times(parse_decimal(factor))
+    assert scaled.rate(usage, us(moment), service) == expected
+    assert sum(line.amount_pico for line in scaled.lines(usage, us(moment), service)) == expected

@@ -9,24 +9,30 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from tollgate.billing.v1 import billing_pb2_grpc, ledger_pb2_grpc
+from tollgate.billing.v1 import billing_pb2_grpc, ledger_pb2_grpc, payments_pb2_grpc, reports_pb2_grpc
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
+from tollgate_billing.adapters.simulated_payments import SimulatedPayments
 from tollgate_billing.adapters.sql_codes import SqlCodes
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_operations import SqlOperations
+from tollgate_billing.adapters.sql_payments import SqlPayments
+from tollgate_billing.adapters.sql_statements import SqlStatements
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
+from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.api.ledger_service import LedgerService
+from tollgate_billing.api.payment_service import PaymentService
+from tollgate_billing.api.report_service import ReportService
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
@@ -38,6 +44,8 @@ from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_billing.use_cases.top_up import TopUps
+from tollgate_billing.use_cases.what_if import RateAgain
 from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
@@ -99,14 +107,6 @@ class Billing:
         )
         ids = RandomIds()
         self.clock = clock
-        self.money = MoveMoney(
-            operations=SqlOperations(self.database),
-            codes=SqlCodes(self.database),
-            wallets=wallets,
-            keep=self.wallets,
-            ids=ids,
-            random_bytes=os.urandom,
-        )
         self.consumer = UsageRecordedConsumer(
             consumer=self.log_consumer,
             record=self.record,
@@ -127,21 +127,51 @@ class Billing:
             counters=self.counters,
             days=settings.request_log_days,
         )
-        lag = LagSource(
-            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
-        )
-        queries = ClickHouseUsageQueries(self.clickhouse)
-        requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
-        self.sql = _usage_sql(settings)
-        ask = AskUsage(ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), clock)
-        self.service = BillingService(self.wallets, queries, requests, ask, lag, clock)
-        self.ledger_service = LedgerService(self.money, self.wallets, clock)
+        self._add_questions(ledger, wallets)
+        self._add_money(wallets, ids)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: self.waiting_for or None)
         self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
+
+    def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
+        """Makes what answers questions about usage and single requests."""
+        lag = LagSource(
+            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
+        )
+        queries = ClickHouseUsageQueries(self.clickhouse)
+        requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
+        self.sql = _usage_sql(self.settings)
+        ask = AskUsage(
+            ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), self.clock
+        )
+        self.service = BillingService(self.wallets, queries, requests, ask, lag, self.clock)
+
+    def _add_money(self, wallets: RedisWallets, ids: RandomIds) -> None:
+        """Makes what moves and reports money without a request."""
+        settings = self.settings
+        self.money = MoveMoney(
+            operations=SqlOperations(self.database),
+            codes=SqlCodes(self.database),
+            wallets=wallets,
+            keep=self.wallets,
+            ids=ids,
+            random_bytes=os.urandom,
+        )
+        self.ledger_service = LedgerService(self.money, self.wallets, self.clock)
+        self.payments = PaymentService(
+            TopUps(
+                provider=SimulatedPayments(settings.payment_checkout_url) if settings.payment_provider else None,
+                secret=settings.payment_secret(),
+                payments=SqlPayments(self.database),
+                keep=self.wallets,
+                clock=self.clock,
+                ids=ids,
+            )
+        )
+        self.reports = ReportService(SqlStatements(self.database), RateAgain(ClickHouseUsedRows(self.clickhouse)))
 
     def apply(self, digest: str, document: bytes) -> None:
         """Takes in the price books of a configuration version."""
@@ -163,6 +193,8 @@ class Billing:
         server = new_server(self.settings.address)
         billing_pb2_grpc.add_BillingServiceServicer_to_server(self.service, server)  # type: ignore[no-untyped-call]
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger_service, server)  # type: ignore[no-untyped-call]
+        payments_pb2_grpc.add_PaymentServiceServicer_to_server(self.payments, server)  # type: ignore[no-untyped-call]
+        reports_pb2_grpc.add_ReportServiceServicer_to_server(self.reports, server)  # type: ignore[no-untyped-call]
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
             await self.holds.start()

@@ -9,6 +9,7 @@ BillingError
 ├── InvalidGrant             a grant that cannot be made; the message says why
 ├── InvalidMove              money that cannot be moved so; the message says why
 ├── KeyReused                an idempotency key that was used for something else
+├── Unsigned                 a message that its sender did not sign, or too long ago
 ├── NotFound                 something is named that is not there
 ├── UnknownView              no question is called that
 ├── NotAllowed               a question for operators
@@ -58,6 +59,10 @@ class InvalidMove(BillingError, ValueError):  # noqa: N818
 
 class KeyReused(BillingError):  # noqa: N818
     """An idempotency key that was used for something else."""
+
+
+class Unsigned(BillingError):  # noqa: N818
+    """A message that its sender did not sign, or too long ago."""
 
 
 class NotFound(BillingError, LookupError):  # noqa: N818

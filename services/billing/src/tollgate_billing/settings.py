@@ -1,10 +1,12 @@
 """Process settings of billing: `TOLLGATE_BILLING_<NAME>`."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
 from tollgate_kit.settings import ServiceSettings
 
 
@@ -80,9 +82,49 @@ class BillingSettings(ServiceSettings):
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."
     )
+    payment_provider: Literal["", "simulated"] = Field(
+        default="", description="Who takes money that is paid in; empty: nobody does."
+    )
+    payment_checkout_url: str = Field(
+        default="", description="Where payers are sent; the payment's id is added. Needed with a provider."
+    )
+    payment_webhook_secret_file: str = Field(
+        default="",
+        validate_default=True,
+        description="File with the secret that the provider signs its messages with, at least 24 bytes. "
+        "Needed with a provider: without it billing does not start.",
+    )
     failpoint: str = Field(
         default="", description="For tests: the step after which the process kills itself, such as `after_insert:2`."
     )
+
+    @field_validator("payment_checkout_url")
+    @classmethod
+    def _an_address(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("an http:// or https:// address")
+        return value
+
+    @field_validator("payment_webhook_secret_file")
+    @classmethod
+    def _a_secret(cls, value: str, info: ValidationInfo) -> str:
+        if not info.data.get("payment_provider"):
+            return value
+        if not info.data.get("payment_checkout_url"):
+            raise ValueError("TOLLGATE_BILLING_PAYMENT_CHECKOUT_URL is needed with a payment provider")
+        if not value:
+            raise ValueError("a payment provider needs a file with its secret")
+        try:
+            secret = Path(value).read_bytes().strip()
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        if len(secret) < MIN_SECRET_BYTES:
+            raise ValueError(f"the secret in it has {len(secret)} bytes, not at least {MIN_SECRET_BYTES}")
+        return value
+
+    def payment_secret(self) -> bytes:
+        """Returns the secret that payment messages are signed with; empty without a provider."""
+        return Path(self.payment_webhook_secret_file).read_bytes().strip() if self.payment_provider else b""
 
     @property
     def config_address_list(self) -> list[str]:

@@ -19,6 +19,8 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.ledger_client import LedgerClient
+from tollgate_edge.adapters.payment_client import PaymentClient
+from tollgate_edge.adapters.report_client import ReportClient
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.adapters.sql.limits import SqlLimitStore
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
@@ -112,6 +114,8 @@ class Edge:
         self.versions = SqlVersionStore(self.database)
         self.billing = BillingClient(settings.billing_address)
         self.ledger = LedgerClient(settings.billing_address)
+        self.reports = ReportClient(settings.billing_address)
+        self.payments = PaymentClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
         self.producer = new_producer(settings.event_log_url)
@@ -199,6 +203,8 @@ class Edge:
             give_credit=GiveCredit(self.billing, self.ids),
             billing=self.billing,
             ledger=self.ledger,
+            reports=self.reports,
+            payments=self.payments,
             media=self.media,
             routers=self.routers,
             links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds),
@@ -340,7 +346,7 @@ class Edge:
         """Starts the parts in order; the stack stops them in reverse."""
         stack.callback(self.tracing.shutdown)
         stack.callback(self.database.close)
-        for client in (self.billing, self.ledger, self.media, self.routers):
+        for client in (self.billing, self.ledger, self.reports, self.payments, self.media, self.routers):
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)

@@ -3,6 +3,8 @@
 from typing import Protocol
 
 from tollgate.billing.v1 import ledger_pb2 as ledger
+from tollgate.billing.v1 import payments_pb2 as payments
+from tollgate.billing.v1 import reports_pb2 as reports
 
 
 class LedgerPort(Protocol):
@@ -54,4 +56,32 @@ class LedgerPort(Protocol):
 
     async def rebuild_wallets(self, request: ledger.RebuildWalletsRequest) -> ledger.RebuildWalletsResponse:
         """Makes wallets again from the ledger."""
+        ...
+
+
+class ReportPort(Protocol):
+    """Billing's reports over gRPC. All raise PublicError."""
+
+    async def statement(self, request: reports.GetStatementRequest) -> reports.GetStatementResponse:
+        """An organization's month."""
+        ...
+
+    async def what_if(self, request: reports.WhatIfRequest) -> reports.WhatIfResponse:
+        """What usage would have cost under a draft."""
+        ...
+
+
+class PaymentPort(Protocol):
+    """Billing's payments over gRPC. All raise PublicError."""
+
+    async def create_top_up(self, request: payments.CreateTopUpRequest) -> payments.CreateTopUpResponse:
+        """Begins a payment."""
+        ...
+
+    async def record_payment(self, request: payments.RecordPaymentRequest) -> payments.RecordPaymentResponse:
+        """Takes a provider's message."""
+        ...
+
+    async def top_ups(self, request: payments.ListTopUpsRequest) -> payments.ListTopUpsResponse:
+        """Payments, newest first."""
         ...

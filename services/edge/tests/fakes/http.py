@@ -71,6 +71,8 @@ async def http_world():
             give_credit=GiveCredit(made.billing, ids),
             billing=made.billing,
             ledger=made.ledger,
+            reports=made.ledger,
+            payments=made.ledger,
             media=made.media,
             routers=made.routers,
             links=LinkSigner(PEPPER.value, made.clock, 60),

@@ -2,6 +2,8 @@
 
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.billing.v1 import ledger_pb2 as ledger
+from tollgate.billing.v1 import payments_pb2 as payments
+from tollgate.billing.v1 import reports_pb2 as reports
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_edge.errors import public_error
@@ -125,6 +127,11 @@ LEDGER_REPLIES = {
     "redeem": ledger.RedeemCodeResponse,
     "codes": ledger.ListCodesResponse,
     "revoke_code": ledger.RevokeCodeResponse,
+    "create_top_up": payments.CreateTopUpResponse,
+    "record_payment": payments.RecordPaymentResponse,
+    "top_ups": payments.ListTopUpsResponse,
+    "statement": reports.GetStatementResponse,
+    "what_if": reports.WhatIfResponse,
     "rebuild_wallets": ledger.RebuildWalletsResponse,
 }
 

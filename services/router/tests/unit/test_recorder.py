@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
@@ -12,9 +13,9 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import GroupRule, PriceBook, PriceTable
+from tollgate_rating import PICO, GroupRule, PriceBook, PriceTable
 from tollgate_router.domain.snapshot import Snapshot
-from tollgate_router.domain.target import Origin, Target
+from tollgate_router.domain.target import ChannelCost, Origin, Target
 from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
 from tollgate_router.telemetry import RouterCounters
 
@@ -235,6 +236,24 @@ def test_a_model_without_a_price_is_flagged_when_it_was_used(tmp_path):
     event, _, _ = recorded_event(world, of, snapshot(), result(where, units={}))
     assert event == expected(of, where, usage=wire.Usage(), **unpriced)
     assert world.recorder.unpriced == 1
+
+
+def test_what_the_account_pays_is_the_cost_and_the_tenant_pays_the_book(tmp_path):
+    own = PriceBook(name="cost", effective_us=0, currency="USD", models={"gpt": {"input": "0.25", "output": "0.5"}})
+    cases = [
+        (ChannelCost({"gpt": own.price("gpt", "")}, PICO), 5_000_000),
+        (ChannelCost({"gpt": own.price("gpt", "")}, PICO // 2), 5_000_000),
+        (ChannelCost({}, PICO // 2), 10_000_000),
+        (ChannelCost({"another": own.price("gpt", "")}, PICO), 20_000_000),
+    ]
+    world, of = World(tmp_path), opened()
+    for cost, paid in cases * 2:
+        where = replace(target(), cost=cost)
+        event, charge, _ = recorded_event(world, of, snapshot(), result(where))
+        assert (event.charge_pico, event.cost_pico, charge.cost_pico) == (20_000_000, paid, paid)
+    lacking = PriceBook(name="cost", effective_us=0, currency="USD", models={"gpt": {"request": "1"}})
+    where = replace(target(), cost=ChannelCost({"gpt": lacking.price("gpt", "")}, PICO))
+    assert recorded_event(world, of, snapshot(), result(where))[0].cost_pico == 20_000_000
 
 
 def test_attempts_are_counted_by_channel_whatever_the_version_and_refusals_are_not(tmp_path):

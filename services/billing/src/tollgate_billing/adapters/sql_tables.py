@@ -137,6 +137,32 @@ GUESSES: Final = sa.Table(
     sa.Column("wrong", sa.Integer, nullable=False),
 )
 
+# Money paid in through a provider; `state` is open, paid, failed or refunded.
+PAYMENTS: Final = sa.Table(
+    "payments",
+    METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("idempotency_key", sa.String(256), nullable=False, unique=True),
+    sa.Column("organization_id", sa.String(256), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("amount_pico", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("checkout_url", sa.Text, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+    sa.Column("changed_us", sa.BigInteger, nullable=False),
+    sa.Index("ix_payments_organization", "organization_id", "id"),
+)
+
+# A provider's messages that were taken, so that each counts once.
+PAYMENT_MESSAGES: Final = sa.Table(
+    "payment_messages",
+    METADATA,
+    sa.Column("webhook_id", sa.String(256), primary_key=True),
+    sa.Column("payment_id", sa.String(256), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False),
+)
+
 # Every price book that was ever in force, so that old events can be rated again.
 PRICE_BOOKS: Final = sa.Table(
     "price_books",

@@ -8,7 +8,15 @@ from grpc import aio
 from tollgate.billing.v1 import ledger_pb2 as wire
 from tollgate.billing.v1 import ledger_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
-from tollgate_billing.errors import BillingError, InvalidMove, InvalidQuery, KeyReused, NotFound, TooManyGuesses
+from tollgate_billing.errors import (
+    BillingError,
+    InvalidMove,
+    InvalidQuery,
+    KeyReused,
+    NotFound,
+    TooManyGuesses,
+    Unsigned,
+)
 from tollgate_billing.ledger_ports import BonusGrant, Code, CodeTerms, Move, Moved
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.move_money import MoveMoney
@@ -21,6 +29,7 @@ _KINDS: Final = (
     (InvalidMove, errors_pb2.ERROR_KIND_INVALID_REQUEST),
     (InvalidQuery, errors_pb2.ERROR_KIND_INVALID_REQUEST),
     (KeyReused, errors_pb2.ERROR_KIND_CONFLICT),
+    (Unsigned, errors_pb2.ERROR_KIND_UNAUTHENTICATED),
     (NotFound, errors_pb2.ERROR_KIND_NOT_FOUND),
     (TooManyGuesses, errors_pb2.ERROR_KIND_RATE_LIMITED),
 )
@@ -165,6 +174,8 @@ async def answered(context: Context, work: Awaitable[T]) -> T:
         kind = next((kind for one, kind in _KINDS if isinstance(error, one)), errors_pb2.ERROR_KIND_UNAVAILABLE)
         said = "Billing waits for something behind it." if kind == errors_pb2.ERROR_KIND_UNAVAILABLE else _said(error)
         found = errors_pb2.Error(kind=kind, message=said)
+        if isinstance(error, Unsigned):
+            found.code = "invalid_signature"
         if isinstance(error, TooManyGuesses):
             found.retry_after_ms = max(1, error.retry_after_us // 1000)
         await abort_with(context, found)

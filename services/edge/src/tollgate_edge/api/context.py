@@ -13,7 +13,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.ledger_ports import LedgerPort
+from tollgate_edge.ledger_ports import LedgerPort, PaymentPort, ReportPort
 from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
@@ -43,6 +43,8 @@ class HttpContext:
     give_credit: GiveCredit
     billing: BillingPort
     ledger: LedgerPort
+    reports: ReportPort
+    payments: PaymentPort
     media: MediaPort
     routers: RouterPort
     links: LinkSigner

@@ -18,9 +18,12 @@ from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
+from tollgate_edge.api.payments import payments_router
+from tollgate_edge.api.prices import prices_router
 from tollgate_edge.api.questions import questions_router
 from tollgate_edge.api.requests import requests_router
 from tollgate_edge.api.routing import routing_router
+from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
 from tollgate_edge.errors import PublicError, public_error, render_openai
@@ -75,6 +78,9 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(codes_router(context))
     app.include_router(requests_router(context))
     app.include_router(questions_router(context))
+    app.include_router(statements_router(context))
+    app.include_router(prices_router(context))
+    app.include_router(payments_router(context))
     app.include_router(limits_router(context))
     app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)

@@ -54,7 +54,7 @@ class BodyReader:
 
     async def read_object(self, request: Request, *, optional: bool = False) -> dict[str, Any]:
         """Returns the JSON object of the body. Raises PublicError: 400, 413 or 415."""
-        body = await self._read(request)
+        body = await self.read_bytes(request)
         if optional and not body:
             return {}
         kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
@@ -74,7 +74,8 @@ class BodyReader:
             raise _invalid("The body must be a JSON object.")
         return found
 
-    async def _read(self, request: Request) -> bytes:
+    async def read_bytes(self, request: Request) -> bytes:
+        """Returns the body as it came. Raises PublicError: 413."""
         announced = request.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > self._max_bytes:
             raise self._too_large()

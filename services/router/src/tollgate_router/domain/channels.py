@@ -8,14 +8,14 @@ from math import inf
 from typing import Final, Protocol
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_rating import ModelPrice, PriceBook, PriceTable, RatingError
+from tollgate_rating import PICO, ModelPrice, PriceBook, PriceTable, RatingError, parse_decimal
 from tollgate_resources import CatalogueModel, ChannelModel, Credential, VersionChannel
 from tollgate_router.domain.abilities import EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.target import Origin, Target
+from tollgate_router.domain.target import ChannelCost, Origin, Target
 
 _FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
 _DIALECTS: Final = {"openai": frozenset((wire.DIALECT_OPENAI_CHAT,))}
@@ -52,6 +52,7 @@ class Ready:
     keys: tuple[Key, ...]
     health: ChannelHealth
     offered: Mapping[str, ChannelModel]
+    cost: ChannelCost | None = None
 
     def upstream_of(self, model: str) -> str:
         """Returns the provider's name for a public model."""
@@ -76,6 +77,7 @@ class Ready:
                 context_tokens=context_tokens,
                 dialects=_DIALECTS[channel.wire],
                 region=channel.region or "",
+                cost=self.cost,
             )
             for index, key in enumerate(self.keys)
         ]
@@ -115,7 +117,21 @@ def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *
     usable = tuple(dict.fromkeys(keys)) or (Key("", _FIXED_HEADERS),)
     known.limit(channel.limits)
     known.number_keys([key.identity for key in usable])
-    return Ready(channel, origin, base_path, usable, known, {model.name: model for model in channel.models})
+    offered = {model.name: model for model in channel.models}
+    return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel))
+
+
+def _cost_of(channel: VersionChannel) -> ChannelCost | None:
+    own = {model.name: price for model in channel.models if (price := _own_price(model)) is not None}
+    multiply = parse_decimal(channel.cost_multiply)
+    return ChannelCost(own, multiply) if own or multiply != PICO else None
+
+
+def _own_price(model: ChannelModel) -> ModelPrice | None:
+    if model.cost is None:
+        return None
+    book = PriceBook(name="cost", effective_us=0, currency="USD", models={model.name: model.cost})
+    return book.price(model.name, "")
 
 
 def skill_of(offered: ChannelModel | None, known: CatalogueModel | None) -> tuple[int, int]:
@@ -147,8 +163,7 @@ class Costs:
         """Returns the cost of a mixture of prompt and answer at this channel."""
         offered = ready.offered.get(model)
         if offered is not None and offered.cost is not None:
-            book = PriceBook(name="cost", effective_us=0, currency="USD", models={model: offered.cost})
-            return _rated(book.price(model, ""))
+            return _rated(_own_price(offered))
         own = self._by_upstream.get((ready.channel.provider, upstream_model))
         factor = Fraction(ready.channel.cost_multiply)
         listed = (self._table.find(name, "", self._at_us) for name in (own, upstream_model, model) if name)

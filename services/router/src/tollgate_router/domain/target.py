@@ -1,10 +1,12 @@
 """Where a request can go: an origin to connect to, and a target that knows what to send there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_rating import PICO, ModelPrice
 from tollgate_router.domain.abilities import EVERYTHING
 from tollgate_router.domain.health.channel import loose_seat
 from tollgate_router.domain.health.seat import Seat
@@ -48,6 +50,28 @@ def split_base_url(
     return Origin(scheme, host, port, private_network, tls, proxy), path
 
 
+class ChannelCost:
+    """What a channel's account pays: prices of its own by public model, or a factor (in 1e-12) on list prices."""
+
+    __slots__ = ("_multiply", "_own", "_scaled")
+
+    def __init__(self, own: Mapping[str, ModelPrice], multiply: int) -> None:
+        self._own = own
+        self._multiply = multiply
+        # By list price, of which a configuration has few; the price is kept, so that its id stays its own.
+        self._scaled: dict[int, tuple[ModelPrice, ModelPrice]] = {}
+
+    def price(self, model: str, listed: ModelPrice | None) -> ModelPrice | None:
+        """Returns what the account pays for a model whose list price is `listed`; None where nobody knows."""
+        own = self._own.get(model)
+        if own is not None or listed is None or self._multiply == PICO:
+            return own or listed
+        found = self._scaled.get(id(listed))
+        if found is None:
+            found = self._scaled[id(listed)] = listed, listed.times(self._multiply)
+        return found[1]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """One credential of one channel, asked for one upstream model. Compared by identity within a snapshot."""
@@ -71,6 +95,8 @@ class Target:
     dialects: frozenset[int] = frozenset((wire.DIALECT_OPENAI_CHAT,))
     """What callers may speak to it; values of tollgate.exchange.v1.Dialect."""
     region: str = ""
+    cost: "ChannelCost | None" = None
+    """What the channel's account pays where that is not the list price."""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
 
     def request_head(self, method: bytes, path: bytes) -> bytes:

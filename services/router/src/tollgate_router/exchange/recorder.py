@@ -251,6 +251,8 @@ class Recorder:
         except RatingError:
             self.unpriced += 1
             return Charge(price, 0, 0, unpriced=True)
+        if result.target is not None and result.target.cost is not None:
+            cost = _cost(result.target.cost.price(model, listed), units, at_us, service, cost)
         return Charge(price, amount if result.final else 0, cost, unpriced=False)
 
     def confirm(self, recorded: Recorded) -> None:
@@ -300,6 +302,14 @@ class Recorder:
     def published(self, traceparent: bytes, queued_us: int, done_us: int) -> None:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
         record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
+
+
+def _cost(price: "ModelPrice | None", units: Mapping[str, int], at_us: int, service: str, listed: int) -> int:
+    """Returns what the channel's account pays; what the list says for a unit that it has no price for."""
+    try:
+        return listed if price is None else price.rate(units, at_us, service)
+    except RatingError:
+        return listed
 
 
 def usage_message(units: Mapping[str, int], service: str = "") -> wire.Usage:

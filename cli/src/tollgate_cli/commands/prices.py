@@ -1,0 +1,128 @@
+"""`tollgate prices check | diff | what-if | schema`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tollgate_cli.api import Api
+from tollgate_cli.commands.tenants import organization_id
+from tollgate_cli.errors import Failure
+from tollgate_cli.output import print_json, print_table
+from tollgate_cli.target import find_target
+
+if TYPE_CHECKING:
+    from tollgate_resources import PriceBook
+
+CHANGES = ("model", "where", "unit", "old", "new", "percent")
+ROWS = ("organization_id", "project_id", "model", "requests", "charged", "would", "difference")
+MONEY = ("requests", "charged", "would", "difference")
+
+
+def read_books(files: Sequence[Path]) -> "list[PriceBook]":
+    """Returns the price books of files. Raises Failure that lists every problem with its line."""
+    from tollgate_resources import load, load_catalogue
+
+    loaded = load(files, load_catalogue())
+    if loaded.problems:
+        raise Failure(
+            "\n".join(str(problem) for problem in loaded.problems),
+            advice="docs/guides/configuration.md#price-books describes the format.",
+            details=[
+                {"file": one.file, "line": one.line, "field": one.field, "found": one.found, "allowed": one.allowed}
+                for one in loaded.problems
+            ],
+        )
+    return list(loaded.declared().price_books)
+
+
+def read_book(file: Path, name: str | None) -> "PriceBook":
+    """Returns the one price book that is meant: of a series the newest. Raises Failure."""
+    books = [book for book in read_books([file]) if name is None or book.name == name]
+    names = sorted({book.name for book in books})
+    if not books:
+        raise Failure(
+            f"{file} has no price book{f' called {name}' if name else ''}.", advice="It needs `price_books:`."
+        )
+    if len(names) > 1:
+        raise Failure(f"{file} has the price books {', '.join(names)}.", advice=f"Say which: --book {names[0]}.")
+    return max(books, key=lambda book: book.effective)
+
+
+def check(files: Sequence[Path], *, as_json: bool) -> None:
+    """Shows the books of files. Raises Failure."""
+    books = read_books(files)
+    rows = [
+        {
+            "name": book.name,
+            "effective": book.effective.isoformat(),
+            "currency": book.currency,
+            "models": len(book.models),
+            "digest": book.rated().digest,
+        }
+        for book in books
+    ]
+    if as_json:
+        print_json({"items": rows, "next": None})
+    else:
+        print_table(tuple(rows[0]) if rows else ("name",), [list(row.values()) for row in rows], numbers=("models",))
+
+
+def diff(old: Path, new: Path, name: str | None, *, as_json: bool) -> None:
+    """Shows what differs. Raises Failure."""
+    from tollgate_resources.price_diff import price_diff
+
+    one, other = read_book(old, name), read_book(new, name)
+    if one.currency != other.currency:
+        raise Failure(f"{old} is in {one.currency} and {new} in {other.currency}: prices cannot be compared.")
+    rows = [{column: getattr(change, column) for column in CHANGES} for change in price_diff(one, other)]
+    if as_json:
+        print_json({"old": one.rated().digest, "new": other.rated().digest, "items": rows, "next": None})
+        return
+    if rows:
+        print_table(CHANGES, [list(row.values()) for row in rows], numbers=("old", "new", "percent"))
+        print()
+    print(f"{len(rows)} prices differ." if rows else "No price differs.")
+
+
+def what_if(
+    home: Path | None,
+    environment: Mapping[str, str],
+    file: Path,
+    name: str | None,
+    span: tuple[str, str],
+    organization: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Shows what usage would have cost. Raises Failure."""
+    book = read_book(file, name)
+    body: dict[str, Any] = {"book": book.model_dump(mode="json", exclude_none=True), "from": span[0], "to": span[1]}
+    with Api(find_target(home, environment), timeout_seconds=330) as api:
+        if organization is not None:
+            body["organization_id"] = organization_id(api, organization)
+        found = api.post("/api/v1/prices/what-if", body)
+    if as_json:
+        print_json(found)
+        return
+    if found["rows"]:
+        print_table(ROWS, [[row[column] for column in ROWS] for row in found["rows"]], numbers=MONEY)
+        print()
+    total = found["total"]
+    print(f"{total['requests']} requests: {total['charged']} {found['currency']} were charged, ", end="")
+    print(f"{total['would']} would have been: {total['difference']}.")
+    for what, text in (
+        ("not_in_draft", "are of models that the draft leaves out"),
+        ("unpriced", "used a unit without a price in it"),
+    ):
+        if total[what]:
+            print(f"{total[what]} of them {text}, and count as they were charged.")
+    if found["other_currency_requests"]:
+        print(f"{found['other_currency_requests']} requests were paid in another currency and are not counted.")
+
+
+def schema() -> None:
+    """Prints the JSON Schema of what can be declared."""
+    from tollgate_resources import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

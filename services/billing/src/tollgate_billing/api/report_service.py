@@ -1,0 +1,68 @@
+"""ReportService over gRPC: decode, ask one use case, encode."""
+
+from typing import Any
+
+from grpc import aio
+
+from tollgate.billing.v1 import reports_pb2 as wire
+from tollgate.billing.v1 import reports_pb2_grpc
+from tollgate_billing.api.ledger_service import answered
+from tollgate_billing.errors import InvalidQuery
+from tollgate_billing.report_ports import Statements
+from tollgate_billing.use_cases.what_if import RateAgain, Rerated, ReratedRow
+from tollgate_rating import InvalidPrice, PriceBook
+
+_LINE = (
+    *("project_id", "model", "price_digest", "requests", "charged_pico"),
+    *("taken_back_requests", "taken_back_pico"),
+)
+_MOVEMENT = ("at_us", "kind", "reason", "amount_pico")
+_SUMS = ("requests", "charged_pico", "would_pico", "not_in_draft", "unpriced")
+Context = aio.ServicerContext[Any, Any]
+
+
+class ReportService(reports_pb2_grpc.ReportServiceServicer):
+    """Errors leave as typed kinds; UNAVAILABLE while something behind billing is away."""
+
+    def __init__(self, statements: Statements, rate_again: RateAgain) -> None:
+        self._statements = statements
+        self._rate_again = rate_again
+
+    async def GetStatement(self, request: wire.GetStatementRequest, context: Context) -> wire.GetStatementResponse:  # noqa: N802
+        work = self._statements.statement(request.organization_id, request.from_us, request.to_us)
+        found = await answered(context, work)
+        return wire.GetStatementResponse(
+            currency=found.currency,
+            opening_pico=found.opening_pico,
+            closing_pico=found.closing_pico,
+            lines=[wire.StatementLine(**{name: getattr(one, name) for name in _LINE}) for one in found.lines],
+            movements=[
+                wire.StatementMovement(**{name: getattr(one, name) for name in _MOVEMENT}) for one in found.movements
+            ],
+            shortened=found.shortened,
+        )
+
+    async def WhatIf(self, request: wire.WhatIfRequest, context: Context) -> wire.WhatIfResponse:  # noqa: N802
+        book, found = await answered(context, self._what_if(request))
+        rows = [
+            wire.WhatIfRow(organization_id=key[0], project_id=key[1], model=key[2], **_sums(row))
+            for key, row in found.rows
+        ]
+        return wire.WhatIfResponse(
+            rows=rows,
+            total=wire.WhatIfRow(**_sums(found.total)),
+            digest=book.digest,
+            currency=book.currency,
+            other_currency=found.other_currency,
+        )
+
+    async def _what_if(self, request: wire.WhatIfRequest) -> tuple[PriceBook, Rerated]:
+        try:
+            book = PriceBook.from_canonical(request.book)
+        except (InvalidPrice, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidQuery(f"the draft cannot be used: {error}") from error
+        return book, await self._rate_again(book, request.organization_id, request.from_us, request.to_us)
+
+
+def _sums(row: ReratedRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _SUMS}

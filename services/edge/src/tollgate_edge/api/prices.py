@@ -1,0 +1,77 @@
+"""The console API's prices: what usage would have cost under a draft of a price book."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from tollgate.billing.v1 import reports_pb2 as reports
+from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.reading import object_field, text_field
+from tollgate_edge.api.rendering import invalid, parse_time, render_money
+from tollgate_edge.api.tenants import organization_of
+from tollgate_rating import InvalidPrice
+from tollgate_rating import PriceBook as RatedBook
+from tollgate_resources import PriceBook
+
+
+def prices_router(context: HttpContext) -> APIRouter:
+    """Returns the routes under /api/v1/prices."""
+    router = APIRouter(prefix="/api/v1/prices")
+
+    @router.post("/what-if", summary="Rates what was used under a draft of a price book; changes nothing")
+    async def what_if(request: Request) -> Response:
+        await context.operator(request)
+        body = await context.bodies.read_object(request)
+        book = _draft(object_field(body, "book"))
+        since, until = text_field(body, "from", required=True), text_field(body, "to", required=True)
+        first, last = parse_time(since, "from"), parse_time(until, "to")
+        if first >= last:
+            raise invalid("'from' must be before 'to'.", "from")
+        named = text_field(body, "organization_id", longest=200)
+        organization = (await organization_of(context, named)).id if named else ""
+        found = await context.reports.what_if(
+            reports.WhatIfRequest(
+                book=book.canonical().decode(), from_us=first, to_us=last, organization_id=organization
+            )
+        )
+        return json_response(
+            {
+                "book": book.name,
+                "digest": found.digest,
+                "currency": found.currency,
+                "other_currency_requests": found.other_currency,
+                "total": _sums(found.total),
+                "rows": [_row(row) for row in found.rows],
+            }
+        )
+
+    return router
+
+
+def _draft(given: dict[str, Any]) -> RatedBook:
+    """Returns the book. Raises PublicError that names what is wrong."""
+    try:
+        return PriceBook.model_validate(given).rated()
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in ("book", *first["loc"]))
+        raise invalid(f"'{where[:200]}': {first['msg'].removeprefix('Value error, ')}.", "book") from None
+    except InvalidPrice as error:
+        raise invalid(f"'book': {error}.", "book") from None
+
+
+def _row(row: reports.WhatIfRow) -> dict[str, Any]:
+    about = {"organization_id": row.organization_id, "project_id": row.project_id, "model": row.model}
+    return about | _sums(row)
+
+
+def _sums(row: reports.WhatIfRow) -> dict[str, Any]:
+    return {
+        "requests": row.requests,
+        "not_in_draft": row.not_in_draft,
+        "unpriced": row.unpriced,
+        **render_money("charged", row.charged_pico),
+        **render_money("would", row.would_pico),
+        **render_money("difference", row.would_pico - row.charged_pico),
+    }

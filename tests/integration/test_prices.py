@@ -1,0 +1,114 @@
+"""Price books by command: checked, compared, imported, tried on real usage; and the statement of what was paid."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from tests.integration.product import Product
+
+pytestmark = pytest.mark.integration
+
+CHAT = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "What does it cost?"}]}
+DRAFT = """price_books:
+  - name: public
+    effective: 2030-01-01T00:00:00Z
+    currency: USD
+    models:
+      gpt-5-mini: {input: "0.5", output: "4", cache_read: "0.05"}
+"""
+
+
+def run(product: Product, *words: str | Path) -> dict[str, Any]:
+    done = product.cli(*words, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_a_month_is_tried_under_a_draft_and_stated(product: Product, tmp_path: Path) -> None:
+    organization = run(product, "organizations", "create", "priced")["id"]
+    project = run(product, "projects", "create", "web", "--organization", "priced")["id"]
+    run(product, "organizations", "credit", "priced", "10")
+    run(product, "credit", "grant", "priced", "0.000001", "--reason", "=welcome")
+    key = product.create_key("priced", organization_id=organization)["key"]
+    headers = {"authorization": f"Bearer {key}"}
+    for _ in range(5):
+        reply = httpx.post(
+            f"{product.base_url}/chat/completions", json=CHAT, headers=headers, timeout=60, trust_env=False
+        )
+        assert reply.status_code == 200, reply.text
+    product.wait(lambda: product.usage(organization_id=organization)["requests"] == 5, "five requests to be booked")
+    rows = product.requests(organization_id=organization)
+    draft = tmp_path / "draft.yaml"
+    draft.write_text(DRAFT)
+    start = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    end = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    words = ("prices", "what-if", draft, "--from", start, "--to", end, "--organization", "priced")
+    found = run(product, *words)
+    (row,) = found["rows"]
+    assert (row["organization_id"], row["project_id"], row["model"], row["requests"]) == (
+        organization,
+        project,
+        "gpt-5-mini",
+        5,
+    )
+    would = sum(
+        Decimal("0.5") * one["input_tokens"]
+        + Decimal(4) * (one["output_tokens"] + one["reasoning_tokens"])
+        + Decimal("0.05") * one["cache_read_tokens"]
+        for one in rows
+    )
+    assert row["would_pico"] == int(would * 10**6)
+    assert row["charged_pico"] == sum(int(one["charge_pico"]) for one in rows)
+    assert "5 requests" in product.cli(*words).stdout
+    month = datetime.now(UTC).strftime("%Y-%m")
+    statement = run(product, "statement", month, "--organization", "priced")
+    (line,) = statement["lines"]
+    assert (line["project"], line["model"], line["requests"]) == ("web", "gpt-5-mini", 5)
+    assert line["price_digest"] == rows[0]["price_digest"]
+    assert -line["amount_pico"] == row["charged_pico"]
+    assert statement["closing_pico"] == product.balance(organization)["ledger_pico"]
+    assert (statement["open"], statement["opening"]) == (True, "0")
+    table = product.cli("statement", month, "--organization", "priced", "--format", "csv").stdout
+    kinds = [one["kind"] for one in csv.DictReader(io.StringIO(table))]
+    assert kinds == ["opening", "usage", "payment", "grant", "closing"]
+    page = tmp_path / "statement.html"
+    assert product.cli("statement", month, "--organization", "priced", "--format", "html", "-o", page).returncode == 0
+    assert "<h1>Statement" in page.read_text()
+    assert "opening balance" in product.cli("statement", month, "--organization", "priced").stdout
+    assert product.cli("statement", "2026-13", "--organization", "priced").returncode == 1
+    assert product.cli("statement", month, "--format", "pdf").returncode == 1
+
+
+def test_books_are_checked_compared_and_imported_without_a_product(product: Product, tmp_path: Path) -> None:
+    old, new, bad = tmp_path / "old.yaml", tmp_path / "new.yaml", tmp_path / "bad.yaml"
+    old.write_text(DRAFT)
+    new.write_text(DRAFT.replace('input: "0.5"', 'input: "0.6"'))
+    bad.write_text(DRAFT.replace('input: "0.5"', "input: 0.5"))
+    nowhere = tmp_path / "nowhere"
+    done = product.cli("prices", "diff", old, new, "--json", home=nowhere)
+    assert json.loads(done.stdout)["items"] == [
+        {"model": "gpt-5-mini", "where": "", "unit": "input", "old": "0.5", "new": "0.6", "percent": "+20"}
+    ]
+    assert "No price differs." in product.cli("prices", "diff", old, old, home=nowhere).stdout
+    wrong = product.cli("prices", "check", bad, home=nowhere)
+    assert wrong.returncode == 1
+    assert f"{bad}:6" in wrong.stderr
+    assert "sha256:" in product.cli("prices", "check", old, home=nowhere).stdout
+    assert json.loads(product.cli("prices", "schema", home=nowhere).stdout)["$defs"]["PriceTier"]
+    source, made = tmp_path / "map.json", tmp_path / "made.yaml"
+    source.write_text(json.dumps({"m": {"input_cost_per_token": 1e-6}, "n": {"input_cost_per_token": "?"}}, indent=1))
+    words = ("prices", "import", source, "--format", "litellm", "-o", made)
+    refused = product.cli(*words, home=nowhere)
+    assert (refused.returncode, made.exists()) == (1, False)
+    assert "line 5, n: input_cost_per_token" in refused.stderr
+    assert product.cli(*words, "--skip-bad", home=nowhere).returncode == 0
+    assert yaml.safe_load(made.read_text())["price_books"][0]["models"] == {"m": {"input": "1"}}
+    assert product.cli("prices", "check", made, home=nowhere).returncode == 0
+    assert product.cli("prices", "import", source, "--format", "other", home=nowhere).returncode == 1
