@@ -13,10 +13,12 @@ from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
+from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.api.billing_service import BillingService, LagSource
@@ -25,6 +27,8 @@ from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecorded
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
+from tollgate_billing.use_cases.compare_books import CompareBooks
+from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.record_batch import RecordBatch
@@ -48,6 +52,8 @@ REFUSED_GROUP: Final = "billing-request-log"
 _SAVE_SECONDS: Final = 1.0
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 2.0
+_HOUR_US: Final = 3600 * 1_000_000
+_MOST_LOGGED: Final = 20
 
 
 class Billing:
@@ -108,18 +114,27 @@ class Billing:
             counters=self.counters,
             days=settings.request_log_days,
         )
-        lag = LagSource(
-            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
-        )
-        queries = ClickHouseUsageQueries(self.clickhouse)
-        requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
-        self.service = BillingService(self.wallets, queries, requests, lag, clock)
+        self.clock = clock
+        self._build_service(ledger, wallets)
         registry = CollectorRegistry()
         registry.register(BillingMetrics(self.counters, self.gauges))
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: self.waiting_for or None)
         self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
+
+    def _build_service(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
+        """Makes what answers questions."""
+        queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
+        self.books = CompareBooks(
+            usage_books, SqlLedgerBooks(self.database), ledger, wallets, self.wallets, self.counters, self.clock
+        )
+        lag = LagSource(
+            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
+        )
+        requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
+        provider_costs = CompareProviderCosts(usage_books)
+        self.service = BillingService(self.wallets, queries, requests, self.books, provider_costs, lag, self.clock)
 
     def apply(self, digest: str, document: bytes) -> None:
         """Takes in the price books of a configuration version."""
@@ -173,6 +188,14 @@ class Billing:
             ),
             asyncio.create_task(
                 forever(
+                    "comparing the books",
+                    self._compare_books,
+                    pause_seconds=self.settings.comparison_seconds,
+                    stopping=stopping,
+                )
+            ),
+            asyncio.create_task(
+                forever(
                     "keeping refused requests",
                     lambda: self.refused.step(stopping),
                     pause_seconds=0,
@@ -213,6 +236,19 @@ class Billing:
             await self.wallets.reconcile()
         except Unavailable as error:
             log.warning("wallets are not compared now", extra={"fields": {"reason": str(error)}})
+
+    async def _compare_books(self) -> None:
+        now = self.clock.now_us()
+        try:
+            report = await self.books(now - self.settings.comparison_hours * _HOUR_US, now)
+        except Unavailable as error:
+            self.counters.add("failed_comparisons")
+            log.warning("the books are not compared now", extra={"fields": {"reason": str(error)}})
+            return
+        for one in report.differences[:_MOST_LOGGED]:
+            fields = {"kind": one.kind, "detail": one.detail, "organization_id": one.organization_id}
+            fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids)}
+            log.error("the books do not agree", extra={"fields": fields})
 
     async def _save_prices(self) -> None:
         try:

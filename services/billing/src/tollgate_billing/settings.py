@@ -34,6 +34,14 @@ class BillingSettings(ServiceSettings):
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."
     )
+    comparison_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="How often usage rows, ledger, wallets and holds are compared with each other.",
+    )
+    comparison_hours: int = Field(
+        default=24, gt=0, le=24 * 90, description="How far back batches are compared then, in hours."
+    )
     failpoint: str = Field(
         default="", description="For tests: the step after which the process kills itself, such as `after_insert:2`."
     )

@@ -119,7 +119,9 @@ async def test_a_request_that_fell_back_keeps_its_explanation(chdb_dsn, epoch):
     )
     await store.insert_usage(made, bounds.batch)
     queries = ClickHouseUsageQueries(clickhouse)
-    service = BillingService(None, queries, LookAtRequests(queries, FakeRequestLog(), None, None, None), None, None)
+    service = BillingService(
+        None, queries, LookAtRequests(queries, FakeRequestLog(), None, None, None), None, None, None
+    )
     reply = await service.ListRequests(wire_billing.ListRequestsRequest(request_id=fallen), None)
     (row,) = reply.rows
     assert (row.model, row.requested_model, row.fallback_reason, row.routing) == ("m", "asked", "error", explanation)

@@ -14,6 +14,8 @@ class FakeBilling:
         self.usage_reply = billing.QueryUsageResponse()
         self.requests_reply = billing.ListRequestsResponse()
         self.evidences = {}
+        self.costs_reply = billing.CompareProviderCostsResponse()
+        self.books_reply = billing.CompareBooksResponse()
 
     def _check(self):
         if self.away:
@@ -52,6 +54,16 @@ class FakeBilling:
         found = self.evidences.get(request.request_id, billing.GetEvidenceResponse())
         mine = request.organization_id in {"", *(row.organization_id for row in found.rows)}
         return found if mine else billing.GetEvidenceResponse()
+
+    async def compare_books(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.books_reply
+
+    async def compare_provider_costs(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.costs_reply
 
     async def status(self):
         self._check()

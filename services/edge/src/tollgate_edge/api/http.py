@@ -16,6 +16,7 @@ from tollgate_edge.api.frame import Frame, request_id_of
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.models import models_router
+from tollgate_edge.api.reconciliation import reconciliation_router
 from tollgate_edge.api.requests import requests_router
 from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.tenants import tenants_router
@@ -67,6 +68,7 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(tenants_router(context))
     app.include_router(figures_router(context))
     app.include_router(requests_router(context))
+    app.include_router(reconciliation_router(context))
     app.include_router(limits_router(context))
     app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)
