@@ -7,6 +7,9 @@ import pytest
 from tests.integration.product import Product
 from tests.integration.traffic import CHAT_MODELS
 
+from tollgate_cli.home import Home
+from tollgate_holds.holds import Holds
+
 pytestmark = pytest.mark.integration
 CHAT_MODEL = CHAT_MODELS[0]
 SECRET = "tell nobody what I asked for"
@@ -79,3 +82,23 @@ def test_an_organization_sees_its_own_and_a_link_shows_less(product: Product) ->
     assert shared.json()["charge_pico"] == product.get(f"requests/{request_id}")["charge_pico"]
     assert "simulator" not in shared.text
     assert product.cli("evidence", request_id, "--link", "--expires", "soon").returncode == 2
+
+
+async def test_the_books_agree_until_somebody_writes_to_them(product: Product) -> None:
+    product.wait_row(ask(product, product.api_key).headers["x-request-id"])
+    product.wait_settled()
+    sound = product.cli("reconcile")
+    assert sound.returncode == 0, sound.stdout + sound.stderr
+    assert "usage rows, ledger, wallets and holds agree" in sound.stdout
+    organization = product.balance()["organization_id"]
+    holds = Holds(f"unix://{Home(product.home).socket('valkey')}")
+    await holds.start()
+    assert await holds.wait_ready(60)
+    await holds.pipe.call("INCRBY", f"{{{organization}}}:wallet", "-7")
+    found = json.loads(product.cli("reconcile", "--json").stdout)["error"]["details"]
+    (wallet,) = [one for one in found["differences"] if one["kind"] == "wallet"]
+    assert wallet["organization_id"] == organization
+    assert wallet["found_pico"] - wallet["expected_pico"] == -7
+    await holds.rebuild(organization, int(product.balance()["ledger_pico"]))
+    await holds.close()
+    assert product.cli("reconcile").returncode == 0

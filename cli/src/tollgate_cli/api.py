@@ -34,13 +34,17 @@ class Api:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """Returns the decoded body of a GET."""
-        return _decoded(self.send("GET", path, params=dict(query or {})))
+    def get(self, path: str, query: Mapping[str, str] | None = None, *, seconds: float = TIMEOUT_SECONDS) -> Any:
+        """Returns the decoded body of a GET, which may take so long."""
+        return _decoded(self.send("GET", path, params=dict(query or {}), timeout=seconds))
 
     def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         """Returns the decoded body of a POST."""
         return _decoded(self.send("POST", path, json={} if body is None else body, headers=dict(headers or {})))
+
+    def post_file(self, path: str, content: bytes, query: Mapping[str, str], *, seconds: float) -> Any:
+        """Returns the decoded body of a POST of a file, which may take so long."""
+        return _decoded(self.send("POST", path, content=content, params=dict(query), timeout=seconds))
 
     def patch(self, path: str, body: object) -> Any:
         """Returns the decoded body of a PATCH."""

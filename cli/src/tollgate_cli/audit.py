@@ -1,6 +1,7 @@
-"""The commands that say what became of a request: `tollgate requests` and `tollgate evidence`."""
+"""The commands that say what became of a request: and whether the books agree: `requests`, `evidence`, `reconcile`."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ def add_commands(app: typer.Typer) -> None:
     """Adds the commands to the application."""
     app.command("requests", help=help_of(requests))(requests)
     app.command("evidence", help=help_of(evidence))(evidence)
+    app.command("reconcile", help=help_of(reconcile))(reconcile)
 
 
 def requests(
@@ -80,3 +82,34 @@ def evidence(
         make_link(home, dict(os.environ), request_id, expires, as_json=as_json)
     else:
         show(home, dict(os.environ), request_id, as_json=as_json)
+
+
+def reconcile(
+    *,
+    start: Annotated[str | None, typer.Option("--from", help="First day or time; else a day before the end.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="First day or time after it; else now.")] = None,
+    statement: Annotated[Path | None, typer.Option(help="A provider's export of costs, JSON or CSV.")] = None,
+    provider: Annotated[str, typer.Option(help="Of the statement: openai or anthropic.")] = "openai",
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=100, help="Of the statement: what may differ, in percent of a day and model.")
+    ] = 1.0,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Compare usage rows, ledger, wallets, holds and spools, and name what differs. Nothing is changed.
+
+    Exits with 1 when something differs, each by the request or the batch that it concerns. With --statement it compares
+    what a provider says that we cost it with our costs, by day and model.
+
+    \b
+    tollgate reconcile
+    tollgate reconcile --from 2026-11-01 --to 2026-11-02
+    tollgate reconcile --json | jq -r '.error.details.differences[].request_ids[]'
+    tollgate reconcile --statement costs.csv --provider openai --tolerance 2
+    """
+    from tollgate_cli.commands.reconcile import compare_statement, run_reconcile
+
+    if statement is not None:
+        compare_statement(home, dict(os.environ), statement, provider, tolerance, as_json=as_json)
+        return
+    run_reconcile(home, dict(os.environ), start, end, as_json=as_json)

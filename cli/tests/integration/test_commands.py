@@ -68,6 +68,21 @@ EVIDENCE = {
     ],
     "limits_now": [{"id": "key_1", "limits": {"budget": {"amount": "5", "window": "day"}, "concurrency": None}}],
 }  # fmt: skip
+BOOKS = {
+    "agree": True, "from": "2026-11-01", "to": "2026-11-02", "batches": 3, "rows": 9, "organizations": 1, "holds": 0,
+    "differences": [], "cut": 0, "lag_events": 1, "lag_ms": 5,
+    "spools": [{"service": "router", "address": "unix:s", "reachable": False, "records": None, "problem": None}],
+}  # fmt: skip
+COSTS = [
+    {
+        "day": "2026-11-01", "model": "o3", "currency": "USD", "theirs": "1.02", "theirs_pico": 102 * 10**10,
+        "ours": "1", "ours_pico": 10**12, "difference": "0.02", "difference_pico": 2 * 10**10,
+    }
+]  # fmt: skip
+DIFFERENCE = {
+    "kind": "charge", "detail": "usage rows say 2, the ledger 1", "organization_id": "org_1", "batch": "e/t/0/1-2",
+    "request_ids": ["req_1", "req_2", "req_3", "req_4"], "found": "2", "expected": "1",
+}  # fmt: skip
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
 LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}
 OWNER = {"id": "org_1", "name": "demo", "payment": "postpaid", "limits": LIMITS}
@@ -118,7 +133,7 @@ class Edge(BaseHTTPRequestHandler):
 
     def answer(self, body):
         server = self.server
-        value = json.loads(body) if body else None
+        value = json.loads(body) if body.startswith(b"{") else body.decode() or None
         server.once = self.headers.get("idempotency-key")
         server.seen.append((self.command, self.path, self.headers.get("authorization"), value))
         status, reply = server.reply(self.command, self.path, value)
@@ -156,6 +171,8 @@ def reply(server, method, path, body):
         "/api/v1/projects": (201, {"id": "proj_4"}),
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
         "/api/v1/requests": (200, {"items": [REFUSED, REFUSED | {"request_id": "req_2"}], "next": None}),
+        "/api/v1/reconciliation": (200, server.books),
+        "/api/v1/reconciliation/statements": (200, {"provider": "openai", "items": COSTS}),
         "/api/v1/requests/req_1": (200, EVIDENCE),
         "/api/v1/requests/req_1/link": (201, {"url": "https://gate/link", "expires_at": "2026-11-25"}),
         "/api/v1/usage/views": (200, {"items": [VIEW]}),
@@ -176,6 +193,7 @@ def reply(server, method, path, body):
 def edge():
     with ThreadingHTTPServer(("127.0.0.1", 0), Edge) as server:
         server.seen, server.broken, server.used, server.refusal = [], False, 3, None
+        server.books = BOOKS
         server.reply = lambda *arguments: reply(server, *arguments)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
@@ -466,3 +484,30 @@ def test_requests_and_evidence(edge):
     assert tollgate(edge.url, "evidence", "req_1", "--link", "--expires", "never").returncode == 2
     several = tollgate(edge.url, "evidence", "ab" * 16)
     assert (several.returncode, "2 requests" in several.stderr) == (1, True)
+
+
+def test_books_that_agree_and_books_that_do_not(edge):
+    sound = tollgate(edge.url, "reconcile", "--from", "2026-11-01")
+    assert (sound.returncode, edge.seen[-1][1]) == (0, "/api/v1/reconciliation?from=2026-11-01")
+    for part in ("9 rows in 3 batches", "1 events are on their way", "unix:s does not answer", "agree"):
+        assert part in sound.stdout
+    edge.books = BOOKS | {"agree": False, "differences": [DIFFERENCE], "cut": 2}
+    wrong = tollgate(edge.url, "reconcile")
+    assert wrong.returncode == 1
+    for part in ("req_1, req_2, req_3 and 1 more", "e/t/0/1-2", "the ledger 1", "and 2 more"):
+        assert part in wrong.stdout
+    assert "3 differences" in wrong.stderr
+    scripted = tollgate(edge.url, "reconcile", "--json")
+    assert (scripted.returncode, json.loads(scripted.stdout)["error"]["details"]["cut"]) == (1, 2)
+
+
+def test_a_statement_of_a_provider(edge, tmp_path):
+    file = tmp_path / "costs.csv"
+    file.write_text("start_time,amount_value\n1,2\n")
+    wrong = tollgate(edge.url, "reconcile", "--statement", str(file))
+    assert edge.seen[-1][1] == "/api/v1/reconciliation/statements?provider=openai"
+    assert edge.seen[-1][3] == file.read_text()
+    assert (wrong.returncode, "differs" in wrong.stdout, "1 of 1 differ" in wrong.stderr) == (1, True, True)
+    near = tollgate(edge.url, "reconcile", "--statement", str(file), "--tolerance", "2")
+    assert (near.returncode, "agree within 2 percent" in near.stdout) == (0, True)
+    assert tollgate(edge.url, "reconcile", "--statement", str(tmp_path / "none")).returncode == 2

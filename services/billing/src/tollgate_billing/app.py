@@ -13,6 +13,7 @@ from tollgate.billing.v1 import billing_pb2_grpc, ledger_pb2_grpc, payments_pb2_
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
+from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
@@ -22,6 +23,7 @@ from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_payments import SqlPayments
 from tollgate_billing.adapters.sql_statements import SqlStatements
+from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
@@ -40,6 +42,8 @@ from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import BillingCounters, BillingMetrics
 from tollgate_billing.use_cases.ask_usage import AskUsage
+from tollgate_billing.use_cases.compare_books import CompareBooks
+from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
@@ -66,6 +70,8 @@ REFUSED_GROUP: Final = "billing-request-log"
 _SAVE_SECONDS: Final = 1.0
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 2.0
+_HOUR_US: Final = 3600 * 1_000_000
+_MOST_LOGGED: Final = 20
 
 
 class Billing:
@@ -141,13 +147,18 @@ class Billing:
         lag = LagSource(
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
         )
-        queries = ClickHouseUsageQueries(self.clickhouse)
+        queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
+        self.books = CompareBooks(
+            usage_books, SqlLedgerBooks(self.database), ledger, wallets, self.wallets, self.counters, self.clock
+        )
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
         self.sql = _usage_sql(self.settings)
         ask = AskUsage(
             ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), self.clock
         )
-        self.service = BillingService(self.wallets, queries, requests, ask, lag, self.clock)
+        self.service = BillingService(
+            self.wallets, queries, requests, ask, self.books, CompareProviderCosts(usage_books), lag, self.clock
+        )
 
     def _add_money(self, wallets: RedisWallets, ids: RandomIds) -> None:
         """Makes what moves and reports money without a request."""
@@ -228,6 +239,14 @@ class Billing:
             ),
             asyncio.create_task(
                 forever(
+                    "comparing the books",
+                    self._compare_books,
+                    pause_seconds=self.settings.comparison_seconds,
+                    stopping=stopping,
+                )
+            ),
+            asyncio.create_task(
+                forever(
                     "keeping refused requests",
                     lambda: self.refused.step(stopping),
                     pause_seconds=0,
@@ -269,6 +288,19 @@ class Billing:
             await self.wallets.reconcile()
         except Unavailable as error:
             log.warning("wallets are not compared now", extra={"fields": {"reason": str(error)}})
+
+    async def _compare_books(self) -> None:
+        now = self.clock.now_us()
+        try:
+            report = await self.books(now - self.settings.comparison_hours * _HOUR_US, now)
+        except Unavailable as error:
+            self.counters.add("failed_comparisons")
+            log.warning("the books are not compared now", extra={"fields": {"reason": str(error)}})
+            return
+        for one in report.differences[:_MOST_LOGGED]:
+            fields = {"kind": one.kind, "detail": one.detail, "organization_id": one.organization_id}
+            fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids)}
+            log.error("the books do not agree", extra={"fields": fields})
 
     async def _save_prices(self) -> None:
         try:

@@ -1,10 +1,11 @@
 """What billing needs from outside, each port no wider than its caller uses it."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tollgate_billing.domain.books import Amounts, BatchLine, Difference
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked
 from tollgate_billing.domain.postings import Transfer, WalletEffect
@@ -330,6 +331,64 @@ class UsageViews(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A row of a batch: its request and what it says of money."""
+
+    request_id: str
+    amounts: Amounts
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedRequest:
+    """`repeated` rows more than events; `standing` finals that carry a charge."""
+
+    request_id: str
+    organization_id: str
+    repeated: int
+    standing: int
+
+
+class UsageBooks(Protocol):
+    """The usage store for comparisons. Raises UsageStoreUnavailable from every method. Times are of ingestion."""
+
+    async def batch_amounts(self, from_us: int, to_us: int) -> dict[BatchLine, tuple[Amounts, int, int]]:
+        """Returns (amounts, rows, time of the first) of each line of the batches that came in this time."""
+        ...
+
+    async def amounts_of_batches(self, batches: Collection[str]) -> dict[BatchLine, Amounts]:
+        """Returns the same amounts for batches by name."""
+        ...
+
+    async def rows_of(self, line: BatchLine) -> list[BatchRow]:
+        """Returns the first 10,000 rows of a line, in the log's order."""
+        ...
+
+    async def offsets_of(self, batch: str) -> list[int]:
+        """Returns the places in the log that rows of a batch came from."""
+        ...
+
+    async def repeated(self, from_us: int, to_us: int, most: int) -> list[RepeatedRequest]:
+        """Returns requests with an event twice or with more than one charge."""
+        ...
+
+    async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:
+        """Returns the batch of the final of each of these requests that has one."""
+        ...
+
+    async def mismatches_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:
+        """Returns where router and billing computed different charges."""
+        ...
+
+    async def poison_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:
+        """Returns the records that could not be used."""
+        ...
+
+    async def provider_costs(self, provider: str, from_us: int, to_us: int) -> list[tuple[str, str, str, int]]:
+        """Returns (UTC day, upstream model, currency, cost in pico-units) of calls of a provider that began then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class SqlLimits:
     """What one SQL query of an operator may take."""
 
@@ -351,4 +410,35 @@ class UsageSql(Protocol):
 class UsageExport(Protocol):
     def month(self, organization_id: str, month: Month, columns: Sequence[str]) -> AsyncIterator[bytes]:
         """Yields a Parquet file with an organization's rows of a month, in pieces. Raises UsageStoreUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account whose balance is not the sum of its transfers, in pico-units."""
+
+    organization_id: str
+    account: str
+    currency: str
+    balance_pico: int
+    transfers_pico: int
+
+
+class LedgerBooks(Protocol):
+    """The ledger for comparisons. Raises LedgerUnavailable. A transfer is its line, debit, credit and amount."""
+
+    async def heights(self) -> dict[str, int]:
+        """Returns how far each source is booked (exclusive)."""
+        ...
+
+    async def transfers_of(self, batches: Collection[str]) -> list[tuple[BatchLine, str, str, int]]:
+        """Returns what these batches moved."""
+        ...
+
+    async def transfers_between(self, from_us: int, to_us: int) -> list[tuple[BatchLine, str, str, int]]:
+        """Returns what was booked of usage in this time."""
+        ...
+
+    async def unbalanced(self) -> list[Account]:
+        """Returns the accounts that do not add up."""
         ...

@@ -94,6 +94,14 @@ class BillingSettings(ServiceSettings):
         description="File with the secret that the provider signs its messages with, at least 24 bytes. "
         "Needed with a provider: without it billing does not start.",
     )
+    comparison_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="How often usage rows, ledger, wallets and holds are compared with each other.",
+    )
+    comparison_hours: int = Field(
+        default=24, gt=0, le=24 * 90, description="How far back batches are compared then, in hours."
+    )
     failpoint: str = Field(
         default="", description="For tests: the step after which the process kills itself, such as `after_insert:2`."
     )

@@ -28,6 +28,8 @@ _COUNTERS: Final = {
     "refused": "Refused requests that became rows of the request log.",
     "refused_left_out": "Refused requests that edge left out of it, since there were too many.",
     "refused_poison": "Records of refused requests that could not be used.",
+    "comparisons": "Times that usage rows, ledger, wallets and holds were compared.",
+    "failed_comparisons": "Comparisons that broke off since something was away.",
     "overdue_holds": "Settled holds that were found unbooked after an hour, each time they were found.",
 }
 _GAUGES: Final = {
@@ -44,6 +46,8 @@ class BillingCounters:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.mismatches: Counter[str] = Counter()
+        # Of the last comparison of the books, by kind; nothing before there was one.
+        self.differences: dict[str, int] = {}
 
     def add(self, name: str, amount: int = 1) -> None:
         """Adds to one of the counters; a name that is none is a KeyError."""
@@ -67,6 +71,14 @@ class BillingMetrics(Collector):
         for reason, count in self._counters.mismatches.items():
             mismatches.add_metric([reason], count)
         yield mismatches
+        differences = GaugeMetricFamily(
+            "tollgate_billing_book_differences",
+            "What did not agree between usage rows, ledger, wallets and holds when they were last compared.",
+            labels=["kind"],
+        )
+        for kind, count in self._counters.differences.items():
+            differences.add_metric([kind], count)
+        yield differences
         values = self._gauges()
         for name, text in _GAUGES.items():
             yield GaugeMetricFamily(f"tollgate_billing_{name}", text, value=values.get(name, 0.0))

@@ -12,6 +12,8 @@ class FakeWallets:
         self.wallet = {}
         self.holds = {}
         self.booked = {}
+        # When a hold expires or was settled; never, where nothing is said.
+        self.times = {}
         self.away = False
 
     def hold(self, organization, hold_id, amount):
@@ -79,18 +81,21 @@ class FakeWallets:
     async def find_hold(self, organization_id, hold_id):
         self._check()
         found = self.holds.get((organization_id, hold_id))
-        return None if found is None else HoldRecord(hold_id, *found, at_us=0)
+        return None if found is None else self._record(organization_id, hold_id, found)
 
     @guarded
     async def list_holds(self, organization_id):
         self._check()
         mine = {hold_id: found for (owner, hold_id), found in self.holds.items() if owner == organization_id}
-        return [HoldRecord(hold_id, *found, at_us=0) for hold_id, found in mine.items()]
+        return [self._record(organization_id, hold_id, found) for hold_id, found in mine.items()]
 
     @guarded
     async def sweep(self, organization_id):
         self._check()
         return SweepResult(0, 0, ())
+
+    def _record(self, organization, hold_id, found):
+        return HoldRecord(hold_id, *found, at_us=self.times.get((organization, hold_id), 1 << 62))
 
     def _state(self, organization):
         sums = {"held": 0, "settled": 0, "released": 0}

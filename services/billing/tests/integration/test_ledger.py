@@ -5,9 +5,13 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from services.billing.tests.fakes.books import FakeLedgerBooks
+from services.billing.tests.fakes.ledger import FakeLedger
 
+from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_tables import ACCOUNTS, METADATA, TRANSFERS
+from tollgate_billing.domain.books import BatchLine
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.postings import (
     ADJUSTMENT,
@@ -234,3 +238,30 @@ async def test_a_database_that_is_away_is_unavailable():
     with pytest.raises(LedgerUnavailable):
         await SqlLedger(database).balances()
     database.close()
+
+
+async def test_what_was_booked_when_is_found_for_comparisons(ledger):
+    if isinstance(ledger, FakeLedger):
+        books, keeps_times = FakeLedgerBooks(ledger), False
+    else:
+        books, keeps_times = SqlLedgerBooks(ledger.database), True
+    assert (await books.heights(), await books.unbalanced(), await books.transfers_between(0, 10**18)) == ({}, [], [])
+    await ledger.grant(grant(INT64_MAX))
+    await ledger.claim(SOURCE.source, "me")
+    for place in range(1, 8):
+        bounds = Bounds("epoch", "topic", 0, place - 1, place)
+        moved = [Transfer(line(WALLET, REVENUE), 10**18 + place, 2), Transfer(line(PROVIDER_COST, PAYABLE), place, 2)]
+        await ledger.post(Posting(bounds, "me", moved, [], now_us=place * 1000))
+    assert await books.heights() == {SOURCE.source: 7}
+    found = await books.transfers_of({"epoch/topic/0/2-3", "epoch/topic/0/0-1", "another"})
+    about = ("org", "project", "m", "sha256:book", "USD")
+    assert sorted(found) == sorted(
+        (BatchLine(f"epoch/topic/0/{place - 1}-{place}", *about), *accounts, amount)
+        for place in (1, 3)
+        for accounts, amount in (((WALLET, REVENUE), 10**18 + place), ((PROVIDER_COST, PAYABLE), place))
+    )
+    if keeps_times:
+        for first in range(9):
+            between = await books.transfers_between(first * 1000, 6000)
+            assert len(between) == 2 * len(range(max(first, 1), 6)), first
+    assert await books.unbalanced() == []

@@ -119,7 +119,7 @@ async def test_a_request_that_fell_back_keeps_its_explanation(open_clickhouse, e
     await store.insert_usage(made, bounds.batch)
     queries = ClickHouseUsageQueries(clickhouse)
     looking = LookAtRequests(queries, FakeRequestLog(), None, None, None)
-    service = BillingService(None, queries, looking, None, None, None)
+    service = BillingService(None, queries, looking, None, None, None, None, None)
     reply = await service.ListRequests(wire_billing.ListRequestsRequest(request_id=fallen), None)
     (row,) = reply.rows
     assert (row.model, row.requested_model, row.fallback_reason, row.routing) == ("m", "asked", "error", explanation)

@@ -217,6 +217,7 @@ class Edge:
             state=lambda: self.lifecycle.state.value,
             new_request_id=self.gateway.new_request_id,
             refused=self.gateway.records.refused_by_api,
+            spool=lambda: (self.spool.records, self.publisher.problem),
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
         )

@@ -308,6 +308,16 @@ class BillingPort(Protocol):
         """All that is known of one request; without rows when that is nothing."""
         ...
 
+    async def compare_books(self, request: billing.CompareBooksRequest) -> billing.CompareBooksResponse:
+        """Whether usage rows, ledger, wallets and holds agree; may take minutes."""
+        ...
+
+    async def compare_provider_costs(
+        self, request: billing.CompareProviderCostsRequest
+    ) -> billing.CompareProviderCostsResponse:
+        """A provider's export of costs beside ours."""
+        ...
+
     async def status(self) -> billing.GetStatusResponse:
         """Billing's lag and counts."""
         ...

@@ -49,6 +49,7 @@ async def http_world():
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
     made.missing, made.notes, made.refused = [], [], []
+    made.spool = (0, "")
     randoms = iter(range(1, 1000))
 
     def random_bytes(count):
@@ -85,6 +86,7 @@ async def http_world():
             state=lambda: "ready",
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
+            spool=lambda: made.spool,
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)

@@ -20,6 +20,8 @@ class FakeBilling:
         self.view_reply = billing.QueryViewResponse()
         self.sql_reply = billing.RunSqlResponse()
         self.pieces = [b"PAR1", b"PAR1"]
+        self.costs_reply = billing.CompareProviderCostsResponse()
+        self.books_reply = billing.CompareBooksResponse()
 
     def _check(self):
         if self.away:
@@ -58,6 +60,16 @@ class FakeBilling:
         found = self.evidences.get(request.request_id, billing.GetEvidenceResponse())
         mine = request.organization_id in {"", *(row.organization_id for row in found.rows)}
         return found if mine else billing.GetEvidenceResponse()
+
+    async def compare_books(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.books_reply
+
+    async def compare_provider_costs(self, request):
+        self._check()
+        self.asked.append(request)
+        return self.costs_reply
 
     async def status(self):
         self._check()

@@ -6,6 +6,7 @@ import pytest
 from services.edge.tests.fakes.http import check_error, http_world
 
 from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.router.v1 import router_pb2 as router
 from tollgate.routing.v1 import explanation_pb2 as routing
 
 START_US = 1_764_000_000_000_000
@@ -223,3 +224,51 @@ async def test_errors_go_to_the_request_log_with_their_route_and_no_secret(world
     before = len(world.refused)
     assert (await get(world, "/api/v1/whoami", world.bearer)).status_code == 200
     assert len(world.refused) == before
+
+
+async def test_the_books_are_compared_for_operators(world):
+    path = "/api/v1/reconciliation"
+    world.billing.books_reply = billing.CompareBooksResponse(batches=3, rows=9, lag_events=1)
+    found = (await get(world, path, world.operator)).json()
+    assert (found["agree"], found["batches"], found["differences"], found["lag_events"]) == (True, 3, [], 1)
+    asked = world.billing.asked[-1]
+    assert asked.to_us - asked.from_us == 24 * 3600 * 10**6
+    world.billing.books_reply.differences.append(
+        billing.BookDifference(kind="charge", request_ids=["req_a"], batch="b", found_pico=2, expected_pico=1)
+    )
+    world.spool = (4, "Kafka is away")
+    world.routers.states = [("unix:r", router.DescribeRouterResponse(spool_records=2)), ("unix:s", None)]
+    found = (await get(world, path, world.operator, **{"from": "2025-11-01", "to": "2025-11-02"})).json()
+    assert found["agree"] is False
+    first, second = found["differences"]
+    assert (first["kind"], first["request_ids"], first["found_pico"], first["expected"]) == (
+        *("charge", ["req_a"], 2, "0.000000000001"),
+    )
+    assert (second["kind"], "Kafka is away" in second["detail"]) == ("spool", True)
+    assert [(one["service"], one["records"], one["reachable"]) for one in found["spools"]] == [
+        ("edge", 4, True),
+        ("router", 2, True),
+        ("router", None, False),
+    ]
+    check_error(await get(world, path, world.bearer), 403, "forbidden")
+    for wrong in ({"from": "2025-11-02", "to": "2025-11-01"}, {"from": "2020-01-01"}, {"from": "then"}):
+        check_error(await get(world, path, world.operator, **wrong), 400, "invalid_request", "from")
+    world.billing.away = 1
+    check_error(await get(world, path, world.operator), 503, "service_unavailable")
+
+
+async def test_a_providers_statement_is_compared_for_operators(world):
+    path = "/api/v1/reconciliation/statements?provider=openai"
+    world.billing.costs_reply.costs.add(day="2025-11-01", model="o3", currency="USD", theirs_pico=3, ours_pico=5)
+    reply = await world.client.post(path, headers=world.operator, content=b"a,b")
+    (one,) = reply.json()["items"]
+    assert (one["day"], one["model"], one["theirs_pico"], one["difference_pico"]) == ("2025-11-01", "o3", 3, -2)
+    assert world.billing.asked[-1] == billing.CompareProviderCostsRequest(provider="openai", content=b"a,b")
+    check_error(await world.client.post(path, headers=world.bearer, content=b"a"), 403, "forbidden")
+    check_error(await world.client.post(path, headers=world.operator), 400, "invalid_request")
+    other = path.replace("openai", "azure")
+    check_error(
+        await world.client.post(other, headers=world.operator, content=b"a"), 400, "invalid_request", "provider"
+    )
+    large = await world.client.post(path, headers=world.operator, content=b"a" * 20_000)
+    check_error(large, 413, "payload_too_large")

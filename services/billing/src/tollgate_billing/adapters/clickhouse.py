@@ -109,9 +109,11 @@ class ClickHouse:
             lambda client: client.insert_arrow(table, arrow_table(columns, kinds), settings=settings)
         )
 
-    async def rows(self, sql: str, parameters: Mapping[str, Any], *, booking: bool = False) -> list[dict[str, Any]]:
-        """Returns the rows of a query, by column; `booking` asks on the lane of what books."""
-        lane = self._writing if booking else self._asking
+    async def rows(
+        self, sql: str, parameters: Mapping[str, Any], *, booking: bool = False, aside: bool = False
+    ) -> list[dict[str, Any]]:
+        """Returns the rows of a query, by column; `booking` asks on the lane of what books, `aside` on its own."""
+        lane = self._writing if booking else self._aside if aside else self._asking
         result = await lane.run(lambda client: client.query(sql, parameters=dict(parameters)))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 

@@ -10,12 +10,16 @@ from grpc import aio
 from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
+from tollgate_billing.api.books_reply import books_reply, provider_costs_reply
 from tollgate_billing.api.request_rows import evidence_reply, read_cursor, request_row
 from tollgate_billing.api.usage_answers import sql_answer, view_answer, view_message
+from tollgate_billing.domain.event import DAY_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery, NotAllowed, UnknownView
 from tollgate_billing.ports import Grant, RequestFilter, UsageFilter, UsageQueries
 from tollgate_billing.use_cases.ask_usage import AskUsage
+from tollgate_billing.use_cases.compare_books import CompareBooks
+from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_kit.clock import Clock
@@ -32,6 +36,7 @@ _REFUSED: Final = {
     UnknownView: errors_pb2.ERROR_KIND_NOT_FOUND,
     NotAllowed: errors_pb2.ERROR_KIND_FORBIDDEN,
 }
+_MOST_DAYS: Final = 90
 _SUMS: Final = (
     *("requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
     *("images", "unpriced", "errors"),
@@ -58,6 +63,8 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         queries: UsageQueries,
         requests: LookAtRequests,
         ask: AskUsage,
+        books: CompareBooks,
+        provider_costs: CompareProviderCosts,
         lag: LagSource,
         clock: Clock,
     ) -> None:
@@ -65,6 +72,8 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         self._ask = ask
         self._queries = queries
         self._requests = requests
+        self._books = books
+        self._provider_costs = provider_costs
         self._lag = lag
         self._clock = clock
 
@@ -113,6 +122,18 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
     async def GetEvidence(self, request: wire.GetEvidenceRequest, context: Context) -> wire.GetEvidenceResponse:  # noqa: N802
         found = await _answered(context, self._requests.evidence(request.request_id, request.organization_id))
         return evidence_reply(found)
+
+    async def CompareBooks(self, request: wire.CompareBooksRequest, context: Context) -> wire.CompareBooksResponse:  # noqa: N802
+        to_us = request.to_us or self._clock.now_us()
+        await _answered(context, _called(functools.partial(_check_time, request.from_us, to_us)))
+        report = await _answered(context, self._books(request.from_us, to_us))
+        return books_reply(report, lag_events=self._lag.events(), lag_ms=self._lag.ms())
+
+    async def CompareProviderCosts(  # noqa: N802
+        self, request: wire.CompareProviderCostsRequest, context: Context
+    ) -> wire.CompareProviderCostsResponse:
+        found = await _answered(context, self._provider_costs(request.provider, request.content))
+        return provider_costs_reply(found)
 
     async def GetStatus(self, request: wire.GetStatusRequest, context: Context) -> wire.GetStatusResponse:  # noqa: ARG002, N802 - gRPC hands it over.
         counts = await _answered(context, self._queries.counts())
@@ -173,6 +194,11 @@ async def _answered(context: Context, work: Awaitable[T]) -> T:
 
 async def _called(work: Callable[[], T]) -> T:
     return work()
+
+
+def _check_time(from_us: int, to_us: int) -> None:
+    if not 0 < from_us < to_us or to_us - from_us > _MOST_DAYS * DAY_US:
+        raise InvalidQuery(f"books are compared from a time before another one, at most {_MOST_DAYS} days")
 
 
 def _filter(given: wire.UsageFilter) -> UsageFilter:

@@ -73,6 +73,14 @@ class KeepWallets:
             currency, balance = await self._ledger.balance(organization_id)
             return currency, balance, await self._wallets.state(organization_id)
 
+    async def expected(self, organization_id: str) -> tuple[int, WalletState]:
+        """Returns what the wallet should be, and what Redis has; nothing is mended. Raises Unavailable."""
+        async with self._lock:
+            await self._resume()
+            _, balance = await self._ledger.balance(organization_id)
+            state = await self._wallets.state(organization_id)
+            return balance - state.held - state.settled, state
+
     async def rebuild(self, organization_id: str) -> tuple[int, bool]:
         """Makes the wallet what the ledger says; returns it and whether it was another. Raises Unavailable."""
         async with self._lock:

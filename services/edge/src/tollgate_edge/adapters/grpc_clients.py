@@ -18,6 +18,7 @@ from tollgate_kit.grpc_io import error_from, new_channel
 
 _CALL_SECONDS: Final = 15.0
 _EXPORT_SECONDS: Final = 3_600.0
+_COMPARE_SECONDS: Final = 170.0
 _PROBE_SECONDS: Final = 2.0
 
 R = TypeVar("R")
@@ -57,6 +58,14 @@ class BillingClient:
 
     async def evidence(self, request: billing.GetEvidenceRequest) -> billing.GetEvidenceResponse:
         return await answer(self._stub.GetEvidence(request, timeout=_CALL_SECONDS))
+
+    async def compare_books(self, request: billing.CompareBooksRequest) -> billing.CompareBooksResponse:
+        return await answer(self._stub.CompareBooks(request, timeout=_COMPARE_SECONDS))
+
+    async def compare_provider_costs(
+        self, request: billing.CompareProviderCostsRequest
+    ) -> billing.CompareProviderCostsResponse:
+        return await answer(self._stub.CompareProviderCosts(request, timeout=_COMPARE_SECONDS))
 
     async def status(self) -> billing.GetStatusResponse:
         return await answer(self._stub.GetStatus(billing.GetStatusRequest(), timeout=_CALL_SECONDS))

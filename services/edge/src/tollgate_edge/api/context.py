@@ -58,6 +58,8 @@ class HttpContext:
     new_request_id: Callable[[], str]
     # Told every error: id of the request, whose key it was, the route as the API describes it, and the error.
     refused: Callable[[str, Principal | None, str, PublicError], None]
+    # Events that wait on this process's disk, and why they cannot leave; empty while they can.
+    spool: Callable[[], tuple[int, str]]
     public_url: str = ""
     media_timeout_seconds: float = 600.0
 

@@ -21,6 +21,7 @@ from tollgate_edge.api.models import models_router
 from tollgate_edge.api.payments import payments_router
 from tollgate_edge.api.prices import prices_router
 from tollgate_edge.api.questions import questions_router
+from tollgate_edge.api.reconciliation import reconciliation_router
 from tollgate_edge.api.requests import requests_router
 from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.statements import statements_router
@@ -81,6 +82,7 @@ def create_http_app(context: HttpContext) -> FastAPI:
     app.include_router(statements_router(context))
     app.include_router(prices_router(context))
     app.include_router(payments_router(context))
+    app.include_router(reconciliation_router(context))
     app.include_router(limits_router(context))
     app.include_router(routing_router(context))
     app.add_exception_handler(PublicError, _public)

@@ -52,6 +52,17 @@ class BodyReader:
         self._max_bytes = max_bytes
         self._max_depth = max_depth
 
+    async def read_file(self, request: Request, most_bytes: int) -> bytes:
+        """Returns the body as it is. Raises PublicError: 400 for an empty one, 413."""
+        body = await self.read_bytes(request)
+        if len(body) > most_bytes:
+            raise public_error(
+                errors.ERROR_KIND_PAYLOAD_TOO_LARGE, f"The file is larger than {most_bytes} bytes. Send it in parts."
+            )
+        if not body:
+            raise _invalid("The body is empty; send the file in it.")
+        return body
+
     async def read_object(self, request: Request, *, optional: bool = False) -> dict[str, Any]:
         """Returns the JSON object of the body. Raises PublicError: 400, 413 or 415."""
         body = await self.read_bytes(request)

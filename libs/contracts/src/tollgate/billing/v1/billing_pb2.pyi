@@ -364,6 +364,84 @@ class ListRequestsResponse(_message.Message):
     next_cursor: str
     def __init__(self, rows: _Optional[_Iterable[_Union[RequestRow, _Mapping]]] = ..., next_cursor: _Optional[str] = ...) -> None: ...
 
+class CompareBooksRequest(_message.Message):
+    __slots__ = ("from_us", "to_us")
+    FROM_US_FIELD_NUMBER: _ClassVar[int]
+    TO_US_FIELD_NUMBER: _ClassVar[int]
+    from_us: int
+    to_us: int
+    def __init__(self, from_us: _Optional[int] = ..., to_us: _Optional[int] = ...) -> None: ...
+
+class BookDifference(_message.Message):
+    __slots__ = ("kind", "detail", "organization_id", "batch", "request_ids", "found_pico", "expected_pico")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
+    FOUND_PICO_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_PICO_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    detail: str
+    organization_id: str
+    batch: str
+    request_ids: _containers.RepeatedScalarFieldContainer[str]
+    found_pico: int
+    expected_pico: int
+    def __init__(self, kind: _Optional[str] = ..., detail: _Optional[str] = ..., organization_id: _Optional[str] = ..., batch: _Optional[str] = ..., request_ids: _Optional[_Iterable[str]] = ..., found_pico: _Optional[int] = ..., expected_pico: _Optional[int] = ...) -> None: ...
+
+class CompareBooksResponse(_message.Message):
+    __slots__ = ("from_us", "to_us", "batches", "rows", "organizations", "holds", "differences", "cut", "lag_events", "lag_ms")
+    FROM_US_FIELD_NUMBER: _ClassVar[int]
+    TO_US_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATIONS_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    LAG_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LAG_MS_FIELD_NUMBER: _ClassVar[int]
+    from_us: int
+    to_us: int
+    batches: int
+    rows: int
+    organizations: int
+    holds: int
+    differences: _containers.RepeatedCompositeFieldContainer[BookDifference]
+    cut: int
+    lag_events: int
+    lag_ms: int
+    def __init__(self, from_us: _Optional[int] = ..., to_us: _Optional[int] = ..., batches: _Optional[int] = ..., rows: _Optional[int] = ..., organizations: _Optional[int] = ..., holds: _Optional[int] = ..., differences: _Optional[_Iterable[_Union[BookDifference, _Mapping]]] = ..., cut: _Optional[int] = ..., lag_events: _Optional[int] = ..., lag_ms: _Optional[int] = ...) -> None: ...
+
+class CompareProviderCostsRequest(_message.Message):
+    __slots__ = ("provider", "content")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    content: bytes
+    def __init__(self, provider: _Optional[str] = ..., content: _Optional[bytes] = ...) -> None: ...
+
+class ProviderCost(_message.Message):
+    __slots__ = ("day", "model", "currency", "theirs_pico", "ours_pico")
+    DAY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    THEIRS_PICO_FIELD_NUMBER: _ClassVar[int]
+    OURS_PICO_FIELD_NUMBER: _ClassVar[int]
+    day: str
+    model: str
+    currency: str
+    theirs_pico: int
+    ours_pico: int
+    def __init__(self, day: _Optional[str] = ..., model: _Optional[str] = ..., currency: _Optional[str] = ..., theirs_pico: _Optional[int] = ..., ours_pico: _Optional[int] = ...) -> None: ...
+
+class CompareProviderCostsResponse(_message.Message):
+    __slots__ = ("costs",)
+    COSTS_FIELD_NUMBER: _ClassVar[int]
+    costs: _containers.RepeatedCompositeFieldContainer[ProviderCost]
+    def __init__(self, costs: _Optional[_Iterable[_Union[ProviderCost, _Mapping]]] = ...) -> None: ...
+
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -64,6 +64,16 @@ class BillingServiceStub:
                 request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceRequest.SerializeToString,
                 response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceResponse.FromString,
                 _registered_method=True)
+        self.CompareBooks = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/CompareBooks',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareBooksRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareBooksResponse.FromString,
+                _registered_method=True)
+        self.CompareProviderCosts = channel.unary_unary(
+                '/tollgate.billing.v1.BillingService/CompareProviderCosts',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareProviderCostsRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareProviderCostsResponse.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/tollgate.billing.v1.BillingService/GetStatus',
                 request_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetStatusRequest.SerializeToString,
@@ -135,6 +145,20 @@ class BillingServiceServicer:
 
     def GetEvidence(self, request, context):
         """All that is known of one request, for a dispute: nothing of what was said in it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareBooks(self, request, context):
+        """Compares usage rows, ledger, wallets and holds, and names what differs; nothing is changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareProviderCosts(self, request, context):
+        """Compares a provider's export of costs with ours.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,6 +237,16 @@ def add_BillingServiceServicer_to_server(servicer, server):
                     servicer.GetEvidence,
                     request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceRequest.FromString,
                     response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceResponse.SerializeToString,
+            ),
+            'CompareBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareBooks,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareBooksRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareBooksResponse.SerializeToString,
+            ),
+            'CompareProviderCosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareProviderCosts,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareProviderCostsRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareProviderCostsResponse.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -407,6 +441,60 @@ class BillingService:
             '/tollgate.billing.v1.BillingService/GetEvidence',
             tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceRequest.SerializeToString,
             tollgate_dot_billing_dot_v1_dot_billing__pb2.GetEvidenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/CompareBooks',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareBooksRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareProviderCosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.BillingService/CompareProviderCosts',
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareProviderCostsRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_billing__pb2.CompareProviderCostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,139 @@
+"""The usage store as whoever compares the books needs it: sums by batch, and what should not be there."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.domain.books import Amounts, BatchLine, Difference
+from tollgate_billing.domain.rows import to_pico
+from tollgate_billing.ports import BatchRow, RepeatedRequest
+
+_LINE: Final = ", ".join(BatchLine._fields)
+_SUMS: Final = "sum(charge) AS charge, sumIf(cost, kind = 'usage') AS cost, sum(loss) AS loss"
+_WHEN: Final = (
+    "ingested_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND ingested_at < fromUnixTimestamp64Micro({to_us:Int64})"
+)
+_BY_TIME: Final = f"""
+SELECT {_LINE}, {_SUMS}, count() AS rows, toUnixTimestamp64Micro(min(ingested_at)) AS at_us
+FROM usage_events WHERE batch IN (SELECT DISTINCT batch FROM usage_events WHERE {_WHEN}) GROUP BY {_LINE}
+"""  # noqa: S608 - constants; everything else is a parameter.
+_BY_NAME: Final = f"""
+SELECT {_LINE}, {_SUMS} FROM usage_events WHERE batch IN {{batches:Array(String)}} GROUP BY {_LINE}
+"""  # noqa: S608 - constants, see above.
+_ROWS: Final = f"""
+SELECT request_id, {_SUMS} FROM usage_events
+WHERE {" AND ".join(f"{name} = {{{name}:String}}" for name in BatchLine._fields)}
+GROUP BY request_id, event_id ORDER BY min(src_offset) LIMIT 10000
+"""  # noqa: S608 - constants, see above.
+_OFFSETS: Final = "SELECT DISTINCT src_offset FROM usage_events WHERE batch = {batch:String} ORDER BY src_offset"
+_REPEATED: Final = f"""
+SELECT request_id, any(organization_id) AS organization, toInt64(count() - uniqExact(event_id)) AS repeated,
+       toInt64(uniqExactIf(event_id, kind = 'usage' AND final AND NOT superseded AND charge != 0))
+       - toInt64(uniqExactIf(event_id, kind = 'adjustment' AND charge != 0)) AS standing
+FROM usage_events WHERE {_WHEN}
+GROUP BY request_id HAVING repeated > 0 OR standing > 1 ORDER BY request_id LIMIT {{most:UInt32}}
+"""  # noqa: S608 - constants, see above.
+_FINALS: Final = """
+SELECT request_id, any(batch) AS booked FROM usage_events
+WHERE request_id IN {names:Array(String)} AND final AND kind = 'usage'
+  AND ingested_at < fromUnixTimestamp64Micro({before_us:Int64})
+GROUP BY request_id
+"""
+_MISMATCHES: Final = """
+SELECT request_id, organization_id, batch, reason, detail, found_pico, expected_pico FROM usage_mismatches
+WHERE found_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND found_at < fromUnixTimestamp64Micro({to_us:Int64})
+ORDER BY found_at, event_id LIMIT {most:UInt32}
+"""
+_POISON: Final = """
+SELECT topic, partition, offset, reason FROM usage_poison
+WHERE logged_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND logged_at < fromUnixTimestamp64Micro({to_us:Int64})
+ORDER BY topic, partition, offset LIMIT {most:UInt32}
+"""
+_PROVIDER: Final = """
+SELECT formatDateTime(started_at, '%Y-%m-%d', 'UTC') AS day, upstream_model, currency, sum(cost) AS total
+FROM usage_events
+WHERE provider = {provider:String} AND kind = 'usage' AND currency != ''
+  AND started_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND started_at < fromUnixTimestamp64Micro({to_us:Int64})
+GROUP BY day, upstream_model, currency ORDER BY day, upstream_model, currency
+"""
+_NAMES_A_QUERY: Final = 1_000
+
+
+class ClickHouseUsageBooks:
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        # It may take long, and nobody who asks for usage is to wait for it.
+        return await self._clickhouse.rows(sql, parameters, aside=True)
+
+    async def batch_amounts(self, from_us: int, to_us: int) -> dict[BatchLine, tuple[Amounts, int, int]]:
+        rows = await self._rows(_BY_TIME, {"from_us": from_us, "to_us": to_us})
+        return {_line(row): (_amounts(row), row["rows"], row["at_us"]) for row in rows}
+
+    async def amounts_of_batches(self, batches: Collection[str]) -> dict[BatchLine, Amounts]:
+        found: dict[BatchLine, Amounts] = {}
+        for part in _parts(batches):
+            for row in await self._rows(_BY_NAME, {"batches": part}):
+                found[_line(row)] = _amounts(row)
+        return found
+
+    async def rows_of(self, line: BatchLine) -> list[BatchRow]:
+        rows = await self._rows(_ROWS, line._asdict())
+        return [BatchRow(row["request_id"], _amounts(row)) for row in rows]
+
+    async def offsets_of(self, batch: str) -> list[int]:
+        return [row["src_offset"] for row in await self._rows(_OFFSETS, {"batch": batch})]
+
+    async def repeated(self, from_us: int, to_us: int, most: int) -> list[RepeatedRequest]:
+        rows = await self._rows(_REPEATED, {"from_us": from_us, "to_us": to_us, "most": most})
+        return [
+            RepeatedRequest(row["request_id"], row["organization"], row["repeated"], row["standing"]) for row in rows
+        ]
+
+    async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part in _parts(names):
+            rows = await self._rows(_FINALS, {"names": part, "before_us": before_us})
+            found |= {row["request_id"]: row["booked"] for row in rows}
+        return found
+
+    async def mismatches_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:
+        rows = await self._rows(_MISMATCHES, {"from_us": from_us, "to_us": to_us, "most": most})
+        return [
+            Difference(
+                "mismatch",
+                ": ".join(part for part in (row["reason"], row["detail"]) if part),
+                row["organization_id"],
+                row["batch"],
+                (row["request_id"],),
+                row["found_pico"],
+                row["expected_pico"],
+            )
+            for row in rows
+        ]
+
+    async def poison_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:
+        rows = await self._rows(_POISON, {"from_us": from_us, "to_us": to_us, "most": most})
+        return [
+            Difference("poison", f"{row['topic']}, partition {row['partition']}, {row['offset']}: {row['reason']}")
+            for row in rows
+        ]
+
+    async def provider_costs(self, provider: str, from_us: int, to_us: int) -> list[tuple[str, str, str, int]]:
+        about = {"provider": provider, "from_us": from_us, "to_us": to_us}
+        rows = await self._rows(_PROVIDER, about)
+        return [(row["day"], row["upstream_model"], row["currency"], to_pico(row["total"])) for row in rows]
+
+
+def _line(row: dict[str, Any]) -> BatchLine:
+    return BatchLine(*(row[name] for name in BatchLine._fields))
+
+
+def _amounts(row: dict[str, Any]) -> Amounts:
+    return Amounts(to_pico(row["charge"]), to_pico(row["cost"]), to_pico(row["loss"]))
+
+
+def _parts(names: Collection[str]) -> Iterable[list[str]]:
+    ordered = sorted(names)
+    return (ordered[first : first + _NAMES_A_QUERY] for first in range(0, len(ordered), _NAMES_A_QUERY))

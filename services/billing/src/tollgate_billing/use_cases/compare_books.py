@@ -1,0 +1,187 @@
+"""Compares raw usage, ledger, wallets and holds, and names what differs. It changes nothing.
+
+Batches of a time are compared whole; one that is being booked now is left for the next time. Where something joins that
+must equal raw usage, it is compared in `_compare_slice`, beside the ledger.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tollgate_billing.domain.books import (
+    KINDS,
+    BatchLine,
+    Difference,
+    Report,
+    amounts_of,
+    compare,
+    is_posted,
+    missing_offsets,
+)
+from tollgate_billing.ports import HoldRecord, Ledger, LedgerBooks, UsageBooks, Wallets
+from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_kit.clock import Clock
+
+_SLICE_US: Final = 3600 * 1_000_000
+# What is younger may be booked at this moment.
+_SETTLED_US: Final = 60 * 1_000_000
+_LATE_US: Final = 600 * 1_000_000
+_OVERDUE_US: Final = 3600 * 1_000_000
+_MOST: Final = 200
+_NAMES: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    line: BatchLine
+    kind: str
+    raw: int
+    ledger: int
+
+
+class CompareBooks:
+    def __init__(
+        self,
+        books: UsageBooks,
+        booked: LedgerBooks,
+        ledger: Ledger,
+        wallets: Wallets,
+        keep: KeepWallets,
+        counters: BillingCounters,
+        clock: Clock,
+    ) -> None:
+        self._books = books
+        self._booked = booked
+        self._ledger = ledger
+        self._wallets = wallets
+        self._keep = keep
+        self._counters = counters
+        self._clock = clock
+
+    async def __call__(self, from_us: int, to_us: int) -> Report:
+        """Compares what was booked in this time, and all wallets and holds as they are now. Raises Unavailable."""
+        now = self._clock.now_us()
+        report = Report(from_us, min(to_us, now))
+        start = from_us
+        while start < report.to_us:
+            end = min(start + _SLICE_US, report.to_us)
+            await self._compare_slice(report, start, end)
+            start = end
+        report.add(await self._repeated(from_us, to_us), _MOST)
+        report.add(await self._books.mismatches_between(from_us, to_us, _MOST), _MOST)
+        report.add(await self._books.poison_between(from_us, to_us, _MOST), _MOST)
+        report.add(await self._accounts(), _MOST)
+        await self._compare_wallets(report)
+        self._counters.add("comparisons")
+        found = Counter(one.kind for one in report.differences)
+        self._counters.differences = {kind: found[kind] for kind in KINDS}
+        return report
+
+    async def _compare_slice(self, report: Report, from_us: int, to_us: int) -> None:
+        raw = await self._books.batch_amounts(from_us, to_us)
+        heights = await self._booked.heights()
+        report.rows += sum(rows for _, rows, _ in raw.values())
+        report.batches += len({line.batch for line in raw})
+        late = self._clock.now_us() - _LATE_US
+        posted = {line: amounts for line, (amounts, _, _) in raw.items() if is_posted(line.batch, heights)}
+        waiting = {line.batch: line for line, (_, _, at_us) in raw.items() if line not in posted and at_us < late}
+        ledger = amounts_of(await self._booked.transfers_of({line.batch for line in posted}))
+        # What the ledger booked in this time and the usage store does not have at all.
+        booked = amounts_of(await self._booked.transfers_between(from_us, to_us))
+        known = {line.batch for line in raw}
+        absent = {line.batch for line in booked if line.batch not in known}
+        if absent:
+            elsewhere = await self._books.amounts_of_batches(absent)
+            posted |= elsewhere
+            ledger |= {line: amounts for line, amounts in booked.items() if line.batch in absent}
+        found = [_Line(*one) for one in compare(posted, ledger)]
+        report.add([await self._explain(one) for one in found[:_MOST]], _MOST)
+        report.cut += max(0, len(found) - _MOST)
+        report.add([_unposted(line) for line in waiting.values()], _MOST)
+
+    async def _explain(self, one: _Line) -> Difference:
+        """Names the requests that a difference comes from, or the places in the log that rows are missing of."""
+        line, difference = one.line, one.raw - one.ledger
+        rows = await self._books.rows_of(line)
+        exact = [row.request_id for row in rows if getattr(row.amounts, one.kind) == difference]
+        detail = f"usage rows say {one.raw}, the ledger {one.ledger}, for {line.model}, project {line.project_id}"
+        if difference < 0 or not rows:
+            places = missing_offsets(line.batch, await self._books.offsets_of(line.batch), _NAMES)
+            if places:
+                detail += f"; no rows of the records at {', '.join(map(str, places))}"
+        names = exact or [row.request_id for row in rows]
+        return Difference(
+            one.kind,
+            detail,
+            line.organization_id,
+            line.batch,
+            tuple(dict.fromkeys(names[:_NAMES])),
+            found_pico=one.raw,
+            expected_pico=one.ledger,
+        )
+
+    async def _repeated(self, from_us: int, to_us: int) -> list[Difference]:
+        found: list[Difference] = []
+        for one in await self._books.repeated(from_us, to_us, _MOST):
+            about = (one.organization_id, "", (one.request_id,))
+            if one.repeated:
+                found.append(Difference("repeated_event", f"{one.repeated} rows more than events", *about))
+            if one.standing > 1:
+                found.append(Difference("double_charge", f"{one.standing} finals carry a charge", *about))
+        return found
+
+    async def _accounts(self) -> list[Difference]:
+        return [
+            Difference(
+                "account",
+                f"account {one.account} in {one.currency} is not the sum of its transfers",
+                one.organization_id,
+                found_pico=one.balance_pico,
+                expected_pico=one.transfers_pico,
+            )
+            for one in await self._booked.unbalanced()
+        ]
+
+    async def _compare_wallets(self, report: Report) -> None:
+        for organization_id in await self._ledger.balances():
+            report.organizations += 1
+            expected, state = await self._keep.expected(organization_id)
+            if state.wallet != expected:
+                missing = "there is no wallet" if state.wallet is None else "the wallet is another"
+                detail = f"{missing}: ledger less {state.held} held and {state.settled} settled is {expected}"
+                wallet = Difference("wallet", detail, organization_id, "", (), state.wallet or 0, expected)
+                report.add([wallet], _MOST)
+            holds = await self._wallets.list_holds(organization_id)
+            report.holds += len(holds)
+            report.add(await self._hanging(organization_id, holds), _MOST)
+
+    async def _hanging(self, organization_id: str, holds: Sequence[HoldRecord]) -> list[Difference]:
+        now = self._clock.now_us()
+        found = []
+        live = {hold.hold_id: hold for hold in holds if hold.state != "released"}
+        booked = await self._books.booked_finals(live.keys(), now - _SETTLED_US) if live else {}
+        heights = await self._booked.heights() if booked else {}
+        for hold_id, hold in live.items():
+            kind = _trouble(hold, now)
+            batch = booked.get(hold_id, "")
+            if batch and is_posted(batch, heights) and await self._wallets.find_hold(organization_id, hold_id) == hold:
+                kind = "leaked_hold"
+            if kind:
+                detail = f"{hold.state} {hold.amount_pico}, its time {hold.at_us}"
+                found.append(Difference(kind, detail, organization_id, batch, (hold_id,), hold.amount_pico))
+        return found
+
+
+def _trouble(hold: HoldRecord, now_us: int) -> str:
+    if hold.state == "held" and hold.at_us < now_us - _LATE_US:
+        return "expired_hold"
+    if hold.state == "settled" and hold.at_us < now_us - _OVERDUE_US:
+        return "unbooked_hold"
+    return ""
+
+
+def _unposted(line: BatchLine) -> Difference:
+    detail = "its rows are in the usage store, and the ledger has not got it"
+    return Difference("unposted_batch", detail, line.organization_id, line.batch)
