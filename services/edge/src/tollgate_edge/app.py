@@ -201,6 +201,7 @@ class Edge:
             new_request_id=self.gateway.new_request_id,
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
+            trusted_hops=settings.trusted_hops,
         )
 
     # What is missing, and what is measured.
