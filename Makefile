@@ -65,6 +65,10 @@ settings: $(STAMP) ## Write docs/reference/settings.md from the services' settin
 metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that edge and router declare
 	@$(BIN)/python -m tools.gen_metrics
 
+.PHONY: schema
+schema: $(STAMP) ## Write docs/reference/tollgate.schema.json from the resources that can be declared
+	@$(BIN)/python -m tools.gen_schema
+
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them
 	@$(BIN)/python -m tools.commit_style $(ARGS)
