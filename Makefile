@@ -69,6 +69,10 @@ metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that edge 
 usage-views: $(STAMP) ## Write docs/reference/usage-views.md from billing's views
 	@$(BIN)/python -m tools.gen_usage_views
 
+.PHONY: schema
+schema: $(STAMP) ## Write docs/reference/tollgate.schema.json from the resources that can be declared
+	@$(BIN)/python -m tools.gen_schema
+
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them
 	@$(BIN)/python -m tools.commit_style $(ARGS)

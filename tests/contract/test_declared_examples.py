@@ -1,17 +1,20 @@
 """What documents and deployment files declare is accepted by the code that reads it at start."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from tollgate_resources import Declared, load, load_catalogue
 
 pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = Draft202012Validator(json.loads((ROOT / "docs/reference/tollgate.schema.json").read_text(encoding="utf-8")))
 KINDS = {"channels", "routes", "price_books"}
 PAGES = sorted(
     path
@@ -44,6 +47,18 @@ EXAMPLES = [pytest.param(block, id=f"{page.name}-{i}") for page in PAGES for i, 
 def test_an_example_of_a_document_has_the_right_shape(block: dict[str, Any]) -> None:
     declared = Declared.model_validate(block)
     assert declared.channels or declared.routes or declared.price_books
+
+
+@pytest.mark.parametrize("block", EXAMPLES)
+def test_an_example_passes_the_schema_that_editors_read(block: dict[str, Any]) -> None:
+    # Editors see times as the text that they are.
+    plain = json.loads(json.dumps(block, default=lambda value: value.isoformat()))
+    assert [error.message for error in SCHEMA.iter_errors(plain)] == []
+
+
+@pytest.mark.parametrize("wrong", [{"chanels": []}, {"channels": [{"name": "a"}]}, {"channels": [{"name": 1}]}])
+def test_the_schema_refuses_what_is_not_declared_so(wrong: dict[str, Any]) -> None:
+    assert not SCHEMA.is_valid(wrong)
 
 
 def test_there_are_examples() -> None:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from tools import gen_metrics, gen_settings, gen_usage_views
+from tools import gen_metrics, gen_schema, gen_settings, gen_usage_views
 
 from tollgate_edge.inference.access_log import AccessLine
 
@@ -20,6 +20,10 @@ def test_the_metrics_page_is_what_the_code_says():
 
 def test_the_page_of_the_usage_views_is_what_their_files_say():
     assert gen_usage_views.PAGE.read_text(encoding="utf-8") == gen_usage_views.render(), "run `make usage-views`"
+
+
+def test_the_schema_of_declared_resources_is_what_the_code_says():
+    assert gen_schema.PAGE.read_text(encoding="utf-8") == gen_schema.render(), "run `make schema`"
 
 
 def test_the_page_of_the_access_log_has_every_field_in_its_order():

@@ -10,6 +10,7 @@ import typer
 
 from tollgate_cli import audit
 from tollgate_cli.errors import Failure
+from tollgate_cli.key_options import CidrsOption, EndpointsOption, ExpiresOption, ModelsOption
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
@@ -247,6 +248,10 @@ def keys_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     organization: OrganizationOption = None,
     project: Annotated[str | None, typer.Option(help="Name or id of the project; else the first.")] = None,
+    model: ModelsOption = None,
+    endpoint: EndpointsOption = None,
+    cidr: CidrsOption = None,
+    expires: ExpiresOption = None,
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
     concurrency: ConcurrencyOption = None,
@@ -260,10 +265,12 @@ def keys_create(
     \b
     tollgate keys create laptop
     tollgate keys create intern --requests-per-minute 60 --concurrency 2
+    tollgate keys create shop --model gpt-5-mini --endpoint chat --cidr 203.0.113.0/24 --expires 30d
     tollgate keys create ci --organization acme --project web --json | jq -r .key
     """
-    from tollgate_cli.commands.keys import create
+    from tollgate_cli.commands.keys import create, expiry
     from tollgate_cli.commands.limits import read_budget
+    from tollgate_kit.clock import SystemClock
 
     limits = {
         "requests_per_minute": requests_per_minute,
@@ -271,7 +278,12 @@ def keys_create(
         "concurrency": concurrency,
         "budget": read_budget(budget, budget_window),
     }
-    create(home, dict(os.environ), name, organization, project, limits, as_json=as_json)
+    try:
+        expires_at = expiry(expires, SystemClock().now_us() / 1e6)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter("a time from now as in 12h, 30d, 8w, or a date", param_hint="--expires") from None
+    terms = {"models": model, "endpoints": endpoint, "cidrs": cidr, "expires_at": expires_at}
+    create(home, dict(os.environ), name, organization, project, limits, terms, as_json=as_json)
 
 
 def keys_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:

@@ -23,9 +23,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, num
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*["" if cell is None else str(cell) for cell in row])
+        table.add_row(*[_text(cell) for cell in row])
     # A cell that is cut off is of no use: rows may be longer than the screen.
     Console(highlight=False, markup=False, width=WIDEST).print(table, soft_wrap=True)
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    return ", ".join(str(one) for one in cell) if isinstance(cell, list) else str(cell)
 
 
 def print_failure(failure: Failure, *, as_json: bool) -> None:

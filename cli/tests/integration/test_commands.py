@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -83,7 +84,7 @@ DIFFERENCE = {
     "kind": "charge", "detail": "usage rows say 2, the ledger 1", "organization_id": "org_1", "batch": "e/t/0/1-2",
     "request_ids": ["req_1", "req_2", "req_3", "req_4"], "found": "2", "expected": "1",
 }  # fmt: skip
-KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": None}
+KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": ["a", "b"], "cidrs": ["203.0.113.0/24"]}
 LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}
 OWNER = {"id": "org_1", "name": "demo", "payment": "postpaid", "limits": LIMITS}
 OWNER["limits"]["budget"] = {"amount": "25", "window": "month"}
@@ -249,6 +250,25 @@ def test_keys(edge):
     missing = tollgate(edge.url, "keys", "revoke", "a/b")
     assert edge.seen[-1][1] == "/api/v1/keys/a%2Fb/revoke"
     assert (missing.returncode, missing.stderr) == (1, "no such page\n")
+
+
+def test_a_key_is_made_with_what_it_may(edge):
+    flags = ["--model", "m", "--model", "n", "--endpoint", "chat", "--cidr", "203.0.113.0/24", "--expires"]
+    before = datetime.now(UTC)
+    assert tollgate(edge.url, "keys", "create", "k", *flags, "30d").returncode == 0
+    sent = edge.seen[-1][3]
+    expires = datetime.fromisoformat(sent.pop("expires_at"))
+    assert timedelta(days=30, seconds=-1) <= expires - before <= timedelta(days=31)
+    assert sent == {"name": "k", "models": ["m", "n"], "endpoints": ["chat"], "cidrs": ["203.0.113.0/24"]}
+    assert tollgate(edge.url, "keys", "create", "k", *flags, "2099-12-31").returncode == 0
+    assert edge.seen[-1][3]["expires_at"] == "2099-12-31T00:00:00"
+    listed = tollgate(edge.url, "keys", "list").stdout
+    assert "a, b" in listed
+    assert "203.0.113.0/24" in listed
+    for wrong in ("soon", "0d", "9999999d", "999999w"):
+        refused = tollgate(edge.url, "keys", "create", "k", *flags, wrong)
+        assert refused.returncode == 2
+        assert "30d" in refused.stderr
 
 
 def test_limits(edge):

@@ -220,6 +220,7 @@ class Edge:
             spool=lambda: (self.spool.records, self.publisher.problem),
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
+            trusted_hops=settings.trusted_hops,
         )
 
     # What is missing, and what is measured.

@@ -91,6 +91,8 @@ class KeyRecord:
     revoked_at_us: int = 0
     expires_at_us: int = 0
     models: tuple[str, ...] | None = None
+    endpoints: tuple[str, ...] | None = None
+    cidrs: tuple[str, ...] | None = None
     limits: Limits = NO_LIMITS
 
 

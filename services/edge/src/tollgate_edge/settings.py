@@ -50,6 +50,14 @@ class EdgeSettings(ServiceSettings):
     max_header_bytes: int = Field(default=64 * 1024, gt=0, description="Largest request head, in bytes.")
     max_header_count: int = Field(default=100, gt=0, description="Most header fields of a request.")
     max_json_depth: int = Field(default=64, gt=0, description="Deepest nesting of a JSON body.")
+    trusted_hops: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="How many proxies of ours stand before this port, each of which adds to X-Forwarded-For: the "
+        "address of a caller, for keys with a list of addresses, is the entry so many from its end. 0 is the address "
+        "of the connection.",
+    )
     header_timeout_seconds: float = Field(default=20.0, gt=0, description="Time for a request's head to arrive.")
     body_timeout_seconds: float = Field(
         default=60.0,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import KEY, NO_LIMITS, ORGANIZATION, PROJECT, limit_set
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import (
@@ -75,6 +76,7 @@ class FakeKeyStore:
                     self.memory.limits_of(record.project_id).scope(PROJECT, record.project_id),
                     self.memory.limits_of(record.organization_id).scope(ORGANIZATION, record.organization_id),
                 ),
+                access=access_of(record.endpoints, record.cidrs),
             )
             return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
         if key_hash in self.memory.tokens:

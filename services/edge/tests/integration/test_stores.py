@@ -14,6 +14,7 @@ from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.adapters.sql.limits import SqlLimitStore
 from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
 from tollgate_edge.adapters.sql.tenants import SqlTenantStore
+from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import NO_LIMITS, Limits
 from tollgate_edge.ports import Conflict, KeyRecord, Organization, Project, StoredVersion, StoreUnavailable
 
@@ -149,6 +150,20 @@ async def test_a_key_without_a_list_may_use_every_model(stores):
     project = await a_project(stores)
     await stores.keys.add_key(record(1, project), "hash1", "pepper")
     assert (await stores.keys.find_keys(["hash1"]))[0]["hash1"].principal.models is None
+
+
+async def test_what_a_key_may_be_used_for_and_from_where_is_kept(stores):
+    project = await a_project(stores)
+    lists = {"endpoints": ("chat", "media"), "cidrs": ("203.0.113.0/24", "2001:db8::/32")}
+    await stores.keys.add_key(record(1, project, **lists), "hash1", "pepper")
+    await stores.keys.add_key(record(2, project, endpoints=(), cidrs=()), "hash2", "pepper")
+    await stores.keys.add_key(record(3, project), "hash3", "pepper")
+    found = (await stores.keys.find_keys(["hash1", "hash2", "hash3"]))[0]
+    assert found["hash1"].principal.access == access_of(*lists.values())
+    assert found["hash2"].principal.access == access_of((), ())
+    assert found["hash3"].principal.access is None
+    assert await stores.keys.key("key_1") == record(1, project, **lists)
+    assert [one.endpoints for one in await stores.keys.list_keys("", 9, "")] == [None, (), ("chat", "media")]
 
 
 async def test_a_key_belongs_to_a_project_of_its_organization(stores):

@@ -96,6 +96,23 @@ async def test_wrong_paths_and_methods_are_answered_in_the_dialect(world, method
         assert "allow" in reply.headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/media/jobs", "GET, POST"),
+        ("PATCH", "/api/v1/keys", "GET, POST"),
+        ("PUT", "/api/v1/keys/key_1", "DELETE"),
+        ("POST", "/v1/models/vendor/pic", "GET"),
+        ("POST", "/", "GET, HEAD"),
+        ("DELETE", "/v1/chat/completions", "POST"),
+    ],
+)
+async def test_a_wrong_method_is_told_all_right_ones(world, method, path, allowed):
+    reply = await world.client.request(method, path, headers=world.operator)
+    check_error(reply, 405, "method_not_allowed")
+    assert reply.headers["allow"] == allowed
+
+
 IMAGE = {"model": "vendor/pic", "prompt": "a cat"}
 
 

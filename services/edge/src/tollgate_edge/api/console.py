@@ -11,11 +11,13 @@ from tollgate_edge.api.limits import read_limits, render_limits
 from tollgate_edge.api.reading import PageLimit, ShortText, object_field, text_field
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
 from tollgate_edge.api.tenants import NO_PROJECT
+from tollgate_edge.domain.access import ENDPOINTS, Access, network_of
 from tollgate_edge.domain.limits import NO_LIMITS
+from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
 
-_MAX_MODELS: Final = 100
+_MOST_LISTED: Final = 100
 
 
 def console_router(context: HttpContext) -> APIRouter:
@@ -41,6 +43,7 @@ def _add_identity(router: APIRouter, context: HttpContext) -> None:
                 "price_group": principal.price_group,
                 "route_group": principal.route_group,
                 "models": None if principal.models is None else sorted(principal.models),
+                **_access(principal),
             }
         )
 
@@ -65,7 +68,9 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
                 project,
                 text_field(body, "name") or "key",
                 models=_models(body),
-                expires_at_us=parse_time(text_field(body, "expires_at"), "expires_at"),
+                endpoints=_endpoints(body),
+                cidrs=_cidrs(body),
+                expires_at_us=_expiry(context, body),
                 limits=replace(NO_LIMITS, **read_limits(object_field(body, "limits"))),
             )
         except ValueError as error:
@@ -103,17 +108,50 @@ async def _project(context: HttpContext, body: dict[str, Any]) -> Project:
     return found
 
 
+def _access(principal: Principal) -> dict[str, Any]:
+    access = principal.access or Access()
+    networks = access.networks
+    return {"endpoints": access.endpoints, "cidrs": None if networks is None else [str(one) for one in networks]}
+
+
 def _models(body: dict[str, Any]) -> tuple[str, ...] | None:
-    value = body.get("models")
+    return _texts(body, "models", "model names")
+
+
+def _endpoints(body: dict[str, Any]) -> tuple[str, ...] | None:
+    found = _texts(body, "endpoints", "endpoints")
+    for one in found or ():
+        if one not in ENDPOINTS:
+            raise invalid(f"'endpoints' may name: {', '.join(ENDPOINTS)}.", "endpoints")
+    return found
+
+
+def _cidrs(body: dict[str, Any]) -> tuple[str, ...] | None:
+    found = _texts(body, "cidrs", "networks")
+    try:
+        return None if found is None else tuple(dict.fromkeys(network_of(one) for one in found))
+    except ValueError as error:
+        raise invalid(f"'cidrs' are networks such as 203.0.113.0/24 or 2001:db8::/32: {error}.", "cidrs") from None
+
+
+def _texts(body: dict[str, Any], name: str, what: str) -> tuple[str, ...] | None:
+    value = body.get(name)
     if value is None:
         return None
     if (
         not isinstance(value, list)
-        or len(value) > _MAX_MODELS
+        or len(value) > _MOST_LISTED
         or not all(isinstance(one, str) and one for one in value)
     ):
-        raise invalid(f"'models' must be a list of at most {_MAX_MODELS} model names.", "models")
+        raise invalid(f"'{name}' must be a list of at most {_MOST_LISTED} {what}.", name)
     return tuple(dict.fromkeys(value))
+
+
+def _expiry(context: HttpContext, body: dict[str, Any]) -> int:
+    at_us = parse_time(text_field(body, "expires_at"), "expires_at")
+    if at_us and at_us <= context.clock.now_us():
+        raise invalid("'expires_at' has passed already.", "expires_at")
+    return at_us
 
 
 def _key(record: KeyRecord) -> dict[str, Any]:
@@ -123,7 +161,9 @@ def _key(record: KeyRecord) -> dict[str, Any]:
         "last_four": record.last_four,
         "organization_id": record.organization_id,
         "project_id": record.project_id,
-        "models": None if record.models is None else list(record.models),
+        "models": record.models,
+        "endpoints": record.endpoints,
+        "cidrs": record.cidrs,
         "limits": render_limits(record.limits),
         "created_at": render_time(record.created_at_us),
         "revoked_at": render_time(record.revoked_at_us),

@@ -62,10 +62,14 @@ class HttpContext:
     spool: Callable[[], tuple[int, str]]
     public_url: str = ""
     media_timeout_seconds: float = 600.0
+    trusted_hops: int = 0
 
-    async def caller(self, request: Request) -> Principal:
-        """Returns the bearer of an API key. Raises PublicError; an operator's token calls no models."""
-        principal = await authenticate(request, self.authenticator)
+    async def caller(self, request: Request, endpoint: str = "") -> Principal:
+        """Returns the bearer of an API key that may be used for `endpoint` (empty: any may).
+
+        Raises PublicError; an operator's token calls no models.
+        """
+        principal = await self._authenticate(request, endpoint)
         if principal.is_operator:
             raise public_error(
                 errors.ERROR_KIND_FORBIDDEN, "An access token manages the gateway. Call models with an API key."
@@ -74,14 +78,17 @@ class HttpContext:
 
     async def anyone(self, request: Request) -> Principal:
         """Returns the bearer of an API key or an access token. Raises PublicError."""
-        return await authenticate(request, self.authenticator)
+        return await self._authenticate(request)
 
     async def operator(self, request: Request) -> Principal:
         """Returns the bearer of an access token. Raises PublicError."""
-        principal = await authenticate(request, self.authenticator)
+        principal = await self._authenticate(request)
         if not principal.is_operator:
             raise public_error(errors.ERROR_KIND_FORBIDDEN, "This needs an operator's access token.")
         return principal
+
+    async def _authenticate(self, request: Request, endpoint: str = "") -> Principal:
+        return await authenticate(request, self.authenticator, self.trusted_hops, endpoint)
 
     def base_url(self, request: Request) -> str:
         """Returns the address under which the caller reached us, without a slash at the end."""

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -35,6 +36,24 @@ log = logging.getLogger(__name__)
 # Answered before FastAPI sees them; only other methods than POST come this far.
 INFERENCE_PATHS: Final = ("/v1/chat/completions", "/chat/completions", "/v1/embeddings", "/embeddings")
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
+_ROUTERS: Final = (
+    welcome_router,
+    models_router,
+    media_router,
+    console_router,
+    tenants_router,
+    figures_router,
+    ledger_router,
+    codes_router,
+    requests_router,
+    questions_router,
+    statements_router,
+    prices_router,
+    payments_router,
+    reconciliation_router,
+    limits_router,
+    routing_router,
+)
 
 
 class EdgeApi(FastAPI):
@@ -43,6 +62,8 @@ class EdgeApi(FastAPI):
     def __init__(self, context: HttpContext, **named: Any) -> None:
         super().__init__(**named)
         self._context = context
+        # FastAPI keeps those of an included router within it.
+        self.all_routes: list[BaseRoute] = []
 
     def build_middleware_stack(self) -> ASGIApp:
         return Frame(super().build_middleware_stack(), self._context.new_request_id)
@@ -69,22 +90,10 @@ def create_http_app(context: HttpContext) -> FastAPI:
     _add_health(app, context)
     for path in INFERENCE_PATHS:
         app.add_api_route(path, _post_only, methods=_METHODS, include_in_schema=False)
-    app.include_router(welcome_router(context))
-    app.include_router(models_router(context))
-    app.include_router(media_router(context))
-    app.include_router(console_router(context))
-    app.include_router(tenants_router(context))
-    app.include_router(figures_router(context))
-    app.include_router(ledger_router(context))
-    app.include_router(codes_router(context))
-    app.include_router(requests_router(context))
-    app.include_router(questions_router(context))
-    app.include_router(statements_router(context))
-    app.include_router(prices_router(context))
-    app.include_router(payments_router(context))
-    app.include_router(reconciliation_router(context))
-    app.include_router(limits_router(context))
-    app.include_router(routing_router(context))
+    routers = [make(context) for make in _ROUTERS]
+    for router in routers:
+        app.include_router(router)
+    app.all_routes = [route for routes in (app.routes, *(one.routes for one in routers)) for route in routes]
     app.add_exception_handler(PublicError, _public)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -127,15 +136,27 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(_methods_at(request)))
         found = public_error(
-            errors.ERROR_KIND_INVALID_REQUEST, f"{request.method} is not allowed here.", code="method_not_allowed"
-        ).with_status(405, **({"allow": allowed} if allowed else {}))
+            errors.ERROR_KIND_INVALID_REQUEST,
+            f"{request.method} is not allowed here, only {allowed}.",
+            code="method_not_allowed",
+        ).with_status(405, allow=allowed)
     elif error.status_code == 404:
         found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.")
     else:
         found = public_error(errors.ERROR_KIND_INVALID_REQUEST).with_status(error.status_code)
     return _respond(request, found)
+
+
+def _methods_at(request: Request) -> set[str]:
+    """Returns the methods of all routes of the path; the error knows those of the first one only."""
+    return {
+        method
+        for route in request.app.all_routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _invalid(request: Request, error: Exception) -> Response:

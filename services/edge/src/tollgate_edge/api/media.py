@@ -17,6 +17,7 @@ from tollgate_edge.api.frame import request_id_of
 from tollgate_edge.api.links import Owner
 from tollgate_edge.api.media_view import asset_link, render_job
 from tollgate_edge.api.reading import choice_field, text_field, whole_field
+from tollgate_edge.domain.access import IMAGES, MEDIA
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, from_wire, public_error
 from tollgate_edge.telemetry import SPAN_MEDIA
@@ -76,7 +77,7 @@ def media_router(context: HttpContext) -> APIRouter:
     @router.post("/v1/images/generations", summary="Makes images and waits for them")
     @router.post("/images/generations", include_in_schema=False)
     async def generate_images(request: Request) -> Response:
-        principal = await context.caller(request)
+        principal = await context.caller(request, IMAGES)
         body = await context.bodies.read_object(request)
         answer = choice_field(body, "response_format", "b64_json", ("b64_json", "url"))
         span = _Span(context, request)
@@ -93,7 +94,7 @@ def media_router(context: HttpContext) -> APIRouter:
     @router.post("/v1/media/jobs", status_code=202, summary="Creates a media job")
     @router.post("/media/jobs", status_code=202, include_in_schema=False)
     async def create_job(request: Request) -> Response:
-        principal = await context.caller(request)
+        principal = await context.caller(request, MEDIA)
         body = await context.bodies.read_object(request)
         choice_field(body, "kind", "text_to_image", ("text_to_image",))
         span = _Span(context, request)
@@ -115,7 +116,7 @@ def _add_jobs(router: APIRouter, context: HttpContext) -> None:
         limit: Annotated[int, Query(ge=1, le=_MAX_LIST)] = 20,
         cursor: Annotated[str, Query(max_length=1000)] = "",
     ) -> Response:
-        principal = await context.caller(request)
+        principal = await context.caller(request, MEDIA)
         found = await context.media.list(
             media.ListJobsRequest(
                 organization_id=principal.organization_id, project_id=principal.project_id, limit=limit, cursor=cursor
@@ -127,7 +128,7 @@ def _add_jobs(router: APIRouter, context: HttpContext) -> None:
     @router.get("/v1/media/jobs/{job_id}", summary="One media job")
     @router.get("/media/jobs/{job_id}", include_in_schema=False)
     async def get_job(request: Request, job_id: str) -> Response:
-        principal = await context.caller(request)
+        principal = await context.caller(request, MEDIA)
         job = await context.media.get(
             media.GetJobRequest(
                 organization_id=principal.organization_id, project_id=principal.project_id, job_id=job_id
@@ -165,7 +166,7 @@ async def _quiet(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 async def _asset_owner(context: HttpContext, request: Request, asset_id: str) -> Owner:
     signature = request.query_params.get("sig")
     if signature is None:
-        principal = await context.caller(request)
+        principal = await context.caller(request, MEDIA)
         return Owner(principal.organization_id, principal.project_id)
     owner = context.links.owner(asset_id, request.query_params.get("exp", ""), signature)
     if owner is None:

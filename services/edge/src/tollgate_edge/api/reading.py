@@ -8,6 +8,7 @@ from fastapi import Query
 from starlette.requests import ClientDisconnect, Request
 
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_edge.domain.access import client_address
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.ports import Authenticator, Refused
@@ -32,8 +33,8 @@ def presented_key(request: Request) -> bytes | None:
     return found.encode(errors="replace") if found else None
 
 
-async def authenticate(request: Request, authenticator: Authenticator) -> Principal:
-    """Returns who asks. Raises PublicError."""
+async def authenticate(request: Request, authenticator: Authenticator, trusted_hops: int, endpoint: str) -> Principal:
+    """Returns who asks, when the key may be used from there, and for `endpoint`. Raises PublicError."""
     presented = presented_key(request)
     if presented is None:
         raise public_error(errors.ERROR_KIND_UNAUTHENTICATED, NO_KEY)
@@ -44,6 +45,12 @@ async def authenticate(request: Request, authenticator: Authenticator) -> Princi
     request.state.caller = found.principal if isinstance(found, Refused) else found
     if isinstance(found, Refused):
         raise public_error(found.kind, found.message)
+    if found.access is not None:
+        peer = request.client.host if request.client is not None else ""
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for"))
+        problem = found.access.problem(endpoint, client_address(peer, forwarded, trusted_hops))
+        if problem is not None:
+            raise public_error(errors.ERROR_KIND_FORBIDDEN, problem[1], code=problem[0])
     return found
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from tollgate_edge.domain.access import Access
 from tollgate_holds import LimitSet
 
 DEFAULT_GROUP: Final = "default"
@@ -24,3 +25,5 @@ class Principal:
     prepaid: bool = True
     # Of the key, its project and its organization; None: none of them has any.
     limits: LimitSet | None = None
+    # None: the key has no lists of endpoints or addresses.
+    access: Access | None = None

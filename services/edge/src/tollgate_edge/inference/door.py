@@ -42,6 +42,7 @@ class Door(HttpToolsProtocol):
     gateway: "InferenceGateway"
     max_header_bytes: int
     max_header_count: int
+    trusted_hops: int
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -257,6 +258,10 @@ class Door(HttpToolsProtocol):
             self.transport.write(data)
 
     @property
+    def peer(self) -> str:
+        return "" if self.client is None else str(self.client[0])
+
+    @property
     def write_paused(self) -> bool:
         return self.flow.write_paused
 
@@ -306,6 +311,8 @@ class Door(HttpToolsProtocol):
         names = self.gateway.passed_headers
         if names:
             exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
+        if self.trusted_hops:
+            exchange.forwarded = b",".join(value for name, value in self.headers if name == b"x-forwarded-for")
         length = found.get(b"content-length")
         exchange.content_length = int(length) if length is not None else -1
 
@@ -380,5 +387,6 @@ class Door(HttpToolsProtocol):
 
 def door_class(gateway: "InferenceGateway") -> type[Door]:
     """Returns the protocol class to give to uvicorn as `http=`."""
-    limits = {name: getattr(gateway.settings, name) for name in ("max_header_bytes", "max_header_count")}
+    names = ("max_header_bytes", "max_header_count", "trusted_hops")
+    limits = {name: getattr(gateway.settings, name) for name in names}
     return type("BoundDoor", (Door,), {"gateway": gateway, **limits})

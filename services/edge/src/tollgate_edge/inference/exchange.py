@@ -12,6 +12,7 @@ import msgspec
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.access import Access
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
@@ -50,6 +51,11 @@ class Client(Protocol):
         ...
 
     @property
+    def peer(self) -> str:
+        """The address of the other end; empty where it has none."""
+        ...
+
+    @property
     def write_paused(self) -> bool:
         """The client reads more slowly than we write."""
         ...
@@ -82,6 +88,7 @@ class InferenceExchange:
         "cors",
         "error",
         "first_write",
+        "forwarded",
         "headers_sent",
         "hold_renewed",
         "http10",
@@ -120,6 +127,8 @@ class InferenceExchange:
         self.content_type: bytes | None = None
         self.content_length = -1
         self.traceparent: bytes | None = None
+        # X-Forwarded-For, where proxies of ours write it.
+        self.forwarded = b""
         self.cors = False
         self.keep = True
         self.http10 = False
@@ -187,8 +196,9 @@ class InferenceExchange:
             self.refuse(self._gateway.refusal(found))
             return
         self.principal = found
-        if not is_json(self.content_type):
-            self.refuse(self._gateway.words.not_json)
+        outside = None if found.access is None else self._check_access(found.access)
+        if outside is not None or not is_json(self.content_type):
+            self.refuse(outside or self._gateway.words.not_json)
             return
         try:
             asked = decode(self.operation, self.body, self._gateway.settings.max_json_depth)
@@ -208,6 +218,9 @@ class InferenceExchange:
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self._admit(found, amount)
+
+    def _check_access(self, access: Access) -> PublicError | None:
+        return self._gateway.check_access(access, self.operation, self._client.peer, self.forwarded)
 
     def _admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""

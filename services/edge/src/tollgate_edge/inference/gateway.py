@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.access import CHAT, EMBEDDINGS, Access, client_address
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
@@ -177,6 +178,13 @@ class InferenceGateway:
         """Returns what to say about a key that was refused."""
         assert isinstance(found, Refused)
         return public_error(found.kind, found.message)
+
+    def check_access(self, access: Access, operation: int, peer: str, forwarded: bytes) -> PublicError | None:
+        """Returns why a key with lists may not be used for this operation from there, or None when it may."""
+        endpoint = EMBEDDINGS if operation == wire.OPERATION_EMBEDDINGS else CHAT
+        address = client_address(peer, forwarded.decode("latin-1"), self.settings.trusted_hops)
+        problem = access.problem(endpoint, address)
+        return None if problem is None else public_error(errors.ERROR_KIND_FORBIDDEN, problem[1], code=problem[0])
 
     def check_model(self, principal: Principal, model: str, operation: int) -> PublicError | None:
         """Returns why `principal` may not ask for `model`, or None when it may."""

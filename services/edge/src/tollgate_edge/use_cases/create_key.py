@@ -25,12 +25,23 @@ class CreateKey:
         name: str,
         *,
         models: tuple[str, ...] | None = None,
+        endpoints: tuple[str, ...] | None = None,
+        cidrs: tuple[str, ...] | None = None,
         expires_at_us: int = 0,
         limits: Limits = NO_LIMITS,
     ) -> tuple[KeyRecord, Secret]:
         """Returns the stored record and the key. Raises ValueError for a bad name, StoreUnavailable."""
         key = new_key(KEY_PREFIX, self.random_bytes)
-        record = await self.store_key(project, name, key, models=models, expires_at_us=expires_at_us, limits=limits)
+        record = await self.store_key(
+            project,
+            name,
+            key,
+            models=models,
+            endpoints=endpoints,
+            cidrs=cidrs,
+            expires_at_us=expires_at_us,
+            limits=limits,
+        )
         return record, key
 
     async def store_key(
@@ -40,6 +51,8 @@ class CreateKey:
         key: Secret,
         *,
         models: tuple[str, ...] | None = None,
+        endpoints: tuple[str, ...] | None = None,
+        cidrs: tuple[str, ...] | None = None,
         expires_at_us: int = 0,
         limits: Limits = NO_LIMITS,
     ) -> KeyRecord:
@@ -53,6 +66,8 @@ class CreateKey:
             created_at_us=self.clock.now_us(),
             expires_at_us=expires_at_us,
             models=models,
+            endpoints=endpoints,
+            cidrs=cidrs,
             limits=limits,
         )
         await self.store.add_key(record, keyed_hash(key.reveal().encode(), self.pepper), self.pepper.id)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from tollgate_edge.adapters.sql import tables as t
 from tollgate_edge.adapters.sql.changes import bump
 from tollgate_edge.adapters.sql.database import Database
+from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import KEY, ORGANIZATION, PROJECT, Limits, limit_set
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, StoredVersion
@@ -68,6 +69,8 @@ class SqlKeyStore:
                     pepper_id=pepper_id,
                     last_four=record.last_four,
                     models=None if record.models is None else list(record.models),
+                    endpoints=None if record.endpoints is None else list(record.endpoints),
+                    cidrs=None if record.cidrs is None else list(record.cidrs),
                     created_at_us=record.created_at_us,
                     revoked_at_us=record.revoked_at_us,
                     expires_at_us=record.expires_at_us,
@@ -160,6 +163,7 @@ def _principal_of(row: Any) -> Principal:
             limits_of(row, "project_").scope(PROJECT, row.project_id),
             limits_of(row, "organization_").scope(ORGANIZATION, row.organization_id),
         ),
+        access=access_of(row.endpoints, row.cidrs),
     )
 
 
@@ -184,6 +188,8 @@ def _record_of(row: Any) -> KeyRecord:
         revoked_at_us=row.revoked_at_us,
         expires_at_us=row.expires_at_us,
         models=None if row.models is None else tuple(row.models),
+        endpoints=None if row.endpoints is None else tuple(row.endpoints),
+        cidrs=None if row.cidrs is None else tuple(row.cidrs),
         limits=limits_of(row),
     )
 

@@ -59,6 +59,9 @@ api_keys = sa.Table(
     sa.Column("last_four", sa.String(4), nullable=False),
     # A JSON list of models, or null for all.
     sa.Column("models", sa.JSON(none_as_null=True), nullable=True),
+    # JSON lists of endpoints and networks, or null for no list.
+    sa.Column("endpoints", sa.JSON(none_as_null=True), nullable=True),
+    sa.Column("cidrs", sa.JSON(none_as_null=True), nullable=True),
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
     sa.Column("revoked_at_us", sa.BigInteger, nullable=False),
     sa.Column("expires_at_us", sa.BigInteger, nullable=False),
