@@ -5,14 +5,15 @@ import contextlib
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import commit_of, load, machine, spread
 from benchmarks.native import NoCompiler, build, running_upstream
-from benchmarks.product import ROOT, NoTree, Product, running, sources, write_channel
-from benchmarks.workloads import CHUNKS, COUNTED, PACED, REQUEST_PATH, SMALL, STREAM, Bench, Workload
+from benchmarks.product import REQUEST_PATH, ROOT, NoTree, Product, running, sources, write_channel
+from benchmarks.results import Results, add_option
+from benchmarks.workloads import CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench, Workload
 
 ROUNDS = 9
 WORKLOADS = {workload.name.replace(" ", ""): workload for workload in (*COUNTED, *PACED)}
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", type=_setting, help="In the environment of DIR's."
     )
+    add_option(parser)
     options = parser.parse_args(arguments)
     other = options.directory.resolve()
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
@@ -55,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         with running_upstream(directory, CHUNKS) as (port, pid):
             chosen = [WORKLOADS[one] for one in options.workload or (SMALL.name, STREAM.name)]
-            _run(Bench(directory, port, pid), other, dict(options.set), chosen, max(1, options.rounds))
+            trees = {"this": commit_of(ROOT), "that": commit_of(other)} | dict(options.set)
+            results = Results("benchmarks.beside", trees)
+            _run(Bench(directory, port, pid), other, dict(options.set), chosen, max(1, options.rounds), results)
+            results.write(options.json)
     return 0
 
 
@@ -66,18 +71,28 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _run(bench: Bench, other: Path, settings: Mapping[str, str], chosen: Sequence[Workload], rounds: int) -> None:
+def _run(
+    bench: Bench,
+    other: Path,
+    settings: Mapping[str, str],
+    chosen: Sequence[Workload],
+    rounds: int,
+    results: Results,
+) -> None:
     print(machine())
     given = "".join(f" {name}={value}" for name, value in settings.items())
     print(f"this: {ROOT} at {commit_of(ROOT)}\nthat: {other} at {commit_of(other)}{given}", flush=True)
-    config = write_channel(bench.directory, bench.upstream)
+    config = write_channel(bench.directory, bench.upstream.port)
     with contextlib.ExitStack() as stack:
         products = [
             stack.enter_context(running(bench.directory / SIDES[0], config)),
             stack.enter_context(running(bench.directory / SIDES[1], config, root=other, **settings)),
         ]
         for workload in chosen:
-            _print_pairs(workload, _pairs(bench, products, workload, rounds))
+            pairs = _pairs(bench, products, workload, rounds)
+            for number, pair in enumerate(pairs):
+                results.add("pairs", workload=workload.name, round=number, this=asdict(pair[0]), that=asdict(pair[1]))
+            _print_pairs(workload, pairs)
     print(f"\nAt the end: {load()}")
 
 
@@ -95,8 +110,8 @@ def _pairs(bench: Bench, products: Sequence[Product], workload: Workload, rounds
 
 def _measure(bench: Bench, product: Product, workload: Workload) -> Side:
     if workload.apart_ms:
-        paced = bench.paced(product, workload)
-        return Side({"path": paced.micros}, paced.load.gap_p50_ms, paced.load.gap_p99_ms, paced.delivered)
+        paced = bench.paced([product.subject()], workload)
+        return Side({"path": paced.micros["tollgate"]}, paced.load.gap_p50_ms, paced.load.gap_p99_ms, paced.delivered)
     found = bench.round(product, workload)
     return Side({"path": found.path} | found.micros, found.load.p50_ms, found.load.p99_ms)
 

@@ -6,17 +6,41 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from benchmarks.processes import load_average, processor_name, spin_milliseconds
+from benchmarks.processes import processor_name, spin_milliseconds
 from benchmarks.product import ROOT
+
+
+def facts() -> dict[str, Any]:
+    """Returns commit, interpreter, system and processor."""
+    return {
+        "commit": commit_of(ROOT),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": processor_name(),
+        "processors": os.cpu_count(),
+    }
+
+
+def busy() -> dict[str, Any]:
+    """Returns the load over 1, 5 and 15 minutes, and milliseconds of processor that a fixed loop takes."""
+    return {
+        "load_average": [round(value, 1) for value in os.getloadavg()],
+        "fixed_loop_ms": round(spin_milliseconds(), 1),
+    }
 
 
 def machine() -> str:
     """Returns commit, interpreter, system, processor and load."""
+    return f"{of_facts(facts())}, {load()}"
+
+
+def of_facts(found: dict[str, Any]) -> str:
+    """Returns facts in words."""
     return (
-        f"Tollgate {commit_of(ROOT)} on {platform.python_implementation()} "
-        f"{platform.python_version()}, {platform.system()} {platform.release()}, {processor_name()}, "
-        f"{os.cpu_count()} processors, {load()}"
+        f"Tollgate {found['commit']} on {found['python']}, {found['system']}, {found['processor']}, "
+        f"{found['processors']} processors"
     )
 
 
@@ -30,7 +54,13 @@ def commit_of(root: Path) -> str:
 
 def load() -> str:
     """Returns how busy the machine is with other work."""
-    return f"load average {load_average()}, a fixed loop takes {spin_milliseconds():.0f} ms of processor"
+    return of_busy(busy())
+
+
+def of_busy(found: dict[str, Any]) -> str:
+    """Returns how busy the machine was, in words."""
+    average = " ".join(f"{value:.1f}" for value in found["load_average"])
+    return f"load average {average}, a fixed loop takes {found['fixed_loop_ms']:.0f} ms of processor"
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:

@@ -24,7 +24,7 @@ class Load:
     """What one run of the client saw.
 
     Times in milliseconds, `rate` in good answers a second, `late` how many were sent more than 1 ms after
-    they were due, `events` and gaps of streams, `processor_seconds` of the client itself.
+    they were due, `events` and gaps of streams, `open` streams at the end, `processor_seconds` of the client itself.
     """
 
     seconds: float
@@ -42,6 +42,7 @@ class Load:
     gap_p50_ms: float
     gap_p99_ms: float
     gap_max_ms: float
+    open: int
     processor_seconds: float
 
     @property

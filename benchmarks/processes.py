@@ -28,9 +28,26 @@ def proportional_bytes(pid: int) -> int:
     raise ValueError(f"the kernel reports no proportional set size of process {pid}")
 
 
-def load_average() -> str:
-    """Returns the load of the machine over 1, 5 and 15 minutes."""
-    return " ".join(f"{value:.1f}" for value in os.getloadavg())
+def resident_bytes(pid: int) -> int:
+    """Returns the resident set size of a process."""
+    return _status(pid, "VmRSS")
+
+
+def peak_bytes(pid: int) -> int:
+    """Returns the highest resident set size since the start, or since `forget_peak`."""
+    return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Has the kernel take what is resident now as the highest."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def _status(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"the kernel reports no {name} of process {pid}")
 
 
 def spin_milliseconds() -> float:

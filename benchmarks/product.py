@@ -7,17 +7,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from benchmarks.processes import stop
+from benchmarks.subject import Subject
 
 START_SECONDS = 90
 STOP_SECONDS = 15
 MODEL = "gpt-5-mini"
+REQUEST_PATH = ("edge", "router", "valkey")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("cli/src", "libs/*/src", "services/*/src", "simulators/*/src")
 WITHOUT = Path(__file__).parent / "without"
@@ -50,6 +52,10 @@ class Product:
     def pids(self, *kinds: str) -> list[int]:
         """Returns the ids of these kinds of processes."""
         return [pid for kind in kinds for pid in self.processes.get(kind, [])]
+
+    def subject(self, name: str = "tollgate", kinds: Sequence[str] = REQUEST_PATH) -> Subject:
+        """Returns what is sent to it and which of its processes count."""
+        return Subject(name, self.port, {"authorization": f"Bearer {self.api_key}"}, MODEL, self.pids(*kinds))
 
     def call(self, method: str, path: str, key: str, body: object = None) -> tuple[int, Any]:
         """Returns status and decoded body of one request to the public port."""

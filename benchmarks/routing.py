@@ -1,11 +1,13 @@
 """`python -m benchmarks.routing`: what a choice costs, and what a version takes, as channels and routes grow."""
 
+import argparse
 import gc
 import random
 import resource
 import time
 from collections.abc import Sequence
 
+from benchmarks.results import Results, add_option
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import CatalogueModel, ChannelModel, Credential, Route, VersionChannel, VersionDocument
 from tollgate_router.domain.candidates import Ask
@@ -77,8 +79,12 @@ def choice_us(snapshot: Snapshot, models: Sequence[str]) -> float:
     return best
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Prints a line for each size."""
+    parser = argparse.ArgumentParser(prog="benchmarks.routing", description=__doc__)
+    add_option(parser)
+    options = parser.parse_args(arguments)
+    results = Results("benchmarks.routing")
     print("channels  routes  models | in force   lists made  memory | choice: ten routes  all routes  no route")
     for channels, routes, models in SIZES:
         version, health = document(channels, routes, models), Health()
@@ -90,14 +96,26 @@ def main() -> None:
         made = time.process_time()
         gc.collect()
         gc.freeze()
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         ten, every = ([f"r{number}" for number in range(count)] for count in (10, routes))
         costs = [choice_us(snapshot, names) for names in (ten, every, [f"m{number}" for number in range(models)])]
+        results.add(
+            "sizes",
+            channels=channels,
+            routes=routes,
+            models=models,
+            in_force_s=compiled - began,
+            lists_s=made - compiled,
+            memory_mb=memory_mb,
+            choice_us=dict(zip(("ten routes", "all routes", "no route"), costs, strict=True)),
+        )
         print(
-            f"{channels:8} {routes:7} {models:7} | {compiled - began:6.2f} s   {made - compiled:8.2f} s {memory:4} MB |"
+            f"{channels:8} {routes:7} {models:7} | {compiled - began:6.2f} s   {made - compiled:8.2f} s "
+            f"{memory_mb:4} MB |"
             f"{costs[0]:16.1f} us {costs[1]:8.1f} us {costs[2]:6.1f} us",
             flush=True,
         )
+    results.write(options.json)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from benchmarks.events import KEYS, MODELS, EventSource, publish, template_of
 from benchmarks.machine import load, machine, percentile, spread
 from benchmarks.processes import processor_seconds
 from benchmarks.product import Product, running
+from benchmarks.results import Results, add_option
 from tollgate_cli.home import Home
 
 EVENTS = 200_000
@@ -30,19 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.usage", description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS, help=f"How many in all; {EVENTS}.")
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"How often each is asked; {QUESTIONS}.")
+    add_option(parser)
     options = parser.parse_args(arguments)
+    results = Results("benchmarks.usage")
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
         home = Path(name) / "product"
         print(machine(), flush=True)
         with running(home) as product:
             product.chat()
-            names = _book(product, max(1, options.events // ROUNDS))
-            _ask(product, names, options.questions)
+            names = _book(product, results, max(1, options.events // ROUNDS))
+            _ask(product, results, names, options.questions)
         print(f"\nAt the end: {load()}")
+        results.write(options.json)
     return 0
 
 
-def _book(product: Product, count: int) -> list[str]:
+def _book(product: Product, results: Results, count: int) -> list[str]:
     """Has billing book the events, in rounds, and prints what that took; returns some request ids."""
     _wait(product, 1)
     _, page = product.call("GET", "/api/v1/requests?limit=1", product.admin_key)
@@ -64,6 +68,7 @@ def _book(product: Product, count: int) -> list[str]:
         figures["rate"].append(count / (time.monotonic() - started))
         for kind, used in spent.items():
             figures[kind].append((processor_seconds(product.pids(kind)) - used) * 1e6 / count)
+        results.add("booking", events=count, **{name: values[-1] for name, values in figures.items()})
     after = _sizes(product)
     print(f"\nBooking {ROUNDS} x {count} events that wait in the log: median (lowest - highest)")
     print(f"  rows a second                    {spread(figures['rate'])}")
@@ -72,6 +77,7 @@ def _book(product: Product, count: int) -> list[str]:
     print(f"  (making, holding and publishing: {spread(figures['publishing'], 1)} us in this program)")
     print("\nBytes on disk a row, after all were booked")
     for part, size in after.items():
+        results.add("disk", part=part, bytes_a_row=(size - before[part]) / (ROUNDS * count))
         print(f"  {part:<32} {(size - before[part]) / (ROUNDS * count):6.0f}")
     return names
 
@@ -113,7 +119,7 @@ def _blocks(folder: Path) -> Iterator[int]:
                 yield file.stat().st_blocks * 512
 
 
-def _ask(product: Product, names: Sequence[str], times: int) -> None:
+def _ask(product: Product, results: Results, names: Sequence[str], times: int) -> None:
     """Asks each question through the public API and prints how long the answers took."""
     rows = product.rows()
     print(f"\nQuestions over {rows} rows, {times} times each through the public API, ms: p50 / p99 (the first)")
@@ -126,6 +132,7 @@ def _ask(product: Product, names: Sequence[str], times: int) -> None:
             if status != 200:
                 raise RuntimeError(f"{path} was answered {status}: {body}")
         ordered = took[1:] or took
+        results.add("questions", question=title, rows=rows, ms=[round(one, 2) for one in took])
         print(
             f"  {title:<42} {percentile(ordered, 0.5):7.1f} / {percentile(ordered, 0.99):7.1f} ({took[0]:.1f})",
             flush=True,

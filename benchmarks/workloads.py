@@ -9,15 +9,18 @@ from typing import Any
 
 from benchmarks.native import Load, run_load
 from benchmarks.processes import processor_seconds
-from benchmarks.product import MODEL, Product
+from benchmarks.product import MODEL, REQUEST_PATH, Product
+from benchmarks.subject import Subject
 
 CHUNKS = 64
 APART_MS = 20
 # What a request still costs when it was answered: its settle, its event, its row.
 SETTLE_SECONDS = 0.3
 WARM_UP = 0.4
+LIMIT_SECONDS = 300.0
 PACED_LOOP = {"ramp": 1.3, "warm": 2.8, "window": 5}
-REQUEST_PATH = ("edge", "router", "valkey")
+OPEN_LOOP = {"rate": 200, "connections": 64}
+OPEN_LOOP_REQUESTS = 1000
 PROMPT = "You are a helpful assistant. Answer in one short sentence. What is the capital of France, and which river?"
 
 
@@ -86,62 +89,104 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """Streams within a window: the share that arrived of what the upstream sends, and microseconds of each stream."""
+    """Streams within a window: the share that arrived of what the upstream sends, and microseconds of each stream.
+
+    `micros` and `memory`, in bytes when the window ended with its streams open, go by the name of a subject.
+    """
 
     delivered: float
-    micros: float
+    micros: dict[str, float]
+    memory: dict[str, int]
     load: Load
 
 
+class NotWhole(RuntimeError):  # noqa: N818 - a state of what is measured.
+    """Not every request was answered as it should; says what the client saw."""
+
+
 class Bench:
-    """Measures products with the programs in a directory. `upstream`: the port that is asked directly."""
+    """Measures with the programs in a directory. `upstream`: the port that is asked directly."""
 
     def __init__(self, directory: Path, upstream: int, upstream_pid: int) -> None:
         self.directory = directory
-        self.upstream = upstream
-        self.upstream_pid = upstream_pid
+        self.upstream = Subject("upstream", upstream, {"authorization": "Bearer none"}, MODEL, [upstream_pid])
 
     def load(
-        self, product: Product | None, workload: Workload, requests: int, *, keys: Sequence[str] = (), **more: Any
+        self,
+        asked: Subject,
+        workload: Workload,
+        requests: int,
+        *,
+        keys: Sequence[str] = (),
+        models: Sequence[str] = (),
+        strict: bool = True,
+        **more: Any,
     ) -> Load:
-        """Runs a workload at a product, or directly at the upstream. Every answer must be whole, else RuntimeError."""
-        presented = keys or [product.api_key if product else "none"]
+        """Runs a workload; `keys` or `models`, of equal length each, are sent in turn instead of the subject's own.
+
+        Raises NotWhole when an answer is not whole, unless it need not be `strict`.
+        """
+        variants = [
+            (model, asked.headers | ({"authorization": f"Bearer {key}"} if key else {}))
+            for model in models or [asked.model]
+            for key in keys or [""]
+        ]
         file = self.directory / "load.request"
         with file.open("wb") as written:
-            written.writelines(request_of(workload, MODEL, {"authorization": f"Bearer {key}"}) for key in presented)
+            written.writelines(request_of(workload, model, headers) for model, headers in variants)
         options: dict[str, Any] = {
             "connections": workload.connections,
             "requests": requests,
-            "events": workload.events,
-            "limit": 60,
+            "events": asked.events if workload.events else 0,
+            "limit": LIMIT_SECONDS,
         }
-        options |= {"variants": len(presented)} | more
-        found = run_load(self.directory, product.port if product else self.upstream, file, **options)
-        if found.failed or (requests and found.good != requests):
-            raise RuntimeError(f"not every request was answered whole: {found}")
+        options |= {"variants": len(variants)} | more
+        found = run_load(self.directory, asked.port, file, **options)
+        if strict and (found.failed or (requests and found.good != requests)):
+            raise NotWhole(f"{asked.name} did not answer every request whole: {found}")
         return found
 
     def round(self, product: Product, workload: Workload, **more: Any) -> Round:
         """Counts processor time over a workload's requests."""
         pids = {kind: product.pids(kind) for kind in (*REQUEST_PATH, "billing")}
         before = {kind: processor_seconds(found) for kind, found in pids.items()}
-        found = self.load(product, workload, workload.requests, **more)
+        found = self.load(product.subject(), workload, workload.requests, **more)
         time.sleep(SETTLE_SECONDS)
         spent = {kind: processor_seconds(found) - before[kind] for kind, found in pids.items()}
         return Round({kind: seconds * 1e6 / workload.requests for kind, seconds in spent.items()}, found)
 
-    def warm_up(self, product: Product, workload: Workload) -> None:
+    def warm_up(self, product: Product, workload: Workload, **more: Any) -> None:
         """Sends some requests of a workload that is counted."""
-        self.load(product, workload, round(workload.requests * WARM_UP))
+        self.load(product.subject(), workload, round(workload.requests * WARM_UP), **more)
 
-    def paced(self, product: Product | None, workload: Workload) -> Paced:
-        """Counts processor time and gaps over a window of paced streams, at a product or directly at the upstream."""
-        nominal = workload.connections * workload.events / (CHUNKS * APART_MS / 1000) * PACED_LOOP["window"]
-        spent: list[float] = []
+    def added_latency(self, asked: Subject, share: float = 1.0) -> tuple[Load, Load]:
+        """Returns what the client saw of the upstream, and then of a subject in front of it, at a fixed rate.
+
+        `share`: of the requests, for a subject that is too slow for all.
+        """
+        requests = round(OPEN_LOOP_REQUESTS * share)
+        direct, found = (self.load(one, SMALL, requests, **OPEN_LOOP) for one in (self.upstream, asked))
+        return direct, found
+
+    def paced(self, asked: Sequence[Subject], workload: Workload) -> Paced:
+        """Counts over a window of paced streams at the first subject, and processor time of every one.
+
+        Streams that fail are counted in `load`, and not raised.
+        """
+        first = asked[0]
+        nominal = workload.connections * first.events / (CHUNKS * APART_MS / 1000) * PACED_LOOP["window"]
+        spent: list[list[float]] = []
+        memory: dict[str, int] = {}
 
         def sample() -> None:
-            spent.append(processor_seconds(product.pids(*REQUEST_PATH) if product else [self.upstream_pid]))
+            spent.append([one.processor_seconds() for one in asked])
+            if len(spent) == 2:
+                memory.update({one.name: one.memory_bytes() for one in asked})
 
-        found = self.load(product, workload, 0, marked=sample, **PACED_LOOP)
-        streams = found.events / workload.events
-        return Paced(found.events / nominal, (spent[1] - spent[0]) * 1e6 / streams if streams else 0, found)
+        found = self.load(first, workload, 0, strict=False, marked=sample, **PACED_LOOP)
+        streams = found.events / first.events
+        micros = {
+            one.name: (after - before) * 1e6 / streams if streams else 0.0
+            for one, before, after in zip(asked, *spent, strict=True)
+        }
+        return Paced(found.events / nominal, micros, memory, found)

@@ -14,7 +14,7 @@
 //   variants     the file holds so many requests of equal size, which are sent in turn; 1
 //   limit        seconds after which the run ends; 60
 //   times        a descriptor to which goes the CLOCK_MONOTONIC time in nanoseconds of each good answer, one a line
-// The last line is one of JSON.
+// The last line is one of JSON. `open` are the streams that had begun and had not ended when the run did.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -361,16 +361,18 @@ int main(int count, char **arguments) {
     run.begin = now();
     for (int i = 0; i < connections; i++) connect_to_product(&all[i]);
     work(all, connections);
+    int open = 0;
+    for (int i = 0; i < connections; i++) open += all[i].state != IDLE && all[i].events > 0;
     double seconds = run.window > 0 ? run.window : (double)(now() - run.begin) / 1e9;
     sort(&run.latency);
     sort(&run.gaps);
     printf("{\"seconds\":%.4f,\"good\":%llu,\"bad_status\":%llu,\"not_whole\":%llu,\"broken\":%llu,\"last_status\":%d,"
            "\"late\":%llu,\"rate\":%.1f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f,\"events\":%llu,"
-           "\"gap_p50_ms\":%.3f,\"gap_p99_ms\":%.3f,\"gap_max_ms\":%.3f,\"processor_seconds\":%.4f}\n",
+           "\"gap_p50_ms\":%.3f,\"gap_p99_ms\":%.3f,\"gap_max_ms\":%.3f,\"open\":%d,\"processor_seconds\":%.4f}\n",
            seconds, run.good, run.bad_status, run.not_whole, run.broken, run.last_status, run.late,
            (double)run.good / seconds, milliseconds(&run.latency, 0.5), milliseconds(&run.latency, 0.99),
            milliseconds(&run.latency, 1), run.seen, milliseconds(&run.gaps, 0.5), milliseconds(&run.gaps, 0.99),
-           milliseconds(&run.gaps, 1), processor_seconds());
+           milliseconds(&run.gaps, 1), open, processor_seconds());
     if (run.written) fclose(run.written);
     return 0;
 }

@@ -6,12 +6,12 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.peers.declared import Peer
-from benchmarks.processes import TICKS, proportional_bytes, stop
+from benchmarks.processes import stop
+from benchmarks.subject import Subject
 
 START_SECONDS = 180
 STOP_SECONDS = 10
@@ -20,46 +20,6 @@ POLL_SECONDS = 0.1
 
 class PeerFailed(Exception):  # noqa: N818 - a state of the peer.
     """It did not start, or did not answer as it should; says what it printed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is measured: where it listens, what it wants to be sent, and the processes that count."""
-
-    name: str
-    port: int
-    headers: Mapping[str, str]
-    model: str
-    pids: Sequence[int]
-
-    def processor_seconds(self) -> float:
-        """Returns user and system time of the processes, of their descendants, and of children that have ended."""
-        total = 0
-        for pid in descendants(self.pids):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(map(int, fields[11:15]))
-        return total / TICKS
-
-    def memory_bytes(self) -> int:
-        """Returns the proportional set size of them all."""
-        return sum(proportional_bytes(pid) for pid in descendants(self.pids))
-
-
-def descendants(roots: Sequence[int]) -> list[int]:
-    """Returns the processes and everything below them."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(folder.name))
-    found, waiting = list[int](), list(roots)
-    while waiting:
-        pid = waiting.pop()
-        found.append(pid)
-        waiting += children.get(pid, [])
-    return found
 
 
 @contextlib.contextmanager
@@ -81,7 +41,7 @@ def started(peer: Peer, directory: Path, upstream: int) -> Iterator[Subject]:
     try:
         _wait(peer, process, port, directory / "output")
         headers = {name: _filled(value, places) for name, value in peer.headers.items()}
-        yield Subject(peer.name, port, headers, peer.model, [process.pid])
+        yield Subject(peer.name, port, headers, peer.model, [process.pid], peer.events)
     finally:
         stop(process, STOP_SECONDS)
 

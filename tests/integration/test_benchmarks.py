@@ -18,9 +18,11 @@ from benchmarks.machine import percentile
 from benchmarks.native import build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
-from benchmarks.peers.running import PeerFailed, Subject, descendants, started
+from benchmarks.peers.running import PeerFailed, started
+from benchmarks.processes import forget_peak, peak_bytes, resident_bytes
 from benchmarks.product import NoTree, running
-from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, request_of
+from benchmarks.subject import Subject, descendants
+from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, Bench, NotWhole, request_of
 from tests.servers.process import Child
 
 pytestmark = pytest.mark.integration
@@ -240,6 +242,31 @@ def test_a_window_is_marked_and_counts_gaps_of_paced_streams(programs, upstream,
     # The upstream sleeps to times that it fixed with the first chunk: more than that many cannot have come.
     assert found.events <= 4 * 27
     assert found.gap_max_ms > 10
+    assert found.open == 4
+
+
+def test_keys_of_equal_length_take_turns_and_answers_that_fail_are_raised(programs, upstream):
+    bench = Bench(programs, upstream, 0)
+    found = bench.load(bench.upstream, SMALL, 8, keys=["sk-1", "sk-2"], connections=2)
+    assert (found.good, found.open) == (8, 0)
+    request = (programs / "load.request").read_bytes()
+    assert (request.count(b"Bearer sk-1"), request.count(b"Bearer sk-2")) == (1, 1)
+    wrong = replace(bench.upstream, events=66)
+    with pytest.raises(NotWhole, match="upstream"):
+        bench.load(wrong, STREAM, 4)
+    assert bench.load(wrong, STREAM, 4, strict=False).not_whole == 4
+
+
+def test_the_peak_of_a_process_can_be_forgotten(tmp_path):
+    body = "held = bytearray(80_000_000)\ndel held\nprint('done', flush=True)\nimport time\ntime.sleep(60)"
+    child = Child([sys.executable, "-c", body], tmp_path / "log")
+    child.start(lambda: "done" in child.tail())
+    try:
+        assert peak_bytes(child.pid) - resident_bytes(child.pid) > 70_000_000
+        forget_peak(child.pid)
+        assert peak_bytes(child.pid) - resident_bytes(child.pid) < 1_000_000
+    finally:
+        child.kill()
 
 
 @contextlib.contextmanager
