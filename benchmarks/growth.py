@@ -24,11 +24,12 @@ PAIRS = 7
 KEYS = (10, 100_000)
 # Channels and routes.
 CHANNELS = ((10, 10), (1_000, 10_000))
+A_FILE = 2_500
 A_ROUND = SMALL.requests
 # Keys that are not remembered are looked up so often in a second, as many at once as wait: only the warm-up asks.
 READS = {"TOLLGATE_EDGE_KEY_READS_PER_SECOND": "1000"}
 WARM_LOOP = {"connections": 64, "limit": 900}
-WARM_REQUESTS = 1500
+WARM_REQUESTS = A_ROUND
 START_REQUESTS = 60
 
 
@@ -51,7 +52,7 @@ def keys(bench: Bench, results: Results) -> None:
         print(f"\nKeys, {PAIRS} pairs: us of processor a request, and the ratios of the pairs")
         products = (few, many)
         _print_ratios(bench, results, "ten of 100,000 keys", products, [{"keys": made[0]}, {"keys": every[:10]}])
-        _print_ratios(bench, results, "100,000 keys in turn", products, [{"keys": made[0]}, {"keys": some}])
+        _print_ratios(bench, results, "3,000 of 100,000 keys in turn", products, [{"keys": made[0]}, {"keys": some}])
         sizes = [sum(map(proportional_bytes, product.pids("edge"))) for product in products]
     results.add("growth memory", what="keys", edge=sizes)
     print(
@@ -64,8 +65,8 @@ def channels(bench: Bench, results: Results) -> None:
     with contextlib.ExitStack() as stack:
         products = []
         for number, (count, routes) in enumerate(CHANNELS):
-            config = bench.directory / f"channels-{number}.yaml"
-            config.write_text(json.dumps(_declared(bench, count, routes)))
+            config = bench.directory / f"declared-{number}"
+            _write(config, _declared(bench, count, routes))
             product = stack.enter_context(running(bench.directory / f"channels-{number}", config))
             _wait_for(product, _model(routes - 1))
             products.append(product)
@@ -74,7 +75,7 @@ def channels(bench: Bench, results: Results) -> None:
         print(f"\nChannels and routes, {PAIRS} pairs: us of processor a request, and the ratios of the pairs")
         title = "ten of 10,000 routes, 1,000 channels"
         _print_ratios(bench, results, title, products, [{"models": ten}, {"models": ten}])
-        title = "10,000 routes in turn, 1,000 channels"
+        title = "3,000 of 10,000 routes in turn, 1,000 channels"
         _print_ratios(bench, results, title, products, [{"models": ten}, {"models": some}])
         sizes = [sum(map(proportional_bytes, product.pids("router"))) for product in products]
     results.add("growth memory", what="channels", router=sizes)
@@ -96,7 +97,7 @@ def _print_ratios(
         results.add("growth", what=title, round=number, small=small, large=large)
     ratios = [large / small for small, large in zip(*costs, strict=True)]
     print(
-        f"  {title:<40} {median(costs[0]):.0f} -> {median(costs[1]):.0f}"
+        f"  {title:<46} {median(costs[0]):.0f} -> {median(costs[1]):.0f}"
         f"   {spread(ratios, 2).strip()}: {' '.join(f'{ratio:.2f}' for ratio in ratios)}",
         flush=True,
     )
@@ -128,7 +129,7 @@ def _add_keys(home: Path, count: int) -> list[str]:
     return [key.reveal() for key in made]
 
 
-def _declared(bench: Bench, count: int, routes: int) -> dict[str, Any]:
+def _declared(bench: Bench, count: int, routes: int) -> dict[str, list[Any]]:
     """Returns a configuration of channels to the upstream, and of routes with two levels and four targets."""
     secret = bench.directory / "upstream.key"
     secret.write_text("sk-bench\n")
@@ -154,6 +155,15 @@ def _declared(bench: Bench, count: int, routes: int) -> dict[str, Any]:
             }
         ],
     }
+
+
+def _write(folder: Path, declared: Mapping[str, Sequence[Any]]) -> None:
+    """Writes a configuration as files of few enough values each."""
+    folder.mkdir()
+    for kind, entries in declared.items():
+        for first in range(0, len(entries), A_FILE):
+            text = json.dumps({kind: entries[first : first + A_FILE]})
+            (folder / f"{kind}-{first:05}.yaml").write_text(text)
 
 
 def _route(number: int, count: int) -> dict[str, Any]:

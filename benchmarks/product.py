@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from benchmarks.processes import stop
 from benchmarks.subject import Subject
 
-START_SECONDS = 90
+START_SECONDS = 300
 STOP_SECONDS = 15
 MODEL = "gpt-5-mini"
 REQUEST_PATH = ("edge", "router", "valkey")
