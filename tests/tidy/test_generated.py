@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from benchmarks import page as bench_page
 from tools import gen_metrics, gen_settings
 
 from tollgate_edge.inference.access_log import AccessLine
@@ -16,6 +17,14 @@ def test_the_settings_page_is_what_the_code_says():
 
 def test_the_metrics_page_is_what_the_code_says():
     assert gen_metrics.PAGE.read_text(encoding="utf-8") == gen_metrics.render(), "run `make metrics`"
+
+
+def test_the_page_of_figures_is_what_the_results_say():
+    made = bench_page.render(bench_page.load_results())
+    for path, text in made.items():
+        assert path.is_file(), "run `make bench-page`"
+        assert path.read_text(encoding="utf-8") == text, "run `make bench-page`"
+    assert set(bench_page.PLOTS.glob("*.svg")) <= set(made), "run `make bench-page`"
 
 
 def test_the_page_of_the_access_log_has_every_field_in_its_order():
