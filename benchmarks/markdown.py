@@ -19,9 +19,11 @@ def ran(found: Mapping[str, Any]) -> str:
     begun = found["begun"].replace("T", " ").removesuffix("Z")
     loads = [row["load_average"][0] for row in found["busy"]]
     spins = [row["fixed_loop_ms"] for row in found["busy"]]
+    packages = ", ".join(f"{name} {version}" for name, version in found["machine"].get("packages", {}).items())
+    made_on = of_facts(found["machine"]) + (f" ({packages})" if packages else "")
     return (
-        f"{of_facts(found['machine'])}; {begun} UTC.\nLoad average {min(loads):.1f} to {max(loads):.1f}, "
-        f"what is measured included; a fixed loop took {min(spins):.0f} to {max(spins):.0f} ms of processor."
+        f"{made_on}; {begun} UTC.\nLoad average {min(loads):.1f} to {max(loads):.1f}, what is measured included; "
+        f"a fixed loop took {min(spins):.0f} to {max(spins):.0f} ms of processor."
     )
 
 

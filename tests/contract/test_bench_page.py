@@ -63,6 +63,7 @@ def test_every_round_is_a_line_of_the_file(tmp_path):
     assert [row["path"] for row in rows(found, "requests", workload="small")] == [140, 150, 190]
     assert found["program"] == "benchmarks"
     assert {"commit", "python", "system", "processor", "processors"} <= set(found["machine"])
+    assert found["machine"]["packages"]["grpcio"]
     assert len(found["busy"]) == 2
     assert all(len(one["load_average"]) == 3 and one["fixed_loop_ms"] > 0 for one in found["busy"])
     assert found["begun"] <= found["ended"]
@@ -97,6 +98,7 @@ def test_the_page_has_the_figures_of_a_run(tmp_path):
     found = written(tmp_path, product=product_run(), peers=peers_run())
     made = {path.name: text for path, text in render(found).items()}
     page = made.pop("benchmarks.md")
+    assert f"(chdb {found['product']['machine']['packages']['chdb']}, grpcio " in page
     assert "| small chat request | ≤ 150 µs of processor | 150 µs of processor | met |" in page
     assert "| burst stream of 65 chunks | ≤ 550 µs of processor | 551 µs of processor | **missed** |" in page
     assert "| ferrogw | 230 (200 - 260) | 2000 | 3.00 | 9.00 | 100 | 0.50 (0.50 - 0.50) |" in page
