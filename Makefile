@@ -82,7 +82,7 @@ lock: ## Write requirements.lock from the members' requirements
 	@$(BIN)/python tools/lock.py --upgrade
 
 .PHONY: bench
-bench: $(STAMP) ## Processor time per request, against the numbers in docs/reference/benchmarks.md
+bench: $(STAMP) ## Processor time per request, against the numbers in docs/benchmarks.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: chaos
@@ -100,6 +100,10 @@ bench-peers: $(STAMP) ## Other gateways beside ours on the same workloads; ARGS=
 .PHONY: bench-beside
 bench-beside: $(STAMP) ## This tree beside another checkout, rounds in turns; ARGS="DIR --workload small --rounds N"
 	@$(BIN)/python -m benchmarks.beside $(ARGS)
+
+.PHONY: bench-page
+bench-page: $(STAMP) ## Write docs/benchmarks.md and its plots from benchmarks/results
+	@$(BIN)/python -m benchmarks.page
 
 .PHONY: bench-usage
 bench-usage: $(STAMP) ## What the usage store costs: booking, disk, questions; ARGS="--events N"

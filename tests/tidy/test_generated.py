@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from benchmarks import page as bench_page
 from tools import gen_metrics, gen_schema, gen_settings, gen_usage_views
 
 from tollgate_edge.inference.access_log import AccessLine
@@ -24,6 +25,14 @@ def test_the_page_of_the_usage_views_is_what_their_files_say():
 
 def test_the_schema_of_declared_resources_is_what_the_code_says():
     assert gen_schema.PAGE.read_text(encoding="utf-8") == gen_schema.render(), "run `make schema`"
+
+
+def test_the_page_of_figures_is_what_the_results_say():
+    made = bench_page.render(bench_page.load_results())
+    for path, text in made.items():
+        assert path.is_file(), "run `make bench-page`"
+        assert path.read_text(encoding="utf-8") == text, "run `make bench-page`"
+    assert set(bench_page.PLOTS.glob("*.svg")) <= set(made), "run `make bench-page`"
 
 
 def test_the_page_of_the_access_log_has_every_field_in_its_order():

@@ -1,11 +1,11 @@
-"""Figures in README are those of the page that says how they were measured."""
+"""Figures in README are those of the page that is made from what was measured."""
 
 import re
 from collections.abc import Iterator
 
 from tests.tidy.rules.tree import Tree, Violation
 
-README, MEASURED = "README.md", "docs/reference/benchmarks.md"
+README, MEASURED = "README.md", "docs/benchmarks.md"
 FIGURE = re.compile(r"\|\s*(\d+(?:\.\d+)?)\s*(?:µs|ms|s|MB|GB)\s*\|")
 
 
@@ -23,7 +23,7 @@ def check(tree: Tree) -> Iterator[Violation]:
         yield Violation(README, found[0][0], f"figures without a link to {MEASURED}")
 
 
-LINK = "[how](docs/reference/benchmarks.md)\n"
+LINK = "[how](docs/benchmarks.md)\n"
 PLANTED = [
     ({README: LINK + "| a request | 297 µs |\n", MEASURED: "  edge 296 (287 - 303) us\n"}, "297 is not in"),
     ({README: LINK + "| memory | 453 MB |\n"}, "453 is not in"),
