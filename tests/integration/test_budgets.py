@@ -6,6 +6,7 @@ so that the interpreter's own profile hook sees every call. Counts of many reque
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 from collections import Counter
@@ -127,3 +128,22 @@ async def test_a_chunk_of_a_stream_costs_no_decode_and_no_task(gateway: Gateway)
         assert counts.log_lines == []
     assert found[0] == found[1]
     assert found[0][0]["tollgate_edge"] == REQUESTS
+
+
+async def test_a_request_leaves_nothing_for_the_garbage_collector(gateway: Gateway) -> None:
+    """Else bodies stay in memory until it comes, and it comes more often."""
+    for chunks in (0, 10):
+        if chunks:
+            gateway.upstream.script = stream_of(chunks)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            await gateway.ask(REQUESTS, stream=chunks > 0)
+            gc.collect()
+            left = Counter(type(one).__qualname__ for one in gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+        assert {name: count for name, count in left.items() if count >= REQUESTS} == {}

@@ -5,7 +5,15 @@ import json
 import pytest
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_router.domain.openai_chat import ChatStream, InvalidBody, ReplyUsage, read_body, read_reply, write_body
+from tollgate_router.domain.openai_chat import (
+    ChatStream,
+    InvalidBody,
+    ReplyUsage,
+    read_body,
+    read_reply,
+    write_body,
+    write_parts,
+)
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
 pytestmark = pytest.mark.unit
@@ -40,6 +48,7 @@ BIG = b'{"n": 123456789012345678901234567890, "f": 1e400, "s": "\\ud83d\\ude00 \
 def test_a_body_is_edited_by_member(body, stream, edited):
     wanted = edited if edited is not None else body.replace(b'"a"', b'"up"')
     assert write_body(read_body(body), "up", stream=stream) == wanted
+    assert b"".join(write_parts(read_body(bytearray(body)), "up", stream=stream)) == wanted
 
 
 def test_a_body_is_written_for_each_attempt():

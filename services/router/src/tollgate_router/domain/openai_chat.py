@@ -8,7 +8,7 @@ from tollgate_router.domain.chat_stream import ChatStream
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage, with_service
 
-__all__ = ["ChatStream", "InvalidBody", "Members", "ReplyUsage", "read_body", "read_reply", "write_body"]
+__all__ = ["ChatStream", "InvalidBody", "Members", "ReplyUsage", "read_body", "read_reply", "write_body", "write_parts"]
 
 Members = dict[str, msgspec.Raw]
 
@@ -22,10 +22,11 @@ class InvalidBody(ValueError):  # noqa: N818
     """The body is no JSON object."""
 
 
-def read_body(body: bytes) -> Members:
+def read_body(body: bytes | bytearray) -> Members:
     """Returns the members of a request's body, decoded one level deep: the last one where a name is there twice.
 
-    So that edge, this process and the upstream see the same values. Raises InvalidBody.
+    So that edge, this process and the upstream see the same values. The members are views: they keep `body`, which must
+    not change. Raises InvalidBody.
     """
     try:
         return _MEMBERS.decode(body)
@@ -38,16 +39,30 @@ def write_body(members: Members, upstream_model: str, *, stream: bool) -> bytes:
 
     A `stream_options` that is no object stays, for upstream to refuse. `members` is changed: it serves every attempt.
     """
-    members["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
-    if stream:
-        options = members.get("stream_options")
-        try:
-            inner = {} if options is None or bytes(options) == b"null" else _MEMBERS.decode(options)
-        except _BROKEN:
-            return _ENCODER.encode(members)
-        inner["include_usage"] = _TRUE
-        members["stream_options"] = msgspec.Raw(_ENCODER.encode(inner))
+    _edit(members, upstream_model, stream=stream)
     return _ENCODER.encode(members)
+
+
+def write_parts(members: Members, upstream_model: str, *, stream: bool) -> tuple[bytes | memoryview, ...]:
+    """Returns what `write_body` returns, in parts that are views of the members: for bodies too large to copy."""
+    _edit(members, upstream_model, stream=stream)
+    parts: list[bytes | memoryview] = []
+    for name, value in members.items():
+        parts += (b"%b%b:" % (b"," if parts else b"{", _ENCODER.encode(name)), memoryview(value))
+    return (*parts, b"}")
+
+
+def _edit(members: Members, upstream_model: str, *, stream: bool) -> None:
+    members["model"] = msgspec.Raw(_ENCODER.encode(upstream_model))
+    if not stream:
+        return
+    options = members.get("stream_options")
+    try:
+        inner = {} if options is None or bytes(options) == b"null" else _MEMBERS.decode(options)
+    except _BROKEN:
+        return
+    inner["include_usage"] = _TRUE
+    members["stream_options"] = msgspec.Raw(_ENCODER.encode(inner))
 
 
 _ABSENT: Final = msgspec.Raw(b"null")

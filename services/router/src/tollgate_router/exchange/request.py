@@ -16,6 +16,7 @@ from tollgate_router.domain.openai_chat import (
     read_body,
     read_reply,
     write_body,
+    write_parts,
 )
 from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
+# Longer bodies go to the upstream in parts that are views of what came from edge.
+_COPIED_BODY_BYTES: Final = 64 * 1024
 _PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # A Head without a content type is JSON.
 _JSON: Final = ()
@@ -56,6 +59,7 @@ class Request:
         "_ended",
         "_error_body",
         "_fallback",
+        "_filled",
         "_filter",
         "_first_byte_us",
         "_frames",
@@ -81,7 +85,8 @@ class Request:
     def __init__(self, session: "Session", opened: wire.Open) -> None:
         self._session = session
         self._opened = opened
-        self._body: list[bytes] = [opened.body]
+        self._body: bytes | bytearray = opened.body
+        self._filled = 0
         self._snapshot: Snapshot | None = None
         self._members: Members = {}
         self._walk: Walk | None = None
@@ -123,16 +128,32 @@ class Request:
 
     def begin(self) -> None:
         """Open has arrived; the rest of a long body comes as frames of its own."""
-        if len(self._opened.body) >= self._opened.body_length:
+        first, opened = self._body, self._opened
+        if len(first) >= opened.body_length:
             self._start()
+            return
+        # One buffer for all of it, filled as it comes. The message would keep the whole batch that it came in.
+        self._body = bytearray(opened.body_length)
+        opened.ClearField("body")
+        self._opened = wire.Open()
+        self._opened.CopyFrom(opened)
+        self._fill(first)
 
     def body(self, data: bytes) -> None:
         """Takes the next part of the body."""
-        self._body.append(data)
-        if sum(map(len, self._body)) >= self._opened.body_length:
+        self._fill(data)
+        if self._filled >= self._opened.body_length:
             self._start()
         else:
             self._session.outbox.credit(self._opened.id, len(data))
+
+    def _fill(self, data: bytes | bytearray) -> None:
+        body, begin = self._body, self._filled
+        assert isinstance(body, bytearray)
+        self._filled = begin + len(data)
+        if self._filled > len(body):
+            raise ValueError("edge sent more of a body than it announced")
+        body[begin : self._filled] = data
 
     def credit(self, size: int) -> None:
         """The caller took `size` bytes of the reply."""
@@ -181,12 +202,12 @@ class Request:
             self._refuse(errors.ERROR_KIND_MODEL_NOT_FOUND, f"No channel serves the model '{opened.model}'.")
             return
         try:
-            self._members = read_body(self._body[0] if len(self._body) == 1 else b"".join(self._body))
+            self._members = read_body(self._body)
         except InvalidBody:
             self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
             return
         # The members hold it from now on.
-        self._body = []
+        self._body = b""
         walk = self._walk = Walk(snapshot, opened.model, candidates, self._ask, deps.random)
         now = deps.clock.monotonic()
         target = walk.first(now, opened.dialect, opened.body_length)
@@ -224,7 +245,8 @@ class Request:
         self._status, self._first_byte_us, self._wait_ms = 0, 0, 0
         self._error_body, self._reply, self._reply_size = [], [], 0
         chat = opened.operation == wire.OPERATION_CHAT
-        edited = write_body(self._members, target.upstream_model, stream=opened.stream and chat)
+        write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
+        edited = write(self._members, target.upstream_model, stream=opened.stream and chat)
         self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()),)
@@ -488,3 +510,5 @@ class Request:
         if self._fallback[1]:
             deps.counters.fallbacks[self._fallback[1]] += 1
         self._session.ended(frame_id, self._recorded)
+        # The walk asks this request, a cycle that would keep the body until the garbage collector comes.
+        self._walk, self._members, self._body = None, {}, b""

@@ -39,7 +39,7 @@ class UpstreamCall:
         self,
         channel: str,
         pool: "Pool",
-        request: tuple[bytes, ...],
+        request: tuple[bytes | memoryview, ...],
         sink: UpstreamSink,
         timeouts: Timeouts,
         now: float,

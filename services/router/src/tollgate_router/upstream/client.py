@@ -91,7 +91,7 @@ class UpstreamClient:
         self,
         target: Target,
         path: bytes,
-        body: bytes,
+        body: bytes | tuple[bytes | memoryview, ...],
         extra_headers: Iterable[tuple[bytes, bytes]],
         sink: UpstreamSink,
         timeouts: Timeouts,
@@ -101,16 +101,17 @@ class UpstreamClient:
         """Sends a request and returns its handle; everything else is told to `sink`, never before this returns.
 
         A connection that is there is used at once; otherwise one is opened in the background. `path` comes behind the
-        target's base path. Extra headers that the client sets itself, or that are malformed, are left out. A request
-        is sent a second time only by the rule of `Connection.eof_received`.
+        target's base path. A body in parts is sent without being joined. Extra headers that the client sets itself, or
+        that are malformed, are left out. A request is sent a second time only by the rule of `Connection.eof_received`.
         """
         head = target.request_head(method, path)
         lines = render_headers(extra_headers) if extra_headers else b""
-        size = len(body)
-        if size <= _COPIED_BODY_BYTES:
-            request: tuple[bytes, ...] = (b"%b%d\r\n%b\r\n%b" % (head, size, lines, body),)
+        request: tuple[bytes | memoryview, ...]
+        if isinstance(body, bytes) and len(body) <= _COPIED_BODY_BYTES:
+            request = (b"%b%d\r\n%b\r\n%b" % (head, len(body), lines, body),)
         else:
-            request = (b"%b%d\r\n%b\r\n" % (head, size, lines), body)
+            parts = (body,) if isinstance(body, bytes) else body
+            request = (b"%b%d\r\n%b\r\n" % (head, sum(map(len, parts)), lines), *parts)
         pool = self._pool_of.get(target) or self._find_pool(target)
         now = self._clock.monotonic()
         self.counters.calls += 1
