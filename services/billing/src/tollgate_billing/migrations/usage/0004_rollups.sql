@@ -13,7 +13,8 @@ DROP TABLE IF EXISTS usage_1h;
 DROP VIEW IF EXISTS usage_1d_from_events;
 DROP TABLE IF EXISTS usage_1d;
 
--- By minute, for dashboards and alerts: rates, errors and latencies of channels.
+-- By minute, for dashboards and alerts: rates, errors and latencies of channels. Asked about the last hours, often of
+-- all organizations, and therefore in the order of hours.
 CREATE TABLE IF NOT EXISTS usage_1m (
     minute DateTime('UTC'),
     organization_id LowCardinality(String),
@@ -47,7 +48,7 @@ CREATE TABLE IF NOT EXISTS usage_1m (
     first_byte_us AggregateFunction(quantilesTDigestIf(0.5, 0.95, 0.99), UInt32, UInt8)
 ) ENGINE = AggregatingMergeTree
 PARTITION BY toMonday(minute)
-ORDER BY (organization_id, minute, project_id, model, provider, channel, currency)
+ORDER BY (toStartOfHour(minute), organization_id, minute, project_id, model, provider, channel, currency)
 SETTINGS non_replicated_deduplication_window = 100000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS usage_1m_from_events TO usage_1m AS
