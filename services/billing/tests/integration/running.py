@@ -1,6 +1,7 @@
 """A billing process of its own, started as a supervisor would, with the servers of a profile behind it."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -21,8 +22,6 @@ TOPIC = "usage.recorded.v1"
 
 def version_document():
     """Returns a configuration version that has the events' price book, and its digest."""
-    import json
-
     book = DeclaredBook.model_validate(
         {
             "name": "public",
@@ -143,6 +142,11 @@ class BillingClient:
 
     async def balance(self, organization="org"):
         return await self.call("GetBalance", billing_pb2.GetBalanceRequest(organization_id=organization))
+
+    async def sql(self, text):
+        """Returns the rows of a SELECT."""
+        reply = await self.call("RunSql", billing_pb2.RunSqlRequest(sql=text))
+        return [json.loads(row) for row in reply.rows_json]
 
     async def total(self):
         return (await self.call("QueryUsage", billing_pb2.QueryUsageRequest())).total

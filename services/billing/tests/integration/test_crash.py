@@ -13,6 +13,7 @@ pytestmark = pytest.mark.integration
 
 FUNDS = 10**13
 FAILPOINTS = ["after_intent", "after_insert", "after_ledger", "after_redis", "before_commit"]
+SUMS = "sum(charge), sum(cost), sum(loss)"
 
 
 def embedded(tmp_path, valkey):
@@ -91,6 +92,10 @@ async def check(client, charged, usage_rows, *, poison=0):
     assert (balance.wallet_pico, balance.held_pico, balance.settled_unbooked_pico) == (FUNDS - charged, 0, 0)
     assert status.poison == poison
     assert status.mismatches == 0
+    # And so does every rollup, whatever was killed between the raw rows and it.
+    raw = await client.sql(f"SELECT count(), {SUMS} FROM usage_events")
+    for rollup in ("usage_1m", "usage_1h", "usage_1d"):
+        assert await client.sql(f"SELECT sum(rows), {SUMS} FROM {rollup}") == raw, rollup
 
 
 @pytest.mark.parametrize("billing", ["embedded", "cluster"], indirect=True)
