@@ -6,6 +6,8 @@ from typing import Final
 from tests.fuzz.runner import Target
 from tests.fuzz.targets.chat_stream import ChatStreamTarget
 from tests.fuzz.targets.http_door import HttpDoorTarget
+from tests.fuzz.targets.payment_message import PaymentMessageTarget
+from tests.fuzz.targets.price_lists import PriceListsTarget
 from tests.fuzz.targets.provider_statements import ProviderStatementsTarget
 from tests.fuzz.targets.redis_replies import RedisRepliesTarget
 from tests.fuzz.targets.request_fields import RequestFieldsTarget
@@ -16,6 +18,8 @@ from tests.fuzz.targets.usage import UsageTarget
 TARGETS: Final[Mapping[str, type[Target]]] = {
     "chat-stream": ChatStreamTarget,
     "http-door": HttpDoorTarget,
+    "payment-message": PaymentMessageTarget,
+    "price-lists": PriceListsTarget,
     "provider-statements": ProviderStatementsTarget,
     "redis-replies": RedisRepliesTarget,
     "request-fields": RequestFieldsTarget,

@@ -113,7 +113,7 @@ def test_ratio_settings_become_a_book():
         "sora-2": {"video": "0.3"},
     }
     assert found.groups == {"vip": {"multiply": "0.8"}}
-    assert {error.entry for error in found.errors} == {"unknown", "bad group"}
+    assert {error.entry for error in found.errors} == {"unknown", "group bad group"}
     PriceBook.model_validate(found.book("public", "2026-01-01T00:00:00Z")).rated()
 
 

@@ -59,6 +59,7 @@ async def test_a_grant_is_asked_for_with_its_expiry_priority_and_key(world):
         (f"{ORG}/corrections", {"amount": "-0", "reason": "r"}, "amount"),
         (f"{ORG}/corrections", {"amount": "1"}, "reason"),
         (f"{ORG}/transfers", {"amount": "1"}, "to"),
+        (f"{ORG}/refunds", {"amount": "1", "reason": "a\x00b"}, "reason"),
         ("/api/v1/codes", {"amount": "1", "count": 0}, "count"),
         ("/api/v1/codes", {"amount": "1", "count": 1001}, "count"),
         ("/api/v1/codes", {"amount": "1", "currency": "EUR"}, "currency"),

@@ -24,6 +24,7 @@ _SETTINGS: Final = {
 }
 _OTHERS: Final = {"GroupGroupRatio", "tool_price_setting.prices"}
 _PER_UNIT: Final = Decimal(500_000)
+_MOST_UNITS: Final = 10**12
 _MILLION: Final = 1_000_000
 # What a write that lasts an hour costs in that gateway, as a multiple of one that lasts five minutes.
 _HOUR: Final = Decimal("1.6")
@@ -39,7 +40,7 @@ def read_newapi(content: bytes) -> Imported:
     if isinstance(plain, dict) and isinstance(plain.get("data"), dict):
         plain = plain["data"]
     if isinstance(plain, list):
-        plain = {one.get("key"): one.get("value") for one in plain if isinstance(one, dict)}
+        plain = {str(one.get("key")): one.get("value") for one in plain if isinstance(one, dict)}
     if not isinstance(plain, dict):
         raise Unreadable("ratio settings are an object with ModelRatio, ModelPrice and so on")
     ratios, per_unit = _settings(plain)
@@ -51,9 +52,9 @@ def read_newapi(content: bytes) -> Imported:
     for name in names:
         _model(Entry(name, lines[name], found), ratios, per_unit, found)
     for name, ratio in ratios["GroupRatio"].items():
-        _group(Entry(name, lines[name], found), ratio, found)
+        _group(Entry(name, lines[name], found, "group"), ratio, found)
     for name in _OTHERS.intersection(plain):
-        Entry(name, 0, found).note("is not imported")
+        Entry(name, 0, found, "setting").note("is not imported")
     return found
 
 
@@ -76,8 +77,8 @@ def _settings(plain: dict[str, Any]) -> tuple[Ratios, Decimal]:
         per_unit = Decimal(str(plain.get("QuotaPerUnit", _PER_UNIT)))
     except ArithmeticError:
         per_unit = Decimal(0)
-    if not per_unit.is_finite() or per_unit <= 0:
-        raise Unreadable(f"QuotaPerUnit is {plain['QuotaPerUnit']!r}, not a number above 0")
+    if not per_unit.is_finite() or not 1 <= per_unit <= _MOST_UNITS:
+        raise Unreadable(f"QuotaPerUnit is {str(plain['QuotaPerUnit'])[:60]!r}, not a number from 1 to {_MOST_UNITS}")
     return found, per_unit
 
 

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from tollgate_rating import InvalidPrice, format_decimal, parse_decimal
 
+_LARGEST: Final = 10**12
 _PLACES: Final = Decimal(1).scaleb(-12)
 _MAX_BYTES: Final = 32 * 1024 * 1024
-_MODEL: Final = re.compile(r"[^\s\x00-\x1f]{1,200}")
+_MODEL: Final = re.compile("[^\\s\\x00-\\x1f\ud800-\udfff]{1,200}")
 _NO_NUMBERS: Final = ("NaN", "Infinity", "-Infinity")
 
 
@@ -51,33 +52,37 @@ class Imported:
 
 
 class Entry:
-    """One model of a file: collects its prices, and says what is wrong with them."""
+    """One model of a file, or a thing of another kind: reads its numbers, and says what is wrong with them."""
 
-    def __init__(self, name: str, line: int, into: Imported) -> None:
+    def __init__(self, name: str, line: int, into: Imported, kind: str = "") -> None:
         self.name, self._line, self._into = name, line, into
+        self._shown = f"{kind} {name}" if kind else name
         self.failed = False
         if _MODEL.fullmatch(name) is None:
             self.refuse("a model's name has 1 to 200 characters and no blanks")
 
     def note(self, text: str) -> None:
         """Says something that leaves the entry in."""
-        self._into.remarks.append(Remark(self._line, self.name, text, error=False))
+        self._into.remarks.append(Remark(self._line, self._shown, text, error=False))
 
     def refuse(self, text: str) -> None:
         """Says why the entry is left out."""
         self.failed = True
-        self._into.remarks.append(Remark(self._line, self.name, text, error=True))
+        self._into.remarks.append(Remark(self._line, self._shown, text, error=True))
 
     def number(self, what: str, value: object) -> Decimal | None:
         """Returns a number that is 0 or above, exactly as it is written; refuses the entry otherwise."""
         found = Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if isinstance(found, Decimal) and found.is_finite() and 0 <= found < 10**12:
+        if isinstance(found, Decimal) and found.is_finite() and 0 <= found < _LARGEST:
             return found
         self.refuse(f"{what} is {str(value)[:60]!r}, not a number of 0 or above")
         return None
 
     def price(self, what: str, value: Decimal) -> str:
         """Returns a price as a decimal string; one with more than 12 decimals is rounded, half to even, and noted."""
+        if value >= _LARGEST:
+            self.refuse(f"{what} is more than a price can be")
+            return "0"
         with localcontext() as context:
             context.prec = 60
             rounded = value.quantize(_PLACES, rounding=ROUND_HALF_EVEN)

@@ -65,6 +65,10 @@ def _signatures(header: str) -> list[bytes]:
     return found
 
 
+def _is_name(value: str) -> bool:
+    return 0 < len(value) <= _MAX_ID and value.isascii() and value.isprintable()
+
+
 def read_message(body: bytes) -> PaymentMessage:
     """Returns what a message says. Raises BadMessage."""
     try:
@@ -81,7 +85,7 @@ def read_message(body: bytes) -> PaymentMessage:
     if not isinstance(data, dict):
         raise BadMessage("data is an object")
     payment_id, currency = data.get("payment_id"), data.get("currency")
-    if not isinstance(payment_id, str) or not 0 < len(payment_id) <= _MAX_ID or not isinstance(currency, str):
+    if not isinstance(payment_id, str) or not isinstance(currency, str) or not _is_name(payment_id + currency):
         raise BadMessage("data has payment_id and currency")
     try:
         amount = parse_decimal(data.get("amount"))

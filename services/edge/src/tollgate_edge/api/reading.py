@@ -141,6 +141,9 @@ def text_field(body: dict[str, Any], name: str, *, required: bool = False, longe
         raise _invalid(f"'{name}' is longer than {longest} characters.", name)
     if _NO_SURROGATES.search(value):
         raise _invalid(f"'{name}' holds half a surrogate pair.", name)
+    if "\x00" in value:
+        # PostgreSQL keeps none.
+        raise _invalid(f"'{name}' holds a NUL character.", name)
     return value
 
 
