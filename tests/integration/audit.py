@@ -36,6 +36,8 @@ class Books:
     new_rows: int
     rows: Sequence[Mapping[str, Any]]
     simulator: Sequence[Mapping[str, Any]]
+    # What the product itself finds when it compares its books.
+    compared: Mapping[str, Any]
 
 
 class Auditor:
@@ -64,6 +66,7 @@ class Auditor:
             new_rows=int(status["rows"]) - self._rows,
             rows=product.requests(api_key_id=self._key_id),
             simulator=[entry for entry in product.simulator_ledger() if int(entry["seq"]) > self._sequence],
+            compared=product.get("reconciliation"),
         )
 
     def _wait(self, request_ids: Iterable[str]) -> None:
@@ -103,6 +106,8 @@ def check_money(books: Books) -> None:
     events = {row["event_id"] for row in books.rows}
     assert len(events) == len(books.rows) == books.new_rows, f"{len(events)} of {len(books.rows)}, {books.new_rows} new"
     assert (int(books.status["poison"]), int(books.status["mismatches"])) == (0, 0)
+    assert books.compared["agree"], books.compared["differences"]
+    assert books.compared["rows"] >= books.new_rows
 
 
 def check_answers(books: Books, answers: Sequence[Answer]) -> None:

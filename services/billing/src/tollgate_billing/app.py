@@ -237,13 +237,11 @@ class Billing:
             asyncio.create_task(
                 forever("keeping price books", self._save_prices, pause_seconds=_SAVE_SECONDS, stopping=stopping)
             ),
+        ]
+        # Neither holds up a stop: what they leave is done again by the next process.
+        asides = [
             asyncio.create_task(
-                forever(
-                    "comparing the books",
-                    self._compare_books,
-                    pause_seconds=self.settings.comparison_seconds,
-                    stopping=stopping,
-                )
+                forever("comparing the books", self._compare_books, pause_seconds=0, stopping=stopping)
             ),
             asyncio.create_task(
                 forever(
@@ -260,7 +258,9 @@ class Billing:
                 await self.consumer.drain()
         except (TimeoutError, Unavailable, EventLogUnavailable, OwnershipLost) as error:
             log.warning("stopped before all was booked; the next start goes on", extra={"fields": {"why": str(error)}})
-        await asyncio.wait(others)
+        for aside in asides:
+            aside.cancel()
+        await asyncio.wait([*others, *asides])
 
     async def _migrate(self) -> None:
         await self.database.migrate()
@@ -290,6 +290,9 @@ class Billing:
             log.warning("wallets are not compared now", extra={"fields": {"reason": str(error)}})
 
     async def _compare_books(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.lifecycle.stopping.wait(), self.settings.comparison_seconds)
+            return
         now = self.clock.now_us()
         try:
             report = await self.books(now - self.settings.comparison_hours * _HOUR_US, now)

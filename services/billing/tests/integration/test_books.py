@@ -4,8 +4,10 @@ import asyncio
 import uuid
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 import sqlalchemy as sa
+from grpc.aio import AioRpcError
 from services.billing.tests.fakes.books import FakeLedgerBooks, FakeUsageBooks
 from services.billing.tests.fakes.dead_letters import FakeDeadLetters
 from services.billing.tests.fakes.events import BOOK, UNCONFIRMED, usage_event
@@ -13,7 +15,10 @@ from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.prices import FakePrices
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
+from services.billing.tests.integration.running import BillingProcess, send
 
+from tollgate.billing.v1 import billing_pb2
+from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.redis_wallets import RedisWallets
@@ -33,13 +38,14 @@ from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState
 from tollgate_holds.holds import Holds
 from tollgate_kit.clock import ManualClock, SystemClock
-from tollgate_kit.event_log import Claim, Stored
+from tollgate_kit.event_log import Claim, Record, Stored, new_producer
 from tollgate_kit.sql import Database
 
 pytestmark = pytest.mark.integration
 FUNDS = 10**12
 CHARGE = 60 * 10**6
 SECOND_US = 10**6
+PATIENCE_SECONDS = 180
 
 
 class Tampering:
@@ -359,3 +365,54 @@ async def test_what_a_provider_says_that_we_cost_it(books):
     (one,) = [one for one in await compare("openai", statement.encode()) if one.model == "gpt-4o"]
     # This provider is none of OpenAI's.
     assert (one.theirs_pico, one.ours_pico) == (7 * 10**10, 0)
+
+
+async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(tmp_path, valkey):
+    valkey.clear()
+    log_url = f"sqlite:///{tmp_path}/events.sqlite"
+    process = BillingProcess(
+        tmp_path,
+        {
+            "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{tmp_path}/ledger.sqlite",
+            "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{tmp_path}/usage",
+            "TOLLGATE_BILLING_EVENT_LOG_URL": log_url,
+            "TOLLGATE_BILLING_REDIS_URL": valkey.url,
+            "TOLLGATE_BILLING_COMPARISON_SECONDS": "0.2",
+        },
+    )
+    process.start()
+    client = process.client()
+    await client.grant(FUNDS)
+    now = SystemClock().now_us()
+    producer = new_producer(log_url)
+    refused = RequestsRefused(requests=[RequestRefused(request_id="r", refused_at_us=now, status=401, code="no")])
+    await producer.send("request.refused.v1", [Record(b"r", refused.SerializeToString())])
+    await producer.close()
+    await send(log_url, [usage_event("a", at_us=now), usage_event("b", at_us=now, charge_pico=1)])
+    await client.booked(2)
+
+    def measured(name):
+        transport = httpx.HTTPTransport(uds=process.admin.removeprefix("unix:"))
+        with httpx.Client(transport=transport, base_url="http://admin") as http:
+            text = http.get("/metrics").text
+        return next((line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(name)), "")
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while measured('tollgate_billing_book_differences{kind="mismatch"}') != "1.0":  # noqa: ASYNC110 - behind a port.
+            await asyncio.sleep(0.1)
+        while measured("tollgate_billing_refused_total") != "1.0":  # noqa: ASYNC110 - behind a port.
+            await asyncio.sleep(0.1)
+    assert measured('tollgate_billing_book_differences{kind="charge"}') == "0.0"
+    assert "the books do not agree" in process.log()
+    found = await client.call("ListRequests", billing_pb2.ListRequestsRequest(kind="refused"))
+    assert [row.request_id for row in found.rows] == ["r"]
+    for from_us, to_us in ((0, 5), (5, 5), (-1, 5), (1, 91 * 86_400 * SECOND_US)):
+        with pytest.raises(AioRpcError):
+            await client.stub.CompareBooks(billing_pb2.CompareBooksRequest(from_us=from_us, to_us=to_us), timeout=10)
+    with pytest.raises(AioRpcError):
+        await client.stub.CompareProviderCosts(
+            billing_pb2.CompareProviderCostsRequest(provider="openai", content=b"nothing"), timeout=10
+        )
+    await client.close()
+    assert process.stop() == 0
+    process.clean()

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
-from tollgate_billing.domain.books import Amounts, BatchLine, Difference
+from tollgate_billing.domain.books import Amounts, BatchLine, Difference, parse_batch
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import BatchRow, RepeatedRequest
 
@@ -15,17 +15,21 @@ _WHEN: Final = (
 )
 _BY_TIME: Final = f"""
 SELECT {_LINE}, {_SUMS}, count() AS rows, toUnixTimestamp64Micro(min(ingested_at)) AS at_us
-FROM usage_events WHERE batch IN (SELECT DISTINCT batch FROM usage_events WHERE {_WHEN}) GROUP BY {_LINE}
+FROM usage_events WHERE {_WHEN} GROUP BY {_LINE}
 """  # noqa: S608 - constants; everything else is a parameter.
+# Places in the log have an index, names of batches have none.
+_PLACES: Final = "src_offset >= {low:UInt64} AND src_offset < {high:UInt64}"
 _BY_NAME: Final = f"""
-SELECT {_LINE}, {_SUMS} FROM usage_events WHERE batch IN {{batches:Array(String)}} GROUP BY {_LINE}
+SELECT {_LINE}, {_SUMS} FROM usage_events WHERE {_PLACES} AND batch IN {{batches:Array(String)}} GROUP BY {_LINE}
 """  # noqa: S608 - constants, see above.
 _ROWS: Final = f"""
 SELECT request_id, {_SUMS} FROM usage_events
-WHERE {" AND ".join(f"{name} = {{{name}:String}}" for name in BatchLine._fields)}
+WHERE {_PLACES} AND {" AND ".join(f"{name} = {{{name}:String}}" for name in BatchLine._fields)}
 GROUP BY request_id, event_id ORDER BY min(src_offset) LIMIT 10000
 """  # noqa: S608 - constants, see above.
-_OFFSETS: Final = "SELECT DISTINCT src_offset FROM usage_events WHERE batch = {batch:String} ORDER BY src_offset"
+_OFFSETS: Final = f"""
+SELECT DISTINCT src_offset FROM usage_events WHERE {_PLACES} AND batch = {{batch:String}} ORDER BY src_offset
+"""  # noqa: S608 - constants, see above.
 _REPEATED: Final = f"""
 SELECT request_id, any(organization_id) AS organization, toInt64(count() - uniqExact(event_id)) AS repeated,
        toInt64(uniqExactIf(event_id, kind = 'usage' AND final AND NOT superseded AND charge != 0))
@@ -74,16 +78,16 @@ class ClickHouseUsageBooks:
     async def amounts_of_batches(self, batches: Collection[str]) -> dict[BatchLine, Amounts]:
         found: dict[BatchLine, Amounts] = {}
         for part in _parts(batches):
-            for row in await self._rows(_BY_NAME, {"batches": part}):
+            for row in await self._rows(_BY_NAME, {"batches": part, **_places(part)}):
                 found[_line(row)] = _amounts(row)
         return found
 
     async def rows_of(self, line: BatchLine) -> list[BatchRow]:
-        rows = await self._rows(_ROWS, line._asdict())
+        rows = await self._rows(_ROWS, line._asdict() | _places([line.batch]))
         return [BatchRow(row["request_id"], _amounts(row)) for row in rows]
 
     async def offsets_of(self, batch: str) -> list[int]:
-        return [row["src_offset"] for row in await self._rows(_OFFSETS, {"batch": batch})]
+        return [row["src_offset"] for row in await self._rows(_OFFSETS, {"batch": batch, **_places([batch])})]
 
     async def repeated(self, from_us: int, to_us: int, most: int) -> list[RepeatedRequest]:
         rows = await self._rows(_REPEATED, {"from_us": from_us, "to_us": to_us, "most": most})
@@ -132,6 +136,12 @@ def _line(row: dict[str, Any]) -> BatchLine:
 
 def _amounts(row: dict[str, Any]) -> Amounts:
     return Amounts(to_pico(row["charge"]), to_pico(row["cost"]), to_pico(row["loss"]))
+
+
+def _places(batches: Collection[str]) -> dict[str, int]:
+    """Returns bounds of the places in the log that these batches cover."""
+    names = [name for batch in batches if (name := parse_batch(batch)) is not None]
+    return {"low": min((name.low for name in names), default=0), "high": max((name.high for name in names), default=0)}
 
 
 def _parts(names: Collection[str]) -> Iterable[list[str]]:

@@ -77,8 +77,10 @@ class Report:
     cut: int = 0
 
     def add(self, differences: Iterable[Difference], most: int) -> None:
-        """Takes differences in, up to `most` in all."""
+        """Takes differences in, each once, up to `most` in all."""
         for one in differences:
+            if one in self.differences:
+                continue
             if len(self.differences) < most:
                 self.differences.append(one)
             else:
