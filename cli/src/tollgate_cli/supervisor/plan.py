@@ -79,6 +79,7 @@ class Plan:
             PEPPER_FILE=str(home.root / "edge" / "pepper"),
             # Who stops the product waits for it.
             DRAIN_IDLE_SECONDS="0.2",
+            TRACE_SAMPLE_RATIO=self._trace_sample_ratio(),
             **self._shared(),
         )
 
@@ -92,8 +93,7 @@ class Plan:
         }
         shared = self._shared()
         del shared["REDIS_URL"]
-        # All traces are kept while somebody tries the product out.
-        return ours | self._defaults("router", TRACE_SAMPLE_RATIO="1" if self._options.demo else "0.01", **shared)
+        return ours | self._defaults("router", TRACE_SAMPLE_RATIO=self._trace_sample_ratio(), **shared)
 
     def _billing(self) -> dict[str, str]:
         home = self._home
@@ -120,8 +120,13 @@ class Plan:
             "media-jobs",
             DATABASE_URL=f"sqlite:///{home.root / 'media-jobs' / 'media-jobs.sqlite'}",
             ASSET_STORE_URL=f"file://{home.root / 'assets'}",
+            TRACE_SAMPLE_RATIO=self._trace_sample_ratio(),
             **self._shared(),
         )
+
+    def _trace_sample_ratio(self) -> str:
+        # All traces are kept while somebody tries the product out.
+        return "1" if self._options.demo else "0.01"
 
     def _shared(self) -> dict[str, str]:
         return {

@@ -77,6 +77,11 @@ def format_traceparent(trace_id: str, span_id: str, *, sampled: bool) -> str:
     return f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
 
 
+def is_sampled(trace_id: str, ratio: float) -> bool:
+    """Says whether a trace (32 hex digits) is of the share `ratio` that is kept: the same wherever it is asked."""
+    return int(trace_id[16:], 16) < round(ratio * 2**64)
+
+
 def new_trace_id() -> str:
     """Returns 32 random hex digits."""
     return os.urandom(16).hex()

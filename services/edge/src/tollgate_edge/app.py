@@ -221,6 +221,7 @@ class Edge:
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
             trusted_hops=settings.trusted_hops,
+            trace_sample_ratio=settings.trace_sample_ratio,
         )
 
     # What is missing, and what is measured.

@@ -143,6 +143,13 @@ class EdgeSettings(ServiceSettings):
         description="How often in a second the database is asked for keys that are not remembered, a hundred at once.",
     )
     unknown_key_cache_size: int = Field(default=10_000, gt=0, description="Most unknown keys that are remembered.")
+    trace_sample_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of media requests whose span is kept besides failed ones; as media-jobs has it. Of "
+        "inference, routers decide.",
+    )
     media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
     link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")
     public_url: str = Field(

@@ -96,6 +96,7 @@ class MediaJobs:
             outbox_bell=self.outbox_bell,
             metrics=self.metrics,
             tracing=self.tracing,
+            trace_sample_ratio=settings.trace_sample_ratio,
             failpoints=self.failpoints,
         )
         self.service = self._service(settings)

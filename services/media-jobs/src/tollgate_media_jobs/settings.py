@@ -21,6 +21,9 @@ class MediaJobsSettings(ServiceSettings):
         description="Where results are kept: `file:///DIRECTORY`, `s3://BUCKET/PREFIX` (with the usual AWS_* "
         "variables) or `memory:///` (gone with the process)."
     )
+    trace_sample_ratio: float = Field(
+        default=0.01, ge=0, le=1, description="Share of traces that are kept besides failed jobs and second calls."
+    )
     max_running: int = Field(default=16, ge=1, le=1000, description="Jobs that one process works on at a time.")
     max_attempts: int = Field(default=3, ge=1, description="Calls to providers that one job may cost.")
     idle_poll_seconds: float = Field(

@@ -82,6 +82,7 @@ class Bench:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
         self.tracing = NoTracing()
+        self.trace_sample_ratio = 1.0
         self.failpoints = Failpoints(stop)
         self.created = []
         self.build()
@@ -95,6 +96,7 @@ class Bench:
             outbox_bell=self.outbox_bell,
             metrics=self.metrics,
             tracing=self.tracing,
+            trace_sample_ratio=self.trace_sample_ratio,
             **shared,
         )
         self.submit = SubmitJob(

@@ -63,6 +63,7 @@ class HttpContext:
     public_url: str = ""
     media_timeout_seconds: float = 600.0
     trusted_hops: int = 0
+    trace_sample_ratio: float = 1.0
 
     async def caller(self, request: Request, endpoint: str = "") -> Principal:
         """Returns the bearer of an API key that may be used for `endpoint` (empty: any may).

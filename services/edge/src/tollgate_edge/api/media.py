@@ -21,7 +21,14 @@ from tollgate_edge.domain.access import IMAGES, MEDIA
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, from_wire, public_error
 from tollgate_edge.telemetry import SPAN_MEDIA
-from tollgate_kit.tracing import SpanRecord, format_traceparent, new_span_id, new_trace_id, parse_traceparent
+from tollgate_kit.tracing import (
+    SpanRecord,
+    format_traceparent,
+    is_sampled,
+    new_span_id,
+    new_trace_id,
+    parse_traceparent,
+)
 
 _WAIT_MS: Final = 20_000
 _MAX_IMAGES: Final = 10
@@ -52,10 +59,11 @@ class _Span:
         self._context = context
         self._parent = "" if given is None else given[1]
         self._started_us = context.clock.now_us()
+        self._sampled = is_sampled(trace_id, context.trace_sample_ratio)
 
     def end(self, request_id: str, model: str, error: str = "") -> None:
-        """Records the span, where spans are recorded."""
-        if self._context.tracing.enabled:
+        """Records the span, where spans are recorded and this one is kept."""
+        if self._context.tracing.enabled and (error or self._sampled):
             self._context.tracing.record(
                 SpanRecord(
                     name=SPAN_MEDIA,

@@ -47,6 +47,7 @@ class Door(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.access_log = False
+        self.peer = ""
         self._reading: InferenceExchange | None = None
         self._serving: InferenceExchange | None = None
         self._head_size = 0
@@ -61,6 +62,7 @@ class Door(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.peer = "" if self.client is None else str(self.client[0])
         self.gateway.doors.add(self)
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
 
@@ -256,10 +258,6 @@ class Door(HttpToolsProtocol):
         """Sends bytes; a vanished client is ignored."""
         if not self.transport.is_closing():
             self.transport.write(data)
-
-    @property
-    def peer(self) -> str:
-        return "" if self.client is None else str(self.client[0])
 
     @property
     def write_paused(self) -> bool:

@@ -12,7 +12,6 @@ import msgspec
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.domain.access import Access
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
@@ -40,7 +39,9 @@ _SSE_HEADERS: Final = (
 
 
 class Client(Protocol):
-    """The connection that a reply goes to."""
+    """The connection that a reply goes to. `peer` is the address of its other end, empty where it has none."""
+
+    peer: str
 
     def write(self, data: bytes) -> None:
         """Sends bytes; a vanished client is ignored."""
@@ -48,11 +49,6 @@ class Client(Protocol):
 
     def finish(self, *, keep: bool) -> None:
         """The reply is complete; the connection is kept for the next request or closed."""
-        ...
-
-    @property
-    def peer(self) -> str:
-        """The address of the other end; empty where it has none."""
         ...
 
     @property
@@ -196,7 +192,7 @@ class InferenceExchange:
             self.refuse(self._gateway.refusal(found))
             return
         self.principal = found
-        outside = None if found.access is None else self._check_access(found.access)
+        outside = found.access and self._gateway.check_access(self, found.access, self._client.peer)
         if outside is not None or not is_json(self.content_type):
             self.refuse(outside or self._gateway.words.not_json)
             return
@@ -218,9 +214,6 @@ class InferenceExchange:
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self._admit(found, amount)
-
-    def _check_access(self, access: Access) -> PublicError | None:
-        return self._gateway.check_access(access, self.operation, self._client.peer, self.forwarded)
 
     def _admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""

@@ -179,10 +179,10 @@ class InferenceGateway:
         assert isinstance(found, Refused)
         return public_error(found.kind, found.message)
 
-    def check_access(self, access: Access, operation: int, peer: str, forwarded: bytes) -> PublicError | None:
-        """Returns why a key with lists may not be used for this operation from there, or None when it may."""
-        endpoint = EMBEDDINGS if operation == wire.OPERATION_EMBEDDINGS else CHAT
-        address = client_address(peer, forwarded.decode("latin-1"), self.settings.trusted_hops)
+    def check_access(self, exchange: "InferenceExchange", access: Access, peer: str) -> PublicError | None:
+        """Returns why a key with lists may not be used for this request from there, or None when it may."""
+        endpoint = EMBEDDINGS if exchange.operation == wire.OPERATION_EMBEDDINGS else CHAT
+        address = client_address(peer, exchange.forwarded.decode("latin-1"), self.settings.trusted_hops)
         problem = access.problem(endpoint, address)
         return None if problem is None else public_error(errors.ERROR_KIND_FORBIDDEN, problem[1], code=problem[0])
 

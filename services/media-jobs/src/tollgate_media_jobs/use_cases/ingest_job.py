@@ -150,7 +150,15 @@ class IngestJob:
         )
         # Where the results came from is of no use any more, and may be signed.
         closed = replace(attempt, outputs=(), detail="; ".join(problems)[:500])
-        event = usage_message(after, closed, charged, outcome=wire.OUTCOME_OK, final=True, ended_at_us=now)
+        event = usage_message(
+            after,
+            closed,
+            charged,
+            outcome=wire.OUTCOME_OK,
+            final=True,
+            ended_at_us=now,
+            sample_ratio=self._moves.trace_sample_ratio,
+        )
         assets = [one.asset for one in stored]
         done = await self._moves.make(Move(job, after, now, "stored", attempt=closed, assets=assets, messages=(event,)))
         if done is not None:

@@ -15,7 +15,7 @@ from tollgate_media_jobs.errors import BlobsUnavailable, Failure
 from tollgate_media_jobs.ports import Blobs, Failpoints, Jobs
 from tollgate_media_jobs.telemetry import SPAN_ATTEMPT, SPAN_JOB, Metrics
 from tollgate_media_jobs.use_cases.notices import Bell, Notices
-from tollgate_media_jobs.use_cases.usage_event import job_traceparent, kind_name, no_bill, usage_message
+from tollgate_media_jobs.use_cases.usage_event import job_traceparent, keeps_trace, kind_name, no_bill, usage_message
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ class Moves:
         outbox_bell: Bell,
         metrics: Metrics,
         tracing: Tracing,
+        trace_sample_ratio: float,
         failpoints: Failpoints,
     ) -> None:
         self._jobs = jobs
@@ -45,6 +46,7 @@ class Moves:
         self._outbox_bell = outbox_bell
         self._metrics = metrics
         self._tracing = tracing
+        self.trace_sample_ratio = trace_sample_ratio
         self._failpoints = failpoints
 
     async def make(self, move: Move) -> Job | None:
@@ -111,7 +113,15 @@ class Moves:
         """Returns the transition that `fail` makes."""
         now = self._clock.now_us()
         after = moved(job, trigger, failure=failure, ended_at_us=now, billing=Billing.RELEASED, charge_pico=0)
-        event = usage_message(after, attempt, no_bill(), outcome=outcome, final=True, ended_at_us=now)
+        event = usage_message(
+            after,
+            attempt,
+            no_bill(),
+            outcome=outcome,
+            final=True,
+            ended_at_us=now,
+            sample_ratio=self.trace_sample_ratio,
+        )
         return Move(job, after, now, reason, attempt=attempt, messages=(event,))
 
     async def _ended(self, job: Job) -> None:
@@ -127,7 +137,7 @@ class Moves:
 
     def _record_job(self, job: Job, error: str) -> None:
         parent = parse_traceparent(job.traceparent)
-        if parent is None or not self._tracing.enabled:
+        if parent is None or not self._tracing.enabled or not keeps_trace(job, self.trace_sample_ratio):
             return
         attributes: dict[str, str | int] = {
             "gen_ai.operation.name": "generate_image",
@@ -156,6 +166,8 @@ class Moves:
         self._metrics.attempts.labels(attempt.channel, attempt.outcome).inc()
         parent = parse_traceparent(job.traceparent)
         if parent is None or not self._tracing.enabled:
+            return
+        if attempt.outcome == "answered" and not keeps_trace(job, self.trace_sample_ratio):
             return
         self._tracing.record(
             SpanRecord(

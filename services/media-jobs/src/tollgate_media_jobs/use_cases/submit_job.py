@@ -255,7 +255,13 @@ class SubmitJob:
             return None
         after = moved(job, Trigger.TRY_ANOTHER, failure=refused.failure, tried=tried, next_at_us=due)
         event = usage_message(
-            after, attempt, no_bill(), outcome=wire.OUTCOME_UPSTREAM_ERROR, final=False, ended_at_us=now
+            after,
+            attempt,
+            no_bill(),
+            outcome=wire.OUTCOME_UPSTREAM_ERROR,
+            final=False,
+            ended_at_us=now,
+            sample_ratio=self._moves.trace_sample_ratio,
         )
         return Move(job, after, now, reason, attempt=attempt, messages=(event,))
 

@@ -7,7 +7,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
-from tollgate_kit.tracing import format_traceparent, parse_traceparent
+from tollgate_kit.tracing import format_traceparent, is_sampled, parse_traceparent
 from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported, Tenant
 from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
 from tollgate_rating import ModelPrice, PriceBook, Unpriced
@@ -95,8 +95,23 @@ def job_traceparent(job: Job) -> str:
     return format_traceparent(parent[0], job.span_id, sampled=True) if parent else ""
 
 
+def keeps_trace(job: Job, sample_ratio: float) -> bool:
+    """Says whether a job's trace is kept: of failed jobs and of those with a second call always, of others a share."""
+    parent = parse_traceparent(job.traceparent)
+    if parent is None:
+        return False
+    return job.failure is not None or job.attempt > 1 or is_sampled(parent[0], sample_ratio)
+
+
 def usage_message(
-    job: Job, attempt: Attempt | None, charged: Bill, *, outcome: wire.Outcome, final: bool, ended_at_us: int
+    job: Job,
+    attempt: Attempt | None,
+    charged: Bill,
+    *,
+    outcome: wire.Outcome,
+    final: bool,
+    ended_at_us: int,
+    sample_ratio: float,
 ) -> Message:
     """Returns the event for the outbox. Exactly one of a job is final; it alone carries a charge."""
     # A job that ends without a call of its own gets the number that its next call would have had.
@@ -122,7 +137,7 @@ def usage_message(
         unpriced=charged.unpriced,
         config_digest=job.config_digest,
         traceparent=job_traceparent(job),
-        trace_kept=bool(job.traceparent),
+        trace_kept=keeps_trace(job, sample_ratio),
         media_job_id=job.id,
     )
     # Its name is a word of the language.
@@ -135,7 +150,8 @@ def usage_message(
     kind = attempt.error_kind if attempt is not None and not final else job.failure.kind if job.failure else 0
     if kind:
         event.error_kind = kind_name(kind)
-    return Message(USAGE_TOPIC, job.request_id.encode(), event.SerializeToString(), event.traceparent)
+    traceparent = event.traceparent if event.trace_kept else ""
+    return Message(USAGE_TOPIC, job.request_id.encode(), event.SerializeToString(), traceparent)
 
 
 def kind_name(kind: int) -> str:
