@@ -126,7 +126,13 @@ def test_images(client: openai.OpenAI, product: Product) -> None:
     for picture in pictures:
         assert picture.startswith(b"\x89PNG\r\n\x1a\n")
         assert struct.unpack(">II", picture[16:24]) == (1024, 1024)
-    assert product.wait_row(made._request_id or "")["charge_pico"] > 0
+    row = product.wait_row(made._request_id or "")
+    assert row["charge_pico"] > 0
+    # What the caller is told is what the row has, in OpenAI's words.
+    assert made.usage is not None
+    assert made.usage.input_tokens == row["input_tokens"] > 0
+    assert made.usage.output_tokens > 0
+    assert made.usage.total_tokens == made.usage.input_tokens + made.usage.output_tokens
 
 
 def test_image_addresses_work_without_a_key(client: openai.OpenAI) -> None:

@@ -1,7 +1,7 @@
 """Images and media jobs: decoded here, done by media-jobs."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -282,7 +282,22 @@ async def _images(context: HttpContext, request: Request, job: media.Job, answer
     content: dict[str, Any] = {"created": job.created_at_us // 1_000_000, "data": data}
     if job.image.output_format:
         content["output_format"] = job.image.output_format
+    if job.reported_tokens:
+        content["usage"] = _usage(job.reported_tokens)
     return content
+
+
+def _usage(tokens: Mapping[str, int]) -> dict[str, Any]:
+    """Returns exclusive units as OpenAI's images report them: what was read from a cache counts as text."""
+    text, pictures = tokens.get("input", 0) + tokens.get("cache_read", 0), tokens.get("image_input", 0)
+    text_out, drawn = tokens.get("output", 0), tokens.get("image_output", 0)
+    return {
+        "input_tokens": text + pictures,
+        "input_tokens_details": {"text_tokens": text, "image_tokens": pictures},
+        "output_tokens": text_out + drawn,
+        "output_tokens_details": {"text_tokens": text_out, "image_tokens": drawn},
+        "total_tokens": text + pictures + text_out + drawn,
+    }
 
 
 async def _whole(pieces: AsyncIterator[bytes], asset: media.Asset) -> bytes:

@@ -54,6 +54,7 @@ def job_message(view: JobView) -> media.Job:
         currency=job.currency,
         request_id=job.request_id,
         traceparent=job.traceparent,
+        reported_tokens=view.reported_tokens,
     )
     if job.failure is not None and job.state is JobState.FAILED:
         message.error.kind = job.failure.kind  # type: ignore[assignment]

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
 from tollgate_media_jobs.domain.job import Asset, Job
+from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import MediaError
 from tollgate_media_jobs.ports import Blobs, Jobs
 from tollgate_media_jobs.use_cases.notices import Notices
@@ -19,8 +20,11 @@ _LARGEST_PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class JobView:
+    """A job with its results. `reported_tokens` are the provider's, of a single job that succeeded."""
+
     job: Job
     assets: Sequence[Asset]
+    reported_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,11 @@ class ReadJobs:
         job = await self._jobs.get(_owner(organization_id), project_id, job_id)
         if job is None:
             raise MediaError(errors.ERROR_KIND_NOT_FOUND, f"There is no job {job_id[:64]!r}.")
-        return (await self._views([job]))[0]
+        view = (await self._views([job]))[0]
+        if job.state is not JobState.SUCCEEDED:
+            return view
+        attempt = await self._jobs.attempt(job.id, job.attempt)
+        return replace(view, reported_tokens=attempt.reported.tokens) if attempt is not None else view
 
     async def wait(self, organization_id: str, project_id: str, job_id: str, timeout_ms: int) -> JobView:
         """Returns the job once it ended, or as it is when the time is over."""

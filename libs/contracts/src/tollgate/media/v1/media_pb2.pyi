@@ -72,7 +72,14 @@ class Asset(_message.Message):
     def __init__(self, id: _Optional[str] = ..., sha256: _Optional[str] = ..., content_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., index: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "kind", "state", "tenant", "model", "image", "assets", "error", "created_at_us", "ended_at_us", "charge_pico", "currency", "request_id", "traceparent")
+    __slots__ = ("id", "kind", "state", "tenant", "model", "image", "assets", "error", "created_at_us", "ended_at_us", "charge_pico", "currency", "request_id", "traceparent", "reported_tokens")
+    class ReportedTokensEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +94,7 @@ class Job(_message.Message):
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    REPORTED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     id: str
     kind: JobKind
     state: JobState
@@ -101,7 +109,8 @@ class Job(_message.Message):
     currency: str
     request_id: str
     traceparent: str
-    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., created_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    reported_tokens: _containers.ScalarMap[str, int]
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., created_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., reported_tokens: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
     __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent")
