@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import costs, growth, memory
+from benchmarks import costs, fresh, growth, memory
 from benchmarks.machine import load, machine
 from benchmarks.native import NoCompiler, build, running_upstream
 from benchmarks.product import running, write_channel
@@ -15,6 +15,7 @@ from benchmarks.results import Results, add_option
 from benchmarks.workloads import CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench
 
 ALONE = {
+    "clone": fresh.clone,
     "start": memory.start,
     "ceiling": costs.ceiling,
     "open": memory.open_streams,
@@ -23,7 +24,7 @@ ALONE = {
     "channels": growth.channels,
 }
 ON_ONE_PRODUCT = ("requests", "latency", "paced", "features", "freshness")
-PARTS = ("start", "ceiling", *ON_ONE_PRODUCT, "open", "bodies", "keys", "channels")
+PARTS = ("clone", "start", "ceiling", *ON_ONE_PRODUCT, "open", "bodies", "keys", "channels")
 QUICK = ("start", "ceiling", "requests", "latency", "paced")
 
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(bench: Bench, results: Results, parts: Sequence[str], *, quick: bool) -> None:
     print(machine(), flush=True)
-    for part in ("start", "ceiling"):
+    for part in ("clone", "start", "ceiling"):
         if part in parts:
             ALONE[part](bench, results)
     if any(part in parts for part in ON_ONE_PRODUCT):

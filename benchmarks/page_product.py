@@ -109,7 +109,10 @@ def _start(run: Mapping[str, Any], plots: dict[str, str]) -> Iterator[str]:
     (row,) = rows(run, "start")
     sizes = dict(sorted(((kind, size / 1e6) for kind, size in row["bytes"].items()), key=lambda one: -one[1]))
     plots["product-memory.svg"] = stacks("What is held idle", "MB, proportional set size", {"idle": sizes})
-    yield f"\n### Start and idle memory\n\nWarm start to first answer: {row['warm_s']:.1f} s.\n\n"
+    yield f"\n### Start and idle memory\n\nWarm start to first answer: {row['warm_s']:.1f} s.\n"
+    for fresh in rows(run, "clone"):
+        yield f"Clone to first answer with empty package caches: {fresh['seconds']:.0f} s.\n"
+    yield "\n"
     yield "![idle memory by process](benchmarks/product-memory.svg)\n\n"
     yield "Pages of libraries that other products on the machine have mapped as well count in part.\n\n"
     lines = [*((kind, f"{size:.0f}") for kind, size in sizes.items()), ("all", f"{sum(sizes.values()):.0f}")]

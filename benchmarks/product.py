@@ -145,13 +145,17 @@ def running(
     with home.with_name(f"{home.name}.log").open("wb") as log:
         process = subprocess.Popen(arguments, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            yield _wait(process, home, ready)
+            yield wait_ready(process, home, ready)
         finally:
             stop(process, STOP_SECONDS)
 
 
-def _wait(process: subprocess.Popen[bytes], home: Path, ready: Path) -> Product:
-    last = time.monotonic() + START_SECONDS
+def wait_ready(process: subprocess.Popen[bytes], home: Path, ready: Path, seconds: float = START_SECONDS) -> Product:
+    """Returns the product once its ready file is there; its output is in `home` with `.log` behind it.
+
+    Raises RuntimeError when it ended or is not there within `seconds`.
+    """
+    last = time.monotonic() + seconds
     while time.monotonic() < last and process.poll() is None:
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(ready.read_bytes())

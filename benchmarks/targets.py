@@ -104,6 +104,8 @@ TARGETS = (
     Target(f"512 paced streams / {BESIDE}", "", 0.8, _ratio("paced", _MOST)),
     Target("small chat request / the best peer", "", 0.6, _highest_ratio(SMALL.name)),
     Target("burst stream / the best peer", "", 1.0, _highest_ratio(STREAM.name)),
+    Target("small chat request: first aim", "µs of processor", 220, _path(SMALL.name)),
+    Target("burst stream of 65 chunks: first aim", "µs of processor", 800, _path(STREAM.name)),
     Target("small chat request", "µs of processor", 150, _path(SMALL.name)),
     Target("burst stream of 65 chunks", "µs of processor", 550, _path(STREAM.name)),
     Target("256 paced streams: each", "µs of processor", 3600, _paced(_MANY, "micros", OURS)),
@@ -130,6 +132,12 @@ TARGETS = (
         _growth("3,000 of 10,000 routes in turn, 1,000 channels"),
     ),
     Target("idle memory of all that `make up` starts", "MB", 800, _idle_mb),
+    Target(
+        "clone to first answer, package caches empty",
+        "s",
+        180,
+        lambda found: median_of(rows(found["product"], "clone"), "seconds"),
+    ),
     Target("warm start to first answer", "s", 6, lambda found: median_of(rows(found["product"], "start"), "warm_s")),
     Target(
         "end of an answer to its row, 200 requests/s: p99",
