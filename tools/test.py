@@ -28,8 +28,8 @@ def main(arguments: list[str]) -> int:
     """Returns pytest's exit code; its closing lines come last."""
     command = [sys.executable, "-m", "pytest", "-q", *arguments]
     if not any(_is_path(argument) for argument in arguments):
-        command += ordered(ROOT)
-    # One process on purpose: real servers and the product are started once, and memory and processors are few.
+        # Most of the time is spent waiting for servers that start and stop: two files at a time, each in one process.
+        command += ["-n", "2", "--dist", "loadfile", *ordered(ROOT)]
     return subprocess.run(command, check=False, cwd=ROOT).returncode
 
 

@@ -29,7 +29,7 @@ _NAMED: Final = re.compile(
     r"\A(CREATE (?:TABLE|MATERIALIZED VIEW|VIEW)(?: IF NOT EXISTS)?|CREATE OR REPLACE VIEW"
     r"|DROP (?:TABLE|VIEW) IF EXISTS|ALTER TABLE) (\w+)"
 )
-_ENGINE: Final = re.compile(r"\bENGINE = ((?:Aggregating)?MergeTree)\b")
+_ENGINE: Final = re.compile(r"\bENGINE = (\w*MergeTree)\b(?!\()")
 _WINDOW: Final = re.compile(r"\bnon_replicated_deduplication_window = \d+")
 # A fill runs once over all there is: it may touch every month, and spills what does not fit.
 _FILLING: Final = {

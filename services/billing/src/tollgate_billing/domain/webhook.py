@@ -85,7 +85,11 @@ def read_message(body: bytes) -> PaymentMessage:
     if not isinstance(data, dict):
         raise BadMessage("data is an object")
     payment_id, currency = data.get("payment_id"), data.get("currency")
-    if not isinstance(payment_id, str) or not isinstance(currency, str) or not _is_name(payment_id + currency):
+    if (
+        not isinstance(payment_id, str)
+        or not isinstance(currency, str)
+        or not all(map(_is_name, (payment_id, currency)))
+    ):
         raise BadMessage("data has payment_id and currency")
     try:
         amount = parse_decimal(data.get("amount"))

@@ -125,16 +125,12 @@ class InferenceExchange:
         self.traceparent: bytes | None = None
         # X-Forwarded-For, where proxies of ours write it.
         self.forwarded = b""
-        self.cors = False
         self.keep = True
-        self.http10 = False
+        self.cors = self.http10 = self.client_gone = self.closed = self.headers_sent = False
         self.principal: Principal | None = None
         # Whose key it was that was refused, where that is known.
         self.barred: Principal | None = None
         self.asked: Asked | None = None
-        self.client_gone = False
-        self.closed = False
-        self.headers_sent = False
         self.started = 0.0
         self.started_us = 0
         # On the loop's clock, 0 before it came to it: the first try's Open, the first and the last byte of the reply.

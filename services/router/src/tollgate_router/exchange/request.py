@@ -3,11 +3,11 @@
 It is the sink of its upstream calls; every method is a callback and none awaits. It ends once, in `_end`.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.candidates import Ask
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     InvalidBody,
@@ -25,7 +25,9 @@ from tollgate_router.domain.upstream_errors import (
     retry_after_ms,
 )
 from tollgate_router.domain.walk import Walk
+from tollgate_router.exchange.asking import ask_of
 from tollgate_router.exchange.explaining import explanation_of
+from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.outbox import MAX_END_BYTES
 from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
 
@@ -59,11 +61,10 @@ class Request:
         "_ended",
         "_error_body",
         "_fallback",
-        "_filled",
         "_filter",
         "_first_byte_us",
-        "_frames",
         "_head_sent",
+        "_long",
         "_members",
         "_number",
         "_opened",
@@ -86,7 +87,7 @@ class Request:
         self._session = session
         self._opened = opened
         self._body: bytes | bytearray = opened.body
-        self._filled = 0
+        self._long: LongBody | None = None
         self._snapshot: Snapshot | None = None
         self._members: Members = {}
         self._walk: Walk | None = None
@@ -131,29 +132,18 @@ class Request:
         first, opened = self._body, self._opened
         if len(first) >= opened.body_length:
             self._start()
-            return
-        # One buffer for all of it, filled as it comes. The message would keep the whole batch that it came in.
-        self._body = bytearray(opened.body_length)
-        opened.ClearField("body")
-        self._opened = wire.Open()
-        self._opened.CopyFrom(opened)
-        self._fill(first)
+        else:
+            self._long = LongBody(opened.body_length, first)
+            self._opened = without_body(opened)
 
     def body(self, data: bytes) -> None:
         """Takes the next part of the body."""
-        self._fill(data)
-        if self._filled >= self._opened.body_length:
+        assert self._long is not None
+        if self._long.add(data):
+            self._body, self._long = self._long.whole, None
             self._start()
         else:
             self._session.outbox.credit(self._opened.id, len(data))
-
-    def _fill(self, data: bytes | bytearray) -> None:
-        body, begin = self._body, self._filled
-        assert isinstance(body, bytearray)
-        self._filled = begin + len(data)
-        if self._filled > len(body):
-            raise ValueError("edge sent more of a body than it announced")
-        body[begin : self._filled] = data
 
     def credit(self, size: int) -> None:
         """The caller took `size` bytes of the reply."""
@@ -208,7 +198,8 @@ class Request:
             return
         # The members hold it from now on.
         self._body = b""
-        walk = self._walk = Walk(snapshot, opened.model, candidates, self._ask, deps.random)
+        ask = partial(ask_of, opened, self._members)
+        walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random)
         now = deps.clock.monotonic()
         target = walk.first(now, opened.dialect, opened.body_length)
         if target is None or walk.why:
@@ -218,22 +209,6 @@ class Request:
             self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
             return
         self._attempt(target)
-
-    def _ask(self) -> Ask:
-        """What a choice looks at where targets differ; most requests are never asked."""
-        opened = self._opened
-        tenant = opened.tenant
-        return Ask(
-            route_group=tenant.route_group,
-            model=opened.model,
-            members=self._members,
-            body_bytes=opened.body_length,
-            project_id=tenant.project_id,
-            api_key_id=tenant.api_key_id,
-            chat=opened.operation == wire.OPERATION_CHAT,
-            dialect=opened.dialect,
-            headers={header.name: header.value for header in opened.headers},
-        )
 
     def _attempt(self, target: "Target") -> None:
         deps, opened, walk = self._session.deps, self._opened, self._walk
@@ -510,5 +485,5 @@ class Request:
         if self._fallback[1]:
             deps.counters.fallbacks[self._fallback[1]] += 1
         self._session.ended(frame_id, self._recorded)
-        # The walk asks this request, a cycle that would keep the body until the garbage collector comes.
+        # Nothing is asked of the body any more: this object stays until edge's Ack.
         self._walk, self._members, self._body = None, {}, b""
