@@ -13,6 +13,7 @@ from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_statements import MAX_MOVEMENTS, SqlStatements
+from tollgate_billing.adapters.usage_schema import Retention
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.domain.event import decode
@@ -31,7 +32,8 @@ from tollgate_rating import GroupRule, PriceBook, PriceTier
 pytestmark = pytest.mark.integration
 
 DAY_US = 24 * 3600 * 1_000_000
-START_US = 20_400 * DAY_US
+# Years before the rows of other tests, which share an embedded store with these.
+START_US = 19_000 * DAY_US
 OLD = {"small": ("1", "4"), "large": ("2.5", "10")}
 NEW = {"small": ("0.7", "4.1"), "large": ("3", "9")}
 
@@ -211,7 +213,7 @@ async def clickhouse(request):
         dsn = request.getfixturevalue("chdb_dsn")
     else:
         dsn = new_clickhouse_database(request.getfixturevalue("clickhouse_server"))
-    made = ClickHouse(dsn)
+    made = ClickHouse(dsn, retention=Retention(0, 0, 0, 0))
     await made.migrate()
     yield made
     await made.close()
