@@ -85,6 +85,14 @@ def test_brackets_inside_text_do_not_count():
     check_depth(json.dumps({"a": "[" * 500 + '"{' * 100}).encode(), 5)
 
 
+@pytest.mark.parametrize("text", ['\\', '\\"', '"\\\\"[', '[\\\\"[', 'a\\\\\\"[["', "\n[{"])
+def test_escapes_do_not_hide_or_make_brackets(text):
+    flat = json.dumps({"a": [text, text], "b": text}).encode()
+    check_depth(flat, 2)
+    with pytest.raises(BadRequest, match="nested"):
+        check_depth(flat, 1)
+
+
 def test_long_flat_conversations_are_not_deep():
     messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}] * 500
     assert decode(CHAT, json.dumps({"model": "m", "messages": messages}).encode(), 8).model == "m"
