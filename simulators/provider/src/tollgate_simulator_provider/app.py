@@ -10,7 +10,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from tollgate_simulator_provider import answers, chat, faults, operations, pictures
+from tollgate_simulator_provider import answers, chat, claude, faults, operations, pictures
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
@@ -24,7 +24,12 @@ STREAM: Headers = [
     (b"x-simulated", b"true"),
 ]
 FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
-OPERATIONS = {"/chat/completions": "chat", "/embeddings": "embeddings", "/images/generations": "images"}
+OPERATIONS = {
+    "/chat/completions": "chat",
+    "/embeddings": "embeddings",
+    "/images/generations": "images",
+    "/anthropic/v1/messages": "messages",
+}
 
 
 class Simulator:
@@ -69,7 +74,7 @@ class Simulator:
             delivery.accept()
             await self._answer(delivery, request, headers)
         except Refused as refused:
-            body = error_body(refused.status, refused.message, param=refused.param, code=refused.code)
+            body = _error(delivery, refused.status, refused.message, param=refused.param, code=refused.code)
             await delivery.whole(refused.status, self._headers(delivery, JSON), body)
 
     def _prepare(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
@@ -83,7 +88,8 @@ class Simulator:
             delivery.faults = self._faults(request, headers)
         except faults.UnknownFault as error:
             raise Refused(400, f"[simulated] {error}", code="unknown_fault") from error
-        if self._api_key and headers.get(b"authorization") != b"Bearer " + self._api_key.encode():
+        given = headers.get(b"x-api-key" if delivery.operation == "messages" else b"authorization", b"")
+        if self._api_key and given.removeprefix(b"Bearer ") != self._api_key.encode():
             raise Refused(401, "Incorrect API key provided.")
 
     def _faults(self, request: dict[str, Any], headers: dict[bytes, bytes]) -> faults.Faults:
@@ -104,6 +110,9 @@ class Simulator:
         elif delivery.operation == "chat":
             chat.check(request)
             await self._chat(delivery, chat.build(request, asked, delivery.id, int(time.time())))
+        elif delivery.operation == "messages":
+            claude.check(request, headers)
+            await self._chat(delivery, claude.build(request, asked, delivery.id))
         elif delivery.operation == "images":
             origin = "http://" + headers.get(b"host", b"localhost").decode("latin-1")
             reply, delivery.units = operations.images(request, int(time.time()), origin)
@@ -118,13 +127,13 @@ class Simulator:
         headers = self._headers(delivery, JSON)
         if asked.retry_after:
             headers.append((b"retry-after", asked.retry_after.encode()))
-        body = error_body(status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
+        body = _error(delivery, status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
         if asked.html:
             headers[0] = (b"content-type", b"text/html; charset=utf-8")
             body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
-    async def _chat(self, delivery: Delivery, reply: chat.Reply) -> None:
+    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply) -> None:
         delivery.units = reply.units
         if not delivery.stream:
             delivery.reported = reply.usage()
@@ -185,6 +194,14 @@ class Simulator:
         count = asked.get("count", 1)
         self._queued = [*self._queued, *[wanted] * min(10_000, count)] if type(count) is int and count > 0 else []
         await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
+
+
+def _error(
+    delivery: Delivery, status: int, message: str, *, param: str | None = None, code: str | None = None
+) -> bytes:
+    if delivery.operation == "messages":
+        return claude.error_body(status, message)
+    return error_body(status, message, param=param, code=code)
 
 
 async def _body(receive: Receive) -> bytes:

@@ -15,6 +15,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.inference.exchange import InferenceExchange
+from tollgate_edge.inference.faces import ANTHROPIC, OPENAI
 from tollgate_edge.inference.words import STATUS_LINES
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUTES: Final = {
-    b"/v1/chat/completions": wire.OPERATION_CHAT,
-    b"/chat/completions": wire.OPERATION_CHAT,
-    b"/v1/embeddings": wire.OPERATION_EMBEDDINGS,
-    b"/embeddings": wire.OPERATION_EMBEDDINGS,
+    b"/v1/chat/completions": (wire.OPERATION_CHAT, OPENAI),
+    b"/chat/completions": (wire.OPERATION_CHAT, OPENAI),
+    b"/v1/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
+    b"/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
+    b"/v1/messages": (wire.OPERATION_CHAT, ANTHROPIC),
+    b"/messages": (wire.OPERATION_CHAT, ANTHROPIC),
 }
 # Asked of a process that drains, too: they say that it does.
 _HEALTH_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
@@ -171,11 +174,11 @@ class Door(HttpToolsProtocol):
         if self.gateway.draining and path not in _HEALTH_PATHS:
             self._turn_away()
             return
-        operation = ROUTES.get(path)
-        if operation is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
+        route = ROUTES.get(path)
+        if route is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
             self._hand_over()
             return
-        exchange = InferenceExchange(self.gateway, self, operation)
+        exchange = InferenceExchange(self.gateway, self, *route)
         self._reading = exchange
         self._read_headers(exchange, query)
         exchange.keep = self.parser.should_keep_alive()
@@ -306,7 +309,7 @@ class Door(HttpToolsProtocol):
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
-        names = self.gateway.passed_headers
+        names = (*self.gateway.passed_headers, *exchange.face.passed_headers)
         if names:
             exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
         if self.trusted_hops:

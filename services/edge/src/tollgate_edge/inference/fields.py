@@ -31,6 +31,15 @@ class ChatFields(msgspec.Struct):
     n: int | None = None
 
 
+class MessagesFields(msgspec.Struct):
+    """Of an Anthropic message."""
+
+    model: str
+    messages: msgspec.Raw
+    max_tokens: int
+    stream: bool | None = None
+
+
 class EmbeddingsFields(msgspec.Struct):
     """Of an OpenAI embeddings request."""
 
@@ -58,10 +67,11 @@ class BadRequest(Exception):  # noqa: N818 - what the caller sent, not a fault o
 
 
 _CHAT: Final = msgspec.json.Decoder(ChatFields)
+_MESSAGES: Final = msgspec.json.Decoder(MessagesFields)
 _EMBEDDINGS: Final = msgspec.json.Decoder(EmbeddingsFields)
 
 
-def decode(operation: int, body: bytes, max_depth: int) -> Asked:
+def decode(operation: int, dialect: int, body: bytes, max_depth: int) -> Asked:
     """Returns what `body` asks for. Raises BadRequest with a sentence for the caller."""
     if _has_more_brackets(body, max_depth):
         check_depth(body, max_depth)
@@ -70,7 +80,7 @@ def decode(operation: int, body: bytes, max_depth: int) -> Asked:
             # What is left as it is, is not looked at by the decoder either.
             body.decode()
         if operation == wire.OPERATION_CHAT:
-            return _chat(_CHAT.decode(body))
+            return _chat(_CHAT.decode(body)) if dialect != wire.DIALECT_ANTHROPIC else _message(_MESSAGES.decode(body))
         found = _EMBEDDINGS.decode(body)
         _check_model(found.model)
         return Asked(found.model, stream=False, usage_wanted=True, max_output_tokens=0, choices=1)
@@ -140,6 +150,15 @@ def _chat(found: ChatFields) -> Asked:
         usage_wanted=bool(options is not None and options.include_usage),
         max_output_tokens=limit,
         choices=choices,
+    )
+
+
+def _message(found: MessagesFields) -> Asked:
+    _check_model(found.model)
+    if not 1 <= found.max_tokens <= _MAX_TOKENS:
+        raise BadRequest(f"max_tokens must be between 1 and {_MAX_TOKENS}, found {found.max_tokens}.", "max_tokens")
+    return Asked(
+        found.model, stream=bool(found.stream), usage_wanted=True, max_output_tokens=found.max_tokens, choices=1
     )
 
 
