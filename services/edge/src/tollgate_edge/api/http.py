@@ -30,7 +30,7 @@ from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.inference.faces import face_of
+from tollgate_edge.faces import face_of
 from tollgate_edge.ports import StoreUnavailable
 
 log = logging.getLogger(__name__)

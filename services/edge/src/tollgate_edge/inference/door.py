@@ -14,8 +14,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.faces import ANTHROPIC, OPENAI
 from tollgate_edge.inference.exchange import InferenceExchange
-from tollgate_edge.inference.faces import ANTHROPIC, OPENAI
 from tollgate_edge.inference.words import STATUS_LINES
 
 if TYPE_CHECKING:

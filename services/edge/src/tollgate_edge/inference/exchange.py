@@ -14,8 +14,8 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.faces import Face
 from tollgate_edge.inference.client import Client
-from tollgate_edge.inference.faces import Face
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.words import STATUS_LINES

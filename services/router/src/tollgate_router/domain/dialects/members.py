@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -9,7 +10,6 @@ import msgspec
 from tollgate_router.domain.dialects.neutral import Refused
 
 _PLACE: Final = re.compile(r"^(.*) - at `\$?([^`]*)`$", re.DOTALL)
-_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 
 def read(members: Mapping[str, msgspec.Raw], name: str, kind: Any) -> Any:
@@ -17,17 +17,19 @@ def read(members: Mapping[str, msgspec.Raw], name: str, kind: Any) -> Any:
     raw = members.get(name)
     if raw is None or bytes(memoryview(raw)[:4]) == b"null":
         return None
-    decoder = _DECODERS.get(kind)
-    if decoder is None:
-        decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
     try:
-        return decoder.decode(raw)
+        return _decoder(kind).decode(raw)
     except msgspec.ValidationError as error:
         found = _PLACE.match(str(error))
         words, place = (found[1], found[2]) if found is not None else (str(error), "")
         raise Refused(f"{name}{place}: {words[:1].lower()}{words[1:]}.".replace("`", ""), name) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(f"{name} is not valid JSON.", name) from None
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
 
 
 def parse_json(text: str) -> Any:
