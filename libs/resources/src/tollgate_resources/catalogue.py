@@ -26,7 +26,7 @@ class Provider(Resource):
 
     name: Name
     title: str = ""
-    wire: Literal["openai", "anthropic"] = "openai"
+    wire: Literal["openai", "anthropic", "gemini"] = "openai"
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the wire of OpenAI calls the limit of an answer here."""
     base_url: Url | None = None
@@ -38,7 +38,7 @@ class Provider(Resource):
     environment: tuple[str, ...] = ()
     """Environment variables that hold a key of this provider; the first one set counts."""
     simulates: Name | None = None
-    """The provider whose wire the simulator speaks here; its models are those."""
+    """The provider whose wire the simulator speaks here; its models are those it chats with."""
     operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
     """What the endpoint serves."""
     source: str = ""
@@ -90,11 +90,15 @@ class Catalogue:
     def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
         """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""
         known = self.providers.get(provider)
-        owner = known.simulates if known is not None and known.simulates else provider
+        if known is not None and known.simulates:
+            owned = (model for model in self.models.values() if model.provider == known.simulates)
+            return tuple(
+                ChannelModel(name=model.name, upstream=model.upstream) for model in owned if model.kind == "chat"
+            )
         return tuple(
             ChannelModel(name=model.name, upstream=model.upstream if provider != SIMULATOR else None)
             for model in self.models.values()
-            if owner in (model.provider, SIMULATOR)
+            if provider in (model.provider, SIMULATOR)
         )
 
 

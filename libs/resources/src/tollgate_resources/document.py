@@ -47,7 +47,7 @@ class VersionChannel(Resource):
 
     name: Name
     provider: Name
-    wire: Literal["openai", "anthropic"] = "openai"
+    wire: Literal["openai", "anthropic", "gemini"] = "openai"
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     base_url: Url
     auth: Auth = Auth()

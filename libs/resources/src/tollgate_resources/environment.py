@@ -39,6 +39,10 @@ def _simulated(catalogue: Catalogue, url: str) -> list[Channel]:
         )
         for vendor, name in wires.items()
     ]
-    others = tuple(ChannelModel(name=model.name) for model in catalogue.models.values() if model.provider not in wires)
+    others = tuple(
+        ChannelModel(name=model.name)
+        for model in catalogue.models.values()
+        if model.provider not in wires or model.kind != "chat"
+    )
     channels.append(Channel(name=SIMULATOR, provider=SIMULATOR, base_url=url, models=others, private_network=True))
     return channels

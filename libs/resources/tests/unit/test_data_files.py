@@ -131,6 +131,8 @@ def test_replies_are_only_said_to_conform_where_that_is_known():
         "anthropic",
         "simulator",
         "simulator-anthropic",
+        "simulator-gemini",
+        "gemini-native",
     }
 
 

@@ -1,9 +1,11 @@
 """What replies look like in each dialect of callers beside what the provider said: errors, silence, headers."""
 
 import json
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import unquote
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, render_openai
@@ -25,6 +27,18 @@ _ANTHROPIC_TYPES: Final = {
     431: "invalid_request_error",
     503: "overloaded_error",
     504: "timeout_error",
+}
+_GEMINI_STATUSES: Final = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    402: "RESOURCE_EXHAUSTED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
 
 
@@ -73,10 +87,43 @@ class AnthropicFace(Face):
         return b"x-request-id: %b\r\nrequest-id: %b\r\n" % (request_id, request_id)
 
 
+class GeminiFace(Face):
+    dialect = wire.DIALECT_GEMINI
+    # Anything but a blank line breaks clients of this dialect.
+    keep_alive = b"\n"
+    routes = MappingProxyType({wire.OPERATION_CHAT: "/v1beta/models/{model}:generateContent"})
+
+    def error(self, error: PublicError, request_id: str) -> bytes:
+        details: list[dict[str, object]] = [
+            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code.upper(), "domain": "tollgate"},
+            {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": request_id},
+        ]
+        if wait := error.headers.get("retry-after"):
+            details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"})
+        status = _GEMINI_STATUSES.get(error.status, "INTERNAL" if error.status >= 500 else "INVALID_ARGUMENT")
+        body = {"error": {"code": error.status, "message": error.message, "status": status, "details": details}}
+        return json.dumps(body, ensure_ascii=False).encode(errors="replace")
+
+    def error_event(self, error: PublicError, request_id: str) -> bytes:
+        return b"data: %b\n\n" % self.error(error, request_id)
+
+
 OPENAI: Final = Face()
 ANTHROPIC: Final = AnthropicFace()
+GEMINI: Final = GeminiFace()
+_MODEL_PATH: Final = re.compile(rb"(?:/v1beta|/v1)?/models/([^:?]+):(generateContent|streamGenerateContent)")
+
+
+def gemini_call(path: bytes) -> tuple[str, bool] | None:
+    """Returns the model that a path of Gemini's inference names, and whether it asks for a stream; else None."""
+    found = _MODEL_PATH.fullmatch(path)
+    if found is None:
+        return None
+    return unquote(found[1].decode("latin-1")), found[2].startswith(b"stream")
 
 
 def face_of(path: str) -> Face:
     """Returns the dialect that a path is spoken in."""
+    if path.startswith("/v1beta/") or (path.removeprefix("/v1").startswith("/models/") and ":" in path):
+        return GEMINI
     return ANTHROPIC if path.removeprefix("/v1").startswith("/messages") else OPENAI

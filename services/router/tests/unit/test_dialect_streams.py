@@ -8,7 +8,7 @@ from services.router.tests.fakes.dialects import check_chat, check_messages
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
-from tollgate_router.domain.dialects.translate import StreamTranslation
+from tollgate_router.domain.dialects.translate import StreamTranslation, Translation
 
 pytestmark = pytest.mark.unit
 OPENAI, ANTHROPIC = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC
@@ -20,11 +20,11 @@ def opened(dialect, **fields):
 
 
 def to_messages(names=None):
-    return StreamTranslation(opened(ANTHROPIC), OPENAI, names or {}, 1_700_000_000)
+    return StreamTranslation(Translation(opened(ANTHROPIC), OPENAI, names or {}))
 
 
 def to_chat(names=None, **fields):
-    return StreamTranslation(opened(OPENAI, **fields), ANTHROPIC, names or {}, 1_700_000_000)
+    return StreamTranslation(Translation(opened(OPENAI, **fields), ANTHROPIC, names or {}))
 
 
 def chunk(delta=None, reason=None, **more):

@@ -10,7 +10,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from tollgate_simulator_provider import answers, chat, claude, faults, operations, pictures
+from tollgate_simulator_provider import answers, chat, claude, faults, gemini, operations, pictures
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
@@ -30,6 +30,8 @@ OPERATIONS = {
     "/images/generations": "images",
     "/anthropic/v1/messages": "messages",
 }
+# Where a key is, other than in `authorization`.
+KEYS = {"messages": b"x-api-key", "contents": b"x-goog-api-key"}
 
 
 class Simulator:
@@ -46,11 +48,14 @@ class Simulator:
             return
         path = scope["path"].removeprefix("/v1")
         headers = dict(scope["headers"])
-        operation = OPERATIONS.get(path)
+        called = gemini.PATH.fullmatch(scope["path"])
+        operation = "contents" if called is not None else OPERATIONS.get(path)
         try:
             if operation is not None and scope["method"] == "POST":
                 delivery = Delivery(receive, send, self._ledger, operation, headers)
                 delivery.transport = scope["state"]["transport"]
+                if called is not None:
+                    delivery.model, delivery.stream = called[1], called[2].startswith("stream")
                 await self._deliver(delivery, headers, receive)
             else:
                 await self._aside(scope["method"], path, scope["query_string"], receive, send)
@@ -78,17 +83,18 @@ class Simulator:
             await delivery.whole(refused.status, self._headers(delivery, JSON), body)
 
     def _prepare(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
-        model = request.get("model")
-        if not isinstance(model, str) or not model:
-            raise Refused(400, "you must provide a model parameter", param="model")
-        delivery.model = model
-        delivery.stream = bool(request.get("stream"))
+        if delivery.operation != "contents":
+            model = request.get("model")
+            if not isinstance(model, str) or not model:
+                raise Refused(400, "you must provide a model parameter", param="model")
+            delivery.model = model
+            delivery.stream = bool(request.get("stream"))
         delivery.id = f"chatcmpl-sim{self._boot}{delivery.sequence:08x}"
         try:
             delivery.faults = self._faults(request, headers)
         except faults.UnknownFault as error:
             raise Refused(400, f"[simulated] {error}", code="unknown_fault") from error
-        given = headers.get(b"x-api-key" if delivery.operation == "messages" else b"authorization", b"")
+        given = headers.get(KEYS.get(delivery.operation, b"authorization"), b"")
         if self._api_key and given.removeprefix(b"Bearer ") != self._api_key.encode():
             raise Refused(401, "Incorrect API key provided.")
 
@@ -99,6 +105,9 @@ class Simulator:
             return self._queued.pop(0)
         text = request.get("prompt", request.get("input"))
         messages = request.get("messages")
+        contents = request.get("contents")
+        if isinstance(contents, list) and contents and isinstance(contents[-1], dict):
+            text = "".join(str(part.get("text", "")) for part in contents[-1].get("parts") or ())
         if isinstance(messages, list):
             text = answers.last_of_user([item for item in messages if isinstance(item, dict)])
         return faults.in_text(text) if isinstance(text, str) else faults.NONE
@@ -113,6 +122,9 @@ class Simulator:
         elif delivery.operation == "messages":
             claude.check(request, headers)
             await self._chat(delivery, claude.build(request, asked, delivery.id))
+        elif delivery.operation == "contents":
+            gemini.check(request)
+            await self._chat(delivery, gemini.build(request, delivery.model, asked, delivery.id))
         elif delivery.operation == "images":
             origin = "http://" + headers.get(b"host", b"localhost").decode("latin-1")
             reply, delivery.units = operations.images(request, int(time.time()), origin)
@@ -128,12 +140,14 @@ class Simulator:
         if asked.retry_after:
             headers.append((b"retry-after", asked.retry_after.encode()))
         body = _error(delivery, status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
+        if delivery.operation == "contents":
+            body = gemini.error_body(status, f"[simulated] This is the {status} you asked for.", asked.retry_after)
         if asked.html:
             headers[0] = (b"content-type", b"text/html; charset=utf-8")
             body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
-    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply) -> None:
+    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply) -> None:
         delivery.units = reply.units
         if not delivery.stream:
             delivery.reported = reply.usage()
@@ -201,6 +215,8 @@ def _error(
 ) -> bytes:
     if delivery.operation == "messages":
         return claude.error_body(status, message)
+    if delivery.operation == "contents":
+        return gemini.error_body(status, message)
     return error_body(status, message, param=param, code=code)
 
 

@@ -91,7 +91,7 @@ class Delivery:
         if self.chunks == faults.stall:
             await self._stall()
         if self.chunks == faults.mid_error:
-            error = MID_ERROR_OF_MESSAGES if self.operation == "messages" else MID_ERROR
+            error = MID_ERRORS.get(self.operation, MID_ERROR)
             await self._send({"type": "http.response.body", "body": error, "more_body": True})
             raise Cut("cut")
         if faults.gap_ms:
@@ -155,9 +155,11 @@ class Delivery:
         return None if value is None else value.decode("latin-1")
 
 
-MID_ERROR_OF_MESSAGES = (
-    b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"[simulated] Overloaded"}}\n\n'
-)
+MID_ERRORS = {
+    "messages": b"event: error\n"
+    b'data: {"type":"error","error":{"type":"overloaded_error","message":"[simulated] Overloaded"}}\n\n',
+    "contents": b'data: {"error":{"code":503,"message":"[simulated] Overloaded","status":"UNAVAILABLE"}}\r\n\r\n',
+}
 MID_ERROR = (
     b'data: {"error":{"message":"[simulated] The server had an error while processing your request",'
     b'"type":"server_error","param":null,"code":null}}\n\n'

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
-from tollgate_edge.faces import ANTHROPIC, OPENAI
+from tollgate_edge.faces import ANTHROPIC, GEMINI, OPENAI, gemini_call
 from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_edge.inference.words import STATUS_LINES
 
@@ -175,10 +175,13 @@ class Door(HttpToolsProtocol):
             self._turn_away()
             return
         route = ROUTES.get(path)
+        named = gemini_call(path) if route is None and b":" in path else None
+        if named is not None:
+            route = wire.OPERATION_CHAT, GEMINI
         if route is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
             self._hand_over()
             return
-        exchange = InferenceExchange(self.gateway, self, *route)
+        exchange = InferenceExchange(self.gateway, self, *route, named)
         self._reading = exchange
         self._read_headers(exchange, query)
         exchange.keep = self.parser.should_keep_alive()

@@ -73,6 +73,7 @@ class InferenceExchange:
         "http10",
         "keep",
         "last_write",
+        "named",
         "opened_at",
         "operation",
         "passed",
@@ -91,11 +92,20 @@ class InferenceExchange:
         "tries",
     )  # fmt: skip
 
-    def __init__(self, gateway: "InferenceGateway", client: Client, operation: int, face: Face) -> None:
+    def __init__(
+        self,
+        gateway: "InferenceGateway",
+        client: Client,
+        operation: int,
+        face: Face,
+        named: tuple[str, bool] | None = None,
+    ) -> None:
         self._gateway = gateway
         self._client = client
         self.operation = operation
         self.face = face
+        # Model and streaming, where the path says both.
+        self.named = named
         self.request_id = gateway.new_request_id()
         self.body_parts: list[bytes] = []
         self.body_size = 0
@@ -177,7 +187,8 @@ class InferenceExchange:
             self.refuse(outside or self._gateway.words.not_json)
             return
         try:
-            asked = decode(self.operation, self.face.dialect, self.body, self._gateway.settings.max_json_depth)
+            depth = self._gateway.settings.max_json_depth
+            asked = decode(self.operation, self.face.dialect, self.body, depth, self.named)
         except BadRequest as problem:
             self.refuse(public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param))
             return

@@ -18,7 +18,11 @@ from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.target import ChannelCost, Origin, Target
 
 _FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
-_WIRES: Final = {"openai": wire.DIALECT_OPENAI_CHAT, "anthropic": wire.DIALECT_ANTHROPIC}
+_WIRES: Final = {
+    "openai": wire.DIALECT_OPENAI_CHAT,
+    "anthropic": wire.DIALECT_ANTHROPIC,
+    "gemini": wire.DIALECT_GEMINI,
+}
 # Every wire serves callers of each of these: see `domain.dialects`.
 _SPOKEN: Final = frozenset(_WIRES.values())
 # What costs are compared by: prompts are longer than answers.

@@ -135,6 +135,9 @@ class _Writer:
             # One of the two, says the vendor.
             del body["top_p"]
             self._dropped.append("top_p")
+        self._dropped += [
+            name for name in ("seed", "presence_penalty", "frequency_penalty") if getattr(request, name) is not None
+        ]
         stops = [stop for stop in request.stop if stop.strip()]
         if len(stops) < len(request.stop):
             self._dropped.append("stop")

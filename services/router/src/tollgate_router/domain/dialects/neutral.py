@@ -4,6 +4,7 @@ Request    what a caller asks for                    Reply    a whole answer
 Event      a piece of a streamed answer: Began, TextDelta, ThinkingDelta, Signature, CallBegan, CallArguments, Finished
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 import msgspec
@@ -139,6 +140,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
     stop: tuple[str, ...] = ()
     effort: Effort | None = None
     thinking_budget: int | None = None
@@ -147,7 +151,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     stream: bool = False
     usage_wanted: bool = False
-    extra: dict[str, msgspec.Raw] = {}
+    extra: Mapping[str, msgspec.Raw] = {}
     """Members that only the caller's own dialect has a meaning for, by their names there."""
 
 

@@ -34,6 +34,7 @@ _UNDERSTOOD: Final = frozenset(
         *("model", "messages", "tools", "tool_choice", "functions", "function_call", "parallel_tool_calls"),
         *("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "stream", "stream_options"),
         *("response_format", "reasoning_effort", "user", "safety_identifier"),
+        *("seed", "presence_penalty", "frequency_penalty"),
     )
 )
 
@@ -145,6 +146,9 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
         temperature=read(members, "temperature", float),
         top_p=read(members, "top_p", float),
         top_k=read(members, "top_k", int),
+        seed=read(members, "seed", int),
+        presence_penalty=read(members, "presence_penalty", float),
+        frequency_penalty=read(members, "frequency_penalty", float),
         stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
         effort=_effort(read(members, "reasoning_effort", str)),
         format=_format(read(members, "response_format", _Format)),
@@ -301,6 +305,9 @@ def write_chat(request: Request, model: str, *, max_tokens_name: str = "max_toke
         max_tokens_name: request.max_output_tokens,
         "temperature": request.temperature,
         "top_p": request.top_p,
+        "seed": request.seed,
+        "presence_penalty": request.presence_penalty,
+        "frequency_penalty": request.frequency_penalty,
         "reasoning_effort": _written_effort(request),
         "user": request.user or None,
         "stop": list(request.stop[:_MOST_STOPS]) or None,
