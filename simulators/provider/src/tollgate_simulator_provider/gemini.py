@@ -109,7 +109,7 @@ class Reply:
         candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if finished:
             candidate["finishReason"] = REASONS[self.choice.finish]
-        chunk = {"candidates": [candidate], "modelVersion": self.model, "responseId": self.id}
+        chunk: dict[str, Any] = {"candidates": [candidate], "modelVersion": self.model, "responseId": self.id}
         usage = self.usage()
         if usage is not None:
             chunk["usageMetadata"] = usage

@@ -1,4 +1,8 @@
-"""The models a key may use, in OpenAI's shape; in Anthropic's for callers that name its version."""
+"""The models a key may use, in the shape of the caller's dialect.
+
+Anthropic's for callers that name its version, Gemini's under /v1beta and for keys where its clients put them, else
+OpenAI's.
+"""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,7 +21,11 @@ from tollgate_edge.ports import EdgeModel, EdgeVersion
 _ANTHROPIC: Final = "anthropic-version"
 _MOST_MODELS: Final = 1000
 # Some clients choose the protocol by this field.
-_ENDPOINTS: Final = {"chat": ("openai", "anthropic"), "embedding": ("embeddings",), "image": ("image-generation",)}
+_ENDPOINTS: Final = {
+    "chat": ("openai", "anthropic", "gemini"),
+    "embedding": ("embeddings",),
+    "image": ("image-generation",),
+}
 
 
 def models_router(context: HttpContext) -> APIRouter:
@@ -26,6 +34,7 @@ def models_router(context: HttpContext) -> APIRouter:
 
     @router.get("/v1/models", summary="Models that this key may use")
     @router.get("/models", include_in_schema=False)
+    @router.get("/v1beta/models", include_in_schema=False)
     async def list_models(request: Request) -> Response:
         principal = await context.caller(request)
         models = [
@@ -33,10 +42,13 @@ def models_router(context: HttpContext) -> APIRouter:
         ]
         if _ANTHROPIC in request.headers:
             return json_response(_page(models, request))
+        if _is_gemini(request):
+            return json_response(_gemini_page(models, request))
         return json_response({"object": "list", "data": [_render(model) for model in models]})
 
     @router.get("/v1/models/{model:path}", summary="One model")
     @router.get("/models/{model:path}", include_in_schema=False)
+    @router.get("/v1beta/models/{model:path}", include_in_schema=False)
     async def get_model(request: Request, model: str) -> Response:
         principal = await context.caller(request)
         found = _version(context).model(principal.route_group, model)
@@ -46,7 +58,9 @@ def models_router(context: HttpContext) -> APIRouter:
                 f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
                 "model",
             )
-        return json_response(_render_anthropic(found) if _ANTHROPIC in request.headers else _render(found))
+        if _ANTHROPIC in request.headers:
+            return json_response(_render_anthropic(found))
+        return json_response(_render_gemini(found) if _is_gemini(request) else _render(found))
 
     return router
 
@@ -73,6 +87,37 @@ def _page(models: Sequence[EdgeModel], request: Request) -> dict[str, Any]:
         "first_id": shown[0].name if shown else None,
         "last_id": shown[-1].name if shown else None,
     }
+
+
+def _is_gemini(request: Request) -> bool:
+    if request.url.path.startswith("/v1beta/"):
+        return True
+    given = request.headers
+    return "authorization" not in given and ("x-goog-api-key" in given or "key" in request.query_params)
+
+
+def _gemini_page(models: Sequence[EdgeModel], request: Request) -> dict[str, Any]:
+    """Returns a page of Gemini's list by `pageSize` and `pageToken`, which is where the page begins."""
+    given = request.query_params
+    size, token = given.get("pageSize", "50"), given.get("pageToken", "0")
+    if not size.isdecimal() or not token.isdecimal():
+        raise invalid("pageSize and pageToken must be numbers.", "pageSize")
+    start, most = int(token), min(max(1, int(size)), _MOST_MODELS)
+    page: dict[str, Any] = {"models": [_render_gemini(model) for model in models[start : start + most]]}
+    if start + most < len(models):
+        page["nextPageToken"] = str(start + most)
+    return page
+
+
+def _render_gemini(model: EdgeModel) -> dict[str, Any]:
+    verbs = ["generateContent", "streamGenerateContent", "countTokens"] if model.mode in {"chat", ""} else []
+    found: dict[str, Any] = {"name": f"models/{model.name}", "displayName": model.name, "version": "1"}
+    found["supportedGenerationMethods"] = verbs
+    if model.context:
+        found["inputTokenLimit"] = model.context
+    if model.max_output:
+        found["outputTokenLimit"] = model.max_output
+    return found
 
 
 def _render_anthropic(model: EdgeModel) -> dict[str, Any]:

@@ -177,7 +177,8 @@ def _request_of_contents(opened: wire.Open, members: Members) -> Request:
     return read_contents(members, stream=opened.stream)
 
 
-_SAME: Final[Mapping[int, Callable[[wire.Open, Members, Target], Sending]]] = {
+_Passing = Callable[[wire.Open, Members, Target], Sending]
+_SAME: Final[Mapping[int, _Passing]] = {_OPENAI: _openai, _ANTHROPIC: _anthropic, _GEMINI: _gemini}
     _OPENAI: _openai,
     _ANTHROPIC: _anthropic,
     _GEMINI: _gemini,
