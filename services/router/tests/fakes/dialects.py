@@ -109,3 +109,24 @@ def _blocks(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if block["type"] == "tool_use":
             block["input"] = json.loads(block.pop("json", "") or "{}")
     return blocks
+
+
+def check_contents(stream: bytes) -> dict[str, Any]:
+    """Checks a stream of Gemini's chunks; returns text, thought, calls, reason and usage."""
+    assert b"data: [DONE]" not in stream
+    said: dict[str, Any] = {"text": "", "thought": "", "calls": [], "reason": None, "usage": None}
+    for name, chunk in frames(stream):
+        assert name == ""
+        assert said["reason"] is None, "something after the finish"
+        (candidate,) = chunk["candidates"]
+        assert candidate["content"]["role"] == "model"
+        for part in candidate["content"]["parts"]:
+            if "functionCall" in part:
+                said["calls"].append((part["functionCall"]["name"], part["functionCall"]["args"]))
+            else:
+                said["thought" if part.get("thought") else "text"] += part["text"]
+        said["reason"] = candidate.get("finishReason")
+        said["usage"] = chunk.get("usageMetadata")
+    assert said["reason"]
+    assert said["usage"]
+    return said

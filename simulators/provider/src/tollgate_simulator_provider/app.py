@@ -123,6 +123,7 @@ class Simulator:
             claude.check(request, headers)
             await self._chat(delivery, claude.build(request, asked, delivery.id))
         elif delivery.operation == "contents":
+            request = gemini.plainly(request)
             gemini.check(request)
             await self._chat(delivery, gemini.build(request, delivery.model, asked, delivery.id))
         elif delivery.operation == "images":

@@ -26,6 +26,8 @@ STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
+# Members whose contents are the caller's own.
+FREE = {"args", "response", "parametersJsonSchema", "parameters", "responseSchema", "responseJsonSchema"}
 MEMBERS = {
     *("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "cachedContent"),
     *("labels", "store"),
@@ -114,6 +116,19 @@ class Reply:
         if usage is not None:
             chunk["usageMetadata"] = usage
         return json.dumps(chunk, separators=(",", ":")).encode()
+
+
+def plainly(value: Any) -> Any:
+    """Returns a request with its members in camelCase: the vendor takes both spellings, its own clients send both."""
+    if isinstance(value, list):
+        return [plainly(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, inner in value.items():
+        camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+        found[camel] = inner if camel in FREE else plainly(inner)
+    return found
 
 
 def build(request: Mapping[str, Any], model: str, faults: Faults, reply_id: str) -> Reply:

@@ -40,16 +40,20 @@ class MessagesFields(msgspec.Struct):
     stream: bool | None = None
 
 
-class GenerationConfig(msgspec.Struct, rename="camel"):
+class GenerationConfig(msgspec.Struct):
+    """Of a Gemini request. Its clients use both spellings, within one body too."""
+
+    maxOutputTokens: int | None = None  # noqa: N815 - the name on the wire.
     max_output_tokens: int | None = None
+    candidateCount: int | None = None  # noqa: N815
     candidate_count: int | None = None
 
 
 class ContentsFields(msgspec.Struct):
-    """Of a Gemini request; the vendor takes both spellings."""
+    """Of a Gemini request."""
 
     contents: msgspec.Raw
-    generationConfig: GenerationConfig | None = None  # noqa: N815 - the name on the wire.
+    generationConfig: GenerationConfig | None = None  # noqa: N815
     generation_config: GenerationConfig | None = None
 
 
@@ -184,7 +188,8 @@ def _message(found: MessagesFields) -> Asked:
 def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa: FBT001 - as the path says it.
     _check_model(model)
     config = found.generationConfig or found.generation_config or GenerationConfig()
-    limit, choices = config.max_output_tokens, config.candidate_count or 1
+    limit = config.max_output_tokens if config.maxOutputTokens is None else config.maxOutputTokens
+    choices = config.candidateCount or config.candidate_count or 1
     if limit is not None and not 1 <= limit <= _MAX_TOKENS:
         raise BadRequest(f"maxOutputTokens must be between 1 and {_MAX_TOKENS}, found {limit}.", "generationConfig")
     if not 1 <= choices <= _MAX_CHOICES:

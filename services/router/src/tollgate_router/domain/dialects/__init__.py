@@ -2,8 +2,9 @@
 
 neutral           what a request asks for, and what a reply says, in nobody's dialect
 sse               events of a stream, told apart however its bytes are cut
-openai_request    OpenAI chat bodies, read and written          anthropic_request   the same of Anthropic Messages
-openai_reply      OpenAI replies, whole and streamed            anthropic_reply     the same of Anthropic Messages
-anthropic_stream  Anthropic replies that pass untouched, with their usage read on the way
+openai_request    OpenAI chat bodies, read and written          anthropic_request   Anthropic Messages bodies, read
+openai_reply      OpenAI replies, whole and streamed            anthropic_reply     Anthropic replies, whole and streamed
+anthropic_body    Anthropic Messages bodies, written         anthropic_stream    replies that pass untouched, read
+gemini_request, gemini_body, gemini_reply, gemini_stream          the same of Gemini's generateContent
 translate         which of them serve a caller and a provider
 """

@@ -179,10 +179,6 @@ def _request_of_contents(opened: wire.Open, members: Members) -> Request:
 
 _Passing = Callable[[wire.Open, Members, Target], Sending]
 _SAME: Final[Mapping[int, _Passing]] = {_OPENAI: _openai, _ANTHROPIC: _anthropic, _GEMINI: _gemini}
-    _OPENAI: _openai,
-    _ANTHROPIC: _anthropic,
-    _GEMINI: _gemini,
-}
 _READERS: Final = {
     _OPENAI: _request_of_chat,
     _ANTHROPIC: _request_of_messages,
