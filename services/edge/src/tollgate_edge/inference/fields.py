@@ -45,7 +45,7 @@ class GenerationConfig(msgspec.Struct):
 
     maxOutputTokens: int | None = None  # noqa: N815 - the name on the wire.
     max_output_tokens: int | None = None
-    candidateCount: int | None = None  # noqa: N815
+    candidateCount: int | None = None  # noqa: N815 - the name on the wire.
     candidate_count: int | None = None
 
 
@@ -53,7 +53,7 @@ class ContentsFields(msgspec.Struct):
     """Of a Gemini request."""
 
     contents: msgspec.Raw
-    generationConfig: GenerationConfig | None = None  # noqa: N815
+    generationConfig: GenerationConfig | None = None  # noqa: N815 - the name on the wire.
     generation_config: GenerationConfig | None = None
 
 
