@@ -21,11 +21,11 @@ def node() -> str:
     with locked("npm"):
         problem = _install()
     if problem:
-        unavailable("The openai npm package", f"{INSTALL}. {problem}")
+        unavailable("The npm packages of the clients", f"{INSTALL}. {problem}")
     # The registry's own builds of Node are packages too: Debian's may be older than the SDK takes.
     candidates = [str(found) for found in (*sorted(MODULES.glob("node-*/bin/node")), shutil.which("node")) if found]
     found = next((binary for binary in candidates if _new_enough(binary)), None)
-    return found or unavailable("The openai npm package", f"install Node {_wanted()} or newer")
+    return found or unavailable("The npm packages of the clients", f"install Node {_wanted()} or newer")
 
 
 def _install() -> str:

@@ -96,7 +96,8 @@ def skeleton(tmp_path):
         for layer in layers:
             write(folder, f"{service}.{layer}.quiet", "")
     # What plants import must be there.
-    for module in ("tollgate_kit.clock", "tollgate_edge.adapters.sql", "tollgate_edge.inference.door"):
+    planting = ("tollgate_kit.clock", "tollgate_edge.adapters.sql", "tollgate_edge.inference.door")
+    for module in (*planting, "tollgate_edge.faces"):
         write(folder, module, "")
     for module in (
         "tollgate_router.upstream.client",

@@ -26,7 +26,9 @@ class Provider(Resource):
 
     name: Name
     title: str = ""
-    wire: Literal["openai"] = "openai"
+    wire: Literal["openai", "anthropic", "gemini"] = "openai"
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the wire of OpenAI calls the limit of an answer here."""
     base_url: Url | None = None
     """None: every channel says its own."""
     auth: Auth = Auth()
@@ -35,6 +37,8 @@ class Provider(Resource):
     """Replies keep to the wire's rules and may be passed on untouched."""
     environment: tuple[str, ...] = ()
     """Environment variables that hold a key of this provider; the first one set counts."""
+    simulates: Name | None = None
+    """The provider whose wire the simulator speaks here; its models are those it chats with."""
     operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
     """What the endpoint serves."""
     source: str = ""
@@ -85,6 +89,12 @@ class Catalogue:
 
     def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
         """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""
+        known = self.providers.get(provider)
+        if known is not None and known.simulates:
+            owned = (model for model in self.models.values() if model.provider == known.simulates)
+            return tuple(
+                ChannelModel(name=model.name, upstream=model.upstream) for model in owned if model.kind == "chat"
+            )
         return tuple(
             ChannelModel(name=model.name, upstream=model.upstream if provider != SIMULATOR else None)
             for model in self.models.values()

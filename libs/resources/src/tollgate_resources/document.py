@@ -47,7 +47,8 @@ class VersionChannel(Resource):
 
     name: Name
     provider: Name
-    wire: Literal["openai"] = "openai"
+    wire: Literal["openai", "anthropic", "gemini"] = "openai"
+    max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     base_url: Url
     auth: Auth = Auth()
     conforming: Flag = False
@@ -154,6 +155,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         name=channel.name,
         provider=channel.provider,
         wire=provider.wire,
+        max_tokens_name=provider.max_tokens_name,
         base_url=base_url,
         auth=provider.auth,
         conforming=provider.conforming,

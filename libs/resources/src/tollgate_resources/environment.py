@@ -22,7 +22,27 @@ def environment_channels(environment: Mapping[str, str], catalogue: Catalogue, s
         if name is not None and provider.base_url is not None and catalogue.models_of(provider.name)
     ]
     if not channels and simulator_url and SIMULATOR in catalogue.providers:
-        channels.append(
-            Channel(name=SIMULATOR, provider=SIMULATOR, base_url=simulator_url, models=everything, private_network=True)
-        )
+        channels = _simulated(catalogue, simulator_url)
     return Declared(channels=tuple(channels))
+
+
+def _simulated(catalogue: Catalogue, url: str) -> list[Channel]:
+    """Returns a channel for each wire that the simulator speaks, and one of OpenAI's for all other models."""
+    wires = {provider.simulates: provider.name for provider in catalogue.providers.values() if provider.simulates}
+    channels = [
+        Channel(
+            name=name,
+            provider=name,
+            base_url=f"{url.removesuffix('/v1')}/{vendor}/v1",
+            models=(ChannelModel(name=ALL_MODELS),),
+            private_network=True,
+        )
+        for vendor, name in wires.items()
+    ]
+    others = tuple(
+        ChannelModel(name=model.name)
+        for model in catalogue.models.values()
+        if model.provider not in wires or model.kind != "chat"
+    )
+    channels.append(Channel(name=SIMULATOR, provider=SIMULATOR, base_url=url, models=others, private_network=True))
+    return channels

@@ -126,7 +126,14 @@ def test_dates_exist(models):
 
 def test_replies_are_only_said_to_conform_where_that_is_known():
     providers = read("providers")["providers"]
-    assert {provider["name"] for provider in providers if provider["conforming"]} == {"openai", "simulator"}
+    assert {provider["name"] for provider in providers if provider["conforming"]} == {
+        "openai",
+        "anthropic",
+        "simulator",
+        "simulator-anthropic",
+        "simulator-gemini",
+        "gemini-native",
+    }
 
 
 def test_limits_are_plausible(models):

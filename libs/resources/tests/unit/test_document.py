@@ -169,7 +169,11 @@ def test_keys_in_the_environment_become_channels(catalogue):
 
 def test_without_keys_the_simulator_serves_and_without_it_nobody(catalogue):
     found = environment_channels({}, catalogue, "http://127.0.0.1:5/v1")
-    assert [(channel.name, channel.private_network) for channel in found.channels] == [("simulator", True)]
+    assert {channel.name: channel.private_network for channel in found.channels} == {
+        "simulator": True,
+        "simulator-anthropic": True,
+        "simulator-gemini": True,
+    }
     assert environment_channels({}, catalogue).channels == ()
 
 

@@ -10,11 +10,12 @@ from tollgate_edge.inference.fields import BadRequest, check_depth, decode, is_j
 pytestmark = pytest.mark.unit
 
 CHAT = wire.OPERATION_CHAT
+OPENAI = wire.DIALECT_OPENAI_CHAT
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
 def asked(**fields):
-    return decode(CHAT, json.dumps({"model": "m", "messages": MESSAGES, **fields}).encode(), 128)
+    return decode(CHAT, OPENAI, json.dumps({"model": "m", "messages": MESSAGES, **fields}).encode(), 128)
 
 
 def test_the_fields_acted_on_are_found_among_others():
@@ -35,7 +36,7 @@ def test_nulls_are_as_good_as_nothing():
 
 def test_a_duplicated_field_means_its_last_value():
     body = b'{"model":"a","messages":[],"model":"b"}'
-    assert decode(CHAT, body, 128).model == "b"
+    assert decode(CHAT, OPENAI, body, 128).model == "b"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_a_duplicated_field_means_its_last_value():
 )
 def test_bad_bodies_are_named(body, param, words):
     with pytest.raises(BadRequest) as caught:
-        decode(CHAT, body, 128)
+        decode(CHAT, OPENAI, body, 128)
     assert caught.value.param == param
     assert words in caught.value.message
 
@@ -71,21 +72,21 @@ def test_bad_bodies_are_named(body, param, words):
 @pytest.mark.parametrize("depth", [127, 128])
 def test_nesting_up_to_the_limit_passes(depth):
     inner = b"[" * (depth - 1) + b"]" * (depth - 1)
-    decode(CHAT, b'{"model":"m","messages":[],"x":' + inner + b"}", 128)
+    decode(CHAT, OPENAI, b'{"model":"m","messages":[],"x":' + inner + b"}", 128)
 
 
 @pytest.mark.parametrize("depth", [129, 5_000, 200_000])
 def test_nesting_beyond_the_limit_is_refused(depth):
     inner = b"[" * (depth - 1) + b"]" * (depth - 1)
     with pytest.raises(BadRequest, match="nested"):
-        decode(CHAT, b'{"model":"m","messages":[],"x":' + inner + b"}", 128)
+        decode(CHAT, OPENAI, b'{"model":"m","messages":[],"x":' + inner + b"}", 128)
 
 
 def test_brackets_inside_text_do_not_count():
     check_depth(json.dumps({"a": "[" * 500 + '"{' * 100}).encode(), 5)
 
 
-@pytest.mark.parametrize("text", ['\\', '\\"', '"\\\\"[', '[\\\\"[', 'a\\\\\\"[["', "\n[{"])
+@pytest.mark.parametrize("text", ["\\", '\\"', '"\\\\"[', '[\\\\"[', 'a\\\\\\"[["', "\n[{"])
 def test_escapes_do_not_hide_or_make_brackets(text):
     flat = json.dumps({"a": [text, text], "b": text}).encode()
     check_depth(flat, 2)
@@ -95,13 +96,13 @@ def test_escapes_do_not_hide_or_make_brackets(text):
 
 def test_long_flat_conversations_are_not_deep():
     messages = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}] * 500
-    assert decode(CHAT, json.dumps({"model": "m", "messages": messages}).encode(), 8).model == "m"
+    assert decode(CHAT, OPENAI, json.dumps({"model": "m", "messages": messages}).encode(), 8).model == "m"
 
 
 def test_embeddings_need_an_input_and_hold_no_output():
-    assert decode(wire.OPERATION_EMBEDDINGS, b'{"model":"e","input":"hi"}', 128).max_output_tokens == 0
+    assert decode(wire.OPERATION_EMBEDDINGS, OPENAI, b'{"model":"e","input":"hi"}', 128).max_output_tokens == 0
     with pytest.raises(BadRequest, match="no 'input'"):
-        decode(wire.OPERATION_EMBEDDINGS, b'{"model":"e"}', 128)
+        decode(wire.OPERATION_EMBEDDINGS, OPENAI, b'{"model":"e"}', 128)
 
 
 @pytest.mark.parametrize(

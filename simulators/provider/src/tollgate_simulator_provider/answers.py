@@ -58,6 +58,13 @@ def choice(question: Question, index: int, faults: Faults) -> Choice:
     return Choice(tuple(pieces), "stop")
 
 
+def until(choice: Choice, stops: tuple[str, ...]) -> Choice:
+    """Returns the answer up to the first of the stop sequences; itself where none is in it."""
+    if choice.tool or not any(stop in choice.text for stop in stops):
+        return choice
+    return Choice(tuple(_until_stop(list(choice.pieces), stops)), "stop")
+
+
 def thoughts(question: Question, count: int) -> tuple[str, ...]:
     """Returns `count` pieces of reasoning."""
     return tuple(f" {word}" if at else word.capitalize() for at, word in enumerate(_words(question.seed, 99, count)))

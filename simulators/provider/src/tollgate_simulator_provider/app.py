@@ -10,7 +10,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from tollgate_simulator_provider import answers, chat, faults, operations, pictures
+from tollgate_simulator_provider import answers, chat, claude, faults, gemini, operations, pictures
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
@@ -24,7 +24,14 @@ STREAM: Headers = [
     (b"x-simulated", b"true"),
 ]
 FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
-OPERATIONS = {"/chat/completions": "chat", "/embeddings": "embeddings", "/images/generations": "images"}
+OPERATIONS = {
+    "/chat/completions": "chat",
+    "/embeddings": "embeddings",
+    "/images/generations": "images",
+    "/anthropic/v1/messages": "messages",
+}
+# Where a key is, other than in `authorization`.
+KEYS = {"messages": b"x-api-key", "contents": b"x-goog-api-key"}
 
 
 class Simulator:
@@ -41,11 +48,14 @@ class Simulator:
             return
         path = scope["path"].removeprefix("/v1")
         headers = dict(scope["headers"])
-        operation = OPERATIONS.get(path)
+        called = gemini.PATH.fullmatch(scope["path"])
+        operation = "contents" if called is not None else OPERATIONS.get(path)
         try:
             if operation is not None and scope["method"] == "POST":
                 delivery = Delivery(receive, send, self._ledger, operation, headers)
                 delivery.transport = scope["state"]["transport"]
+                if called is not None:
+                    delivery.model, delivery.stream = called[1], called[2].startswith("stream")
                 await self._deliver(delivery, headers, receive)
             else:
                 await self._aside(scope["method"], path, scope["query_string"], receive, send)
@@ -69,21 +79,23 @@ class Simulator:
             delivery.accept()
             await self._answer(delivery, request, headers)
         except Refused as refused:
-            body = error_body(refused.status, refused.message, param=refused.param, code=refused.code)
+            body = _error(delivery, refused.status, refused.message, param=refused.param, code=refused.code)
             await delivery.whole(refused.status, self._headers(delivery, JSON), body)
 
     def _prepare(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
-        model = request.get("model")
-        if not isinstance(model, str) or not model:
-            raise Refused(400, "you must provide a model parameter", param="model")
-        delivery.model = model
-        delivery.stream = bool(request.get("stream"))
+        if delivery.operation != "contents":
+            model = request.get("model")
+            if not isinstance(model, str) or not model:
+                raise Refused(400, "you must provide a model parameter", param="model")
+            delivery.model = model
+            delivery.stream = bool(request.get("stream"))
         delivery.id = f"chatcmpl-sim{self._boot}{delivery.sequence:08x}"
         try:
             delivery.faults = self._faults(request, headers)
         except faults.UnknownFault as error:
             raise Refused(400, f"[simulated] {error}", code="unknown_fault") from error
-        if self._api_key and headers.get(b"authorization") != b"Bearer " + self._api_key.encode():
+        given = headers.get(KEYS.get(delivery.operation, b"authorization"), b"")
+        if self._api_key and given.removeprefix(b"Bearer ") != self._api_key.encode():
             raise Refused(401, "Incorrect API key provided.")
 
     def _faults(self, request: dict[str, Any], headers: dict[bytes, bytes]) -> faults.Faults:
@@ -93,6 +105,9 @@ class Simulator:
             return self._queued.pop(0)
         text = request.get("prompt", request.get("input"))
         messages = request.get("messages")
+        contents = request.get("contents")
+        if isinstance(contents, list) and contents and isinstance(contents[-1], dict):
+            text = "".join(str(part.get("text", "")) for part in contents[-1].get("parts") or ())
         if isinstance(messages, list):
             text = answers.last_of_user([item for item in messages if isinstance(item, dict)])
         return faults.in_text(text) if isinstance(text, str) else faults.NONE
@@ -104,6 +119,13 @@ class Simulator:
         elif delivery.operation == "chat":
             chat.check(request)
             await self._chat(delivery, chat.build(request, asked, delivery.id, int(time.time())))
+        elif delivery.operation == "messages":
+            claude.check(request, headers)
+            await self._chat(delivery, claude.build(request, asked, delivery.id))
+        elif delivery.operation == "contents":
+            request = gemini.plainly(request)
+            gemini.check(request)
+            await self._chat(delivery, gemini.build(request, delivery.model, asked, delivery.id))
         elif delivery.operation == "images":
             origin = "http://" + headers.get(b"host", b"localhost").decode("latin-1")
             reply, delivery.units = operations.images(request, int(time.time()), origin)
@@ -118,13 +140,15 @@ class Simulator:
         headers = self._headers(delivery, JSON)
         if asked.retry_after:
             headers.append((b"retry-after", asked.retry_after.encode()))
-        body = error_body(status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
+        body = _error(delivery, status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
+        if delivery.operation == "contents":
+            body = gemini.error_body(status, f"[simulated] This is the {status} you asked for.", asked.retry_after)
         if asked.html:
             headers[0] = (b"content-type", b"text/html; charset=utf-8")
             body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
-    async def _chat(self, delivery: Delivery, reply: chat.Reply) -> None:
+    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply) -> None:
         delivery.units = reply.units
         if not delivery.stream:
             delivery.reported = reply.usage()
@@ -185,6 +209,16 @@ class Simulator:
         count = asked.get("count", 1)
         self._queued = [*self._queued, *[wanted] * min(10_000, count)] if type(count) is int and count > 0 else []
         await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
+
+
+def _error(
+    delivery: Delivery, status: int, message: str, *, param: str | None = None, code: str | None = None
+) -> bytes:
+    if delivery.operation == "messages":
+        return claude.error_body(status, message)
+    if delivery.operation == "contents":
+        return gemini.error_body(status, message)
+    return error_body(status, message, param=param, code=code)
 
 
 async def _body(receive: Receive) -> bytes:

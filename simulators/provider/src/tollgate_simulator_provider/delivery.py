@@ -91,7 +91,8 @@ class Delivery:
         if self.chunks == faults.stall:
             await self._stall()
         if self.chunks == faults.mid_error:
-            await self._send({"type": "http.response.body", "body": MID_ERROR, "more_body": True})
+            error = MID_ERRORS.get(self.operation, MID_ERROR)
+            await self._send({"type": "http.response.body", "body": error, "more_body": True})
             raise Cut("cut")
         if faults.gap_ms:
             await self.pause(faults.gap_ms / 1000)
@@ -154,6 +155,11 @@ class Delivery:
         return None if value is None else value.decode("latin-1")
 
 
+MID_ERRORS = {
+    "messages": b"event: error\n"
+    b'data: {"type":"error","error":{"type":"overloaded_error","message":"[simulated] Overloaded"}}\n\n',
+    "contents": b'data: {"error":{"code":503,"message":"[simulated] Overloaded","status":"UNAVAILABLE"}}\r\n\r\n',
+}
 MID_ERROR = (
     b'data: {"error":{"message":"[simulated] The server had an error while processing your request",'
     b'"type":"server_error","param":null,"code":null}}\n\n'

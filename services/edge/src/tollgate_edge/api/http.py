@@ -18,6 +18,7 @@ from tollgate_edge.api.frame import Frame, request_id_of
 from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
+from tollgate_edge.api.messages import messages_router
 from tollgate_edge.api.models import models_router
 from tollgate_edge.api.payments import payments_router
 from tollgate_edge.api.prices import prices_router
@@ -28,17 +29,21 @@ from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
-from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.faces import face_of
 from tollgate_edge.ports import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 # Answered before FastAPI sees them; only other methods than POST come this far.
-INFERENCE_PATHS: Final = ("/v1/chat/completions", "/chat/completions", "/v1/embeddings", "/embeddings")
+INFERENCE_PATHS: Final = tuple(
+    f"{prefix}{path}" for prefix in ("/v1", "") for path in ("/chat/completions", "/embeddings", "/messages")
+)
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
     models_router,
+    messages_router,
     media_router,
     console_router,
     tenants_router,
@@ -74,7 +79,8 @@ class EdgeApi(FastAPI):
         caller = getattr(request.state, "caller", None)
         route = getattr(request.scope.get("route"), "path", "")
         self._context.refused(request_id, caller, route, error)
-        return Response(render_openai(error, request_id), error.status, dict(error.headers), "application/json")
+        face = face_of(request.url.path)
+        return Response(face.error(error, request_id), error.status, dict(error.headers), "application/json")
 
 
 def create_http_app(context: HttpContext) -> FastAPI:

@@ -1,17 +1,31 @@
-"""The models a key may use, in OpenAI's shape."""
+"""The models a key may use, in the shape of the caller's dialect.
 
+Anthropic's for callers that name its version, Gemini's under /v1beta and for keys where its clients put them, else
+OpenAI's.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.rendering import invalid
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 
+_ANTHROPIC: Final = "anthropic-version"
+_MOST_MODELS: Final = 1000
 # Some clients choose the protocol by this field.
-_ENDPOINTS: Final = {"chat": "openai", "embedding": "embeddings", "image": "image-generation"}
+_ENDPOINTS: Final = {
+    "chat": ("openai", "anthropic", "gemini"),
+    "embedding": ("embeddings",),
+    "image": ("image-generation",),
+}
 
 
 def models_router(context: HttpContext) -> APIRouter:
@@ -20,14 +34,21 @@ def models_router(context: HttpContext) -> APIRouter:
 
     @router.get("/v1/models", summary="Models that this key may use")
     @router.get("/models", include_in_schema=False)
+    @router.get("/v1beta/models", include_in_schema=False)
     async def list_models(request: Request) -> Response:
         principal = await context.caller(request)
-        models = (model for model in _version(context).models_of(principal.route_group))
-        items = [_render(model) for model in models if _may_use(principal, model.name)]
-        return json_response({"object": "list", "data": items})
+        models = [
+            model for model in _version(context).models_of(principal.route_group) if _may_use(principal, model.name)
+        ]
+        if _ANTHROPIC in request.headers:
+            return json_response(_page(models, request))
+        if _is_gemini(request):
+            return json_response(_gemini_page(models, request))
+        return json_response({"object": "list", "data": [_render(model) for model in models]})
 
     @router.get("/v1/models/{model:path}", summary="One model")
     @router.get("/models/{model:path}", include_in_schema=False)
+    @router.get("/v1beta/models/{model:path}", include_in_schema=False)
     async def get_model(request: Request, model: str) -> Response:
         principal = await context.caller(request)
         found = _version(context).model(principal.route_group, model)
@@ -37,9 +58,71 @@ def models_router(context: HttpContext) -> APIRouter:
                 f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
                 "model",
             )
-        return json_response(_render(found))
+        if _ANTHROPIC in request.headers:
+            return json_response(_render_anthropic(found))
+        return json_response(_render_gemini(found) if _is_gemini(request) else _render(found))
 
     return router
+
+
+def _page(models: Sequence[EdgeModel], request: Request) -> dict[str, Any]:
+    """Returns a page of Anthropic's list by `limit`, `after_id` or `before_id`. Raises PublicError."""
+    names = [model.name for model in models]
+    given = request.query_params
+    limit = given.get("limit", "20")
+    if not limit.isdecimal() or not 1 <= int(limit) <= _MOST_MODELS:
+        raise invalid(f"limit must be between 1 and {_MOST_MODELS}.", "limit")
+    most = int(limit)
+    after, before = given.get("after_id"), given.get("before_id")
+    if before is not None:
+        end = names.index(before) if before in names else 0
+        start = max(0, end - most)
+    else:
+        start = names.index(after) + 1 if after in names else 0
+        end = min(len(names), start + most)
+    shown = models[start:end]
+    return {
+        "data": [_render_anthropic(model) for model in shown],
+        "has_more": start > 0 if before is not None else end < len(names),
+        "first_id": shown[0].name if shown else None,
+        "last_id": shown[-1].name if shown else None,
+    }
+
+
+def _is_gemini(request: Request) -> bool:
+    if request.url.path.startswith("/v1beta/"):
+        return True
+    given = request.headers
+    return "authorization" not in given and ("x-goog-api-key" in given or "key" in request.query_params)
+
+
+def _gemini_page(models: Sequence[EdgeModel], request: Request) -> dict[str, Any]:
+    """Returns a page of Gemini's list by `pageSize` and `pageToken`, which is where the page begins."""
+    given = request.query_params
+    size, token = given.get("pageSize", "50"), given.get("pageToken", "0")
+    if not size.isdecimal() or not token.isdecimal():
+        raise invalid("pageSize and pageToken must be numbers.", "pageSize")
+    start, most = int(token), min(max(1, int(size)), _MOST_MODELS)
+    page: dict[str, Any] = {"models": [_render_gemini(model) for model in models[start : start + most]]}
+    if start + most < len(models):
+        page["nextPageToken"] = str(start + most)
+    return page
+
+
+def _render_gemini(model: EdgeModel) -> dict[str, Any]:
+    verbs = ["generateContent", "streamGenerateContent", "countTokens"] if model.mode in {"chat", ""} else []
+    found: dict[str, Any] = {"name": f"models/{model.name}", "displayName": model.name, "version": "1"}
+    found["supportedGenerationMethods"] = verbs
+    if model.context:
+        found["inputTokenLimit"] = model.context
+    if model.max_output:
+        found["outputTokenLimit"] = model.max_output
+    return found
+
+
+def _render_anthropic(model: EdgeModel) -> dict[str, Any]:
+    created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"type": "model", "id": model.name, "display_name": model.name, "created_at": created}
 
 
 def _version(context: HttpContext) -> EdgeVersion:
@@ -57,11 +140,11 @@ def _may_use(principal: Principal, model: str) -> bool:
 
 def _render(model: EdgeModel) -> dict[str, Any]:
     # No nulls: some clients refuse the whole list for one.
-    endpoint = _ENDPOINTS.get(model.mode)
+    endpoints = _ENDPOINTS.get(model.mode)
     return {
         "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by,
-        "supported_endpoint_types": [endpoint] if endpoint else list(_ENDPOINTS.values()),
+        "supported_endpoint_types": list(endpoints or dict.fromkeys(chain(*_ENDPOINTS.values()))),
     }

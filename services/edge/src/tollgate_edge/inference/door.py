@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.faces import ANTHROPIC, GEMINI, OPENAI, gemini_call
 from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_edge.inference.words import STATUS_LINES
 
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROUTES: Final = {
-    b"/v1/chat/completions": wire.OPERATION_CHAT,
-    b"/chat/completions": wire.OPERATION_CHAT,
-    b"/v1/embeddings": wire.OPERATION_EMBEDDINGS,
-    b"/embeddings": wire.OPERATION_EMBEDDINGS,
+    b"/v1/chat/completions": (wire.OPERATION_CHAT, OPENAI),
+    b"/chat/completions": (wire.OPERATION_CHAT, OPENAI),
+    b"/v1/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
+    b"/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
+    b"/v1/messages": (wire.OPERATION_CHAT, ANTHROPIC),
+    b"/messages": (wire.OPERATION_CHAT, ANTHROPIC),
 }
 # Asked of a process that drains, too: they say that it does.
 _HEALTH_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
@@ -171,11 +174,14 @@ class Door(HttpToolsProtocol):
         if self.gateway.draining and path not in _HEALTH_PATHS:
             self._turn_away()
             return
-        operation = ROUTES.get(path)
-        if operation is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
+        route = ROUTES.get(path)
+        named = gemini_call(path) if route is None and b":" in path else None
+        if named is not None:
+            route = wire.OPERATION_CHAT, GEMINI
+        if route is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
             self._hand_over()
             return
-        exchange = InferenceExchange(self.gateway, self, operation)
+        exchange = InferenceExchange(self.gateway, self, *route, named)
         self._reading = exchange
         self._read_headers(exchange, query)
         exchange.keep = self.parser.should_keep_alive()
@@ -306,7 +312,7 @@ class Door(HttpToolsProtocol):
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
-        names = self.gateway.passed_headers
+        names = (*self.gateway.passed_headers, *exchange.face.passed_headers)
         if names:
             exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
         if self.trusted_hops:

@@ -6,14 +6,16 @@ Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitte
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.faces import Face
+from tollgate_edge.inference.client import Client
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.words import STATUS_LINES
@@ -32,29 +34,9 @@ _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
 _TOO_DEAR: Final = (HoldResult.INSUFFICIENT, HoldResult.OVER_BUDGET)
 _NO_HEADERS: Final[list[wire.Header]] = []
-KEEP_ALIVE: Final = b": keep-alive\n\n"
 _SSE_HEADERS: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 )
-
-
-class Client(Protocol):
-    """The connection that a reply goes to. `peer` is the address of its other end, empty where it has none."""
-
-    peer: str
-
-    def write(self, data: bytes) -> None:
-        """Sends bytes; a vanished client is ignored."""
-        ...
-
-    def finish(self, *, keep: bool) -> None:
-        """The reply is complete; the connection is kept for the next request or closed."""
-        ...
-
-    @property
-    def write_paused(self) -> bool:
-        """The client reads more slowly than we write."""
-        ...
 
 
 class InferenceExchange:
@@ -83,6 +65,7 @@ class InferenceExchange:
         "content_type",
         "cors",
         "error",
+        "face",
         "first_write",
         "forwarded",
         "headers_sent",
@@ -90,6 +73,7 @@ class InferenceExchange:
         "http10",
         "keep",
         "last_write",
+        "named",
         "opened_at",
         "operation",
         "passed",
@@ -108,10 +92,20 @@ class InferenceExchange:
         "tries",
     )  # fmt: skip
 
-    def __init__(self, gateway: "InferenceGateway", client: Client, operation: int) -> None:
+    def __init__(
+        self,
+        gateway: "InferenceGateway",
+        client: Client,
+        operation: int,
+        face: Face,
+        named: tuple[str, bool] | None = None,
+    ) -> None:
         self._gateway = gateway
         self._client = client
         self.operation = operation
+        self.face = face
+        # Model and streaming, where the path says both.
+        self.named = named
         self.request_id = gateway.new_request_id()
         self.body_parts: list[bytes] = []
         self.body_size = 0
@@ -193,7 +187,8 @@ class InferenceExchange:
             self.refuse(outside or self._gateway.words.not_json)
             return
         try:
-            asked = decode(self.operation, self.body, self._gateway.settings.max_json_depth)
+            depth = self._gateway.settings.max_json_depth
+            asked = decode(self.operation, self.face.dialect, self.body, depth, self.named)
         except BadRequest as problem:
             self.refuse(public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param))
             return
@@ -281,7 +276,7 @@ class InferenceExchange:
             id=self._link_id,
             request_id=self.request_id,
             started_at_us=self.started_us,
-            dialect=wire.DIALECT_OPENAI_CHAT,
+            dialect=self.face.dialect,
             operation=self.operation,
             model=asked.model,
             stream=asked.stream,
@@ -331,11 +326,13 @@ class InferenceExchange:
             if head is None:
                 # Early headers are only sent for streams, by `keep_alive`; a Head always comes before Data.
                 head = wire.Head(status=200)
-            content_type = b""
+            content_type, named = b"", []
             for header in head.headers:
                 if header.name == b"content-type":
                     content_type = header.value
-            out.append(self._head(head.status, content_type, len(data) if last else None))
+                else:
+                    named.append(b"%b: %b\r\n" % (header.name, header.value))
+            out.append(self._head(head.status, content_type, len(data) if last else None, named))
         if data:
             self._started = True
             self.bytes_out += len(data)
@@ -358,7 +355,7 @@ class InferenceExchange:
             kind = _SSE_HEADERS
         else:
             kind = b"content-type: %s\r\n" % (content_type or b"application/json")
-        parts = [line, kind, b"x-request-id: %s\r\n" % self.request_id.encode(), *named]
+        parts = [line, kind, self.face.id_lines(self.request_id.encode()), *named]
         if self.ticket is not None:
             parts.append(self.ticket.header_lines())
         if self.cors:
@@ -381,8 +378,7 @@ class InferenceExchange:
             self.refuse(error)
         elif self.asked is not None and self.asked.stream:
             self.error = error
-            event = b"data: %s\n\ndata: [DONE]\n\n" % render_openai(error, self.request_id)
-            self._write_reply(head, data + event, last=True)
+            self._write_reply(head, data + self.face.error_event(error, self.request_id), last=True)
         else:
             # Half a JSON document cannot be mended: the missing end of the body tells the client.
             self._write_reply(head, data, last=False)
@@ -392,11 +388,11 @@ class InferenceExchange:
         """Answers with an error in the caller's dialect; a stream that has begun ends with an error event."""
         if self.closed:
             return
-        body = render_openai(error, self.request_id)
         self.error = error
         if self.headers_sent:
-            self._write_reply(None, b"data: %s\n\ndata: [DONE]\n\n" % body, last=True)
+            self._write_reply(None, self.face.error_event(error, self.request_id), last=True)
             return
+        body = self.face.error(error, self.request_id)
         self.bytes_out = len(body)
         named = [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
         self._client.write(self._head(error.status, b"", len(body), named) + body)
@@ -412,8 +408,8 @@ class InferenceExchange:
         if now - max(self.last_write, self.started) < settings.silence_seconds or self._client.write_paused:
             return
         out = b"" if self.headers_sent else self._head(200, b"", None)
-        comment = b"%x\r\n%s\r\n" % (len(KEEP_ALIVE), KEEP_ALIVE) if self._chunked else KEEP_ALIVE
-        self._client.write(out + comment)
+        words = self.face.keep_alive
+        self._client.write(out + (b"%x\r\n%s\r\n" % (len(words), words) if self._chunked else words))
         self.last_write = now
 
     def drained(self) -> None:

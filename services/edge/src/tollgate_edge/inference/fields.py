@@ -31,6 +31,32 @@ class ChatFields(msgspec.Struct):
     n: int | None = None
 
 
+class MessagesFields(msgspec.Struct):
+    """Of an Anthropic message."""
+
+    model: str
+    messages: msgspec.Raw
+    max_tokens: int
+    stream: bool | None = None
+
+
+class GenerationConfig(msgspec.Struct):
+    """Of a Gemini request. Its clients use both spellings, within one body too."""
+
+    maxOutputTokens: int | None = None  # noqa: N815 - the name on the wire.
+    max_output_tokens: int | None = None
+    candidateCount: int | None = None  # noqa: N815 - the name on the wire.
+    candidate_count: int | None = None
+
+
+class ContentsFields(msgspec.Struct):
+    """Of a Gemini request."""
+
+    contents: msgspec.Raw
+    generationConfig: GenerationConfig | None = None  # noqa: N815 - the name on the wire.
+    generation_config: GenerationConfig | None = None
+
+
 class EmbeddingsFields(msgspec.Struct):
     """Of an OpenAI embeddings request."""
 
@@ -58,19 +84,26 @@ class BadRequest(Exception):  # noqa: N818 - what the caller sent, not a fault o
 
 
 _CHAT: Final = msgspec.json.Decoder(ChatFields)
+_MESSAGES: Final = msgspec.json.Decoder(MessagesFields)
+_CONTENTS: Final = msgspec.json.Decoder(ContentsFields)
 _EMBEDDINGS: Final = msgspec.json.Decoder(EmbeddingsFields)
 
 
-def decode(operation: int, body: bytes, max_depth: int) -> Asked:
-    """Returns what `body` asks for. Raises BadRequest with a sentence for the caller."""
+def decode(operation: int, dialect: int, body: bytes, max_depth: int, named: tuple[str, bool] | None = None) -> Asked:
+    """Returns what `body` asks for; `named` is the model and whether to stream, where the path says both.
+
+    Raises BadRequest with a sentence for the caller.
+    """
     if _has_more_brackets(body, max_depth):
         check_depth(body, max_depth)
     try:
         if not body.isascii():
             # What is left as it is, is not looked at by the decoder either.
             body.decode()
+        if named is not None:
+            return _contents(_CONTENTS.decode(body), *named)
         if operation == wire.OPERATION_CHAT:
-            return _chat(_CHAT.decode(body))
+            return _chat(_CHAT.decode(body)) if dialect != wire.DIALECT_ANTHROPIC else _message(_MESSAGES.decode(body))
         found = _EMBEDDINGS.decode(body)
         _check_model(found.model)
         return Asked(found.model, stream=False, usage_wanted=True, max_output_tokens=0, choices=1)
@@ -141,6 +174,27 @@ def _chat(found: ChatFields) -> Asked:
         max_output_tokens=limit,
         choices=choices,
     )
+
+
+def _message(found: MessagesFields) -> Asked:
+    _check_model(found.model)
+    if not 1 <= found.max_tokens <= _MAX_TOKENS:
+        raise BadRequest(f"max_tokens must be between 1 and {_MAX_TOKENS}, found {found.max_tokens}.", "max_tokens")
+    return Asked(
+        found.model, stream=bool(found.stream), usage_wanted=True, max_output_tokens=found.max_tokens, choices=1
+    )
+
+
+def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa: FBT001 - as the path says it.
+    _check_model(model)
+    config = found.generationConfig or found.generation_config or GenerationConfig()
+    limit = config.max_output_tokens if config.maxOutputTokens is None else config.maxOutputTokens
+    choices = config.candidateCount or config.candidate_count or 1
+    if limit is not None and not 1 <= limit <= _MAX_TOKENS:
+        raise BadRequest(f"maxOutputTokens must be between 1 and {_MAX_TOKENS}, found {limit}.", "generationConfig")
+    if not 1 <= choices <= _MAX_CHOICES:
+        raise BadRequest(f"candidateCount must be between 1 and {_MAX_CHOICES}.", "generationConfig")
+    return Asked(model, stream=stream, usage_wanted=True, max_output_tokens=limit, choices=choices)
 
 
 def _check_model(model: str) -> None:

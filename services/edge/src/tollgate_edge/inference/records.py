@@ -1,7 +1,6 @@
 """What is written down of a request when it is over: metrics, span, line, and a row of the request log if refused."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
 
 _GONE_STATUS: Final = 499
 _GONE: Final = PublicError(_GONE_STATUS, "", "client_closed_request", "The caller went away.")
-_ROUTES: Final[Mapping[int, str]] = {
-    wire.OPERATION_CHAT: "/v1/chat/completions",
-    wire.OPERATION_EMBEDDINGS: "/v1/embeddings",
-}
 
 
 class RequestRecords:
@@ -119,7 +114,7 @@ class RequestRecords:
                 request_id=exchange.request_id,
                 refused_at_us=self._clock.now_us(),
                 trace_id=trace_id,
-                route=_ROUTES.get(exchange.operation, ""),
+                route=exchange.face.routes.get(exchange.operation, ""),
                 operation=operation_name(exchange.operation),
                 model=asked.model if asked is not None else "",
                 stream=asked is not None and asked.stream,

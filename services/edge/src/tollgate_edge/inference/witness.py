@@ -54,7 +54,7 @@ class Witness:
             started_at_us=exchange.started_us,
             ended_at_us=self._clock.now_us(),
             model=asked.model,
-            dialect=wire.DIALECT_OPENAI_CHAT,
+            dialect=exchange.face.dialect,  # type: ignore[arg-type]
             operation=exchange.operation,  # type: ignore[arg-type]
             stream=asked.stream,
             outcome=wire.OUTCOME_ROUTER_LOST,

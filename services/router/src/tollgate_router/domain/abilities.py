@@ -24,8 +24,10 @@ BITS: Final = {
 EVERYTHING: Final = IMAGES | TOOLS | SCHEMA | AUDIO | FILES | VIDEO
 _PARTS: Final = {
     b"image_url": IMAGES,
+    b"image": IMAGES,
     b"input_audio": AUDIO,
     b"file": FILES,
+    b"document": FILES,
     b"video_url": VIDEO,
 }
 # A quote within a JSON string is escaped, so words of a caller cannot look like a member.

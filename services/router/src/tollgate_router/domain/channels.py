@@ -18,7 +18,13 @@ from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.target import ChannelCost, Origin, Target
 
 _FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
-_DIALECTS: Final = {"openai": frozenset((wire.DIALECT_OPENAI_CHAT,))}
+_WIRES: Final = {
+    "openai": wire.DIALECT_OPENAI_CHAT,
+    "anthropic": wire.DIALECT_ANTHROPIC,
+    "gemini": wire.DIALECT_GEMINI,
+}
+# Every wire serves callers of each of these: see `domain.dialects`.
+_SPOKEN: Final = frozenset(_WIRES.values())
 # What costs are compared by: prompts are longer than answers.
 _MIXTURE: Final = {"input": 3000, "output": 1000}
 _NOTHING_KNOWN: Final = ChannelModel(name="-")
@@ -58,7 +64,9 @@ class Ready:
         """Returns the provider's name for a public model."""
         return self.offered.get(model, _NOTHING_KNOWN).upstream or model
 
-    def targets(self, upstream_model: str, weight: int, can: int, context_tokens: int) -> list[Target]:
+    def targets(
+        self, upstream_model: str, weight: int, can: int, context_tokens: int, max_output_tokens: int = 0
+    ) -> list[Target]:
         """Returns one target per credential; together they weigh `weight` times the number of credentials."""
         channel = self.channel
         return [
@@ -75,7 +83,10 @@ class Ready:
                 seat=self.health.seat(key.identity, upstream_model),
                 can=can,
                 context_tokens=context_tokens,
-                dialects=_DIALECTS[channel.wire],
+                dialects=_SPOKEN,
+                wire=_WIRES[channel.wire],
+                max_output_tokens=max_output_tokens,
+                max_tokens_name=channel.max_tokens_name,
                 region=channel.region or "",
                 cost=self.cost,
             )
@@ -95,6 +106,7 @@ class Ready:
             conforming=channel.conforming,
             weight=1,
             header_block=key.header_block,
+            wire=_WIRES[channel.wire],
         )
 
 

@@ -173,7 +173,8 @@ class Compiler:
         for ready, entry in served:
             can, context_tokens = skill_of(ready.offered.get(model), known)
             weight = entry.weight * unit // len(ready.keys)
-            targets += ready.targets(entry.upstream_model, weight, can, context_tokens)
+            longest = (known.max_output_tokens if known is not None else None) or 0
+            targets += ready.targets(entry.upstream_model, weight, can, context_tokens, longest)
         return Level(targets, number=number, strategy=route.strategy if route is not None else "weighted")
 
     def _by_cost(self, model: str, level: Level) -> list[Level]:

@@ -8,7 +8,18 @@ from tollgate_router.domain.chat_stream import ChatStream
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage, with_service
 
-__all__ = ["ChatStream", "InvalidBody", "Members", "ReplyUsage", "read_body", "read_reply", "write_body", "write_parts"]
+__all__ = [
+    "ChatStream",
+    "InvalidBody",
+    "Members",
+    "ReplyUsage",
+    "plain_body",
+    "plain_parts",
+    "read_body",
+    "read_reply",
+    "write_body",
+    "write_parts",
+]
 
 Members = dict[str, msgspec.Raw]
 
@@ -40,12 +51,22 @@ def write_body(members: Members, upstream_model: str, *, stream: bool) -> bytes:
     A `stream_options` that is no object stays, for upstream to refuse. `members` is changed: it serves every attempt.
     """
     _edit(members, upstream_model, stream=stream)
-    return _ENCODER.encode(members)
+    return plain_body(members)
 
 
 def write_parts(members: Members, upstream_model: str, *, stream: bool) -> tuple[bytes | memoryview, ...]:
     """Returns what `write_body` returns, in parts that are views of the members: for bodies too large to copy."""
     _edit(members, upstream_model, stream=stream)
+    return plain_parts(members)
+
+
+def plain_body(members: Members) -> bytes:
+    """Returns members as a body."""
+    return _ENCODER.encode(members)
+
+
+def plain_parts(members: Members) -> tuple[bytes | memoryview, ...]:
+    """Returns members as the parts of a body, which are views of them."""
     parts: list[bytes | memoryview] = []
     for name, value in members.items():
         parts += (b"%b%b:" % (b"," if parts else b"{", _ENCODER.encode(name)), memoryview(value))

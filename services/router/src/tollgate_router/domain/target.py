@@ -94,6 +94,12 @@ class Target:
     """What prompt and answer may share; 0 where it is not known."""
     dialects: frozenset[int] = frozenset((wire.DIALECT_OPENAI_CHAT,))
     """What callers may speak to it; values of tollgate.exchange.v1.Dialect."""
+    wire: int = wire.DIALECT_OPENAI_CHAT
+    """What it speaks itself; other dialects are translated."""
+    max_output_tokens: int = 0
+    """The longest answer of the model; 0 where it is not known."""
+    max_tokens_name: str = "max_tokens"
+    """What an OpenAI-compatible provider calls the limit of an answer."""
     region: str = ""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""

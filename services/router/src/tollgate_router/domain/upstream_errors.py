@@ -90,7 +90,9 @@ _BY_STATUS: Final = {
 }
 # Words that providers use in `code` or `type`, compared in lower case.
 _BY_CODE: Final = {
+    "api_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "authentication_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "billing_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "billing_hard_limit_reached": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "billing_not_active": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "content_filter": errors.ERROR_KIND_CONTENT_POLICY,
@@ -102,11 +104,16 @@ _BY_CODE: Final = {
     "insufficient_user_quota": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "invalid_api_key": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "model_not_found": errors.ERROR_KIND_MODEL_NOT_FOUND,
+    "not_found_error": errors.ERROR_KIND_MODEL_NOT_FOUND,
     "overloaded_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "permission_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "rate_limit_error": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
     "rate_limit_exceeded": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
+    "request_too_large": errors.ERROR_KIND_PAYLOAD_TOO_LARGE,
     "responsibleaipolicyviolation": errors.ERROR_KIND_CONTENT_POLICY,
     "server_is_overloaded": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "string_above_max_length": errors.ERROR_KIND_CONTEXT_LENGTH,
+    "timeout_error": errors.ERROR_KIND_UPSTREAM_TIMEOUT,
 }
 _BY_WORDS: Final = (
     (
@@ -116,7 +123,13 @@ _BY_WORDS: Final = (
         ),
         errors.ERROR_KIND_CONTEXT_LENGTH,
     ),
-    (re.compile(r"insufficient[ _](?:balance|quota|credit|funds)|exceeded your current quota", re.IGNORECASE), None),
+    (
+        re.compile(
+            r"insufficient[ _](?:balance|quota|credit|funds)|balance is too low|exceeded your current quota",
+            re.IGNORECASE,
+        ),
+        None,
+    ),
     (re.compile(r"api[ _-]?key (?:is )?(?:not valid|invalid|expired)|invalid api[ _-]?key", re.IGNORECASE), False),
     (re.compile(r"content (?:management )?(?:policy|filter)", re.IGNORECASE), errors.ERROR_KIND_CONTENT_POLICY),
     (

@@ -8,16 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.openai_chat import (
-    ChatStream,
-    InvalidBody,
-    Members,
-    ReplyUsage,
-    read_body,
-    read_reply,
-    write_body,
-    write_parts,
-)
+from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.domain.dialects.translate import Filter, WholeReader, sending
+from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage, read_body
 from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
     problem_of_failure,
@@ -39,9 +32,7 @@ if TYPE_CHECKING:
 
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
-# Longer bodies go to the upstream in parts that are views of what came from edge.
-_COPIED_BODY_BYTES: Final = 64 * 1024
-_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
+_DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
@@ -58,6 +49,7 @@ class Request:
         "_attempt_us",
         "_body",
         "_call",
+        "_dropped",
         "_ended",
         "_error_body",
         "_fallback",
@@ -69,6 +61,7 @@ class Request:
         "_number",
         "_opened",
         "_paused",
+        "_read_whole",
         "_recorded",
         "_reply",
         "_reply_size",
@@ -98,7 +91,10 @@ class Request:
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
         self._ticket = -1
         self._call: UpstreamCall | None = None
-        self._filter: ChatStream | None = None
+        self._filter: Filter | None = None
+        # Of the attempt under way: how a reply that comes whole is read, and what its wire had no place for.
+        self._read_whole: WholeReader | None = None
+        self._dropped: tuple[str, ...] = ()
         self._recorded: list[Recorded] = []
         self._reply: list[bytes] = []
         self._reply_size = 0
@@ -219,16 +215,23 @@ class Request:
         self._attempt_us = deps.clock.now_us()
         self._status, self._first_byte_us, self._wait_ms = 0, 0, 0
         self._error_body, self._reply, self._reply_size = [], [], 0
-        chat = opened.operation == wire.OPERATION_CHAT
-        write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
-        edited = write(self._members, target.upstream_model, stream=opened.stream and chat)
-        self._filter = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
+        try:
+            asked = sending(opened, self._members, target)
+        except Refused as refused:
+            self._cannot_say(refused)
+            return
+        self._filter, self._read_whole, self._dropped = asked.filter, asked.read, asked.dropped
         deps.counters.attempts[target.channel] += 1
-        told = ((b"x-request-id", opened.request_id.encode()),)
+        told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
         self._call = deps.upstream.send(
-            target, _PATHS[opened.operation], edited, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
+            target, asked.path, asked.body, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
         )
+
+    def _cannot_say(self, refused: Refused) -> None:
+        """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
+        problem = UpstreamProblem(errors.ERROR_KIND_INVALID_REQUEST, refused.message, refused.param)
+        self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), problem)
 
     def _is_late(self) -> bool:
         limit, passed_us = self._opened.timeout_ms, self._session.deps.clock.now_us() - self._arrived_us
@@ -311,6 +314,8 @@ class Request:
 
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
+        if self._dropped:
+            headers = (*headers, wire.Header(name=_DROPPED, value=", ".join(self._dropped).encode()))
         if self._target is not None and self._target.seat.until:
             self._ticket = self._target.seat.answered(self._ticket)
         self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)
@@ -328,7 +333,7 @@ class Request:
         else:
             self._end_whole(self._reply[0] if len(self._reply) == 1 else b"".join(self._reply))
 
-    def _end_stream(self, found: ChatStream) -> None:
+    def _end_stream(self, found: Filter) -> None:
         rest = found.finish()
         problem = found.problem
         if problem is not None and not self._head_sent:
@@ -346,12 +351,14 @@ class Request:
                 self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(found), cut)
 
     def _end_whole(self, body: bytes) -> None:
-        reply = read_reply(body)
-        if isinstance(reply, UpstreamProblem):
-            self._retry(reply, wire.OUTCOME_UPSTREAM_ERROR)
+        assert self._read_whole is not None
+        found = self._read_whole(body)
+        if isinstance(found, UpstreamProblem):
+            self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
-        usage = reply if reply is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN)
-        if len(body) > MAX_END_BYTES:
+        said, body = found
+        usage = said if said is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN)
+        if len(body) > MAX_END_BYTES or self._dropped:
             self._send_head(_JSON)
             self._session.outbox.data(self._opened.id, body)
             body = b""
@@ -379,7 +386,7 @@ class Request:
 
     # Usage.
 
-    def _stream_usage(self, found: ChatStream) -> ReplyUsage:
+    def _stream_usage(self, found: Filter) -> ReplyUsage:
         usage = found.usage
         return usage if usage is not None else self._estimate(found.frames)
 

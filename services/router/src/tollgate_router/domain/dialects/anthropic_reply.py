@@ -1,0 +1,414 @@
+"""Anthropic Messages replies: read into events and neutral replies, and written from them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tollgate_router.domain.dialects.members import object_of, parse_json
+from tollgate_router.domain.dialects.neutral import (
+    CALLS,
+    LENGTH,
+    PAUSE,
+    REFUSAL,
+    STOP,
+    STOP_SEQUENCE,
+    Began,
+    Call,
+    CallArguments,
+    CallBegan,
+    Event,
+    Finished,
+    RefusalDelta,
+    Reply,
+    Signature,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    answer_tokens,
+)
+from tollgate_router.domain.dialects.sse import EventReader, TooLong
+from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
+from tollgate_router.domain.usage import ReplyUsage
+
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_MAX_TOKENS: Final = 2**31
+_REASONS: Final = {
+    "end_turn": STOP,
+    "stop_sequence": STOP_SEQUENCE,
+    "max_tokens": LENGTH,
+    "model_context_window_exceeded": LENGTH,
+    "tool_use": CALLS,
+    "pause_turn": PAUSE,
+    "refusal": REFUSAL,
+}
+_WORDS: Final = {
+    STOP: "end_turn",
+    STOP_SEQUENCE: "stop_sequence",
+    LENGTH: "max_tokens",
+    CALLS: "tool_use",
+    PAUSE: "pause_turn",
+    REFUSAL: "refusal",
+}
+_ABSENT: Final = msgspec.Raw(b"null")
+
+
+class _Block(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Delta(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+
+class _Message(msgspec.Struct):
+    id: str = ""
+    model: str = ""
+    content: list[_Block] = []
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+    usage: msgspec.Raw = _ABSENT
+    type: str = ""
+    error: msgspec.Raw = _ABSENT
+
+
+class _Frame(msgspec.Struct):
+    type: str = ""
+    index: int = 0
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+
+
+_FRAME: Final = msgspec.json.Decoder(_Frame)
+_WHOLE: Final = msgspec.json.Decoder(_Message)
+
+
+class UsageCounts:
+    """What a reply says that it used; later numbers take the place of earlier ones."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def take(self, raw: bytes | msgspec.Raw) -> None:
+        """Takes a `usage` object, as JSON."""
+        try:
+            found = msgspec.json.decode(raw)
+        except _BROKEN:
+            return
+        if isinstance(found, dict):
+            self._found |= {name: value for name, value in found.items() if value is not None}
+
+    def usage(self) -> ReplyUsage | None:
+        """Returns exclusive units; None when the totals are missing or cannot be true."""
+        into, out = _count(self._found.get("input_tokens")), _count(self._found.get("output_tokens"))
+        if into is None or out is None:
+            return None
+        written = _count(self._found.get("cache_creation_input_tokens")) or 0
+        by_age = self._found.get("cache_creation")
+        long = _count(by_age.get("ephemeral_1h_input_tokens")) or 0 if isinstance(by_age, Mapping) else 0
+        details = self._found.get("output_tokens_details")
+        thought = _count(details.get("thinking_tokens")) or 0 if isinstance(details, Mapping) else 0
+        thought = min(thought, out)
+        units = {
+            "input": into,
+            "cache_read": _count(self._found.get("cache_read_input_tokens")) or 0,
+            "cache_write_5m": max(0, written - long),
+            "cache_write_1h": min(long, written),
+            "output": out - thought,
+            "reasoning": thought,
+        }
+        service = self._found.get("service_tier")
+        named = service if isinstance(service, str) and service not in {"standard", "default", "auto"} else ""
+        return ReplyUsage({name: count for name, count in units.items() if count}, estimated=False, service=named[:32])
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
+
+
+class MessageReader:
+    """One streamed reply. After `problem` was set no more events come."""
+
+    def __init__(self) -> None:
+        self._frames = EventReader()
+        self._counts = UsageCounts()
+        self._calls: dict[int, int] = {}
+        self.problem: UpstreamProblem | None = None
+        self.done = False
+        self.finished = False
+
+    @property
+    def usage(self) -> ReplyUsage | None:
+        return self._counts.usage()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Takes what one read held."""
+        try:
+            return self._read(self._frames.feed(data))
+        except TooLong:
+            self.problem = unreadable()
+            return []
+
+    def finish(self) -> list[Event]:
+        """The stream has ended."""
+        return self._read(self._frames.finish())
+
+    def _read(self, frames: Iterable[tuple[bytes, bytes]]) -> list[Event]:
+        events: list[Event] = []
+        for _, data in frames:
+            if self.problem is not None:
+                break
+            try:
+                frame = _FRAME.decode(data)
+            except _BROKEN:
+                self.problem = unreadable()
+                break
+            events += self._frame(frame)
+        return events
+
+    def _frame(self, frame: _Frame) -> Iterable[Event]:
+        if frame.type == "message_start" and frame.message is not None:
+            self._counts.take(frame.message.usage)
+            yield Began(frame.message.id, frame.message.model)
+        elif frame.type == "content_block_start" and frame.content_block is not None:
+            yield from self._block(frame.index, frame.content_block)
+        elif frame.type == "content_block_delta" and frame.delta is not None:
+            yield from self._delta(frame.index, frame.delta)
+        elif frame.type == "message_delta":
+            self._counts.take(frame.usage)
+            if frame.delta is not None and frame.delta.stop_reason and not self.finished:
+                self.finished = True
+                yield Finished(_REASONS.get(frame.delta.stop_reason, STOP), frame.delta.stop_sequence or "")
+        elif frame.type == "message_stop":
+            self.done = True
+        elif frame.type == "error" or bytes(frame.error) != b"null":
+            self.problem = problem_of_error(msgspec.json.decode(frame.error))
+
+    def _block(self, index: int, block: _Block) -> Iterable[Event]:
+        if block.type == "text" and block.text:
+            yield TextDelta(block.text)
+        elif block.type == "thinking" and block.thinking:
+            yield ThinkingDelta(block.thinking)
+        elif block.type == "redacted_thinking" and block.data:
+            yield Signature(hidden=block.data)
+        elif block.type == "tool_use":
+            number = self._calls[index] = len(self._calls)
+            yield CallBegan(number, block.id or f"call_{number}", block.name or "")
+            if bytes(block.input) not in {b"{}", b"null", b""}:
+                yield CallArguments(number, bytes(block.input).decode())
+
+    def _delta(self, index: int, delta: _Delta) -> Iterable[Event]:
+        if delta.type == "text_delta" and delta.text:
+            yield TextDelta(delta.text)
+        elif delta.type == "thinking_delta" and delta.thinking:
+            yield ThinkingDelta(delta.thinking)
+        elif delta.type == "signature_delta" and delta.signature:
+            yield Signature(delta.signature)
+        elif delta.type == "input_json_delta" and delta.partial_json and index in self._calls:
+            yield CallArguments(self._calls[index], delta.partial_json)
+
+
+def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
+    """Returns a whole reply and what it used."""
+    try:
+        found = _WHOLE.decode(body)
+    except _BROKEN:
+        return unreadable()
+    if bytes(found.error) != b"null":
+        return problem_of_error(msgspec.json.decode(found.error))
+    if found.type != "message":
+        return unreadable()
+    parts: list[Text | Thinking | Call] = []
+    for block in found.content:
+        if block.type == "text" and block.text:
+            parts.append(Text(block.text))
+        elif block.type == "thinking":
+            parts.append(Thinking(block.thinking or "", block.signature or ""))
+        elif block.type == "redacted_thinking" and block.data:
+            parts.append(Thinking(hidden=block.data))
+        elif block.type == "tool_use":
+            parts.append(Call(block.id or "", block.name or "", bytes(block.input).decode()))
+    counts = UsageCounts()
+    counts.take(found.usage)
+    finish = Finished(_REASONS.get(found.stop_reason or "", STOP), found.stop_sequence or "")
+    return Reply(found.id, found.model, tuple(parts), finish), counts.usage()
+
+
+# Written.
+
+
+def usage_of(usage: ReplyUsage | None) -> dict[str, Any]:
+    """Returns a usage object; of nothing where nothing is known yet."""
+    units: Mapping[str, int] = usage.units if usage is not None else {}
+    short, long = units.get("cache_write_5m", 0), units.get("cache_write_1h", 0)
+    return {
+        "input_tokens": sum(units.get(name, 0) for name in ("input", "audio_input", "image_input")),
+        "cache_creation_input_tokens": short + long,
+        "cache_read_input_tokens": units.get("cache_read", 0),
+        "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
+        "output_tokens": answer_tokens(units),
+    }
+
+
+class MessageWriter:
+    """Writes the events of one streamed reply.
+
+    Blocks stand one behind the other: while a call is not whole, what does not belong to it waits.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._index = -1
+        self._open = ""
+        self._call = -1
+        self._arguments = ""
+        self._waiting: list[Event] = []
+        self._finish = Finished(STOP)
+
+    def write(self, events: Iterable[Event]) -> bytes:
+        """Returns the frames that say these events."""
+        return b"".join(frame for event in events for frame in self._take(event))
+
+    def end(self, usage: ReplyUsage | None) -> bytes:
+        """Returns what stands behind the last event."""
+        frames: list[bytes] = []
+        while self._waiting:
+            frames += self._let_wait()
+        frames += self._close()
+        sequence = self._finish.sequence or None
+        delta = {"stop_reason": _WORDS[self._finish.reason], "stop_sequence": sequence}
+        frames.append(_frame("message_delta", {"delta": delta, "usage": usage_of(usage)}))
+        frames.append(_frame("message_stop", {}))
+        return b"".join(frames)
+
+    def _take(self, event: Event) -> Iterable[bytes]:
+        if isinstance(event, Finished):
+            self._finish = event
+        elif self._open == "call" and not (isinstance(event, CallArguments) and event.number == self._call):
+            self._waiting.append(event)
+            if _is_whole(self._arguments):
+                yield from self._let_wait()
+        else:
+            yield from self._frames(event)
+
+    def _let_wait(self) -> Iterable[bytes]:
+        """Closes the call that is open and says what waited for that, the pieces of each call together."""
+        yield from self._close()
+        waited, self._waiting = sorted(self._waiting, key=_call_number), []
+        for event in waited:
+            yield from self._take(event)
+
+    def _frames(self, event: Event) -> Iterable[bytes]:
+        if isinstance(event, Began):
+            yield _frame("message_start", {"message": _message(event.id, self._model)})
+        elif isinstance(event, TextDelta | RefusalDelta):
+            yield from self._in("text", {"type": "text", "text": ""})
+            yield self._delta({"type": "text_delta", "text": event.text})
+        elif isinstance(event, ThinkingDelta):
+            yield from self._in("thinking", {"type": "thinking", "thinking": "", "signature": ""})
+            yield self._delta({"type": "thinking_delta", "thinking": event.text})
+        elif isinstance(event, Signature):
+            yield from self._signature(event)
+        elif isinstance(event, CallBegan):
+            self._call, self._arguments = event.number, ""
+            yield from self._in("call", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
+        elif isinstance(event, CallArguments) and self._open == "call":
+            self._arguments += event.json
+            yield self._delta({"type": "input_json_delta", "partial_json": event.json})
+
+    def _signature(self, event: Signature) -> Iterable[bytes]:
+        if event.hidden:
+            yield from self._in("hidden", {"type": "redacted_thinking", "data": event.hidden})
+            yield from self._close()
+        elif self._open == "thinking":
+            yield self._delta({"type": "signature_delta", "signature": event.signature})
+
+    def _in(self, kind: str, block: dict[str, Any]) -> Iterable[bytes]:
+        """Opens a block of this kind, unless it is open."""
+        if self._open == kind:
+            return
+        yield from self._close()
+        self._index += 1
+        self._open = kind
+        yield _frame("content_block_start", {"index": self._index, "content_block": block})
+
+    def _close(self) -> Iterable[bytes]:
+        if self._open:
+            self._open = ""
+            yield _frame("content_block_stop", {"index": self._index})
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return _frame("content_block_delta", {"index": self._index, "delta": delta})
+
+
+def _call_number(event: Event) -> int:
+    return event.number if isinstance(event, CallBegan | CallArguments) else -1
+
+
+def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
+    """Returns a whole reply under the caller's name of the model."""
+    content: list[dict[str, Any]] = []
+    for part in reply.parts:
+        if isinstance(part, Text):
+            content.append({"type": "text", "text": part.text})
+        elif isinstance(part, Call):
+            content.append({"type": "tool_use", "id": part.id, "name": part.name, "input": object_of(part.arguments)})
+        elif part.hidden:
+            content.append({"type": "redacted_thinking", "data": part.hidden})
+        else:
+            content.append({"type": "thinking", "thinking": part.text, "signature": part.signature})
+    if reply.refusal and not any(isinstance(part, Text) for part in reply.parts):
+        content.append({"type": "text", "text": reply.refusal})
+    message = _message(reply.id, model) | {
+        "content": content,
+        "stop_reason": _WORDS[reply.finish.reason],
+        "stop_sequence": reply.finish.sequence or None,
+        "usage": usage_of(usage),
+    }
+    return msgspec.json.encode(message)
+
+
+def _message(found: str, model: str) -> dict[str, Any]:
+    return {
+        "id": found if found.startswith("msg_") else f"msg_{found.removeprefix('chatcmpl-')}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage_of(None),
+    }
+
+
+def _frame(kind: str, members: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode({"type": kind} | members))
+
+
+def _is_whole(arguments: str) -> bool:
+    if not arguments:
+        return False
+    try:
+        parse_json(arguments)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,176 @@
+"""Gemini bodies for a provider, written from a neutral request."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from tollgate_router.domain.dialects.members import object_of, parse_json, true_type
+from tollgate_router.domain.dialects.neutral import (
+    BUDGETS,
+    Audio,
+    Call,
+    File,
+    Image,
+    Message,
+    Part,
+    Refused,
+    Request,
+    Result,
+    Text,
+    Thinking,
+    ToolChoice,
+)
+
+# Without these the answer would be of another form than the caller waits for; a value that asks for nothing may go.
+_REFUSED: Final = {
+    "n": (b"1",),
+    "logprobs": (b"false",),
+    "top_logprobs": (b"0",),
+    "audio": (),
+    "modalities": (b'["text"]',),
+    "web_search_options": (),
+    "mcp_servers": (b"[]",),
+    "container": (),
+}
+_NOTHING: Final = frozenset((b"null", b"false", b"{}", b"[]", b"0", b"0.0", b"1", b'["text"]'))
+# The vendor takes it where a call comes back without the signature that other dialects have no place for.
+_NO_SIGNATURE: Final = "skip_thought_signature_validator"
+_LEVELS: Final = re.compile(r"gemini-(\d+)")
+_MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
+_MOST_STOPS: Final = 5
+
+
+def write_contents(request: Request, model: str) -> tuple[bytes, tuple[str, ...]]:
+    """Returns the body for a provider, which names the model in the path, and what was left out. Raises Refused."""
+    for name, usual in _REFUSED.items():
+        raw = request.extra.get(name)
+        if raw is not None and bytes(raw) != b"null" and bytes(raw) not in usual:
+            raise Refused(f"{name} cannot be carried to the provider of this model.", name)
+    dropped = [name for name, raw in request.extra.items() if bytes(raw) not in _NOTHING]
+    if request.parallel_calls is False:
+        dropped.append("parallel_tool_calls")
+    if request.user:
+        dropped.append("user")
+    if len(request.stop) > _MOST_STOPS:
+        dropped.append("stop")
+    body: dict[str, Any] = {"contents": list(_contents(request))}
+    if request.system:
+        body["systemInstruction"] = {"parts": [{"text": text.text} for text in request.system]}
+    if request.tools:
+        declared = [
+            {"name": tool.name, "description": tool.description}
+            | ({"parametersJsonSchema": tool.schema} if tool.schema else {})
+            for tool in request.tools
+        ]
+        body["tools"] = [{"functionDeclarations": declared}]
+        if request.tool_choice is not None:
+            body["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
+    if config := _config(request, model):
+        body["generationConfig"] = config
+    return msgspec.json.encode(body), tuple(dict.fromkeys(dropped))
+
+
+def _choice(choice: ToolChoice) -> dict[str, Any]:
+    found: dict[str, Any] = {"mode": _MODES[choice.mode]}
+    if choice.mode == "named":
+        found["allowedFunctionNames"] = [choice.name]
+    return found
+
+
+def _config(request: Request, model: str) -> dict[str, Any]:
+    values = {
+        "maxOutputTokens": request.max_output_tokens,
+        "temperature": request.temperature,
+        "topP": request.top_p,
+        "topK": request.top_k,
+        "seed": request.seed,
+        "presencePenalty": request.presence_penalty,
+        "frequencyPenalty": request.frequency_penalty,
+        "stopSequences": list(request.stop[:_MOST_STOPS]) or None,
+        "thinkingConfig": _thinking(request, model),
+    }
+    config: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    if request.format is not None:
+        config["responseMimeType"] = "application/json"
+        if request.format.schema is not None:
+            config["responseJsonSchema"] = request.format.schema
+    return config
+
+
+def _thinking(request: Request, model: str) -> dict[str, Any] | None:
+    """Gemini 3 and later take a level, the ones before a budget."""
+    generation = _LEVELS.search(model)
+    takes_levels = generation is not None and int(generation[1]) >= 3
+    if request.effort == "none" or request.thinking == "disabled":
+        return None if takes_levels else {"thinkingBudget": 0}
+    if request.effort is None and not request.thinking_budget and request.thinking != "adaptive":
+        return None
+    effort = request.effort or "medium"
+    if takes_levels:
+        level = {"xhigh": "high", "max": "high"}.get(effort, effort)
+        return {"thinkingLevel": level, "includeThoughts": True}
+    return {"thinkingBudget": request.thinking_budget or BUDGETS[effort], "includeThoughts": True}
+
+
+def _contents(request: Request) -> Iterable[dict[str, Any]]:
+    """Yields the turns, consecutive ones of a speaker joined."""
+    names: dict[str, str] = {}
+    turns: list[tuple[str, list[dict[str, Any]]]] = []
+    for message in request.messages:
+        role = "model" if message.role == "assistant" else "user"
+        parts = list(_parts(message, names))
+        if turns and turns[-1][0] == role:
+            turns[-1][1].extend(parts)
+        elif parts:
+            turns.append((role, parts))
+    if not turns:
+        raise Refused("messages must say something.", "messages")
+    for role, parts in turns:
+        yield {"role": role, "parts": parts}
+
+
+def _parts(message: Message, names: dict[str, str]) -> Iterable[dict[str, Any]]:
+    proven = False
+    for part in message.parts:
+        if isinstance(part, Call):
+            names[part.id] = part.name
+            written: dict[str, Any] = {"functionCall": {"name": part.name, "args": object_of(part.arguments)}}
+            if not proven:
+                # Only the first call of a turn carries a signature.
+                written["thoughtSignature"] = _NO_SIGNATURE
+                proven = True
+            yield written
+        elif isinstance(part, Result):
+            yield from _answer(part, names)
+        elif (plain := _part(part)) is not None:
+            yield plain
+
+
+def _answer(part: Result, names: dict[str, str]) -> Iterable[dict[str, Any]]:
+    text = "\n".join(one.text for one in part.parts if isinstance(one, Text))
+    try:
+        found = parse_json(text)
+    except ValueError:
+        found = None
+    response = found if isinstance(found, dict) and "$ref" not in text else {"result": text}
+    if part.failed:
+        response = {"error": text}
+    yield {"functionResponse": {"name": names.get(part.call_id, part.call_id), "response": response}}
+    for one in part.parts:
+        if not isinstance(one, Text) and (plain := _part(one)) is not None:
+            yield plain
+
+
+def _part(part: Part) -> dict[str, Any] | None:
+    if isinstance(part, Text):
+        return {"text": part.text} if part.text else None
+    if isinstance(part, Audio):
+        return {"inlineData": {"mimeType": f"audio/{part.format}", "data": part.data}}
+    if isinstance(part, Image | File):
+        if part.url:
+            raise Refused("A file by its address cannot be carried to the provider of this model: send it.", "messages")
+        return {"inlineData": {"mimeType": true_type(part.mime, part.data), "data": part.data}}
+    assert isinstance(part, Thinking)
+    return None

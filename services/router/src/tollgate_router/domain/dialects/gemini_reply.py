@@ -1,0 +1,310 @@
+"""Gemini replies: read into events and neutral replies, and written from them."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from tollgate_router.domain.dialects.members import object_of
+from tollgate_router.domain.dialects.neutral import (
+    CALLS,
+    LENGTH,
+    PAUSE,
+    REFUSAL,
+    STOP,
+    STOP_SEQUENCE,
+    Began,
+    Call,
+    CallArguments,
+    CallBegan,
+    Event,
+    Finished,
+    RefusalDelta,
+    Reply,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    prompt_tokens,
+)
+from tollgate_router.domain.dialects.sse import EventReader, TooLong
+from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
+from tollgate_router.domain.usage import ReplyUsage
+
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_MAX_TOKENS: Final = 2**31
+_REASONS: Final = {
+    "STOP": STOP,
+    "MAX_TOKENS": LENGTH,
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR"), REFUSAL
+    ),
+    **dict.fromkeys(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"), REFUSAL),
+}
+_WORDS: Final = {
+    STOP: "STOP",
+    STOP_SEQUENCE: "STOP",
+    CALLS: "STOP",
+    PAUSE: "STOP",
+    LENGTH: "MAX_TOKENS",
+    REFUSAL: "SAFETY",
+}
+_ABSENT: Final = msgspec.Raw(b"null")
+
+
+class _FunctionCall(msgspec.Struct):
+    name: str = ""
+    args: msgspec.Raw = msgspec.Raw(b"{}")
+    id: str | None = None
+
+
+class _Part(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    thought: bool = False
+    function_call: _FunctionCall | None = None
+
+
+class _Content(msgspec.Struct):
+    parts: list[_Part] = []
+
+
+class _Candidate(msgspec.Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+    index: int = 0
+
+
+class _Feedback(msgspec.Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Usage(msgspec.Struct, rename="camel"):
+    prompt_token_count: int = 0
+    cached_content_token_count: int = 0
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+
+
+class _Chunk(msgspec.Struct, rename="camel"):
+    candidates: list[_Candidate] = []
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: msgspec.Raw = _ABSENT
+    model_version: str = ""
+    response_id: str = ""
+    error: msgspec.Raw = _ABSENT
+
+
+_CHUNK: Final = msgspec.json.Decoder(_Chunk)
+_USAGE: Final = msgspec.json.Decoder(_Usage)
+
+
+def units_of(raw: msgspec.Raw) -> ReplyUsage | None:
+    """Returns the exclusive units of a `usageMetadata`; None when it says none, or none that can be true."""
+    if bytes(raw)[:1] != b"{":
+        return None
+    try:
+        found = _USAGE.decode(raw)
+    except _BROKEN:
+        return None
+    counts = (
+        *(found.prompt_token_count, found.cached_content_token_count, found.candidates_token_count),
+        *(found.thoughts_token_count, found.tool_use_prompt_token_count),
+    )
+    if not all(0 <= count <= _MAX_TOKENS for count in counts):
+        return None
+    cached = min(found.cached_content_token_count, found.prompt_token_count)
+    units = {
+        "input": found.prompt_token_count - cached + found.tool_use_prompt_token_count,
+        "cache_read": cached,
+        "output": found.candidates_token_count,
+        "reasoning": found.thoughts_token_count,
+    }
+    return ReplyUsage({name: count for name, count in units.items() if count}, estimated=False)
+
+
+class ContentReader:
+    """One streamed reply; the end of the connection is its end. After `problem` was set no more events come."""
+
+    done = False
+
+    def __init__(self) -> None:
+        self._frames = EventReader()
+        self._began = False
+        self._calls = 0
+        self.usage: ReplyUsage | None = None
+        self.problem: UpstreamProblem | None = None
+        self.finished = False
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Takes what one read held."""
+        try:
+            return self._read(self._frames.feed(data))
+        except TooLong:
+            self.problem = unreadable()
+            return []
+
+    def finish(self) -> list[Event]:
+        """The stream has ended."""
+        return self._read(self._frames.finish())
+
+    def _read(self, frames: Iterable[tuple[bytes, bytes]]) -> list[Event]:
+        events: list[Event] = []
+        for _, data in frames:
+            if self.problem is not None:
+                break
+            try:
+                chunk = _CHUNK.decode(data)
+            except _BROKEN:
+                self.problem = unreadable()
+                break
+            if bytes(chunk.error) != b"null":
+                self.problem = problem_of_error(msgspec.json.decode(chunk.error))
+                break
+            events += self.take(chunk)
+        return events
+
+    def take(self, chunk: _Chunk) -> Iterable[Event]:
+        """Yields what a chunk says."""
+        # Each chunk repeats the counts so far.
+        self.usage = units_of(chunk.usage_metadata) or self.usage
+        if not self._began:
+            self._began = True
+            yield Began(chunk.response_id, chunk.model_version)
+        if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason and not self.finished:
+            self.finished = True
+            yield RefusalDelta(f"The provider refused the prompt: {chunk.prompt_feedback.block_reason}.")
+            yield Finished(REFUSAL)
+        for candidate in chunk.candidates:
+            # Another dialect has room for one answer.
+            if candidate.index == 0:
+                yield from self._candidate(candidate)
+
+    def _candidate(self, candidate: _Candidate) -> Iterable[Event]:
+        for part in candidate.content.parts if candidate.content is not None else ():
+            if part.function_call is not None and part.function_call.name:
+                call, number = part.function_call, self._calls
+                self._calls += 1
+                yield CallBegan(number, call.id or f"call_{number}", call.name)
+                yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
+            elif part.text:
+                yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
+        if candidate.finish_reason and not self.finished:
+            self.finished = True
+            reason = _REASONS.get(candidate.finish_reason, STOP)
+            yield Finished(CALLS if self._calls and reason == STOP else reason)
+
+
+def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
+    """Returns a whole reply and what it used: the same as one chunk of a stream."""
+    try:
+        chunk = _CHUNK.decode(body)
+    except _BROKEN:
+        return unreadable()
+    if bytes(chunk.error) != b"null":
+        return problem_of_error(msgspec.json.decode(chunk.error))
+    if not chunk.candidates and chunk.prompt_feedback is None:
+        return unreadable()
+    reader = ContentReader()
+    parts: list[Text | Thinking | Call] = []
+    finish, refusal = Finished(STOP), ""
+    for event in reader.take(chunk):
+        if isinstance(event, Finished):
+            finish = event
+        elif isinstance(event, RefusalDelta):
+            refusal = event.text
+        else:
+            _gather(parts, event)
+    return Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal), reader.usage
+
+
+def _gather(parts: list[Text | Thinking | Call], event: Event) -> None:
+    if isinstance(event, TextDelta):
+        parts.append(Text(event.text))
+    elif isinstance(event, ThinkingDelta):
+        parts.append(Thinking(event.text))
+    elif isinstance(event, CallBegan):
+        parts.append(Call(event.id, event.name, "{}"))
+    elif isinstance(event, CallArguments):
+        begun = parts[-1]
+        assert isinstance(begun, Call)
+        parts[-1] = Call(begun.id, begun.name, event.json)
+
+
+# Written.
+
+
+def usage_of(usage: ReplyUsage | None) -> dict[str, int]:
+    """Returns a `usageMetadata`."""
+    units = usage.units if usage is not None else {}
+    prompt, thought = prompt_tokens(units), units.get("reasoning", 0)
+    said = sum(units.get(name, 0) for name in ("output", "audio_output", "image_output"))
+    return {
+        "promptTokenCount": prompt,
+        "cachedContentTokenCount": units.get("cache_read", 0),
+        "candidatesTokenCount": said,
+        "thoughtsTokenCount": thought,
+        "totalTokenCount": prompt + said + thought,
+    }
+
+
+class ContentWriter:
+    """Writes the chunks of one streamed reply. A call goes out when it is whole: this wire has no pieces of one."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._id = ""
+        self._calls: dict[int, list[str]] = {}
+        self._finish = Finished(STOP)
+
+    def write(self, events: Iterable[Event]) -> bytes:
+        """Returns the chunks that say these events."""
+        out: list[bytes] = []
+        for event in events:
+            if isinstance(event, Began):
+                self._id = event.id
+            elif isinstance(event, TextDelta | RefusalDelta):
+                out.append(self._parts([{"text": event.text}]))
+            elif isinstance(event, ThinkingDelta):
+                out.append(self._parts([{"text": event.text, "thought": True}]))
+            elif isinstance(event, CallBegan):
+                self._calls[event.number] = [event.id, event.name, ""]
+            elif isinstance(event, CallArguments):
+                self._calls[event.number][2] += event.json
+            elif isinstance(event, Finished):
+                self._finish = event
+        return b"".join(out)
+
+    def end(self, usage: ReplyUsage | None) -> bytes:
+        """Returns what stands behind the last event."""
+        calls = [_call(*call) for _, call in sorted(self._calls.items())]
+        candidate = {"content": {"role": "model", "parts": calls}, "index": 0}
+        candidate["finishReason"] = _WORDS[self._finish.reason]
+        return self._data({"candidates": [candidate], "usageMetadata": usage_of(usage)})
+
+    def _parts(self, parts: list[dict[str, Any]]) -> bytes:
+        return self._data({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}]})
+
+    def _data(self, members: dict[str, Any]) -> bytes:
+        return b"data: %b\n\n" % msgspec.json.encode(members | {"modelVersion": self._model, "responseId": self._id})
+
+
+def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
+    """Returns a whole reply under the caller's name of the model."""
+    parts: list[dict[str, Any]] = []
+    for part in reply.parts:
+        if isinstance(part, Text):
+            parts.append({"text": part.text})
+        elif isinstance(part, Call):
+            parts.append(_call(part.id, part.name, part.arguments))
+        elif part.text:
+            parts.append({"text": part.text, "thought": True})
+    if reply.refusal and not parts:
+        parts.append({"text": reply.refusal})
+    candidate = {"content": {"role": "model", "parts": parts}, "index": 0, "finishReason": _WORDS[reply.finish.reason]}
+    body = {"candidates": [candidate], "usageMetadata": usage_of(usage), "modelVersion": model, "responseId": reply.id}
+    return msgspec.json.encode(body)
+
+
+def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"functionCall": {"id": call_id, "name": name, "args": object_of(arguments)}}

@@ -1,0 +1,304 @@
+"""What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+from msgspec import structs
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.dialects import anthropic_reply, gemini_reply, openai_reply
+from tollgate_router.domain.dialects.anthropic_body import write_messages
+from tollgate_router.domain.dialects.anthropic_request import read_messages
+from tollgate_router.domain.dialects.anthropic_stream import MessageStream
+from tollgate_router.domain.dialects.gemini_body import write_contents
+from tollgate_router.domain.dialects.gemini_request import read_contents
+from tollgate_router.domain.dialects.gemini_stream import ContentStream
+from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
+from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.openai_chat import (
+    ChatStream,
+    Members,
+    plain_body,
+    plain_parts,
+    read_reply,
+    write_body,
+    write_parts,
+)
+from tollgate_router.domain.target import Target
+from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.domain.usage import ReplyUsage
+
+# Longer bodies go to the upstream in parts that are views of what came from edge.
+_COPIED_BODY_BYTES: Final = 64 * 1024
+_OPENAI: Final = wire.DIALECT_OPENAI_CHAT
+_ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
+_GEMINI: Final = wire.DIALECT_GEMINI
+_OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
+# The version that a provider of Claude is spoken to in where the caller does not say one.
+_ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
+_ANTHROPIC_HEADERS: Final = frozenset((b"anthropic-version", b"anthropic-beta"))
+
+
+class Filter(Protocol):
+    """What a streamed reply passes on its way to the caller."""
+
+    @property
+    def problem(self) -> UpstreamProblem | None:
+        """It was an error, or nothing that can be read; nothing more is returned then."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """All was said."""
+        ...
+
+    @property
+    def usage(self) -> ReplyUsage | None:
+        """The last usage that was reported."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """It ended as it should."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """About how many frames went through: the stand-in for output tokens where usage is missing."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what one read held; returns what may go to the caller now."""
+        ...
+
+    def finish(self) -> bytes:
+        """The provider has ended; returns what is left."""
+        ...
+
+
+# A whole reply, as it goes to the caller, and what it used where it says so.
+WholeReader = Callable[[bytes], "tuple[ReplyUsage | None, bytes] | UpstreamProblem"]
+
+
+class Sending(msgspec.Struct, frozen=True, gc=False):
+    """`filter` is None for a reply that comes whole; `dropped` names what the provider's wire has no place for."""
+
+    path: bytes
+    body: bytes | tuple[bytes | memoryview, ...]
+    filter: Filter | None
+    read: WholeReader
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
+    """Returns what to send to this target. Raises Refused for what cannot be said on its wire."""
+    if opened.operation != wire.OPERATION_CHAT and target.wire != _OPENAI:
+        raise Refused("The provider of this model answers chats only.", "model")
+    if opened.dialect == target.wire:
+        return _SAME[target.wire](opened, members, target)
+    return _translated(opened, _READERS[opened.dialect](opened, members), target)
+
+
+def _translated(opened: wire.Open, request: Request, target: Target) -> Sending:
+    names: Mapping[str, str] = {}
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if target.wire == _ANTHROPIC:
+        written = write_messages(request, target.upstream_model, max_output_tokens=target.max_output_tokens or None)
+        body, dropped, names = written.body, written.dropped, written.names
+        path, headers = b"/messages", (_ANTHROPIC_VERSION,)
+    elif target.wire == _GEMINI:
+        body, dropped = write_contents(request, target.upstream_model)
+        path = _gemini_path(opened, target)
+    else:
+        body, dropped = write_chat(request, target.upstream_model, max_tokens_name=target.max_tokens_name)
+        path = _OPENAI_PATHS[opened.operation]
+    translation = Translation(opened, target.wire, names)
+    return Sending(
+        path, body, StreamTranslation(translation) if opened.stream else None, translation.read, headers, dropped
+    )
+
+
+def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
+    chat = opened.operation == wire.OPERATION_CHAT
+    write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
+    body = write(members, target.upstream_model, stream=opened.stream and chat)
+    found = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
+    return Sending(_OPENAI_PATHS[opened.operation], body, found, _read_openai)
+
+
+def _read_openai(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
+    found = read_reply(body)
+    return found if isinstance(found, UpstreamProblem) else (found, body)
+
+
+def _anthropic(opened: wire.Open, members: Members, target: Target) -> Sending:
+    """Body and reply pass untouched but for the model's name."""
+    write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
+    body = write(members, target.upstream_model, stream=False)
+    said = tuple((header.name, header.value) for header in opened.headers if header.name in _ANTHROPIC_HEADERS)
+    headers = said if any(name == b"anthropic-version" for name, _ in said) else (_ANTHROPIC_VERSION, *said)
+    return Sending(b"/messages", body, MessageStream() if opened.stream else None, _read_anthropic, headers)
+
+
+def _read_anthropic(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
+    found = anthropic_reply.read_whole(body)
+    return found if isinstance(found, UpstreamProblem) else (found[1], body)
+
+
+def _gemini(opened: wire.Open, members: Members, target: Target) -> Sending:
+    """Body and reply pass untouched: the path names the model."""
+    members.pop("model", None)
+    body = plain_body(members) if opened.body_length <= _COPIED_BODY_BYTES else plain_parts(members)
+    return Sending(_gemini_path(opened, target), body, ContentStream() if opened.stream else None, _read_gemini)
+
+
+def _read_gemini(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
+    found = gemini_reply.read_whole(body)
+    return found if isinstance(found, UpstreamProblem) else (found[1], body)
+
+
+def _gemini_path(opened: wire.Open, target: Target) -> bytes:
+    verb = "streamGenerateContent?alt=sse" if opened.stream else "generateContent"
+    return f"/models/{quote(target.upstream_model, safe='')}:{verb}".encode()
+
+
+def _request_of_chat(opened: wire.Open, members: Members) -> Request:
+    return read_chat(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
+
+
+def _request_of_messages(opened: wire.Open, members: Members) -> Request:
+    return read_messages(members, stream=opened.stream)
+
+
+def _request_of_contents(opened: wire.Open, members: Members) -> Request:
+    return read_contents(members, stream=opened.stream)
+
+
+_Passing = Callable[[wire.Open, Members, Target], Sending]
+_SAME: Final[Mapping[int, _Passing]] = {_OPENAI: _openai, _ANTHROPIC: _anthropic, _GEMINI: _gemini}
+_READERS: Final = {
+    _OPENAI: _request_of_chat,
+    _ANTHROPIC: _request_of_messages,
+    _GEMINI: _request_of_contents,
+}
+_Reader = openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader
+_Writer = openai_reply.ChatWriter | anthropic_reply.MessageWriter | gemini_reply.ContentWriter
+
+
+class Translation:
+    """What leads from a provider's wire (a Dialect) into the caller's. `names` are the caller's names of tools."""
+
+    def __init__(self, opened: wire.Open, upstream: int, names: Mapping[str, str]) -> None:
+        self._dialect = opened.dialect
+        self._model = opened.requested_model or opened.model
+        self._usage_wanted = opened.usage_wanted
+        self._created = opened.started_at_us // 1_000_000
+        self._upstream = upstream
+        self._names = names
+
+    def reader(self) -> _Reader:
+        """Returns what reads a stream of the provider."""
+        if self._upstream == _OPENAI:
+            return openai_reply.ChatReader()
+        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
+
+    def writer(self) -> _Writer:
+        """Returns what writes a stream for the caller."""
+        if self._dialect == _OPENAI:
+            return openai_reply.ChatWriter(self._model, self._created, usage_wanted=self._usage_wanted)
+        if self._dialect == _ANTHROPIC:
+            return anthropic_reply.MessageWriter(self._model)
+        return gemini_reply.ContentWriter(self._model)
+
+    def renamed(self, name: str) -> str:
+        """Returns the caller's name of a tool."""
+        return self._names.get(name, name)
+
+    def read(self, body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
+        """Returns a whole reply in the caller's dialect, and what it used."""
+        found = self._read(body)
+        if isinstance(found, UpstreamProblem):
+            return found
+        reply, usage = found
+        parts = tuple(
+            structs.replace(part, name=self.renamed(part.name)) if isinstance(part, Call) else part
+            for part in reply.parts
+        )
+        reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
+        if self._dialect == _OPENAI:
+            return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
+        write = anthropic_reply.write_whole if self._dialect == _ANTHROPIC else gemini_reply.write_whole
+        return usage, write(reply, shown, self._model)
+
+    def _read(self, body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
+        if self._upstream == _ANTHROPIC:
+            return anthropic_reply.read_whole(body)
+        if self._upstream == _GEMINI:
+            return gemini_reply.read_whole(body)
+        usage = read_reply(body)
+        if isinstance(usage, UpstreamProblem):
+            return usage
+        reply = openai_reply.read_whole(body)
+        return reply if isinstance(reply, UpstreamProblem) else (reply, usage)
+
+
+class StreamTranslation:
+    """A streamed reply on its way into the caller's dialect; nothing is held back but what is not whole."""
+
+    def __init__(self, translation: Translation) -> None:
+        self._translation = translation
+        self._reader = translation.reader()
+        self._writer = translation.writer()
+        self._events = 0
+        self._ended = False
+
+    @property
+    def problem(self) -> UpstreamProblem | None:
+        return self._reader.problem
+
+    @property
+    def usage(self) -> ReplyUsage | None:
+        return self._reader.usage
+
+    @property
+    def done(self) -> bool:
+        return self._reader.done
+
+    @property
+    def complete(self) -> bool:
+        return self.problem is None and (self._reader.done or self._reader.finished)
+
+    @property
+    def frames(self) -> int:
+        return self._events
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what one read held; returns what may go to the caller now."""
+        written = b"" if self._ended else self._write(self._reader.feed(data))
+        return written + self._end() if self._reader.done else written
+
+    def finish(self) -> bytes:
+        """The provider has ended: a stream that gave its reason ends well in the caller's dialect, too."""
+        written = b"" if self._ended else self._write(self._reader.finish())
+        return written + self._end() if self.complete else written
+
+    def _write(self, events: Iterable[Event]) -> bytes:
+        found = [self._renamed(event) for event in events]
+        self._events += len(found)
+        return self._writer.write(found)
+
+    def _end(self) -> bytes:
+        if self._ended or self.problem is not None:
+            return b""
+        self._ended = True
+        return self._writer.end(self.usage)
+
+    def _renamed(self, event: Event) -> Event:
+        return (
+            structs.replace(event, name=self._translation.renamed(event.name))
+            if isinstance(event, CallBegan)
+            else event
+        )

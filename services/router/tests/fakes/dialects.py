@@ -1,0 +1,132 @@
+"""Grammars of streams, written from what breaks clients; they share no code with the translators."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+
+def frames(stream: bytes) -> list[tuple[str, Any]]:
+    """Returns (event name, data) of each frame; [DONE] is text."""
+    found = []
+    for frame in stream.decode().split("\n\n")[:-1]:
+        lines = [line for line in frame.split("\n") if line and not line.startswith(":")]
+        name = "".join(line[7:] for line in lines if line.startswith("event: "))
+        data = "\n".join(line[6:] for line in lines if line.startswith("data: "))
+        assert data, f"a frame without data: {frame!r}"
+        found.append((name, data if data == "[DONE]" else json.loads(data)))
+    assert stream.endswith(b"\n\n")
+    return found
+
+
+def check_chat(stream: bytes, *, usage: bool) -> dict[str, Any]:
+    """Checks a stream of chat chunks; returns text, thought, calls, reason and usage."""
+    found = frames(stream)
+    assert all(name == "" for name, _ in found)
+    *chunks, (_, last) = found
+    assert last == "[DONE]"
+    assert len({(chunk["id"], chunk["created"], chunk["model"]) for _, chunk in chunks}) == 1
+    said: dict[str, Any] = {"text": "", "thought": "", "calls": {}, "reason": None, "usage": None}
+    for place, (_, chunk) in enumerate(chunks):
+        assert chunk["object"] == "chat.completion.chunk"
+        assert "error" not in chunk
+        if not chunk["choices"]:
+            assert (usage, place) == (True, len(chunks) - 1)
+            said["usage"] = chunk["usage"]
+            continue
+        (choice,) = chunk["choices"]
+        assert choice["index"] == 0
+        assert ("role" in choice["delta"]) == (place == 0)
+        assert said["reason"] is None, "something after the finish"
+        _take(said, choice["delta"])
+        said["reason"] = choice["finish_reason"]
+    assert said["reason"]
+    assert (said["usage"] is not None) == usage
+    return said
+
+
+def _take(said: dict[str, Any], delta: dict[str, Any]) -> None:
+    said["text"] += delta.get("content") or ""
+    said["thought"] += delta.get("reasoning_content") or ""
+    assert len(delta.get("tool_calls", ())) <= 1
+    for call in delta.get("tool_calls", ()):
+        if call["index"] in said["calls"]:
+            assert "id" not in call
+            assert "name" not in call["function"]
+            said["calls"][call["index"]][2] += call["function"]["arguments"]
+        else:
+            assert call["index"] == len(said["calls"])
+            assert call["type"] == "function"
+            said["calls"][call["index"]] = [call["id"], call["function"]["name"], call["function"]["arguments"]]
+
+
+def check_messages(stream: bytes) -> dict[str, Any]:
+    """Checks a stream of Anthropic's events; returns blocks, reason, stop sequence and usage."""
+    found = frames(stream)
+    assert all(name == data["type"] for name, data in found), "every frame needs its event line"
+    assert [name for name, _ in found[:1]] == ["message_start"]
+    assert [name for name, _ in found[-2:]] == ["message_delta", "message_stop"]
+    started, delta = found[0][1]["message"], found[-2][1]
+    assert started["content"] == []
+    assert started["stop_reason"] is None
+    assert {"input_tokens", "output_tokens"} <= set(started["usage"]) & set(delta["usage"])
+    blocks = _blocks([data for name, data in found[1:-2] if name != "ping"])
+    end = delta["delta"]
+    return {
+        "blocks": blocks,
+        "reason": end["stop_reason"],
+        "sequence": end["stop_sequence"],
+        "usage": delta["usage"],
+        "model": started["model"],
+    }
+
+
+def _blocks(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    blocks: list[dict[str, Any]] = []
+    open_ = False
+    for event in events:
+        if event["type"] == "content_block_start":
+            assert not open_
+            assert event["index"] == len(blocks)
+            blocks.append(dict(event["content_block"]))
+            open_ = True
+            continue
+        assert open_, f"{event['type']} outside of a block"
+        assert event["index"] == len(blocks) - 1
+        if event["type"] == "content_block_stop":
+            open_ = False
+            continue
+        delta, block = event["delta"], blocks[-1]
+        kind = delta["type"]
+        if kind == "input_json_delta":
+            assert block["type"] == "tool_use"
+            block["json"] = block.get("json", "") + delta["partial_json"]
+        else:
+            member = kind.removesuffix("_delta")
+            assert block["type"] == {"signature": "thinking"}.get(member, member)
+            block[member] = delta[member] if member == "signature" else block[member] + delta[member]
+    assert not open_
+    for block in blocks:
+        if block["type"] == "tool_use":
+            block["input"] = json.loads(block.pop("json", "") or "{}")
+    return blocks
+
+
+def check_contents(stream: bytes) -> dict[str, Any]:
+    """Checks a stream of Gemini's chunks; returns text, thought, calls, reason and usage."""
+    assert b"data: [DONE]" not in stream
+    said: dict[str, Any] = {"text": "", "thought": "", "calls": [], "reason": None, "usage": None}
+    for name, chunk in frames(stream):
+        assert name == ""
+        assert said["reason"] is None, "something after the finish"
+        (candidate,) = chunk["candidates"]
+        assert candidate["content"]["role"] == "model"
+        for part in candidate["content"]["parts"]:
+            if "functionCall" in part:
+                said["calls"].append((part["functionCall"]["name"], part["functionCall"]["args"]))
+            else:
+                said["thought" if part.get("thought") else "text"] += part["text"]
+        said["reason"] = candidate.get("finishReason")
+        said["usage"] = chunk.get("usageMetadata")
+    assert said["reason"]
+    assert said["usage"]
+    return said

@@ -1,0 +1,242 @@
+"""Gemini's generateContent: from a request to the bytes of its reply or of the chunks of its stream. No I/O.
+
+It is as strict as the vendor where a gateway could get it wrong: who speaks, answers of functions behind their calls,
+signatures of calls, names of members, values out of range.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tollgate_simulator_provider import answers
+from tollgate_simulator_provider.faults import Faults
+from tollgate_simulator_provider.refusals import Refused
+from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
+
+PATH = re.compile(r"/gemini/v1/models/([^:/]+):(generateContent|streamGenerateContent)")
+STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
+# Members whose contents are the caller's own.
+FREE = {"args", "response", "parametersJsonSchema", "parameters", "responseSchema", "responseJsonSchema"}
+MEMBERS = {
+    *("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "cachedContent"),
+    *("labels", "store"),
+}
+
+
+def error_body(status: int, message: str, retry_after: str = "") -> bytes:
+    """Returns the JSON body of an error; the wait is in its details, as the vendor says it."""
+    error: dict[str, Any] = {"code": status, "message": message, "status": STATUSES.get(status, "INTERNAL")}
+    if retry_after:
+        kind = "type.googleapis.com/google.rpc.RetryInfo"
+        error["details"] = [{"@type": kind, "retryDelay": f"{retry_after}s"}]
+    return json.dumps({"error": error}).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """All that is to be said to one request."""
+
+    id: str
+    model: str
+    choice: answers.Choice
+    thoughts: tuple[str, ...]
+    prompt: int
+    cached: int
+    faults: Faults
+    include_usage: bool = True
+
+    @property
+    def units(self) -> dict[str, int]:
+        """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
+        counted = {
+            "input": self.prompt - self.cached,
+            "cache_read": self.cached,
+            "output": len(self.choice.pieces),
+            "reasoning": len(self.thoughts),
+        }
+        return {name: count for name, count in counted.items() if count}
+
+    def usage(self) -> object:
+        """Returns the counts to send, which a fault may have made wrong; None: not to be sent."""
+        said, thought = len(self.choice.pieces), len(self.thoughts)
+        usage: dict[str, Any] = {
+            "promptTokenCount": self.prompt,
+            "cachedContentTokenCount": self.cached,
+            "candidatesTokenCount": said,
+            "thoughtsTokenCount": thought,
+            "totalTokenCount": self.prompt + said + thought,
+        }
+        wrong = self.faults.wrong_usage
+        if wrong == "missing":
+            return None
+        if wrong:
+            usage["candidatesTokenCount"] = {"negative": -said, "text": "many"}.get(wrong, said * 10 + 7)
+        return usage
+
+    def body(self) -> bytes:
+        """Returns the reply that is no stream."""
+        parts: list[dict[str, Any]] = []
+        if self.thoughts:
+            parts.append({"text": "".join(self.thoughts), "thought": True})
+        parts.append(self._call() if self.choice.tool else {"text": self.choice.text})
+        return self._chunk(parts, finished=True)
+
+    def frames(self) -> Iterator[bytes]:
+        """Yields the chunks of the stream with their framing; the end of the connection is its end."""
+        for thought in self.thoughts:
+            yield b"data: %b\r\n\r\n" % self._chunk([{"text": thought, "thought": True}])
+        pieces = () if self.choice.tool else self.choice.pieces
+        for piece in pieces:
+            yield b"data: %b\r\n\r\n" % self._chunk([{"text": piece}])
+        if not self.faults.no_done:
+            last = [self._call()] if self.choice.tool else [{"text": ""}]
+            yield b"data: %b\r\n\r\n" % self._chunk(last, finished=True)
+
+    def _call(self) -> dict[str, Any]:
+        call = {"name": self.choice.tool, "args": json.loads(self.choice.text)}
+        return {"functionCall": call, "thoughtSignature": "c2ltdWxhdGVk"}
+
+    def _chunk(self, parts: list[dict[str, Any]], *, finished: bool = False) -> bytes:
+        candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
+        if finished:
+            candidate["finishReason"] = REASONS[self.choice.finish]
+        chunk: dict[str, Any] = {"candidates": [candidate], "modelVersion": self.model, "responseId": self.id}
+        usage = self.usage()
+        if usage is not None:
+            chunk["usageMetadata"] = usage
+        return json.dumps(chunk, separators=(",", ":")).encode()
+
+
+def plainly(value: Any) -> Any:
+    """Returns a request with its members in camelCase: the vendor takes both spellings, its own clients send both."""
+    if isinstance(value, list):
+        return [plainly(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, inner in value.items():
+        camel = re.sub(r"_([a-z])", lambda match: match[1].upper(), name)
+        found[camel] = inner if camel in FREE else plainly(inner)
+    return found
+
+
+def build(request: Mapping[str, Any], model: str, faults: Faults, reply_id: str) -> Reply:
+    """Returns the reply to a request that `check` let through."""
+    contents = request["contents"]
+    config = request.get("generationConfig") or {}
+    tools = [
+        {"name": one["name"], "parameters": one.get("parametersJsonSchema") or one.get("parameters")}
+        for tool in request.get("tools") or ()
+        for one in tool.get("functionDeclarations") or ()
+    ]
+    prompt = answers.last_of_user([_plain(content) for content in contents])
+    thinking = config.get("thinkingConfig") or {}
+    thoughts = faults.reasoning or (8 if thinking.get("includeThoughts") else 0)
+    limit = config.get("maxOutputTokens")
+    question = answers.Question(
+        messages=contents,
+        seed=answers.seed_of(model, contents),
+        prompt=prompt,
+        limit=-1 if limit is None else max(0, limit - thoughts),
+        stop=tuple(config.get("stopSequences") or ()),
+        tool=_tool(request, tools, prompt, faults),
+        schema=config.get("responseJsonSchema") or config.get("responseSchema"),
+    )
+    count = _prompt_tokens(request)
+    return Reply(
+        id=reply_id.replace("chatcmpl-", ""),
+        model=model,
+        choice=answers.choice(question, 0, faults),
+        thoughts=answers.thoughts(question, thoughts if limit is None else min(thoughts, limit)),
+        prompt=count,
+        cached=min(count, faults.cached),
+        faults=faults,
+    )
+
+
+def check(request: Mapping[str, Any]) -> None:
+    """Raises Refused for a request that the real wire would not take."""
+    for name in request:
+        if name not in MEMBERS:
+            raise Refused(400, f'Invalid JSON payload received. Unknown name "{name}": Cannot find field.')
+    contents = request.get("contents")
+    if not isinstance(contents, list) or not contents:
+        raise Refused(400, "* GenerateContentRequest.contents: contents is not specified")
+    calls: list[str] = []
+    for content in contents:
+        if content.get("role") not in {None, "user", "model"}:
+            raise Refused(400, "Please use a valid role: user, model.")
+        calls = _check_parts(content, calls)
+    temperature = (request.get("generationConfig") or {}).get("temperature")
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise Refused(400, "* GenerateContentRequest.generation_config.temperature: must be in the range [0.0, 2.0]")
+
+
+def _check_parts(content: Mapping[str, Any], calls: Sequence[str]) -> list[str]:
+    """Returns the names of the calls that the next content must answer."""
+    parts = content.get("parts") or []
+    if not parts:
+        raise Refused(400, "* GenerateContentRequest.contents.parts: contents.parts must not be empty.")
+    answered = [part["functionResponse"]["name"] for part in parts if "functionResponse" in part]
+    if len(answered) != len(calls) or sorted(answered) != sorted(calls):
+        raise Refused(
+            400,
+            "Please ensure that the number of function response parts is equal to the number of function call parts "
+            "of the function call turn.",
+        )
+    made = [part for part in parts if "functionCall" in part]
+    if made and not made[0].get("thoughtSignature"):
+        raise Refused(400, "Function call is missing a thought_signature in functionCall parts.")
+    for part in parts:
+        if "functionResponse" in part and not isinstance(part["functionResponse"].get("response"), dict):
+            raise Refused(400, "Invalid value at 'function_response.response' (Struct)")
+    return [part["functionCall"]["name"] for part in made]
+
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    role = "assistant" if content.get("role") == "model" else "user"
+    return {"role": role, "content": [part for part in content.get("parts") or () if "text" in part]}
+
+
+def _prompt_tokens(request: Mapping[str, Any]) -> int:
+    """Counts as `tokens` says; a part that is no text and no call costs an attachment."""
+    total = 0
+    instruction = request.get("systemInstruction") or {}
+    total += sum(FRAME + text_tokens(str(part.get("text", ""))) for part in instruction.get("parts") or ())
+    for content in request["contents"]:
+        total += FRAME
+        for part in content.get("parts") or ():
+            if "text" in part:
+                total += text_tokens(str(part["text"]))
+            elif "functionCall" in part or "functionResponse" in part:
+                total += json_tokens(part)
+            else:
+                total += ATTACHMENT
+    return total + sum(json_tokens(tool) for tool in request.get("tools") or ())
+
+
+def _tool(
+    request: Mapping[str, Any], tools: list[dict[str, Any]], prompt: str, faults: Faults
+) -> Mapping[str, Any] | None:
+    """Which tool is called: a forced one, or the first whose name the user wrote, unless it just ran."""
+    wish = (request.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    if not tools or wish.get("mode") == "NONE":
+        return None
+    names = wish.get("allowedFunctionNames") or [tool["name"] for tool in tools]
+    allowed = [tool for tool in tools if tool["name"] in names]
+    if wish.get("mode") == "ANY" or faults.tool:
+        return allowed[0]
+    if any("functionResponse" in part for part in request["contents"][-1]["parts"]):
+        return None
+    return next((tool for tool in tools if tool["name"] in prompt), None)
