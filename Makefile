@@ -62,7 +62,7 @@ settings: $(STAMP) ## Write docs/reference/settings.md from the services' settin
 	@$(BIN)/python -m tools.gen_settings
 
 .PHONY: metrics
-metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that edge and router declare
+metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that the services declare
 	@$(BIN)/python -m tools.gen_metrics
 
 .PHONY: usage-views

@@ -178,7 +178,8 @@ class FaultyProvider(RawServer):
         request = read_request(connection)
         if not request:
             return
-        word = str(json.loads(request.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
+        body = json.loads(request.partition(b"\r\n\r\n")[2])
+        word = str(body["prompt"] if "prompt" in body else body["messages"][-1]["content"])
         with self._lock:
             self.seen.append(word)
         connection.sendall(FAULTS.get(word) or STALLS.get(word, b""))
