@@ -8,11 +8,11 @@ import contextlib
 import json
 import ssl
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 import pytest
-from tests.integration.faulty import FaultyProvider, FullPort, RawServer, answer_well
+from tests.integration.faulty import FaultyProvider, FullPort, RawServer, Readers, answer_well, read_request, reset
 from tests.integration.left_behind import inside, least
 from tests.integration.product import Product
 from tests.servers.certificates import Authority
@@ -68,6 +68,11 @@ def unreadable(word):
     return Fault("faulty", word, 502, "upstream_protocol_error", kind="upstream_protocol")
 
 
+def placed(fault, place):
+    """The same fault at another server."""
+    return replace(fault, place=place, word="x")
+
+
 def within(word, code, kind):
     return Fault("faulty", word, 200, code, "upstream_cut", kind, "cut")
 
@@ -78,13 +83,26 @@ def after(word):
 
 BOTH = {
     "connect: refused": unavailable("closed"),
+    "connect: reset": placed(cut("x"), "resetting"),
     "connect: a black hole": timed_out("x", "full"),
     "tls: none is spoken": unavailable("no-tls"),
     "tls: closed in the handshake": unavailable("closing-tls"),
     "tls: silence in the handshake": timed_out("x", "silent-tls"),
     "tls: another's certificate": unavailable("strange-tls"),
+    "tls: a certificate that has expired": unavailable("expired-tls"),
+    "tls: a certificate for another name": unavailable("misnamed-tls"),
+    "tls: closed behind the handshake": placed(cut("x"), "cut-tls"),
+    "tls: silence behind the handshake": timed_out("x", "stalled-tls"),
+    "proxy: refused": unavailable("closed-proxy"),
+    "proxy: lets nobody through": unavailable("refusing-proxy"),
+    "proxy: closed": unavailable("closing-proxy"),
+    "proxy: silence": timed_out("x", "silent-proxy"),
     "head: no word": cut("says-nothing"),
     "head: cut": cut("cuts-the-head"),
+    "head: reset": cut("resets-in-the-head"),
+    "head: reset at once": cut("resets-at-once"),
+    "head: nothing but informational ones": cut("only-informational"),
+    "head: no status": unreadable("no-status"),
     "head: silence at once": timed_out("stalls-at-once"),
     "head: silence within": timed_out("stalls-in-the-head"),
     "head: another protocol": unreadable("no-http"),
@@ -94,10 +112,16 @@ BOTH = {
     "head: refuses in HTML": unavailable("faulty", "refuses-in-html"),
     "body: HTML": unreadable("answers-html"),
     "body: cut": cut("cuts-the-body"),
+    "body: reset": cut("resets-in-the-body"),
+    "body: not packed as it says": unreadable("broken-gzip"),
+    "body: packed, and cut": cut("cuts-gzip"),
+    "body: packed in an unknown way": unreadable("unknown-encoding"),
     "body: silence": timed_out("stalls-in-the-body"),
     "body: longer than announced": unreadable("announces-less"),
     "body: shorter than announced": cut("announces-more"),
     "chunk: cut": cut("cuts-a-chunk"),
+    "chunk: reset": cut("resets-in-a-chunk"),
+    "chunk: larger than any": unreadable("huge-chunk"),
     "chunk: broken": unreadable("breaks-a-chunk"),
     "chunk: silence": timed_out("stalls-in-a-chunk"),
     "chunk: cut before the first": cut("cuts-before-the-first-chunk"),
@@ -114,6 +138,7 @@ WHOLE_ONLY = {
 STREAM_ONLY = {
     "body: none": cut("empty"),
     "chunk: cut between two": within("cuts-the-stream", "upstream_cut", "upstream_cut"),
+    "chunk: reset between two": within("resets-the-stream", "upstream_cut", "upstream_cut"),
     "chunk: cut within one": within("cuts-within-a-chunk-of-the-stream", "upstream_cut", "upstream_cut"),
     "chunk: broken within": within("breaks-the-stream", "upstream_protocol_error", "upstream_protocol"),
     "chunk: silence within": within("stalls-in-the-stream", "upstream_timeout", "upstream_timeout"),
@@ -141,9 +166,35 @@ def closes_in_the_handshake(connection):
     connection.recv(10)
 
 
+def resets(connection):
+    read_request(connection)
+    reset(connection)
+
+
+def lets_nobody_through(connection):
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+
+
+def says_nothing(connection):
+    read_request(connection)
+
+
 def stays_silent(connection):
     while connection.recv(65_536):
         pass
+
+
+def behind_tls(certificate, serve):
+    """Returns what serves a connection as `serve` does, behind a handshake with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+
+    def secured(connection):
+        with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secure:
+            serve(secure)
+
+    return secured
 
 
 class Providers:
@@ -151,24 +202,26 @@ class Providers:
 
     def __init__(self, folder):
         trusted, stranger = Authority(folder, "trusted"), Authority(folder, "stranger")
-        made = stranger.issue("IP:127.0.0.1")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(made.certificate, made.key)
-
-        def presents_anothers(connection):
-            with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secure:
-                answer_well(secure)
-
-        self.faulty, self.full = FaultyProvider(), FullPort()
+        here = "IP:127.0.0.1"
+        self.readers = Readers()
+        self.faulty, self.full = FaultyProvider(self.readers), FullPort()
         self.servers = {
             "faulty": self.faulty,
             "well": RawServer(answer_well),
             "no-tls": RawServer(speaks_no_tls),
             "closing-tls": RawServer(closes_in_the_handshake),
             "silent-tls": RawServer(stays_silent),
-            "strange-tls": RawServer(presents_anothers),
+            "strange-tls": RawServer(behind_tls(stranger.issue(here), answer_well)),
+            "expired-tls": RawServer(behind_tls(trusted.issue(here, expired=True), answer_well)),
+            "misnamed-tls": RawServer(behind_tls(trusted.issue("DNS:elsewhere.example"), answer_well)),
+            "cut-tls": RawServer(behind_tls(trusted.issue(here), says_nothing)),
+            "stalled-tls": RawServer(behind_tls(trusted.issue(here), stays_silent)),
+            "resetting": RawServer(resets),
+            "refusing-proxy": RawServer(lets_nobody_through),
+            "closing-proxy": RawServer(says_nothing),
+            "silent-proxy": RawServer(stays_silent),
         }
-        self._ports = {"closed": free_port(), "full": self.full.port}
+        self._ports = {"closed": free_port(), "closed-proxy": free_port(), "full": self.full.port}
         self._ca_file = str(trusted.certificate)
         for server in (*self.servers.values(), self.full):
             server.start()
@@ -182,6 +235,10 @@ class Providers:
         tls = {"tls": {"ca_file": self._ca_file}} if place.endswith("-tls") else {}
         base_url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
         fixed = {"provider": "openai-compatible", "private_network": True}
+        if place.endswith("-proxy"):
+            # Behind the proxy there would be a provider without fault.
+            base_url = f"http://127.0.0.1:{self.servers['well'].port}/v1"
+            fixed["proxy"] = {"url": f"http://127.0.0.1:{port}", "private_network": True}
         return {"name": name, "base_url": base_url, "models": [model], **fixed, **tls}
 
 
@@ -225,25 +282,37 @@ def product(providers, tmp_path_factory):
         running.stop()
 
 
-def ask(product, model, word, *, stream):
+def ask(product, readers, model, word, *, stream):
     body = {"model": model, "messages": [{"role": "user", "content": word}], "stream": stream}
     headers = {"authorization": f"Bearer {product.api_key}"}
-    return httpx.post(f"{product.base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False)
+    with (
+        httpx.Client(headers=headers, timeout=120, trust_env=False) as client,
+        client.stream("POST", f"{product.base_url}/chat/completions", json=body) as reply,
+    ):
+        whole = b""
+        for piece in reply.iter_raw():
+            whole += piece
+            readers.has_read(model)
+        return httpx.Response(reply.status_code, headers=reply.headers, content=whole)
 
 
 @pytest.fixture(scope="module")
 def replies(product, providers):
     """Case → its reply. All are asked at once; nothing of any may be left behind."""
-    assert ask(product, "warm", "x", stream=False).status_code == 200
+    assert ask(product, providers.readers, "warm", "x", stream=False).status_code == 200
     product.wait_booked(1)
     before = {name: inside(product, name) for name in ("edge", "router")}
     tasks = {name: max(inside(product, name)["tasks"] for _ in range(20)) for name in before}
     ledger = int(product.balance()["ledger_pico"])
+
+    def one(case):
+        return ask(product, providers.readers, MODELS[case], TABLE[case].word, stream=case[1] == "stream")
+
     with ThreadPoolExecutor(24) as pool:
         found = dict(
             zip(
                 TABLE,
-                pool.map(lambda case: ask(product, MODELS[case], TABLE[case].word, stream=case[1] == "stream"), TABLE),
+                pool.map(one, TABLE),
                 strict=True,
             )
         )
