@@ -89,6 +89,10 @@ bench: $(STAMP) ## Processor time per request, against the numbers in docs/bench
 chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: chaos-faults
+chaos-faults: $(STAMP) ## Random faults of providers, and the books audited; ARGS="--minutes N --seed S"
+	@$(BIN)/python -m tests.chaos.faults $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
