@@ -62,7 +62,7 @@ settings: $(STAMP) ## Write docs/reference/settings.md from the services' settin
 	@$(BIN)/python -m tools.gen_settings
 
 .PHONY: metrics
-metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that edge and router declare
+metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that the services declare
 	@$(BIN)/python -m tools.gen_metrics
 
 .PHONY: usage-views
@@ -88,6 +88,10 @@ bench: $(STAMP) ## Processor time per request, against the numbers in docs/bench
 .PHONY: chaos
 chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S"
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+.PHONY: chaos-faults
+chaos-faults: $(STAMP) ## Random faults of providers, and the books audited; ARGS="--minutes N --seed S"
+	@$(BIN)/python -m tests.chaos.faults $(ARGS)
 
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"

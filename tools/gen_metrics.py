@@ -1,17 +1,24 @@
-"""Writes docs/reference/metrics.md from the metrics that edge and router declare. Run by `make metrics`."""
+"""Writes docs/reference/metrics.md from the metrics that the services declare. Run by `make metrics`."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tollgate_billing import telemetry as billing
 from tollgate_edge import telemetry as edge
 from tollgate_kit.metrics import Family
+from tollgate_media_jobs import telemetry as media_jobs
 from tollgate_router import telemetry as router
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "metrics.md"
-SERVICES: dict[str, Sequence[Family]] = {"edge": edge.FAMILIES, "router": router.FAMILIES}
-HEAD = """# Metrics of edge and router
+SERVICES: dict[str, Sequence[Family]] = {
+    "edge": edge.FAMILIES,
+    "router": router.FAMILIES,
+    "billing": billing.FAMILIES,
+    "media-jobs": media_jobs.FAMILIES,
+}
+HEAD = """# Metrics
 
 Each process serves its own at `/metrics` of its admin port, in the format of Prometheus.
 Beside these there are the `process_*` metrics of the Prometheus client: memory, processor time, open files.

@@ -25,6 +25,10 @@ fi
 echo "[3/3] installing locked packages"
 export VIRTUAL_ENV="$PWD/.venv" UV_LINK_MODE="${UV_LINK_MODE:-}"
 [ -n "$UV_LINK_MODE" ] || unset UV_LINK_MODE
+# uv brings a list of authorities of its own: where the machine has one, a proxy's authority may be on it, as pip knows.
+for list in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+  [ ! -e "$list" ] || export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
+done
 # Who watches sees the downloads.
 [ -t 2 ] && quiet=() || quiet=(--quiet)
 .venv/bin/python -m uv pip sync "${quiet[@]}" --require-hashes requirements.lock

@@ -35,6 +35,14 @@ FULL: dict[str, Any] = {
         "url": "s3://assets", "endpoint": "http://s3.db:9000", "allowHttp": True, "existingSecret": "s3",
     },
     "otel": {"endpoint": "http://collector:4317"},
+    "billing": {
+        "payment": {
+            "provider": "simulated",
+            "checkoutUrl": "https://pay.test/",
+            "existingSecret": "payment",
+            "key": "signing",
+        }
+    },
     "drainSeconds": 90,
     "edge": {
         "replicas": 3,
@@ -68,6 +76,11 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def needed_values() -> dict[str, Any]:
     return NEEDED
+
+
+@pytest.fixture
+def full_values() -> dict[str, Any]:
+    return FULL
 
 
 @pytest.fixture(scope="session")

@@ -205,8 +205,11 @@ def test_mounts_have_volumes_and_directories_are_on_them(objects: Objects) -> No
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_settings_class_takes_the_environment(
-    objects: Objects, name: str, settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch
+    objects: Objects, name: str, settings_of: SettingsOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # A secret that is read at the start lies where the pod has it.
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s" * 32)
     cls = settings_of(name)
     prefix = str(cls.model_config["env_prefix"])
     own = {key: value for key, value in environment(workloads(objects)[name]).items() if key.startswith("TOLLGATE_")}
@@ -214,7 +217,7 @@ def test_settings_class_takes_the_environment(
     for key, value in own.items():
         assert key.startswith(prefix), f"{name} is given {key}"
         assert key.removeprefix(prefix).lower() in cls.model_fields, f"{key} is no setting of {name}"
-        monkeypatch.setenv(key, value)
+        monkeypatch.setenv(key, str(secret) if key.endswith("_SECRET_FILE") else value)
     cls()
 
 
@@ -279,9 +282,71 @@ def test_network_policies_let_callers_in(render: Render, needed_values: dict[str
     assert callers["router"] == callers["billing"] == callers["media-jobs"] == {"edge"}
 
 
+VALUES_OF_SETTINGS = {
+    "edge": {
+        "trusted_hops": "edge.trustedHops",
+        "access_log": "edge.accessLog",
+        "access_log_sample_ratio": "edge.accessLogSampleRatio",
+        "trace_sample_ratio": "mediaJobs.traceSampleRatio",
+    },
+    "router": {"trace_sample_ratio": "router.traceSampleRatio"},
+    "media-jobs": {"trace_sample_ratio": "mediaJobs.traceSampleRatio"},
+    "billing": {
+        "usage_raw_months": "billing.retention.rowMonths",
+        "usage_minute_days": "billing.retention.minuteDays",
+        "usage_hour_months": "billing.retention.hourMonths",
+        "usage_day_years": "billing.retention.dayYears",
+        "request_log_days": "billing.retention.requestLogDays",
+    },
+}
+
+
+@pytest.mark.parametrize("service", VALUES_OF_SETTINGS)
+def test_a_value_is_the_setting_and_has_its_default(
+    render: Render, needed_values: dict[str, Any], settings_of: SettingsOf, service: str
+) -> None:
+    prefix = f"TOLLGATE_{service.upper().replace('-', '_')}_"
+    others: dict[str, object] = {"access_log": "sampled"}
+    for setting, path in VALUES_OF_SETTINGS[service].items():
+        name = prefix + setting.upper()
+        default = settings_of(service).model_fields[setting].default
+        assert environment(workloads(render(needed_values))[service])[name] == str(default)
+        other = others.get(setting) or (0.5 if isinstance(default, float) else default + 1)
+        assert environment(workloads(render(changed(needed_values, path, other)))[service])[name] == str(other)
+
+
+def test_payments_come_with_their_secret_and_only_when_asked_for(
+    render: Render, needed_values: dict[str, Any], full_values: dict[str, Any]
+) -> None:
+    assert not any("PAYMENT" in name for name in environment(workloads(render(needed_values))["billing"]))
+    billing = workloads(render(full_values))["billing"]
+    found = environment(billing)
+    assert found["TOLLGATE_BILLING_PAYMENT_PROVIDER"] == "simulated"
+    assert found["TOLLGATE_BILLING_PAYMENT_CHECKOUT_URL"] == "https://pay.test/"
+    folder, _, key = found["TOLLGATE_BILLING_PAYMENT_WEBHOOK_SECRET_FILE"].rpartition("/")
+    [mount] = [one for one in container(billing)["volumeMounts"] if one["mountPath"] == folder]
+    [volume] = [one for one in billing["spec"]["template"]["spec"]["volumes"] if one["name"] == mount["name"]]
+    assert (volume["secret"]["secretName"], key, mount["readOnly"]) == ("payment", "signing", True)
+
+
+@pytest.mark.parametrize("missing", ["checkoutUrl", "existingSecret"])
+def test_a_payment_provider_without_a_part_is_refused(
+    chart: helm_python.Chart, full_values: dict[str, Any], missing: str
+) -> None:
+    with pytest.raises(helm_python.HelmError, match=f"billing.payment.{missing}"):
+        chart.render(changed(full_values, f"billing.payment.{missing}", ""), name="tollgate", namespace="ai")
+
+
 @pytest.mark.parametrize(
     ("path", "value", "part"),
     [
+        ("edge.trustedHops", -1, "trustedHops"),
+        ("edge.accessLog", "some", "accessLog"),
+        ("mediaJobs.traceSampleRatio", 2, "traceSampleRatio"),
+        ("billing.retention.requestLogDays", 0, "requestLogDays"),
+        ("billing.retention.rowYears", 2, "rowYears"),
+        ("billing.payment.provider", "cash", "provider"),
+        ("billing.payment.checkoutUrl", "pay.test", "checkoutUrl"),
         ("edge.replica", 2, "replica"),
         ("edge.replicas", 0, "replicas"),
         ("router.replicas", "two", "replicas"),

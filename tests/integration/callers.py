@@ -109,15 +109,20 @@ def check_reply(reply, status, code):
 
 def row_of(product, request_id):
     """Returns the only usage row of a request, once it is there."""
+    (row,) = rows_of(product, request_id, 1)
+    return row
+
+
+def rows_of(product, request_id, count):
+    """Returns the usage rows of a request in the order of its attempts, once there are so many."""
     found = []
 
     def there():
         found[:] = product.requests(request_id=request_id)
-        return found
+        return len(found) >= count
 
-    wait_until(there, f"the usage row of {request_id}")
-    (row,) = found
-    return row
+    wait_until(there, f"{count} usage rows of {request_id}")
+    return sorted(found, key=lambda row: row["attempt"])
 
 
 @contextlib.contextmanager

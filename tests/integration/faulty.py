@@ -1,10 +1,13 @@
 """Providers that break the rules of the wire, each by a word in the prompt: raw sockets, since no HTTP server would."""
 
 import contextlib
+import gzip
 import json
 import socket
+import struct
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Self
 
@@ -61,6 +64,7 @@ _TRAILERS = {
     "breaks-the-trailer": b"0\r\nno colon\r\n\r\n",
     "endless-trailer": b"0\r\n" + b"".join(b"x-%d: %s\r\n" % (i, b"y" * 1000) for i in range(400)),
 }
+_PACKED = gzip.compress(BODY, mtime=0)
 _HTML = f"<html><body>{SECRET_HOST} 10.1.2.3:8080 {TRACE}</body></html>".encode()
 _SAID = json.dumps(
     {"error": {"message": f"no such thing at http://{SECRET_HOST}/v1, 10.1.2.3:80, key sk-abcdef123456", "type": "x"}}
@@ -88,6 +92,12 @@ FAULTS: dict[str, bytes] = {
     "breaks-a-chunk": _JSON_IN_CHUNKS + _chunked(BODY[:20]) + b"zz\r\n",
     "cuts-before-the-first-chunk": _BEFORE_CONTENT,
     "breaks-before-the-first-chunk": _BEFORE_CONTENT + b"zz\r\n",
+    "only-informational": b"HTTP/1.1 102 Processing\r\n\r\n" * 3,
+    "no-status": b"HTTP/1.1 abc OK\r\ncontent-length: 0\r\n\r\n",
+    "broken-gzip": _head(b"content-encoding: gzip", b"content-length: %d" % len(BODY)) + BODY,
+    "cuts-gzip": _head(b"content-encoding: gzip", b"content-length: %d" % (len(_PACKED) - 9)) + _PACKED[:-9],
+    "unknown-encoding": _head(b"content-encoding: rot13", b"content-length: %d" % len(BODY)) + BODY,
+    "huge-chunk": _JSON_IN_CHUNKS + b"f" * 20 + b"\r\n" + BODY,
     "cuts-within-a-chunk-of-the-stream": _STREAM + b"40\r\ndata: {",
     **{word: _JSON_IN_CHUNKS + _chunked(BODY) + tail for word, tail in _TRAILERS.items()},
     **{f"{word}-of-the-stream": _WHOLE_STREAM + tail for word, tail in _TRAILERS.items()},
@@ -102,6 +112,23 @@ STALLS: dict[str, bytes] = {
     "stalls-before-the-first-chunk": _BEFORE_CONTENT,
     "stalls-in-the-trailer": _JSON_IN_CHUNKS + _chunked(BODY) + b"0\r\nx-a: 1\r\n",
     "stalls-in-the-trailer-of-the-stream": _WHOLE_STREAM + b"0\r\nx-a: 1\r\n",
+}
+# Words whose connection is reset after what is sent, as by a host that fell over.
+RESETS: dict[str, bytes] = {
+    "resets-at-once": b"",
+    "resets-in-the-head": b"HTTP/1.1 200 OK\r\n",
+    "resets-in-the-body": _head(b"content-length: %d" % len(BODY)) + BODY[:20],
+    "resets-in-a-chunk": _JSON_IN_CHUNKS + b"%x\r\n" % len(BODY) + BODY[:20],
+    "resets-the-stream": _STREAM,
+}
+# Words whose fault comes when the beginning of the stream has been read, where there are readers to say so.
+AFTER_THE_BEGINNING = {
+    "cuts-the-stream",
+    "resets-the-stream",
+    "breaks-the-stream",
+    "cuts-within-a-chunk-of-the-stream",
+    "cuts-the-trailer-of-the-stream",
+    "endless-trailer-of-the-stream",
 }
 # What a provider without fault sends, by whether a stream was asked for.
 WELL = {False: _head(b"content-length: %d" % len(BODY)) + BODY, True: _WHOLE_STREAM + b"0\r\n\r\n"}
@@ -167,24 +194,59 @@ def read_request(connection: socket.socket) -> bytes:
     return data
 
 
-class FaultyProvider(RawServer):
-    """Serves one request a connection: the fault that its prompt names."""
+class Readers:
+    """Who has read the first of a stream, by model: a fault that is to come after it waits for that."""
 
     def __init__(self) -> None:
+        self._events: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+
+    def has_read(self, model: str) -> None:
+        """Tells that the beginning has arrived."""
+        self._events[model].set()
+
+    def wait(self, model: str) -> None:
+        """Returns when it has. Raises OSError when it never does."""
+        if not self._events[model].wait(60):
+            raise TimeoutError(f"nobody read the beginning of {model}")
+
+
+class FaultyProvider(RawServer):
+    """Serves one request a connection: the fault that its prompt names.
+
+    With `readers`, what was delivered before a stream breaks is no matter of chance: the fault waits for its reader.
+    """
+
+    def __init__(self, readers: Readers | None = None) -> None:
         super().__init__(self._fault)
         self.seen: list[str] = []
+        self._readers = readers
 
     def _fault(self, connection: socket.socket) -> None:
         request = read_request(connection)
         if not request:
             return
-        word = str(json.loads(request.partition(b"\r\n\r\n")[2])["messages"][-1]["content"])
+        body = json.loads(request.partition(b"\r\n\r\n")[2])
+        word = str(body["prompt"] if "prompt" in body else body["messages"][-1]["content"])
         with self._lock:
             self.seen.append(word)
-        connection.sendall(FAULTS.get(word) or STALLS.get(word, b""))
+        data = FAULTS.get(word) or STALLS.get(word) or RESETS.get(word, b"")
+        begin = next((len(one) for one in (_WHOLE_STREAM, _STREAM) if data.startswith(one)), 0)
+        if self._readers is not None and word in AFTER_THE_BEGINNING:
+            connection.sendall(data[:begin])
+            self._readers.wait(body["model"])
+            data = data[begin:]
+        connection.sendall(data)
+        if word in RESETS:
+            reset(connection)
         if word in STALLS:
             # The other side gives up, and closes.
             connection.recv(1)
+
+
+def reset(connection: socket.socket) -> None:
+    """Ends a connection without a word of goodbye; what was sent may or may not arrive."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def answer_well(connection: socket.socket) -> None:

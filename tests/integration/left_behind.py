@@ -14,12 +14,13 @@ POOL_DESCRIPTORS = 2 * (4 + 2) + 1
 
 def inside(product: Product, process: str) -> Held:
     """Returns what a process of ours holds: descriptors, tasks, open requests, connections and bodies in memory."""
-    path = str(product.home / "run" / f"{process}-0-admin.sock")
+    name = process if process == "media-jobs" else f"{process}-0"
+    path = str(product.home / "run" / f"{name}-admin.sock")
     with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
         text = client.get("http://admin/metrics").text
     gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
     names = ("tasks", "open_requests", "client_connections", "body_bytes", "publisher_depth")
-    found = {name: float(gauges.get(f"tollgate_{process}_{name}", 0)) for name in names}
+    found = {name: float(gauges.get(f"tollgate_{process.replace('-', '_')}_{name}", 0)) for name in names}
     (pid,) = product.pids(process)
     opened = [_path_of(descriptor) for descriptor in Path(f"/proc/{pid}/fd").iterdir()]
     databases = Counter(path.partition(".sqlite")[0] for path in opened if ".sqlite" in path)

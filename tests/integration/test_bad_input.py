@@ -19,6 +19,7 @@ from tests.integration.callers import (
     raw,
     request,
     row_of,
+    rows_of,
     sent,
     wait_settled,
 )
@@ -30,7 +31,13 @@ from tests.servers.process import Child, accepts, free_port, wait_until
 pytestmark = pytest.mark.integration
 
 CLOSED, FULL, FAULTY = "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini"
-IMAGE = {"model": "gpt-image-2", "prompt": "a red square", "size": "1024x1024"}
+DRAWS, DRAWS_CLOSED, DRAWS_FULL, DRAWS_FAULTY = (
+    "gpt-image-2",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "gpt-image-2.5-flare",
+)
+IMAGE = {"model": DRAWS, "prompt": "a red square", "size": "1024x1024"}
 MAX_BODY, MAX_DEPTH = 100_000, 32
 # Long enough for a loaded machine to answer in time, short enough to wait for.
 WAIT_SECONDS = 4
@@ -43,6 +50,9 @@ LIMITS = {
     "TOLLGATE_ROUTER_FIRST_BYTE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
     "TOLLGATE_ROUTER_IDLE_TIMEOUT_SECONDS": str(WAIT_SECONDS),
     "TOLLGATE_ROUTER_KEEP_IDLE_SECONDS": "1",
+    "TOLLGATE_MEDIA_JOBS_CONNECT_TIMEOUT_SECONDS": str(WAIT_SECONDS),
+    "TOLLGATE_MEDIA_JOBS_ANSWER_TIMEOUT_SECONDS": str(2 * WAIT_SECONDS),
+    "TOLLGATE_MEDIA_JOBS_MAX_ATTEMPTS": "2",
     # Each fault is to be met again and again: no channel is left alone for having failed.
     "TOLLGATE_ROUTER_BENCH_SECONDS": "0",
     "TOLLGATE_ROUTER_BREAKER_FAILURES": "1000000",
@@ -69,10 +79,10 @@ def product(faulty, tmp_path_factory):
     )
     simulator.start(lambda: accepts(simulator_port))
     channels = [
-        channel("simulated", simulator_port, MODEL, "gpt-image-2", "text-embedding-3-small"),
-        channel("closed", closed_port, CLOSED),
-        channel("full", full.port, FULL),
-        channel("faulty", faulty.port, FAULTY),
+        channel("simulated", simulator_port, MODEL, DRAWS, "text-embedding-3-small"),
+        channel("closed", closed_port, CLOSED, DRAWS_CLOSED),
+        channel("full", full.port, FULL, DRAWS_FULL),
+        channel("faulty", faulty.port, FAULTY, DRAWS_FAULTY),
     ]
     config = folder / "tollgate.yaml"
     config.write_text(json.dumps({"channels": channels}))
@@ -102,7 +112,7 @@ def channel(name, port, *models):
 @pytest.fixture(scope="module")
 def most_tasks(product):
     """Name → most tasks of a process at rest; a few come and go, so every test is held to this first count."""
-    return {name: max(inside(product, name)["tasks"] for _ in range(20)) for name in ("edge", "router")}
+    return {name: max(inside(product, name)["tasks"] for _ in range(20)) for name in ("edge", "router", "media-jobs")}
 
 
 @pytest.fixture(autouse=True)
@@ -401,25 +411,48 @@ def check_broken_stream(product, reply, code):
     assert int(row["charge_pico"]) > 0
 
 
+UNKNOWN = "provider_outcome_unknown"
+# Model, prompt → code, outcome of the last attempt, attempts. Whether pictures were made is not known once a request
+# was sent and no answer came: then they are not asked for twice.
 IMAGE_FAULTS = {
-    "status=500": "upstream_unavailable",
-    "html": "upstream_protocol_error",
-    "malformed": "upstream_protocol_error",
-    # Whether the images were made is not known, and they are not asked for twice.
-    "drop": "provider_outcome_unknown",
-    "short-length": "provider_outcome_unknown",
-    "status=401": "upstream_credentials_rejected",
+    "says that it failed": (DRAWS, "[[sim:status=500]]", "upstream_unavailable", "upstream_error", 1),
+    "is overloaded": (DRAWS, "[[sim:status=503,retry_after=1]]", "upstream_unavailable", "upstream_error", 2),
+    "has a limit": (DRAWS, "[[sim:status=429,retry_after=1]]", "upstream_rate_limited", "upstream_error", 2),
+    "answers HTML": (DRAWS, "[[sim:html]]", "upstream_protocol_error", "upstream_error", 1),
+    "answers what is no JSON": (DRAWS, "[[sim:malformed]]", "upstream_protocol_error", "upstream_error", 1),
+    "closes without a word": (DRAWS, "[[sim:drop]]", UNKNOWN, "upstream_cut", 1),
+    "announces too long a body": (DRAWS, "[[sim:short-length]]", UNKNOWN, "upstream_cut", 1),
+    "refuses the key": (DRAWS, "[[sim:status=401]]", "upstream_credentials_rejected", "upstream_error", 1),
+    "stalls at once": (DRAWS, "[[sim:slow-headers=60]]", UNKNOWN, "upstream_cut", 1),
+    "stalls behind its head": (DRAWS, "[[sim:delay=60]]", UNKNOWN, "upstream_cut", 1),
+    "stalls in its body": (DRAWS, "[[sim:stall=20]]", UNKNOWN, "upstream_cut", 1),
+    "refuses connections": (DRAWS_CLOSED, "x", "upstream_unavailable", "upstream_error", 2),
+    "never takes the connection": (DRAWS_FULL, "x", "upstream_unavailable", "upstream_error", 2),
+    "stalls in its head": (DRAWS_FAULTY, "stalls-in-the-head", UNKNOWN, "upstream_cut", 1),
+    "cuts its head": (DRAWS_FAULTY, "cuts-the-head", UNKNOWN, "upstream_cut", 1),
+    "cuts its body": (DRAWS_FAULTY, "cuts-the-body", UNKNOWN, "upstream_cut", 1),
+    "breaks a chunk": (DRAWS_FAULTY, "breaks-a-chunk", UNKNOWN, "upstream_cut", 1),
+    "cuts its trailer": (DRAWS_FAULTY, "cuts-the-trailer", UNKNOWN, "upstream_cut", 1),
+    "announces two lengths": (DRAWS_FAULTY, "two-lengths", UNKNOWN, "upstream_cut", 1),
+    "announces a length and chunks": (DRAWS_FAULTY, "both-framings", "upstream_protocol_error", "upstream_error", 1),
+    "speaks another protocol": (DRAWS_FAULTY, "no-http", UNKNOWN, "upstream_cut", 1),
+    "has an endless head": (DRAWS_FAULTY, "endless-head", UNKNOWN, "upstream_cut", 1),
+    "refuses in HTML": (DRAWS_FAULTY, "refuses-in-html", UNKNOWN, "upstream_cut", 1),
+    "answers without pictures": (DRAWS_FAULTY, "empty", "upstream_protocol_error", "upstream_error", 1),
 }
 
 
 def test_an_image_that_fails_costs_nothing(product, subtests):
-    def draw(faults):
-        return post(product, path="/images/generations", json={**IMAGE, "prompt": f"[[sim:{faults}]]"})
+    def draw(what):
+        model, prompt, *_ = IMAGE_FAULTS[what]
+        return post(product, path="/images/generations", json={**IMAGE, "model": model, "prompt": prompt})
 
-    for faults, reply in at_once(draw, IMAGE_FAULTS).items():
-        with subtests.test(faults):
-            request_id, _ = check_reply(reply, reply.status_code, IMAGE_FAULTS[faults])
-            assert reply.status_code in {502, 504}
-            row = row_of(product, request_id)
-            assert row["outcome"] in {"upstream_error", "upstream_cut"}
-            assert int(row["charge_pico"]) == int(row["images"]) == 0
+    for what, reply in at_once(draw, IMAGE_FAULTS).items():
+        _, _, code, outcome, attempts = IMAGE_FAULTS[what]
+        with subtests.test(what):
+            request_id, _ = check_reply(reply, reply.status_code, code)
+            assert reply.status_code in ({429} if code == "upstream_rate_limited" else {502, 504})
+            rows = rows_of(product, request_id, attempts)
+            assert [row["final"] for row in rows] == [False] * (attempts - 1) + [True]
+            assert rows[-1]["outcome"] == outcome
+            assert sum(int(row["charge_pico"]) + int(row["images"]) for row in rows) == 0

@@ -1,7 +1,9 @@
 """The `tollgate` commands and those of the tutorial, against the whole product."""
 
+import hashlib
 import json
 import re
+import secrets
 from pathlib import Path
 
 import httpx
@@ -33,6 +35,41 @@ def test_keys_from_creation_to_revocation(product: Product) -> None:
     unknown = product.cli("keys", "revoke", "key_unknown", "--json")
     assert unknown.returncode == 1
     assert json.loads(unknown.stdout)["error"]["details"]["status"] == 404
+
+
+def test_keys_of_another_gateway_go_on_working(product: Product, tmp_path: Path) -> None:
+    theirs = [f"sk-{secrets.token_urlsafe(36)}" for _ in range(2)]
+    file = tmp_path / "keys.csv"
+    file.write_text(
+        f"key,name,models\n{theirs[0]},shop,gpt-5-mini\n{theirs[1]},office,7;\nshort,x,\n", encoding="utf-8"
+    )
+    refused = product.cli("keys", "import", file)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "line 4: A key has 16 to 512 characters" in refused.stderr
+    assert "1 of 3 keys are refused. Nothing was imported." in refused.stderr
+    assert models_status(product, theirs[0]) == 401
+    file.write_text(f"key,name,models\n{theirs[0]},shop,gpt-5-mini\n{theirs[1]},office,\n", encoding="utf-8")
+    checked = json.loads(product.cli("keys", "import", file, "--check", "--json").stdout)
+    assert [item["state"] for item in checked["items"]] == ["valid", "valid"]
+    assert models_status(product, theirs[1]) == 401
+    done = json.loads(product.cli("keys", "import", file, "--json").stdout)
+    assert [(item["line"], item["state"]) for item in done["items"]] == [(2, "imported"), (3, "imported")]
+    product.wait(lambda: models_status(product, theirs[1]) == 200, "edge to know the imported key")
+    body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "hi"}]}
+    for model, status in (("gpt-5-mini", 200), ("gpt-5.1", 404)):
+        headers = {"authorization": f"Bearer {theirs[0]}"}
+        url = f"{product.base_url}/chat/completions"
+        reply = httpx.post(url, json=body | {"model": model}, headers=headers, trust_env=False, timeout=60)
+        assert reply.status_code == status, reply.text
+        if status == 200:
+            assert product.wait_row(reply.headers["x-request-id"])["api_key_id"] == done["items"][0]["id"]
+    assert "0 of 2 keys imported." in product.cli("keys", "import", file).stdout
+    product.cli("keys", "revoke", done["items"][0]["id"])
+    product.wait(lambda: models_status(product, theirs[0]) == 401, "the revoked key to be refused")
+    kept = b"".join(path.read_bytes() for path in (product.home / "edge").iterdir() if path.is_file())
+    for key in theirs:
+        digest = hashlib.sha256(key.encode())
+        assert not any(part in kept for part in (key.encode(), digest.digest(), digest.hexdigest().encode()))
 
 
 def test_doctor_finds_nothing_wrong(product: Product) -> None:

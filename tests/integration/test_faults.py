@@ -4,19 +4,14 @@ One table says what the caller gets, what was tried, what the channel's health m
 has a model and channels of its own, so that all run at the same time and none sees the breakers of another.
 """
 
-import contextlib
 import json
-import ssl
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import httpx
 import pytest
-from tests.integration.faulty import FaultyProvider, FullPort, RawServer, answer_well
-from tests.integration.left_behind import inside, least
+from tests.integration.fault_places import Providers, ask, check_nothing_left, events_of
+from tests.integration.left_behind import inside
 from tests.integration.product import Product
-from tests.servers.certificates import Authority
-from tests.servers.process import free_port, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -68,6 +63,11 @@ def unreadable(word):
     return Fault("faulty", word, 502, "upstream_protocol_error", kind="upstream_protocol")
 
 
+def placed(fault, place):
+    """The same fault at another server."""
+    return replace(fault, place=place, word="x")
+
+
 def within(word, code, kind):
     return Fault("faulty", word, 200, code, "upstream_cut", kind, "cut")
 
@@ -78,13 +78,26 @@ def after(word):
 
 BOTH = {
     "connect: refused": unavailable("closed"),
+    "connect: reset": placed(cut("x"), "resetting"),
     "connect: a black hole": timed_out("x", "full"),
     "tls: none is spoken": unavailable("no-tls"),
     "tls: closed in the handshake": unavailable("closing-tls"),
     "tls: silence in the handshake": timed_out("x", "silent-tls"),
     "tls: another's certificate": unavailable("strange-tls"),
+    "tls: a certificate that has expired": unavailable("expired-tls"),
+    "tls: a certificate for another name": unavailable("misnamed-tls"),
+    "tls: closed behind the handshake": placed(cut("x"), "cut-tls"),
+    "tls: silence behind the handshake": timed_out("x", "stalled-tls"),
+    "proxy: refused": unavailable("closed-proxy"),
+    "proxy: lets nobody through": unavailable("refusing-proxy"),
+    "proxy: closed": unavailable("closing-proxy"),
+    "proxy: silence": timed_out("x", "silent-proxy"),
     "head: no word": cut("says-nothing"),
     "head: cut": cut("cuts-the-head"),
+    "head: reset": cut("resets-in-the-head"),
+    "head: reset at once": cut("resets-at-once"),
+    "head: nothing but informational ones": cut("only-informational"),
+    "head: no status": unreadable("no-status"),
     "head: silence at once": timed_out("stalls-at-once"),
     "head: silence within": timed_out("stalls-in-the-head"),
     "head: another protocol": unreadable("no-http"),
@@ -94,10 +107,16 @@ BOTH = {
     "head: refuses in HTML": unavailable("faulty", "refuses-in-html"),
     "body: HTML": unreadable("answers-html"),
     "body: cut": cut("cuts-the-body"),
+    "body: reset": cut("resets-in-the-body"),
+    "body: not packed as it says": unreadable("broken-gzip"),
+    "body: packed, and cut": cut("cuts-gzip"),
+    "body: packed in an unknown way": unreadable("unknown-encoding"),
     "body: silence": timed_out("stalls-in-the-body"),
     "body: longer than announced": unreadable("announces-less"),
     "body: shorter than announced": cut("announces-more"),
     "chunk: cut": cut("cuts-a-chunk"),
+    "chunk: reset": cut("resets-in-a-chunk"),
+    "chunk: larger than any": unreadable("huge-chunk"),
     "chunk: broken": unreadable("breaks-a-chunk"),
     "chunk: silence": timed_out("stalls-in-a-chunk"),
     "chunk: cut before the first": cut("cuts-before-the-first-chunk"),
@@ -114,6 +133,7 @@ WHOLE_ONLY = {
 STREAM_ONLY = {
     "body: none": cut("empty"),
     "chunk: cut between two": within("cuts-the-stream", "upstream_cut", "upstream_cut"),
+    "chunk: reset between two": within("resets-the-stream", "upstream_cut", "upstream_cut"),
     "chunk: cut within one": within("cuts-within-a-chunk-of-the-stream", "upstream_cut", "upstream_cut"),
     "chunk: broken within": within("breaks-the-stream", "upstream_protocol_error", "upstream_protocol"),
     "chunk: silence within": within("stalls-in-the-stream", "upstream_timeout", "upstream_timeout"),
@@ -130,59 +150,6 @@ TABLE = {
     for name, fault in (BOTH | only).items()
 }
 MODELS = {case: f"m-{number}" for number, case in enumerate(TABLE)}
-
-
-def speaks_no_tls(connection):
-    connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-    connection.recv(1)
-
-
-def closes_in_the_handshake(connection):
-    connection.recv(10)
-
-
-def stays_silent(connection):
-    while connection.recv(65_536):
-        pass
-
-
-class Providers:
-    """Servers by place: where they listen, and what a channel must say to reach them."""
-
-    def __init__(self, folder):
-        trusted, stranger = Authority(folder, "trusted"), Authority(folder, "stranger")
-        made = stranger.issue("IP:127.0.0.1")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(made.certificate, made.key)
-
-        def presents_anothers(connection):
-            with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secure:
-                answer_well(secure)
-
-        self.faulty, self.full = FaultyProvider(), FullPort()
-        self.servers = {
-            "faulty": self.faulty,
-            "well": RawServer(answer_well),
-            "no-tls": RawServer(speaks_no_tls),
-            "closing-tls": RawServer(closes_in_the_handshake),
-            "silent-tls": RawServer(stays_silent),
-            "strange-tls": RawServer(presents_anothers),
-        }
-        self._ports = {"closed": free_port(), "full": self.full.port}
-        self._ca_file = str(trusted.certificate)
-        for server in (*self.servers.values(), self.full):
-            server.start()
-
-    def stop(self):
-        for server in (*self.servers.values(), self.full):
-            server.stop()
-
-    def channel(self, name, place, model):
-        port = self._ports.get(place) or self.servers[place].port
-        tls = {"tls": {"ca_file": self._ca_file}} if place.endswith("-tls") else {}
-        base_url = f"{'https' if tls else 'http'}://127.0.0.1:{port}/v1"
-        fixed = {"provider": "openai-compatible", "private_network": True}
-        return {"name": name, "base_url": base_url, "models": [model], **fixed, **tls}
 
 
 def declared(providers):
@@ -225,25 +192,23 @@ def product(providers, tmp_path_factory):
         running.stop()
 
 
-def ask(product, model, word, *, stream):
-    body = {"model": model, "messages": [{"role": "user", "content": word}], "stream": stream}
-    headers = {"authorization": f"Bearer {product.api_key}"}
-    return httpx.post(f"{product.base_url}/chat/completions", json=body, headers=headers, timeout=120, trust_env=False)
-
-
 @pytest.fixture(scope="module")
 def replies(product, providers):
     """Case → its reply. All are asked at once; nothing of any may be left behind."""
-    assert ask(product, "warm", "x", stream=False).status_code == 200
+    assert ask(product, providers.readers, "warm", "x", stream=False).status_code == 200
     product.wait_booked(1)
     before = {name: inside(product, name) for name in ("edge", "router")}
     tasks = {name: max(inside(product, name)["tasks"] for _ in range(20)) for name in before}
     ledger = int(product.balance()["ledger_pico"])
+
+    def one(case):
+        return ask(product, providers.readers, MODELS[case], TABLE[case].word, stream=case[1] == "stream")
+
     with ThreadPoolExecutor(24) as pool:
         found = dict(
             zip(
                 TABLE,
-                pool.map(lambda case: ask(product, MODELS[case], TABLE[case].word, stream=case[1] == "stream"), TABLE),
+                pool.map(one, TABLE),
                 strict=True,
             )
         )
@@ -252,23 +217,6 @@ def replies(product, providers):
     charged = sum(int(row["charge_pico"]) for row in product.requests() if row["model"] != "warm")
     assert ledger - int(product.balance()["ledger_pico"]) == charged
     return found
-
-
-def check_nothing_left(product, providers, before):
-    """Holds, open requests, tasks, sockets and connections to providers are all given back."""
-    for name, held in before.items():
-        seen = []
-
-        def is_back(name=name, held=held, seen=seen):
-            seen.append(inside(product, name))
-            return all(least(seen)[key] <= held[key] for key in held)
-
-        wait_until(is_back, f"{name} to hold no more than {held}", 60)
-    for name, server in providers.servers.items():
-        wait_until(lambda server=server: server.open == 0, f"connections to {name} to be closed")
-    router = product.get("router")["routers"][0]
-    assert router["open_requests"] == sum(channel["open_requests"] for channel in router["channels"]) == 0
-    product.wait_settled()
 
 
 @pytest.fixture(scope="module")
@@ -289,10 +237,6 @@ def rows(product, replies):
     for row in sorted(product.requests(), key=lambda row: row["attempt"]):
         found.setdefault(row["request_id"], []).append(row)
     return found
-
-
-def events_of(reply):
-    return [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith("data: ")]
 
 
 def check_caller(reply, fault, *, stream, last):

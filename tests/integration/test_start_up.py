@@ -275,6 +275,22 @@ def test_what_does_not_validate_starts_nothing(product: Product, tmp_path: Path,
             assert field in lines[int(place[1]) - 1]
 
 
+def test_a_channel_without_its_key_is_named_at_the_start_and_by_doctor(product: Product, tmp_path: Path) -> None:
+    config = tmp_path / "tollgate.yaml"
+    config.write_text(DECLARED.format(url=product.simulator_url, more=""), encoding="utf-8")
+    keyless = Product(tmp_path, ["--config", str(config)])
+    try:
+        keyless.start()
+        said = keyless.child.log.read_text(encoding="utf-8")
+        assert "Channel 'elsewhere': the environment variable ELSEWHERE_KEY is not set." in said
+        ill = keyless.cli("doctor", "--json")
+        (found,) = [one for one in json.loads(ill.stdout)["checks"] if one["check"] == "channels"]
+        assert (ill.returncode, found["state"]) == (1, "failed")
+        assert "ELSEWHERE_KEY" in found["found"]
+    finally:
+        assert keyless.stop() == 0
+
+
 def test_missing_config_file(product: Product, tmp_path: Path) -> None:
     refused = product.cli("up", "--home", tmp_path / "home", "--config", tmp_path / "none.yaml", "--port", "0")
     assert refused.returncode in {1, 2}

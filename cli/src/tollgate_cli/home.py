@@ -10,6 +10,7 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,12 @@ def default_home() -> Path:
     """Returns `.tollgate` in the checkout that this package runs from, else in the working directory."""
     checkout = Path(__file__).parents[3]
     return (checkout if (checkout / "requirements.lock").exists() else Path.cwd()) / ".tollgate"
+
+
+def home_of(option: Path | None, environment: Mapping[str, str]) -> Home:
+    """Returns the home named by the option, `TOLLGATE_HOME`, or the default."""
+    named = environment.get("TOLLGATE_HOME")
+    return Home(option or (Path(named) if named else default_home()))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import typer
 
 from tollgate_cli import audit
 from tollgate_cli.errors import Failure
-from tollgate_cli.key_options import CidrsOption, EndpointsOption, ExpiresOption, ModelsOption
+from tollgate_cli.key_options import CidrsOption, EndpointsOption, ExpiresOption, ModelsOption, keys_import
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
@@ -60,8 +60,9 @@ def build() -> typer.Typer:
     projects.command("create", help=help_of(projects_create))(projects_create)
     projects.command("list", help=help_of(projects_list))(projects_list)
     app.add_typer(projects, name="projects")
-    keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+    keys = typer.Typer(help="Make, import, list and revoke API keys.", no_args_is_help=True)
     keys.command("create", help=help_of(keys_create))(keys_create)
+    keys.command("import", help=help_of(keys_import))(keys_import)
     keys.command("list", help=help_of(keys_list))(keys_list)
     keys.command("revoke", help=help_of(keys_revoke))(keys_revoke)
     app.add_typer(keys, name="keys")

@@ -35,7 +35,9 @@ def _text(cell: object) -> str:
 
 
 def print_failure(failure: Failure, *, as_json: bool) -> None:
-    """Prints why a command failed."""
+    """Prints why a command failed; nothing where the command has said all itself, and its message is empty."""
+    if not failure.message:
+        return
     if as_json:
         error = {"message": failure.message, "advice": failure.advice or None, "details": failure.details}
         sys.stdout.write(json.dumps({"error": error}, ensure_ascii=False) + "\n")

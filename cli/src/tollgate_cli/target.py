@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tollgate_cli.errors import UNREACHABLE, Failure
-from tollgate_cli.home import Home, default_home
+from tollgate_cli.home import home_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +17,6 @@ class Target:
     token: str = field(repr=False)
     api_key: str = field(repr=False, default="")
     ready: Mapping[str, Any] | None = field(repr=False, default=None)
-
-
-def home_of(option: Path | None, environment: Mapping[str, str]) -> Home:
-    """Returns the home named by the option, `TOLLGATE_HOME`, or the default."""
-    named = environment.get("TOLLGATE_HOME")
-    return Home(option or (Path(named) if named else default_home()))
 
 
 def find_target(option: Path | None, environment: Mapping[str, str]) -> Target:

@@ -382,6 +382,7 @@ def test_doctor(edge):
         "ready",
         "clock",
         "token",
+        "channels",
         "models",
         "balance",
         "chat",
@@ -389,13 +390,20 @@ def test_doctor(edge):
         "embeddings",
         "usage",
     } == set(states)
-    assert set(states.values()) == {"ok"}
+    assert set(states.values()) == {"ok", "warning"}
+    # One of its keys is benched, so that the channel is used and yet not whole.
+    assert [(item["check"], item["found"]) for item in report["checks"] if item["state"] == "warning"] == [
+        ("channels", "a: key 1: benched")
+    ]
     quiet = json.loads(tollgate(edge.url, "doctor", "--no-requests", "--json").stdout)
     assert "chat" not in {item["check"] for item in quiet["checks"]}
     edge.broken = True
     ill = tollgate(edge.url, "doctor")
     assert ill.returncode == 1
     assert "TOLLGATE_TOKEN" in ill.stdout
+    # One document, as when all is well.
+    told = tollgate(edge.url, "doctor", "--json")
+    assert (told.returncode, json.loads(told.stdout)["ok"], told.stderr) == (1, False, "")
 
 
 def test_requests_and_evidence(edge):

@@ -6,7 +6,7 @@ import pytest
 
 from tollgate_cli.supervisor import journal as journals
 from tollgate_cli.supervisor.watch import favourite
-from tollgate_cli.supervisor.words import welcome
+from tollgate_cli.supervisor.words import command_for, welcome
 
 pytestmark = pytest.mark.unit
 
@@ -58,10 +58,26 @@ def test_welcome_has_a_command_that_can_be_pasted():
     import shlex
 
     document = {"base_url": "http://127.0.0.1:1/v1", "api_key": "sk-tg-it's", "console_url": "http://127.0.0.1:1/"}
-    text = welcome(document, "m", simulated=True)
+    text = welcome(document, "m", "tollgate {}".format, simulated=True)
     line = next(line for line in text.splitlines() if line.strip().startswith("curl"))
     words = shlex.split(line)
     assert "Authorization: Bearer sk-tg-it's" in words
     assert json.loads(words[words.index("-d") + 1])["stream"] is True
     assert "simulated" in text
-    assert "simulated" not in welcome({**document, "api_key": None}, "m", simulated=False)
+    assert "`tollgate doctor`" in text
+    assert "simulated" not in welcome({**document, "api_key": None}, "m", "tollgate {}".format, simulated=False)
+
+
+def test_the_commands_that_are_named_can_be_pasted(tmp_path):
+    beside = tmp_path / "checkout" / ".venv" / "bin"
+    beside.mkdir(parents=True)
+    python, default = str(beside / "python"), tmp_path / "checkout" / ".tollgate"
+    assert command_for(default, default, python, "", tmp_path)("usage") == "tollgate usage"
+    program = beside / "tollgate"
+    program.touch(mode=0o755)
+    checkout = tmp_path / "checkout"
+    assert command_for(default, default, python, "/usr/bin", checkout)("usage") == ".venv/bin/tollgate usage"
+    assert command_for(default, default, python, "/usr/bin", beside / "x")("usage") == f"{program} usage"
+    assert command_for(default, default, python, f"/usr/bin:{beside}", checkout)("usage") == "tollgate usage"
+    other = tmp_path / "a home"
+    assert command_for(other, default, python, str(beside), checkout)("down") == f"tollgate down --home '{other}'"

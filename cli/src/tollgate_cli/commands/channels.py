@@ -39,11 +39,15 @@ def set_mode(
             print(f"The router at {router['address']} does not answer, and was not told.")
 
 
+def why_held_back(item: Mapping[str, Any]) -> str:
+    """Returns why a channel, or a part of it, gets no requests; nothing where it gets all."""
+    held = [f"{one['subject']}: {one['obstacle']}" for one in item["hindrances"]]
+    return "; ".join(part for part in (item["reason"], item["mode_reason"], *held) if part)
+
+
 def _row(item: Mapping[str, Any]) -> list[object]:
     mode = item["mode"].removeprefix("CHANNEL_MODE_").lower()
     state = ("usable" if item["usable"] else "not usable") if mode in {"enabled", "unspecified"} else mode
-    held = [f"{one['subject']}: {one['obstacle']}" for one in item["hindrances"]]
-    why = "; ".join(part for part in (item["reason"], item["mode_reason"], *held) if part)
     return [
         item["channel"],
         item["router"],
@@ -52,5 +56,5 @@ def _row(item: Mapping[str, Any]) -> list[object]:
         item["open_requests"],
         item["attempts"],
         item["failures"],
-        why,
+        why_held_back(item),
     ]

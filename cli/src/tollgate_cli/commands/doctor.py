@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tollgate_cli.api import Api, refusal
+from tollgate_cli.commands.channels import why_held_back
 from tollgate_cli.errors import Failure
 from tollgate_cli.home import Home
 from tollgate_cli.output import print_json
@@ -71,7 +72,7 @@ class Doctor:
         checks: list[Callable[[], Finding]] = [self.reachable, self.ready, self.clock, self.token]
         if self._target.ready is not None:
             checks += [self.processes, self.valkey, self.disk]
-        checks += [self.models, self.balance]
+        checks += [self.channels, self.models, self.balance]
         if self._requests:
             checks += [self.chat, self.stream, self.embeddings, lambda: self.usage(before)]
         return [check() for check in checks]
@@ -144,6 +145,23 @@ class Doctor:
             advice = "Declare a channel, or set a provider's key in the environment and start again."
             return Finding("models", FAILED, "no model can be used", advice)
         return Finding("models", OK, f"{len(self._models)} can be used")
+
+    def channels(self) -> Finding:
+        """No channel is held back."""
+        reply = self._api.send("GET", "/api/v1/router")
+        if reply.status_code == 403:
+            return Finding("channels", SKIPPED, "only an operator may look at them")
+        routers = _json(reply).get("routers")
+        if reply.status_code != 200 or not isinstance(routers, list):
+            return Finding("channels", FAILED, refusal(reply), "Look into the log of edge.")
+        listed = [channel for router in routers for channel in router.get("channels", ())]
+        held = {channel["channel"]: why for channel in listed if (why := why_held_back(channel))}
+        names = {channel["channel"] for channel in listed}
+        if held:
+            shown = "; ".join(f"{name}: {why}" for name, why in held.items())
+            state = FAILED if not any(channel["usable"] for channel in listed) else WARNING
+            return Finding("channels", state, shown, "`tollgate channels list` shows them all.")
+        return Finding("channels", OK, f"{len(names)} can be used")
 
     def balance(self) -> Finding:
         """There is money."""

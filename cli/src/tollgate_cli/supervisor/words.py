@@ -2,6 +2,8 @@
 
 import json
 import shlex
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,9 +22,10 @@ HINTS = (
 class Speaker:
     """Says things: progress on the error stream, results on the output."""
 
-    def __init__(self, out: TextIO, err: TextIO, *, as_json: bool, colour: bool) -> None:
+    def __init__(self, out: TextIO, err: TextIO, command: Callable[[str], str], *, as_json: bool, colour: bool) -> None:
         self._out = out
         self._err = err
+        self._command = command
         self._as_json = as_json
         self._colour = colour
         self.journal: Journal | None = None
@@ -44,7 +47,7 @@ class Speaker:
         if self._as_json:
             self._out.write(json.dumps(document) + "\n")
         else:
-            self._out.write(welcome(document, model, simulated=simulated))
+            self._out.write(welcome(document, model, self._command, simulated=simulated))
         self._out.flush()
 
     def restarted(self, name: str, how: str) -> None:
@@ -69,8 +72,22 @@ class Speaker:
         self.progress("stopping")
 
 
-def welcome(document: dict[str, Any], model: str, *, simulated: bool) -> str:
-    """Returns the text for a product that serves."""
+def command_for(home: Path, default: Path, interpreter: str, search_path: str, directory: Path) -> Callable[[str], str]:
+    """Returns what makes of a command's name the line that a shell in `directory` takes for this home's product.
+
+    The program is the one beside the interpreter, by its name alone where `search_path` leads to it, or where there is
+    none.
+    """
+    program = Path(interpreter).with_name("tollgate")
+    called = "tollgate"
+    if program.exists() and shutil.which("tollgate", path=search_path) != str(program):
+        called = str(program.relative_to(directory) if program.is_relative_to(directory) else program)
+    which = [] if home == default else ["--home", str(home)]
+    return lambda name: shlex.join([called, name, *which])
+
+
+def welcome(document: dict[str, Any], model: str, command: Callable[[str], str], *, simulated: bool) -> str:
+    """Returns the text for a product that serves; `command` makes a line for the shell of a command's name."""
     base = document["base_url"]
     lines = [
         "",
@@ -84,8 +101,9 @@ def welcome(document: dict[str, Any], model: str, *, simulated: bool) -> str:
     ]
     body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "Say hello"}]})
     key = document["api_key"] or "YOUR_KEY"
-    command = ["curl", "-N", f"{base}/chat/completions", "-H", f"Authorization: Bearer {key}"]
-    command += ["-H", "Content-Type: application/json", "-d", body]
-    lines += ["Try it:", "", "  " + " ".join(shlex.quote(word) for word in command), ""]
-    lines += ["Ctrl-C stops everything. `tollgate doctor` checks it, `tollgate usage` shows what was spent.", ""]
+    curl = ["curl", "-N", f"{base}/chat/completions", "-H", f"Authorization: Bearer {key}"]
+    curl += ["-H", "Content-Type: application/json", "-d", body]
+    lines += ["Try it:", "", "  " + " ".join(shlex.quote(word) for word in curl), ""]
+    check, spent = command("doctor"), command("usage")
+    lines += [f"Ctrl-C stops everything. `{check}` checks it, `{spent}` shows what was spent.", ""]
     return "\n".join(lines)

@@ -4,10 +4,8 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
-
-from prometheus_client import CollectorRegistry
 
 from tollgate.billing.v1 import billing_pb2_grpc, ledger_pb2_grpc, payments_pb2_grpc, reports_pb2_grpc
 from tollgate_billing.adapters.clickhouse import ClickHouse
@@ -40,7 +38,7 @@ from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecorded
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
-from tollgate_billing.telemetry import BillingCounters, BillingMetrics
+from tollgate_billing.telemetry import FAMILIES, BillingCounters, samples
 from tollgate_billing.use_cases.ask_usage import AskUsage
 from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
@@ -58,6 +56,8 @@ from tollgate_kit.event_log import EventLogUnavailable, OwnershipLost, new_consu
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
+from tollgate_kit.metrics import Sample, new_registry
+from tollgate_kit.process_metrics import LoopMeasures
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_kit.tracing import new_tracing
 
@@ -135,8 +135,8 @@ class Billing:
         )
         self._add_questions(ledger, wallets)
         self._add_money(wallets, ids)
-        registry = CollectorRegistry()
-        registry.register(BillingMetrics(self.counters, self.gauges))
+        self.measures = LoopMeasures("billing", self.lifecycle, lambda: self.config.digest)
+        registry = new_registry(FAMILIES, self.measured)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: self.waiting_for or None)
         self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
@@ -189,6 +189,11 @@ class Billing:
         fresh = self.prices.add(document)
         log.info("configuration in force", extra={"fields": {"digest": digest[:19], "new_price_books": fresh}})
 
+    def measured(self) -> Iterator[Sample]:
+        """Yields what is measured, as it is now."""
+        yield from samples(self.counters, self.gauges())
+        yield from self.measures.samples()
+
     def gauges(self) -> dict[str, float]:
         """Returns what is measured when metrics are scraped."""
         return {
@@ -208,6 +213,7 @@ class Billing:
         reports_pb2_grpc.add_ReportServiceServicer_to_server(self.reports, server)  # type: ignore[no-untyped-call]
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
+            self.measures.lag.start()
             await self.holds.start()
             configuring = asyncio.create_task(self.config.run(stopping))
             if await self._retried(self._migrate, stopping):
@@ -320,6 +326,7 @@ class Billing:
         await self.clickhouse.close()
         self.database.close()
         self.tracing.shutdown()
+        self.measures.lag.stop()
         self.lifecycle.stopped()
         await self.admin.stop()
 

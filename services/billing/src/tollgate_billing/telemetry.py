@@ -1,11 +1,11 @@
 """Every metric and span of billing, with unit and meaning."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from tollgate_kit.metrics import Family, Sample
+from tollgate_kit.process_metrics import loop_families
 
 # From the closing of a batch to its commit, once per event of it whose trace is kept.
 SPAN_RECORD: Final = "billing.record"
@@ -38,6 +38,23 @@ _GAUGES: Final = {
     "open_exceptions": "Finals that nobody confirmed and that a later one may replace.",
     "recent_ids": "Event ids that are remembered against duplicates.",
 }
+_PREFIX: Final = "tollgate_billing_"
+_MISMATCHES: Final = Family(
+    f"{_PREFIX}mismatches_total", "counter", "Events whose charge billing computes otherwise.", ("reason",)
+)
+_DIFFERENCES: Final = Family(
+    f"{_PREFIX}book_differences",
+    "gauge",
+    "What did not agree between usage rows, ledger, wallets and holds when they were last compared.",
+    ("kind",),
+)
+FAMILIES: Final = (
+    *(Family(f"{_PREFIX}{name}_total", "counter", meaning) for name, meaning in _COUNTERS.items()),
+    _MISMATCHES,
+    _DIFFERENCES,
+    *(Family(f"{_PREFIX}{name}", "gauge", meaning) for name, meaning in _GAUGES.items()),
+    *loop_families("billing"),
+)
 
 
 class BillingCounters:
@@ -55,30 +72,13 @@ class BillingCounters:
         self.counts[name] += amount
 
 
-class BillingMetrics(Collector):
-    """`gauges` returns the current value of each gauge by name."""
-
-    def __init__(self, counters: BillingCounters, gauges: Callable[[], dict[str, float]]) -> None:
-        self._counters = counters
-        self._gauges = gauges
-
-    def collect(self) -> Iterator[Metric]:
-        for name, text in _COUNTERS.items():
-            yield CounterMetricFamily(f"tollgate_billing_{name}", text, value=self._counters.counts[name])
-        mismatches = CounterMetricFamily(
-            "tollgate_billing_mismatches", "Events whose charge billing computes otherwise.", labels=["reason"]
-        )
-        for reason, count in self._counters.mismatches.items():
-            mismatches.add_metric([reason], count)
-        yield mismatches
-        differences = GaugeMetricFamily(
-            "tollgate_billing_book_differences",
-            "What did not agree between usage rows, ledger, wallets and holds when they were last compared.",
-            labels=["kind"],
-        )
-        for kind, count in self._counters.differences.items():
-            differences.add_metric([kind], count)
-        yield differences
-        values = self._gauges()
-        for name, text in _GAUGES.items():
-            yield GaugeMetricFamily(f"tollgate_billing_{name}", text, value=values.get(name, 0.0))
+def samples(counters: BillingCounters, gauges: Mapping[str, float]) -> Iterator[Sample]:
+    """Yields every value; `gauges` has the current value of each gauge by name."""
+    for name in _COUNTERS:
+        yield f"{_PREFIX}{name}_total", (), counters.counts[name]
+    for reason, count in counters.mismatches.items():
+        yield _MISMATCHES.name, (reason,), count
+    for kind, count in counters.differences.items():
+        yield _DIFFERENCES.name, (kind,), count
+    for name in _GAUGES:
+        yield f"{_PREFIX}{name}", (), gauges.get(name, 0.0)

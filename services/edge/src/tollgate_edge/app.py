@@ -31,6 +31,7 @@ from tollgate_edge.api.http import create_http_app
 from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.api.server import PublicServer, listen
+from tollgate_edge.domain.keys import IMPORTED
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.admission import Admission
@@ -50,6 +51,7 @@ from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.give_credit import GiveCredit
+from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_edge.use_cases.recall_budgets import RecallBudgets
 from tollgate_holds import LimitSet
@@ -146,6 +148,7 @@ class Edge:
             settings.simulator_url,
         )
         self.create_key = CreateKey(self.keys, pepper, self.clock, self.ids, os.urandom)
+        self.import_keys = ImportKeys(self.keys, self.tenants, self.peppers, self.clock, self.ids)
         self.bootstrap = Bootstrap(
             self.tenants,
             self.keys,
@@ -199,6 +202,7 @@ class Edge:
             tenants=self.tenants,
             limits=self.limits,
             create_key=self.create_key,
+            import_keys=self.import_keys,
             create_tenant=CreateTenant(self.tenants, self.clock, self.ids),
             give_credit=GiveCredit(self.billing, self.ids),
             billing=self.billing,
@@ -291,6 +295,8 @@ class Edge:
         """Looks for changes that other processes made."""
         try:
             changes = await self.keys.changes_since(self.authenticator.sequence)
+            if changes.key_hashes != () and not self.authenticator.imported:
+                self.authenticator.imported = await self.tenants.is_done(IMPORTED)
             self.authenticator.apply(changes)
             if changes.versions or self.holder.current() is None:
                 await self.holder.refresh()

@@ -181,6 +181,10 @@ class KeyStore(Protocol):
         """Stores a key. Raises Conflict when the project is not of the organization."""
         ...
 
+    async def add_keys(self, records: Mapping[str, KeyRecord], pepper_id: str) -> None:
+        """Stores keys by their hash, all or none. Raises Conflict as `add_key` does, or when a hash is there."""
+        ...
+
     async def list_keys(self, organization_id: str, limit: int, before: str) -> Sequence[KeyRecord]:
         """Returns keys, newest first, with ids below `before` (empty: from the newest); empty id: of everybody."""
         ...

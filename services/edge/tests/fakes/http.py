@@ -17,6 +17,7 @@ from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.give_credit import GiveCredit
+from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
@@ -68,6 +69,7 @@ async def http_world():
             tenants=made.tenants,
             limits=FakeLimitStore(made.memory),
             create_key=create_key,
+            import_keys=ImportKeys(made.keys, made.tenants, [PEPPER], made.clock, ids),
             create_tenant=CreateTenant(made.tenants, made.clock, ids),
             give_credit=GiveCredit(made.billing, ids),
             billing=made.billing,

@@ -153,6 +153,7 @@ class FakeMedia:
 
     def __init__(self):
         self.jobs = {}
+        self._once = {}
         self.assets = {}
         self.created = []
         self.fail = None
@@ -161,6 +162,9 @@ class FakeMedia:
     async def create(self, request):
         if self.refuse is not None:
             raise self.refuse
+        once = (request.tenant.organization_id, request.idempotency_key)
+        if request.idempotency_key and once in self._once:
+            return self._once[once]
         self.created.append(request)
         job_id = f"job_{len(self.created)}"
         job = media.Job(
@@ -173,7 +177,7 @@ class FakeMedia:
             request_id=request.request_id,
             created_at_us=1_764_000_000_000_000,
         )
-        self.jobs[job_id] = job
+        self.jobs[job_id] = self._once[once] = job
         return job
 
     def _own(self, request):

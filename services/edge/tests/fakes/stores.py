@@ -97,12 +97,18 @@ class FakeKeyStore:
         )
 
     async def add_key(self, record, key_hash, pepper_id):
+        await self.add_keys({key_hash: record}, pepper_id)
+
+    async def add_keys(self, records, pepper_id):
         self.memory.check()
-        project = self.memory.projects.get(record.project_id)
-        if project is None or project.organization_id != record.organization_id:
-            raise Conflict("the project does not belong to the organization")
-        self.memory.bump("key", key_hash)
-        self.memory.keys[key_hash] = record
+        for record in records.values():
+            project = self.memory.projects.get(record.project_id)
+            if project is None or project.organization_id != record.organization_id:
+                raise Conflict("the project does not belong to the organization")
+        if not records.keys().isdisjoint(self.memory.keys):
+            raise Conflict("one of the keys is stored already")
+        self.memory.bump("key", next(iter(records)))
+        self.memory.keys |= records
 
     async def list_keys(self, organization_id, limit, before):
         self.memory.check()

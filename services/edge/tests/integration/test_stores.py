@@ -175,6 +175,25 @@ async def test_a_key_belongs_to_a_project_of_its_organization(stores):
     assert await stores.keys.list_keys("", 10, "") == []
 
 
+async def test_many_keys_are_stored_at_once_or_none_of_them(stores):
+    project = await a_project(stores)
+    many = {f"{number:064x}": record(number, project) for number in range(1, 2501)}
+    await stores.keys.add_keys(many, "pepper")
+    found, sequence = await stores.keys.find_keys(["0" * 64, *many])
+    assert {key_hash: lookup.principal.api_key_id for key_hash, lookup in found.items()} == {
+        key_hash: one.id for key_hash, one in many.items()
+    }
+    assert (await stores.keys.changes_since(sequence - 1)).key_hashes == (f"{1:064x}",)
+    # One that is there already, and one of somebody else's project.
+    known = {"a" * 64: record(3001, project), f"{7:064x}": record(3002, project)}
+    foreign = {"b" * 64: record(3003, project), "c" * 64: record(3004, project, organization_id="org_other")}
+    for some in (known, foreign):
+        with pytest.raises(Conflict):
+            await stores.keys.add_keys(some, "pepper")
+        assert (await stores.keys.find_keys(list(some)))[0].keys() <= many.keys()
+    assert (await stores.keys.changes_since(sequence)).sequence == sequence
+
+
 async def test_keys_are_listed_newest_first_and_page_by_page(stores):
     project, other = await a_project(stores), await a_project(stores, "other")
     for number in range(1, 5):

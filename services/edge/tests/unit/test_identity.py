@@ -1,17 +1,28 @@
 """Keys, the table of public errors, and who a key belongs to."""
 
 import asyncio
+import hashlib
 import json
 
 import pytest
 from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_edge.domain.keys import KEY_PREFIX, TOKEN_PREFIX, Secret, is_well_formed, keyed_hash, new_key, pepper_of
+from tollgate_edge.domain.keys import (
+    IMPORTED,
+    KEY_PREFIX,
+    TOKEN_PREFIX,
+    Secret,
+    is_well_formed,
+    keyed_hash,
+    new_key,
+    pepper_of,
+)
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import from_wire, public_error, render_openai
 from tollgate_edge.use_cases.authenticate import AWAY, EXPIRED, MALFORMED, REVOKED, UNKNOWN, KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
+from tollgate_edge.use_cases.import_keys import ForeignKey, ImportKeys
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
@@ -97,7 +108,7 @@ def test_money_gone_is_not_to_be_tried_again_and_a_wait_is_named():
 class Setting:
     def __init__(self, memory, peppers=(PEPPER,), max_keys=100, max_unknown=3, turns=None):
         self.memory, self.clock = memory, ManualClock()
-        self.store = FakeKeyStore(memory)
+        self.store, self.peppers = FakeKeyStore(memory), peppers
         self.turns = turns
         lookups = KeyLookups(self.store, pause_seconds=0.05, most_waiting=250, sleep=self._pause)
         self.authenticator = KeyAuthenticator(lookups, peppers, self.clock, max_keys=max_keys, max_unknown=max_unknown)
@@ -312,3 +323,66 @@ async def test_keys_are_remembered_again_after_a_database_was_put_back_from_a_co
     await setting.poll()
     await setting.authenticator.authenticate(key)
     assert setting.store.reads == reads
+
+
+FOREIGN = b"sk-" + b"aB3" * 16
+
+
+async def take_over(setting, *keys, **more):
+    """Imports keys of another gateway, and hears of it as a process does."""
+    project = await FakeTenantStore(setting.memory).ensure_project("org", "o", "USD", "proj", "p", 1)
+    tenants = FakeTenantStore(setting.memory)
+    use_case = ImportKeys(setting.store, tenants, setting.peppers, setting.clock, CountingIds())
+    made = await use_case(project, [ForeignKey(hashlib.sha256(key).digest(), "old", **more) for key in keys])
+    setting.authenticator.imported = await tenants.is_done(IMPORTED)
+    await setting.poll()
+    return made
+
+
+async def test_a_key_of_another_gateway_is_good_once_it_was_imported(setting):
+    assert setting.authenticator.cached(FOREIGN) is MALFORMED
+    (made,) = await take_over(setting, FOREIGN, models=("gpt",))
+    found = await setting.authenticator.authenticate(FOREIGN)
+    assert found == Principal(made.id, "org", "proj", models=frozenset({"gpt"}))
+    assert setting.authenticator.cached(FOREIGN) == found
+    # A key of our own is found beside it.
+    record, key = await setting.make()
+    assert (await setting.authenticator.authenticate(key)).api_key_id == record.id
+
+
+async def test_who_knows_what_is_stored_of_an_imported_key_has_no_key(setting):
+    await take_over(setting, FOREIGN)
+    digest = hashlib.sha256(FOREIGN)
+    (stored,) = setting.memory.keys
+    assert digest.hexdigest() != stored
+    for presented in (digest.digest(), digest.hexdigest().encode(), b"\0sha256\0" + digest.digest(), stored.encode()):
+        found = await setting.authenticator.authenticate(presented)
+        assert found in (UNKNOWN, MALFORMED)
+
+
+async def test_what_cannot_be_a_key_of_anybody_never_reaches_the_store(setting):
+    await take_over(setting, FOREIGN)
+    reads = setting.store.reads
+    for presented in (b"short", b"x" * 513, b"with a blank in it", b"\xe4" * 20, b"sk-tg-" + b"x" * 39, b"a\0" * 20):
+        assert await setting.authenticator.authenticate(presented) is MALFORMED
+    assert setting.store.reads == reads
+
+
+async def test_an_imported_key_is_revoked_like_any_other_and_stays_so(setting):
+    (made,) = await take_over(setting, FOREIGN)
+    await setting.authenticator.authenticate(FOREIGN)
+    await setting.store.revoke_key("org", made.id, 5)
+    await setting.poll()
+    assert (await setting.authenticator.authenticate(FOREIGN)).message == REVOKED.message
+    again = await take_over(setting, FOREIGN, b"another-key-of-theirs")
+    assert [one.is_new for one in again] == [False, True]
+    assert again[0].id == made.id
+    assert (await setting.authenticator.authenticate(FOREIGN)).message == REVOKED.message
+
+
+async def test_keys_imported_under_an_earlier_pepper_are_known(setting):
+    (made,) = await take_over(setting, FOREIGN)
+    later = Setting(setting.memory, peppers=(pepper_of(b"n" * 32), PEPPER))
+    (again,) = await take_over(later, FOREIGN)
+    assert (again.id, again.is_new) == (made.id, False)
+    assert (await later.authenticator.authenticate(FOREIGN)).api_key_id == made.id

@@ -7,8 +7,6 @@ import os
 import random
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry
-
 from tollgate.media.v1 import media_pb2_grpc
 from tollgate_holds.holds import Holds as RedisHolds
 from tollgate_kit.admin import AdminServer
@@ -18,6 +16,8 @@ from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_server
 from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
+from tollgate_kit.metrics import new_registry
+from tollgate_kit.process_metrics import LoopMeasures
 from tollgate_kit.tracing import new_tracing
 from tollgate_media_jobs.adapters.assets import ObjectBlobs, new_store
 from tollgate_media_jobs.adapters.configuration import VersionHolder, load_abilities
@@ -37,7 +37,7 @@ from tollgate_media_jobs.domain.states import TERMINAL, JobState
 from tollgate_media_jobs.errors import StoreUnavailable
 from tollgate_media_jobs.ports import Failpoints
 from tollgate_media_jobs.settings import MediaJobsSettings
-from tollgate_media_jobs.telemetry import Metrics
+from tollgate_media_jobs.telemetry import LOOP_FAMILIES, SERVICE, Metrics
 from tollgate_media_jobs.use_cases.create_job import CreateJob
 from tollgate_media_jobs.use_cases.ingest_job import IngestJob
 from tollgate_media_jobs.use_cases.moves import Moves
@@ -58,7 +58,8 @@ class MediaJobs:
         self.settings = settings
         self.lifecycle = Lifecycle()
         self._schema_ready = False
-        registry = CollectorRegistry()
+        self.measures = LoopMeasures(SERVICE, self.lifecycle, lambda: self.config.digest)
+        registry = new_registry(LOOP_FAMILIES, self.measures.samples)
         self.metrics = Metrics(registry)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.tracing = new_tracing("media-jobs", slot=settings.slot, environment=environment)
@@ -205,6 +206,7 @@ class MediaJobs:
         server = new_server(self.settings.address)
         media_pb2_grpc.add_MediaServiceServicer_to_server(self.service, server)  # type: ignore[no-untyped-call]
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
+            self.measures.lag.start()
             await self.admin.start()
             await self.redis.start()
             configuring = asyncio.create_task(self.config.run(stopping))
@@ -248,6 +250,7 @@ class MediaJobs:
         await self.redis.close()
         self.tracing.shutdown()
         self.database.close()
+        self.measures.lag.stop()
         self.lifecycle.stopped()
         await self.admin.stop()
 

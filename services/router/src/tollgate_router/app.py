@@ -110,6 +110,11 @@ class Router:
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
         )
+        for channel in snapshot.channels:
+            if channel.problem:
+                log.warning(
+                    "a channel is left out", extra={"fields": {"channel": channel.name, "problem": channel.problem}}
+                )
         _keep()
         self.make_lists(snapshot)
 

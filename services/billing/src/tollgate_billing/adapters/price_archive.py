@@ -10,6 +10,7 @@ from grpc import aio
 
 from tollgate.config.v1 import config_pb2, config_pb2_grpc
 from tollgate_billing.adapters.sql_tables import PRICE_BOOKS
+from tollgate_billing.adapters.sql_transfers import insert
 from tollgate_billing.errors import LedgerUnavailable
 from tollgate_kit.grpc_io import new_channel
 from tollgate_kit.sql import Database, SqlUnavailable
@@ -107,4 +108,5 @@ def _write(connection: sa.Connection, books: Mapping[str, PriceBook]) -> None:
     fresh = [book for digest, book in books.items() if digest not in have]
     rows = [{"digest": book.digest, "document": book.canonical().decode()} for book in fresh]
     if rows:
-        connection.execute(sa.insert(PRICE_BOOKS), rows)
+        # Another process, or another part of this one, may write the same books just then.
+        connection.execute(insert(connection, PRICE_BOOKS).values(rows).on_conflict_do_nothing())

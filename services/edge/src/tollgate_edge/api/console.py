@@ -62,16 +62,12 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
     async def create_key(request: Request) -> Response:
         await context.operator(request)
         body = await context.bodies.read_object(request, optional=True)
-        project = await _project(context, body)
+        project = await project_of(context, body)
         try:
             record, key = await context.create_key(
                 project,
                 text_field(body, "name") or "key",
-                models=_models(body),
-                endpoints=_endpoints(body),
-                cidrs=_cidrs(body),
-                expires_at_us=_expiry(context, body),
-                limits=replace(NO_LIMITS, **read_limits(object_field(body, "limits"))),
+                **key_terms(context, body),
             )
         except ValueError as error:
             raise public_error(errors.ERROR_KIND_INVALID_REQUEST, f"'name': {error}.", "name") from None
@@ -97,7 +93,22 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
         return json_response(_key(record))
 
 
-async def _project(context: HttpContext, body: dict[str, Any]) -> Project:
+def key_terms(context: HttpContext, body: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a key may be used for, from where, until when and how much, by the names of `KeyRecord`.
+
+    Raises PublicError.
+    """
+    return {
+        "models": _models(body),
+        "endpoints": _endpoints(body),
+        "cidrs": _cidrs(body),
+        "expires_at_us": _expiry(context, body),
+        "limits": replace(NO_LIMITS, **read_limits(object_field(body, "limits"))),
+    }
+
+
+async def project_of(context: HttpContext, body: dict[str, Any]) -> Project:
+    """Returns the project that is named, or the oldest one where none is. Raises PublicError."""
     project_id = text_field(body, "project_id", longest=200)
     found = await context.tenants.find_project(text_field(body, "organization_id", longest=200), project_id)
     if found is None:

@@ -27,6 +27,7 @@ from tollgate_edge.ports import (
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.give_credit import GiveCredit
+from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
@@ -39,6 +40,7 @@ class HttpContext:
     tenants: TenantStore
     limits: LimitStore
     create_key: CreateKey
+    import_keys: ImportKeys
     create_tenant: CreateTenant
     give_credit: GiveCredit
     billing: BillingPort

@@ -15,6 +15,7 @@ from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
+from tollgate_edge.api.key_import import key_import_router
 from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
@@ -46,6 +47,7 @@ _ROUTERS: Final = (
     messages_router,
     media_router,
     console_router,
+    key_import_router,
     tenants_router,
     figures_router,
     ledger_router,

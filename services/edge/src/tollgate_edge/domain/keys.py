@@ -15,6 +15,10 @@ _RANDOM_BYTES: Final = 24
 _CHECKSUM_CHARACTERS: Final = 6
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _MAX_BYTES: Final = 512
+# Shorter ones could be found by trying.
+MIN_FOREIGN_CHARACTERS: Final = 16
+# Done once a key of another gateway was taken over.
+IMPORTED: Final = "keys imported"
 
 
 class Secret:
@@ -73,9 +77,27 @@ def is_well_formed(presented: bytes) -> bool:
     return False
 
 
+def may_be_foreign(presented: bytes) -> bool:
+    """Says whether this can be a key that another gateway made: printable ASCII without blanks, and none of ours."""
+    if not MIN_FOREIGN_CHARACTERS <= len(presented) <= _MAX_BYTES:
+        return False
+    if presented.startswith((KEY_PREFIX.encode(), TOKEN_PREFIX.encode())):
+        return False
+    return all(0x21 <= byte <= 0x7E for byte in presented)
+
+
 def keyed_hash(presented: bytes, pepper: Pepper) -> str:
     """Returns what is stored of a key: 64 hex digits of HMAC-SHA256."""
     return hmac.new(pepper.value, presented, hashlib.sha256).hexdigest()
+
+
+def imported_hash(digest: bytes, pepper: Pepper) -> str:
+    """Returns what is stored of a key that only its SHA-256 is known of, whose 32 bytes are `digest`.
+
+    It is keyed like every other, so that who reads the database can use neither. No key can begin with the NUL: a
+    digest that was presented as a key would hash to something else.
+    """
+    return keyed_hash(b"\0sha256\0" + digest, pepper)
 
 
 def last_four(key: Secret) -> str:

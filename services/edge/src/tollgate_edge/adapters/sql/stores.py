@@ -15,6 +15,8 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, StoredVersion
 
 _MOST_CHANGES: Final = 1000
+# Databases limit how many parameters a statement has.
+_MOST_HASHES: Final = 1000
 LIMIT_COLUMNS: Final = tuple(one.name for one in fields(Limits))
 
 
@@ -25,9 +27,12 @@ class SqlKeyStore:
     async def find_keys(self, hashes: Sequence[str]) -> tuple[Mapping[str, KeyLookup], int]:
         def work(connection: sa.Connection) -> tuple[Mapping[str, KeyLookup], int]:
             sequence = connection.execute(sa.select(t.change_counter.c.sequence)).scalar_one()
-            found = _find_api_keys(connection, hashes)
-            if len(found) < len(hashes):
-                found |= _find_tokens(connection, hashes)
+            found: dict[str, KeyLookup] = {}
+            for begin in range(0, len(hashes), _MOST_HASHES):
+                some = hashes[begin : begin + _MOST_HASHES]
+                found |= (keys := _find_api_keys(connection, some))
+                if len(keys) < len(some):
+                    found |= _find_tokens(connection, some)
             return found, sequence
 
         return await self._database.read(work)
@@ -52,31 +57,23 @@ class SqlKeyStore:
         return await self._database.read(work)
 
     async def add_key(self, record: KeyRecord, key_hash: str, pepper_id: str) -> None:
+        await self.add_keys({key_hash: record}, pepper_id)
+
+    async def add_keys(self, records: Mapping[str, KeyRecord], pepper_id: str) -> None:
         def work(connection: sa.Connection) -> None:
-            owner = connection.execute(
-                sa.select(t.projects.c.organization_id).where(t.projects.c.id == record.project_id)
-            ).scalar_one_or_none()
-            if owner != record.organization_id:
-                raise Conflict("the project does not belong to the organization")
-            bump(connection, "key", key_hash, record.created_at_us)
-            connection.execute(
-                t.api_keys.insert().values(
-                    id=record.id,
-                    organization_id=record.organization_id,
-                    project_id=record.project_id,
-                    name=record.name,
-                    key_hash=key_hash,
-                    pepper_id=pepper_id,
-                    last_four=record.last_four,
-                    models=None if record.models is None else list(record.models),
-                    endpoints=None if record.endpoints is None else list(record.endpoints),
-                    cidrs=None if record.cidrs is None else list(record.cidrs),
-                    created_at_us=record.created_at_us,
-                    revoked_at_us=record.revoked_at_us,
-                    expires_at_us=record.expires_at_us,
-                    **{name: getattr(record.limits, name) for name in LIMIT_COLUMNS},
-                )
+            owners = {record.project_id: record.organization_id for record in records.values()}
+            found = connection.execute(
+                sa.select(t.projects.c.id, t.projects.c.organization_id).where(t.projects.c.id.in_(list(owners)))
             )
+            if {row.id: row.organization_id for row in found} != owners:
+                raise Conflict("the project does not belong to the organization")
+            # One change is enough: with any, every process forgets which keys it took for unknown.
+            key_hash, first = next(iter(records.items()))
+            bump(connection, "key", key_hash, first.created_at_us)
+            try:
+                connection.execute(t.api_keys.insert(), [_row_of(*one, pepper_id) for one in records.items()])
+            except sa.exc.IntegrityError:
+                raise Conflict("one of the keys is stored already") from None
 
         await self._database.write(work)
 
@@ -175,6 +172,25 @@ def _find_tokens(connection: sa.Connection, hashes: Sequence[str]) -> dict[str, 
 def limits_of(row: Any, prefix: str = "") -> Limits:
     """Returns the limits in a row; their columns have names with this prefix."""
     return Limits(*(getattr(row, prefix + name) for name in LIMIT_COLUMNS))
+
+
+def _row_of(key_hash: str, record: KeyRecord, pepper_id: str) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "organization_id": record.organization_id,
+        "project_id": record.project_id,
+        "name": record.name,
+        "key_hash": key_hash,
+        "pepper_id": pepper_id,
+        "last_four": record.last_four,
+        "models": None if record.models is None else list(record.models),
+        "endpoints": None if record.endpoints is None else list(record.endpoints),
+        "cidrs": None if record.cidrs is None else list(record.cidrs),
+        "created_at_us": record.created_at_us,
+        "revoked_at_us": record.revoked_at_us,
+        "expires_at_us": record.expires_at_us,
+        **{name: getattr(record.limits, name) for name in LIMIT_COLUMNS},
+    }
 
 
 def _record_of(row: Any) -> KeyRecord:

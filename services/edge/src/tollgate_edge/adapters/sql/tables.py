@@ -53,7 +53,7 @@ api_keys = sa.Table(
     sa.Column("organization_id", sa.String(64), sa.ForeignKey("organizations.id"), nullable=False, index=True),
     sa.Column("project_id", sa.String(64), sa.ForeignKey("projects.id"), nullable=False),
     sa.Column("name", sa.String(100), nullable=False),
-    # HMAC-SHA256 of the key in hex; the key itself is nowhere.
+    # HMAC-SHA256 in hex of the key or, of an imported one, of its SHA-256; the key itself is nowhere.
     sa.Column("key_hash", sa.String(64), nullable=False, unique=True),
     sa.Column("pepper_id", sa.String(16), nullable=False),
     sa.Column("last_four", sa.String(4), nullable=False),
