@@ -98,6 +98,8 @@ class ClickHouse:
             # The same for the rollups: raw rows that are there already go to none of them again.
             "deduplicate_blocks_in_dependent_materialized_views": 1,
             "materialized_views_ignore_errors": 0,
+            # All rollups at once, on whatever processors are free.
+            "parallel_view_processing": 1,
             "async_insert": 0,
             "max_insert_block_size": 1_048_576,
             "min_insert_block_size_rows": 0,

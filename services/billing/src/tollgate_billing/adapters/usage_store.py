@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tollgate_billing.adapters.arrow import Kinds
 from tollgate_billing.adapters.clickhouse import ClickHouse
-from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked
 from tollgate_billing.domain.recent import RecentIds
