@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"How often each is asked; {QUESTIONS}.")
     add_option(parser)
     parser.add_argument("--rows", type=int, default=0, help="Make so many rows, and ask the kept questions of them.")
+    parser.add_argument("--keep", type=Path, help="Where rows are made and kept; rows that are there are asked.")
     parser.add_argument("--part", action="append", choices=PARTS, help="Only this part; may be given again.")
     options = parser.parse_args(arguments)
     results = Results("benchmarks.usage")
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
         print(machine(), flush=True)
         if options.rows:
-            usage_views.run(Path(name) / "views", results, options.rows, options.questions)
+            usage_views.run(options.keep or Path(name) / "views", results, options.rows, options.questions)
         else:
             _run(Path(name), results, parts, options)
         print(f"\nAt the end: {load()}")
