@@ -1,5 +1,6 @@
 """A usage event, decoded and checked. What does not pass is poison: kept with its bytes, never guessed at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +19,8 @@ MAX_BATCH_EVENTS: Final = 50_000
 _MAX_UNITS: Final = 2**40
 _MAX_NAME: Final = 256
 _TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS)
-_SOURCES: Final = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
-_STATUS_RANKS: Final = {
+_SOURCES: Final[frozenset[int]] = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
+_STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_CONFIRMED: 2,
     events.EVENT_STATUS_UNCONFIRMED: 1,
     events.EVENT_STATUS_WITNESS: 0,

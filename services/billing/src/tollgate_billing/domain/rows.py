@@ -25,12 +25,12 @@ Row = dict[str, Any]
 NO_EVENT: Final = uuid.UUID(int=0)
 # Any constant will do; it must never change, since an adjustment is recognised by its id.
 _ADJUSTMENTS: Final = uuid.UUID("b4a0c2f5-6d1e-4b60-9a53-0d7d1c2f8e11")
-_STATUS: Final = {
+_STATUS: Final[Mapping[int, str]] = {
     events.EVENT_STATUS_CONFIRMED: "confirmed",
     events.EVENT_STATUS_UNCONFIRMED: "unconfirmed",
     events.EVENT_STATUS_WITNESS: "witness",
 }
-_SOURCE: Final = {events.EVENT_SOURCE_ROUTER: "router", events.EVENT_SOURCE_WITNESS: "witness"}
+_SOURCE: Final[Mapping[int, str]] = {events.EVENT_SOURCE_ROUTER: "router", events.EVENT_SOURCE_WITNESS: "witness"}
 IDS: Final = ("event_id", "corrects_event_id")
 AMOUNTS: Final = ("charge", "cost", "loss")
 STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
