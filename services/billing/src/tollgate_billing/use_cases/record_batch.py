@@ -187,11 +187,15 @@ class RecordBatch:
         return rows_of(judged, bounds, self._clock.now_us()), mismatches
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
-        """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now."""
+        """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now.
+
+        As long as it is not, the whole batch is sent again: a process that was killed in the middle may have left the
+        rows and not the sums of a rollup, which knows its own tokens.
+        """
         token = batch.bounds.batch
         if batch.resumed and rows:
             present = await self._store.present(batch.bounds)
-            if present:
+            if present and not await self._store.remembers(batch.bounds):
                 rows = rows.without(present)
                 token = f"{token}/rest"
         if rows:
