@@ -3,16 +3,16 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from benchmarks.product import Product
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_holds.holds import Holds
-from tollgate_kit.event_log import Record, new_producer
+from tollgate_kit.event_log import EventProducer, Record, new_producer
 from tollgate_kit.ids import event_id
 from tollgate_rating import PriceTable
 from tollgate_resources import compile_version, environment_channels, load_catalogue, parse_version
@@ -34,10 +34,15 @@ class Template:
     config_digest: str
 
 
+def price_document() -> bytes:
+    """Returns a configuration version with the prices that ship with the product."""
+    catalogue = load_catalogue()
+    return compile_version(environment_channels({}, catalogue, "http://x/v1"), catalogue)
+
+
 def price_table() -> PriceTable:
     """Returns the prices that ship with the product."""
-    catalogue = load_catalogue()
-    return parse_version(compile_version(environment_channels({}, catalogue, "http://x/v1"), catalogue)).price_table()
+    return parse_version(price_document()).price_table()
 
 
 class EventSource:
@@ -49,12 +54,12 @@ class EventSource:
         self._prices = price_table()
         self._made = 0
 
-    def make(self, count: int) -> Iterator[tuple[events.UsageRecorded, int]]:
-        """Yields events and their charges, in the order of their time."""
+    def make(self, count: int, seconds: float = DAYS * 24 * 3600) -> Iterator[tuple[events.UsageRecorded, int]]:
+        """Yields events and their charges, in the order of their time, which is spread over the last `seconds`."""
         now = time.time_ns() // 1000
-        step = DAYS * 24 * 3600 * 1_000_000 // count
+        step = seconds * 1_000_000 / count
         for number in range(count):
-            yield self._event(now - step * (count - number))
+            yield self._event(now - int(step * (count - number)))
 
     def _event(self, at_us: int) -> tuple[events.UsageRecorded, int]:
         source = self._random
@@ -111,29 +116,47 @@ def template_of(row: Mapping[str, Any]) -> Template:
     return Template(row["organization_id"], row["project_id"], row["config_digest"])
 
 
-async def publish(product: Product, redis_url: str, source: EventSource, count: int) -> list[str]:
-    """Holds and settles the money of `count` requests and appends their events to the log; returns some request ids."""
-    producer = new_producer(f"sqlite://{_log(product.home)}")
-    holds = Holds(redis_url)
-    await holds.start()
-    assert await holds.wait_ready(30)
-    names: list[str] = []
-    try:
-        made = list(source.make(count))
-        for first in range(0, count, A_CALL):
+class Publisher:
+    """Holds and settles the money of requests, as edge does, and appends their events to the log, as a router does."""
+
+    def __init__(self, producer: EventProducer, redis_url: str) -> None:
+        self._producer = producer
+        self._holds = Holds(redis_url)
+
+    @classmethod
+    def of(cls, product: Product, redis_url: str) -> Self:
+        """Returns one for a running product."""
+        return cls(new_producer(f"sqlite://{_log(product.home)}"), redis_url)
+
+    async def __aenter__(self) -> Self:
+        await self._holds.start()
+        assert await self._holds.wait_ready(30)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._producer.close()
+        await self._holds.close()
+
+    async def publish(self, made: Sequence[tuple[events.UsageRecorded, int]]) -> list[str]:
+        """Publishes events with their charges; returns some request ids."""
+        names: list[str] = []
+        for first in range(0, len(made), A_CALL):
             part = made[first : first + A_CALL]
-            await _hold_and_settle(holds, part)
-            await producer.send(
+            await _hold_and_settle(self._holds, part)
+            await self._producer.send(
                 TOPIC, [Record(event.request_id.encode(), event.SerializeToString()) for event, _ in part]
             )
             names.append(part[0][0].request_id)
-    finally:
-        await producer.close()
-        await holds.close()
-    return names
+        return names
 
 
-async def _hold_and_settle(holds: Holds, part: list[tuple[events.UsageRecorded, int]]) -> None:
+async def publish(product: Product, redis_url: str, source: EventSource, count: int) -> list[str]:
+    """Publishes `count` events of the source; returns some request ids."""
+    async with Publisher.of(product, redis_url) as publisher:
+        return await publisher.publish(list(source.make(count)))
+
+
+async def _hold_and_settle(holds: Holds, part: Sequence[tuple[events.UsageRecorded, int]]) -> None:
     organization = part[0][0].tenant.organization_id
     done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     operations: list[bytes | str | int] = []

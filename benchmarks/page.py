@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_peers, page_product
-from benchmarks.machine import percentile
-from benchmarks.markdown import ran, spread, table
+from benchmarks import page_peers, page_product, page_usage
+from benchmarks.markdown import ran, table
 from benchmarks.plots import figure
 from benchmarks.product import ROOT
 from benchmarks.results import rows
@@ -39,8 +38,8 @@ def render(found: Found) -> dict[Path, str]:
         parts += page_peers.section(found, plots)
     if "product" in found:
         parts += page_product.section(found, plots)
-    if "usage" in found:
-        parts += _usage(found["usage"])
+    if "usage" in found or "usage-views" in found:
+        parts += page_usage.section(found)
     if "routing" in found:
         parts += _routing(found["routing"])
     return {DOCS / "benchmarks.md": "".join(parts)} | {PLOTS / name: text for name, text in plots.items()}
@@ -63,36 +62,6 @@ def _targets(found: Found) -> Iterator[str]:
     yield (
         "\nRatios are of processor time, ours over theirs, in the same run. "
         "The best peer is the one that costs least, whatever it leaves out.\n"
-    )
-
-
-def _usage(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"\n## The usage store\n\n{ran(found)}\n\n"
-    booking = rows(found, "booking")
-    titles = {
-        "rate": "rows a second",
-        "billing": "billing, µs of processor a row",
-        "valkey": "Valkey, µs of processor a row",
-    }
-    yield table(
-        ("booking events that wait in the log", "median (lowest - highest)"),
-        [(title, spread([row[name] for row in booking])) for name, title in titles.items()],
-    )
-    yield "\n" + table(
-        ("on disk", "bytes a row"), [(row["part"], f"{row['bytes_a_row']:.0f}") for row in rows(found, "disk")]
-    )
-    questions = rows(found, "questions")
-    yield "\n" + table(
-        (f"question over {questions[0]['rows']} rows through the public API", "p50 ms", "p99 ms", "the first"),
-        [
-            (
-                row["question"],
-                figure(percentile(row["ms"][1:], 0.5)),
-                figure(percentile(row["ms"][1:], 0.99)),
-                figure(row["ms"][0]),
-            )
-            for row in questions
-        ],
     )
 
 

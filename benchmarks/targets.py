@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from benchmarks.machine import percentile
 from benchmarks.peers.printed import median_of, ratios
 from benchmarks.peers.turns import OURS
 from benchmarks.results import rows
@@ -96,6 +97,15 @@ def _idle_mb(found: Found) -> float:
     return median(sum(row["bytes"].values()) for row in rows(found["product"], "start")) / 1e6
 
 
+def _usage(table: str, path: str, **having: Any) -> Callable[[Found], float]:
+    return lambda found: median_of(rows(found["usage"], table, **having), path)
+
+
+def _slowest_view(found: Found) -> float:
+    """Returns the 95th percentile of the view that takes longest, in ms."""
+    return max(percentile(row["ms"][1:], 0.95) for row in rows(found["usage-views"], "views"))
+
+
 _MANY, _MOST = (workload.name for workload in PACED)
 TARGETS = (
     Target(f"small chat request / {BESIDE}", "", 0.6, _ratio("requests", SMALL.name)),
@@ -145,4 +155,15 @@ TARGETS = (
         3,
         lambda found: median_of(rows(found["product"], "freshness"), "p99_s"),
     ),
+    Target(
+        "rows a second into the usage store, batches of 20,000 with fsync",
+        "",
+        50_000,
+        _usage("insert", "rate", batch=20_000, fsync=True),
+        least=True,
+    ),
+    Target("rows a second booked from the embedded log", "", 25_000, _usage("booking", "rate"), least=True),
+    Target("rows a second booked from Apache Kafka", "", 20_000, _usage("kafka", "rate"), least=True),
+    Target("from the log to a row, 5,000 events/s: p99", "s", 3, _usage("freshness of rows", "p99_s")),
+    Target("the slowest of twelve views over 20 million rows: p95", "ms", 300, _slowest_view),
 )

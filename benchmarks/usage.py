@@ -1,4 +1,4 @@
-"""`python -m benchmarks.usage [--events N | --rows N]`: what the usage store costs: booking, disk, and questions.
+"""`python -m benchmarks.usage [--part NAME] [--events N | --rows N]`: what booking usage and asking about it costs.
 
 With `--rows`, so many rows are made inside the engine, and only the kept questions are asked of them.
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks import usage_views
+from benchmarks import usage_fresh, usage_insert, usage_kafka, usage_views
 from benchmarks.events import KEYS, MODELS, EventSource, publish, template_of
 from benchmarks.machine import load, machine, percentile, spread
 from benchmarks.processes import processor_seconds
@@ -28,6 +28,7 @@ ROUNDS = 4
 QUESTIONS = 40
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.05
+PARTS = ("insert", "kafka", "booking", "questions", "freshness")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,30 +38,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"How often each is asked; {QUESTIONS}.")
     add_option(parser)
     parser.add_argument("--rows", type=int, default=0, help="Make so many rows, and ask the kept questions of them.")
+    parser.add_argument("--keep", type=Path, help="Where rows are made and kept; rows that are there are asked.")
+    parser.add_argument("--part", action="append", choices=PARTS, help="Only this part; may be given again.")
     options = parser.parse_args(arguments)
     results = Results("benchmarks.usage")
+    parts = set(options.part or PARTS)
     with tempfile.TemporaryDirectory(prefix="tollgate-bench-") as name:
-        home = Path(name) / "product"
         print(machine(), flush=True)
         if options.rows:
-            usage_views.run(home, options.rows, options.questions)
-            print(f"\nAt the end: {load()}")
-            return 0
-        with running(home) as product:
-            product.chat()
-            names = _book(product, results, max(1, options.events // ROUNDS))
-            _ask(product, results, names, options.questions)
+            usage_views.run(options.keep or Path(name) / "views", results, options.rows, options.questions)
+        else:
+            _run(Path(name), results, parts, options)
         print(f"\nAt the end: {load()}")
         results.write(options.json)
     return 0
 
 
-def _book(product: Product, results: Results, count: int) -> list[str]:
-    """Has billing book the events, in rounds, and prints what that took; returns some request ids."""
+def _run(directory: Path, results: Results, parts: set[str], options: argparse.Namespace) -> None:
+    if "insert" in parts:
+        usage_insert.run(directory, results)
+    if "kafka" in parts:
+        usage_kafka.run(directory / "kafka", results, options.events)
+    if not parts & {"booking", "questions", "freshness"}:
+        return
+    with running(directory / "product") as product:
+        product.chat()
+        source, redis = _source(product), f"unix://{Home(product.home).socket('valkey')}"
+        if parts & {"booking", "questions"}:
+            names = _book(product, redis, source, results, max(1, options.events // ROUNDS))
+            if "questions" in parts:
+                _ask(product, results, names, options.questions)
+        if "freshness" in parts:
+            usage_fresh.run(product, redis, source, results)
+
+
+def _source(product: Product) -> EventSource:
+    """Returns a source of events of the tenant whose request the product has just booked."""
     _wait(product, 1)
     _, page = product.call("GET", "/api/v1/requests?limit=1", product.admin_key)
-    source = EventSource(template_of(page["items"][0]), seed=1)
-    redis = f"unix://{Home(product.home).socket('valkey')}"
+    return EventSource(template_of(page["items"][0]), seed=1)
+
+
+def _book(product: Product, redis: str, source: EventSource, results: Results, count: int) -> list[str]:
+    """Has billing book the events, in rounds, and prints what that took; returns some request ids."""
     before = _sizes(product)
     names: list[str] = []
     figures: dict[str, list[float]] = {"rate": [], "billing": [], "valkey": [], "publishing": []}

@@ -140,6 +140,12 @@ class Holds:
             raise _unexpected(reply)
         return Booking(BookState(state), corrected or 0)
 
+    async def booked(self, organization: str, partition: str) -> str:
+        """Returns the name of the last batch of a partition that `book` applied; empty when there is none."""
+        _, _, booked, _ = self._keys_of(organization)
+        found = await self.pipe.call("HGET", booked, partition)
+        return found.decode() if isinstance(found, bytes) else ""
+
     async def rebuild(self, organization: str, ledger_pico: int) -> tuple[int, bool]:
         """Sets the wallet to ledger - held - settled; returns it and whether it was another before.
 

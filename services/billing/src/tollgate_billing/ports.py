@@ -45,8 +45,12 @@ class UsageStore(Protocol):
         """Returns (offset, index) of each row that a batch with these bounds has already."""
         ...
 
+    async def remembers(self, bounds: Bounds) -> bool:
+        """Tells whether the token of a batch that has rows is surely remembered still; False where it may not be."""
+        ...
+
     async def insert_usage(self, rows: Block, token: str) -> None:
-        """Adds usage rows once per token."""
+        """Adds usage rows once per token, to the rows and to each rollup, whichever of them has them already."""
         ...
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:

@@ -34,7 +34,9 @@ class BillingSettings(ServiceSettings):
     redis_url: str = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
 
-    batch_max_events: int = Field(default=5_000, gt=0, le=10_000, description="A batch closes at this many events.")
+    batch_max_events: int = Field(
+        default=20_000, gt=0, le=50_000, description="A batch closes at this many events, which only a backlog has."
+    )
     batch_max_bytes: int = Field(
         default=8 * 1024 * 1024, gt=0, description="A batch closes at this size of its events, in bytes."
     )

@@ -47,6 +47,10 @@ class FakeUsageStore:
         }
 
     @guarded
+    async def remembers(self, bounds):
+        return bounds.batch in self._tokens["usage"]
+
+    @guarded
     async def insert_usage(self, rows, token):
         self._insert("usage", rows, token)
 

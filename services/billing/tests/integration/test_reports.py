@@ -117,15 +117,11 @@ class Month:
                 bounds = Bounds("epoch", "topic", 0, number, number + 1)
                 row = rows_of([judged], bounds, 1)[0]
                 corrects = Booked(judged.event.event_id, one["request"], True, False, (2, 1), row)
-                better = decode(
-                    events.UsageRecorded.FromString(judged.event.message.SerializeToString()).SerializeToString(),
-                    0,
-                    one["at"] + 10,
-                )
-                better.message.charge_pico = 0
-                better.message.cost_pico = 0
-                better.message.event_id = event_id(one["request"], 2, 1, events.EVENT_SOURCE_ROUTER)
-                better.event_id = better.message.event_id
+                message = events.UsageRecorded()
+                message.CopyFrom(judged.event.message)
+                message.charge_pico = message.cost_pico = 0
+                message.event_id = event_id(one["request"], 2, 1, events.EVENT_SOURCE_ROUTER)
+                better = decode(message.SerializeToString(), 0, one["at"] + 10)
                 yield (
                     [Judged(better, exceptional=True, lost=True, corrects=corrects)],
                     one["at"] + 10 + 7200 * 10**6,

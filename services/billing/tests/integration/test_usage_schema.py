@@ -4,14 +4,19 @@ import uuid
 
 import clickhouse_connect
 import pytest
-from services.billing.tests.fakes.events import NOW_US
+from services.billing.tests.fakes.events import NOW_US, usage_event
 from services.billing.tests.fakes.month import book, random_events
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
 from tollgate_billing.adapters.arrow import arrow_table
+from tollgate_billing.adapters.clickhouse import insert_settings
 from tollgate_billing.adapters.usage_schema import Cluster, Retention, keep_for, migrate, migrations, on_cluster
 from tollgate_billing.adapters.usage_store import KINDS
 from tollgate_billing.adapters.usage_views import all_views, view_statement
+from tollgate_billing.domain.event import decode
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import Judged
+from tollgate_billing.domain.rows import rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -80,6 +85,22 @@ async def test_rows_of_an_older_store_are_filled_into_the_rollups_once(client):
     now = sums(client, "usage_events")
     assert now[0] == len(reference.usage)
     assert {table: sums(client, table) for table in ROLLUPS} == dict.fromkeys(ROLLUPS, now)
+
+
+async def test_a_rollup_that_an_insert_did_not_reach_gets_it_when_it_is_sent_again(client):
+    migrate(client, None)
+    bounds = Bounds("cut", "topic", 0, 0, 1)
+    judged = [Judged(decode(usage_event("cut").SerializeToString(), 0, NOW_US), exceptional=False)]
+    made = arrow_table(rows_of(judged, bounds, NOW_US).columns, KINDS)
+    # As after a kill: rows and some sums are there, those by hour are not.
+    client.command("DETACH TABLE usage_1h_from_events")
+    for attach in (False, True, False):
+        if attach:
+            client.command("ATTACH TABLE usage_1h_from_events")
+        client.insert_arrow("usage_events", made, settings=insert_settings(bounds.batch))
+    raw = sums(client, "usage_events")
+    assert raw[0] == 1
+    assert {table: sums(client, table) for table in ROLLUPS} == dict.fromkeys(ROLLUPS, raw)
 
 
 def engine(client, table):

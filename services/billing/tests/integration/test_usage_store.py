@@ -1,5 +1,6 @@
 """The usage store: one suite for the fake, chDB in this process and the HTTP interface."""
 
+import time
 import uuid
 from decimal import Decimal
 
@@ -14,7 +15,7 @@ from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_store import COLUMNS, ClickHouseUsageStore
 from tollgate_billing.api.billing_service import BillingService
-from tollgate_billing.domain.event import decode
+from tollgate_billing.domain.event import DAY_US, decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import rows_of
@@ -52,6 +53,17 @@ async def test_a_block_is_inserted_once_per_token(store, epoch):
     assert await store.present(bounds) == {(0, 0), (1, 0)}
     history = await store.history({first, second}, Bounds(epoch, "topic", 0, 9, 9))
     assert {name: len(found) for name, found in history.items()} == {first: 1, second: 1}
+
+
+async def test_a_token_is_remembered_for_days_and_not_for_ever(open_clickhouse, epoch):
+    clickhouse, _ = await open_clickhouse("chdb")
+    store = ClickHouseUsageStore(clickhouse)
+    now_us = time.time_ns() // 1000
+    for name, at_us, remembered in (("new", now_us, True), ("old", now_us - 8 * DAY_US, False)):
+        bounds, made = rows(f"{epoch}-{name}", [usage_event(f"{epoch[:8]}-{name}", at_us=at_us)], at_us=at_us)
+        await store.insert_usage(made, bounds.batch)
+        assert await store.remembers(bounds) is remembered
+    await clickhouse.close()
 
 
 async def test_two_blocks_with_the_same_rows_and_tokens_of_their_own_are_both_kept(store, epoch):

@@ -14,7 +14,7 @@ from services.billing.tests.fakes.usage_views import FakeUsageViews
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews, all_views
-from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.table import row_json
 from tollgate_billing.domain.usage_export import exported_columns, read_month
 from tollgate_billing.domain.usage_view import values_of

@@ -9,6 +9,7 @@ from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome
 from tollgate_holds.holds import Holds
+from tollgate_holds.pipe import RedisUnavailable
 
 pytestmark = pytest.mark.integration
 
@@ -42,6 +43,60 @@ async def test_a_batch_is_applied_once(wallets, organization):
         assert await wallets.book(effect, "source", "batch") == Outcome(missing=False, corrected=0)
     state = await wallets.state(organization)
     assert (state.wallet, state.held, state.settled) == (1000 - 40 - 30 - 5 + 7, 0, 0)
+
+
+def large(organization):
+    """An effect of several calls: what it takes in all, and 7 of credit."""
+    charges = tuple((f"r{number}", number % 3) for number in range(5_000))
+    return Effect(organization, charges, 7), sum(charge for _, charge in charges)
+
+
+async def test_a_large_batch_is_applied_once(wallets, organization):
+    await wallets.rebuild(organization, 10_000)
+    await hold(wallets, organization, "r4999", 100)
+    effect, charged = large(organization)
+    for _ in range(2):
+        assert await wallets.book(effect, "source", "one") == Outcome(missing=False, corrected=0)
+    assert (await wallets.state(organization)).wallet == 10_000 - charged + 7
+    await wallets.book(effect, "source", "two")
+    state = await wallets.state(organization)
+    assert (state.wallet, state.held) == (10_000 - 2 * (charged - 7), 0)
+
+
+class Breaking(Holds):
+    """Loses its connection after some bookings, before or after the server has done the last of them."""
+
+    def __init__(self, url, left, *, done):
+        super().__init__(url)
+        self.left, self.done = left, done
+
+    async def book(self, *arguments):
+        self.left -= 1
+        if self.left < 0 and not self.done:
+            raise RedisUnavailable("away")
+        booking = await super().book(*arguments)
+        if self.left < 0:
+            raise RedisUnavailable("away")
+        return booking
+
+
+@pytest.mark.parametrize("done", [False, True])
+@pytest.mark.parametrize("left", [0, 1, 2])
+async def test_a_large_batch_that_broke_off_is_finished_and_not_repeated(valkey, organization, left, done):
+    breaking, whole = Breaking(valkey.url, left, done=done), Holds(valkey.url)
+    for holds in (breaking, whole):
+        await holds.start()
+        assert await holds.wait_ready(60)
+    wallets = RedisWallets(whole)
+    await wallets.rebuild(organization, 10_000)
+    effect, charged = large(organization)
+    with pytest.raises(WalletsUnavailable):
+        await RedisWallets(breaking).book(effect, "source", "batch")
+    for _ in range(2):
+        await wallets.book(effect, "source", "batch")
+    assert (await wallets.state(organization)).wallet == 10_000 - charged + 7
+    for holds in (breaking, whole):
+        await holds.close()
 
 
 async def test_sources_do_not_hide_each_other(wallets, organization):

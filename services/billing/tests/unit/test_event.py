@@ -5,6 +5,7 @@ from services.billing.tests.fakes.events import NOW_US, usage_event
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import MAX_AMOUNT_PICO, Poison, decode, units_of
+from tollgate_billing.domain.fields import fields_of
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +25,12 @@ def test_images_are_units_by_size_and_quality():
         requests=1,
     )
     message = usage_event(usage=usage)
-    assert units_of(message) == {"image:1024x1024:high": 2, "image:512x512": 1, "image": 3, "request": 1}
+    assert units_of(message, fields_of(message)) == {
+        "image:1024x1024:high": 2,
+        "image:512x512": 1,
+        "image": 3,
+        "request": 1,
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.process import Process, World
+from services.billing.tests.fakes.usage_store import FakeUsageStore
 
 from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.errors import UsageStoreUnavailable
 from tollgate_billing.ports import Grant
 
 pytestmark = pytest.mark.unit
@@ -294,3 +296,36 @@ async def test_a_crash_at_any_call_changes_nothing_in_the_end(left):
     assert [row["offset"] for row in world.store.poison] == [4]
     lineage = [(row["src_offset"], row["src_index"]) for row in world.store.usage]
     assert len(lineage) == len(set(lineage))
+
+
+class HalfStore(FakeUsageStore):
+    """Breaks off between the rows and their sums, which have tokens of their own as each rollup has."""
+
+    def __init__(self, breaks):
+        super().__init__()
+        self.breaks, self.summed, self.seen = breaks, 0, set()
+
+    def _insert(self, table, rows, token):
+        super()._insert(table, rows, token)
+        if table == "usage":
+            self.breaks -= 1
+            if self.breaks >= 0:
+                raise UsageStoreUnavailable("killed")
+            self.summed += len(rows) if token not in self.seen else 0
+            self.seen.add(token)
+
+
+@pytest.mark.parametrize("breaks", [0, 1, 2])
+async def test_sums_that_an_insert_left_out_are_made_up_for(world, breaks):
+    world.store = HalfStore(breaks)
+    for name in "abcde":
+        world.append(usage_event(name))
+    world.clock.advance(5)
+    await world.run(1)
+    while world.process.consumer.problem:
+        world.clock.advance(5)
+        await step_once(world)
+    # And by another process, which finds the intent.
+    world.process = None
+    await world.settle()
+    assert world.store.summed == len(world.store.usage) == 5

@@ -91,18 +91,7 @@ class ClickHouse:
 
         `aside` inserts on a lane of its own, which booking does not wait for.
         """
-        # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
-        settings: dict[str, Any] = {
-            "insert_deduplication_token": token,
-            "insert_deduplicate": 1,
-            # The same for the rollups: raw rows that are there already go to none of them again.
-            "deduplicate_blocks_in_dependent_materialized_views": 1,
-            "materialized_views_ignore_errors": 0,
-            "async_insert": 0,
-            "max_insert_block_size": 1_048_576,
-            "min_insert_block_size_rows": 0,
-            "min_insert_block_size_bytes": 0,
-        }
+        settings = insert_settings(token)
         if self._cluster is not None:
             settings["insert_quorum"] = "auto"
         await (self._aside if aside else self._writing).run(
@@ -134,6 +123,24 @@ class ClickHouse:
         await self._asking.close()
         await self._aside.close()
         await self._writing.close()
+
+
+def insert_settings(token: str) -> dict[str, Any]:
+    """Returns the settings under which rows are added once per token, to a table and to each of its rollups."""
+    # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
+    return {
+        "insert_deduplication_token": token,
+        "insert_deduplicate": 1,
+        # Each rollup by its own: one that has the batch takes nothing, one that a kill left without it takes it.
+        "deduplicate_blocks_in_dependent_materialized_views": 1,
+        "materialized_views_ignore_errors": 0,
+        # All rollups at once, on whatever processors are free.
+        "parallel_view_processing": 1,
+        "async_insert": 0,
+        "max_insert_block_size": 1_048_576,
+        "min_insert_block_size_rows": 0,
+        "min_insert_block_size_bytes": 0,
+    }
 
 
 def read_table(client: Any, sql: str, parameters: Mapping[str, Any]) -> Table:

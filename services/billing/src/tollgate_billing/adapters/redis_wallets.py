@@ -14,6 +14,8 @@ T = TypeVar("T")
 # A released hold is remembered for longer than any spool keeps an event back.
 _TOMBSTONE_SECONDS: Final = 7 * 24 * 3600
 _OVERDUE_SECONDS: Final = 3600
+# A script keeps Redis from everybody else as long as it runs: some microseconds for each of these.
+_EFFECTS_A_CALL: Final = 2_000
 # Far longer than a transaction takes; a process that dies in between leaves the rest to the sweep.
 _RESERVED_SECONDS: Final = 120
 
@@ -23,10 +25,20 @@ class RedisWallets:
         self._holds = holds
 
     async def book(self, effect: Effect, source: str, batch: str) -> Outcome:
-        booking = await _known(
-            self._holds.book(effect.organization_id, source, batch, effect.charges, effect.credit_pico)
-        )
-        return Outcome(missing=booking.state is BookState.NO_WALLET, corrected=booking.corrected)
+        organization, charges = effect.organization_id, effect.charges
+        parts = range(_EFFECTS_A_CALL, len(charges), _EFFECTS_A_CALL)
+        if parts and await _known(self._holds.booked(organization, source)) == batch:
+            return Outcome(missing=False, corrected=0)
+        missing, corrected = False, 0
+        # What follows the first part is booked before it, under names of its own, so that the batch's name still says
+        # that all of it is in Redis.
+        for part, first in enumerate(parts, 1):
+            some = charges[first : first + _EFFECTS_A_CALL]
+            booking = await _known(self._holds.book(organization, f"{source}#{part}", batch, some))
+            missing, corrected = missing or booking.state is BookState.NO_WALLET, corrected + booking.corrected
+        some = charges[:_EFFECTS_A_CALL]
+        booking = await _known(self._holds.book(organization, source, batch, some, effect.credit_pico))
+        return Outcome(missing or booking.state is BookState.NO_WALLET, corrected + booking.corrected)
 
     async def rebuild(self, organization_id: str, ledger_pico: int) -> tuple[int, bool]:
         return await _known(self._holds.rebuild(organization_id, ledger_pico))

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from tollgate_billing.adapters.arrow import Kinds
 from tollgate_billing.adapters.clickhouse import ClickHouse
-from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.adapters.usage_schema import REPLICATED_WINDOW, REPLICATED_WINDOW_SECONDS
+from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked
 from tollgate_billing.domain.recent import RecentIds
@@ -92,6 +93,18 @@ SELECT src_offset, src_index FROM usage_events
 WHERE src_epoch = {epoch:String} AND src_topic = {topic:String} AND src_partition = {partition:UInt16}
   AND src_offset >= {low:UInt64} AND src_offset < {high:UInt64}
 """
+# Each block of a batch takes a place in the window of its table for each partition, and a batch may have a second one
+# of what was left of it. The seconds are those of a cluster's window, less a day.
+_REMEMBERED: Final = f"""
+WITH (
+    SELECT min(ingested_at) FROM usage_events
+    WHERE src_epoch = {{epoch:String}} AND src_topic = {{topic:String}} AND src_partition = {{partition:UInt16}}
+      AND src_offset >= {{low:UInt64}} AND src_offset < {{high:UInt64}}
+) AS since
+SELECT 2 * uniqExact(batch, toMonday(started_at), toYYYYMM(started_at)) < {REPLICATED_WINDOW}
+    AND since > now() - {REPLICATED_WINDOW_SECONDS - 24 * 3600} AS remembered
+FROM usage_events WHERE ingested_at >= since
+"""  # noqa: S608 - numbers of ours; everything else is a parameter.
 _IDS_A_QUERY: Final = 1_000
 
 
@@ -114,6 +127,10 @@ class ClickHouseUsageStore:
     async def present(self, bounds: Bounds) -> set[tuple[int, int]]:
         found = await self._clickhouse.rows(_PRESENT, {**_about(bounds), "high": bounds.high}, booking=True)
         return {(row["src_offset"], row["src_index"]) for row in found}
+
+    async def remembers(self, bounds: Bounds) -> bool:
+        (found,) = await self._clickhouse.rows(_REMEMBERED, {**_about(bounds), "high": bounds.high}, booking=True)
+        return bool(found["remembered"])
 
     async def insert_usage(self, rows: Block, token: str) -> None:
         await self._clickhouse.insert("usage_events", rows.columns, KINDS, token)

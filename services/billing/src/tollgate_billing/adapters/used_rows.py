@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
-from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.report_ports import UsedUnits
 

@@ -28,6 +28,8 @@ _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.1
 _LAG_SECONDS: Final = 2.0
+# How many full batches may wait, of all partitions together.
+_MOST_WAITING: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ class UsageRecordedConsumer:
             await self._consumer.start()
             self._started = True
         waiting = sum(len(intake.records) for intake in self._intakes.values())
-        room = max(1, self._limits.events - waiting)
+        # Every partition makes batches of its own: with room for one of them in all, each would be a fraction.
+        room = max(1, self._limits.events * min(max(1, len(self._intakes)), _MOST_WAITING) - waiting)
         for record in await self._consumer.poll(room, _POLL_SECONDS):
             intake = self._intakes.get(record.claim) or await self._begin(record.claim)
             intake.add(record, self._clock.monotonic())

@@ -1,40 +1,26 @@
 """A usage event, decoded and checked. What does not pass is poison: kept with its bytes, never guessed at."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final
 
 from google.protobuf.message import DecodeError
 
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate_billing.domain.fields import TOKEN_FIELDS, Fields, fields_of
 from tollgate_rating import INT64_MAX
 
 DAY_US: Final = 24 * 3600 * 1_000_000
 _MAX_AGE_US: Final = 90 * DAY_US
 _MAX_AHEAD_US: Final = 3600 * 1_000_000
-# So that the sum over the largest batch fits a signed 64-bit number: 922 units of the currency for one event.
-MAX_BATCH_EVENTS: Final = 10_000
-MAX_AMOUNT_PICO: Final = INT64_MAX // MAX_BATCH_EVENTS
+# 922 units of the currency for one event. An account holds 10,000 times that, a signed 64-bit number.
+MAX_AMOUNT_PICO: Final = INT64_MAX // 10_000
+MAX_BATCH_EVENTS: Final = 50_000
 _MAX_UNITS: Final = 2**40
 _MAX_NAME: Final = 256
-_TOKEN_FIELDS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "reasoning_tokens",
-    "audio_input_tokens",
-    "audio_output_tokens",
-    "image_input_tokens",
-    "image_output_tokens",
-)
-TOKEN_FIELDS = _TOKEN_FIELDS
-_TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in _TOKEN_FIELDS)
-_TOKENS: Final = attrgetter(*_TOKEN_FIELDS)
-_TRY: Final = attrgetter("try")
-_SOURCES: Final = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
-_STATUS_RANKS: Final = {
+_TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS)
+_SOURCES: Final[frozenset[int]] = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
+_STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_CONFIRMED: 2,
     events.EVENT_STATUS_UNCONFIRMED: 1,
     events.EVENT_STATUS_WITNESS: 0,
@@ -49,24 +35,37 @@ class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
 class Event:
     """A decoded event and where in the log it is. `units` are exclusive quantities by the rating's names.
 
-    `exceptional`: earlier events of the request have to be looked up before this one is booked.
+    `exceptional`: earlier events of the request have to be looked up before this one is booked. `fields` has what of
+    the message is a plain value: one of a message is made anew each time that it is asked for.
     """
 
     message: events.UsageRecorded
+    fields: Fields
     units: dict[str, int]
     offset: int
     at_us: int
-    # Read often: a field of a message is made anew each time that it is asked for.
-    event_id: bytes
-    request_id: str
-    number_of_try: int
-    final: bool
     exceptional: bool
+
+    @property
+    def event_id(self) -> bytes:
+        return self.fields.event_id
+
+    @property
+    def request_id(self) -> str:
+        return self.fields.request_id
+
+    @property
+    def number_of_try(self) -> int:
+        return self.fields.number_of_try
+
+    @property
+    def final(self) -> bool:
+        return self.fields.final
 
     @property
     def rank(self) -> tuple[int, int]:
         """What decides between two finals of a request: the greater one carries the charge."""
-        return _STATUS_RANKS[self.message.status], self.number_of_try
+        return _STATUS_RANKS[self.fields.status], self.fields.number_of_try
 
 
 def decode(value: bytes, offset: int, at_us: int) -> Event:
@@ -75,21 +74,20 @@ def decode(value: bytes, offset: int, at_us: int) -> Event:
         message = events.UsageRecorded.FromString(value)
     except DecodeError as error:
         raise Poison(f"not a UsageRecorded message: {error}") from error
-    tried = _TRY(message)
-    _check_identity(message, tried)
-    _check_time(message, at_us)
-    _check_money(message)
-    exceptional = tried > 1 or message.replay or message.status != events.EVENT_STATUS_CONFIRMED
-    units = units_of(message)
-    return Event(message, units, offset, at_us, message.event_id, message.request_id, tried, message.final, exceptional)
+    fields = fields_of(message)
+    _check_identity(fields)
+    _check_time(fields, at_us)
+    _check_money(fields)
+    exceptional = fields.number_of_try > 1 or fields.replay or fields.status != events.EVENT_STATUS_CONFIRMED
+    return Event(message, fields, units_of(message, fields), offset, at_us, exceptional)
 
 
-def units_of(message: events.UsageRecorded) -> dict[str, int]:
+def units_of(message: events.UsageRecorded, fields: Fields) -> dict[str, int]:
     """Returns the used quantities by the rating's names: `input`, `cache_read`, `image:1024x1024:high` and so on."""
+    units = {name: quantity for name, quantity in zip(_TOKEN_UNITS, fields.tokens, strict=True) if quantity}
+    if fields.requests:
+        units["request"] = fields.requests
     usage = message.usage
-    units = {name: quantity for name, quantity in zip(_TOKEN_UNITS, _TOKENS(usage), strict=True) if quantity}
-    if usage.requests:
-        units["request"] = usage.requests
     for image in usage.images:
         name = ":".join(part for part in ("image", image.size, image.quality) if part)
         units[name] = units.get(name, 0) + image.count
@@ -102,36 +100,38 @@ def units_of(message: events.UsageRecorded) -> dict[str, int]:
     return units
 
 
-def _check_identity(message: events.UsageRecorded, tried: int) -> None:
-    if len(message.event_id) != 16:
-        raise Poison(f"event_id has {len(message.event_id)} bytes, not 16")
-    for name, value in (("request_id", message.request_id), ("organization_id", message.tenant.organization_id)):
-        if not 0 < len(value) <= _MAX_NAME:
-            raise Poison(f"{name} has {len(value)} characters, not 1 to {_MAX_NAME}")
-    if message.status not in _STATUS_RANKS:
-        raise Poison(f"status is {message.status}, which is none that is known")
-    if message.source not in _SOURCES:
-        raise Poison(f"source is {message.source}, which is none that is known")
-    if not 0 < tried < 256 or message.attempt > 255:
-        raise Poison(f"try {tried}, attempt {message.attempt}: not in 1 to 255 and 0 to 255")
+def _check_identity(fields: Fields) -> None:
+    if len(fields.event_id) != 16:
+        raise Poison(f"event_id has {len(fields.event_id)} bytes, not 16")
+    if not (0 < len(fields.request_id) <= _MAX_NAME and 0 < len(fields.organization_id) <= _MAX_NAME):
+        names = {"request_id": fields.request_id, "organization_id": fields.organization_id}
+        name, value = next((name, value) for name, value in names.items() if not 0 < len(value) <= _MAX_NAME)
+        raise Poison(f"{name} has {len(value)} characters, not 1 to {_MAX_NAME}")
+    if fields.status not in _STATUS_RANKS:
+        raise Poison(f"status is {fields.status}, which is none that is known")
+    if fields.source not in _SOURCES:
+        raise Poison(f"source is {fields.source}, which is none that is known")
+    if not 0 < fields.number_of_try < 256 or fields.attempt > 255:
+        raise Poison(f"try {fields.number_of_try}, attempt {fields.attempt}: not in 1 to 255 and 0 to 255")
 
 
-def _check_time(message: events.UsageRecorded, at_us: int) -> None:
-    started, ended = message.started_at_us, message.ended_at_us
+def _check_time(fields: Fields, at_us: int) -> None:
+    started, ended = fields.started_at_us, fields.ended_at_us
     if not at_us - _MAX_AGE_US <= started <= at_us + _MAX_AHEAD_US:
         raise Poison(f"started_at_us {started} is more than 90 days before or an hour after {at_us}")
     if not started - _MAX_AHEAD_US <= ended <= at_us + _MAX_AHEAD_US:
         raise Poison(f"ended_at_us {ended} does not fit between its start and {at_us}")
 
 
-def _check_money(message: events.UsageRecorded) -> None:
-    charge, cost = message.charge_pico, message.cost_pico
-    for name, amount in (("charge_pico", charge), ("cost_pico", cost)):
-        if not 0 <= amount <= MAX_AMOUNT_PICO:
-            raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-    if charge and not message.final:
+def _check_money(fields: Fields) -> None:
+    charge, cost = fields.charge_pico, fields.cost_pico
+    if not (0 <= charge <= MAX_AMOUNT_PICO and 0 <= cost <= MAX_AMOUNT_PICO):
+        amounts = {"charge_pico": charge, "cost_pico": cost}
+        name, amount = next((name, one) for name, one in amounts.items() if not 0 <= one <= MAX_AMOUNT_PICO)
+        raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+    if charge and not fields.final:
         raise Poison("an attempt that is not final has no charge")
-    if (charge or cost) and not message.currency:
+    if (charge or cost) and not fields.currency:
         raise Poison("an amount has a currency")
-    if charge and message.unpriced:
+    if charge and fields.unpriced:
         raise Poison("what has no price has no charge")

@@ -44,12 +44,15 @@ class Judged:
 
     @property
     def charge_pico(self) -> int:
-        return 0 if self.lost or not self.event.final else self.event.message.charge_pico
+        fields = self.event.fields
+        return 0 if self.lost or not fields.final else fields.charge_pico
 
 
 def looked_up(events: Iterable[Event], open_requests: frozenset[str]) -> frozenset[str]:
     """Returns the requests whose earlier events matter for these."""
-    return frozenset(event.request_id for event in events if event.exceptional or event.request_id in open_requests)
+    return frozenset(
+        event.request_id for event in events if event.exceptional or event.fields.request_id in open_requests
+    )
 
 
 def judge(
@@ -63,11 +66,12 @@ def judge(
     }
     dropped = 0
     for event in events:
-        if event.event_id in known or recent.has(event.event_id, event.at_us):
+        event_id = event.fields.event_id
+        if event_id in known or recent.has(event_id, event.at_us):
             dropped += 1
             continue
-        known.add(event.event_id)
-        judged = Judged(event, event.request_id in looked)
+        known.add(event_id)
+        judged = Judged(event, event.fields.request_id in looked)
         kept.append(judged)
         if judged.exceptional and event.final:
             _compare(judged, best)

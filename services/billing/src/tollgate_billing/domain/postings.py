@@ -77,11 +77,10 @@ def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
     """Returns one transfer for each organization, project, model, price version and pair of accounts."""
     sums: dict[tuple[str, ...], list[int]] = {}
     for one in judged:
-        message = one.event.message
-        tenant = message.tenant
-        about = (tenant.organization_id, tenant.project_id, message.model, message.price_digest, message.currency)
+        of = one.event.fields
+        about = (of.organization_id, of.project_id, of.model, of.price_digest, of.currency)
         _add(sums, (*about, WALLET, REVENUE), one.charge_pico)
-        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), message.cost_pico)
+        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), of.cost_pico)
         if one.corrects is not None:
             row: Any = one.corrects.row
             about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
@@ -105,15 +104,14 @@ def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
     """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too."""
     effects: dict[str, WalletEffect] = {}
     for one in judged:
-        event = one.event
-        if not event.final:
+        of = one.event.fields
+        if not of.final:
             continue
-        message = event.message
-        organization = message.tenant.organization_id
+        organization = of.organization_id
         effect = effects.get(organization)
         if effect is None:
             effect = effects[organization] = WalletEffect(organization)
-        key = (event.request_id, message.currency)
+        key = (of.request_id, of.currency)
         effect.charges[key] = effect.charges.get(key, 0) + one.charge_pico
         if one.corrects is not None:
             row: Any = one.corrects.row

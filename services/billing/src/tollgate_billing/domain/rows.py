@@ -5,18 +5,18 @@ Amounts are `Decimal` with twelve places, made from pico-units without rounding.
 
 import functools
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from itertools import compress
-from operator import attrgetter
 from typing import Any, Final, overload
 
 from google.protobuf.json_format import MessageToJson
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import TOKEN_FIELDS, Event
+from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.fields import TOKEN_FIELDS, Fields
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged
 
@@ -25,22 +25,14 @@ Row = dict[str, Any]
 NO_EVENT: Final = uuid.UUID(int=0)
 # Any constant will do; it must never change, since an adjustment is recognised by its id.
 _ADJUSTMENTS: Final = uuid.UUID("b4a0c2f5-6d1e-4b60-9a53-0d7d1c2f8e11")
-_STATUS: Final = {
+_STATUS: Final[Mapping[int, str]] = {
     events.EVENT_STATUS_CONFIRMED: "confirmed",
     events.EVENT_STATUS_UNCONFIRMED: "unconfirmed",
     events.EVENT_STATUS_WITNESS: "witness",
 }
-_SOURCE: Final = {events.EVENT_SOURCE_ROUTER: "router", events.EVENT_SOURCE_WITNESS: "witness"}
+_SOURCE: Final[Mapping[int, str]] = {events.EVENT_SOURCE_ROUTER: "router", events.EVENT_SOURCE_WITNESS: "witness"}
 IDS: Final = ("event_id", "corrects_event_id")
 AMOUNTS: Final = ("charge", "cost", "loss")
-# Fields that are columns as they are.
-_OF_EVENT: Final = (
-    *("attempt", "replay", "final", "estimated", "trace_kept", "model", "requested_model", "fallback_reason"),
-    *("upstream_model", "provider", "channel", "stream", "error_kind", "media_job_id", "currency", "unpriced"),
-    *("price_digest", "config_digest"),
-)
-_OF_TENANT: Final = ("organization_id", "project_id", "api_key_id", "price_group")
-_OF_TIMINGS: Final = ("upstream_started_us", "first_byte_us", "total_us")
 STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
 _PLACES: Final = -12
 
@@ -105,39 +97,35 @@ def rows_of(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> Block
 
 
 def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> dict[str, list[Any]]:
-    """Returns a list of each column: a loop for one field costs a fifth of a dictionary for each row."""
+    """Returns a list of each column: turning all fields at once costs a fifth of a loop for each of them."""
     count = len(judged)
     events_of = [one.event for one in judged]
-    messages = [event.message for event in events_of]
-    usages = [message.usage for message in messages]
-    timings = [message.timings for message in messages]
-    tenants = [message.tenant for message in messages]
-    columns: dict[str, list[Any]] = {
-        "event_id": [event.event_id for event in events_of],
+    columns: dict[str, list[Any]] = dict(zip(Fields._fields, _turned(events_of), strict=True))
+    tokens = zip(*columns.pop("tokens"), strict=True) if count else ([] for _ in TOKEN_FIELDS)
+    columns |= {name: list(values) for name, values in zip(TOKEN_FIELDS, tokens, strict=True)}
+    take = columns.pop
+    columns |= {
         "kind": ["usage"] * count,
         "corrects_event_id": [NO_EVENT.bytes] * count,
-        "request_id": [event.request_id for event in events_of],
-        "try": [event.number_of_try for event in events_of],
-        "source": [_SOURCE[message.source] for message in messages],
-        "status": [_STATUS[message.status] for message in messages],
+        "try": take("number_of_try"),
+        "source": [_SOURCE[value] for value in take("source")],
+        "status": [_STATUS[value] for value in take("status")],
         "superseded": [one.lost for one in judged],
-        "trace_id": [trace_id_of(message.traceparent) for message in messages],
-        "started_at": [message.started_at_us for message in messages],
-        "ended_at": [message.ended_at_us for message in messages],
+        "trace_id": [trace_id_of(value) for value in take("traceparent")],
+        "started_at": take("started_at_us"),
+        "ended_at": take("ended_at_us"),
         "logged_at": [event.at_us for event in events_of],
         "ingested_at": [ingested_us] * count,
-        "dialect": [_name(wire.Dialect, message.dialect, "DIALECT_") for message in messages],
-        "operation": [_name(wire.Operation, message.operation, "OPERATION_") for message in messages],
-        "outcome": [_name(wire.Outcome, message.outcome, "OUTCOME_") for message in messages],
-        "upstream_status": [min(message.upstream_status, 65_535) for message in messages],
-        "routing": [_routing(message) for message in messages],
-        "images": [sum(image.count for image in usage.images) for usage in usages],
+        "dialect": [_name(wire.Dialect, value, "DIALECT_") for value in take("dialect")],
+        "operation": [_name(wire.Operation, value, "OPERATION_") for value in take("operation")],
+        "outcome": [_name(wire.Outcome, value, "OUTCOME_") for value in take("outcome")],
+        "upstream_status": [min(value, 65_535) for value in take("upstream_status")],
+        "routing": [_routing(event.message) for event in events_of],
+        "images": [_images(event) for event in events_of],
         "extra_units": [_extra_units(event) for event in events_of],
-        "service_tier": [usage.service_tier for usage in usages],
         "charge": [one.charge_pico for one in judged],
-        "cost": [message.cost_pico for message in messages],
-        "loss": [one.event.message.cost_pico if one.lost else 0 for one in judged],
-        "requests": [usage.requests for usage in usages],
+        "cost": take("cost_pico"),
+        "loss": [one.event.fields.cost_pico if one.lost else 0 for one in judged],
         "batch": [bounds.batch] * count,
         "src_epoch": [bounds.epoch] * count,
         "src_topic": [bounds.topic] * count,
@@ -145,10 +133,20 @@ def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -
         "src_offset": [event.offset for event in events_of],
         "src_index": [0] * count,
     }
-    for names, parts in ((_OF_EVENT, messages), (_OF_TENANT, tenants), (_OF_TIMINGS, timings), (TOKEN_FIELDS, usages)):
-        for name in names:
-            columns[name] = list(map(attrgetter(name), parts))
+    del columns["charge_pico"]
     return columns
+
+
+def _turned(events_of: Sequence[Event]) -> Iterator[list[Any]]:
+    """Yields the values of each field, in the order of `Fields`."""
+    if events_of:
+        return map(list, zip(*[event.fields for event in events_of], strict=True))
+    return ([] for _ in Fields._fields)
+
+
+def _images(event: Event) -> int:
+    images = event.message.usage.images
+    return sum(image.count for image in images) if images else 0
 
 
 def _extra_units(event: Event) -> dict[str, int]:
@@ -217,6 +215,8 @@ def booked_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Booked]]:
 
 def trace_id_of(traceparent: str) -> str:
     """Returns the 32 hex digits of a traceparent's trace id, or an empty string."""
+    if not traceparent:
+        return ""
     parts = traceparent.split("-")
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else ""
 

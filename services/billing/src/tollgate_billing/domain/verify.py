@@ -30,24 +30,24 @@ class Mismatch:
 
 def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
     """Returns how the event's charge differs from what its units cost by its price book, or None."""
-    message = event.message
-    if not message.final:
+    fields = event.fields
+    if not fields.final:
         return None
-    if message.unpriced:
+    if fields.unpriced:
         return _verify_unpriced(event, prices)
-    if not message.price_digest:
+    if not fields.price_digest:
         # Where nothing was used, nothing had to be priced.
-        return Mismatch(event, "no_price_named", message.charge_pico, 0) if event.units else None
-    price = prices.find(message.price_digest, message.model, message.tenant.price_group)
+        return Mismatch(event, "no_price_named", fields.charge_pico, 0) if event.units else None
+    price = prices.find(fields.price_digest, fields.model, fields.price_group)
     if price is None:
-        known = prices.knows(message.price_digest)
+        known = prices.knows(fields.price_digest)
         reason = "model_not_in_book" if known else "unknown_price_book"
-        return Mismatch(event, reason, message.charge_pico, 0, message.price_digest)
+        return Mismatch(event, reason, fields.charge_pico, 0, fields.price_digest)
     return _compare(event, price)
 
 
 def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
-    found, currency = event.message.charge_pico, event.message.currency
+    found, currency = event.fields.charge_pico, event.fields.currency
     if price.currency != currency:
         return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency}")
     try:
@@ -59,8 +59,8 @@ def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
 
 def _verify_unpriced(event: Event, prices: KnownPrices) -> Mismatch | None:
     """An event without price is flagged anyway; it is a mismatch when its book has all the prices after all."""
-    message = event.message
-    price = prices.find(message.price_digest, message.model, message.tenant.price_group)
+    fields = event.fields
+    price = prices.find(fields.price_digest, fields.model, fields.price_group)
     if price is None:
         return None
     try:
@@ -72,5 +72,5 @@ def _verify_unpriced(event: Event, prices: KnownPrices) -> Mismatch | None:
 
 
 def _rated(event: Event, price: ModelPrice) -> int:
-    message = event.message
-    return price.rate(event.units, message.started_at_us, message.usage.service_tier)
+    fields = event.fields
+    return price.rate(event.units, fields.started_at_us, fields.service_tier)

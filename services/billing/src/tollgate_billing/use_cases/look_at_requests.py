@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tollgate_billing.domain.event import TOKEN_FIELDS
+from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.rows import Row, to_pico
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import (

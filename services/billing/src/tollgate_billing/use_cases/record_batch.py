@@ -136,8 +136,14 @@ class RecordBatch:
             )
         )
         self._reached("after_ledger")
-        for effect in effects:
-            outcome = await self._wallets.book(effect, batch.bounds.source, batch.bounds.batch)
+        source, name = batch.bounds.source, batch.bounds.batch
+        # All at once, so that they share round trips. Each is ended before the lock is let go, whatever another meets.
+        outcomes = await asyncio.gather(
+            *(self._wallets.book(effect, source, name) for effect in effects), return_exceptions=True
+        )
+        for effect, outcome in zip(effects, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
             self._counters.add("corrected_holds", outcome.corrected)
             if outcome.missing:
                 _, balance = await self._ledger.balance(effect.organization_id)
@@ -151,7 +157,7 @@ class RecordBatch:
         assert prepared is not None
         assert state.recent is not None
         for one in prepared.judged:
-            state.recent.add(one.event.event_id, one.event.at_us)
+            state.recent.add(one.event.fields.event_id, one.event.at_us)
         opened, closed = _exceptions(prepared.judged)
         if self._open is not None:
             self._open.difference_update(closed)
@@ -167,11 +173,8 @@ class RecordBatch:
             state.recent = await self._store.recent_ids(batch.bounds, first_us - _RECENT_US)
         looked = looked_up(events, frozenset(self._open))
         history = await self._store.history(looked, batch.bounds) if looked else {}
-        unknown = {
-            event.message.price_digest: event.message.config_digest
-            for event in events
-            if event.message.price_digest and not self._prices.knows(event.message.price_digest)
-        }
+        books = {event.fields.price_digest: event.fields.config_digest for event in events}
+        unknown = {book: version for book, version in books.items() if book and not self._prices.knows(book)}
         if unknown:
             await self._prices.learn(unknown)
         judged, duplicates = judge(events, state.recent, looked, history)
@@ -184,11 +187,15 @@ class RecordBatch:
         return rows_of(judged, bounds, self._clock.now_us()), mismatches
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
-        """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now."""
+        """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now.
+
+        As long as it is not, the whole batch is sent again: a process that was killed in the middle may have left the
+        rows and not the sums of a rollup, which knows its own tokens.
+        """
         token = batch.bounds.batch
         if batch.resumed and rows:
             present = await self._store.present(batch.bounds)
-            if present:
+            if present and not await self._store.remembers(batch.bounds):
                 rows = rows.without(present)
                 token = f"{token}/rest"
         if rows:
@@ -204,7 +211,7 @@ class RecordBatch:
         add("poison", len(prepared.letters))
         add("lost", sum(one.lost for one in prepared.judged))
         add("adjustments", sum(one.corrects is not None for one in prepared.judged))
-        add("unpriced", sum(one.event.message.unpriced for one in prepared.judged))
+        add("unpriced", sum(one.event.fields.unpriced for one in prepared.judged))
         for mismatch in prepared.mismatches:
             self._counters.mismatches[mismatch.reason] += 1
 
@@ -280,9 +287,9 @@ def _mismatch_row(mismatch: Mismatch, bounds: Bounds, now_us: int) -> Row:
     return {
         "event_id": event.event_id,
         "request_id": event.request_id,
-        "organization_id": event.message.tenant.organization_id,
-        "model": event.message.model,
-        "price_digest": event.message.price_digest,
+        "organization_id": event.fields.organization_id,
+        "model": event.fields.model,
+        "price_digest": event.fields.price_digest,
         "reason": mismatch.reason,
         "detail": mismatch.detail,
         "found_pico": mismatch.found_pico,

@@ -1,0 +1,98 @@
+"""The plain values of a usage event, read from its message once and in few calls."""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from tollgate.events.v1 import usage_pb2 as events
+
+TOKEN_FIELDS: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "reasoning_tokens",
+    "audio_input_tokens",
+    "audio_output_tokens",
+    "image_input_tokens",
+    "image_output_tokens",
+)
+
+
+class Fields(NamedTuple):
+    """Named as columns of the usage store where they are one; enumerations are their numbers.
+
+    `tokens` are the quantities of TOKEN_FIELDS, in that order.
+    """
+
+    event_id: bytes
+    request_id: str
+    number_of_try: int
+    attempt: int
+    source: int
+    status: int
+    replay: bool
+    final: bool
+    estimated: bool
+    trace_kept: bool
+    traceparent: str
+    started_at_us: int
+    ended_at_us: int
+    model: str
+    requested_model: str
+    fallback_reason: str
+    upstream_model: str
+    provider: str
+    channel: str
+    dialect: int
+    operation: int
+    stream: bool
+    outcome: int
+    upstream_status: int
+    error_kind: str
+    media_job_id: str
+    cost_pico: int
+    charge_pico: int
+    currency: str
+    unpriced: bool
+    price_digest: str
+    config_digest: str
+    organization_id: str
+    project_id: str
+    api_key_id: str
+    price_group: str
+    upstream_started_us: int
+    first_byte_us: int
+    total_us: int
+    requests: int
+    service_tier: str
+    tokens: tuple[int, ...]
+
+
+Reader = Callable[[Any], tuple[Any, ...]]
+_TENANT_AT: Final = Fields._fields.index("organization_id")
+_TIMINGS_AT: Final = Fields._fields.index("upstream_started_us")
+_USAGE_AT: Final = Fields._fields.index("requests")
+# `try` is a word of the language.
+_OF_MESSAGE: Final[Reader] = attrgetter(
+    *("try" if one == "number_of_try" else one for one in Fields._fields[:_TENANT_AT])
+)
+_OF_TENANT: Final[Reader] = attrgetter(*Fields._fields[_TENANT_AT:_TIMINGS_AT])
+_OF_TIMINGS: Final[Reader] = attrgetter(*Fields._fields[_TIMINGS_AT:_USAGE_AT])
+_OF_USAGE: Final[Reader] = attrgetter("requests", "service_tier")
+_TOKENS: Final[Reader] = attrgetter(*TOKEN_FIELDS)
+
+
+def fields_of(message: events.UsageRecorded) -> Fields:
+    """Returns the plain values of a message."""
+    usage = message.usage
+    return Fields._make(
+        (
+            *_OF_MESSAGE(message),
+            *_OF_TENANT(message.tenant),
+            *_OF_TIMINGS(message.timings),
+            *_OF_USAGE(usage),
+            _TOKENS(usage),
+        )
+    )
