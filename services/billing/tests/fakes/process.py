@@ -7,6 +7,7 @@ from services.billing.tests.fakes.dead_letters import FakeDeadLetters
 from services.billing.tests.fakes.event_log import FakeConsumer, FakeLog
 from services.billing.tests.fakes.events import BOOK
 from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.letters import FakeLetterStore, FakeUsageTopic
 from services.billing.tests.fakes.prices import FakePrices
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
@@ -16,6 +17,7 @@ from tollgate_billing.ports import Grant
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
@@ -92,6 +94,9 @@ class Process:
             counters=world.counters,
             reached=lambda _name: None,
             fell_behind=self.keep.fell_behind,
+        )
+        self.letters = ReplayLetters(
+            FakeLetterStore(world.store, world.fuse), FakeUsageTopic(world.append, world.fuse), world.clock
         )
         self.consumer = UsageRecordedConsumer(
             consumer=FakeConsumer(world.log, world.fuse),

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
-from services.billing.tests.integration.running import BillingProcess, send
+from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
 from tollgate_holds.holds import Holds
 
@@ -16,31 +16,10 @@ FAILPOINTS = ["after_intent", "after_insert", "after_ledger", "after_redis", "be
 SUMS = "sum(charge), sum(cost), sum(loss)"
 
 
-def embedded(tmp_path, valkey):
-    return {
-        "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{tmp_path}/ledger.sqlite",
-        "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{tmp_path}/usage",
-        "TOLLGATE_BILLING_EVENT_LOG_URL": f"sqlite:///{tmp_path}/events.sqlite",
-        "TOLLGATE_BILLING_REDIS_URL": valkey.url,
-    }
-
-
-def cluster(request, valkey):
-    from services.billing.tests.integration.databases import new_clickhouse_database
-
-    return {
-        "TOLLGATE_BILLING_DATABASE_URL": request.getfixturevalue("postgresql").new_database("ledger"),
-        "TOLLGATE_BILLING_CLICKHOUSE_DSN": new_clickhouse_database(request.getfixturevalue("clickhouse_server")),
-        "TOLLGATE_BILLING_EVENT_LOG_URL": request.getfixturevalue("fresh_kafka").url + "?partitions=2",
-        "TOLLGATE_BILLING_REDIS_URL": valkey.url,
-    }
-
-
 @pytest.fixture
 def billing(request, tmp_path, valkey):
     valkey.clear()
-    servers = embedded(tmp_path, valkey) if request.param == "embedded" else cluster(request, valkey)
-    process = BillingProcess(tmp_path, servers)
+    process = BillingProcess(tmp_path, servers_of(request.param, request, tmp_path, valkey))
     yield process
     process.clean()
 
