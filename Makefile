@@ -89,6 +89,10 @@ bench: $(STAMP) ## Processor time per request, against the numbers in docs/bench
 chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S"
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
+.PHONY: chaos-model
+chaos-model: $(STAMP) ## The way of usage events as a model, thousands of runs without servers; ARGS="--examples N --seed S"
+	@$(BIN)/python -m tests.model $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -46,6 +46,10 @@ class World:
         keep = KeepWallets(self.ledger, self.wallets, self.counters, asyncio.Lock())
         await keep.grant(Grant(organization, "USD", amount, key, "test", self.clock.now_us()))
 
+    def new_consumer(self):
+        """Returns what a process reads the log with."""
+        return FakeConsumer(self.log, self.fuse)
+
     def append(self, event, *, at_us=None):
         """Puts an event into the log; returns its offset."""
         value = event if isinstance(event, bytes) else event.SerializeToString()
@@ -99,7 +103,7 @@ class Process:
             FakeLetterStore(world.store, world.fuse), FakeUsageTopic(world.append, world.fuse), world.clock
         )
         self.consumer = UsageRecordedConsumer(
-            consumer=FakeConsumer(world.log, world.fuse),
+            consumer=world.new_consumer(),
             record=self.record,
             ledger=world.ledger,
             limits=world.limits,

@@ -7,12 +7,12 @@ import pytest
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
+from tollgate_billing.adapters.failpoints import NAMES
 from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 
 FUNDS = 10**13
-FAILPOINTS = ["after_intent", "after_insert", "after_ledger", "after_redis", "before_commit"]
 SUMS = "sum(charge), sum(cost), sum(loss)"
 
 
@@ -89,13 +89,14 @@ async def test_a_kill_at_each_failpoint_changes_nothing(billing):
     for event in events:
         await holds.hold("org", event.request_id, 10**9, 600)
     billing.kill()
-    parts = [events[index::1][: len(events) // 5 + 1] for index in range(0, len(events), len(events) // 5 + 1)]
-    for failpoint, part in zip(FAILPOINTS, parts, strict=True):
+    size = -(-len(events) // len(NAMES))
+    parts = [events[first : first + size] for first in range(0, len(events), size)]
+    for failpoint, part in zip(NAMES, parts, strict=True):
         await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [*part, b"\xff poison"])
         billing.start(failpoint)
         assert await billing.died() == -9, f"{failpoint}: {billing.log()[-2000:]}"
     billing.start()
-    await check(client, charged, rows, poison=len(FAILPOINTS))
+    await check(client, charged, rows, poison=len(NAMES))
     await client.close()
     await holds.close()
     assert billing.stop() == 0

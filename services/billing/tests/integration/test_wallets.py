@@ -44,6 +44,20 @@ async def test_a_batch_is_applied_once(wallets, organization):
     assert (state.wallet, state.held, state.settled) == (1000 - 40 - 30 - 5 + 7, 0, 0)
 
 
+async def test_a_process_that_stood_still_does_not_apply_an_old_batch_again(wallets, organization):
+    """It had posted the ledger; another process applied that batch and the next one meanwhile."""
+    await wallets.rebuild(organization, 100)
+    effect = Effect(organization, (("x", 10),), 0)
+    for batch in ("e/t/0/0-9", "e/t/0/9-10", "e/t/0/0-9", "e/t/0/9-10"):
+        await wallets.book(effect, "e/t/0", batch)
+    assert (await wallets.state(organization)).wallet == 80
+    # A topic that was made again begins at 0, and the keys of other money are in no order.
+    await wallets.book(effect, "f/t/0", "f/t/0/0-1")
+    for key in ("operations/1-5", "operations/1-3", "refund-2", "refund-1"):
+        await wallets.book(effect, "operations", key)
+    assert (await wallets.state(organization)).wallet == 30
+
+
 async def test_sources_do_not_hide_each_other(wallets, organization):
     await wallets.rebuild(organization, 100)
     for source in ("one", "two"):
