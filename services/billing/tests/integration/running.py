@@ -64,6 +64,8 @@ class BillingProcess:
             "TOLLGATE_BILLING_STATE_DIRECTORY": str(self.directory / "state"),
             "TOLLGATE_BILLING_BATCH_AGE_SECONDS": "0.1",
             "TOLLGATE_BILLING_BATCH_MAX_EVENTS": "40",
+            # Sums by minute of old events are compared too.
+            "TOLLGATE_BILLING_USAGE_MINUTE_DAYS": "0",
             "TOLLGATE_BILLING_FAILPOINT": failpoint,
             **self.servers,
         }

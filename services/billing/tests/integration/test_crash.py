@@ -13,6 +13,7 @@ from tollgate_holds.holds import Holds
 pytestmark = pytest.mark.integration
 
 FUNDS = 10**13
+DAY_US = 24 * 3600 * 10**6
 SUMS = "sum(charge), sum(cost), sum(loss)"
 
 
@@ -27,9 +28,11 @@ def billing(request, tmp_path, valkey):
 def events_of(seed):
     """Returns events with every kind of exception, the sum that is charged, and how many rows they make."""
     rng = random.Random(seed)
-    now = time.time_ns() // 1000
+    present = time.time_ns() // 1000
     events, charged, rows = [], 0, 0
     for number in range(60):
+        # A batch is of two months, so of two parts of the table, and out of order by weeks.
+        now = present - number % 2 * 40 * DAY_US
         name = f"s{seed}-r{number}"
         event = usage_event(name, output_tokens=rng.randrange(50), at_us=now)
         witness = usage_event(name, status=WITNESS, attempt=0, output_tokens=rng.randrange(50), at_us=now)
