@@ -30,10 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     directory = Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
     # Always the same port, so that clients find a product again that was started anew.
     flags = ["--port", str(free_port()), "--workers", str(options.workers)]
-    product = Product(directory, flags, environment=SETTINGS | _build(options.build, directory))
+    more = {"TOLLGATE_BILLING_FAILPOINT": options.failpoint, **_build(options.build, directory)}
+    product = Product(directory, flags, environment=SETTINGS | more)
     print(f"seed {seed}, {options.rounds} rounds, the product's home is {product.home}", flush=True)
     began = time.monotonic()
     repeated = f"--workers {options.workers} --accidents {options.accidents}"
+    repeated += f" --failpoint {options.failpoint}" if options.failpoint else ""
     repeated += "".join(f' --kind "{kind}"' for kind in options.kinds or ())
     run = Run(seed, options.first, repeated, options.build)
     result, number = "adds up", options.first
@@ -77,6 +79,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--accidents", type=int, default=MOST_ACCIDENTS, help=f"The most accidents of a round; {MOST_ACCIDENTS}."
     )
     parser.add_argument("--kind", dest="kinds", action="append", choices=sorted(set(KINDS)), help="Only these.")
+    parser.add_argument(
+        "--failpoint", default="", help="Billing ends itself there in each of its lives, such as after_insert:3."
+    )
     parser.add_argument("--report", type=Path, help="Adds the run to this report, such as tests/chaos/runs.json.")
     parser.add_argument("--build", choices=(SOUND, *BUILDS), default=SOUND, help="Or a broken one, to be found.")
     return parser.parse_args(arguments)
