@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"seed {seed}, {options.rounds} rounds, the product's home is {product.home}", flush=True)
     began = time.monotonic()
     repeated = f"--workers {options.workers} --accidents {options.accidents}"
+    repeated += f" --build {options.build}" if options.build != SOUND else ""
     repeated += f" --failpoint {options.failpoint}" if options.failpoint else ""
     repeated += "".join(f' --kind "{kind}"' for kind in options.kinds or ())
     run = Run(seed, options.first, repeated, options.build)

@@ -10,7 +10,11 @@ _SOURCE: Final = REPOSITORY / "services" / "billing" / "src"
 # File, what is there, and what is there instead.
 BUILDS: Final = {
     "no-deduplication": (
-        ("tollgate_billing/adapters/clickhouse.py", '"insert_deduplicate": 1,', '"insert_deduplicate": 0,'),
+        (
+            "tollgate_billing/adapters/clickhouse.py",
+            '"insert_deduplication_token": token,',
+            '"insert_deduplication_token": token + __import__("os").urandom(4).hex(),',
+        ),
         ("tollgate_billing/use_cases/record_batch.py", "if batch.resumed and rows:", "if not batch and rows:"),
     ),
     "commit-first": (
