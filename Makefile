@@ -93,6 +93,10 @@ chaos: $(STAMP) ## Break a running product again and again, and audit its books;
 chaos-faults: $(STAMP) ## Random faults of providers, and the books audited; ARGS="--minutes N --seed S"
 	@$(BIN)/python -m tests.chaos.faults $(ARGS)
 
+.PHONY: chaos-model
+chaos-model: $(STAMP) ## The way of usage events as a model, thousands of runs without servers; ARGS="--examples N --seed S"
+	@$(BIN)/python -m tests.model $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -1,61 +1,111 @@
 """`python -m tests.chaos [--rounds N] [--seed S]`: breaks a running product again and again and audits its books."""
 
 import argparse
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.chaos.rounds import SETTINGS, check_round, draw_accidents, run_round
+from tests.chaos.accidents import KINDS
+from tests.chaos.builds import BUILDS, make
+from tests.chaos.report import Run, keep
+from tests.chaos.rounds import MOST_ACCIDENTS, SETTINGS, check_round, draw_accidents, run_round
 from tests.integration.product import Product
 from tests.servers.process import ServerFailedError, free_port
 
 ROUNDS: Final = 20
+SOUND: Final = "sound"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 every round added up, 1 one did not."""
-    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"How many rounds; {ROUNDS}.")
-    parser.add_argument("--seed", type=int, help="Repeats a run's accidents; by default others each time.")
-    parser.add_argument("--first", type=int, default=1, help="The round to begin with, to repeat a single one.")
-    parser.add_argument("--workers", type=int, default=1, help="Processes of edge and of router; 1.")
-    options = parser.parse_args(arguments)
+    options = _options(arguments)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     directory = Path(tempfile.mkdtemp(prefix="tollgate-chaos-"))
     # Always the same port, so that clients find a product again that was started anew.
     flags = ["--port", str(free_port()), "--workers", str(options.workers)]
-    product = Product(directory, flags, environment=SETTINGS)
+    more = {"TOLLGATE_BILLING_FAILPOINT": options.failpoint, **_build(options.build, directory)}
+    product = Product(directory, flags, environment=SETTINGS | more)
     print(f"seed {seed}, {options.rounds} rounds, the product's home is {product.home}", flush=True)
+    began = time.monotonic()
+    repeated = f"--workers {options.workers} --accidents {options.accidents}"
+    repeated += f" --build {options.build}" if options.build != SOUND else ""
+    repeated += f" --failpoint {options.failpoint}" if options.failpoint else ""
+    repeated += "".join(f' --kind "{kind}"' for kind in options.kinds or ())
+    run = Run(seed, options.first, repeated, options.build)
+    result, number = "adds up", options.first
     try:
         product.start()
         for number in range(options.first, options.first + options.rounds):
-            began = time.monotonic()
-            source = random.Random(f"{seed}/{number}")
-            accidents = draw_accidents(source)
-            print(f"round {number}: ", end="", flush=True)
-            found = run_round(product, accidents, source)
-            check_round(found)
-            print(f"{found}, {time.monotonic() - began:.0f} s", flush=True)
+            _round(product, run, f"{seed}/{number}", number, options)
+            if options.minutes and time.monotonic() - began >= options.minutes * 60:
+                break
     except (AssertionError, ServerFailedError) as error:
+        result = "does not add up"
         print("".join(traceback.format_exception(error, limit=-4)), file=sys.stderr)
         print(
-            f"round {number} does not add up; again by: make chaos ARGS='--seed {seed} --first {number} --rounds 1"
-            f" --workers {options.workers}'\n"
+            f"round {number} does not add up; again by:"
+            f" make chaos ARGS='--seed {seed} --first {number} --rounds 1 {repeated}'\n"
             f"logs and data are left in {directory}",
             flush=True,
         )
-        return 1
     finally:
         product.stop()
-    print(f"all {options.rounds} rounds add up")
+    entry = run.entry(result, time.monotonic() - began)
+    if options.report:
+        keep(entry, options.report)
+    killed = ", ".join(f"{name} {count}" for name, count in entry["kills"].items())
+    print(f"killed {sum(entry['kills'].values())} ({killed}); {entry['requests']} requests, {entry['events']} events")
+    if result != "adds up":
+        return 1
+    print(f"all {run.rounds} rounds add up")
     shutil.rmtree(directory)
     return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"How many rounds; {ROUNDS}.")
+    parser.add_argument("--minutes", type=float, default=0, help="End after the round in which these are over.")
+    parser.add_argument("--seed", type=int, help="Repeats a run's accidents; by default others each time.")
+    parser.add_argument("--first", type=int, default=1, help="The round to begin with, to repeat a single one.")
+    parser.add_argument("--workers", type=int, default=1, help="Processes of edge and of router; 1.")
+    parser.add_argument(
+        "--accidents", type=int, default=MOST_ACCIDENTS, help=f"The most accidents of a round; {MOST_ACCIDENTS}."
+    )
+    parser.add_argument("--kind", dest="kinds", action="append", choices=sorted(set(KINDS)), help="Only these.")
+    parser.add_argument(
+        "--failpoint", default="", help="Billing ends itself there in each of its lives, such as after_insert:3."
+    )
+    parser.add_argument("--report", type=Path, help="Adds the run to this report, such as tests/chaos/runs.json.")
+    parser.add_argument("--build", choices=(SOUND, *BUILDS), default=SOUND, help="Or a broken one, to be found.")
+    return parser.parse_args(arguments)
+
+
+def _build(name: str, directory: Path) -> Mapping[str, str]:
+    """Returns the environment in which the product runs this build."""
+    if name == SOUND:
+        return {}
+    paths = [str(make(name, directory)), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _round(product: Product, run: Run, seed: str, number: int, options: argparse.Namespace) -> None:
+    """Runs a round and counts it. Raises AssertionError or ServerFailedError when it does not add up."""
+    began = time.monotonic()
+    source = random.Random(seed)
+    accidents = draw_accidents(source, options.accidents, options.kinds or KINDS)
+    print(f"round {number}: ", end="", flush=True)
+    found = run_round(product, accidents, source)
+    check_round(found)
+    run.add(found)
+    print(f"{found}, {time.monotonic() - began:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

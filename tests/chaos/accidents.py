@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -36,9 +38,9 @@ class Accident:
         return f"{self.kind}{whom}{lasting}"
 
 
-def draw(source: Random) -> Accident:
-    """Returns an accident."""
-    kind = source.choice(KINDS)
+def draw(source: Random, kinds: Sequence[str] = KINDS) -> Accident:
+    """Returns an accident of one of the kinds."""
+    kind = source.choice(kinds)
     after = source.randint(0, 60)
     if kind == "kill":
         victims = tuple(source.sample(SERVICES, source.choice([1, 1, 1, 2])))
@@ -51,15 +53,18 @@ def draw(source: Random) -> Accident:
     return Accident(kind, (one,), after, source.choice([0.1, 0.5, 2.0, 4.0]))
 
 
-def happen(accident: Accident, product: Product) -> None:
-    """Makes it happen to the processes that run now, and ends it.
+def happen(accident: Accident, product: Product) -> Counter[str]:
+    """Makes it happen to the processes that run now, and ends it. Returns how many were killed, by service.
 
     The product starts those again that are killed; we start the product again when its supervisor is.
     """
     if accident.kind == "kill the supervisor":
-        _kill_supervisor(product)
-        return
-    pids = [pid for service in accident.services for pid in product.pids(service) if _is_child(pid, product.child.pid)]
+        return _kill_supervisor(product)
+    own = {
+        service: [pid for pid in product.pids(service) if _is_child(pid, product.child.pid)]
+        for service in accident.services
+    }
+    pids = [pid for found in own.values() for pid in found]
     if accident.kind == "stand still":
         _signal(pids, signal.SIGSTOP)
         time.sleep(accident.seconds)
@@ -70,15 +75,18 @@ def happen(accident: Accident, product: Product) -> None:
         _limit_files(pids, _NO_LIMIT)
     else:
         _signal(pids, signal.SIGKILL)
+        return Counter({service: len(found) for service, found in own.items() if found})
+    return Counter()
 
 
-def _kill_supervisor(product: Product) -> None:
+def _kill_supervisor(product: Product) -> Counter[str]:
     everybody = [pid for pids in product.read_ready()["processes"].values() for pid in pids]
     everybody = [pid for pid in everybody if _is_child(pid, product.child.pid)]
     product.child.kill()
     # Its children notice, and end.
     wait_until(lambda: not any(alive(pid) for pid in everybody), "the processes to follow their supervisor")
     product.start()
+    return Counter({"supervisor": 1})
 
 
 def _is_child(pid: int, parent: int) -> bool:

@@ -3,11 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from tests.chaos.accidents import Accident, draw, happen
+from tests.chaos.accidents import KINDS, Accident, draw, happen
 from tests.integration.audit import (
     COUNTED,
     Auditor,
@@ -31,6 +31,7 @@ SETTINGS: Final = {
     "TOLLGATE_BILLING_RECONCILE_SECONDS": "2",
 }
 CLIENTS: Final = 12
+MOST_ACCIDENTS: Final = 4
 _CALLS: Final = 400
 _KINDS: Final = {"chat": 10, "stream": 10, "embeddings": 5}
 # What is waited for may take this long on a loaded machine; nothing is measured by it.
@@ -46,6 +47,8 @@ class Round:
     accidents: Sequence[Accident]
     answers: Sequence[Answer]
     books: Books
+    # Processes that were killed, by service.
+    kills: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         statuses = Counter(str(row["status"]) for row in self.books.rows if row["kind"] == "usage")
@@ -58,33 +61,35 @@ class Round:
         )
 
 
-def draw_accidents(source: Random) -> list[Accident]:
+def draw_accidents(source: Random, most: int = MOST_ACCIDENTS, kinds: Sequence[str] = KINDS) -> list[Accident]:
     """Returns the accidents of a round."""
-    return [draw(source) for _ in range(source.randint(1, 4))]
+    return [draw(source, kinds) for _ in range(source.randint(1, most))]
 
 
 def run_round(product: Product, accidents: Sequence[Accident], source: Random) -> Round:
     """Runs a round to its rest. Raises AssertionError or ServerFailedError when the product does not come back."""
     auditor = Auditor(product)
     crowd = Crowd(product.base_url, auditor.key, CLIENTS)
-    asyncio.run(_load(product, crowd, accidents, source.randint(0, 2**32)))
+    kills = asyncio.run(_load(product, crowd, accidents, source.randint(0, 2**32)))
     answered = [answer for answer in crowd.answers if answer.answered]
-    return Round(accidents, crowd.answers, auditor.close([answer.request_id for answer in answered]))
+    return Round(accidents, crowd.answers, auditor.close([answer.request_id for answer in answered]), kills)
 
 
-async def _load(product: Product, crowd: Crowd, accidents: Sequence[Accident], calls: int) -> None:
+async def _load(product: Product, crowd: Crowd, accidents: Sequence[Accident], calls: int) -> Counter[str]:
+    kills: Counter[str] = Counter()
     stopping = asyncio.Event()
     load = asyncio.create_task(crowd.send_until(stopping, mixed_calls(_CALLS, seed=calls)))
     try:
         await _answers(crowd, _KINDS, _PATIENCE_SECONDS)
         for accident in accidents:
             await _answers(crowd, {"": accident.after}, _STANDSTILL_SECONDS)
-            await asyncio.to_thread(happen, accident, product)
+            kills += await asyncio.to_thread(happen, accident, product)
         if not await _answers(crowd, _KINDS, _PATIENCE_SECONDS):
             raise AssertionError(f"nothing is answered any more after {accidents[-1]}:\n{product.child.tail()}")
     finally:
         stopping.set()
         await load
+    return kills
 
 
 async def _answers(crowd: Crowd, wanted: Mapping[str, int], seconds: float) -> bool:

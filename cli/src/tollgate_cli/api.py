@@ -38,9 +38,17 @@ class Api:
         """Returns the decoded body of a GET, which may take so long."""
         return _decoded(self.send("GET", path, params=dict(query or {}), timeout=seconds))
 
-    def post(self, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
-        """Returns the decoded body of a POST."""
-        return _decoded(self.send("POST", path, json={} if body is None else body, headers=dict(headers or {})))
+    def post(
+        self,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = TIMEOUT_SECONDS,
+    ) -> Any:
+        """Returns the decoded body of a POST, which may take so long."""
+        content = {} if body is None else body
+        return _decoded(self.send("POST", path, json=content, headers=dict(headers or {}), timeout=seconds))
 
     def post_file(self, path: str, content: bytes, query: Mapping[str, str], *, seconds: float) -> Any:
         """Returns the decoded body of a POST of a file, which may take so long."""

@@ -11,6 +11,7 @@ import typer
 from tollgate_cli import audit
 from tollgate_cli.errors import Failure
 from tollgate_cli.key_options import CidrsOption, EndpointsOption, ExpiresOption, ModelsOption, keys_import
+from tollgate_cli.letters import letters_app
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
 from tollgate_cli.output import print_failure
@@ -74,6 +75,7 @@ def build() -> typer.Typer:
     add_money(app)
     app.add_typer(usage_app(), name="usage")
     audit.add_commands(app)
+    app.add_typer(letters_app(), name="dlq")
     add_prices(app)
     route = typer.Typer(help="Say where requests go, and why.", no_args_is_help=True)
     # A group with one command stays a group.

@@ -104,3 +104,19 @@ ANSWER = {
 }  # fmt: skip
 EXPORTED = (200, "PAR1 rows PAR1")
 STREAM = 'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'
+
+LETTER = {
+    "id": "1764000000000000-0-17",
+    "topic": "usage.recorded.v1",
+    "partition": 0,
+    "offset": 17,
+    "logged_at": "2025-11-24T16:00:00.000+00:00",
+    "reason": "it started an hour ahead",
+    "state": "ready",
+    "problem": None,
+    "request_id": "req_1",
+    "organization_id": "org_1",
+    "size_bytes": 3,
+}
+LETTER_BYTES = {"key_base64": "", "value_base64": "AAEC", "event": {"request_id": "req_1"}}
+REPLAYED = {"sent": 1, "unusable": 0, "items": [LETTER | {"state": "sent"}]}

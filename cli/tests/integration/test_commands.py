@@ -19,8 +19,11 @@ from cli.tests.fakes.replies import (
     EXPLAINED,
     EXPORTED,
     KEY,
+    LETTER,
+    LETTER_BYTES,
     OWNER,
     REFUSED,
+    REPLAYED,
     STREAM,
     TARGET,
     TENANTS,
@@ -86,6 +89,9 @@ def reply(server, method, path, body):
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
         "/api/v1/requests": (200, {"items": [REFUSED, REFUSED | {"request_id": "req_2"}], "next": None}),
         "/api/v1/reconciliation": (200, server.books),
+        "/api/v1/dead-letters": (200, {"items": [LETTER], "next": LETTER["id"]}),
+        f"/api/v1/dead-letters/{LETTER['id']}": (200, LETTER | LETTER_BYTES),
+        "/api/v1/dead-letters/replay": (200, server.replayed),
         "/api/v1/reconciliation/statements": (200, {"provider": "openai", "items": COSTS}),
         "/api/v1/requests/req_1": (200, EVIDENCE),
         "/api/v1/requests/req_1/link": (201, {"url": "https://gate/link", "expires_at": "2026-11-25"}),
@@ -108,6 +114,7 @@ def edge():
     with ThreadingHTTPServer(("127.0.0.1", 0), Edge) as server:
         server.seen, server.broken, server.used, server.refusal = [], False, 3, None
         server.books = BOOKS
+        server.replayed = REPLAYED
         server.reply = lambda *arguments: reply(server, *arguments)
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever)
@@ -452,3 +459,23 @@ def test_a_statement_of_a_provider(edge, tmp_path):
     near = tollgate(edge.url, "reconcile", "--statement", str(file), "--tolerance", "2")
     assert (near.returncode, "agree within 2 percent" in near.stdout) == (0, True)
     assert tollgate(edge.url, "reconcile", "--statement", str(tmp_path / "none")).returncode == 2
+
+
+def test_dead_letters_are_listed_shown_and_replayed(edge):
+    listed = tollgate(edge.url, "dlq", "list", "--limit", "1")
+    assert (listed.returncode, edge.seen[-1][1]) == (0, "/api/v1/dead-letters?limit=1")
+    for part in (LETTER["id"], "ready", "req_1", "started an hour ahead", f"--cursor {LETTER['id']}"):
+        assert part in listed.stdout
+    shown = tollgate(edge.url, "dlq", "show", LETTER["id"])
+    for part in ("partition 0, offset 17", "now: ready", "AAEC", '"request_id": "req_1"'):
+        assert part in shown.stdout
+    done = tollgate(edge.url, "dlq", "replay", LETTER["id"])
+    assert (done.returncode, edge.seen[-1][3]) == (0, {"ids": [LETTER["id"]]})
+    assert f"{LETTER['id']}: sent" in done.stdout
+    edge.replayed = {"sent": 0, "unusable": 1, "items": [LETTER | {"state": "unusable", "problem": "no message"}]}
+    refused = tollgate(edge.url, "dlq", "replay", "--all")
+    assert (refused.returncode, edge.seen[-1][3]) == (1, {"all": True})
+    assert "unusable, no message" in refused.stdout
+    assert "1 letters still cannot be booked" in refused.stderr
+    assert tollgate(edge.url, "dlq", "replay").returncode == 2
+    assert tollgate(edge.url, "dlq", "replay", "--all", LETTER["id"]).returncode == 2

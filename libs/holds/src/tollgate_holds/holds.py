@@ -125,8 +125,9 @@ class Holds:
     ) -> Booking:
         """Applies (hold id, charge) of one batch and a credit, once per (partition, batch).
 
-        Batches of a partition come in order, so only the last one's name is kept. Call it after the ledger has the
-        batch; on NO_WALLET call `rebuild` with the ledger's balance.
+        Batches of a partition come in order, so only the last one's name is kept. Where they are called
+        `partition/low-high`, one that ends no later was applied by another process meanwhile, and is not applied
+        again. Call it after the ledger has the batch; on NO_WALLET call `rebuild` with the ledger's balance.
         """
         wallet, holds, booked, _ = self._keys_of(organization)
         flat: list[str | int] = []

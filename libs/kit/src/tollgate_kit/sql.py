@@ -19,6 +19,8 @@ import sqlalchemy as sa
 _BUSY_SECONDS: Final = 10.0
 _BUSY_PAUSE_SECONDS: Final = 0.02
 _READ_ONLY: Final = "tollgate_read_only"
+# What PostgreSQL says to a write in a transaction that may only read.
+_READ_ONLY_STATE: Final = "25006"
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -82,6 +84,11 @@ class Database:
                 return work(connection)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
             raise SqlUnavailable(f"{type(error).__name__}: {error.args[0] if error.args else ''}") from error
+        except sa.exc.InternalError as error:
+            # A standby, after a failover that its clients have not noticed yet.
+            if getattr(error.orig, "sqlstate", "") != _READ_ONLY_STATE:
+                raise
+            raise SqlUnavailable(f"the database takes no writes now: {error.args[0]}") from error
 
     def _migrate(self, connection: sa.Connection) -> None:
         # Alembic costs memory and start-up time, so only the migration itself loads it.

@@ -1,8 +1,9 @@
-"""The two event logs behind one fixture: whatever is asked of one is asked of the other."""
+"""The event logs behind one fixture, the one of the fakes too: whatever is asked of one is asked of the others."""
 
 import uuid
 
 import pytest
+from libs.kit.tests.fakes.memory_log import MemoryConsumer, MemoryLog, MemoryProducer
 
 from tollgate_kit.event_log import new_consumer, new_producer
 
@@ -30,8 +31,28 @@ class LogUnderTest:
             await one.close()
 
 
-@pytest.fixture(params=["sqlite", "kafka"])
+class MemoryUnderTest(LogUnderTest):
+    """The same over the log in memory."""
+
+    def __init__(self):
+        super().__init__("memory")
+        self._log = MemoryLog()
+
+    def producer(self):
+        return MemoryProducer(self._log)
+
+    async def consumer(self, instance="member", group=None):
+        made = MemoryConsumer(self._log, group or "g", [self.topic])
+        self.made.append(made)
+        await made.start()
+        return made
+
+
+@pytest.fixture(params=["memory", "sqlite", "kafka"])
 async def event_log(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryUnderTest()
+        return
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path}/events.sqlite"
     else:

@@ -8,11 +8,18 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
-from tollgate.billing.v1 import billing_pb2_grpc, ledger_pb2_grpc, payments_pb2_grpc, reports_pb2_grpc
+from tollgate.billing.v1 import (
+    billing_pb2_grpc,
+    dead_letters_pb2_grpc,
+    ledger_pb2_grpc,
+    payments_pb2_grpc,
+    reports_pb2_grpc,
+)
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
+from tollgate_billing.adapters.letters import ClickHouseLetters, UsageProducer
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
@@ -31,6 +38,7 @@ from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
 from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.api.billing_service import BillingService, LagSource
+from tollgate_billing.api.dead_letter_service import DeadLetterService
 from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.api.payment_service import PaymentService
 from tollgate_billing.api.report_service import ReportService
@@ -47,6 +55,7 @@ from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_billing.use_cases.top_up import TopUps
 from tollgate_billing.use_cases.what_if import RateAgain
 from tollgate_holds.holds import Holds
@@ -149,8 +158,11 @@ class Billing:
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
         )
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
+        letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), self.clock)
+        self.dead_letters = DeadLetterService(letters)
+        booked = SqlLedgerBooks(self.database)
         self.books = CompareBooks(
-            usage_books, SqlLedgerBooks(self.database), ledger, wallets, self.wallets, self.counters, self.clock
+            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, letters
         )
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
         self.sql = _usage_sql(self.settings)
@@ -209,6 +221,7 @@ class Billing:
         stopping = self.lifecycle.stopping
         server = new_server(self.settings.address)
         billing_pb2_grpc.add_BillingServiceServicer_to_server(self.service, server)  # type: ignore[no-untyped-call]
+        dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(self.dead_letters, server)  # type: ignore[no-untyped-call]
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger_service, server)  # type: ignore[no-untyped-call]
         payments_pb2_grpc.add_PaymentServiceServicer_to_server(self.payments, server)  # type: ignore[no-untyped-call]
         reports_pb2_grpc.add_ReportServiceServicer_to_server(self.reports, server)  # type: ignore[no-untyped-call]

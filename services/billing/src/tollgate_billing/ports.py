@@ -383,7 +383,7 @@ class UsageBooks(Protocol):
         """Returns where router and billing computed different charges."""
         ...
 
-    async def poison_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:
+    async def poison_between(self, from_us: int, to_us: int, most: int) -> list[Letter]:
         """Returns the records that could not be used."""
         ...
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from services.billing.tests.fakes.crash import Fuse, guarded
+from services.billing.tests.fakes.letters import letter_of
 
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference
 from tollgate_billing.domain.rows import to_pico
@@ -83,11 +84,7 @@ class FakeUsageBooks:
 
     @guarded
     async def poison_between(self, from_us, to_us, most):
-        return [
-            Difference("poison", f"{row['topic']}, partition {row['partition']}, {row['offset']}: {row['reason']}")
-            for row in self._store.poison
-            if from_us <= row["logged_at"] < to_us
-        ][:most]
+        return [letter_of(row) for row in self._store.poison if from_us <= row["logged_at"] < to_us][:most]
 
     @guarded
     async def provider_costs(self, provider, from_us, to_us):

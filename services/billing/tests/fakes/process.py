@@ -7,6 +7,7 @@ from services.billing.tests.fakes.dead_letters import FakeDeadLetters
 from services.billing.tests.fakes.event_log import FakeConsumer, FakeLog
 from services.billing.tests.fakes.events import BOOK
 from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.letters import FakeLetterStore, FakeUsageTopic
 from services.billing.tests.fakes.prices import FakePrices
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
@@ -16,6 +17,7 @@ from tollgate_billing.ports import Grant
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
@@ -43,6 +45,10 @@ class World:
     async def fund(self, organization="org", amount=10**12, key="first"):
         keep = KeepWallets(self.ledger, self.wallets, self.counters, asyncio.Lock())
         await keep.grant(Grant(organization, "USD", amount, key, "test", self.clock.now_us()))
+
+    def new_consumer(self):
+        """Returns what a process reads the log with."""
+        return FakeConsumer(self.log, self.fuse)
 
     def append(self, event, *, at_us=None):
         """Puts an event into the log; returns its offset."""
@@ -93,8 +99,11 @@ class Process:
             reached=lambda _name: None,
             fell_behind=self.keep.fell_behind,
         )
+        self.letters = ReplayLetters(
+            FakeLetterStore(world.store, world.fuse), FakeUsageTopic(world.append, world.fuse), world.clock
+        )
         self.consumer = UsageRecordedConsumer(
-            consumer=FakeConsumer(world.log, world.fuse),
+            consumer=world.new_consumer(),
             record=self.record,
             ledger=world.ledger,
             limits=world.limits,

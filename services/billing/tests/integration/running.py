@@ -10,8 +10,9 @@ import time
 import uuid
 
 from services.billing.tests.fakes.events import BOOK
+from services.billing.tests.integration.databases import new_clickhouse_database
 
-from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc
+from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc, dead_letters_pb2_grpc
 from tollgate_kit.event_log import Record, new_producer
 from tollgate_kit.grpc_io import new_channel
 from tollgate_resources import digest
@@ -63,6 +64,8 @@ class BillingProcess:
             "TOLLGATE_BILLING_STATE_DIRECTORY": str(self.directory / "state"),
             "TOLLGATE_BILLING_BATCH_AGE_SECONDS": "0.1",
             "TOLLGATE_BILLING_BATCH_MAX_EVENTS": "40",
+            # Sums by minute of old events are compared too.
+            "TOLLGATE_BILLING_USAGE_MINUTE_DAYS": "0",
             "TOLLGATE_BILLING_FAILPOINT": failpoint,
             **self.servers,
         }
@@ -100,6 +103,23 @@ class BillingProcess:
         return BillingClient(self)
 
 
+def servers_of(profile, request, directory, valkey):
+    """Returns the settings of a profile's servers: "embedded", or "cluster" with PostgreSQL, Kafka and ClickHouse."""
+    if profile == "embedded":
+        return {
+            "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{directory}/ledger.sqlite",
+            "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{directory}/usage",
+            "TOLLGATE_BILLING_EVENT_LOG_URL": f"sqlite:///{directory}/events.sqlite",
+            "TOLLGATE_BILLING_REDIS_URL": valkey.url,
+        }
+    return {
+        "TOLLGATE_BILLING_DATABASE_URL": request.getfixturevalue("postgresql").new_database("ledger"),
+        "TOLLGATE_BILLING_CLICKHOUSE_DSN": new_clickhouse_database(request.getfixturevalue("clickhouse_server")),
+        "TOLLGATE_BILLING_EVENT_LOG_URL": request.getfixturevalue("fresh_kafka").url + "?partitions=2",
+        "TOLLGATE_BILLING_REDIS_URL": valkey.url,
+    }
+
+
 class BillingClient:
     """Calls the process, waiting for it to come up."""
 
@@ -107,6 +127,7 @@ class BillingClient:
         self._process = process
         self._channel = new_channel(process.socket)
         self.stub = billing_pb2_grpc.BillingServiceStub(self._channel)
+        self.letters = dead_letters_pb2_grpc.DeadLetterServiceStub(self._channel)
 
     async def close(self):
         await self._channel.close()

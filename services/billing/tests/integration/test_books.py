@@ -12,6 +12,7 @@ from services.billing.tests.fakes.books import FakeLedgerBooks, FakeUsageBooks
 from services.billing.tests.fakes.dead_letters import FakeDeadLetters
 from services.billing.tests.fakes.events import BOOK, UNCONFIRMED, usage_event
 from services.billing.tests.fakes.ledger import FakeLedger
+from services.billing.tests.fakes.letters import FakeLetterStore, FakeUsageTopic
 from services.billing.tests.fakes.prices import FakePrices
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
@@ -36,6 +37,7 @@ from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState
+from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_holds.holds import Holds
 from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_kit.event_log import Claim, Record, Stored, new_producer
@@ -93,7 +95,11 @@ class Books:
             reached=lambda _name: None,
             fell_behind=self.keep.fell_behind,
         )
-        self.compare = CompareBooks(usage_books, ledger_books, ledger, wallets, self.keep, self.counters, self.clock)
+        # None of these letters is booked: they are of no topic that is replayed.
+        letters = ReplayLetters(FakeLetterStore(FakeUsageStore()), FakeUsageTopic(lambda _: None), self.clock)
+        self.compare = CompareBooks(
+            usage_books, ledger_books, ledger, wallets, self.keep, self.counters, self.clock, letters
+        )
         self.state, self.offset = SourceState(), 0
 
     async def fund(self):

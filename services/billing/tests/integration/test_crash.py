@@ -5,42 +5,22 @@ import time
 
 import pytest
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
-from services.billing.tests.integration.running import BillingProcess, send
+from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
+from tollgate_billing.adapters.failpoints import NAMES
 from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 
 FUNDS = 10**13
-FAILPOINTS = ["after_intent", "after_insert", "after_ledger", "after_redis", "before_commit"]
+DAY_US = 24 * 3600 * 10**6
 SUMS = "sum(charge), sum(cost), sum(loss)"
-
-
-def embedded(tmp_path, valkey):
-    return {
-        "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{tmp_path}/ledger.sqlite",
-        "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{tmp_path}/usage",
-        "TOLLGATE_BILLING_EVENT_LOG_URL": f"sqlite:///{tmp_path}/events.sqlite",
-        "TOLLGATE_BILLING_REDIS_URL": valkey.url,
-    }
-
-
-def cluster(request, valkey):
-    from services.billing.tests.integration.databases import new_clickhouse_database
-
-    return {
-        "TOLLGATE_BILLING_DATABASE_URL": request.getfixturevalue("postgresql").new_database("ledger"),
-        "TOLLGATE_BILLING_CLICKHOUSE_DSN": new_clickhouse_database(request.getfixturevalue("clickhouse_server")),
-        "TOLLGATE_BILLING_EVENT_LOG_URL": request.getfixturevalue("fresh_kafka").url + "?partitions=2",
-        "TOLLGATE_BILLING_REDIS_URL": valkey.url,
-    }
 
 
 @pytest.fixture
 def billing(request, tmp_path, valkey):
     valkey.clear()
-    servers = embedded(tmp_path, valkey) if request.param == "embedded" else cluster(request, valkey)
-    process = BillingProcess(tmp_path, servers)
+    process = BillingProcess(tmp_path, servers_of(request.param, request, tmp_path, valkey))
     yield process
     process.clean()
 
@@ -48,9 +28,11 @@ def billing(request, tmp_path, valkey):
 def events_of(seed):
     """Returns events with every kind of exception, the sum that is charged, and how many rows they make."""
     rng = random.Random(seed)
-    now = time.time_ns() // 1000
+    present = time.time_ns() // 1000
     events, charged, rows = [], 0, 0
     for number in range(60):
+        # A batch is of two months, so of two parts of the table, and out of order by weeks.
+        now = present - number % 2 * 40 * DAY_US
         name = f"s{seed}-r{number}"
         event = usage_event(name, output_tokens=rng.randrange(50), at_us=now)
         witness = usage_event(name, status=WITNESS, attempt=0, output_tokens=rng.randrange(50), at_us=now)
@@ -110,13 +92,14 @@ async def test_a_kill_at_each_failpoint_changes_nothing(billing):
     for event in events:
         await holds.hold("org", event.request_id, 10**9, 600)
     billing.kill()
-    parts = [events[index::1][: len(events) // 5 + 1] for index in range(0, len(events), len(events) // 5 + 1)]
-    for failpoint, part in zip(FAILPOINTS, parts, strict=True):
+    size = -(-len(events) // len(NAMES))
+    parts = [events[first : first + size] for first in range(0, len(events), size)]
+    for failpoint, part in zip(NAMES, parts, strict=True):
         await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [*part, b"\xff poison"])
         billing.start(failpoint)
         assert await billing.died() == -9, f"{failpoint}: {billing.log()[-2000:]}"
     billing.start()
-    await check(client, charged, rows, poison=len(FAILPOINTS))
+    await check(client, charged, rows, poison=len(NAMES))
     await client.close()
     await holds.close()
     assert billing.stop() == 0

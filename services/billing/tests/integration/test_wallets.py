@@ -99,6 +99,28 @@ async def test_a_large_batch_that_broke_off_is_finished_and_not_repeated(valkey,
         await holds.close()
 
 
+async def test_a_process_that_stood_still_does_not_apply_an_old_batch_again(wallets, organization):
+    """It had posted the ledger; another process applied that batch and the next one meanwhile."""
+    await wallets.rebuild(organization, 100)
+    effect = Effect(organization, (("x", 10),), 0)
+    for batch in ("e/t/0/0-9", "e/t/0/9-10", "e/t/0/0-9", "e/t/0/9-10"):
+        await wallets.book(effect, "e/t/0", batch)
+    assert (await wallets.state(organization)).wallet == 80
+    # A topic that was made again begins at 0, and the keys of other money are in no order.
+    await wallets.book(effect, "f/t/0", "f/t/0/0-1")
+    for key in ("operations/1-5", "operations/1-3", "refund-2", "refund-1"):
+        await wallets.book(effect, "operations", key)
+    assert (await wallets.state(organization)).wallet == 30
+
+
+async def test_a_process_that_stood_still_does_not_apply_an_old_large_batch_again(wallets, organization):
+    await wallets.rebuild(organization, 10_000)
+    effect, charged = large(organization)
+    for batch in ("e/t/0/0-5000", "e/t/0/5000-10000", "e/t/0/0-5000", "e/t/0/5000-10000"):
+        await wallets.book(effect, "e/t/0", batch)
+    assert (await wallets.state(organization)).wallet == 10_000 - 2 * (charged - 7)
+
+
 async def test_sources_do_not_hide_each_other(wallets, organization):
     await wallets.rebuild(organization, 100)
     for source in ("one", "two"):

@@ -16,6 +16,7 @@ from typing import Final
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate_edge.adapters.dead_letter_client import DeadLetterClient
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.ledger_client import LedgerClient
@@ -117,6 +118,7 @@ class Edge:
         self.billing = BillingClient(settings.billing_address)
         self.ledger = LedgerClient(settings.billing_address)
         self.reports = ReportClient(settings.billing_address)
+        self.dead_letters = DeadLetterClient(settings.billing_address)
         self.payments = PaymentClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
@@ -208,6 +210,7 @@ class Edge:
             billing=self.billing,
             ledger=self.ledger,
             reports=self.reports,
+            dead_letters=self.dead_letters,
             payments=self.payments,
             media=self.media,
             routers=self.routers,
@@ -355,7 +358,8 @@ class Edge:
         """Starts the parts in order; the stack stops them in reverse."""
         stack.callback(self.tracing.shutdown)
         stack.callback(self.database.close)
-        for client in (self.billing, self.ledger, self.reports, self.payments, self.media, self.routers):
+        billing = (self.billing, self.ledger, self.reports, self.dead_letters, self.payments)
+        for client in (*billing, self.media, self.routers):
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.billing.v1 import payments_pb2 as payments
 from tollgate.billing.v1 import reports_pb2 as reports
@@ -56,6 +57,22 @@ class LedgerPort(Protocol):
 
     async def rebuild_wallets(self, request: ledger.RebuildWalletsRequest) -> ledger.RebuildWalletsResponse:
         """Makes wallets again from the ledger."""
+        ...
+
+
+class DeadLetterPort(Protocol):
+    """Billing's dead letters over gRPC. All raise PublicError."""
+
+    async def dead_letters(self, request: letters.ListDeadLettersRequest) -> letters.ListDeadLettersResponse:
+        """Usage events that could not be booked, newest first."""
+        ...
+
+    async def dead_letter(self, request: letters.GetDeadLetterRequest) -> letters.GetDeadLetterResponse:
+        """One of them with its bytes."""
+        ...
+
+    async def replay(self, request: letters.ReplayDeadLettersRequest) -> letters.ReplayDeadLettersResponse:
+        """Sends those that can be booked now to where they came from."""
         ...
 
 

@@ -75,6 +75,7 @@ async def http_world():
             billing=made.billing,
             ledger=made.ledger,
             reports=made.ledger,
+            dead_letters=made.ledger,
             payments=made.ledger,
             media=made.media,
             routers=made.routers,

@@ -1,6 +1,7 @@
 """billing, media-jobs, the routers and the operator's file, in memory."""
 
 from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.billing.v1 import payments_pb2 as payments
 from tollgate.billing.v1 import reports_pb2 as reports
@@ -142,6 +143,9 @@ LEDGER_REPLIES = {
     "create_top_up": payments.CreateTopUpResponse,
     "record_payment": payments.RecordPaymentResponse,
     "top_ups": payments.ListTopUpsResponse,
+    "dead_letters": letters.ListDeadLettersResponse,
+    "dead_letter": letters.GetDeadLetterResponse,
+    "replay": letters.ReplayDeadLettersResponse,
     "statement": reports.GetStatementResponse,
     "what_if": reports.WhatIfResponse,
     "rebuild_wallets": ledger.RebuildWalletsResponse,

@@ -149,6 +149,30 @@ async def test_killed_anywhere_there_is_one_charge_or_none(media_jobs, provider,
         assert len(done.assets) == 1
 
 
+# The same where the provider does not answer: what it is asked, how often, and the code of the job's error.
+KILLS_ON_THE_WAY = {
+    "after_lost": ("cut: a fox", 1, "provider_outcome_unknown"),
+    "after_event": ("busy: a fox", 2, None),
+}
+
+
+@pytest.mark.parametrize("place", KILLS_ON_THE_WAY)
+async def test_killed_on_the_way_a_failed_job_costs_nothing(media_jobs, provider, holds, place):
+    prompt, submits, code = KILLS_ON_THE_WAY[place]
+    await media_jobs.start(failpoint=place, outbox_lease_seconds=0.5)
+    await media_jobs.create_unheard(prompt)
+    assert await media_jobs.ended() == -9
+    await media_jobs.start(outbox_lease_seconds=0.5)
+    (job,) = await media_jobs.jobs()
+    done = await media_jobs.wait(job.id)
+    assert (done.state, done.charge_pico) == (media.JOB_STATE_FAILED, 0), media_jobs.text()
+    assert code in {None, done.error.code}
+    assert len(provider.submits(prompt)) >= submits
+    finals = [event for event in await media_jobs.events(submits) if event.final]
+    assert len({event.event_id for event in finals}) == 1
+    assert finals[0].charge_pico == 0
+
+
 async def test_killed_while_the_provider_draws_it_is_never_asked_again(media_jobs, provider):
     await media_jobs.start()
     job = await media_jobs.create("wait: a fox")

@@ -1,10 +1,19 @@
 -- Applies what one batch of the usage log does to one organization's wallet, once; used by billing.
 -- KEYS: wallet, holds, booked. ARGV: partition, batch, credit, number of effects, then two for each: hold id, charge.
+-- A batch of a log's partition (epoch/topic/number) is named partition/low-high, and they come in order: one that ends
+-- no later than the last is of a process that stood still while another went on. Offsets are far below 2^53.
 -- Replies {state, corrected}: state 0 this batch was applied before, 1 applied, 2 applied to the holds but there is no
 -- wallet (rebuild it); corrected counts holds that were settled at another cost than the charge.
 local wallet, holds, booked = KEYS[1], KEYS[2], KEYS[3]
 local call = redis.call
-if call('HGET', booked, ARGV[1]) == ARGV[2] then return {0, 0} end
+local last = call('HGET', booked, ARGV[1])
+if last then
+  if last == ARGV[2] then return {0, 0} end
+  local of, before = string.match(last, '^(.+)/%d+%-(%d+)$')
+  local own, now = string.match(ARGV[2], '^(.+)/%d+%-(%d+)$')
+  local in_order = of == ARGV[1] and own == ARGV[1] and string.find(ARGV[1], '/', 1, true)
+  if in_order and tonumber(now) <= tonumber(before) then return {0, 0} end
+end
 local has_wallet = call('EXISTS', wallet) == 1
 local corrected = 0
 for i = 0, tonumber(ARGV[4]) - 1 do

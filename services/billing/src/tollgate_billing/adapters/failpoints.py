@@ -4,7 +4,10 @@ import os
 import signal
 from typing import Final
 
-NAMES: Final = ("after_intent", "after_insert", "after_ledger", "after_redis", "before_commit")
+NAMES: Final = (
+    *("after_intent", "after_letters", "after_insert", "after_ledger", "after_redis", "before_commit"),
+    "after_commit",
+)
 
 
 class Failpoint:

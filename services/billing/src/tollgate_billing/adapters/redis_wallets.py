@@ -31,10 +31,11 @@ class RedisWallets:
             return Outcome(missing=False, corrected=0)
         missing, corrected = False, 0
         # What follows the first part is booked before it, under names of its own, so that the batch's name still says
-        # that all of it is in Redis.
+        # that all of it is in Redis. A part's batch is named after its own source: only so are they in an order.
+        offsets = batch.removeprefix(source) if batch.startswith(f"{source}/") else f"/{batch}"
         for part, first in enumerate(parts, 1):
-            some = charges[first : first + _EFFECTS_A_CALL]
-            booking = await _known(self._holds.book(organization, f"{source}#{part}", batch, some))
+            some, own = charges[first : first + _EFFECTS_A_CALL], f"{source}#{part}"
+            booking = await _known(self._holds.book(organization, own, own + offsets, some))
             missing, corrected = missing or booking.state is BookState.NO_WALLET, corrected + booking.corrected
         some = charges[:_EFFECTS_A_CALL]
         booking = await _known(self._holds.book(organization, source, batch, some, effect.credit_pico))

@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.letters import letter_of
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference, parse_batch
 from tollgate_billing.domain.rows import to_pico
-from tollgate_billing.ports import BatchRow, RepeatedRequest
+from tollgate_billing.ports import BatchRow, Letter, RepeatedRequest
 
 _LINE: Final = ", ".join(BatchLine._fields)
 _SUMS: Final = "sum(charge) AS charge, sumIf(cost, kind = 'usage') AS cost, sum(loss) AS loss"
@@ -49,7 +50,8 @@ WHERE found_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND found_at < fromU
 ORDER BY found_at, event_id LIMIT {most:UInt32}
 """
 _POISON: Final = """
-SELECT topic, partition, offset, reason FROM usage_poison
+SELECT topic, partition, offset, toUnixTimestamp64Micro(logged_at) AS at_us, reason, key_base64, value_base64
+FROM usage_poison
 WHERE logged_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND logged_at < fromUnixTimestamp64Micro({to_us:Int64})
 ORDER BY topic, partition, offset LIMIT {most:UInt32}
 """
@@ -117,12 +119,9 @@ class ClickHouseUsageBooks:
             for row in rows
         ]
 
-    async def poison_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:
+    async def poison_between(self, from_us: int, to_us: int, most: int) -> list[Letter]:
         rows = await self._rows(_POISON, {"from_us": from_us, "to_us": to_us, "most": most})
-        return [
-            Difference("poison", f"{row['topic']}, partition {row['partition']}, {row['offset']}: {row['reason']}")
-            for row in rows
-        ]
+        return [letter_of(row) for row in rows]
 
     async def provider_costs(self, provider: str, from_us: int, to_us: int) -> list[tuple[str, str, str, int]]:
         about = {"provider": provider, "from_us": from_us, "to_us": to_us}

@@ -239,6 +239,7 @@ class UsageRecordedConsumer:
             await self._record.book(batch)
         self._reached("before_commit")
         await self._consumer.commit(claim, bounds.high, "")
+        self._reached("after_commit")
         self._record.finish(batch, intake.state)
         intake.position = bounds.high
         self._open = None

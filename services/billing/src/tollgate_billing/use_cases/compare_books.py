@@ -22,6 +22,7 @@ from tollgate_billing.domain.books import (
 from tollgate_billing.ports import HoldRecord, Ledger, LedgerBooks, UsageBooks, Wallets
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
+from tollgate_billing.use_cases.replay_letters import ReplayLetters, id_of
 from tollgate_kit.clock import Clock
 
 _SLICE_US: Final = 3600 * 1_000_000
@@ -51,6 +52,7 @@ class CompareBooks:
         keep: KeepWallets,
         counters: BillingCounters,
         clock: Clock,
+        letters: ReplayLetters,
     ) -> None:
         self._books = books
         self._booked = booked
@@ -59,6 +61,7 @@ class CompareBooks:
         self._keep = keep
         self._counters = counters
         self._clock = clock
+        self._letters = letters
 
     async def __call__(self, from_us: int, to_us: int) -> Report:
         """Compares what was booked in this time, and all wallets and holds as they are now. Raises Unavailable."""
@@ -71,7 +74,7 @@ class CompareBooks:
             start = end
         report.add(await self._repeated(from_us, to_us), _MOST)
         report.add(await self._books.mismatches_between(from_us, to_us, _MOST), _MOST)
-        report.add(await self._books.poison_between(from_us, to_us, _MOST), _MOST)
+        report.add(await self._poison(from_us, to_us), _MOST)
         report.add(await self._accounts(), _MOST)
         await self._compare_wallets(report)
         self._counters.add("comparisons")
@@ -133,6 +136,13 @@ class CompareBooks:
             if one.standing > 1:
                 found.append(Difference("double_charge", f"{one.standing} finals carry a charge", *about))
         return found
+
+    async def _poison(self, from_us: int, to_us: int) -> list[Difference]:
+        found = await self._letters.unbooked(await self._books.poison_between(from_us, to_us, _MOST))
+        return [
+            Difference("poison", f"{one.topic}, partition {one.partition}, {one.offset}: {one.reason}; {id_of(one)}")
+            for one in found
+        ]
 
     async def _accounts(self) -> list[Difference]:
         return [

@@ -102,6 +102,7 @@ class RecordBatch:
         prepared, token = batch.prepared, batch.bounds.batch
         if prepared.letters:
             await self._letters.send(prepared.letters)
+            self._reached("after_letters")
             await self._store.insert_poison([_poison_row(letter) for letter in prepared.letters], f"{token}/poison")
         if prepared.mismatches:
             rows = [_mismatch_row(one, batch.bounds, self._clock.now_us()) for one in prepared.mismatches]

@@ -13,7 +13,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.ledger_ports import LedgerPort, PaymentPort, ReportPort
+from tollgate_edge.ledger_ports import DeadLetterPort, LedgerPort, PaymentPort, ReportPort
 from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
@@ -46,6 +46,7 @@ class HttpContext:
     billing: BillingPort
     ledger: LedgerPort
     reports: ReportPort
+    dead_letters: DeadLetterPort
     payments: PaymentPort
     media: MediaPort
     routers: RouterPort

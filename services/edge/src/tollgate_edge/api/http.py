@@ -13,6 +13,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.codes import codes_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.dead_letters import dead_letters_router
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
 from tollgate_edge.api.key_import import key_import_router
@@ -58,6 +59,7 @@ _ROUTERS: Final = (
     prices_router,
     payments_router,
     reconciliation_router,
+    dead_letters_router,
     limits_router,
     routing_router,
 )

@@ -2,6 +2,12 @@
 
 import os
 import signal
+from typing import Final
+
+NAMES: Final = (
+    *("after_hold", "after_create", "after_attempt", "after_answer", "after_stage", "after_answered", "after_lost"),
+    *("after_asset", "after_assets", "after_event", "after_end", "after_take", "after_send"),
+)
 
 
 class NoFailpoints:
@@ -10,7 +16,11 @@ class NoFailpoints:
 
 
 class KillingFailpoint:
+    """Kills this process with SIGKILL. Raises ValueError for a name that is none."""
+
     def __init__(self, name: str) -> None:
+        if name not in NAMES:
+            raise ValueError(f"failpoint is one of {', '.join(NAMES)}, found {name!r}")
         self._name = name
 
     def reach(self, name: str) -> None:

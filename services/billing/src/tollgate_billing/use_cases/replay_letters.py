@@ -1,0 +1,161 @@
+"""Dead letters: what they are, whether they can be booked by now, and sending them to where they came from.
+
+A letter is sent as its original bytes with `replay` appended, as protobuf messages concatenate: so billing compares it
+with all that it ever booked of the request, and the second one of two is dropped. Nothing is noted about a letter;
+whether it is booked is asked of the usage rows, which cannot be wrong about it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import DecodeError
+
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate_billing.domain.event import Poison, decode
+from tollgate_billing.errors import InvalidQuery, NotFound
+from tollgate_billing.letter_ports import LetterId, LetterStore, UsageTopic
+from tollgate_billing.ports import Letter
+from tollgate_kit.clock import Clock
+
+READY: Final = "ready"
+BOOKED: Final = "booked"
+UNUSABLE: Final = "unusable"
+SENT: Final = "sent"
+# Records are up to a megabyte each.
+MOST_LETTERS: Final = 100
+_MOST_NAMED: Final = 1_000
+_REPLAY: Final = events.UsageRecorded(replay=True).SerializeToString()
+_TOPIC: Final = "usage.recorded.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A letter and what became of it; `message` where it can be read, `problem` where it cannot be booked."""
+
+    letter: Letter
+    state: str
+    problem: str = ""
+    message: events.UsageRecorded | None = None
+
+    @property
+    def id(self) -> str:
+        """What the letter is called."""
+        return str(id_of(self.letter))
+
+
+def id_of(letter: Letter) -> LetterId:
+    """Returns what a letter is called."""
+    return LetterId(letter.at_us, letter.partition, letter.offset)
+
+
+def parse_id(text: str) -> LetterId:
+    """Returns the id that is written so. Raises InvalidQuery."""
+    parts = text.split("-")
+    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) <= 18 for part in parts):
+        raise InvalidQuery(f"a dead letter is called TIME-PARTITION-OFFSET, as `list` says, not {text[:80]!r}")
+    return LetterId(*map(int, parts))
+
+
+def readable(value: bytes) -> str:
+    """Returns what of a record can be read as an event, as JSON; empty for none."""
+    message = _read(value)
+    return "" if message is None else MessageToJson(message, preserving_proto_field_name=True, indent=None)
+
+
+class ReplayLetters:
+    def __init__(self, letters: LetterStore, topic: UsageTopic, clock: Clock) -> None:
+        self._letters = letters
+        self._topic = topic
+        self._clock = clock
+
+    async def page(self, limit: int, cursor: str) -> tuple[list[Inspected], str]:
+        """Returns letters, newest first, and the cursor of those that follow. Raises Unavailable, InvalidQuery."""
+        before = parse_id(cursor) if cursor else None
+        found = await self._letters.letters(limit + 1, before)
+        following = str(id_of(found[limit - 1])) if len(found) > limit else ""
+        return await self._inspect(found[:limit]), following
+
+    async def show(self, text: str) -> Inspected:
+        """Returns one letter. Raises Unavailable, InvalidQuery, NotFound."""
+        (found,) = await self._inspect([await self._find(text)])
+        return found
+
+    async def replay(self, ids: Sequence[str]) -> tuple[list[Inspected], Counter[str]]:
+        """Sends those of the letters that can be booked and are not. Raises Unavailable, InvalidQuery, NotFound.
+
+        Nothing is sent where one of the ids is of no letter.
+        """
+        if not 0 < len(ids) <= MOST_LETTERS:
+            raise InvalidQuery(f"1 to {MOST_LETTERS} letters are replayed at once, not {len(ids)}")
+        sent = await self._send(await self._inspect([await self._find(text) for text in dict.fromkeys(ids)]))
+        return sent, Counter(one.state for one in sent)
+
+    async def replay_all(self) -> tuple[list[Inspected], Counter[str]]:
+        """Sends every letter that can be booked and is not. Raises Unavailable.
+
+        Returns the first thousand of those that were not booked before, and how many letters have each state now.
+        """
+        done: list[Inspected] = []
+        counts: Counter[str] = Counter()
+        before: LetterId | None = None
+        while found := await self._letters.letters(MOST_LETTERS, before):
+            before = id_of(found[-1])
+            sent = await self._send(await self._inspect(found))
+            counts.update(one.state for one in sent)
+            done += [one for one in sent if one.state != BOOKED][: _MOST_NAMED - len(done)]
+        return done, counts
+
+    async def unbooked(self, letters: Sequence[Letter]) -> list[Letter]:
+        """Returns the letters that no usage row came of. Raises Unavailable."""
+        return [one.letter for one in await self._inspect(letters) if one.state != BOOKED]
+
+    async def _find(self, text: str) -> Letter:
+        found = await self._letters.letter(parse_id(text))
+        if found is None:
+            raise NotFound(f"there is no dead letter {text}")
+        return found
+
+    async def _inspect(self, letters: Iterable[Letter]) -> list[Inspected]:
+        now = self._clock.now_us()
+        found = [_decoded(letter, now) for letter in letters]
+        # An event that is too old to be booked now may have been booked when it was not.
+        names = {one.message.request_id for one in found if one.message is not None}
+        booked = await self._letters.booked(names) if names else set()
+        return [
+            Inspected(one.letter, BOOKED, "", one.message) if one.message and one.message.event_id in booked else one
+            for one in found
+        ]
+
+    async def _send(self, found: list[Inspected]) -> list[Inspected]:
+        ready = [one for one in found if one.state == READY]
+        by_topic: dict[str, list[tuple[bytes, bytes]]] = {}
+        for one in ready:
+            assert one.message is not None
+            # All of a request meets in one partition, whatever key the letter had.
+            record = (one.message.request_id.encode(), one.letter.value + _REPLAY)
+            by_topic.setdefault(one.letter.topic, []).append(record)
+        for topic, records in by_topic.items():
+            await self._topic.send(topic, records)
+        return [Inspected(one.letter, SENT, "", one.message) if one in ready else one for one in found]
+
+
+def _decoded(letter: Letter, now_us: int) -> Inspected:
+    if letter.topic != _TOPIC:
+        return Inspected(letter, UNUSABLE, f"letters of {letter.topic} are not replayed")
+    message = _read(letter.value)
+    try:
+        # By itself first: with more bytes behind it, a record that was cut off could seem whole.
+        decode(letter.value, letter.offset, now_us)
+    except Poison as error:
+        return Inspected(letter, UNUSABLE, str(error), message)
+    return Inspected(letter, READY, "", message)
+
+
+def _read(value: bytes) -> events.UsageRecorded | None:
+    try:
+        return events.UsageRecorded.FromString(value)
+    except DecodeError:
+        return None

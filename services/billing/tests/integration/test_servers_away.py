@@ -1,0 +1,147 @@
+"""Servers that answer too late, stop or refuse to write: booking waits, and nothing is lost or counted twice."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+import pytest
+from services.billing.tests.fakes.events import usage_event
+from services.billing.tests.integration.conftest import FOR_GOOD
+from services.billing.tests.integration.databases import new_clickhouse_database
+from services.billing.tests.integration.running import BillingProcess, send, servers_of
+from services.billing.tests.integration.test_usage_store import rows
+
+from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.errors import LedgerUnavailable, UsageStoreUnavailable
+from tollgate_billing.ports import Grant
+from tollgate_kit.sql import Database
+
+pytestmark = pytest.mark.integration
+
+FUNDS = 10**13
+
+
+class DeafProxy:
+    """Takes what clients send to a server; while `cutting`, closes the connection in place of its answer."""
+
+    def __init__(self, host, port):
+        self._behind = (host, port)
+        self.cutting = False
+        self.cut = 0
+        self._server = None
+        self._open = []
+
+    async def start(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self._server.sockets[0].getsockname()[1]
+
+    async def close(self):
+        self._server.close()
+        for writer in self._open:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _serve(self, reader, writer):
+        there, back = await asyncio.open_connection(*self._behind)
+        self._open += (writer, back)
+        await asyncio.gather(self._pass(reader, back), self._answer(there, writer, back), return_exceptions=True)
+
+    async def _pass(self, reader, writer):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def _answer(self, reader, writer, back):
+        # The server has done what it was asked when it answers.
+        while data := await reader.read(65_536):
+            if self.cutting:
+                self.cut += 1
+                back.close()
+                break
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+async def test_an_insert_whose_answer_is_lost_is_repeated_and_counted_once(clickhouse_server):
+    dsn = new_clickhouse_database(clickhouse_server)
+    parts = urlsplit(dsn)
+    proxy = DeafProxy(parts.hostname, parts.port)
+    port = await proxy.start()
+    clickhouse = ClickHouse(dsn.replace(f":{parts.port}", f":{port}"), retention=FOR_GOOD)
+    await clickhouse.migrate()
+    store = ClickHouseUsageStore(clickhouse)
+    epoch = uuid.uuid4().hex
+    bounds, made = rows(epoch, [usage_event(f"{epoch}-{number}") for number in range(5)])
+    proxy.cutting = True
+    with pytest.raises(UsageStoreUnavailable):
+        await store.insert_usage(made, bounds.batch)
+    assert proxy.cut
+    proxy.cutting = False
+    await store.insert_usage(made, bounds.batch)
+    assert len(await store.present(bounds)) == 5
+    for table in ("usage_events", "usage_1m", "usage_1h", "usage_1d"):
+        count = "count()" if table == "usage_events" else "sum(rows)"
+        sql = f"SELECT {count} AS rows, sum(charge) AS charge FROM {table} WHERE organization_id = {{of:String}}"
+        (found,) = await clickhouse.rows(sql, {"of": "org"})
+        assert found == {"rows": 5, "charge": Decimal("0.0003")}, table
+    await clickhouse.close()
+    await proxy.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_ledger_that_takes_no_writes_is_waited_for(request, tmp_path, kind):
+    """A disk that was mounted again read-only, or a standby after a failover: unavailable, so booking waits."""
+    if kind == "sqlite":
+        url = f"sqlite:////{tmp_path}/ledger.sqlite"
+        read_only = f"sqlite:///file:{tmp_path}/ledger.sqlite?mode=ro&uri=true"
+    else:
+        url = request.getfixturevalue("postgresql").new_database("ledger")
+        read_only = f"{url}{'&' if '?' in url else '?'}options=-c%20default_transaction_read_only%3Don"
+    database = Database(url, migrations="tollgate_billing:migrations")
+    await database.migrate()
+    fenced = Database(read_only, migrations="tollgate_billing:migrations")
+    grant = Grant("org", "USD", 5, "key", "test", 1)
+    with pytest.raises(LedgerUnavailable):
+        await SqlLedger(fenced).grant(grant)
+    assert await SqlLedger(database).grant(grant) == 5
+    fenced.close()
+    database.close()
+
+
+async def test_broker_and_store_stop_under_load_and_come_back(request, tmp_path, valkey):
+    """The short form of an outage: what comes meanwhile waits, and is booked once when they are back."""
+    valkey.clear()
+    billing = BillingProcess(tmp_path, servers_of("cluster", request, tmp_path, valkey))
+    broker, engine = request.getfixturevalue("fresh_kafka"), request.getfixturevalue("http_process")
+    url = billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"]
+    now = time.time_ns() // 1000
+    events = [usage_event(f"r{number}", output_tokens=number % 40, at_us=now) for number in range(300)]
+    try:
+        billing.start()
+        client = billing.client()
+        await client.grant(FUNDS)
+        await send(url, events[:100])
+        engine.kill()
+        await send(url, events[100:200])
+        await asyncio.to_thread(engine.start)
+        await client.booked(150)
+        broker.kill()
+        await asyncio.to_thread(broker.start)
+        await send(url, events[200:])
+        charged = sum(event.charge_pico for event in events)
+        await client.booked(300)
+        total, balance = await client.total(), await client.balance()
+        assert (total.requests, total.charge_pico) == (300, charged)
+        assert balance.ledger_pico == balance.wallet_pico == FUNDS - charged
+        await client.close()
+        assert billing.stop() == 0
+    finally:
+        billing.clean()

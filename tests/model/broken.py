@@ -1,0 +1,53 @@
+"""Two broken builds, made of the product's parts by injection: the model has to find both."""
+
+from services.billing.tests.fakes.usage_store import FakeUsageStore
+
+from tollgate_billing.domain.intent import parse_intent
+
+
+class Sound:
+    """The product as it is."""
+
+    def store(self, store):
+        """Returns the usage store of a build."""
+        return store
+
+    def consumer(self, consumer):
+        """Returns what a build reads the log with."""
+        return consumer
+
+
+class NoDeduplication(Sound):
+    """The store forgets every token at once, and does not say what it has: an insert that is repeated counts twice."""
+
+    def store(self, store):
+        return ForgetfulStore(store.fuse)
+
+
+class ForgetfulStore(FakeUsageStore):
+    def __init__(self, fuse):
+        super().__init__(window=0, fuse=fuse)
+
+    async def present(self, bounds):
+        return set()
+
+
+class CommitBeforeInsert(Sound):
+    """Where an intent would be kept, the end of the batch is committed: what crashes before the insert is lost."""
+
+    def consumer(self, consumer):
+        return CommitFirst(consumer)
+
+
+class CommitFirst:
+    def __init__(self, consumer):
+        self._consumer = consumer
+
+    def __getattr__(self, name):
+        return getattr(self._consumer, name)
+
+    async def commit(self, claim, offset, metadata):
+        intent = parse_intent(metadata)
+        if intent is not None:
+            offset, metadata = intent.high, ""
+        await self._consumer.commit(claim, offset, metadata)

@@ -1,0 +1,396 @@
+"""The rule machine: requests end, messages are lost, processes die or stand still, parts are away; then all adds up."""
+
+import asyncio
+import functools
+import logging
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from services.billing.tests.fakes.crash import Crash
+from services.billing.tests.fakes.event_log import TOPIC
+
+from tests.model.parts import FUNDS, HOLD, ORGANIZATION, EdgeSlot, ModelWorld, RouterSlot
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate_billing.errors import Unavailable
+from tollgate_kit.event_log import Record
+
+RANKS = {events.EVENT_STATUS_CONFIRMED: 2, events.EVENT_STATUS_UNCONFIRMED: 1, events.EVENT_STATUS_WITNESS: 0}
+FAULTS = ["", "", "before", "after", "part"]
+WITHIN_US = 29 * 60 * 10**6
+fuses = st.integers(1, 40)
+routers = st.integers(0, 1)
+
+
+@dataclass
+class Call:
+    """A request as edge sees it. `phase`: open, done (an End was taken), gone (a witness spoke, or nobody)."""
+
+    name: str
+    started_us: int
+    router: int
+    tried: int = 1
+    phase: str = "open"
+    delivered: int = 0
+    settled: bool = False
+    # What was charged in the End that edge took.
+    taken: int | None = None
+    at_router: set = field(default_factory=set)
+
+
+def running(loop_method):
+    """Runs a rule that is a coroutine to its end on the machine's own loop."""
+
+    @functools.wraps(loop_method)
+    def call(self, **drawn):
+        return self.loop.run_until_complete(loop_method(self, **drawn))
+
+    return call
+
+
+class UsageMachine(RuleBasedStateMachine):
+    """Everything that may happen to usage events between a router and the ledger, in any order."""
+
+    build = None
+
+    def __init__(self):
+        super().__init__()
+        logging.disable(logging.CRITICAL)
+        self.loop = asyncio.new_event_loop()
+        self.directory = Path(tempfile.mkdtemp(prefix="tollgate-model-"))
+        self.world = ModelWorld(self.build() if self.build else None)
+        log, clock = self.world.log, self.world.clock
+        self.routers = [RouterSlot(self.directory / f"router{number}", log, clock) for number in (0, 1)]
+        self.edge = EdgeSlot(self.directory / "edge", log, clock)
+        self.calls = []
+        # Ends and Acks under way, in order: (router, "end" or "ack", call, try, charge).
+        self.net = []
+        self.spooled = set()
+        self.poison = []
+        self.old = []
+        self.zombies = []
+
+    @initialize()
+    @running
+    async def fund(self):
+        await self.world.fund(ORGANIZATION, FUNDS)
+
+    # Requests.
+
+    @rule(router=routers)
+    def open(self, router):
+        if not self.edge.alive or not self.routers[router].alive or ORGANIZATION not in self.world.wallets.wallet:
+            return
+        call = Call(f"r{len(self.calls)}", self.world.clock.now_us(), router)
+        call.at_router.add((router, 1))
+        self.world.wallets.hold(ORGANIZATION, call.name, HOLD)
+        self.calls.append(call)
+
+    @rule(router=routers, count=st.integers(1, 4), tokens=st.integers(1, 9), published=st.booleans())
+    @running
+    async def requests(self, router, count, tokens, published):
+        """Some requests go the whole way as they should."""
+        for _ in range(count):
+            before = len(self.calls)
+            self.open(router)
+            for call in self.calls[before:]:
+                self._finish(call, router, 1, tokens, 1)
+        while self.net:
+            self._arrives(*self.net.pop(0))
+        if published and self.routers[router].alive:
+            await self.routers[router].publish()
+
+    @precondition(lambda self: self._open())
+    @rule(which=st.integers(0, 3), size=st.integers(1, 900))
+    def deliver(self, which, size):
+        for call in self._open()[which : which + 1]:
+            call.delivered += size
+
+    @precondition(lambda self: any(call.at_router for call in self.calls))
+    @rule(which=st.integers(0, 5), tokens=st.integers(0, 9), attempts=st.integers(1, 2), flushed=st.booleans())
+    def finish(self, which, tokens, attempts, flushed):
+        """A router's try ends, whether edge still waits for it or not; or the router dies before it is on disk."""
+        running_tries = [(call, *one) for call in self.calls for one in sorted(call.at_router)]
+        for call, number, tried in running_tries[which : which + 1]:
+            self._finish(call, number, tried, tokens, attempts, flushed=flushed)
+
+    def _finish(self, call, number, tried, tokens, attempts, *, flushed=True):
+        router = self.routers[number]
+        call.at_router.discard((number, tried))
+        charge = router.finish(call, tried, tokens, attempts)
+        if not flushed:
+            self._kill_router(number, torn=True)
+            return
+        router.spool.flush()
+        self.spooled.update((call.name, tried, attempt) for attempt in range(1, attempts + 1))
+        if call.phase == "open" and (call.router, call.tried) == (number, tried):
+            self.net.append((number, "end", call, tried, charge))
+        else:
+            # Its stream is not the one that it was opened on.
+            router.lose_stream_of(call.name, tried)
+
+    @precondition(lambda self: self.net)
+    @rule(which=st.integers(0, 3))
+    def message(self, which):
+        """One of the messages under way arrives; those of a router and kind stay in order."""
+        if which >= len(self.net):
+            return
+        first = next(one for one in self.net if one[:2] == self.net[which][:2])
+        self.net.remove(first)
+        self._arrives(*first)
+
+    def _arrives(self, number, kind, call, tried, charge):
+        if kind == "ack":
+            self.routers[number].acknowledged(call.name, tried)
+        elif call.phase == "open" and call.tried == tried:
+            call.phase, call.taken = "done", charge
+            self.net.append((number, "ack", call, tried, 0))
+
+    @precondition(lambda self: self._unsettled())
+    @rule(which=st.integers(0, 3))
+    def settle(self, which):
+        for call in self._unsettled()[which : which + 1]:
+            call.settled = True
+            self.world.wallets.settle(ORGANIZATION, call.name, call.taken)
+
+    # Streams and processes.
+
+    @rule(number=routers)
+    def break_stream(self, number):
+        self.net = [one for one in self.net if one[0] != number]
+        if self.routers[number].alive:
+            self.routers[number].lose_stream()
+        if self.edge.alive:
+            for call in [one for one in self._open() if one.router == number]:
+                self._stream_lost(call)
+
+    def _stream_lost(self, call):
+        other = 1 - call.router
+        if call.tried == 1 and not call.delivered and self.routers[other].alive:
+            self.edge.testify(call, 0)
+            self.spooled.add((call.name, call.tried, 0))
+            call.router, call.tried = other, 2
+            call.at_router.add((other, 2))
+            return
+        self.edge.testify(call, call.delivered)
+        self.spooled.add((call.name, call.tried, 0))
+        call.phase = "gone"
+
+    @rule(number=routers, torn=st.booleans())
+    def kill_router(self, number, torn):
+        if self.routers[number].alive:
+            self._kill_router(number, torn=torn)
+
+    def _kill_router(self, number, *, torn):
+        self.routers[number].kill(torn=torn)
+        for call in self.calls:
+            call.at_router = {one for one in call.at_router if one[0] != number}
+        self.break_stream(number)
+
+    @rule(torn=st.booleans())
+    def kill_edge(self, torn):
+        if not self.edge.alive:
+            return
+        self.edge.kill(torn=torn)
+        self.net.clear()
+        for call in self._open():
+            call.phase = "gone"
+        for router in self.routers:
+            if router.alive:
+                router.lose_stream()
+
+    @precondition(lambda self: not all(slot.alive for slot in (*self.routers, self.edge)))
+    @rule()
+    def start_again(self):
+        for slot in (*self.routers, self.edge):
+            if not slot.alive:
+                slot.start()
+
+    @rule(which=st.integers(0, 2), fault=st.sampled_from(FAULTS))
+    @running
+    async def publish(self, which, fault):
+        slot = (*self.routers, self.edge)[which]
+        if slot.alive:
+            await slot.publish(fault)
+
+    # The log.
+
+    @rule(partition=routers, back=st.integers(1, 4))
+    def deliver_twice(self, partition, back):
+        """A record of the last half hour comes again, to the byte, without a mark."""
+        records = self.world.log.topic(TOPIC)[partition]
+        if len(records) < back:
+            return
+        at_us, key, value, headers = records[-back]
+        if self.world.clock.now_us() - at_us < WITHIN_US:
+            records.append((self.world.clock.now_us(), key, value, headers))
+
+    @rule()
+    def append_poison(self):
+        value = b"\xff%d" % len(self.poison)
+        self.poison.append(value)
+        self.world.log.append(TOPIC, [Record(b"k%d" % len(self.poison), value)])
+
+    @precondition(lambda self: not self.world.behind())
+    @rule()
+    def make_topic_again(self):
+        self.old += self.world.log.all(TOPIC)
+        self.world.log.recreate(TOPIC)
+
+    @rule(seconds=st.sampled_from([0.6, 1.1, 30, 40 * 60]))
+    def advance(self, seconds):
+        self.world.clock.advance(seconds)
+
+    # Billing.
+
+    @rule(steps=st.integers(1, 4))
+    @running
+    async def book(self, steps):
+        await self._book(None, steps)
+
+    @precondition(lambda self: self.world.behind())
+    @rule(crash=fuses)
+    @running
+    async def crash(self, crash):
+        """Billing ends at one of its next calls."""
+        await self._book(crash, 4)
+
+    async def _book(self, crash, steps):
+        self.world.fuse.left = crash
+        for _ in range(steps):
+            await self.world.step()
+            self.world.clock.advance(0.6)
+        self.world.fuse.left = None
+
+    @precondition(lambda self: self.world.process and len(self.zombies) < 2 and self.world.behind())
+    @rule(calls=fuses)
+    @running
+    async def stand_still(self, calls):
+        """Billing stops in the midst of something, and another one takes over."""
+        try:
+            found = await self.world.hang(calls)
+        except Crash:
+            self.world.process = None
+            return
+        if found is not None:
+            self.zombies.append(found)
+
+    @precondition(lambda self: self.zombies)
+    @rule(which=routers)
+    @running
+    async def zombie_goes_on(self, which):
+        await self._wake(self.zombies.pop(which % len(self.zombies)))
+
+    async def _wake(self, zombie):
+        gate, task = zombie
+        gate.set()
+        await task
+
+    @rule()
+    def kill_billing(self):
+        self.world.process = None
+
+    @rule(store=st.booleans(), wallets=st.booleans())
+    def away(self, store, wallets):
+        self.world.store.away, self.world.wallets.away = store, wallets
+
+    @precondition(lambda self: self.world.process is not None)
+    @rule(lost=st.booleans())
+    @running
+    async def compare_wallets(self, lost):
+        """Wallets are compared with the ledger, or made again after Redis lost one, while all goes on."""
+        try:
+            if lost:
+                self.world.wallets.wallet.pop(ORGANIZATION, None)
+                await self.world.process.keep.rebuild(ORGANIZATION)
+            else:
+                await self.world.process.keep.reconcile()
+        except Unavailable:
+            return
+
+    def _unsettled(self):
+        return [call for call in self.calls if call.phase == "done" and not call.settled]
+
+    def _open(self):
+        return [call for call in self.calls if call.phase == "open"]
+
+    # Rest.
+
+    def teardown(self):
+        try:
+            self.loop.run_until_complete(self._rest())
+            self._check()
+        finally:
+            for slot in (*self.routers, self.edge):
+                if slot.alive:
+                    slot.kill()
+            self.loop.run_until_complete(self.loop.shutdown_default_executor())
+            self.loop.close()
+            shutil.rmtree(self.directory)
+            logging.disable(logging.NOTSET)
+
+    async def _rest(self):
+        """Nothing is away any more, all goes to its end, and holds that nobody settled expire."""
+        self.world.fuse.left = None
+        self.world.store.away = self.world.wallets.away = False
+        self.start_again()
+        for call in self.calls:
+            for number, tried in sorted(call.at_router):
+                self._finish(call, number, tried, 5, 1)
+        while self.net:
+            self._arrives(*self.net.pop(0))
+        for slot in (*self.routers, self.edge):
+            while slot.publisher.depth():
+                await slot.publish()
+        for zombie in self.zombies:
+            await self._wake(zombie)
+        # One that was behind joins anew, as the broker has it.
+        self.world.process = None
+        for _ in range(20 + 2 * len(self.world.log.all(TOPIC))):
+            self.world.clock.advance(1.1)
+            await self.world.step()
+        assert not self.world.behind(), "billing does not come to an end"
+        # A wallet that Redis lost is made again; one that differs stays as it is, and is found by the check.
+        wallets = self.world.wallets
+        if ORGANIZATION not in wallets.wallet:
+            await self.world.process.keep.rebuild(ORGANIZATION)
+        for key, (state, amount) in list(wallets.holds.items()):
+            if state == "held":
+                del wallets.holds[key]
+                wallets.wallet[ORGANIZATION] += amount
+
+    def _check(self):
+        """One row for each event, one charge for each request, and one sum in rows, ledger and wallet."""
+        world = self.world
+        assert [slot.spool.records for slot in (*self.routers, self.edge)] == [0, 0, 0]
+        best, seen = {}, {}
+        for value in [*self.old, *world.log.all(TOPIC)]:
+            if value in self.poison:
+                continue
+            event = events.UsageRecorded.FromString(value)
+            seen.setdefault(event.event_id, event)
+            rank = (RANKS[event.status], getattr(event, "try"))
+            if event.final and (event.request_id not in best or rank > best[event.request_id][0]):
+                best[event.request_id] = (rank, event.charge_pico)
+        logged = {(event.request_id, getattr(event, "try"), event.attempt) for event in seen.values()}
+        assert not self.spooled - logged, f"lost before the log: {self.spooled - logged}"
+        rows = Counter(row["event_id"].bytes for row in world.store.usage if row["kind"] == "usage")
+        assert rows == Counter(dict.fromkeys(seen, 1)), "not one row for each event"
+        charged = Counter()
+        for row in world.store.usage:
+            charged[row["request_id"]] += int(row["charge"].scaleb(12))
+        assert +charged == +Counter({request: charge for request, (_, charge) in best.items()})
+        for call in self.calls:
+            assert call.taken is None or charged[call.name] == call.taken, f"{call} is charged {charged[call.name]}"
+        total = sum(charged.values())
+        assert world.sums() == (total, total, total), f"rows, ledger, wallet: {world.sums()}"
+        assert sum(world.ledger.accounts.values()) == 0
+        assert not world.wallets.holds
+        cost = int(sum(row["cost"] for row in world.store.usage).scaleb(12)) if world.store.usage else 0
+        assert world.ledger.accounts.get((ORGANIZATION, "payable", "USD"), 0) == cost
+        assert world.counters.counts["drifted_wallets"] == 0
+        assert {letter.value for letter in world.letters.letters} == set(self.poison)
