@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import gcd
 
 from tollgate_rating.decimals import INT64_MAX, PICO, divide_half_even, format_decimal, in_range
-from tollgate_rating.errors import InvalidQuantity, Unpriced
+from tollgate_rating.errors import InvalidPrice, InvalidQuantity, Unpriced
+from tollgate_rating.exchange import ExchangeRate
 from tollgate_rating.tiers import Conditions, ParsedTier
 from tollgate_rating.units import INPUT_UNITS, MILLION, OUTPUT_UNITS, REQUEST, TOKEN_UNITS, per, stand_ins
 
@@ -25,10 +26,12 @@ class ModelPrice:
     """Rates usage of one model. Immutable; `digest` is the content address of the book it comes from.
 
     `prices` maps units to 1e-12 of the currency (per 1,000,000 for token units), `multiply` is in 1e-12. Of `tiers`
-    the first whose conditions hold decides.
+    the first whose conditions hold decides. `exchange` is the rate that the book's prices were converted by; None where
+    they are the book's own.
     """
 
     __slots__ = (
+        "_converted",
         "_dearest",
         "_denominator",
         "_multiply",
@@ -39,9 +42,11 @@ class ModelPrice:
         "_prices",
         "_scale",
         "_tiers",
+        "_unconverted",
         "book",
         "currency",
         "digest",
+        "exchange",
         "model",
     )
 
@@ -65,6 +70,9 @@ class ModelPrice:
         self._named = frozenset(prices)
         self._own = prices
         self._parsed_tiers = tuple(tiers)
+        self.exchange: ExchangeRate | None = None
+        self._unconverted: ModelPrice | None = None
+        self._converted: dict[str, ModelPrice] = {}
         self._multiply = multiply
         # Prices are in 1e-12 / scale.
         self._scale = scale
@@ -104,11 +112,41 @@ class ModelPrice:
 
     def times(self, multiply: int) -> "ModelPrice":
         """Returns the price at `multiply` times 1e-12 of itself, tiers included."""
+        found = self._times(multiply, self.currency)
+        if self._unconverted is not None:
+            found.exchange, found._unconverted = self.exchange, self._unconverted.times(multiply)
+        return found
+
+    def converted(self, exchange: ExchangeRate) -> "ModelPrice":
+        """Returns the price in `exchange.quote`, exactly: amounts are rounded once, after the conversion.
+
+        Raises InvalidPrice when the rate is from another currency than the price's.
+        """
+        if exchange.base != self.currency:
+            raise InvalidPrice(f"a price in {self.currency} is not converted by a rate from {exchange.base}")
+        known = self._converted.get(exchange.digest)
+        if known is None:
+            known = self._times(exchange.rate, exchange.quote)
+            known.exchange, known._unconverted = exchange, self
+            self._converted[exchange.digest] = known
+        return known
+
+    @property
+    def unconverted(self) -> "ModelPrice":
+        """The price as its book says it; itself where nothing was converted."""
+        return self if self._unconverted is None else self._unconverted
+
+    @property
+    def rate_digest(self) -> str:
+        """The content address of the exchange rate; empty where nothing was converted."""
+        return "" if self.exchange is None else self.exchange.digest
+
+    def _times(self, multiply: int, currency: str) -> "ModelPrice":
         return ModelPrice(
             model=self.model,
             book=self.book,
             digest=self.digest,
-            currency=self.currency,
+            currency=currency,
             prices={unit: price * multiply for unit, price in self._own.items()},
             multiply=self._multiply,
             tiers=[
