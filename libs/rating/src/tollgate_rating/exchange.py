@@ -80,6 +80,10 @@ class RateTable:
         position = bisect_right(versions, at_us, key=lambda rate: rate.effective_us)
         return versions[position - 1] if position else None
 
+    def all(self) -> list[ExchangeRate]:
+        """Returns every rate, by pair and time."""
+        return [rate for pair in sorted(self._pairs) for rate in self._pairs[pair]]
+
     def starts(self) -> set[int]:
         """Returns every moment at which some rate comes into force."""
         return {rate.effective_us for rate in self._by_digest.values()}

@@ -121,9 +121,7 @@ def compile_version(declared: Declared, catalogue: Catalogue) -> bytes:
         price_books=tuple(
             sorted((*declared.price_books, *catalogue.price_books), key=lambda book: (book.name, book.effective))
         ),
-        exchange_rates=tuple(
-            sorted(declared.exchange_rates, key=lambda rate: (rate.base, rate.quote, rate.effective))
-        ),
+        exchange_rates=tuple(sorted(declared.exchange_rates, key=lambda rate: (rate.base, rate.quote, rate.effective))),
         models=tuple(_known_as(name, offering, catalogue) for name in sorted(names)),
         providers=tuple(catalogue.providers[name] for name in sorted(used)),
     )

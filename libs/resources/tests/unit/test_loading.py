@@ -66,9 +66,7 @@ def test_an_empty_file_declares_nothing(tmp_path, text):
 
 CHANNEL = "channels:\n  - name: main\n    provider: openai\n    credentials: [{env: KEY}]\n    models: [gpt]\n    %s\n"
 ROUTE = GOOD + "routes:\n  - model: gpt\n    %s\n"
-RATE = (
-    "exchange_rates:\n  - base: USD\n    quote: CNY\n    rate: %s\n    effective: 2026-11-01T00:00:00Z\n"
-)
+RATE = "exchange_rates:\n  - base: USD\n    quote: CNY\n    rate: %s\n    effective: 2026-11-01T00:00:00Z\n"
 BOOK = (
     "price_books:\n  - name: public\n    "
     "effective: 2026-11-01T00:00:00Z\n    currency: USD\n    models:\n      gpt: %s\n"

@@ -182,7 +182,9 @@ class Billing:
                 ids=ids,
             )
         )
-        self.reports = ReportService(SqlStatements(self.database), RateAgain(ClickHouseUsedRows(self.clickhouse)))
+        self.reports = ReportService(
+            SqlStatements(self.database), RateAgain(ClickHouseUsedRows(self.clickhouse)), self.prices
+        )
 
     def apply(self, digest: str, document: bytes) -> None:
         """Takes in the price books of a configuration version."""

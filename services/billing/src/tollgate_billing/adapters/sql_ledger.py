@@ -47,7 +47,7 @@ class SqlLedger:
         return await known(self._database.read(_balances))
 
     async def posted(
-        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str
+        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str, rate_digest: str
     ) -> list[PostedTransfer]:
         names = {
             "batch": batch,
@@ -55,6 +55,7 @@ class SqlLedger:
             "project_id": project_id,
             "model": model,
             "price_digest": price_digest,
+            "rate_digest": rate_digest,
         }
         return await known(self._database.read(functools.partial(_transfers_of, names=names)))
 

@@ -129,6 +129,15 @@ def _check_money(message: events.UsageRecorded) -> None:
     for name, amount in (("charge_pico", charge), ("cost_pico", cost)):
         if not 0 <= amount <= MAX_AMOUNT_PICO:
             raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+    if message.HasField("conversion"):
+        converted = message.conversion
+        for name, amount in (("list", converted.list_charge_pico), ("provider", converted.provider_cost_pico)):
+            if not 0 <= amount <= MAX_AMOUNT_PICO:
+                raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+        if not converted.list_currency or not converted.provider_currency:
+            raise Poison("an amount that was converted has a currency")
+    if message.hold_pico < 0:
+        raise Poison(f"hold_pico is {message.hold_pico}, below 0")
     if charge and not message.final:
         raise Poison("an attempt that is not final has no charge")
     if (charge or cost) and not message.currency:

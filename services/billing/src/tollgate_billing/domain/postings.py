@@ -53,6 +53,7 @@ class Line(NamedTuple):
     currency: str
     debit: str
     credit: str
+    rate_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,21 @@ class WalletEffect:
 
 
 def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
-    """Returns one transfer for each organization, project, model, price version and pair of accounts."""
+    """Returns one transfer for each organization, project, model, price version, exchange rate and pair of accounts."""
     sums: dict[tuple[str, ...], list[int]] = {}
     for one in judged:
         message = one.event.message
         tenant = message.tenant
         about = (tenant.organization_id, tenant.project_id, message.model, message.price_digest, message.currency)
-        _add(sums, (*about, WALLET, REVENUE), one.charge_pico)
-        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), message.cost_pico)
+        rate = message.conversion.rate_digest
+        _add(sums, (*about, WALLET, REVENUE, rate), one.charge_pico)
+        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE, rate), message.cost_pico)
         if one.corrects is not None:
             row: Any = one.corrects.row
             about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
-            _add(sums, (*about, ADJUSTMENT, WALLET), to_pico(row["charge"]))
-            _add(sums, (*about, LOSS, PROVIDER_COST), to_pico(row["cost"]))
+            rate = row["rate_digest"]
+            _add(sums, (*about, ADJUSTMENT, WALLET, rate), to_pico(row["charge"]))
+            _add(sums, (*about, LOSS, PROVIDER_COST, rate), to_pico(row["cost"]))
     return [Transfer(Line(*key), amount, count) for key, (amount, count) in sorted(sums.items())]
 
 

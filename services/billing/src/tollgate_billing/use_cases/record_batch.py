@@ -168,9 +168,10 @@ class RecordBatch:
         looked = looked_up(events, frozenset(self._open))
         history = await self._store.history(looked, batch.bounds) if looked else {}
         unknown = {
-            event.message.price_digest: event.message.config_digest
+            digest: event.message.config_digest
             for event in events
-            if event.message.price_digest and not self._prices.knows(event.message.price_digest)
+            for digest in _digests(event)
+            if digest and not self._prices.knows(digest)
         }
         if unknown:
             await self._prices.learn(unknown)
@@ -207,6 +208,14 @@ class RecordBatch:
         add("unpriced", sum(one.event.message.unpriced for one in prepared.judged))
         for mismatch in prepared.mismatches:
             self._counters.mismatches[mismatch.reason] += 1
+
+
+def _digests(event: Event) -> tuple[str, ...]:
+    """Returns the content addresses that rating an event again needs."""
+    message = event.message
+    if message.HasField("conversion"):
+        return (message.price_digest, message.conversion.rate_digest)
+    return (message.price_digest,)
 
 
 def _decode_all(records: Sequence[Stored]) -> tuple[list[Event], list[Letter]]:

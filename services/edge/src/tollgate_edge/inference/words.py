@@ -99,8 +99,8 @@ class Words:
         """Returns what to say to an organization that pays in a currency to which prices cannot be converted now."""
         return public_error(
             errors.ERROR_KIND_UNAVAILABLE,
-            f"The organization pays in {error.quote}, and {error}, so nothing is served that is priced in {error.base}. "
-            "An operator declares one under exchange_rates.",
+            f"The organization pays in {error.quote}, and {error}, so nothing is served that is priced in "
+            f"{error.base}. An operator declares one under exchange_rates.",
             code="no_exchange_rate",
         )
 
