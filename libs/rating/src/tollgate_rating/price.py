@@ -61,6 +61,7 @@ class ModelPrice:
         multiply: int = PICO,
         tiers: Sequence[ParsedTier] = (),
         scale: int = 1,
+        converted: "tuple[ModelPrice, ExchangeRate] | None" = None,
     ) -> None:
         self.model = model
         self.book = book
@@ -70,8 +71,8 @@ class ModelPrice:
         self._named = frozenset(prices)
         self._own = prices
         self._parsed_tiers = tuple(tiers)
-        self.exchange: ExchangeRate | None = None
-        self._unconverted: ModelPrice | None = None
+        self._unconverted: ModelPrice | None = None if converted is None else converted[0]
+        self.exchange: ExchangeRate | None = None if converted is None else converted[1]
         self._converted: dict[str, ModelPrice] = {}
         self._multiply = multiply
         # Prices are in 1e-12 / scale.
@@ -112,10 +113,9 @@ class ModelPrice:
 
     def times(self, multiply: int) -> "ModelPrice":
         """Returns the price at `multiply` times 1e-12 of itself, tiers included."""
-        found = self._times(multiply, self.currency)
-        if self._unconverted is not None:
-            found.exchange, found._unconverted = self.exchange, self._unconverted.times(multiply)
-        return found
+        if self.exchange is None:
+            return self._times(multiply, self.currency)
+        return self.unconverted.times(multiply).converted(self.exchange)
 
     def converted(self, exchange: ExchangeRate) -> "ModelPrice":
         """Returns the price in `exchange.quote`, exactly: amounts are rounded once, after the conversion.
@@ -126,9 +126,7 @@ class ModelPrice:
             raise InvalidPrice(f"a price in {self.currency} is not converted by a rate from {exchange.base}")
         known = self._converted.get(exchange.digest)
         if known is None:
-            known = self._times(exchange.rate, exchange.quote)
-            known.exchange, known._unconverted = exchange, self
-            self._converted[exchange.digest] = known
+            known = self._converted[exchange.digest] = self._times(exchange.rate, exchange.quote, exchange)
         return known
 
     @property
@@ -141,7 +139,7 @@ class ModelPrice:
         """The content address of the exchange rate; empty where nothing was converted."""
         return "" if self.exchange is None else self.exchange.digest
 
-    def _times(self, multiply: int, currency: str) -> "ModelPrice":
+    def _times(self, multiply: int, currency: str, exchange: ExchangeRate | None = None) -> "ModelPrice":
         return ModelPrice(
             model=self.model,
             book=self.book,
@@ -154,6 +152,7 @@ class ModelPrice:
                 for tier in self._parsed_tiers
             ],
             scale=self._scale * PICO,
+            converted=None if exchange is None else (self, exchange),
         )
 
     def rate(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> int:

@@ -114,8 +114,8 @@ class Ledger(Protocol):
         """
         ...
 
-    async def unfinished(self) -> list[Unfinished]:
-        """Returns the last effects of each source."""
+    async def unfinished(self, applied: Mapping[str, str]) -> list[Unfinished]:
+        """Returns the last effects of each source, but for those whose last batch is `applied`."""
         ...
 
     async def open_requests(self, since_us: int) -> frozenset[str]:

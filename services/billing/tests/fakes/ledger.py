@@ -42,8 +42,12 @@ class FakeLedger:
         return effects
 
     @guarded
-    async def unfinished(self):
-        return [Unfinished(source, batch, effects) for source, (_, _, batch, effects) in self.sources.items() if batch]
+    async def unfinished(self, applied):
+        return [
+            Unfinished(source, batch, effects)
+            for source, (_, _, batch, effects) in self.sources.items()
+            if batch and applied.get(source) != batch
+        ]
 
     @guarded
     async def open_requests(self, since_us):

@@ -91,7 +91,7 @@ class Process:
             clock=world.clock,
             counters=world.counters,
             reached=lambda _name: None,
-            fell_behind=self.keep.fell_behind,
+            keep=self.keep,
         )
         self.consumer = UsageRecordedConsumer(
             consumer=FakeConsumer(world.log, world.fuse),

@@ -91,7 +91,7 @@ class Books:
             clock=self.clock,
             counters=self.counters,
             reached=lambda _name: None,
-            fell_behind=self.keep.fell_behind,
+            keep=self.keep,
         )
         self.compare = CompareBooks(usage_books, ledger_books, ledger, wallets, self.keep, self.counters, self.clock)
         self.state, self.offset = SourceState(), 0

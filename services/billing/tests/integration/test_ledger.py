@@ -92,8 +92,10 @@ async def test_a_batch_is_posted_once_and_says_its_effects_each_time(ledger):
     for _ in range(3):
         assert await ledger.post(batch) == expected
     assert await ledger.balance("org") == ("USD", 700)
-    (last,) = await ledger.unfinished()
+    (last,) = await ledger.unfinished({})
     assert (last.source, last.batch, last.effects) == (SOURCE.source, "epoch/topic/0/0-10", expected)
+    assert await ledger.unfinished({SOURCE.source: "an earlier one"}) == [last]
+    assert await ledger.unfinished({SOURCE.source: last.batch}) == []
 
 
 async def test_what_was_posted_wins_over_what_is_posted_again(ledger):

@@ -1,4 +1,7 @@
-"""Price books and exchange rates by digest: from versions in force, from the archive in SQL, or from edge for a version not seen yet."""
+"""Price books and exchange rates by digest.
+
+From versions in force, from the archive in SQL, or from edge for a version not seen yet.
+"""
 
 import functools
 import logging

@@ -54,7 +54,8 @@ WHERE logged_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND logged_at < fro
 ORDER BY topic, partition, offset LIMIT {most:UInt32}
 """
 _PROVIDER: Final = """
-SELECT formatDateTime(started_at, '%Y-%m-%d', 'UTC') AS day, upstream_model, provider_currency, sum(provider_cost) AS total
+SELECT formatDateTime(started_at, '%Y-%m-%d', 'UTC') AS day, upstream_model, provider_currency,
+       sum(provider_cost) AS total
 FROM usage_events
 WHERE provider = {provider:String} AND kind = 'usage' AND provider_currency != ''
   AND started_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND started_at < fromUnixTimestamp64Micro({to_us:Int64})

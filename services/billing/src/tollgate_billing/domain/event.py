@@ -129,13 +129,7 @@ def _check_money(message: events.UsageRecorded) -> None:
     for name, amount in (("charge_pico", charge), ("cost_pico", cost)):
         if not 0 <= amount <= MAX_AMOUNT_PICO:
             raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-    if message.HasField("conversion"):
-        converted = message.conversion
-        for name, amount in (("list", converted.list_charge_pico), ("provider", converted.provider_cost_pico)):
-            if not 0 <= amount <= MAX_AMOUNT_PICO:
-                raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-        if not converted.list_currency or not converted.provider_currency:
-            raise Poison("an amount that was converted has a currency")
+    _check_conversion(message)
     if message.hold_pico < 0:
         raise Poison(f"hold_pico is {message.hold_pico}, below 0")
     if charge and not message.final:
@@ -144,3 +138,14 @@ def _check_money(message: events.UsageRecorded) -> None:
         raise Poison("an amount has a currency")
     if charge and message.unpriced:
         raise Poison("what has no price has no charge")
+
+
+def _check_conversion(message: events.UsageRecorded) -> None:
+    if not message.HasField("conversion"):
+        return
+    converted = message.conversion
+    for name, amount in (("list", converted.list_charge_pico), ("provider", converted.provider_cost_pico)):
+        if not 0 <= amount <= MAX_AMOUNT_PICO:
+            raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+    if not converted.list_currency or not converted.provider_currency:
+        raise Poison("an amount that was converted has a currency")

@@ -20,6 +20,7 @@ from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Stored
 
@@ -64,7 +65,7 @@ class SourceState:
 class RecordBatch:
     """`reached` is told each step that is behind, for tests that end the process there.
 
-    `fell_behind` is told when a batch may be in the ledger and not in Redis.
+    `keep` knows which batches Redis has, and brings those that others left in the ledger.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class RecordBatch:
         clock: Clock,
         counters: BillingCounters,
         reached: Callable[[str], None],
-        fell_behind: Callable[[], None],
+        keep: KeepWallets,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -88,7 +89,7 @@ class RecordBatch:
         self._clock = clock
         self._counters = counters
         self._reached = reached
-        self._fell_behind = fell_behind
+        self._keep = keep
         self._open: set[str] | None = None
 
     @property
@@ -114,13 +115,6 @@ class RecordBatch:
 
         Raises Unavailable or OwnershipLost.
         """
-        try:
-            await self._book(batch)
-        except BaseException:
-            self._fell_behind()
-            raise
-
-    async def _book(self, batch: Batch) -> None:
         prepared = batch.prepared
         assert prepared is not None
         opened, closed = _exceptions(prepared.judged)
@@ -136,13 +130,20 @@ class RecordBatch:
             )
         )
         self._reached("after_ledger")
+        missing = []
         for effect in effects:
             outcome = await self._wallets.book(effect, batch.bounds.source, batch.bounds.batch)
             self._counters.add("corrected_holds", outcome.corrected)
             if outcome.missing:
-                _, balance = await self._ledger.balance(effect.organization_id)
-                await self._wallets.rebuild(effect.organization_id, balance)
-                self._counters.add("rebuilt_wallets")
+                missing.append(effect.organization_id)
+        self._keep.applied(batch.bounds.source, batch.bounds.batch)
+        if missing:
+            # The ledger that they are made from may have more batches that Redis has not.
+            await self._keep.catch_up()
+        for organization_id in missing:
+            _, balance = await self._ledger.balance(organization_id)
+            await self._wallets.rebuild(organization_id, balance)
+            self._counters.add("rebuilt_wallets")
         self._reached("after_redis")
 
     def finish(self, batch: Batch, state: SourceState) -> None:

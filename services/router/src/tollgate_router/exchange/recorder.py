@@ -257,16 +257,17 @@ class Recorder:
             amount = price.rate(units, at_us, service)
             listed = table.find(model, "", at_us, tenant.currency)
             cost = amount if listed is price or listed is None else listed.rate(units, at_us, service)
+            paid = listed or price
+            if result.target is not None and result.target.cost is not None:
+                own = result.target.cost.price(model, listed)
+                cost, paid = _cost(own, table.rates, (units, at_us, service), cost, paid)
+            conversion = None
+            if price.exchange is not None or paid.exchange is not None:
+                conversion = _conversion(price, paid, (units, at_us, service), final=result.final)
         except RatingError:
-            self.unpriced += 1
-            return Charge(price, 0, 0, unpriced=any(units.values()))
-        paid = price if listed is None else listed
-        if result.target is not None and result.target.cost is not None:
-            own = result.target.cost.price(model, listed)
-            cost, paid = _cost(own, table.rates, (units, at_us, service), cost, paid)
-        conversion = None
-        if price.exchange is not None or paid.exchange is not None:
-            conversion = _conversion(price, paid, (units, at_us, service), final=result.final)
+            used = any(units.values())
+            self.unpriced += used
+            return Charge(price, 0, 0, unpriced=used)
         return Charge(price, amount if result.final else 0, cost, unpriced=False, conversion=conversion)
 
     def confirm(self, recorded: Recorded) -> None:
