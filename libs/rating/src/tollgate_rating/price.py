@@ -129,6 +129,11 @@ class ModelPrice:
             known = self._converted[exchange.digest] = self._times(exchange.rate, exchange.quote, exchange)
         return known
 
+    def like(self, other: "ModelPrice") -> "ModelPrice":
+        """Returns the price as in the currency of `other`'s book, and converted as `other` is."""
+        own = self if self.currency == other.unconverted.currency else self._times(PICO, other.unconverted.currency)
+        return own if other.exchange is None else own.converted(other.exchange)
+
     @property
     def unconverted(self) -> "ModelPrice":
         """The price as its book says it; itself where nothing was converted."""

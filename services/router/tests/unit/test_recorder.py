@@ -284,20 +284,18 @@ def test_who_pays_in_another_currency_pays_by_the_rate_of_the_requests_start(tmp
         assert event.conversion.list_charge_pico == 0
 
 
-def test_a_provider_that_is_paid_in_another_currency_than_the_book_is_converted_alone(tmp_path):
-    rate = ExchangeRate(base="USD", quote="CNY", rate="7.1", effective_us=0)
+def test_what_the_account_pays_is_in_the_currency_of_the_book_that_it_stands_beside(tmp_path):
     yuan = PriceBook(name="public", effective_us=0, currency="CNY", models={"gpt": {"input": "1", "output": "2"}})
+    back = ExchangeRate(base="CNY", quote="USD", rate="0.14", effective_us=0)
     own = PriceBook(name="cost", effective_us=0, currency="USD", models={"gpt": {"input": "0.25", "output": "0.5"}})
-    world, of = World(tmp_path), opened()
-    of.tenant.currency = "CNY"
     where = replace(target(), cost=ChannelCost({"gpt": own.price("gpt", "")}, PICO))
-    event, _, _ = recorded_event(world, of, snapshot(books=(yuan,), rates=(rate,)), result(where))
-    assert (event.charge_pico, event.cost_pico, event.currency) == (20_000_000, 35_500_000, "CNY")
-    assert (event.conversion.rate_digest, event.conversion.list_currency) == ("", "CNY")
-    assert (event.conversion.list_charge_pico, event.conversion.provider_cost_pico) == (20_000_000, 5_000_000)
-    # Without a rate the list is the best there is.
-    event, _, _ = recorded_event(world, of, snapshot("sha256:two", books=(yuan,)), result(where))
-    assert (event.charge_pico, event.cost_pico, event.HasField("conversion")) == (20_000_000, 20_000_000, False)
+    world, in_force = World(tmp_path), snapshot(books=(yuan,), rates=(back,))
+    for currency, charge, cost in (("CNY", 20_000_000, 5_000_000), ("USD", 2_800_000, 700_000)):
+        of = opened()
+        of.tenant.currency = currency
+        event, _, _ = recorded_event(world, of, in_force, result(where))
+        assert (event.charge_pico, event.cost_pico, event.currency) == (charge, cost, currency)
+    assert (event.conversion.provider_currency, event.conversion.provider_cost_pico) == ("CNY", 5_000_000)
 
 
 def test_without_a_rate_what_was_used_is_flagged_and_kept(tmp_path):

@@ -50,7 +50,8 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
         return json_response(
             {
                 "requests": found.total.requests,
-                "total": _sums(found.total),
+                # Amounts in two currencies have no sum.
+                "total": _sums(found.total, amounts=len(found.totals) < 2),
                 "totals": [_sums(row) for row in found.totals],
                 "rows": rows,
             }
@@ -100,7 +101,7 @@ async def currency_of(context: HttpContext, organization_id: str) -> str:
     return found.currency if found is not None else ""
 
 
-def _sums(row: billing.UsageRow) -> dict[str, Any]:
+def _sums(row: billing.UsageRow, *, amounts: bool = True) -> dict[str, Any]:
     return {
         "requests": row.requests,
         "errors": row.errors,
@@ -111,8 +112,7 @@ def _sums(row: billing.UsageRow) -> dict[str, Any]:
         "cache_write_tokens": row.cache_write_tokens,
         "reasoning_tokens": row.reasoning_tokens,
         "images": row.images,
-        # Amounts in two currencies have no sum.
         "currency": row.currency or None,
-        **render_money("charge", row.charge_pico if row.currency or not row.requests else None),
-        **render_money("cost", row.cost_pico if row.currency or not row.requests else None),
+        **render_money("charge", row.charge_pico if amounts else None),
+        **render_money("cost", row.cost_pico if amounts else None),
     }

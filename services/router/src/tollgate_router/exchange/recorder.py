@@ -21,7 +21,7 @@ from tollgate_kit.tracing import (
     parse_traceparent,
     record_publish,
 )
-from tollgate_rating import ModelPrice, RateTable, RatingError, Unpriced
+from tollgate_rating import ModelPrice, RatingError, Unpriced
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters
 
 if TYPE_CHECKING:
@@ -260,9 +260,9 @@ class Recorder:
             paid = listed or price
             if result.target is not None and result.target.cost is not None:
                 own = result.target.cost.price(model, listed)
-                cost, paid = _cost(own, table.rates, (units, at_us, service), cost, paid)
+                cost, paid = _cost(own, (units, at_us, service), cost, paid)
             conversion = None
-            if price.exchange is not None or paid.exchange is not None:
+            if price.exchange is not None:
                 conversion = _conversion(price, paid, (units, at_us, service), final=result.final)
         except RatingError:
             used = any(units.values())
@@ -319,22 +319,10 @@ class Recorder:
         record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
 
 
-def _cost(
-    own: "ModelPrice | None", rates: RateTable, used: _Used, cost: int, listed: ModelPrice
-) -> tuple[int, ModelPrice]:
-    """Returns what the channel's account pays, in the currency of `listed`, and by which price.
-
-    What the list says for a unit that it has no price for, or where no rate leads from its currency.
-    """
-    if own is None:
-        return cost, listed
+def _cost(own: "ModelPrice | None", used: _Used, cost: int, listed: ModelPrice) -> tuple[int, ModelPrice]:
+    """Returns what the channel's account pays and by which price; what the list says for a unit without one."""
     try:
-        if own.currency != listed.currency:
-            exchange = rates.find(own.currency, listed.currency, used[1])
-            if exchange is None:
-                return cost, listed
-            own = own.converted(exchange)
-        return own.rate(*used), own
+        return (cost, listed) if own is None else (own.rate(*used), own)
     except RatingError:
         return cost, listed
 
