@@ -188,7 +188,7 @@ def _print_money(found: Mapping[str, Any]) -> None:
         held = f"{hold['held']} {found['currency']} were held; " if hold["held"] else ""
         print(f"  {held}no hold is left: it was settled and booked")
     else:
-        print(f"  hold: {hold['state']} {hold['amount']}, {hold['at']}")
+        print(f"  hold: {hold['state']} {hold['amount']} {found['currency'] or ''}, {hold['at']}")
     for one in found["ledger"]:
         amount = f"{one['amount']} {one['currency']}"
         print(f"  ledger: {one['debit']} to {one['credit']} {amount} for {one['events']} events, batch {one['batch']}")

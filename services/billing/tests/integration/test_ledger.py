@@ -283,7 +283,11 @@ async def test_transfers_of_before_exchange_rates_stay_and_count_once_for_each_r
     script = ScriptDirectory.from_config(config)
     values = {
         **line(WALLET, REVENUE)._asdict(),
-        "batch": "b", "amount_pico": 5, "events": 1, "reason": "usage", "created_us": 1,
+        "batch": "b",
+        "amount_pico": 5,
+        "events": 1,
+        "reason": "usage",
+        "created_us": 1,
     }
     values.pop("rate_digest")
     with (

@@ -147,6 +147,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                     before_pico=one.before,
                     wallet_pico=one.wallet,
                     changed=one.changed,
+                    currency=one.currency,
                 )
                 for one in found
             ]

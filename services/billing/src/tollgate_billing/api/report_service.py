@@ -52,8 +52,8 @@ class ReportService(reports_pb2_grpc.ReportServiceServicer):
 
     async def _rates(self, digests: Collection[str]) -> dict[str, str]:
         """Returns exchange rates as decimal strings; what is no longer known is left out."""
-        if digests:
-            await self._exchange_rates.learn(dict.fromkeys(digests, ""))
+        if unknown := [digest for digest in digests if self._exchange_rates.rate(digest) is None]:
+            await self._exchange_rates.learn(dict.fromkeys(unknown, ""))
         found = {digest: self._exchange_rates.rate(digest) for digest in digests}
         return {digest: format_decimal(rate.rate) for digest, rate in found.items() if rate is not None}
 

@@ -27,6 +27,7 @@ class Rebuilt:
     before: int | None
     wallet: int
     changed: bool
+    currency: str
 
 
 Turns = AbstractAsyncContextManager[None]
@@ -106,10 +107,10 @@ class KeepWallets:
             async with self._lock:
                 await self.catch_up()
                 before = (await self._wallets.state(name)).wallet
-                _, balance = await self._ledger.balance(name)
+                currency, balance = await self._ledger.balance(name)
                 wallet, changed = await self._wallets.rebuild(name, balance)
             self._counters.add("rebuilt_wallets", int(changed))
-            found.append(Rebuilt(name, before, wallet, changed))
+            found.append(Rebuilt(name, before, wallet, changed, currency))
         return found
 
     async def reconcile(self) -> None:

@@ -169,6 +169,7 @@ def _add_books(router: APIRouter, context: HttpContext) -> None:
         items = [
             {
                 "organization_id": one.organization_id,
+                "currency": one.currency or None,
                 **render_money("before", one.before_pico if one.HasField("before_pico") else None),
                 **render_money("wallet", one.wallet_pico),
                 "changed": one.changed,

@@ -321,16 +321,18 @@ class RebuildWalletsRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ...) -> None: ...
 
 class RebuiltWallet(_message.Message):
-    __slots__ = ("organization_id", "before_pico", "wallet_pico", "changed")
+    __slots__ = ("organization_id", "before_pico", "wallet_pico", "changed", "currency")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     BEFORE_PICO_FIELD_NUMBER: _ClassVar[int]
     WALLET_PICO_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     before_pico: int
     wallet_pico: int
     changed: bool
-    def __init__(self, organization_id: _Optional[str] = ..., before_pico: _Optional[int] = ..., wallet_pico: _Optional[int] = ..., changed: _Optional[bool] = ...) -> None: ...
+    currency: str
+    def __init__(self, organization_id: _Optional[str] = ..., before_pico: _Optional[int] = ..., wallet_pico: _Optional[int] = ..., changed: _Optional[bool] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class RebuildWalletsResponse(_message.Message):
     __slots__ = ("wallets",)
