@@ -140,6 +140,12 @@ def _check_money(message: events.UsageRecorded) -> None:
         raise Poison("what has no price has no charge")
 
 
+def rate_digest_of(message: events.UsageRecorded) -> str:
+    """Returns the address of the exchange rate that a charge was converted by; empty where it was not."""
+    # Most were not, and a message that is not there is costly to read.
+    return message.conversion.rate_digest if message.HasField("conversion") else ""
+
+
 def _check_conversion(message: events.UsageRecorded) -> None:
     if not message.HasField("conversion"):
         return

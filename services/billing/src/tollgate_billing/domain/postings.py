@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from tollgate_billing.domain.event import rate_digest_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
 
@@ -81,7 +82,7 @@ def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
         message = one.event.message
         tenant = message.tenant
         about = (tenant.organization_id, tenant.project_id, message.model, message.price_digest, message.currency)
-        rate = message.conversion.rate_digest
+        rate = rate_digest_of(message)
         _add(sums, (*about, WALLET, REVENUE, rate), one.charge_pico)
         _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE, rate), message.cost_pico)
         if one.corrects is not None:

@@ -126,11 +126,8 @@ def _conversion_columns(columns: dict[str, list[Any]], judged: Sequence[Judged])
         columns["provider_cost"][place] = found.provider_cost_pico
 
 
-def _limits(message: events.UsageRecorded) -> str:
-    """Returns what a request was admitted within, as JSON; empty for nothing, as for attempts that are not final."""
-    tenant = message.tenant
-    if not message.final or not tenant.limits:
-        return ""
+def _limits(tenant: wire.Tenant) -> str:
+    """Returns what a request was admitted within, as JSON."""
     return _limits_of(tuple(limit.SerializeToString() for limit in tenant.limits))
 
 
@@ -175,7 +172,10 @@ def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -
         "cost": [message.cost_pico for message in messages],
         "loss": [one.event.message.cost_pico if one.lost else 0 for one in judged],
         "hold": [message.hold_pico for message in messages],
-        "limits": [_limits(message) for message in messages],
+        "limits": [
+            _limits(tenant) if message.final and tenant.limits else ""
+            for message, tenant in zip(messages, tenants, strict=True)
+        ],
         "requests": [usage.requests for usage in usages],
         "batch": [bounds.batch] * count,
         "src_epoch": [bounds.epoch] * count,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.event import Event, rate_digest_of
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 
 
@@ -42,9 +42,9 @@ def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
     if not message.price_digest:
         # Where nothing was used, nothing had to be priced.
         return Mismatch(event, "no_price_named", message.charge_pico, 0) if event.units else None
-    rate = message.conversion.rate_digest
     price = _find(message, prices)
     if price is None:
+        rate = rate_digest_of(message)
         reason = missing(prices, message.price_digest, rate)
         return Mismatch(event, reason, message.charge_pico, 0, rate if "rate" in reason else message.price_digest)
     return _compare(event, price)
@@ -58,7 +58,7 @@ def missing(prices: KnownPrices, book: str, rate: str) -> str:
 
 
 def _find(message: events.UsageRecorded, prices: KnownPrices) -> ModelPrice | None:
-    return prices.find(message.price_digest, message.model, message.tenant.price_group, message.conversion.rate_digest)
+    return prices.find(message.price_digest, message.model, message.tenant.price_group, rate_digest_of(message))
 
 
 def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
@@ -68,10 +68,12 @@ def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
     own = message.tenant.currency or currency
     if not price.currency == currency == own:
         return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency if own == currency else own}")
-    listed = message.conversion.list_charge_pico
+    listed = unconverted = 0
     try:
         expected = _rated(event, price) if event.units else 0
-        unconverted = _rated(event, price.unconverted) if event.units and price.exchange is not None else listed
+        if price.exchange is not None:
+            listed = message.conversion.list_charge_pico
+            unconverted = _rated(event, price.unconverted) if event.units else 0
     except RatingError as error:
         return Mismatch(event, "cannot_be_rated", found, 0, str(error))
     if unconverted != listed:
