@@ -67,6 +67,20 @@ def post(product: Product, path: str, headers: dict[str, str], body: dict[str, A
     return httpx.post(f"{product.base_url}/{path}", json=body, headers=headers, timeout=60, trust_env=False)
 
 
+def wait_booked(product: Product, organization: str) -> dict[str, Any]:
+    """Returns the row of the one request of an organization, once ledger and wallet have it too."""
+    product.wait(lambda: product.usage(organization_id=organization)["requests"] == 1, "the request to be booked")
+    (row,) = product.requests(organization_id=organization, kind="usage")
+
+    def settled() -> bool:
+        found = product.balance(organization)
+        under_way = found["held_pico"] or found["settled_unbooked_pico"]
+        return not under_way and found["wallet_pico"] == found["ledger_pico"] == 100 * 10**12 - row["charge_pico"]
+
+    product.wait(settled, "row, posting and wallet to say the same")
+    return row
+
+
 def pico(amount: Decimal) -> int:
     return int(amount.scaleb(12).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
 
@@ -75,8 +89,7 @@ def test_a_request_is_held_charged_and_booked_in_the_organizations_currency(yuan
     organization, headers = made(yuan, "yuan", "CNY", "100")
     reply = post(yuan, "chat/completions", headers, CHAT)
     assert reply.status_code == 200, reply.text
-    yuan.wait(lambda: yuan.usage(organization_id=organization)["requests"] == 1, "the request to be booked")
-    (row,) = yuan.requests(organization_id=organization)
+    row = wait_booked(yuan, organization)
     # The list price is in USD; what is paid is rounded once, after the conversion.
     listed = Decimal("0.25") * row["input_tokens"] + Decimal(2) * (row["output_tokens"] + row["reasoning_tokens"])
     listed = (listed + Decimal("0.025") * row["cache_read_tokens"]) / 1_000_000
@@ -133,27 +146,23 @@ def test_pictures_are_charged_in_the_organizations_currency_too(yuan: Product) -
     asked = {"model": "gpt-image-2", "prompt": "a yuan", "size": "1024x1024", "quality": "low"}
     reply = post(yuan, "images/generations", headers, asked)
     assert reply.status_code == 200, reply.text
-    yuan.wait(lambda: yuan.usage(organization_id=organization)["requests"] == 1, "the picture to be booked")
-    (row,) = yuan.requests(organization_id=organization)
+    row = wait_booked(yuan, organization)
     listed = Decimal(row["list_charge_pico"]).scaleb(-12)
     assert listed > 0
     assert (row["list_currency"], row["currency"]) == ("USD", "CNY")
     assert abs(row["charge_pico"] - pico(listed * Decimal(RATE))) <= 4
     assert row["hold_pico"] >= row["charge_pico"]
-    balance = yuan.balance(organization)
-    assert balance["ledger_pico"] == balance["wallet_pico"] == 100 * 10**12 - row["charge_pico"]
 
 
 def test_without_a_rate_a_request_is_refused_before_it_is_sent(yuan: Product) -> None:
-    organization, headers = made(yuan, "dollars", "USD", "10")
+    organization, headers = made(yuan, "dollars", "USD", "100")
     reply = post(yuan, "chat/completions", headers, CHAT | {"model": "gpt-5-nano"})
     assert reply.status_code == 503
     error = reply.json()["error"]
     assert error["code"] == "no_exchange_rate"
     assert "from CNY to USD" in error["message"]
     assert post(yuan, "chat/completions", headers, CHAT).status_code == 200
-    yuan.wait(lambda: yuan.usage(organization_id=organization)["requests"] == 1, "the other request to be booked")
-    (row,) = yuan.requests(organization_id=organization, kind="usage")
+    row = wait_booked(yuan, organization)
     assert (row["model"], row["currency"], row["rate_digest"]) == ("gpt-5-mini", "USD", "")
     # Who pays in the book's currency needs no rate.
     _, own = made(yuan, "at home", "CNY", "10")
