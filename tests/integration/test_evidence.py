@@ -26,7 +26,13 @@ def ask(product: Product, key: str, model: str = CHAT_MODEL, trace: str = "") ->
 
 def wait_evidence(product: Product, request_id: str) -> dict:
     path = f"/api/v1/requests/{request_id}"
-    product.wait(lambda: product.api.get(path).status_code == 200, f"the evidence of {request_id}")
+
+    def there() -> bool:
+        """Rows are there before the ledger is."""
+        reply = product.api.get(path)
+        return reply.status_code == 200 and bool(reply.json()["ledger"] or not reply.json()["attempts"])
+
+    product.wait(there, f"the evidence of {request_id}")
     return dict(product.api.get(path).json())
 
 

@@ -167,6 +167,7 @@ def doctor(
 def organizations_create(
     *,
     name: Annotated[str, typer.Argument(help="Its name; there is one of each.")],
+    currency: Annotated[str, typer.Option(help="What it pays in, for good: USD or CNY.")] = "USD",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -174,10 +175,11 @@ def organizations_create(
 
     \b
     tollgate organizations create acme
+    tollgate organizations create acme-cn --currency CNY
     """
     from tollgate_cli.commands.tenants import create_organization
 
-    create_organization(home, dict(os.environ), name, as_json=as_json)
+    create_organization(home, dict(os.environ), name, currency.upper(), as_json=as_json)
 
 
 def organizations_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:

@@ -20,6 +20,10 @@ def add_prices(app: typer.Typer) -> None:
     add(prices, "import", prices_import)
     add(prices, "schema", prices_schema)
     app.add_typer(prices, name="prices")
+    rates = typer.Typer(help="Check and list exchange rates.", no_args_is_help=True)
+    add(rates, "check", rates_check)
+    add(rates, "list", rates_list)
+    app.add_typer(rates, name="rates")
     add(app, "statement", statement)
 
 
@@ -105,6 +109,32 @@ def prices_schema() -> None:
     from tollgate_cli.commands.prices import schema
 
     schema()
+
+
+def rates_check(
+    *,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files of declared resources.")],
+    as_json: JsonOption = False,
+) -> None:
+    r"""Check exchange rates in files and show their digests; each mistake with its line. Needs no product.
+
+    \b
+    tollgate rates check rates.yaml
+    """
+    from tollgate_cli.commands.rates import check
+
+    check(files, as_json=as_json)
+
+
+def rates_list(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    r"""List the exchange rates of the running product, and which are in force.
+
+    \b
+    tollgate rates list
+    """
+    from tollgate_cli.commands.rates import show
+
+    show(home, dict(os.environ), as_json=as_json)
 
 
 def statement(

@@ -53,7 +53,8 @@ def set_line(
     if as_json:
         print_json(done)
     else:
-        print(f"The credit line is {done['amount']} {done['currency']}; {done['balance']} may be spent.")
+        currency = done["currency"]
+        print(f"The credit line is {done['amount']} {currency}; {done['balance']} {currency} may be spent.")
 
 
 def _path(api: Api, organization: str, what: str) -> str:

@@ -94,7 +94,8 @@ def _print(found: Mapping[str, Any]) -> None:
     _print_money(found)
     for one in found.get("mismatches", ()):
         print(f"billing computed {one['expected_pico']} and not {one['found_pico']} pico-units: {one['reason']}")
-    _print_limits(found.get("limits_now", ()))
+    _print_limits("limits that it was admitted within", found.get("limits", ()))
+    _print_limits("limits as they are now", found.get("limits_now", ()))
 
 
 def _facts(*pairs: tuple[str, object]) -> None:
@@ -166,6 +167,10 @@ def _print_prices(one: Mapping[str, Any]) -> None:
             for line in one["lines"]
         ]
         print_table(("unit", "quantity", "price", "amount"), rows, numbers=("quantity", "amount"))
+    exchange = one["exchange_rate"]
+    if exchange:
+        print(f"  converted: 1 {exchange['from']} is {exchange['rate']} {exchange['to']}, {exchange['rate_digest']}")
+        print(f"  before that: {exchange['list_charge']} {exchange['from']}")
     if one["problem"]:
         print(f"  cannot be computed again: {one['problem']}")
     elif one["agrees"]:
@@ -180,21 +185,22 @@ def _print_money(found: Mapping[str, Any]) -> None:
         return
     _heading(f"paid {found['charge']} {found['currency'] or ''}")
     if hold["state"] == "none":
-        print("  no hold is left: it was settled and booked")
+        held = f"{hold['held']} {found['currency']} were held; " if hold["held"] else ""
+        print(f"  {held}no hold is left: it was settled and booked")
     else:
-        print(f"  hold: {hold['state']} {hold['amount']}, {hold['at']}")
+        print(f"  hold: {hold['state']} {hold['amount']} {found['currency'] or ''}, {hold['at']}")
     for one in found["ledger"]:
         amount = f"{one['amount']} {one['currency']}"
         print(f"  ledger: {one['debit']} to {one['credit']} {amount} for {one['events']} events, batch {one['batch']}")
 
 
-def _print_limits(limits: Sequence[Mapping[str, Any]]) -> None:
+def _print_limits(heading: str, limits: Sequence[Mapping[str, Any]]) -> None:
     said = [
         (one["id"], ", ".join(f"{name} {_limit(value)}" for name, value in one["limits"].items() if value))
         for one in limits
     ]
     if any(text for _, text in said):
-        _heading("limits as they are now")
+        _heading(heading)
         _facts(*said)
 
 

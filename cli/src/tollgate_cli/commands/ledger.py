@@ -9,8 +9,8 @@ from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
 GRANTS = ("reason", "remaining", "amount", "priority", "expires_at")
-TRANSFERS = ("created_at", "amount", "debit", "credit", "reason", "project_id", "model", "batch")
-REBUILT = ("organization_id", "before", "wallet", "changed")
+TRANSFERS = ("created_at", "amount", "currency", "debit", "credit", "reason", "project_id", "model", "batch")
+REBUILT = ("organization_id", "before", "wallet", "currency", "changed")
 
 
 def show(

@@ -12,15 +12,15 @@ from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
 if TYPE_CHECKING:
-    from tollgate_resources import PriceBook
+    from tollgate_resources import Declared, PriceBook
 
 CHANGES = ("model", "where", "unit", "old", "new", "percent")
 ROWS = ("organization_id", "project_id", "model", "requests", "charged", "would", "difference")
 MONEY = ("requests", "charged", "would", "difference")
 
 
-def read_books(files: Sequence[Path]) -> "list[PriceBook]":
-    """Returns the price books of files. Raises Failure that lists every problem with its line."""
+def read_declared(files: Sequence[Path]) -> "Declared":
+    """Returns what files declare. Raises Failure that lists every problem with its line."""
     from tollgate_resources import load, load_catalogue
 
     loaded = load(files, load_catalogue())
@@ -33,7 +33,12 @@ def read_books(files: Sequence[Path]) -> "list[PriceBook]":
                 for one in loaded.problems
             ],
         )
-    return list(loaded.declared().price_books)
+    return loaded.declared()
+
+
+def read_books(files: Sequence[Path]) -> "list[PriceBook]":
+    """Returns the price books of files. Raises Failure that lists every problem with its line."""
+    return list(read_declared(files).price_books)
 
 
 def read_book(file: Path, name: str | None) -> "PriceBook":
@@ -118,7 +123,7 @@ def what_if(
         if total[what]:
             print(f"{total[what]} of them {text}, and count as they were charged.")
     if found["other_currency_requests"]:
-        print(f"{found['other_currency_requests']} requests were paid in another currency and are not counted.")
+        print(f"{found['other_currency_requests']} requests were priced in another currency and are not counted.")
 
 
 def schema() -> None:

@@ -9,7 +9,7 @@ from tollgate_cli.commands.tenants import organization_id
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
-COLUMNS = ("started", "request", "key", "model", "outcome", "error", "tokens in", "out", "charge")
+COLUMNS = ("started", "request", "key", "model", "outcome", "error", "tokens in", "out", "charge", "currency")
 NUMBERS = ("tokens in", "out", "charge")
 
 
@@ -43,6 +43,6 @@ def _text(value: str | int | None) -> str | None:
 def _row(item: Mapping[str, Any]) -> list[object]:
     refused = item["kind"] == "refused"
     outcome = item["outcome"] if item["kind"] != "adjustment" else "taken back"
-    used = [None, None, None] if refused else [item["input_tokens"], item["output_tokens"], item["charge"]]
+    used = [None if refused else item[name] for name in ("input_tokens", "output_tokens", "charge", "currency")]
     error = f"{item['http_status']} {item['error_kind']}" if refused else item["error_kind"]
     return [item["started_at"], item["request_id"], item["api_key_id"], item["model"], outcome, error, *used]

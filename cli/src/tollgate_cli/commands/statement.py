@@ -13,8 +13,8 @@ from tollgate_cli.output import print_table
 from tollgate_cli.target import find_target
 
 FORMATS = ("table", "json", "csv", "html")
-LINES = ("project", "model", "price_digest", "requests", "charged", "taken_back", "amount")
-NUMBERS = ("requests", "charged", "taken_back", "amount")
+LINES = ("project", "model", "price_digest", "exchange_rate", "requests", "charged", "taken_back", "amount")
+NUMBERS = ("exchange_rate", "requests", "charged", "taken_back", "amount")
 MOVEMENTS = ("at", "kind", "reason", "amount")
 
 

@@ -34,14 +34,16 @@ def project_id(api: Api, named: str | None, organization: str | None) -> str | N
     return str(found[0]["id"]) if found else named
 
 
-def create_organization(home: Path | None, environment: Mapping[str, str], name: str, *, as_json: bool) -> None:
+def create_organization(
+    home: Path | None, environment: Mapping[str, str], name: str, currency: str, *, as_json: bool
+) -> None:
     """Makes an organization. Raises Failure."""
     with Api(find_target(home, environment)) as api:
-        made = api.post("/api/v1/organizations", {"name": name})
+        made = api.post("/api/v1/organizations", {"name": name, "currency": currency})
     if as_json:
         print_json(made)
     else:
-        print(f"Made {made['id']}. It has no project and no money yet.")
+        print(f"Made {made['id']}, which pays in {made['currency']}. It has no project and no money yet.")
 
 
 def show_organizations(home: Path | None, environment: Mapping[str, str], *, as_json: bool) -> None:

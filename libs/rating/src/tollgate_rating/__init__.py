@@ -2,7 +2,8 @@
 
 from tollgate_rating.book import GroupRule, PriceBook
 from tollgate_rating.decimals import INT64_MAX, PICO, format_decimal, parse_decimal
-from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuantity, RatingError, Unpriced
+from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuantity, NoRate, RatingError, Unpriced
+from tollgate_rating.exchange import ExchangeRate, RateTable
 from tollgate_rating.price import Line, ModelPrice
 from tollgate_rating.table import PriceTable
 from tollgate_rating.tiers import PriceTier
@@ -12,14 +13,17 @@ __all__ = [
     "INT64_MAX",
     "PICO",
     "AmountOutOfRange",
+    "ExchangeRate",
     "GroupRule",
     "InvalidPrice",
     "InvalidQuantity",
     "Line",
     "ModelPrice",
+    "NoRate",
     "PriceBook",
     "PriceTable",
     "PriceTier",
+    "RateTable",
     "RatingError",
     "Unpriced",
     "format_decimal",

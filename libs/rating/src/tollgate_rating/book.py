@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tollgate_rating.decimals import PICO, format_decimal, parse_decimal
 from tollgate_rating.errors import InvalidPrice
+from tollgate_rating.exchange import check_currency
 from tollgate_rating.price import ModelPrice
 from tollgate_rating.tiers import ParsedTier, PriceTier, parse_tiers
 from tollgate_rating.units import check_unit
-
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +44,10 @@ class PriceBook:
     ) -> None:
         if not name:
             raise InvalidPrice("a price book has a name")
-        if not _CURRENCY.fullmatch(currency):
-            raise InvalidPrice(f"currency is three capital letters such as USD, found {currency!r}")
         rules = groups or {}
         self.name = name
         self.effective_us = effective_us
-        self.currency = currency
+        self.currency = check_currency(currency)
         self._models = _parse_models(models, f"book {name}")
         self._multiply = {group: _parse_multiply(rule, group) for group, rule in rules.items()}
         self._overrides = {group: _parse_models(rule.models, f"group {group}") for group, rule in rules.items()}

@@ -4,6 +4,7 @@ RatingError
 ├── InvalidPrice      a price book that cannot be used (also a ValueError)
 ├── InvalidQuantity   a quantity that is negative or not an integer (also a ValueError)
 ├── Unpriced          a used unit for which the model has no price (also a LookupError)
+├── NoRate            no exchange rate to the payer's currency is in force (also a LookupError)
 └── AmountOutOfRange  an amount beyond int64 pico-units (also an OverflowError)
 """
 
@@ -27,6 +28,15 @@ class Unpriced(RatingError, LookupError):  # noqa: N818
         super().__init__(f"model {model!r} has no price" + (f" for unit {unit!r}" if unit else ""))
         self.model = model
         self.unit = unit
+
+
+class NoRate(RatingError, LookupError):  # noqa: N818
+    """No exchange rate from the price's currency to the payer's is in force. Never taken for one to one."""
+
+    def __init__(self, base: str, quote: str) -> None:
+        super().__init__(f"no exchange rate from {base} to {quote} is in force")
+        self.base = base
+        self.quote = quote
 
 
 class AmountOutOfRange(RatingError, OverflowError):  # noqa: N818

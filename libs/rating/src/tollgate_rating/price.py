@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from math import gcd
 
 from tollgate_rating.decimals import INT64_MAX, PICO, divide_half_even, format_decimal, in_range
-from tollgate_rating.errors import InvalidQuantity, Unpriced
+from tollgate_rating.errors import InvalidPrice, InvalidQuantity, Unpriced
+from tollgate_rating.exchange import ExchangeRate
 from tollgate_rating.tiers import Conditions, ParsedTier
 from tollgate_rating.units import INPUT_UNITS, MILLION, OUTPUT_UNITS, REQUEST, TOKEN_UNITS, per, stand_ins
 
@@ -25,10 +26,12 @@ class ModelPrice:
     """Rates usage of one model. Immutable; `digest` is the content address of the book it comes from.
 
     `prices` maps units to 1e-12 of the currency (per 1,000,000 for token units), `multiply` is in 1e-12. Of `tiers`
-    the first whose conditions hold decides.
+    the first whose conditions hold decides. `exchange` is the rate that the book's prices were converted by; None where
+    they are the book's own.
     """
 
     __slots__ = (
+        "_converted",
         "_dearest",
         "_denominator",
         "_multiply",
@@ -39,9 +42,11 @@ class ModelPrice:
         "_prices",
         "_scale",
         "_tiers",
+        "_unconverted",
         "book",
         "currency",
         "digest",
+        "exchange",
         "model",
     )
 
@@ -56,6 +61,7 @@ class ModelPrice:
         multiply: int = PICO,
         tiers: Sequence[ParsedTier] = (),
         scale: int = 1,
+        converted: "tuple[ModelPrice, ExchangeRate] | None" = None,
     ) -> None:
         self.model = model
         self.book = book
@@ -65,6 +71,9 @@ class ModelPrice:
         self._named = frozenset(prices)
         self._own = prices
         self._parsed_tiers = tuple(tiers)
+        self._unconverted: ModelPrice | None = None if converted is None else converted[0]
+        self.exchange: ExchangeRate | None = None if converted is None else converted[1]
+        self._converted: dict[str, ModelPrice] = {}
         self._multiply = multiply
         # Prices are in 1e-12 / scale.
         self._scale = scale
@@ -104,11 +113,43 @@ class ModelPrice:
 
     def times(self, multiply: int) -> "ModelPrice":
         """Returns the price at `multiply` times 1e-12 of itself, tiers included."""
+        if self.exchange is None:
+            return self._times(multiply, self.currency)
+        return self.unconverted.times(multiply).converted(self.exchange)
+
+    def converted(self, exchange: ExchangeRate) -> "ModelPrice":
+        """Returns the price in `exchange.quote`, exactly: amounts are rounded once, after the conversion.
+
+        Raises InvalidPrice when the rate is from another currency than the price's.
+        """
+        if exchange.base != self.currency:
+            raise InvalidPrice(f"a price in {self.currency} is not converted by a rate from {exchange.base}")
+        known = self._converted.get(exchange.digest)
+        if known is None:
+            known = self._converted[exchange.digest] = self._times(exchange.rate, exchange.quote, exchange)
+        return known
+
+    def like(self, other: "ModelPrice") -> "ModelPrice":
+        """Returns the price as in the currency of `other`'s book, and converted as `other` is."""
+        own = self if self.currency == other.unconverted.currency else self._times(PICO, other.unconverted.currency)
+        return own if other.exchange is None else own.converted(other.exchange)
+
+    @property
+    def unconverted(self) -> "ModelPrice":
+        """The price as its book says it; itself where nothing was converted."""
+        return self if self._unconverted is None else self._unconverted
+
+    @property
+    def rate_digest(self) -> str:
+        """The content address of the exchange rate; empty where nothing was converted."""
+        return "" if self.exchange is None else self.exchange.digest
+
+    def _times(self, multiply: int, currency: str, exchange: ExchangeRate | None = None) -> "ModelPrice":
         return ModelPrice(
             model=self.model,
             book=self.book,
             digest=self.digest,
-            currency=self.currency,
+            currency=currency,
             prices={unit: price * multiply for unit, price in self._own.items()},
             multiply=self._multiply,
             tiers=[
@@ -116,6 +157,7 @@ class ModelPrice:
                 for tier in self._parsed_tiers
             ],
             scale=self._scale * PICO,
+            converted=None if exchange is None else (self, exchange),
         )
 
     def rate(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> int:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tollgate_rating import InvalidPrice
 from tollgate_resources.catalogue import Catalogue, Provider
-from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, PriceBook, Route, Target
+from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, ExchangeRate, PriceBook, Route, Target
 from tollgate_resources.problems import Problem
 from tollgate_resources.yaml_source import Path, Source
 
@@ -21,6 +21,7 @@ class Declaration:
     channels: list[tuple[Path, Channel]] = field(default_factory=list)
     routes: list[tuple[Path, Route]] = field(default_factory=list)
     price_books: list[tuple[Path, PriceBook]] = field(default_factory=list)
+    exchange_rates: list[tuple[Path, ExchangeRate]] = field(default_factory=list)
     broken: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
     """Entries whose shape is wrong, as they were found."""
 
@@ -36,6 +37,7 @@ def check(parts: Sequence[Declaration], catalogue: Catalogue) -> list[Problem]:
         *_channels(parts, catalogue),
         *_routes(parts, catalogue),
         *_price_books(parts),
+        *_exchange_rates(parts),
     ]
 
 
@@ -207,6 +209,19 @@ def _price_books(parts: Sequence[Declaration]) -> Iterator[Problem]:
                 book.rated()
             except InvalidPrice as error:
                 yield _at(part.source, path, str(error), "prices that can be computed with")
+
+
+def _exchange_rates(parts: Sequence[Declaration]) -> Iterator[Problem]:
+    yield from _once(
+        (
+            part.source,
+            (*path, "effective"),
+            (rate.base, rate.quote, rate.effective),
+            f"a rate from {rate.base} to {rate.quote} of this time",
+        )
+        for part in parts
+        for path, rate in part.exchange_rates
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

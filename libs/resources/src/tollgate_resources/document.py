@@ -20,6 +20,7 @@ from tollgate_resources.models import (
     Credential,
     DecimalString,
     Declared,
+    ExchangeRate,
     Flag,
     Limits,
     Name,
@@ -73,12 +74,15 @@ class VersionDocument(Resource):
     channels: tuple[VersionChannel, ...] = ()
     routes: tuple[Route, ...] = ()
     price_books: tuple[PriceBook, ...] = ()
+    exchange_rates: tuple[ExchangeRate, ...] = ()
     models: tuple[CatalogueModel, ...] = ()
     providers: tuple[Provider, ...] = ()
 
     def price_table(self) -> PriceTable:
         """Returns the prices in force by time: a book named `public` wins over the catalogue's."""
-        return PriceTable([book.rated() for book in self.price_books])
+        return PriceTable(
+            [book.rated() for book in self.price_books], rates=[rate.rated() for rate in self.exchange_rates]
+        )
 
     def headers(self) -> tuple[str, ...]:
         """Returns the lower-case names of the headers of a request that routing looks at."""
@@ -118,6 +122,7 @@ def compile_version(declared: Declared, catalogue: Catalogue) -> bytes:
         price_books=tuple(
             sorted((*declared.price_books, *catalogue.price_books), key=lambda book: (book.name, book.effective))
         ),
+        exchange_rates=tuple(sorted(declared.exchange_rates, key=lambda rate: (rate.base, rate.quote, rate.effective))),
         models=tuple(_known_as(name, offering, catalogue) for name in sorted(names)),
         providers=tuple(catalogue.providers[name] for name in sorted(used)),
     )

@@ -11,11 +11,16 @@ from pydantic_core import ErrorDetails
 
 from tollgate_resources.catalogue import Catalogue
 from tollgate_resources.checks import Declaration, check
-from tollgate_resources.models import Channel, Declared, PriceBook, Resource, Route
+from tollgate_resources.models import Channel, Declared, ExchangeRate, PriceBook, Resource, Route
 from tollgate_resources.problems import Problem, field_path, kind_of, show
 from tollgate_resources.yaml_source import Source, read_yaml
 
-_KINDS: Final[dict[str, type[Resource]]] = {"channels": Channel, "routes": Route, "price_books": PriceBook}
+_KINDS: Final[dict[str, type[Resource]]] = {
+    "channels": Channel,
+    "routes": Route,
+    "price_books": PriceBook,
+    "exchange_rates": ExchangeRate,
+}
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 _EXPECTED: Final = {
     "string_type": "a string",
@@ -60,6 +65,7 @@ def merge(declarations: Iterable[Declared]) -> Declared:
         channels=tuple(item for part in parts for item in part.channels),
         routes=tuple(item for part in parts for item in part.routes),
         price_books=tuple(item for part in parts for item in part.price_books),
+        exchange_rates=tuple(item for part in parts for item in part.exchange_rates),
     )
 
 
@@ -82,6 +88,7 @@ def load(paths: Iterable[Path], catalogue: Catalogue) -> Loaded:
             channels=tuple(item for _, item in part.channels),
             routes=tuple(item for _, item in part.routes),
             price_books=tuple(item for _, item in part.price_books),
+            exchange_rates=tuple(item for _, item in part.exchange_rates),
         )
     problems.extend(check(parts, catalogue))
     problems.sort(key=lambda problem: (problem.file, problem.line, problem.field))

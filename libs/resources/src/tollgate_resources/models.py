@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from tollgate_rating import ExchangeRate as RatedRate
 from tollgate_rating import InvalidPrice, parse_decimal
 from tollgate_rating import PriceBook as RatedBook
 from tollgate_rating import PriceTier as RatedTier
@@ -91,6 +92,7 @@ FilePath = Annotated[str, Field(min_length=1)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})$")]
 Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_aware)]
 DecimalString = Annotated[str, BeforeValidator(_decimal), WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+$"})]
+Currency = Literal["USD", "CNY"]
 Percent = Annotated[float, Field(strict=True, gt=0, le=100)]
 AffinityName = Annotated[
     str,
@@ -321,7 +323,7 @@ class PriceBook(Resource):
 
     name: Name
     effective: Moment
-    currency: Literal["USD", "CNY"]
+    currency: Currency
     models: Annotated[dict[ModelName, ModelPrices], Field(min_length=1)]
     """Model → unit → decimal string; token units are priced per 1,000,000."""
     groups: dict[Name, PriceGroup] = {}
@@ -334,12 +336,46 @@ class PriceBook(Resource):
 
         return RatedBook(
             name=self.name,
-            effective_us=round(self.effective.timestamp() * 1_000_000),
+            effective_us=_microseconds(self.effective),
             currency=self.currency,
             models=self.models,
             groups={name: GroupRule(group.multiply, group.models) for name, group in self.groups.items()},
             tiers={model: [tier.rated() for tier in tiers] for model, tiers in self.tiers.items()},
         )
+
+
+def _above_zero(value: str) -> str:
+    if not parse_decimal(value):
+        raise ValueError("a rate above 0")
+    return value
+
+
+class ExchangeRate(Resource):
+    """What one unit of `base` costs in `quote`, from `effective` until a later rate of the same two currencies.
+
+    Who pays in another currency than the price book's pays the book's price times the rate in force when the request
+    began. A rate holds in its own direction only.
+    """
+
+    base: Currency
+    quote: Currency
+    rate: Annotated[DecimalString, AfterValidator(_above_zero)]
+    """A decimal string."""
+    effective: Moment
+
+    @model_validator(mode="after")
+    def _of_two(self) -> "ExchangeRate":
+        if self.base == self.quote:
+            raise ValueError("two different currencies in `base` and `quote`")
+        return self
+
+    def rated(self) -> RatedRate:
+        """Returns the rate as rating computes with it."""
+        return RatedRate(base=self.base, quote=self.quote, rate=self.rate, effective_us=_microseconds(self.effective))
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
 
 
 class Declared(Resource):
@@ -348,3 +384,4 @@ class Declared(Resource):
     channels: tuple[Channel, ...] = ()
     routes: tuple[Route, ...] = ()
     price_books: tuple[PriceBook, ...] = ()
+    exchange_rates: tuple[ExchangeRate, ...] = ()

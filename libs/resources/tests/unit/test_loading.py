@@ -66,6 +66,7 @@ def test_an_empty_file_declares_nothing(tmp_path, text):
 
 CHANNEL = "channels:\n  - name: main\n    provider: openai\n    credentials: [{env: KEY}]\n    models: [gpt]\n    %s\n"
 ROUTE = GOOD + "routes:\n  - model: gpt\n    %s\n"
+RATE = "exchange_rates:\n  - base: USD\n    quote: CNY\n    rate: %s\n    effective: 2026-11-01T00:00:00Z\n"
 BOOK = (
     "price_books:\n  - name: public\n    "
     "effective: 2026-11-01T00:00:00Z\n    currency: USD\n    models:\n      gpt: %s\n"
@@ -210,6 +211,18 @@ MISTAKES = [
         (BOOK % '{input: "1"}').replace("2026-11-01T00:00:00Z", "1700000000"),
         "price_books[0].effective: found the number 1700000000",
         "with its zone",
+    ),
+    ((RATE % "7.1"), "exchange_rates[0].rate: found the number 7.1", "a decimal string in quotes"),
+    ((RATE % '"0"'), "tollgate.yaml:4: exchange_rates[0].rate: found '0'", "a rate above 0"),
+    ((RATE % '"-7"'), "exchange_rates[0].rate: found '-7'", "a decimal string in quotes"),
+    ((RATE % '"7"').replace("CNY", "EUR"), "exchange_rates[0].quote: found 'EUR'", "'USD' or 'CNY'"),
+    ((RATE % '"7"').replace("CNY", "USD"), "tollgate.yaml:2: exchange_rates[0]: found a mapping", "two different"),
+    ((RATE % '"7"').replace("T00:00:00Z", ""), "exchange_rates[0].effective: found the time", "with its zone"),
+    ((RATE % '"7"').replace("rate:", "rates:"), "exchange_rates[0].rates: found 'rates'", "perhaps rate"),
+    (
+        (RATE % '"7"') + (RATE % '"8"').partition("\n")[2],
+        "tollgate.yaml:9: exchange_rates[1].effective: found a rate from USD to CNY of this time again",
+        "each once",
     ),
     ((BOOK % '{input: "1"}').replace("USD", "EUR"), "price_books[0].currency: found 'EUR'", "'USD' or 'CNY'"),
     ((BOOK % '{input: "1"}').replace("public", "catalogue"), "price_books[0].name: found 'catalogue'", "another name"),

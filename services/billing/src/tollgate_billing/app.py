@@ -29,6 +29,7 @@ from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_payments import SqlPayments
 from tollgate_billing.adapters.sql_statements import SqlStatements
+from tollgate_billing.adapters.sql_turns import SqlTurns
 from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
@@ -93,7 +94,7 @@ class Billing:
         self.counters = BillingCounters()
         self.waiting_for = "the ledger and the usage store are not migrated yet"
         clock = SystemClock()
-        booking = asyncio.Lock()
+        booking = self.turns = SqlTurns(settings.database_url)
         failpoint = Failpoint(settings.failpoint)
         self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
         self.database = Database(settings.database_url, migrations="tollgate_billing:migrations")
@@ -119,7 +120,7 @@ class Billing:
             clock=clock,
             counters=self.counters,
             reached=failpoint.reached,
-            fell_behind=self.wallets.fell_behind,
+            keep=self.wallets,
         )
         ids = RandomIds()
         self.clock = clock
@@ -195,7 +196,9 @@ class Billing:
                 ids=ids,
             )
         )
-        self.reports = ReportService(SqlStatements(self.database), RateAgain(ClickHouseUsedRows(self.clickhouse)))
+        self.reports = ReportService(
+            SqlStatements(self.database), RateAgain(ClickHouseUsedRows(self.clickhouse)), self.prices
+        )
 
     def apply(self, digest: str, document: bytes) -> None:
         """Takes in the price books of a configuration version."""
@@ -338,6 +341,7 @@ class Billing:
         await self.holds.close()
         await self.sql.close()
         await self.clickhouse.close()
+        self.turns.close()
         self.database.close()
         self.tracing.shutdown()
         self.measures.lag.stop()

@@ -74,6 +74,7 @@ class TransferRow:
     events: int
     reason: str
     created_us: int
+    rate_digest: str = ""
 
 
 class Operations(Protocol):

@@ -118,8 +118,8 @@ class Ledger(Protocol):
         """
         ...
 
-    async def unfinished(self) -> list[Unfinished]:
-        """Returns the last effects of each source."""
+    async def unfinished(self, applied: Mapping[str, str]) -> list[Unfinished]:
+        """Returns the last effects of each source, but for those whose last batch is `applied`."""
         ...
 
     async def open_requests(self, since_us: int) -> frozenset[str]:
@@ -139,9 +139,9 @@ class Ledger(Protocol):
         ...
 
     async def posted(
-        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str
+        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str, rate_digest: str
     ) -> "list[PostedTransfer]":
-        """Returns what a batch moved for one project, model and price version."""
+        """Returns what a batch moved for one project, model, price version and exchange rate."""
         ...
 
 
@@ -247,7 +247,10 @@ class Outcome:
 
 class Prices(KnownPrices, Protocol):
     async def learn(self, wanted: Mapping[str, str]) -> None:
-        """Tries to get price books that are not known; `wanted` maps each to a configuration version that has it."""
+        """Tries to get price books and exchange rates that are not known.
+
+        `wanted` maps the digest of each to a configuration version that has it.
+        """
         ...
 
 
@@ -304,7 +307,10 @@ class UsageQueries(Protocol):
     """Raises UsageStoreUnavailable from every method."""
 
     async def sums(self, where: UsageFilter, group_by: Sequence[str], limit: int) -> list[dict[str, Any]]:
-        """Returns sums over usage rows by group, the dearest first. Raises InvalidQuery for an unknown group."""
+        """Returns sums over usage rows by group and currency, the dearest first.
+
+        Raises InvalidQuery for an unknown group.
+        """
         ...
 
     async def requests(

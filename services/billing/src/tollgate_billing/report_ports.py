@@ -1,17 +1,23 @@
 """What reports need from outside: the ledger's months, and usage row by row."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from tollgate_rating import ExchangeRate
 
 
 @dataclass(slots=True)
 class StatementLine:
-    """What one project paid for one model by one price book, in pico-units; what was taken back is above 0."""
+    """What one project paid for one model by one price book and exchange rate, in pico-units.
+
+    What was taken back is above 0.
+    """
 
     project_id: str
     model: str
     price_digest: str
+    rate_digest: str = ""
     requests: int = 0
     charged_pico: int = 0
     taken_back_requests: int = 0
@@ -48,7 +54,7 @@ class Statements(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UsedUnits:
-    """What one request used; `sign` -1 takes one back that was charged before."""
+    """What one request used, and its charge in the price book's currency; `sign` -1 takes one back."""
 
     organization_id: str
     project_id: str
@@ -71,4 +77,16 @@ class UsedRows(Protocol):
 
     def pages(self, organization_id: str, from_us: int, to_us: int) -> AsyncIterator[Sequence[UsedUnits]]:
         """Yields what was charged and taken back, by the start of the request."""
+        ...
+
+
+class ExchangeRates(Protocol):
+    """Raises LedgerUnavailable."""
+
+    async def learn(self, wanted: Mapping[str, str]) -> None:
+        """Tries to get rates that are not known; `wanted` maps each to a configuration version, empty for none."""
+        ...
+
+    def rate(self, digest: str) -> ExchangeRate | None:
+        """Returns the rate with this digest."""
         ...

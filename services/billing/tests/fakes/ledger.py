@@ -42,8 +42,12 @@ class FakeLedger:
         return effects
 
     @guarded
-    async def unfinished(self):
-        return [Unfinished(source, batch, effects) for source, (_, _, batch, effects) in self.sources.items() if batch]
+    async def unfinished(self, applied):
+        return [
+            Unfinished(source, batch, effects)
+            for source, (_, _, batch, effects) in self.sources.items()
+            if batch and applied.get(source) != batch
+        ]
 
     @guarded
     async def open_requests(self, since_us):
@@ -78,14 +82,14 @@ class FakeLedger:
         return {organization: self._balance(organization)[1] for organization in self.currency}
 
     @guarded
-    async def posted(self, batch, organization_id, project_id, model, price_digest):
+    async def posted(self, batch, organization_id, project_id, model, price_digest, rate_digest):
         names = (organization_id, project_id, model, price_digest)
         return [
             PostedTransfer(
                 batch, one.line.debit, one.line.credit, one.line.currency, one.amount_pico, one.events, created_us=0
             )
             for of, one in self.transfers
-            if of == batch and one.line[:4] == names
+            if of == batch and one.line[:4] == names and one.line.rate_digest == rate_digest
         ]
 
     def _balance(self, organization):

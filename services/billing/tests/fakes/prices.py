@@ -4,16 +4,20 @@ from services.billing.tests.fakes.crash import Fuse, guarded
 
 
 class FakePrices:
-    def __init__(self, *books, fuse=None):
+    def __init__(self, *books, rates=(), fuse=None):
         self.fuse = fuse or Fuse()
+        self.rates = {rate.digest: rate for rate in rates}
         self.books = {book.digest: book for book in books}
         self.later = {}
 
-    def find(self, book, model, group):
-        return self.books[book].price(model, group) if book in self.books else None
+    def find(self, book, model, group, rate=""):
+        if book not in self.books or (rate and rate not in self.rates):
+            return None
+        price = self.books[book].price(model, group)
+        return price.converted(self.rates[rate]) if price is not None and rate else price
 
-    def knows(self, book):
-        return book in self.books
+    def knows(self, digest):
+        return digest in self.books or digest in self.rates
 
     @guarded
     async def learn(self, wanted):

@@ -97,7 +97,7 @@ class Process:
             clock=world.clock,
             counters=world.counters,
             reached=lambda _name: None,
-            fell_behind=self.keep.fell_behind,
+            keep=self.keep,
         )
         self.letters = ReplayLetters(
             FakeLetterStore(world.store, world.fuse), FakeUsageTopic(world.append, world.fuse), world.clock

@@ -26,11 +26,13 @@ class FakeUsageQueries:
         for name in group_by:
             if name not in PLAIN | TIMED:
                 raise InvalidQuery(f"no group is called {name!r}; allowed: {', '.join(PLAIN | TIMED)}")
-        groups = {} if group_by else {(): []}
+        groups = {}
         for row in self._rows(where):
-            groups.setdefault(tuple(_value(row, name) for name in group_by), []).append(row)
+            key = (*(_value(row, name) for name in group_by), row["currency"])
+            groups.setdefault(key, []).append(row)
         found = [
-            _sums(rows) | {f"group_{place}": part for place, part in enumerate(key)} for key, rows in groups.items()
+            _sums(rows) | {f"group_{place}": part for place, part in enumerate(key[:-1])} | {"currency": key[-1]}
+            for key, rows in groups.items()
         ]
         return sorted(found, key=lambda row: -row["charge"])[:limit]
 

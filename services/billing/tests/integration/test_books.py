@@ -93,7 +93,7 @@ class Books:
             clock=self.clock,
             counters=self.counters,
             reached=lambda _name: None,
-            fell_behind=self.keep.fell_behind,
+            keep=self.keep,
         )
         # None of these letters is booked: they are of no topic that is replayed.
         letters = ReplayLetters(FakeLetterStore(FakeUsageStore()), FakeUsageTopic(lambda _: None), self.clock)

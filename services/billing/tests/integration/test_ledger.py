@@ -5,6 +5,9 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
 from services.billing.tests.fakes.books import FakeLedgerBooks
 from services.billing.tests.fakes.ledger import FakeLedger
 
@@ -92,8 +95,10 @@ async def test_a_batch_is_posted_once_and_says_its_effects_each_time(ledger):
     for _ in range(3):
         assert await ledger.post(batch) == expected
     assert await ledger.balance("org") == ("USD", 700)
-    (last,) = await ledger.unfinished()
+    (last,) = await ledger.unfinished({})
     assert (last.source, last.batch, last.effects) == (SOURCE.source, "epoch/topic/0/0-10", expected)
+    assert await ledger.unfinished({SOURCE.source: "an earlier one"}) == [last]
+    assert await ledger.unfinished({SOURCE.source: last.batch}) == []
 
 
 async def test_what_was_posted_wins_over_what_is_posted_again(ledger):
@@ -265,3 +270,49 @@ async def test_what_was_booked_when_is_found_for_comparisons(ledger):
             between = await books.transfers_between(first * 1000, 6000)
             assert len(between) == 2 * len(range(max(first, 1), 6)), first
     assert await books.unbalanced() == []
+
+
+@pytest.mark.parametrize("profile", ["sqlite", "postgresql"])
+async def test_transfers_of_before_exchange_rates_stay_and_count_once_for_each_rate(profile, request, tmp_path):
+    url = f"sqlite:////{tmp_path}/ledger.sqlite"
+    if profile == "postgresql":
+        url = request.getfixturevalue("postgresql").new_database("ledger")
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "tollgate_billing:migrations")
+    script = ScriptDirectory.from_config(config)
+    values = {
+        **line(WALLET, REVENUE)._asdict(),
+        "batch": "b",
+        "amount_pico": 5,
+        "events": 1,
+        "reason": "usage",
+        "created_us": 1,
+    }
+    values.pop("rate_digest")
+    with (
+        engine.begin() as connection,
+        EnvironmentContext(config, script, fn=lambda at, _: script._upgrade_revs("0003", at)) as environment,
+    ):
+        environment.configure(connection=connection)
+        environment.run_migrations()
+        names = ", ".join(values)
+        text = f"INSERT INTO transfers ({names}) VALUES ({', '.join(f':{name}' for name in values)})"
+        connection.execute(sa.text(text), values)
+    engine.dispose()
+    database = Database(url, migrations="tollgate_billing:migrations")
+    await database.migrate()
+    (row,) = await database.read(lambda connection: connection.execute(sa.select(TRANSFERS)).all())
+    assert (row.amount_pico, row.rate_digest, row.transfer_id) == (5, "", 1)
+
+    def add(rate, amount=7):
+        more = values | {"rate_digest": rate, "amount_pico": amount}
+        return lambda connection: connection.execute(sa.insert(TRANSFERS).values(more))
+
+    await database.write(add("sha256:one"))
+    for again in ("", "sha256:one"):
+        with pytest.raises(sa.exc.IntegrityError):
+            await database.write(add(again))
+    with pytest.raises(sa.exc.IntegrityError):
+        await database.write(add("sha256:two", 0))
+    database.close()

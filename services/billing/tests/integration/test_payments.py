@@ -43,8 +43,8 @@ class Shop:
         self.top_ups = TopUps(provider=SimulatedPayments("https://pay.example/"), secret=SECRET, **self.more)
         self.org = f"org-{uuid.uuid4().hex[:8]}"
 
-    async def begin(self, amount=5 * 10**12, key=""):
-        return await self.top_ups.begin(self.org, "USD", amount, key or uuid.uuid4().hex)
+    async def begin(self, amount=5 * 10**12, key="", currency="USD"):
+        return await self.top_ups.begin(self.org, currency, amount, key or uuid.uuid4().hex)
 
     async def send(self, body, webhook_id="", secret=SECRET, age=0, **wrong):
         webhook_id = webhook_id or f"msg-{next(self.numbers)}"
@@ -94,6 +94,19 @@ async def test_money_is_there_once_the_provider_says_so_and_once(shop):
     assert await shop.balance() == 5 * 10**12
     (listed,) = await shop.top_ups.list(shop.org, 10, "")
     assert (listed.id, listed.state) == (first.id, "paid")
+
+
+async def test_who_pays_in_another_currency_tops_up_in_it_and_in_no_other(shop):
+    top_up = await shop.begin(currency="CNY")
+    for wrong in (message(PAID, top_up.id, "5"), message(PAID, top_up.id, "5", "EUR")):
+        with pytest.raises(InvalidMove, match="amount or currency"):
+            await shop.send(wrong)
+    assert await shop.send(message(PAID, top_up.id, "5", "CNY")) == "paid"
+    assert await shop.ledger.balance(shop.org) == ("CNY", 5 * 10**12)
+    dollars = await shop.begin(currency="USD")
+    with pytest.raises(InvalidMove, match="pays in CNY, not in USD"):
+        await shop.send(message(PAID, dollars.id, "5"))
+    assert await shop.balance() == 5 * 10**12
 
 
 async def test_a_message_that_comes_many_times_at_once_counts_once(shop):

@@ -129,6 +129,26 @@ async def post(world, path, body, **headers):
     return await world.client.post(f"/api/v1/{path}", json=body, headers=world.operator | headers)
 
 
+async def test_an_organization_pays_in_one_of_the_currencies_from_its_beginning(world):
+    made = (await post(world, "organizations", {"name": "yuan", "currency": "CNY"})).json()
+    assert made["currency"] == "CNY"
+    check_error(
+        await post(world, "organizations", {"name": "x", "currency": "EUR"}), 400, "invalid_request", "currency"
+    )
+    found = await world.client.get(f"/api/v1/ledger?organization_id={made['id']}", headers=world.operator)
+    assert found.json()["currency"] == "CNY"
+
+
+async def test_sums_in_two_currencies_have_no_total_of_money(world):
+    totals = [billing.UsageRow(requests=1, charge_pico=5, currency=one) for one in ("CNY", "USD")]
+    world.billing.usage_reply = billing.QueryUsageResponse(
+        rows=totals, total=billing.UsageRow(requests=2), totals=totals
+    )
+    found = (await world.client.get("/api/v1/usage", headers=world.operator)).json()
+    assert (found["total"]["requests"], found["total"]["charge"], found["total"]["cost"]) == (2, None, None)
+    assert [(one["currency"], one["charge_pico"]) for one in found["totals"]] == [("CNY", 5), ("USD", 5)]
+
+
 async def test_an_operator_makes_an_organization_a_project_credit_and_a_key(world):
     organization = await post(world, "organizations", {"name": " Acme "})
     assert organization.status_code == 201

@@ -45,7 +45,7 @@ def book(**models):
     return PriceBook(name="public", effective_us=0, currency="USD", models=prices | models)
 
 
-def version(*channels, books=None, model="gpt-image-1", kind="image"):
+def version(*channels, books=None, model="gpt-image-1", kind="image", rates=()):
     """One level of channels by name, or of (name, weight)."""
     books = (book(),) if books is None else books
     targets = []
@@ -56,7 +56,7 @@ def version(*channels, books=None, model="gpt-image-1", kind="image"):
         )
     return Version(
         digest="sha256:one",
-        price_table=PriceTable(books),
+        price_table=PriceTable(books, rates=rates),
         kinds={model: kind},
         books={one.digest: one for one in books},
         routes={("default", model): [targets]},

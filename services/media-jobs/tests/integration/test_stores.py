@@ -32,7 +32,7 @@ from tollgate_media_jobs.domain.job import (
 from tollgate_media_jobs.domain.states import JobState, Trigger
 from tollgate_media_jobs.errors import Failure, StoreUnavailable
 from tollgate_media_jobs.ports import Parcel
-from tollgate_rating import GroupRule, PriceBook
+from tollgate_rating import GroupRule, PriceBook, PriceTier
 
 pytestmark = pytest.mark.integration
 
@@ -90,7 +90,8 @@ def job(number=1, **changes):
         "span_id": "s",
         "config_digest": "sha256:c",
         "price_digest": "sha256:p",
-        "currency": "USD",
+        "currency": "CNY",
+        "exchange_rate": '{"base":"USD"}',
         "hold_pico": 2**62,
     }
     return Job(**(values | changes))
@@ -281,6 +282,7 @@ async def test_books_come_back_with_their_address(stores):
     grouped = PriceBook(
         name="public", effective_us=5, currency="CNY", models={"m": {"image": "1.5"}},
         groups={"partner": GroupRule("0.5", {"m": {"image": "1"}})},
+        tiers={"m": [PriceTier(multiply="3", service="flex")]},
     )  # fmt: skip
     for _ in range(2):
         await stores.books.keep(grouped)
@@ -289,6 +291,7 @@ async def test_books_come_back_with_their_address(stores):
     found = await stores.books.find(grouped.digest)
     assert found.digest == grouped.digest
     assert found.price("m", "partner").rate({"image": 2}) == 2 * 10**12
+    assert found.price("m", "").rate({"image": 2}, 0, "flex") == 9 * 10**12
     assert await stores.books.find("sha256:unknown") is None
 
 

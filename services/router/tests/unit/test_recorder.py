@@ -13,7 +13,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import PICO, GroupRule, PriceBook, PriceTable
+from tollgate_rating import PICO, ExchangeRate, GroupRule, PriceBook, PriceTable
 from tollgate_router.domain.snapshot import Snapshot
 from tollgate_router.domain.target import ChannelCost, Origin, Target
 from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
@@ -79,8 +79,8 @@ class World:
         return [events.UsageRecorded.FromString(record.value) for record in self.log.records]
 
 
-def snapshot(digest="sha256:one", books=(BOOK,)):
-    return Snapshot(digest, (), PriceTable(books), MappingProxyType({}))
+def snapshot(digest="sha256:one", books=(BOOK,), rates=()):
+    return Snapshot(digest, (), PriceTable(books, rates=rates), MappingProxyType({}))
 
 
 def target(channel="main", upstream_model="gpt-upstream"):
@@ -254,6 +254,59 @@ def test_what_the_account_pays_is_the_cost_and_the_tenant_pays_the_book(tmp_path
     lacking = PriceBook(name="cost", effective_us=0, currency="USD", models={"gpt": {"request": "1"}})
     where = replace(target(), cost=ChannelCost({"gpt": lacking.price("gpt", "")}, PICO))
     assert recorded_event(world, of, snapshot(), result(where))[0].cost_pico == 20_000_000
+
+
+def test_who_pays_in_another_currency_pays_by_the_rate_of_the_requests_start(tmp_path):
+    early = ExchangeRate(base="USD", quote="CNY", rate="7.1", effective_us=0)
+    late = ExchangeRate(base="USD", quote="CNY", rate="9", effective_us=STARTED + 1)
+    world, of, where = World(tmp_path), opened(), target()
+    of.tenant.currency, of.hold_pico = "CNY", 10**12
+    in_force = snapshot(rates=(early, late))
+    event, charge, _ = recorded_event(world, of, in_force, result(where))
+    paid = {"charge_pico": 142_000_000, "cost_pico": 142_000_000, "currency": "CNY"}
+    conversion = events.Conversion(
+        rate_digest=early.digest,
+        list_currency="USD",
+        list_charge_pico=20_000_000,
+        provider_currency="USD",
+        provider_cost_pico=20_000_000,
+    )
+    assert event == expected(of, where, **paid, conversion=conversion, hold_pico=10**12)
+    assert charge.charge_pico == 142_000_000
+    own = PriceBook(name="cost", effective_us=0, currency="USD", models={"gpt": {"input": "0.25", "output": "0.5"}})
+    for cost, expected_cost in (
+        (ChannelCost({"gpt": own.price("gpt", "")}, PICO), 5_000_000),
+        (ChannelCost({}, PICO // 2), 10_000_000),
+    ):
+        event, _, _ = recorded_event(world, of, in_force, result(replace(where, cost=cost), final=False))
+        assert (event.cost_pico, event.charge_pico, event.hold_pico) == (expected_cost * 71 // 10, 0, 0)
+        assert event.conversion.provider_cost_pico == expected_cost
+        assert event.conversion.list_charge_pico == 0
+
+
+def test_what_the_account_pays_is_in_the_currency_of_the_book_that_it_stands_beside(tmp_path):
+    yuan = PriceBook(name="public", effective_us=0, currency="CNY", models={"gpt": {"input": "1", "output": "2"}})
+    back = ExchangeRate(base="CNY", quote="USD", rate="0.14", effective_us=0)
+    own = PriceBook(name="cost", effective_us=0, currency="USD", models={"gpt": {"input": "0.25", "output": "0.5"}})
+    where = replace(target(), cost=ChannelCost({"gpt": own.price("gpt", "")}, PICO))
+    world, in_force = World(tmp_path), snapshot(books=(yuan,), rates=(back,))
+    for currency, charge, cost in (("CNY", 20_000_000, 5_000_000), ("USD", 2_800_000, 700_000)):
+        of = opened()
+        of.tenant.currency = currency
+        event, _, _ = recorded_event(world, of, in_force, result(where))
+        assert (event.charge_pico, event.cost_pico, event.currency) == (charge, cost, currency)
+    assert (event.conversion.provider_currency, event.conversion.provider_cost_pico) == ("CNY", 5_000_000)
+
+
+def test_without_a_rate_what_was_used_is_flagged_and_kept(tmp_path):
+    world, of, where = World(tmp_path), opened(), target()
+    of.tenant.currency = "CNY"
+    unpriced = {"cost_pico": 0, "charge_pico": 0, "currency": "", "price_digest": ""}
+    event, _, _ = recorded_event(world, of, snapshot(), result(where))
+    assert event == expected(of, where, unpriced=True, **unpriced)
+    event, _, _ = recorded_event(world, of, snapshot(), result(where, units={}))
+    assert event == expected(of, where, usage=wire.Usage(), **unpriced)
+    assert world.recorder.unpriced == 1
 
 
 def test_attempts_are_counted_by_channel_whatever_the_version_and_refusals_are_not(tmp_path):

@@ -1,4 +1,7 @@
-"""Price books by digest: from versions in force, from the archive in SQL, or from edge for a version not seen yet."""
+"""Price books and exchange rates by digest.
+
+From versions in force, from the archive in SQL, or from edge for a version not seen yet.
+"""
 
 import functools
 import logging
@@ -9,12 +12,12 @@ import sqlalchemy as sa
 from grpc import aio
 
 from tollgate.config.v1 import config_pb2, config_pb2_grpc
-from tollgate_billing.adapters.sql_tables import PRICE_BOOKS
+from tollgate_billing.adapters.sql_tables import EXCHANGE_RATES, PRICE_BOOKS
 from tollgate_billing.adapters.sql_transfers import insert
 from tollgate_billing.errors import LedgerUnavailable
 from tollgate_kit.grpc_io import new_channel
 from tollgate_kit.sql import Database, SqlUnavailable
-from tollgate_rating import ModelPrice, PriceBook
+from tollgate_rating import ExchangeRate, ModelPrice, PriceBook
 from tollgate_resources import parse_version
 from tollgate_resources.document import InvalidDocument
 
@@ -24,56 +27,73 @@ _CALL_SECONDS: Final = 5.0
 
 
 class PriceArchive:
-    """Knows every price book that was ever in force here. Raises LedgerUnavailable while SQL is away."""
+    """Knows every price book and exchange rate that was ever in force here.
+
+    Raises LedgerUnavailable while SQL is away.
+    """
 
     def __init__(self, database: Database, config_addresses: Sequence[str]) -> None:
         self._database = database
         self._addresses = tuple(config_addresses)
         self._books: dict[str, PriceBook] = {}
-        self._prices: dict[tuple[str, str, str], ModelPrice | None] = {}
-        self._unsaved: dict[str, PriceBook] = {}
+        self._rates: dict[str, ExchangeRate] = {}
+        self._prices: dict[tuple[str, str, str, str], ModelPrice | None] = {}
+        self._unsaved: dict[str, PriceBook | ExchangeRate] = {}
 
     def add(self, document: bytes) -> int:
-        """Takes the books of a configuration version in; returns how many were new. Raises InvalidDocument."""
-        books = [book.rated() for book in parse_version(document).price_books]
+        """Takes the books and rates of a configuration version in; returns how many books were new.
+
+        Raises InvalidDocument.
+        """
+        parsed = parse_version(document)
+        books = [book.rated() for book in parsed.price_books]
         fresh = {book.digest: book for book in books if book.digest not in self._books}
+        rates = [rate.rated() for rate in parsed.exchange_rates]
+        fresh_rates = {rate.digest: rate for rate in rates if rate.digest not in self._rates}
         self._books.update(fresh)
-        self._unsaved.update(fresh)
+        self._rates.update(fresh_rates)
+        self._unsaved |= fresh
+        self._unsaved |= fresh_rates
         return len(fresh)
 
-    def knows(self, book: str) -> bool:
-        return book in self._books
+    def knows(self, digest: str) -> bool:
+        return digest in self._books or digest in self._rates
 
-    def find(self, book: str, model: str, group: str) -> ModelPrice | None:
-        key = (book, model, group)
+    def rate(self, digest: str) -> ExchangeRate | None:
+        return self._rates.get(digest)
+
+    def find(self, book: str, model: str, group: str, rate: str = "") -> ModelPrice | None:
+        key = (book, model, group, rate)
         if key not in self._prices:
-            known = self._books.get(book)
-            if known is None:
+            known, exchange = self._books.get(book), self._rates.get(rate)
+            if known is None or (rate and exchange is None):
                 return None
             if len(self._prices) > 50_000:
                 self._prices.clear()
-            self._prices[key] = known.price(model, group)
+            price = known.price(model, group)
+            if price is not None and exchange is not None:
+                price = price.converted(exchange) if exchange.base == price.currency else None
+            self._prices[key] = price
         return self._prices[key]
 
     async def learn(self, wanted: Mapping[str, str]) -> None:
         await self.save()
-        stored = await self._sql(functools.partial(_read, digests=list(wanted)))
-        for document in stored:
-            book = PriceBook.from_canonical(document)
-            self._books[book.digest] = book
-        for version in {version for book, version in wanted.items() if book not in self._books and version}:
+        books, rates = await self._sql(functools.partial(_read, digests=list(wanted)))
+        self._books |= {book.digest: book for book in map(PriceBook.from_canonical, books)}
+        self._rates |= {rate.digest: rate for rate in map(ExchangeRate.from_canonical, rates)}
+        for version in {version for digest, version in wanted.items() if version and not self.knows(digest)}:
             document_bytes = await self._ask_edge(version)
             if document_bytes is not None:
                 self.add(document_bytes)
         await self.save()
 
     async def save(self) -> None:
-        """Writes books that are new to SQL, so that they outlive the version they came with."""
+        """Writes what is new to SQL, so that it outlives the version it came with."""
         if not self._unsaved:
             return
-        books = dict(self._unsaved)
-        await self._sql(functools.partial(_write, books=books))
-        for digest in books:
+        found = dict(self._unsaved)
+        await self._sql(functools.partial(_write, found=found))
+        for digest in found:
             self._unsaved.pop(digest, None)
 
     async def _sql(self, work: Any) -> Any:
@@ -96,17 +116,24 @@ class PriceArchive:
         return None
 
 
-def _read(connection: sa.Connection, digests: Iterable[str]) -> list[str]:
-    query = sa.select(PRICE_BOOKS.c.document).where(PRICE_BOOKS.c.digest.in_(list(digests)))
-    return list(connection.execute(query).scalars())
-
-
-def _write(connection: sa.Connection, books: Mapping[str, PriceBook]) -> None:
-    have = set(
-        connection.execute(sa.select(PRICE_BOOKS.c.digest).where(PRICE_BOOKS.c.digest.in_(list(books)))).scalars()
+def _read(connection: sa.Connection, digests: Iterable[str]) -> tuple[list[str], list[str]]:
+    wanted = list(digests)
+    books, rates = (
+        list(connection.execute(sa.select(table.c.document).where(table.c.digest.in_(wanted))).scalars())
+        for table in (PRICE_BOOKS, EXCHANGE_RATES)
     )
-    fresh = [book for digest, book in books.items() if digest not in have]
-    rows = [{"digest": book.digest, "document": book.canonical().decode()} for book in fresh]
-    if rows:
-        # Another process, or another part of this one, may write the same books just then.
-        connection.execute(insert(connection, PRICE_BOOKS).values(rows).on_conflict_do_nothing())
+    return books, rates
+
+
+def _write(connection: sa.Connection, found: Mapping[str, PriceBook | ExchangeRate]) -> None:
+    for table, kind in ((PRICE_BOOKS, PriceBook), (EXCHANGE_RATES, ExchangeRate)):
+        mine = {digest: one for digest, one in found.items() if isinstance(one, kind)}
+        have = set(connection.execute(sa.select(table.c.digest).where(table.c.digest.in_(list(mine)))).scalars())
+        rows = [
+            {"digest": digest, "document": one.canonical().decode()}
+            for digest, one in mine.items()
+            if digest not in have
+        ]
+        if rows:
+            # Another process, or another part of this one, may write the same just then.
+            connection.execute(insert(connection, table).values(rows).on_conflict_do_nothing())

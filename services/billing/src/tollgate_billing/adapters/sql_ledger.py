@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -31,8 +31,8 @@ class SqlLedger:
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
         return await known(self._database.write(functools.partial(_post, posting=posting)))
 
-    async def unfinished(self) -> list[Unfinished]:
-        return await known(self._database.read(_unfinished))
+    async def unfinished(self, applied: Mapping[str, str]) -> list[Unfinished]:
+        return await known(self._database.read(functools.partial(_unfinished, applied=dict(applied))))
 
     async def open_requests(self, since_us: int) -> frozenset[str]:
         return await known(self._database.write(functools.partial(_open_requests, since_us=since_us)))
@@ -47,7 +47,7 @@ class SqlLedger:
         return await known(self._database.read(_balances))
 
     async def posted(
-        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str
+        self, batch: str, organization_id: str, project_id: str, model: str, price_digest: str, rate_digest: str
     ) -> list[PostedTransfer]:
         names = {
             "batch": batch,
@@ -55,6 +55,7 @@ class SqlLedger:
             "project_id": project_id,
             "model": model,
             "price_digest": price_digest,
+            "rate_digest": rate_digest,
         }
         return await known(self._database.read(functools.partial(_transfers_of, names=names)))
 
@@ -128,8 +129,13 @@ def _open_requests(connection: sa.Connection, since_us: int) -> frozenset[str]:
     return frozenset(connection.execute(sa.select(EXCEPTIONS.c.request_id)).scalars())
 
 
-def _unfinished(connection: sa.Connection) -> list[Unfinished]:
-    rows = connection.execute(sa.select(SOURCES).where(SOURCES.c.batch != "").order_by(SOURCES.c.source))
+def _unfinished(connection: sa.Connection, applied: Mapping[str, str]) -> list[Unfinished]:
+    last = connection.execute(sa.select(SOURCES.c.source, SOURCES.c.batch).where(SOURCES.c.batch != ""))
+    # Effects are long: only those are read that are needed.
+    wanted = [row.source for row in last if applied.get(row.source) != row.batch]
+    if not wanted:
+        return []
+    rows = connection.execute(sa.select(SOURCES).where(SOURCES.c.source.in_(wanted)).order_by(SOURCES.c.source))
     return [Unfinished(row.source, row.batch, _read_effects(row.effects)) for row in rows]
 
 

@@ -62,16 +62,17 @@ def _balance(connection: sa.Connection, which: Any) -> int:
 
 
 def _lines(connection: sa.Connection, month: Any) -> tuple[StatementLine, ...]:
-    about = (TRANSFERS.c.project_id, TRANSFERS.c.model, TRANSFERS.c.price_digest, TRANSFERS.c.credit)
+    about = (TRANSFERS.c.project_id, TRANSFERS.c.model, TRANSFERS.c.price_digest, TRANSFERS.c.rate_digest)
     sums = (sa.func.sum(TRANSFERS.c.amount_pico).label("amount"), sa.func.sum(TRANSFERS.c.events).label("events"))
     pairs = sa.or_(
         sa.and_(TRANSFERS.c.debit == WALLET, TRANSFERS.c.credit == REVENUE),
         sa.and_(TRANSFERS.c.debit == ADJUSTMENT, TRANSFERS.c.credit == WALLET),
     )
-    query = sa.select(*about, *sums).where(month, pairs, TRANSFERS.c.reason == _USAGE).group_by(*about)
-    found: dict[tuple[str, str, str], StatementLine] = {}
+    about_all = (*about, TRANSFERS.c.credit)
+    query = sa.select(*about_all, *sums).where(month, pairs, TRANSFERS.c.reason == _USAGE).group_by(*about_all)
+    found: dict[tuple[str, str, str, str], StatementLine] = {}
     for row in connection.execute(query):
-        key = (row.project_id, row.model, row.price_digest)
+        key = (row.project_id, row.model, row.price_digest, row.rate_digest)
         line = found.setdefault(key, StatementLine(*key))
         if row.credit == REVENUE:
             line.charged_pico, line.requests = int(row.amount), int(row.events)

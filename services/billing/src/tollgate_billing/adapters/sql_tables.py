@@ -42,10 +42,13 @@ TRANSFERS: Final = sa.Table(
     sa.Column("events", sa.Integer, nullable=False),
     sa.Column("reason", sa.String(256), nullable=False),
     sa.Column("created_us", sa.BigInteger, nullable=False),
+    # The exchange rate that requests were converted by; empty for all other money.
+    sa.Column("rate_digest", sa.String(128), nullable=False, server_default=""),
     sa.CheckConstraint("amount_pico > 0", name="transfers_amount"),
     sa.CheckConstraint("debit <> credit", name="transfers_accounts"),
     sa.UniqueConstraint(
         *("batch", "organization_id", "project_id", "model", "price_digest", "currency", "debit", "credit"),
+        "rate_digest",
         name="transfers_once",
     ),
     sa.Index("ix_transfers_organization", "organization_id", "transfer_id"),
@@ -166,6 +169,14 @@ PAYMENT_MESSAGES: Final = sa.Table(
 # Every price book that was ever in force, so that old events can be rated again.
 PRICE_BOOKS: Final = sa.Table(
     "price_books",
+    METADATA,
+    sa.Column("digest", sa.String(128), primary_key=True),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
+# The same of exchange rates.
+EXCHANGE_RATES: Final = sa.Table(
+    "exchange_rates",
     METADATA,
     sa.Column("digest", sa.String(128), primary_key=True),
     sa.Column("document", sa.Text, nullable=False),

@@ -56,11 +56,12 @@ WHERE logged_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND logged_at < fro
 ORDER BY topic, partition, offset LIMIT {most:UInt32}
 """
 _PROVIDER: Final = """
-SELECT formatDateTime(started_at, '%Y-%m-%d', 'UTC') AS day, upstream_model, currency, sum(cost) AS total
+SELECT formatDateTime(started_at, '%Y-%m-%d', 'UTC') AS day, upstream_model, provider_currency,
+       sum(provider_cost) AS total
 FROM usage_events
-WHERE provider = {provider:String} AND kind = 'usage' AND currency != ''
+WHERE provider = {provider:String} AND kind = 'usage' AND provider_currency != ''
   AND started_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND started_at < fromUnixTimestamp64Micro({to_us:Int64})
-GROUP BY day, upstream_model, currency ORDER BY day, upstream_model, currency
+GROUP BY day, upstream_model, provider_currency ORDER BY day, upstream_model, provider_currency
 """
 _NAMES_A_QUERY: Final = 1_000
 
@@ -126,7 +127,7 @@ class ClickHouseUsageBooks:
     async def provider_costs(self, provider: str, from_us: int, to_us: int) -> list[tuple[str, str, str, int]]:
         about = {"provider": provider, "from_us": from_us, "to_us": to_us}
         rows = await self._rows(_PROVIDER, about)
-        return [(row["day"], row["upstream_model"], row["currency"], to_pico(row["total"])) for row in rows]
+        return [(row["day"], row["upstream_model"], row["provider_currency"], to_pico(row["total"])) for row in rows]
 
 
 def _line(row: dict[str, Any]) -> BatchLine:

@@ -68,9 +68,9 @@ class ClickHouseUsageQueries:
             raise InvalidQuery(f"no group is called {unknown[0]!r}; allowed: {', '.join(_GROUPS)}")
         conditions, parameters = _conditions(where)
         groups = "".join(f"{_GROUPS[name]} AS group_{number}, " for number, name in enumerate(group_by))
-        names = ", ".join(f"group_{number}" for number in range(len(group_by)))
-        grouped = f"GROUP BY {names} ORDER BY charge DESC, {names} LIMIT {{limit:UInt32}}" if group_by else ""
-        sql = f"SELECT {groups}{_SUMS} FROM usage_events{conditions} {grouped}"  # noqa: S608 - constants, see above.
+        names = ", ".join([*(f"group_{number}" for number in range(len(group_by))), "currency"])
+        grouped = f"GROUP BY {names} ORDER BY charge DESC, {names} LIMIT {{limit:UInt32}}"
+        sql = f"SELECT {groups}currency, {_SUMS} FROM usage_events{conditions} {grouped}"  # noqa: S608 - constants, see above.
         return await self._clickhouse.rows(sql, {**parameters, "limit": limit})
 
     async def requests(

@@ -41,13 +41,14 @@ COLUMNS: Final = (
         "extra_units",
         "service_tier",
     ),
-    *("charge", "cost", "loss", "currency", "unpriced", "price_digest", "config_digest", "upstream_started_us"),
+    *("charge", "cost", "loss", "currency", "unpriced", "price_digest", "rate_digest", "list_currency", "list_charge"),
+    *("provider_currency", "provider_cost", "hold", "limits", "config_digest", "upstream_started_us"),
     *("first_byte_us", "total_us", "batch", "src_epoch", "src_topic", "src_partition", "src_offset", "src_index"),
 )
 SELECTED: Final = ", ".join(
     f"toUnixTimestamp64Micro({name}) AS {name}_us" if name in TIMES else f"`{name}`" for name in COLUMNS
 )
-_TEXTS: Final = ("request_id", "trace_id", "api_key_id", "media_job_id", "routing", "batch")
+_TEXTS: Final = ("request_id", "trace_id", "api_key_id", "media_job_id", "routing", "limits", "batch")
 _FLAGS: Final = ("replay", "final", "superseded", "estimated", "trace_kept", "stream", "unpriced")
 KINDS: Final[Kinds] = (
     dict.fromkeys(COLUMNS, "word")

@@ -17,7 +17,7 @@ WHERE started_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND started_at < f
 _COUNT: Final = f"SELECT count() AS rows FROM usage_events {_WHERE}"  # noqa: S608 - constants; the rest is a parameter.
 _PAGES: Final = f"""
 SELECT kind, event_id, toUnixTimestamp64Micro(started_at) AS started_us, organization_id, project_id, model,
-       price_group, currency, service_tier, {", ".join(TOKEN_FIELDS)}, requests, images, extra_units, charge
+       price_group, list_currency, service_tier, {", ".join(TOKEN_FIELDS)}, requests, images, extra_units, list_charge
 FROM usage_events {_WHERE}
   AND (started_at, event_id) > (fromUnixTimestamp64Micro({{after_us:Int64}}), toUUID({{after_id:String}}))
 ORDER BY started_at, event_id LIMIT {{page:UInt32}}
@@ -60,10 +60,10 @@ def _used(row: dict[str, Any]) -> UsedUnits:
         project_id=row["project_id"],
         model=row["model"],
         price_group=row["price_group"],
-        currency=row["currency"],
+        currency=row["list_currency"],
         started_us=row["started_us"],
         service=row["service_tier"],
         units=units | extra,
-        charge_pico=to_pico(row["charge"]),
+        charge_pico=to_pico(row["list_charge"]),
         sign=-1 if row["kind"] == "adjustment" else 1,
     )

@@ -1,8 +1,7 @@
 """BillingService over gRPC: decode, ask one use case or query, encode."""
 
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from decimal import Decimal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from grpc import aio
@@ -105,9 +104,13 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
     async def QueryUsage(self, request: wire.QueryUsageRequest, context: Context) -> wire.QueryUsageResponse:  # noqa: N802
         where, groups = _filter(request.filter), list(request.group_by)
         rows = await _answered(context, self._queries.sums(where, groups, _limit(request.limit))) if groups else []
-        total = await _answered(context, self._queries.sums(where, [], 1))
+        totals = await _answered(context, self._queries.sums(where, [], _MAX_ROWS))
+        # What had no price has no currency either, and no amount.
+        priced = [_sums(row, 0) for row in totals if row["currency"]]
         return wire.QueryUsageResponse(
-            rows=[_sums(row, len(groups)) for row in rows], total=_sums(total[0], 0) if total else None
+            rows=[_sums(row, len(groups)) for row in rows],
+            total=_total([_sums(row, 0) for row in totals], priced),
+            totals=priced,
         )
 
     async def ListRequests(self, request: wire.ListRequestsRequest, context: Context) -> wire.ListRequestsResponse:  # noqa: N802
@@ -202,32 +205,16 @@ def _check_time(from_us: int, to_us: int) -> None:
 
 
 def _filter(given: wire.UsageFilter) -> UsageFilter:
-    return UsageFilter(
-        organization_id=given.organization_id,
-        project_id=given.project_id,
-        api_key_id=given.api_key_id,
-        model=given.model,
-        from_us=given.from_us,
-        to_us=given.to_us,
-    )
+    return UsageFilter(**_named(given, UsageFilter))
 
 
 def _request_filter(request: wire.ListRequestsRequest) -> RequestFilter:
-    given = request.filter
-    return RequestFilter(
-        organization_id=given.organization_id,
-        project_id=given.project_id,
-        api_key_id=given.api_key_id,
-        model=given.model,
-        from_us=given.from_us,
-        to_us=given.to_us,
-        request_id=request.request_id,
-        trace_id=request.trace_id,
-        outcome=request.outcome,
-        status=request.status,
-        error=request.error,
-        http_status=request.http_status,
-    )
+    return RequestFilter(**_named(request.filter, UsageFilter), **_named(request, RequestFilter))
+
+
+def _named(message: Any, shape: type[UsageFilter]) -> dict[str, Any]:
+    """Returns the fields of a message that a filter adds to the one that it extends: they have the same names."""
+    return {name: getattr(message, name) for name in shape.__slots__}
 
 
 def _limit(asked: int, most: int = _MAX_ROWS) -> int:
@@ -237,11 +224,17 @@ def _limit(asked: int, most: int = _MAX_ROWS) -> int:
 def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:
     return wire.UsageRow(
         group=[str(row[f"group_{number}"]) for number in range(groups)],
-        charge_pico=to_pico(_amount(row["charge"])),
-        cost_pico=to_pico(_amount(row["cost"])),
+        charge_pico=to_pico(row["charge"]),
+        cost_pico=to_pico(row["cost"]),
+        currency=row["currency"],
         **{name: max(0, row[name]) for name in _SUMS},
     )
 
 
-def _amount(value: Decimal | None) -> Decimal:
-    return value if value is not None else Decimal(0)
+def _total(all_of: Sequence[wire.UsageRow], priced: Sequence[wire.UsageRow]) -> wire.UsageRow:
+    """Returns what rows add up to; amounts in two currencies add up to nothing."""
+    found = wire.UsageRow(**{name: sum(getattr(row, name) for row in all_of) for name in _SUMS})
+    if len(priced) == 1:
+        (one,) = priced
+        found.currency, found.charge_pico, found.cost_pico = one.currency, one.charge_pico, one.cost_pico
+    return found

@@ -36,7 +36,7 @@ _KINDS: Final = (
 _BONUS: Final = ("key", "amount_pico", "remaining_pico", "priority", "expires_us", "created_us", "reason")
 _TRANSFER: Final = (
     *("id", "batch", "project_id", "model", "price_digest", "currency", "debit", "credit", "amount_pico", "events"),
-    *("reason", "created_us"),
+    *("reason", "created_us", "rate_digest"),
 )
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         return wire.GrantBonusResponse(moved=_moved(await answered(context, self._money.grant_bonus(grant))))
 
     async def Refund(self, request: wire.RefundRequest, context: Context) -> wire.RefundResponse:  # noqa: N802
-        currency = await self._currency(context, request.organization_id)
+        currency = request.currency or await self._currency(context, request.organization_id)
         return wire.RefundResponse(
             moved=_moved(await answered(context, self._money.refund(self._move(request, currency))))
         )
@@ -67,7 +67,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         )
 
     async def TransferMoney(self, request: wire.TransferMoneyRequest, context: Context) -> wire.TransferMoneyResponse:  # noqa: N802
-        move = self._move(request, await self._currency(context, request.organization_id))
+        move = self._move(request, request.currency or await self._currency(context, request.organization_id))
         work = self._money.transfer(move, request.to_organization_id, request.to_currency)
         return wire.TransferMoneyResponse(moved=_moved(await answered(context, work)))
 
@@ -147,6 +147,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
                     before_pico=one.before,
                     wallet_pico=one.wallet,
                     changed=one.changed,
+                    currency=one.currency,
                 )
                 for one in found
             ]

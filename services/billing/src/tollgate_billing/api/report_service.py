@@ -1,5 +1,6 @@
 """ReportService over gRPC: decode, ask one use case, encode."""
 
+from collections.abc import Collection
 from typing import Any
 
 from grpc import aio
@@ -8,13 +9,13 @@ from tollgate.billing.v1 import reports_pb2 as wire
 from tollgate.billing.v1 import reports_pb2_grpc
 from tollgate_billing.api.ledger_service import answered
 from tollgate_billing.errors import InvalidQuery
-from tollgate_billing.report_ports import Statements
+from tollgate_billing.report_ports import ExchangeRates, Statements
 from tollgate_billing.use_cases.what_if import RateAgain, Rerated, ReratedRow
-from tollgate_rating import InvalidPrice, PriceBook
+from tollgate_rating import InvalidPrice, PriceBook, format_decimal
 
 _LINE = (
     *("project_id", "model", "price_digest", "requests", "charged_pico"),
-    *("taken_back_requests", "taken_back_pico"),
+    *("taken_back_requests", "taken_back_pico", "rate_digest"),
 )
 _MOVEMENT = ("at_us", "kind", "reason", "amount_pico")
 _SUMS = ("requests", "charged_pico", "would_pico", "not_in_draft", "unpriced")
@@ -24,23 +25,37 @@ Context = aio.ServicerContext[Any, Any]
 class ReportService(reports_pb2_grpc.ReportServiceServicer):
     """Errors leave as typed kinds; UNAVAILABLE while something behind billing is away."""
 
-    def __init__(self, statements: Statements, rate_again: RateAgain) -> None:
+    def __init__(self, statements: Statements, rate_again: RateAgain, exchange_rates: ExchangeRates) -> None:
+        self._exchange_rates = exchange_rates
         self._statements = statements
         self._rate_again = rate_again
 
     async def GetStatement(self, request: wire.GetStatementRequest, context: Context) -> wire.GetStatementResponse:  # noqa: N802
         work = self._statements.statement(request.organization_id, request.from_us, request.to_us)
         found = await answered(context, work)
+        rates = await answered(context, self._rates({line.rate_digest for line in found.lines} - {""}))
         return wire.GetStatementResponse(
             currency=found.currency,
             opening_pico=found.opening_pico,
             closing_pico=found.closing_pico,
-            lines=[wire.StatementLine(**{name: getattr(one, name) for name in _LINE}) for one in found.lines],
+            lines=[
+                wire.StatementLine(
+                    **{name: getattr(one, name) for name in _LINE}, exchange_rate=rates.get(one.rate_digest, "")
+                )
+                for one in found.lines
+            ],
             movements=[
                 wire.StatementMovement(**{name: getattr(one, name) for name in _MOVEMENT}) for one in found.movements
             ],
             shortened=found.shortened,
         )
+
+    async def _rates(self, digests: Collection[str]) -> dict[str, str]:
+        """Returns exchange rates as decimal strings; what is no longer known is left out."""
+        if unknown := [digest for digest in digests if self._exchange_rates.rate(digest) is None]:
+            await self._exchange_rates.learn(dict.fromkeys(unknown, ""))
+        found = {digest: self._exchange_rates.rate(digest) for digest in digests}
+        return {digest: format_decimal(rate.rate) for digest, rate in found.items() if rate is not None}
 
     async def WhatIf(self, request: wire.WhatIfRequest, context: Context) -> wire.WhatIfResponse:  # noqa: N802
         book, found = await answered(context, self._what_if(request))

@@ -1,21 +1,25 @@
 """Single requests on the wire: rows of usage and of the request log, and evidence."""
 
+import json
 from typing import Any, Final
 
 from google.protobuf.json_format import Parse
 
 from tollgate.billing.v1 import billing_pb2 as wire
+from tollgate.exchange.v1.exchange_pb2 import Limit
 from tollgate.routing.v1.explanation_pb2 import Explanation
 from tollgate_billing.domain.rows import NO_EVENT, Row, to_pico
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import HoldRecord, Place
 from tollgate_billing.use_cases.look_at_requests import Evidence, Rerating
+from tollgate_rating import format_decimal
 
 _SAME: Final = (
     *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model"),
     *("requested_model", "fallback_reason", "upstream_model", "provider", "channel", "operation", "outcome"),
     *("error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "reasoning_tokens", "images", "currency", "price_digest", "config_digest"),
+    *("rate_digest", "list_currency", "provider_currency"),
     *("first_byte_us", "total_us", "kind", "media_job_id", "price_group", "batch", "upstream_status", "superseded"),
     *("replay", "source"),
 )
@@ -82,6 +86,10 @@ def _usage(row: Row) -> wire.RequestRow:
         event_id=str(row["event_id"]),
         charge_pico=to_pico(row["charge"]),
         cost_pico=to_pico(row["cost"]),
+        list_charge_pico=to_pico(row["list_charge"]),
+        provider_cost_pico=to_pico(row["provider_cost"]),
+        hold_pico=to_pico(row["hold"]),
+        limits=[Limit(**limit) for limit in json.loads(row["limits"] or "[]")],
         cache_write_tokens=row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"],
         corrects_event_id="" if corrects == NO_EVENT else str(corrects),
         **{"try": row["try"]},
@@ -118,6 +126,10 @@ def _rating(one: Rerating) -> wire.Rerating:
         charged_pico=one.charged_pico,
         rated_pico=one.rated_pico,
         problem=one.problem,
+        rate_digest=row["rate_digest"],
+        exchange_rate="" if one.exchange is None else format_decimal(one.exchange.rate),
+        list_currency="" if one.exchange is None else row["list_currency"],
+        list_pico=0 if one.exchange is None else to_pico(row["list_charge"]),
     )
 
 

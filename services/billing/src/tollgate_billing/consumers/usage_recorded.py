@@ -17,6 +17,7 @@ from tollgate_billing.domain.intent import Bounds, Intent, parse_intent
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
+from tollgate_billing.use_cases.keep_wallets import Turns
 from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Claim, EventConsumer, EventLogUnavailable, OwnershipLost, Stored
@@ -90,7 +91,7 @@ class Intake:
 
 
 class UsageRecordedConsumer:
-    """Owns the consumer of the topic. `booking` is the lock that whoever changes wallets takes."""
+    """Owns the consumer of the topic. `booking` is the turn that whoever changes wallets takes."""
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class UsageRecordedConsumer:
         ledger: Ledger,
         limits: BatchLimits,
         clock: Clock,
-        booking: asyncio.Lock,
+        booking: Turns,
         tracing: Tracing,
         counters: BillingCounters,
         reached: Callable[[str], None],

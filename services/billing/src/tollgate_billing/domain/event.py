@@ -77,7 +77,7 @@ def decode(value: bytes, offset: int, at_us: int) -> Event:
     fields = fields_of(message)
     _check_identity(fields)
     _check_time(fields, at_us)
-    _check_money(fields)
+    _check_money(message, fields)
     exceptional = fields.number_of_try > 1 or fields.replay or fields.status != events.EVENT_STATUS_CONFIRMED
     return Event(message, fields, units_of(message, fields), offset, at_us, exceptional)
 
@@ -123,15 +123,35 @@ def _check_time(fields: Fields, at_us: int) -> None:
         raise Poison(f"ended_at_us {ended} does not fit between its start and {at_us}")
 
 
-def _check_money(fields: Fields) -> None:
+def _check_money(message: events.UsageRecorded, fields: Fields) -> None:
     charge, cost = fields.charge_pico, fields.cost_pico
     if not (0 <= charge <= MAX_AMOUNT_PICO and 0 <= cost <= MAX_AMOUNT_PICO):
         amounts = {"charge_pico": charge, "cost_pico": cost}
         name, amount = next((name, one) for name, one in amounts.items() if not 0 <= one <= MAX_AMOUNT_PICO)
         raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+    _check_conversion(message)
+    if fields.hold_pico < 0:
+        raise Poison(f"hold_pico is {fields.hold_pico}, below 0")
     if charge and not fields.final:
         raise Poison("an attempt that is not final has no charge")
     if (charge or cost) and not fields.currency:
         raise Poison("an amount has a currency")
     if charge and fields.unpriced:
         raise Poison("what has no price has no charge")
+
+
+def rate_digest_of(message: events.UsageRecorded) -> str:
+    """Returns the address of the exchange rate that a charge was converted by; empty where it was not."""
+    # Most were not, and a message that is not there is costly to read.
+    return message.conversion.rate_digest if message.HasField("conversion") else ""
+
+
+def _check_conversion(message: events.UsageRecorded) -> None:
+    if not message.HasField("conversion"):
+        return
+    converted = message.conversion
+    for name, amount in (("list", converted.list_charge_pico), ("provider", converted.provider_cost_pico)):
+        if not 0 <= amount <= MAX_AMOUNT_PICO:
+            raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+    if not converted.list_currency or not converted.provider_currency:
+        raise Poison("an amount that was converted has a currency")

@@ -54,6 +54,7 @@ class Fields(NamedTuple):
     media_job_id: str
     cost_pico: int
     charge_pico: int
+    hold_pico: int
     currency: str
     unpriced: bool
     price_digest: str

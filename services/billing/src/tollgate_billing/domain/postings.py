@@ -26,6 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from tollgate_billing.domain.event import rate_digest_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
 
@@ -53,6 +54,7 @@ class Line(NamedTuple):
     currency: str
     debit: str
     credit: str
+    rate_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,19 @@ class WalletEffect:
 
 
 def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
-    """Returns one transfer for each organization, project, model, price version and pair of accounts."""
+    """Returns one transfer for each organization, project, model, price version, exchange rate and pair of accounts."""
     sums: dict[tuple[str, ...], list[int]] = {}
     for one in judged:
-        of = one.event.fields
+        of, rate = one.event.fields, rate_digest_of(one.event.message)
         about = (of.organization_id, of.project_id, of.model, of.price_digest, of.currency)
-        _add(sums, (*about, WALLET, REVENUE), one.charge_pico)
-        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE), of.cost_pico)
+        _add(sums, (*about, WALLET, REVENUE, rate), one.charge_pico)
+        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE, rate), of.cost_pico)
         if one.corrects is not None:
             row: Any = one.corrects.row
             about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
-            _add(sums, (*about, ADJUSTMENT, WALLET), to_pico(row["charge"]))
-            _add(sums, (*about, LOSS, PROVIDER_COST), to_pico(row["cost"]))
+            rate = row["rate_digest"]
+            _add(sums, (*about, ADJUSTMENT, WALLET, rate), to_pico(row["charge"]))
+            _add(sums, (*about, LOSS, PROVIDER_COST, rate), to_pico(row["cost"]))
     return [Transfer(Line(*key), amount, count) for key, (amount, count) in sorted(sums.items())]
 
 

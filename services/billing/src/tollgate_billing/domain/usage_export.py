@@ -10,6 +10,7 @@ from tollgate_billing.errors import InvalidQuery
 _MONTH: Final = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])")
 OPERATORS_COLUMNS: Final = frozenset(
     {"provider", "channel", "upstream_model", "upstream_status", "cost", "loss", "routing", "config_digest"}
+    | {"provider_currency", "provider_cost"}
 )
 COLUMNS: Final = (
     *("event_id", "kind", "corrects_event_id", "request_id", "try", "attempt", "source", "status", "final"),
@@ -19,7 +20,8 @@ COLUMNS: Final = (
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
     *("reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "image_input_tokens", "image_output_tokens"),
     *("requests", "images", "extra_units", "charge", "cost", "loss", "currency", "unpriced", "price_digest"),
-    *("config_digest", "first_byte_us", "total_us"),
+    *("config_digest", "first_byte_us", "total_us", "rate_digest", "list_currency", "list_charge"),
+    *("provider_currency", "provider_cost", "hold"),
 )
 
 

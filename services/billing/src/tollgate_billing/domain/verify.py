@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.event import Event, rate_digest_of
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 
 
 class KnownPrices(Protocol):
-    def find(self, book: str, model: str, group: str) -> ModelPrice | None:
-        """Returns the price of a model for a group in the book with this digest, None when that has none."""
+    def find(self, book: str, model: str, group: str, rate: str = "") -> ModelPrice | None:
+        """Returns the price of a model for a group in the book with this digest, None when that has none.
+
+        With `rate` it is converted by the exchange rate with this digest; None too when that is not here.
+        """
         ...
 
-    def knows(self, book: str) -> bool:
-        """Tells whether the book with this digest is here."""
+    def knows(self, digest: str) -> bool:
+        """Tells whether the book or exchange rate with this digest is here."""
         ...
 
 
@@ -38,29 +41,48 @@ def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
     if not fields.price_digest:
         # Where nothing was used, nothing had to be priced.
         return Mismatch(event, "no_price_named", fields.charge_pico, 0) if event.units else None
-    price = prices.find(fields.price_digest, fields.model, fields.price_group)
+    price = _find(event, prices)
     if price is None:
-        known = prices.knows(fields.price_digest)
-        reason = "model_not_in_book" if known else "unknown_price_book"
-        return Mismatch(event, reason, fields.charge_pico, 0, fields.price_digest)
+        rate = rate_digest_of(event.message)
+        reason = missing(prices, fields.price_digest, rate)
+        return Mismatch(event, reason, fields.charge_pico, 0, rate if "rate" in reason else fields.price_digest)
     return _compare(event, price)
+
+
+def missing(prices: KnownPrices, book: str, rate: str) -> str:
+    """Returns why there is no price: a word for people and counters."""
+    if not prices.knows(book):
+        return "unknown_price_book"
+    return "unknown_exchange_rate" if rate and not prices.knows(rate) else "model_not_in_book"
+
+
+def _find(event: Event, prices: KnownPrices) -> ModelPrice | None:
+    fields = event.fields
+    return prices.find(fields.price_digest, fields.model, fields.price_group, rate_digest_of(event.message))
 
 
 def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
     found, currency = event.fields.charge_pico, event.fields.currency
-    if price.currency != currency:
-        return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency}")
+    # Whoever is older than exchange rates says nothing of the tenant's.
+    own = event.message.tenant.currency or currency
+    if not price.currency == currency == own:
+        return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency if own == currency else own}")
+    listed = unconverted = 0
     try:
         expected = _rated(event, price) if event.units else 0
+        if price.exchange is not None:
+            listed = event.message.conversion.list_charge_pico
+            unconverted = _rated(event, price.unconverted) if event.units else 0
     except RatingError as error:
         return Mismatch(event, "cannot_be_rated", found, 0, str(error))
+    if unconverted != listed:
+        return Mismatch(event, "list_charge", listed, unconverted)
     return Mismatch(event, "charge", found, expected) if expected != found else None
 
 
 def _verify_unpriced(event: Event, prices: KnownPrices) -> Mismatch | None:
     """An event without price is flagged anyway; it is a mismatch when its book has all the prices after all."""
-    fields = event.fields
-    price = prices.find(fields.price_digest, fields.model, fields.price_group)
+    price = _find(event, prices)
     if price is None:
         return None
     try:

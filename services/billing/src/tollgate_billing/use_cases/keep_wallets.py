@@ -1,12 +1,13 @@
 """Everything that changes a wallet outside a batch: grants, rebuilding, the regular look and the sweep.
 
-All of it and the booking of batches take turns under one lock: between batches, what is free in a wallet is exactly
-the ledger's balance less what is held and what is settled and not booked.
+All of it and the booking of batches take turns, in this process and with the others of the same ledger: between
+batches, what is free in a wallet is exactly the ledger's balance less what is held and what is settled and not booked.
+A process may die, or lose Redis, between the ledger and the wallets; whoever has the next turn finishes that first.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,31 +27,36 @@ class Rebuilt:
     before: int | None
     wallet: int
     changed: bool
+    currency: str
+
+
+Turns = AbstractAsyncContextManager[None]
 
 
 class KeepWallets:
-    """`lock` is the one that batches are booked under."""
+    """`lock` is the one that batches are booked under, by every process that books into this ledger."""
 
-    def __init__(self, ledger: Ledger, wallets: Wallets, counters: BillingCounters, lock: asyncio.Lock) -> None:
+    def __init__(self, ledger: Ledger, wallets: Wallets, counters: BillingCounters, lock: Turns) -> None:
         self._ledger = ledger
         self._wallets = wallets
         self._counters = counters
         self._lock = lock
-        self._resumed = False
+        # The last batch of each source that Redis is known to have.
+        self._applied: dict[str, str] = {}
 
-    def fell_behind(self) -> None:
-        """A batch has broken off: the ledger may have it and Redis not. Until it has, no wallet may be compared."""
-        self._resumed = False
+    def applied(self, source: str, batch: str) -> None:
+        """Takes note that Redis has a batch, so that nobody has to see to it again."""
+        self._applied[source] = batch
 
     async def resume(self) -> None:
         """Applies what the ledger has and Redis may not have, before any wallet is compared. Raises Unavailable."""
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
 
     async def grant(self, grant: Grant) -> int:
         """Credits an organization once per key; returns the ledger's balance. Raises InvalidGrant or Unavailable."""
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
             balance = await self._ledger.grant(grant)
             await self._wallets.rebuild(grant.organization_id, balance)
         return balance
@@ -61,7 +67,7 @@ class KeepWallets:
         The work returns the new balances of the organizations concerned too. Raises what it raises, and Unavailable.
         """
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
             found, balances = await work()
             for organization_id, balance in balances.items():
                 await self._wallets.rebuild(organization_id, balance)
@@ -76,7 +82,7 @@ class KeepWallets:
     async def expected(self, organization_id: str) -> tuple[int, WalletState]:
         """Returns what the wallet should be, and what Redis has; nothing is mended. Raises Unavailable."""
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
             _, balance = await self._ledger.balance(organization_id)
             state = await self._wallets.state(organization_id)
             return balance - state.held - state.settled, state
@@ -84,7 +90,7 @@ class KeepWallets:
     async def rebuild(self, organization_id: str) -> tuple[int, bool]:
         """Makes the wallet what the ledger says; returns it and whether it was another. Raises Unavailable."""
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
             _, balance = await self._ledger.balance(organization_id)
             wallet, changed = await self._wallets.rebuild(organization_id, balance)
         if changed:
@@ -94,39 +100,39 @@ class KeepWallets:
     async def rebuild_all(self, organization_id: str = "") -> list[Rebuilt]:
         """Makes every wallet, or one, what the ledger says, taking turns with batches. Raises Unavailable."""
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
             names = [organization_id] if organization_id else sorted(await self._ledger.balances())
         found = []
         for name in names:
             async with self._lock:
-                await self._resume()
+                await self.catch_up()
                 before = (await self._wallets.state(name)).wallet
-                _, balance = await self._ledger.balance(name)
+                currency, balance = await self._ledger.balance(name)
                 wallet, changed = await self._wallets.rebuild(name, balance)
             self._counters.add("rebuilt_wallets", int(changed))
-            found.append(Rebuilt(name, before, wallet, changed))
+            found.append(Rebuilt(name, before, wallet, changed, currency))
         return found
 
     async def reconcile(self) -> None:
         """Compares every wallet with the ledger, repairs what differs, and sweeps expired holds. Raises Unavailable."""
         async with self._lock:
-            await self._resume()
+            await self.catch_up()
             balances = await self._ledger.balances()
         for organization_id in balances:
             async with self._lock:
                 await self._compare(organization_id)
             await self._sweep(organization_id)
 
-    async def _resume(self) -> None:
-        if self._resumed:
-            return
-        for last in await self._ledger.unfinished():
+    async def catch_up(self) -> None:
+        """Applies what the ledger has and Redis may not have; for whoever has the turn. Raises Unavailable."""
+        for last in await self._ledger.unfinished(self._applied):
             for effect in last.effects:
                 # A wallet that is missing is made from the ledger below, with this batch in it.
                 await self._wallets.book(effect, last.source, last.batch)
-        self._resumed = True
+            self.applied(last.source, last.batch)
 
     async def _compare(self, organization_id: str) -> None:
+        await self.catch_up()
         _, balance = await self._ledger.balance(organization_id)
         state = await self._wallets.state(organization_id)
         expected = balance - state.held - state.settled

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.rows import Row, to_pico
+from tollgate_billing.domain.verify import missing
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import (
     HoldRecord,
@@ -18,7 +19,7 @@ from tollgate_billing.ports import (
     UsageQueries,
     Wallets,
 )
-from tollgate_rating import Line, RatingError
+from tollgate_rating import ExchangeRate, Line, RatingError
 
 KINDS: Final = ("", "usage", "refused")
 # A request has two tries of a few attempts each.
@@ -36,6 +37,8 @@ class Rerating:
     charged_pico: int
     rated_pico: int
     problem: str = ""
+    # Where the price was converted.
+    exchange: ExchangeRate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,32 +116,30 @@ class LookAtRequests:
             and row["event_id"] not in taken_back
             and row["price_digest"]
         ]
-        unknown = {row["price_digest"]: row["config_digest"] for row in standing}
-        if unknown := {book: version for book, version in unknown.items() if not self._prices.knows(book)}:
+        unknown = {row[name]: row["config_digest"] for row in standing for name in ("price_digest", "rate_digest")}
+        if unknown := {one: version for one, version in unknown.items() if one and not self._prices.knows(one)}:
             await self._prices.learn(unknown)
         return [self._rate(row) for row in standing]
 
     def _rate(self, row: Row) -> Rerating:
         charged = to_pico(row["charge"])
-        price = self._prices.find(row["price_digest"], row["model"], row["price_group"])
+        book, rate = row["price_digest"], row["rate_digest"]
+        price = self._prices.find(book, row["model"], row["price_group"], rate)
         if price is None:
-            known = self._prices.knows(row["price_digest"])
-            return Rerating(row, "", (), charged, 0, "model_not_in_book" if known else "unknown_price_book")
+            return Rerating(row, "", (), charged, 0, missing(self._prices, book, rate))
         units = units_of_row(row)
         try:
-            lines = price.lines(units)
+            lines = price.lines(units, row["started_at_us"], row["service_tier"])
         except RatingError as error:
             return Rerating(row, price.book, (), charged, 0, str(error))
-        return Rerating(row, price.book, lines, charged, sum(line.amount_pico for line in lines))
+        total = sum(line.amount_pico for line in lines)
+        return Rerating(row, price.book, lines, charged, total, exchange=price.exchange)
 
     async def _posted(self, rows: Sequence[Row]) -> list[PostedTransfer]:
-        found: dict[tuple[str, str, str, str, str], None] = {}
-        for row in rows:
-            names = (row["batch"], row["organization_id"], row["project_id"], row["model"], row["price_digest"])
-            found[names] = None
+        names = ("batch", "organization_id", "project_id", "model", "price_digest", "rate_digest")
         posted: list[PostedTransfer] = []
-        for batch, organization, project, model, digest in found:
-            posted += await self._ledger.posted(batch, organization, project, model, digest)
+        for named in dict.fromkeys(tuple(row[name] for name in names) for row in rows):
+            posted += await self._ledger.posted(*named)
         return posted
 
 

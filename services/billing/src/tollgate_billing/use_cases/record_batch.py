@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tollgate_billing.domain.event import Event, Poison, decode
+from tollgate_billing.domain.event import Event, Poison, decode, rate_digest_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged, judge, looked_up
 from tollgate_billing.domain.postings import effects_of, transfers_of
@@ -20,6 +20,7 @@ from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Stored
 
@@ -64,7 +65,7 @@ class SourceState:
 class RecordBatch:
     """`reached` is told each step that is behind, for tests that end the process there.
 
-    `fell_behind` is told when a batch may be in the ledger and not in Redis.
+    `keep` knows which batches Redis has, and brings those that others left in the ledger.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class RecordBatch:
         clock: Clock,
         counters: BillingCounters,
         reached: Callable[[str], None],
-        fell_behind: Callable[[], None],
+        keep: KeepWallets,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -88,7 +89,7 @@ class RecordBatch:
         self._clock = clock
         self._counters = counters
         self._reached = reached
-        self._fell_behind = fell_behind
+        self._keep = keep
         self._open: set[str] | None = None
 
     @property
@@ -115,13 +116,6 @@ class RecordBatch:
 
         Raises Unavailable or OwnershipLost.
         """
-        try:
-            await self._book(batch)
-        except BaseException:
-            self._fell_behind()
-            raise
-
-    async def _book(self, batch: Batch) -> None:
         prepared = batch.prepared
         assert prepared is not None
         opened, closed = _exceptions(prepared.judged)
@@ -142,14 +136,21 @@ class RecordBatch:
         outcomes = await asyncio.gather(
             *(self._wallets.book(effect, source, name) for effect in effects), return_exceptions=True
         )
+        missing = []
         for effect, outcome in zip(effects, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 raise outcome
             self._counters.add("corrected_holds", outcome.corrected)
             if outcome.missing:
-                _, balance = await self._ledger.balance(effect.organization_id)
-                await self._wallets.rebuild(effect.organization_id, balance)
-                self._counters.add("rebuilt_wallets")
+                missing.append(effect.organization_id)
+        self._keep.applied(batch.bounds.source, batch.bounds.batch)
+        if missing:
+            # The ledger that they are made from may have more batches that Redis has not.
+            await self._keep.catch_up()
+        for organization_id in missing:
+            _, balance = await self._ledger.balance(organization_id)
+            await self._wallets.rebuild(organization_id, balance)
+            self._counters.add("rebuilt_wallets")
         self._reached("after_redis")
 
     def finish(self, batch: Batch, state: SourceState) -> None:
@@ -174,8 +175,12 @@ class RecordBatch:
             state.recent = await self._store.recent_ids(batch.bounds, first_us - _RECENT_US)
         looked = looked_up(events, frozenset(self._open))
         history = await self._store.history(looked, batch.bounds) if looked else {}
-        books = {event.fields.price_digest: event.fields.config_digest for event in events}
-        unknown = {book: version for book, version in books.items() if book and not self._prices.knows(book)}
+        unknown = {
+            digest: event.fields.config_digest
+            for event in events
+            for digest in _digests(event)
+            if digest and not self._prices.knows(digest)
+        }
         if unknown:
             await self._prices.learn(unknown)
         judged, duplicates = judge(events, state.recent, looked, history)
@@ -215,6 +220,12 @@ class RecordBatch:
         add("unpriced", sum(one.event.fields.unpriced for one in prepared.judged))
         for mismatch in prepared.mismatches:
             self._counters.mismatches[mismatch.reason] += 1
+
+
+def _digests(event: Event) -> tuple[str, ...]:
+    """Returns the content addresses that rating an event again needs."""
+    rate = rate_digest_of(event.message)
+    return (event.fields.price_digest, rate) if rate else (event.fields.price_digest,)
 
 
 def _decode_all(records: Sequence[Stored]) -> tuple[list[Event], list[Letter]]:

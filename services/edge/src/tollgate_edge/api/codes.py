@@ -11,10 +11,10 @@ from tollgate_edge.api.ledger import DEFAULT_PRIORITY, MAX_PRIORITY
 from tollgate_edge.api.reading import PageLimit, ShortText, choice_field, text_field, whole_field
 from tollgate_edge.api.rendering import parse_time, render_money, render_time
 from tollgate_edge.api.tenants import amount_field, organization_of
+from tollgate_edge.domain.names import CURRENCIES
 
 _MAX_CODES: Final = 1_000
 _MAX_DAYS: Final = 3_650
-_CURRENCIES: Final = ("USD", "CNY")
 
 
 def codes_router(context: HttpContext) -> APIRouter:
@@ -28,7 +28,7 @@ def codes_router(context: HttpContext) -> APIRouter:
         made = await context.ledger.create_codes(
             ledger.CreateCodesRequest(
                 count=whole_field(body, "count", 1, 1, _MAX_CODES),
-                currency=choice_field(body, "currency", _CURRENCIES[0], _CURRENCIES),
+                currency=choice_field(body, "currency", CURRENCIES[0], CURRENCIES),
                 amount_pico=amount_field(body),
                 label=text_field(body, "label", longest=200),
                 expires_us=parse_time(text_field(body, "expires_at"), "expires_at"),

@@ -11,6 +11,7 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.limits import render_limits
 from tollgate_edge.api.rendering import plain, render_explanation, render_money, render_time
+from tollgate_edge.domain.limits import Limits
 
 
 class View(enum.Enum):
@@ -20,13 +21,17 @@ class View(enum.Enum):
 
 
 # How we buy is none of the caller's business.
-_BOUGHT: Final = ("channel", "provider", "upstream_model", "upstream_status", "cost", "cost_pico", "routing")
+_BOUGHT: Final = (
+    *("channel", "provider", "upstream_model", "upstream_status", "cost", "cost_pico", "routing"),
+    *("provider_currency", "provider_cost", "provider_cost_pico"),
+)
 _REFUSED: Final = ("http_status", "message", "route", "left_out")
 _ATTEMPT: Final = (
     *("kind", "try", "attempt", "source", "status", "outcome", "error_kind", "final", "superseded", "estimated"),
     *("replay", "model", "channel", "provider", "upstream_model", "upstream_status", "started_at", "first_byte_us"),
     *("total_us", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
-    *("images", "unpriced", "charge", "charge_pico", "cost", "cost_pico", "batch", "event_id", "corrects_event_id"),
+    *("images", "unpriced", "charge", "charge_pico", "cost", "cost_pico", "provider_currency", "provider_cost"),
+    *("provider_cost_pico", "batch", "event_id", "corrects_event_id"),
 )
 _OF_REQUEST: Final = (
     *("request_id", "trace_id", "started_at", "operation", "stream", "model", "requested_model", "fallback_reason"),
@@ -41,6 +46,10 @@ def render_row(row: billing.RequestRow, view: View) -> dict[str, Any]:
     found["started_at"] = render_time(row.started_at_us)
     found.update(render_money("charge", row.charge_pico))
     found.update(render_money("cost", row.cost_pico))
+    found.update(render_money("list_charge", row.list_charge_pico))
+    found.update(render_money("provider_cost", row.provider_cost_pico))
+    found.update(render_money("hold", row.hold_pico))
+    found["limits"] = _limits(row)
     found["routing"] = render_explanation(row.routing) if row.HasField("routing") else None
     if view is not View.OPERATOR:
         for name in _BOUGHT:
@@ -70,7 +79,7 @@ async def render_evidence(context: HttpContext, found: billing.GetEvidenceRespon
     document["refused"] = _named(refused, (*_REFUSED, "error_kind")) if refused is not None else None
     document["attempts"] = [_named(row, _ATTEMPT) for row in used]
     document["prices"] = [_rating(one) for one in found.ratings]
-    document["hold"] = _hold(found) if used else None
+    document["hold"] = _hold(found, said) if used else None
     document["ledger"] = [_transfer(one) for one in found.ledger if view is View.OPERATOR or _is_callers(one)]
     if view is View.OPERATOR:
         document["mismatches"] = [plain(one) | {"found_at": render_time(one.found_at_us)} for one in found.mismatches]
@@ -95,7 +104,7 @@ def _deciding(used: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 async def _who(context: HttpContext, said: dict[str, Any], view: View) -> dict[str, Any]:
-    """Returns whose key it was, and what it may do now: limits are not kept as they were."""
+    """Returns whose key it was, what it was admitted within, and what it may do now."""
     key = await context.keys.key(said["api_key_id"]) if said["api_key_id"] else None
     shown: dict[str, Any] = {
         "organization": {"id": said["organization_id"] or None},
@@ -118,6 +127,8 @@ async def _who(context: HttpContext, said: dict[str, Any], view: View) -> dict[s
             "expires_at": render_time(key.expires_at_us),
             "models": None if key.models is None else list(key.models),
         }
+    # Of a request that was refused, or that is older than this record of them, nobody knows.
+    shown["limits"] = said["limits"]
     owners = [await context.limits.limits_of(one) for one in _owners(said)]
     shown["limits_now"] = [
         {"kind": one.kind, "id": one.id, "limits": render_limits(one.limits)} for one in owners if one is not None
@@ -146,6 +157,7 @@ def _rating(one: billing.Rerating) -> dict[str, Any]:
         "price_digest": one.price_digest,
         "price_group": one.price_group,
         "currency": one.currency,
+        "exchange_rate": _exchange_rate(one),
         "lines": lines,
         **render_money("charged", one.charged_pico),
         **render_money("computed_again", None if one.problem else one.rated_pico),
@@ -154,11 +166,50 @@ def _rating(one: billing.Rerating) -> dict[str, Any]:
     }
 
 
-def _hold(found: billing.GetEvidenceResponse) -> dict[str, Any]:
+def _exchange_rate(one: billing.Rerating) -> dict[str, Any] | None:
+    """Returns by which rate a price was converted, and the charge before that; None where it was not."""
+    if not one.rate_digest:
+        return None
+    return {
+        "rate_digest": one.rate_digest,
+        "rate": one.exchange_rate or None,
+        "from": one.list_currency or None,
+        "to": one.currency,
+        **render_money("list_charge", one.list_pico if one.exchange_rate else None),
+    }
+
+
+def _hold(found: billing.GetEvidenceResponse, said: dict[str, Any]) -> dict[str, Any]:
+    """Returns what was held for the request, and what of that Redis has still."""
     hold = found.hold
+    held = said["hold_pico"] or None
     if hold.state == "none":
-        return {"state": "none", "amount": None, "amount_pico": None, "at": None}
-    return {"state": hold.state, **render_money("amount", hold.amount_pico), "at": render_time(hold.at_us)}
+        return {"state": "none", "amount": None, "amount_pico": None, "at": None, **render_money("held", held)}
+    return {
+        "state": hold.state,
+        **render_money("amount", hold.amount_pico),
+        "at": render_time(hold.at_us),
+        **render_money("held", held),
+    }
+
+
+def _limits(row: billing.RequestRow) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": one.kind,
+            "id": one.id,
+            "limits": render_limits(
+                Limits(
+                    one.requests_per_minute,
+                    one.tokens_per_minute,
+                    one.concurrency,
+                    one.budget_pico,
+                    one.budget_window or "month",
+                )
+            ),
+        }
+        for one in row.limits
+    ]
 
 
 def _is_callers(line: billing.LedgerLine) -> bool:

@@ -9,8 +9,8 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import PageLimit, ShortText
 from tollgate_edge.api.rendering import invalid, plain, render_money
-from tollgate_edge.api.requests import usage_filter
 from tollgate_edge.api.tenants import NO_ORGANIZATION
+from tollgate_edge.api.usage_query import Asked, usage_filter
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 
@@ -31,14 +31,9 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
     @router.get("/usage", summary="Sums over usage rows")
     async def usage(
         request: Request,
+        asked: Asked,
         group_by: Annotated[str, Query(max_length=200)] = "model",
         limit: PageLimit = 100,
-        organization_id: ShortText = "",
-        project_id: ShortText = "",
-        api_key_id: ShortText = "",
-        model: ShortText = "",
-        since: Annotated[str, Query(alias="from", max_length=40)] = "",
-        until: Annotated[str, Query(alias="to", max_length=40)] = "",
     ) -> Response:
         principal = await context.anyone(request)
         groups = [name.strip() for name in group_by.split(",") if name.strip()]
@@ -46,13 +41,21 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
             raise invalid(f"'group_by' takes {', '.join(GROUPS)}, not '{unknown[0]}'.", "group_by")
         found = await context.billing.usage(
             billing.QueryUsageRequest(
-                filter=usage_filter(principal, organization_id, project_id, api_key_id, model, since, until),
+                filter=usage_filter(principal, asked),
                 group_by=groups,
                 limit=limit,
             )
         )
         rows = [dict(zip(groups, row.group, strict=False)) | _sums(row) for row in found.rows]
-        return json_response({"requests": found.total.requests, "total": _sums(found.total), "rows": rows})
+        return json_response(
+            {
+                "requests": found.total.requests,
+                # Amounts in two currencies have no sum.
+                "total": _sums(found.total, amounts=len(found.totals) < 2),
+                "totals": [_sums(row) for row in found.totals],
+                "rows": rows,
+            }
+        )
 
 
 def _add_balance(router: APIRouter, context: HttpContext) -> None:
@@ -64,7 +67,7 @@ def _add_balance(router: APIRouter, context: HttpContext) -> None:
         return json_response(
             {
                 "organization_id": organization,
-                "currency": found.currency,
+                "currency": found.currency or await currency_of(context, organization),
                 **render_money("ledger", found.ledger_pico),
                 **render_money("wallet", wallet),
                 **render_money("held", found.held_pico),
@@ -92,7 +95,13 @@ async def organization_asked(context: HttpContext, principal: Principal, asked: 
     return found.organization_id
 
 
-def _sums(row: billing.UsageRow) -> dict[str, Any]:
+async def currency_of(context: HttpContext, organization_id: str) -> str:
+    """Returns what an organization pays in, of which the ledger knows nothing yet; empty for an unknown one."""
+    found = await context.tenants.find_organization(organization_id)
+    return found.currency if found is not None else ""
+
+
+def _sums(row: billing.UsageRow, *, amounts: bool = True) -> dict[str, Any]:
     return {
         "requests": row.requests,
         "errors": row.errors,
@@ -103,6 +112,7 @@ def _sums(row: billing.UsageRow) -> dict[str, Any]:
         "cache_write_tokens": row.cache_write_tokens,
         "reasoning_tokens": row.reasoning_tokens,
         "images": row.images,
-        **render_money("charge", row.charge_pico),
-        **render_money("cost", row.cost_pico),
+        "currency": row.currency or None,
+        **render_money("charge", row.charge_pico if amounts else None),
+        **render_money("cost", row.cost_pico if amounts else None),
     }

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate_edge.api.context import HttpContext, json_response
-from tollgate_edge.api.figures import organization_asked
+from tollgate_edge.api.figures import currency_of, organization_asked
 from tollgate_edge.api.reading import PageLimit, ShortText, text_field, whole_field
 from tollgate_edge.api.rendering import invalid, parse_time, plain, render_money, render_time
 from tollgate_edge.api.tenants import amount_field, idempotency_key, organization_of
@@ -78,6 +78,7 @@ def _add_taking(router: APIRouter, context: HttpContext) -> None:
         made = await context.ledger.refund(
             ledger.RefundRequest(
                 organization_id=organization.id,
+                currency=organization.currency,
                 amount_pico=amount,
                 idempotency_key=_key(context, request, "refund", organization.id),
                 reason=text_field(body, "reason", longest=200) or "refund",
@@ -95,6 +96,7 @@ def _add_taking(router: APIRouter, context: HttpContext) -> None:
         made = await context.ledger.transfer(
             ledger.TransferMoneyRequest(
                 organization_id=organization.id,
+                currency=organization.currency,
                 to_organization_id=to.id,
                 to_currency=to.currency,
                 amount_pico=amount,
@@ -134,7 +136,7 @@ def _add_books(router: APIRouter, context: HttpContext) -> None:
         return json_response(
             {
                 "organization_id": organization,
-                "currency": found.currency,
+                "currency": found.currency or await currency_of(context, organization),
                 **render_money("balance", found.balance_pico),
                 **render_money("credit_line", found.credit_line_pico),
                 "accounts": [
@@ -167,6 +169,7 @@ def _add_books(router: APIRouter, context: HttpContext) -> None:
         items = [
             {
                 "organization_id": one.organization_id,
+                "currency": one.currency or None,
                 **render_money("before", one.before_pico if one.HasField("before_pico") else None),
                 **render_money("wallet", one.wallet_pico),
                 "changed": one.changed,

@@ -10,7 +10,6 @@ from opentelemetry.trace import SpanKind
 from starlette.responses import StreamingResponse
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.frame import request_id_of
@@ -18,7 +17,7 @@ from tollgate_edge.api.links import Owner
 from tollgate_edge.api.media_view import asset_link, render_job
 from tollgate_edge.api.reading import choice_field, text_field, whole_field
 from tollgate_edge.domain.access import IMAGES, MEDIA
-from tollgate_edge.domain.principal import Principal
+from tollgate_edge.domain.principal import Principal, tenant_message
 from tollgate_edge.errors import PublicError, from_wire, public_error
 from tollgate_edge.telemetry import SPAN_MEDIA
 from tollgate_kit.tracing import (
@@ -203,13 +202,7 @@ def _asked(
     )
     _check_model(context, principal, model)
     return media.CreateJobRequest(
-        tenant=wire.Tenant(
-            organization_id=principal.organization_id,
-            project_id=principal.project_id,
-            api_key_id=principal.api_key_id,
-            price_group=principal.price_group,
-            route_group=principal.route_group,
-        ),
+        tenant=tenant_message(principal),
         kind=media.JOB_KIND_TEXT_TO_IMAGE,
         model=model,
         image=parameters,

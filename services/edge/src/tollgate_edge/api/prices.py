@@ -1,4 +1,4 @@
-"""The console API's prices: what usage would have cost under a draft of a price book."""
+"""The console API's prices: what usage would have cost under a draft of a price book, and exchange rates."""
 
 from typing import Any
 
@@ -8,18 +8,30 @@ from pydantic import ValidationError
 from tollgate.billing.v1 import reports_pb2 as reports
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import object_field, text_field
-from tollgate_edge.api.rendering import invalid, parse_time, render_money
+from tollgate_edge.api.rendering import invalid, parse_time, render_money, render_time
 from tollgate_edge.api.tenants import organization_of
-from tollgate_rating import InvalidPrice
+from tollgate_rating import ExchangeRate, InvalidPrice, RateTable, format_decimal
 from tollgate_rating import PriceBook as RatedBook
 from tollgate_resources import PriceBook
 
 
 def prices_router(context: HttpContext) -> APIRouter:
-    """Returns the routes under /api/v1/prices."""
-    router = APIRouter(prefix="/api/v1/prices")
+    """Returns the routes under /api/v1/prices and /api/v1/exchange-rates."""
+    router = APIRouter(prefix="/api/v1")
+    _add_what_if(router, context)
 
-    @router.post("/what-if", summary="Rates what was used under a draft of a price book; changes nothing")
+    @router.get("/exchange-rates", summary="Every exchange rate of the configuration, and which are in force")
+    async def exchange_rates(request: Request) -> Response:
+        await context.anyone(request)
+        version, now_us = context.version.current(), context.clock.now_us()
+        rates = version.price_table.rates if version is not None else RateTable()
+        return json_response({"items": [_rate(one, rates, now_us) for one in rates.all()], "next": None})
+
+    return router
+
+
+def _add_what_if(router: APIRouter, context: HttpContext) -> None:
+    @router.post("/prices/what-if", summary="Rates what was used under a draft of a price book; changes nothing")
     async def what_if(request: Request) -> Response:
         await context.operator(request)
         body = await context.bodies.read_object(request)
@@ -46,7 +58,16 @@ def prices_router(context: HttpContext) -> APIRouter:
             }
         )
 
-    return router
+
+def _rate(one: ExchangeRate, rates: RateTable, now_us: int) -> dict[str, Any]:
+    return {
+        "base": one.base,
+        "quote": one.quote,
+        "rate": format_decimal(one.rate),
+        "effective": render_time(one.effective_us),
+        "in_force": rates.find(one.base, one.quote, now_us) is one,
+        "digest": one.digest,
+    }
 
 
 def _draft(given: dict[str, Any]) -> RatedBook:

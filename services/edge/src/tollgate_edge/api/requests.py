@@ -11,7 +11,8 @@ from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.evidence import View, owner_of, render_evidence, render_row
 from tollgate_edge.api.links import Owner
 from tollgate_edge.api.reading import PageLimit, ShortText, whole_field
-from tollgate_edge.api.rendering import invalid, parse_time, render_time
+from tollgate_edge.api.rendering import invalid, render_time
+from tollgate_edge.api.usage_query import Asked, usage_filter
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.telemetry import outcome_name
@@ -40,15 +41,10 @@ def _add_list(router: APIRouter, context: HttpContext) -> None:
     @router.get("/requests", summary="Single requests, newest first, refused ones too")
     async def requests(
         request: Request,
+        asked: Asked,
         request_id: ShortText = "",
         limit: PageLimit = 100,
         cursor: Annotated[str, Query(max_length=1000)] = "",
-        organization_id: ShortText = "",
-        project_id: ShortText = "",
-        api_key_id: ShortText = "",
-        model: ShortText = "",
-        since: Annotated[str, Query(alias="from", max_length=40)] = "",
-        until: Annotated[str, Query(alias="to", max_length=40)] = "",
         trace_id: ShortText = "",
         outcome: ShortText = "",
         status: ShortText = "",
@@ -64,7 +60,7 @@ def _add_list(router: APIRouter, context: HttpContext) -> None:
             raise invalid(f"'trace_id' has {_TRACE_DIGITS} digits of 0 to 9 and a to f.", "trace_id")
         found = await context.billing.requests(
             billing.ListRequestsRequest(
-                filter=usage_filter(principal, organization_id, project_id, api_key_id, model, since, until),
+                filter=usage_filter(principal, asked),
                 request_id=request_id,
                 limit=limit,
                 cursor=cursor,
@@ -132,21 +128,3 @@ async def _find(context: HttpContext, request_id: str, organization_id: str) -> 
 
 def _view(principal: Principal) -> View:
     return View.OPERATOR if principal.is_operator else View.OWNER
-
-
-def usage_filter(
-    principal: Principal, organization_id: str, project_id: str, api_key_id: str, model: str, since: str, until: str
-) -> billing.UsageFilter:
-    """Returns what a caller asks for; those who are no operators see their own organization. Raises PublicError."""
-    if not principal.is_operator:
-        if organization_id not in {"", principal.organization_id}:
-            raise public_error(errors.ERROR_KIND_FORBIDDEN, "This key belongs to another organization.")
-        organization_id = principal.organization_id
-    return billing.UsageFilter(
-        organization_id=organization_id,
-        project_id=project_id,
-        api_key_id=api_key_id,
-        model=model,
-        from_us=parse_time(since, "from"),
-        to_us=parse_time(until, "to"),
-    )

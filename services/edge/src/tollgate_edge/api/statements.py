@@ -40,6 +40,7 @@ def statements_router(context: HttpContext) -> APIRouter:
         content = _content(found, names) | {
             "organization_id": organization.id,
             "organization": organization.name,
+            "currency": found.currency or organization.currency,
             "month": month,
             "open": context.clock.now_us() < bounds[1],
         }
@@ -73,6 +74,8 @@ def _content(found: reports.GetStatementResponse, names: dict[str, str]) -> dict
             "project": names.get(line.project_id, line.project_id),
             "model": line.model,
             "price_digest": line.price_digest,
+            "rate_digest": line.rate_digest,
+            "exchange_rate": line.exchange_rate or None,
             "requests": line.requests - line.taken_back_requests,
             **render_money("charged", line.charged_pico),
             **render_money("taken_back", line.taken_back_pico),

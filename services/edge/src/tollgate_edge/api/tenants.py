@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response, page_response
-from tollgate_edge.api.reading import PageLimit, ShortText, text_field
+from tollgate_edge.api.reading import PageLimit, ShortText, choice_field, text_field
 from tollgate_edge.api.rendering import invalid, render_money, render_time
+from tollgate_edge.domain.names import CURRENCIES
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, Organization, Project
 from tollgate_rating import INT64_MAX, PICO, InvalidPrice, parse_decimal
@@ -37,7 +38,8 @@ def _add_organizations(router: APIRouter, context: HttpContext) -> None:
         await context.operator(request)
         body = await context.bodies.read_object(request)
         try:
-            made = await context.create_tenant.organization(text_field(body, "name", required=True))
+            currency = choice_field(body, "currency", CURRENCIES[0], CURRENCIES)
+            made = await context.create_tenant.organization(text_field(body, "name", required=True), currency)
         except ValueError as error:
             raise invalid(f"'name': {error}.", "name") from None
         except Conflict as error:

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+# What organizations can pay in; the first is what they do where nobody says.
+CURRENCIES: Final = ("USD", "CNY")
 _MAX_LENGTH: Final = 100
 # As in the format of declared resources.
 _GROUP: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")

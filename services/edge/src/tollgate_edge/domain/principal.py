@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.access import Access
 from tollgate_holds import LimitSet
 
@@ -27,3 +28,29 @@ class Principal:
     limits: LimitSet | None = None
     # None: the key has no lists of endpoints or addresses.
     access: Access | None = None
+    # In which the organization pays; empty is whatever a price book is in.
+    currency: str = ""
+
+
+def tenant_message(principal: Principal) -> wire.Tenant:
+    """Returns who pays and what it is admitted within, as it travels and is kept with what was used."""
+    return wire.Tenant(
+        organization_id=principal.organization_id,
+        project_id=principal.project_id,
+        api_key_id=principal.api_key_id,
+        price_group=principal.price_group,
+        route_group=principal.route_group,
+        currency=principal.currency,
+        limits=[
+            wire.Limit(
+                kind=scope.kind,
+                id=scope.id,
+                requests_per_minute=scope.requests,
+                tokens_per_minute=scope.tokens,
+                concurrency=scope.slots,
+                budget_pico=scope.budget_pico,
+                budget_window=scope.budget_window if scope.budget_pico else "",
+            )
+            for scope in (principal.limits.scopes if principal.limits is not None else ())
+        ],
+    )

@@ -11,8 +11,8 @@ from typing import Any, Final
 _MONTH: Final = re.compile(r"(20[0-9]{2})-(0[1-9]|1[0-2])")
 # What a spreadsheet would take for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-_LINE: Final = ("project", "model", "price_digest", "requests", "charged", "taken_back", "amount")
-_HEADINGS: Final = ("Project", "Model", "Price book", "Requests", "Charged", "Taken back", "Amount")
+_LINE: Final = ("project", "model", "price_digest", "exchange_rate", "requests", "charged", "taken_back", "amount")
+_HEADINGS: Final = ("Project", "Model", "Price book", "Exchange rate", "Requests", "Charged", "Taken back", "Amount")
 _STYLE: Final = (
     "body{font:14px/1.5 system-ui,sans-serif;max-width:960px;margin:40px auto;color:#222}"
     "table{border-collapse:collapse;width:100%;margin:16px 0}th,td{padding:4px 8px;border-bottom:1px solid #ddd;"
@@ -51,7 +51,7 @@ def as_html(statement: Mapping[str, Any]) -> str:
     """Returns a page to print; everything that people named is escaped."""
     currency = statement["currency"] or "no currency yet"
     name = html.escape(statement["organization"])
-    lines = [[line[column] for column in _LINE] for line in statement["lines"]]
+    lines = [["" if line[column] is None else line[column] for column in _LINE] for line in statement["lines"]]
     movements = [[one["at"], one["kind"], one["reason"], one["amount"]] for one in statement["movements"]]
     state = " So far: the month is not over." if statement["open"] else ""
     parts = [
@@ -68,7 +68,7 @@ def as_html(statement: Mapping[str, Any]) -> str:
             numbers={1},
         ),
         "<h2>Usage</h2>",
-        _table(_HEADINGS, lines, numbers={3, 4, 5, 6}),
+        _table(_HEADINGS, lines, numbers={3, 4, 5, 6, 7}),
         "<h2>Other movements</h2>",
         _table(("Time", "Kind", "Reason", "Amount"), movements, numbers={3}),
     ]
@@ -88,6 +88,8 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, numbers
 
 
 def _cell(value: object) -> object:
+    if value is None:
+        return ""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) and not _number(value) else value
 
 

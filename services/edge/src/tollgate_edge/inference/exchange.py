@@ -69,6 +69,7 @@ class InferenceExchange:
         "first_write",
         "forwarded",
         "headers_sent",
+        "hold_pico",
         "hold_renewed",
         "http10",
         "keep",
@@ -131,23 +132,20 @@ class InferenceExchange:
         self.opened_at = 0.0
         self.first_write = 0.0
         self.last_write = 0.0
-        self.hold_renewed = 0.0
-        self.admission_deadline = 0.0
+        self.hold_renewed = self.admission_deadline = 0.0
+        # What the wallet holds for it.
+        self.hold_pico = 0
         # Of the reply: what the caller was told, and how many bytes of body.
         self.status = 0
         self.error: PublicError | None = None
-        self.bytes_out = 0
-        self.awaits_end = False
-        self.tries = 0
+        self.bytes_out = self.tries = 0
         self.ticket: Ticket | None = None
         self.trace_id = self.span_id = self.trace_parent = ""
         self._stream: RouterStream | None = None
         self._link_id = 0
         self._sent_body = 0
-        self._started = False
-        self._chunked = False
-        self._delivered = 0
-        self._drained = 0
+        self._started = self._chunked = self.awaits_end = False
+        self._delivered = self._drained = 0
         self._too_dear: tuple[str, ...] = ()
 
     @property
@@ -199,8 +197,8 @@ class InferenceExchange:
             self.refuse(problem_found)
             return
         amount = gateway.worst_case(self)
-        if amount is None:
-            self.refuse(gateway.words.no_price(asked.model))
+        if not isinstance(amount, int):
+            self.refuse(amount)
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
@@ -209,6 +207,7 @@ class InferenceExchange:
     def _admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
         gateway = self._gateway
+        self.hold_pico = amount_pico if principal.prepaid else 0
         if principal.limits is not None:
             gateway.hold_limited(self, principal, principal.limits, amount_pico)
         elif principal.prepaid:
@@ -245,7 +244,7 @@ class InferenceExchange:
         self.requested_model = self.requested_model or asked.model
         self.asked = msgspec.structs.replace(asked, model=model)
         amount = gateway.worst_case(self)
-        if amount is None:
+        if not isinstance(amount, int):
             return self._ask_cheaper()
         self._admit(principal, amount)
         return True
@@ -288,6 +287,7 @@ class InferenceExchange:
             body_length=len(body),
             headers=self.passed,
             requested_model=self.requested_model,
+            hold_pico=self.hold_pico,
             **{"try": self.tries},
         )
         if self._sent_body < len(body):

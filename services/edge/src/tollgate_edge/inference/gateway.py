@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.access import CHAT, EMBEDDINGS, Access, client_address
-from tollgate_edge.domain.principal import Principal
+from tollgate_edge.domain.principal import Principal, tenant_message
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
@@ -27,6 +27,7 @@ from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
+from tollgate_rating import NoRate
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.door import Door
@@ -81,7 +82,7 @@ class InferenceGateway:
         self._version = version
         self._witness = witness
         self._parked: deque[InferenceExchange] = deque()
-        self._tenants: dict[str, wire.Tenant] = {}
+        self._tenants: dict[str, tuple[Principal, wire.Tenant]] = {}
         self._slow: set[asyncio.Task[None]] = set()
         # Ids of one process: a random prefix and a count, unique without a system call for each.
         self._id_prefix = f"req_{os.urandom(8).hex()}"
@@ -210,23 +211,28 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int | None:
+    def worst_case(self, exchange: "InferenceExchange") -> int | PublicError:
         """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
 
-        None when the model has no price.
+        What to say instead, when the model has no price or its currency no rate to the organization's.
         """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
         assert principal is not None
         assert version is not None
         found = version.model(principal.route_group, asked.model)
-        most = self._worst_case_of(exchange, version, found, asked.model)
+        try:
+            most = self._worst_case_of(exchange, version, found, asked.model)
+            if most is not None and found is not None and found.fallbacks:
+                for name in found.fallbacks:
+                    other = version.model(principal.route_group, name)
+                    most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+        except NoRate as error:
+            self.counters.unpriced += 1
+            return self.words.no_rate(error)
         if most is None:
             self.counters.unpriced += 1
-        elif found is not None and found.fallbacks:
-            for name in found.fallbacks:
-                other = version.model(principal.route_group, name)
-                most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+            return self.words.no_price(asked.model)
         return most
 
     def _worst_case_of(
@@ -235,7 +241,7 @@ class InferenceGateway:
         asked, principal = exchange.asked, exchange.principal
         assert asked is not None
         assert principal is not None
-        price = version.price_table.find(model, principal.price_group, exchange.started_us)
+        price = version.price_table.find(model, principal.price_group, exchange.started_us, principal.currency)
         if price is None:
             return None
         limit = asked.max_output_tokens
@@ -308,17 +314,13 @@ class InferenceGateway:
 
     def tenant_of(self, principal: Principal) -> wire.Tenant:
         """Returns the tenant of a key, as it travels."""
-        tenant = self._tenants.get(principal.api_key_id)
-        if tenant is None or tenant.price_group != principal.price_group or tenant.route_group != principal.route_group:
-            if len(self._tenants) >= _MAX_TENANTS:
-                self._tenants.clear()
-            tenant = self._tenants[principal.api_key_id] = wire.Tenant(
-                organization_id=principal.organization_id,
-                project_id=principal.project_id,
-                api_key_id=principal.api_key_id,
-                price_group=principal.price_group,
-                route_group=principal.route_group,
-            )
+        known = self._tenants.get(principal.api_key_id)
+        if known is not None and known[0] is principal:
+            return known[1]
+        if len(self._tenants) >= _MAX_TENANTS:
+            self._tenants.clear()
+        tenant = tenant_message(principal)
+        self._tenants[principal.api_key_id] = principal, tenant
         return tenant
 
     def timeout_ms_left(self, started: float) -> int:

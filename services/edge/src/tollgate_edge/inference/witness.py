@@ -1,15 +1,17 @@
 """Edge as the witness: when a router vanishes, what was delivered is written down, marked as an estimate."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.principal import tenant_message
 from tollgate_edge.ports import EdgeVersion
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import Unpriced
+from tollgate_rating import NoRate, Unpriced
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
@@ -63,11 +65,8 @@ class Witness:
             traceparent=f"00-{exchange.trace_id}-{exchange.span_id}-01",
             **cast("Any", {"try": exchange.tries}),
         )
-        event.tenant.organization_id = principal.organization_id
-        event.tenant.project_id = principal.project_id
-        event.tenant.api_key_id = principal.api_key_id
-        event.tenant.price_group = principal.price_group
-        event.tenant.route_group = principal.route_group
+        event.hold_pico = exchange.hold_pico
+        event.tenant.CopyFrom(tenant_message(principal))
         self._rate(event, version)
         payload = event.SerializeToString()
         sequence = self._spool.append(payload)
@@ -77,10 +76,12 @@ class Witness:
 
     @staticmethod
     def _rate(event: events.UsageRecorded, version: EdgeVersion | None) -> None:
-        price = None
+        price, tenant = None, event.tenant
         if version is not None:
             event.config_digest = version.digest
-            price = version.price_table.find(event.model, event.tenant.price_group, event.started_at_us)
+            # Without a rate nothing was admitted; a version since then may have lost it.
+            with contextlib.suppress(NoRate):
+                price = version.price_table.find(event.model, tenant.price_group, event.started_at_us, tenant.currency)
         if price is None:
             event.unpriced = True
             return
@@ -88,5 +89,9 @@ class Witness:
         try:
             units = {"input": event.usage.input_tokens, "output": event.usage.output_tokens}
             event.charge_pico = price.rate(units, event.started_at_us)
+            if price.exchange is not None:
+                listed = price.unconverted
+                event.conversion.rate_digest, event.conversion.list_currency = price.rate_digest, listed.currency
+                event.conversion.list_charge_pico = listed.rate(units, event.started_at_us)
         except Unpriced:
             event.unpriced = True

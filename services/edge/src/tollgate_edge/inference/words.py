@@ -6,6 +6,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult
+from tollgate_rating import NoRate
 
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, phrase)
@@ -91,6 +92,16 @@ class Words:
             "An operator sets one in a price book; 0 is a price.",
             "model",
             "model_not_priced",
+        )
+
+    @staticmethod
+    def no_rate(error: NoRate) -> PublicError:
+        """Returns what to say to an organization that pays in a currency to which prices cannot be converted now."""
+        return public_error(
+            errors.ERROR_KIND_UNAVAILABLE,
+            f"The organization pays in {error.quote}, and {error}, so nothing is served that is priced in "
+            f"{error.base}. An operator declares one under exchange_rates.",
+            code="no_exchange_rate",
         )
 
     def admission(self, result: HoldResult | None, ticket: Ticket | None, now_us: int) -> PublicError:

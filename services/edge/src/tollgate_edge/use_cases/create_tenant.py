@@ -1,15 +1,11 @@
 """Makes organizations and projects."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from tollgate_edge.domain.names import clean_group, clean_name
 from tollgate_edge.ports import Organization, Project, TenantStore
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import Ids
-
-# What the shipped prices are in; others come with exchange rates.
-CURRENCY: Final = "USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +14,12 @@ class CreateTenant:
     clock: Clock
     ids: Ids
 
-    async def organization(self, name: str) -> Organization:
-        """Returns the new organization. Raises ValueError for a bad name, Conflict, StoreUnavailable."""
-        made = Organization(self.ids.new("org"), clean_name(name), CURRENCY, self.clock.now_us())
+    async def organization(self, name: str, currency: str) -> Organization:
+        """Returns the new organization. Raises ValueError for a bad name, Conflict, StoreUnavailable.
+
+        It pays in `currency` for good: its wallet, its holds and what is under way are in it.
+        """
+        made = Organization(self.ids.new("org"), clean_name(name), currency, self.clock.now_us())
         await self.store.add_organization(made)
         return made
 

@@ -39,7 +39,7 @@ def compile_version(document: VersionDocument, digest: str) -> Version:
     books = [book.rated() for book in document.price_books]
     return Version(
         digest=digest,
-        price_table=PriceTable(books),
+        price_table=PriceTable(books, rates=[rate.rated() for rate in document.exchange_rates]),
         kinds={model.name: model.kind for model in document.models},
         books={book.digest: book for book in books},
         routes=_routes(document),

@@ -25,6 +25,7 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
         # A count that was left out is one picture.
         image=ImageRequest(image.prompt, image.size, image.quality, image.count or 1, image.output_format, image.user),
         request_id=request.request_id,
+        currency=tenant.currency,
         idempotency_key=request.idempotency_key,
         traceparent=request.traceparent,
     )
@@ -37,7 +38,7 @@ def job_message(view: JobView) -> media.Job:
         id=job.id,
         kind=media.JOB_KIND_TEXT_TO_IMAGE,
         state=int(job.state),  # type: ignore[arg-type]
-        tenant=tenant_message(job.tenant),
+        tenant=tenant_message(job),
         model=job.model,
         image=media.ImageParameters(
             prompt=job.image.prompt,

@@ -63,6 +63,8 @@ class Job:
     config_digest: str = ""
     price_digest: str = ""
     currency: str = ""
+    # In canonical form, where the organization pays in another currency than the price book's.
+    exchange_rate: str = ""
     hold_pico: int = 0
     charge_pico: int = 0
     billing: Billing = Billing.HELD

@@ -15,7 +15,7 @@ from tollgate_media_jobs.domain.job import ImageRequest, Job, Tenant
 from tollgate_media_jobs.domain.pricing import worst_case
 from tollgate_media_jobs.errors import MediaError
 from tollgate_media_jobs.ports import Books, Failpoints, Holds, HoldState, Jobs, Versions
-from tollgate_rating import ModelPrice, PriceBook
+from tollgate_rating import ModelPrice, NoRate, PriceBook
 
 _KEY_CHARACTERS = 255
 
@@ -28,6 +28,8 @@ class CreateCommand:
     request_id: str
     idempotency_key: str = ""
     traceparent: str = ""
+    # In which the organization pays; empty is the price book's.
+    currency: str = ""
 
 
 class CreateJob:
@@ -126,12 +128,21 @@ class CreateJob:
             config_digest=version.digest,
             price_digest=price.digest,
             currency=price.currency,
+            exchange_rate=price.exchange.canonical().decode() if price.exchange is not None else "",
             hold_pico=amount,
         )
         return job, amount, version.books.get(price.digest)
 
     def _priced(self, command: CreateCommand, version: Version, now_us: int) -> tuple[ModelPrice, int]:
-        price = version.price_table.find(command.model, command.tenant.price_group, now_us)
+        try:
+            price = version.price_table.find(command.model, command.tenant.price_group, now_us, command.currency)
+        except NoRate as error:
+            raise MediaError(
+                errors.ERROR_KIND_UNAVAILABLE,
+                f"The organization pays in {error.quote}, and {error}, so nothing is served that is priced in "
+                f"{error.base}. An operator declares one under exchange_rates.",
+                code="no_exchange_rate",
+            ) from None
         amount = worst_case(price, command.image, self._abilities.of(command.model)) if price is not None else None
         if price is None or amount is None:
             raise MediaError(

@@ -8,9 +8,9 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, is_sampled, parse_traceparent
-from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported, Tenant
+from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
 from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
-from tollgate_rating import ModelPrice, PriceBook, Unpriced
+from tollgate_rating import ExchangeRate, ModelPrice, PriceBook, Unpriced
 
 USAGE_TOPIC = "usage.recorded.v1"
 _TRY = 1
@@ -33,6 +33,8 @@ class Bill:
     charge_pico: int = 0
     cost_pico: int = 0
     unpriced: bool = False
+    # Set where the amounts were converted into the organization's currency.
+    conversion: events.Conversion | None = None
 
 
 def no_bill() -> Bill:
@@ -42,7 +44,7 @@ def no_bill() -> Bill:
 
 def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported: Reported) -> Bill:
     """Returns the bill by the book in force when the job was created."""
-    price = book.price(job.model, job.tenant.price_group) if book else None
+    price = _price(job, book, job.tenant.price_group)
     usage = wire.Usage()
     by_picture = counts_pictures(price, reported, {image_unit(one.size, one.quality) for one in pictures})
     for unit, quantity in billed_tokens(price, reported, by_picture=by_picture).items():
@@ -55,8 +57,24 @@ def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported
         charge = _rate(price, job, units)
     except Unpriced:
         return Bill(usage, unpriced=True)
-    listed = book.price(job.model, "") if book else None
-    return Bill(usage, charge, _rate(listed, job, units) if listed is not None else charge)
+    listed = _price(job, book, "") or price
+    conversion = None
+    if price is not None and listed is not None and price.exchange is not None:
+        conversion = events.Conversion(
+            rate_digest=price.rate_digest,
+            list_currency=price.unconverted.currency,
+            list_charge_pico=_rate(price.unconverted, job, units),
+            provider_currency=listed.unconverted.currency,
+            provider_cost_pico=_rate(listed.unconverted, job, units),
+        )
+    return Bill(usage, charge, _rate(listed, job, units), conversion=conversion)
+
+
+def _price(job: Job, book: PriceBook | None, group: str) -> ModelPrice | None:
+    price = book.price(job.model, group) if book else None
+    if price is None or not job.exchange_rate:
+        return price
+    return price.converted(ExchangeRate.from_canonical(job.exchange_rate))
 
 
 def units_of(usage: wire.Usage) -> dict[str, int]:
@@ -78,14 +96,16 @@ def _rate(price: ModelPrice | None, job: Job, units: dict[str, int]) -> int:
     return price.rate(units, job.created_at_us)
 
 
-def tenant_message(tenant: Tenant) -> wire.Tenant:
+def tenant_message(job: Job) -> wire.Tenant:
     """Returns who pays, as it travels."""
+    tenant = job.tenant
     return wire.Tenant(
         organization_id=tenant.organization_id,
         project_id=tenant.project_id,
         api_key_id=tenant.api_key_id,
         price_group=tenant.price_group,
         route_group=tenant.route_group,
+        currency=job.currency,
     )
 
 
@@ -125,7 +145,7 @@ def usage_message(
         status=events.EVENT_STATUS_CONFIRMED,
         started_at_us=job.created_at_us,
         ended_at_us=ended_at_us,
-        tenant=tenant_message(job.tenant),
+        tenant=tenant_message(job),
         model=job.model,
         operation=wire.OPERATION_IMAGE,
         outcome=outcome,
@@ -140,6 +160,11 @@ def usage_message(
         trace_kept=keeps_trace(job, sample_ratio),
         media_job_id=job.id,
     )
+    if charged.conversion is not None:
+        event.conversion.CopyFrom(charged.conversion)
+        event.conversion.list_charge_pico *= final
+    if final:
+        event.hold_pico = job.hold_pico
     # Its name is a word of the language.
     setattr(event, "try", _TRY)
     event.timings.total_us = _clamped(ended_at_us - job.created_at_us)

@@ -51,24 +51,28 @@ def split_base_url(
 
 
 class ChannelCost:
-    """What a channel's account pays: prices of its own by public model, or a factor (in 1e-12) on list prices."""
+    """What a channel's account pays: prices of its own by public model, or a factor (in 1e-12) on list prices.
 
-    __slots__ = ("_multiply", "_own", "_scaled")
+    Its own prices are in the currency of the price book that they stand beside.
+    """
+
+    __slots__ = ("_found", "_multiply", "_own")
 
     def __init__(self, own: Mapping[str, ModelPrice], multiply: int) -> None:
         self._own = own
         self._multiply = multiply
         # By list price, of which a configuration has few; the price is kept, so that its id stays its own.
-        self._scaled: dict[int, tuple[ModelPrice, ModelPrice]] = {}
+        self._found: dict[int, tuple[ModelPrice, ModelPrice]] = {}
 
     def price(self, model: str, listed: ModelPrice | None) -> ModelPrice | None:
         """Returns what the account pays for a model whose list price is `listed`; None where nobody knows."""
         own = self._own.get(model)
-        if own is not None or listed is None or self._multiply == PICO:
+        if listed is None or (own is None and self._multiply == PICO):
             return own or listed
-        found = self._scaled.get(id(listed))
+        found = self._found.get(id(listed))
         if found is None:
-            found = self._scaled[id(listed)] = listed, listed.times(self._multiply)
+            price = own.like(listed) if own is not None else listed.times(self._multiply)
+            found = self._found[id(listed)] = listed, price
         return found[1]
 
 

@@ -42,6 +42,8 @@ _USAGE_FIELDS: Final = {
     if field.name.endswith("_tokens") or field.name == "requests"
 }
 _MAX_CONSTANTS: Final = 10_000
+# Units, when the request began, and the tier of service: what a price rates.
+_Used = tuple[Mapping[str, int], int, str]
 
 
 class AttemptResult(msgspec.Struct, frozen=True, gc=False):
@@ -82,6 +84,8 @@ class Charge(msgspec.Struct, frozen=True, gc=False):
     charge_pico: int
     cost_pico: int
     unpriced: bool
+    # Set where an amount was converted into the tenant's currency.
+    conversion: "events.Conversion | None" = None
 
 
 _FREE: Final = Charge(None, 0, 0, unpriced=False)
@@ -144,6 +148,10 @@ class Recorder:
             traceparent=opened.traceparent,
             timings=result.timings,
         )
+        if charge.conversion is not None:
+            event.conversion.CopyFrom(charge.conversion)
+        if result.final and opened.hold_pico:
+            event.hold_pico = opened.hold_pico
         if result.routing is not None:
             event.routing.CopyFrom(result.routing)
         traceparent = b""
@@ -238,22 +246,29 @@ class Recorder:
         if snapshot is None:
             return _FREE
         table, model, at_us = snapshot.price_table, result.fallback_model or opened.model, opened.started_at_us
-        price = table.find(model, opened.tenant.price_group, at_us)
-        units, service = result.units, result.usage.service_tier
-        if not any(units.values()):
-            return Charge(price, 0, 0, unpriced=False)
+        units, service, tenant = result.units, result.usage.service_tier, opened.tenant
+        price = None
         try:
+            price = table.find(model, tenant.price_group, at_us, tenant.currency)
+            if not any(units.values()):
+                return Charge(price, 0, 0, unpriced=False)
             if price is None:
                 raise Unpriced(model)
             amount = price.rate(units, at_us, service)
-            listed = table.find(model, "", at_us)
+            listed = table.find(model, "", at_us, tenant.currency)
             cost = amount if listed is price or listed is None else listed.rate(units, at_us, service)
+            paid = listed or price
+            if result.target is not None and result.target.cost is not None:
+                own = result.target.cost.price(model, listed)
+                cost, paid = _cost(own, (units, at_us, service), cost, paid)
+            conversion = None
+            if price.exchange is not None:
+                conversion = _conversion(price, paid, (units, at_us, service), final=result.final)
         except RatingError:
-            self.unpriced += 1
-            return Charge(price, 0, 0, unpriced=True)
-        if result.target is not None and result.target.cost is not None:
-            cost = _cost(result.target.cost.price(model, listed), units, at_us, service, cost)
-        return Charge(price, amount if result.final else 0, cost, unpriced=False)
+            used = any(units.values())
+            self.unpriced += used
+            return Charge(price, 0, 0, unpriced=used)
+        return Charge(price, amount if result.final else 0, cost, unpriced=False, conversion=conversion)
 
     def confirm(self, recorded: Recorded) -> None:
         """Edge has taken the End of this event's try."""
@@ -304,12 +319,23 @@ class Recorder:
         record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
 
 
-def _cost(price: "ModelPrice | None", units: Mapping[str, int], at_us: int, service: str, listed: int) -> int:
-    """Returns what the channel's account pays; what the list says for a unit that it has no price for."""
+def _cost(own: "ModelPrice | None", used: _Used, cost: int, listed: ModelPrice) -> tuple[int, ModelPrice]:
+    """Returns what the channel's account pays and by which price; what the list says for a unit without one."""
     try:
-        return listed if price is None else price.rate(units, at_us, service)
+        return (cost, listed) if own is None else (own.rate(*used), own)
     except RatingError:
-        return listed
+        return cost, listed
+
+
+def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool) -> events.Conversion:
+    """Returns what charge and cost are before they are converted; `paid` is the price that the cost is of."""
+    return events.Conversion(
+        rate_digest=price.rate_digest,
+        list_currency=price.unconverted.currency,
+        list_charge_pico=price.unconverted.rate(*used) if final else 0,
+        provider_currency=paid.unconverted.currency,
+        provider_cost_pico=paid.unconverted.rate(*used),
+    )
 
 
 def usage_message(units: Mapping[str, int], service: str = "") -> wire.Usage:

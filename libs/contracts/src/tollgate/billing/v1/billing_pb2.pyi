@@ -1,3 +1,4 @@
+from tollgate.exchange.v1 import exchange_pb2 as _exchange_pb2
 from tollgate.routing.v1 import explanation_pb2 as _explanation_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -88,7 +89,7 @@ class QueryUsageRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[UsageFilter, _Mapping]] = ..., group_by: _Optional[_Iterable[str]] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class UsageRow(_message.Message):
-    __slots__ = ("group", "requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "unpriced", "errors")
+    __slots__ = ("group", "requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "unpriced", "errors", "currency")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
     INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +102,7 @@ class UsageRow(_message.Message):
     COST_PICO_FIELD_NUMBER: _ClassVar[int]
     UNPRICED_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
     group: _containers.RepeatedScalarFieldContainer[str]
     requests: int
     input_tokens: int
@@ -113,15 +115,18 @@ class UsageRow(_message.Message):
     cost_pico: int
     unpriced: int
     errors: int
-    def __init__(self, group: _Optional[_Iterable[str]] = ..., requests: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., unpriced: _Optional[int] = ..., errors: _Optional[int] = ...) -> None: ...
+    currency: str
+    def __init__(self, group: _Optional[_Iterable[str]] = ..., requests: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., unpriced: _Optional[int] = ..., errors: _Optional[int] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class QueryUsageResponse(_message.Message):
-    __slots__ = ("rows", "total")
+    __slots__ = ("rows", "total", "totals")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedCompositeFieldContainer[UsageRow]
     total: UsageRow
-    def __init__(self, rows: _Optional[_Iterable[_Union[UsageRow, _Mapping]]] = ..., total: _Optional[_Union[UsageRow, _Mapping]] = ...) -> None: ...
+    totals: _containers.RepeatedCompositeFieldContainer[UsageRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[UsageRow, _Mapping]]] = ..., total: _Optional[_Union[UsageRow, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[UsageRow, _Mapping]]] = ...) -> None: ...
 
 class ListRequestsRequest(_message.Message):
     __slots__ = ("filter", "request_id", "limit", "cursor", "trace_id", "outcome", "status", "error", "http_status", "kind")
@@ -148,7 +153,7 @@ class ListRequestsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[UsageFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., trace_id: _Optional[str] = ..., outcome: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., http_status: _Optional[int] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class RequestRow(_message.Message):
-    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing", "http_status", "message", "route", "left_out", "price_group", "batch", "upstream_status", "superseded", "replay", "source", "corrects_event_id")
+    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing", "http_status", "message", "route", "left_out", "price_group", "batch", "upstream_status", "superseded", "replay", "source", "corrects_event_id", "rate_digest", "list_currency", "list_charge_pico", "provider_currency", "provider_cost_pico", "hold_pico", "limits")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +204,13 @@ class RequestRow(_message.Message):
     REPLAY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     CORRECTS_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    RATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LIST_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    LIST_CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_COST_PICO_FIELD_NUMBER: _ClassVar[int]
+    HOLD_PICO_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     event_id: str
     trace_id: str
@@ -248,7 +260,14 @@ class RequestRow(_message.Message):
     replay: bool
     source: str
     corrects_event_id: str
-    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., http_status: _Optional[int] = ..., message: _Optional[str] = ..., route: _Optional[str] = ..., left_out: _Optional[int] = ..., price_group: _Optional[str] = ..., batch: _Optional[str] = ..., upstream_status: _Optional[int] = ..., superseded: _Optional[bool] = ..., replay: _Optional[bool] = ..., source: _Optional[str] = ..., corrects_event_id: _Optional[str] = ..., **kwargs) -> None: ...
+    rate_digest: str
+    list_currency: str
+    list_charge_pico: int
+    provider_currency: str
+    provider_cost_pico: int
+    hold_pico: int
+    limits: _containers.RepeatedCompositeFieldContainer[_exchange_pb2.Limit]
+    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., http_status: _Optional[int] = ..., message: _Optional[str] = ..., route: _Optional[str] = ..., left_out: _Optional[int] = ..., price_group: _Optional[str] = ..., batch: _Optional[str] = ..., upstream_status: _Optional[int] = ..., superseded: _Optional[bool] = ..., replay: _Optional[bool] = ..., source: _Optional[str] = ..., corrects_event_id: _Optional[str] = ..., rate_digest: _Optional[str] = ..., list_currency: _Optional[str] = ..., list_charge_pico: _Optional[int] = ..., provider_currency: _Optional[str] = ..., provider_cost_pico: _Optional[int] = ..., hold_pico: _Optional[int] = ..., limits: _Optional[_Iterable[_Union[_exchange_pb2.Limit, _Mapping]]] = ..., **kwargs) -> None: ...
 
 class GetEvidenceRequest(_message.Message):
     __slots__ = ("request_id", "organization_id")
@@ -273,7 +292,7 @@ class RatedLine(_message.Message):
     def __init__(self, unit: _Optional[str] = ..., quantity: _Optional[int] = ..., price: _Optional[str] = ..., per: _Optional[int] = ..., amount_pico: _Optional[int] = ...) -> None: ...
 
 class Rerating(_message.Message):
-    __slots__ = ("event_id", "price_book", "price_digest", "price_group", "currency", "lines", "charged_pico", "rated_pico", "problem")
+    __slots__ = ("event_id", "price_book", "price_digest", "price_group", "currency", "lines", "charged_pico", "rated_pico", "problem", "rate_digest", "exchange_rate", "list_currency", "list_pico")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     PRICE_BOOK_FIELD_NUMBER: _ClassVar[int]
     PRICE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -283,6 +302,10 @@ class Rerating(_message.Message):
     CHARGED_PICO_FIELD_NUMBER: _ClassVar[int]
     RATED_PICO_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    RATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_RATE_FIELD_NUMBER: _ClassVar[int]
+    LIST_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    LIST_PICO_FIELD_NUMBER: _ClassVar[int]
     event_id: str
     price_book: str
     price_digest: str
@@ -292,7 +315,11 @@ class Rerating(_message.Message):
     charged_pico: int
     rated_pico: int
     problem: str
-    def __init__(self, event_id: _Optional[str] = ..., price_book: _Optional[str] = ..., price_digest: _Optional[str] = ..., price_group: _Optional[str] = ..., currency: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[RatedLine, _Mapping]]] = ..., charged_pico: _Optional[int] = ..., rated_pico: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+    rate_digest: str
+    exchange_rate: str
+    list_currency: str
+    list_pico: int
+    def __init__(self, event_id: _Optional[str] = ..., price_book: _Optional[str] = ..., price_digest: _Optional[str] = ..., price_group: _Optional[str] = ..., currency: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[RatedLine, _Mapping]]] = ..., charged_pico: _Optional[int] = ..., rated_pico: _Optional[int] = ..., problem: _Optional[str] = ..., rate_digest: _Optional[str] = ..., exchange_rate: _Optional[str] = ..., list_currency: _Optional[str] = ..., list_pico: _Optional[int] = ...) -> None: ...
 
 class HoldState(_message.Message):
     __slots__ = ("state", "amount_pico", "at_us")

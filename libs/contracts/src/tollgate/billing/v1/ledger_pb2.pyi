@@ -25,16 +25,18 @@ class GrantBonusRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., currency: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ..., expires_us: _Optional[int] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class RefundRequest(_message.Message):
-    __slots__ = ("organization_id", "amount_pico", "idempotency_key", "reason")
+    __slots__ = ("organization_id", "amount_pico", "idempotency_key", "reason", "currency")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_PICO_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     amount_pico: int
     idempotency_key: str
     reason: str
-    def __init__(self, organization_id: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    currency: str
+    def __init__(self, organization_id: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class CorrectRequest(_message.Message):
     __slots__ = ("organization_id", "currency", "amount_pico", "idempotency_key", "reason")
@@ -51,20 +53,22 @@ class CorrectRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., currency: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class TransferMoneyRequest(_message.Message):
-    __slots__ = ("organization_id", "to_organization_id", "to_currency", "amount_pico", "idempotency_key", "reason")
+    __slots__ = ("organization_id", "to_organization_id", "to_currency", "amount_pico", "idempotency_key", "reason", "currency")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     TO_ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     TO_CURRENCY_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_PICO_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     to_organization_id: str
     to_currency: str
     amount_pico: int
     idempotency_key: str
     reason: str
-    def __init__(self, organization_id: _Optional[str] = ..., to_organization_id: _Optional[str] = ..., to_currency: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    currency: str
+    def __init__(self, organization_id: _Optional[str] = ..., to_organization_id: _Optional[str] = ..., to_currency: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class SetCreditLineRequest(_message.Message):
     __slots__ = ("organization_id", "currency", "amount_pico")
@@ -173,7 +177,7 @@ class ListTransfersRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class TransferRow(_message.Message):
-    __slots__ = ("id", "batch", "project_id", "model", "price_digest", "currency", "debit", "credit", "amount_pico", "events", "reason", "created_us")
+    __slots__ = ("id", "batch", "project_id", "model", "price_digest", "currency", "debit", "credit", "amount_pico", "events", "reason", "created_us", "rate_digest")
     ID_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +190,7 @@ class TransferRow(_message.Message):
     EVENTS_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CREATED_US_FIELD_NUMBER: _ClassVar[int]
+    RATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     id: int
     batch: str
     project_id: str
@@ -198,7 +203,8 @@ class TransferRow(_message.Message):
     events: int
     reason: str
     created_us: int
-    def __init__(self, id: _Optional[int] = ..., batch: _Optional[str] = ..., project_id: _Optional[str] = ..., model: _Optional[str] = ..., price_digest: _Optional[str] = ..., currency: _Optional[str] = ..., debit: _Optional[str] = ..., credit: _Optional[str] = ..., amount_pico: _Optional[int] = ..., events: _Optional[int] = ..., reason: _Optional[str] = ..., created_us: _Optional[int] = ...) -> None: ...
+    rate_digest: str
+    def __init__(self, id: _Optional[int] = ..., batch: _Optional[str] = ..., project_id: _Optional[str] = ..., model: _Optional[str] = ..., price_digest: _Optional[str] = ..., currency: _Optional[str] = ..., debit: _Optional[str] = ..., credit: _Optional[str] = ..., amount_pico: _Optional[int] = ..., events: _Optional[int] = ..., reason: _Optional[str] = ..., created_us: _Optional[int] = ..., rate_digest: _Optional[str] = ...) -> None: ...
 
 class ListTransfersResponse(_message.Message):
     __slots__ = ("rows", "next_cursor")
@@ -315,16 +321,18 @@ class RebuildWalletsRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ...) -> None: ...
 
 class RebuiltWallet(_message.Message):
-    __slots__ = ("organization_id", "before_pico", "wallet_pico", "changed")
+    __slots__ = ("organization_id", "before_pico", "wallet_pico", "changed", "currency")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     BEFORE_PICO_FIELD_NUMBER: _ClassVar[int]
     WALLET_PICO_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     before_pico: int
     wallet_pico: int
     changed: bool
-    def __init__(self, organization_id: _Optional[str] = ..., before_pico: _Optional[int] = ..., wallet_pico: _Optional[int] = ..., changed: _Optional[bool] = ...) -> None: ...
+    currency: str
+    def __init__(self, organization_id: _Optional[str] = ..., before_pico: _Optional[int] = ..., wallet_pico: _Optional[int] = ..., changed: _Optional[bool] = ..., currency: _Optional[str] = ...) -> None: ...
 
 class RebuildWalletsResponse(_message.Message):
     __slots__ = ("wallets",)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tollgate/billing/v1/reports.proto\x12\x13tollgate.billing.v1\"N\n\x13GetStatementRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x02 \x01(\x03\x12\r\n\x05to_us\x18\x03 \x01(\x03\"\xa6\x01\n\rStatementLine\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cprice_digest\x18\x03 \x01(\t\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x14\n\x0c\x63harged_pico\x18\x05 \x01(\x03\x12\x1b\n\x13taken_back_requests\x18\x06 \x01(\x04\x12\x17\n\x0ftaken_back_pico\x18\x07 \x01(\x03\"U\n\x11StatementMovement\x12\r\n\x05\x61t_us\x18\x01 \x01(\x03\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0b\x61mount_pico\x18\x04 \x01(\x03\"\xd5\x01\n\x14GetStatementResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0copening_pico\x18\x02 \x01(\x03\x12\x14\n\x0c\x63losing_pico\x18\x03 \x01(\x03\x12\x31\n\x05lines\x18\x04 \x03(\x0b\x32\".tollgate.billing.v1.StatementLine\x12\x39\n\tmovements\x18\x05 \x03(\x0b\x32&.tollgate.billing.v1.StatementMovement\x12\x11\n\tshortened\x18\x06 \x01(\x08\"V\n\rWhatIfRequest\x12\x0c\n\x04\x62ook\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x02 \x01(\x03\x12\r\n\x05to_us\x18\x03 \x01(\x03\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"\xab\x01\n\tWhatIfRow\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08requests\x18\x04 \x01(\x03\x12\x14\n\x0c\x63harged_pico\x18\x05 \x01(\x03\x12\x12\n\nwould_pico\x18\x06 \x01(\x03\x12\x14\n\x0cnot_in_draft\x18\x07 \x01(\x03\x12\x10\n\x08unpriced\x18\x08 \x01(\x03\"\xa7\x01\n\x0eWhatIfResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.tollgate.billing.v1.WhatIfRow\x12-\n\x05total\x18\x02 \x01(\x0b\x32\x1e.tollgate.billing.v1.WhatIfRow\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x16\n\x0eother_currency\x18\x05 \x01(\x03\x32\xc7\x01\n\rReportService\x12\x63\n\x0cGetStatement\x12(.tollgate.billing.v1.GetStatementRequest\x1a).tollgate.billing.v1.GetStatementResponse\x12Q\n\x06WhatIf\x12\".tollgate.billing.v1.WhatIfRequest\x1a#.tollgate.billing.v1.WhatIfResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tollgate/billing/v1/reports.proto\x12\x13tollgate.billing.v1\"N\n\x13GetStatementRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x02 \x01(\x03\x12\r\n\x05to_us\x18\x03 \x01(\x03\"\xd2\x01\n\rStatementLine\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x14\n\x0cprice_digest\x18\x03 \x01(\t\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x14\n\x0c\x63harged_pico\x18\x05 \x01(\x03\x12\x1b\n\x13taken_back_requests\x18\x06 \x01(\x04\x12\x17\n\x0ftaken_back_pico\x18\x07 \x01(\x03\x12\x13\n\x0brate_digest\x18\x08 \x01(\t\x12\x15\n\rexchange_rate\x18\t \x01(\t\"U\n\x11StatementMovement\x12\r\n\x05\x61t_us\x18\x01 \x01(\x03\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0b\x61mount_pico\x18\x04 \x01(\x03\"\xd5\x01\n\x14GetStatementResponse\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x14\n\x0copening_pico\x18\x02 \x01(\x03\x12\x14\n\x0c\x63losing_pico\x18\x03 \x01(\x03\x12\x31\n\x05lines\x18\x04 \x03(\x0b\x32\".tollgate.billing.v1.StatementLine\x12\x39\n\tmovements\x18\x05 \x03(\x0b\x32&.tollgate.billing.v1.StatementMovement\x12\x11\n\tshortened\x18\x06 \x01(\x08\"V\n\rWhatIfRequest\x12\x0c\n\x04\x62ook\x18\x01 \x01(\t\x12\x0f\n\x07\x66rom_us\x18\x02 \x01(\x03\x12\r\n\x05to_us\x18\x03 \x01(\x03\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"\xab\x01\n\tWhatIfRow\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x10\n\x08requests\x18\x04 \x01(\x03\x12\x14\n\x0c\x63harged_pico\x18\x05 \x01(\x03\x12\x12\n\nwould_pico\x18\x06 \x01(\x03\x12\x14\n\x0cnot_in_draft\x18\x07 \x01(\x03\x12\x10\n\x08unpriced\x18\x08 \x01(\x03\"\xa7\x01\n\x0eWhatIfResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x1e.tollgate.billing.v1.WhatIfRow\x12-\n\x05total\x18\x02 \x01(\x0b\x32\x1e.tollgate.billing.v1.WhatIfRow\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x10\n\x08\x63urrency\x18\x04 \x01(\t\x12\x16\n\x0eother_currency\x18\x05 \x01(\x03\x32\xc7\x01\n\rReportService\x12\x63\n\x0cGetStatement\x12(.tollgate.billing.v1.GetStatementRequest\x1a).tollgate.billing.v1.GetStatementResponse\x12Q\n\x06WhatIf\x12\".tollgate.billing.v1.WhatIfRequest\x1a#.tollgate.billing.v1.WhatIfResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATEMENTREQUEST']._serialized_start=58
   _globals['_GETSTATEMENTREQUEST']._serialized_end=136
   _globals['_STATEMENTLINE']._serialized_start=139
-  _globals['_STATEMENTLINE']._serialized_end=305
-  _globals['_STATEMENTMOVEMENT']._serialized_start=307
-  _globals['_STATEMENTMOVEMENT']._serialized_end=392
-  _globals['_GETSTATEMENTRESPONSE']._serialized_start=395
-  _globals['_GETSTATEMENTRESPONSE']._serialized_end=608
-  _globals['_WHATIFREQUEST']._serialized_start=610
-  _globals['_WHATIFREQUEST']._serialized_end=696
-  _globals['_WHATIFROW']._serialized_start=699
-  _globals['_WHATIFROW']._serialized_end=870
-  _globals['_WHATIFRESPONSE']._serialized_start=873
-  _globals['_WHATIFRESPONSE']._serialized_end=1040
-  _globals['_REPORTSERVICE']._serialized_start=1043
-  _globals['_REPORTSERVICE']._serialized_end=1242
+  _globals['_STATEMENTLINE']._serialized_end=349
+  _globals['_STATEMENTMOVEMENT']._serialized_start=351
+  _globals['_STATEMENTMOVEMENT']._serialized_end=436
+  _globals['_GETSTATEMENTRESPONSE']._serialized_start=439
+  _globals['_GETSTATEMENTRESPONSE']._serialized_end=652
+  _globals['_WHATIFREQUEST']._serialized_start=654
+  _globals['_WHATIFREQUEST']._serialized_end=740
+  _globals['_WHATIFROW']._serialized_start=743
+  _globals['_WHATIFROW']._serialized_end=914
+  _globals['_WHATIFRESPONSE']._serialized_start=917
+  _globals['_WHATIFRESPONSE']._serialized_end=1084
+  _globals['_REPORTSERVICE']._serialized_start=1087
+  _globals['_REPORTSERVICE']._serialized_end=1286
 # @@protoc_insertion_point(module_scope)

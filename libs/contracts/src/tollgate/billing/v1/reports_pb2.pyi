@@ -17,7 +17,7 @@ class GetStatementRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., from_us: _Optional[int] = ..., to_us: _Optional[int] = ...) -> None: ...
 
 class StatementLine(_message.Message):
-    __slots__ = ("project_id", "model", "price_digest", "requests", "charged_pico", "taken_back_requests", "taken_back_pico")
+    __slots__ = ("project_id", "model", "price_digest", "requests", "charged_pico", "taken_back_requests", "taken_back_pico", "rate_digest", "exchange_rate")
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PRICE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,8 @@ class StatementLine(_message.Message):
     CHARGED_PICO_FIELD_NUMBER: _ClassVar[int]
     TAKEN_BACK_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     TAKEN_BACK_PICO_FIELD_NUMBER: _ClassVar[int]
+    RATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_RATE_FIELD_NUMBER: _ClassVar[int]
     project_id: str
     model: str
     price_digest: str
@@ -32,7 +34,9 @@ class StatementLine(_message.Message):
     charged_pico: int
     taken_back_requests: int
     taken_back_pico: int
-    def __init__(self, project_id: _Optional[str] = ..., model: _Optional[str] = ..., price_digest: _Optional[str] = ..., requests: _Optional[int] = ..., charged_pico: _Optional[int] = ..., taken_back_requests: _Optional[int] = ..., taken_back_pico: _Optional[int] = ...) -> None: ...
+    rate_digest: str
+    exchange_rate: str
+    def __init__(self, project_id: _Optional[str] = ..., model: _Optional[str] = ..., price_digest: _Optional[str] = ..., requests: _Optional[int] = ..., charged_pico: _Optional[int] = ..., taken_back_requests: _Optional[int] = ..., taken_back_pico: _Optional[int] = ..., rate_digest: _Optional[str] = ..., exchange_rate: _Optional[str] = ...) -> None: ...
 
 class StatementMovement(_message.Message):
     __slots__ = ("at_us", "kind", "reason", "amount_pico")

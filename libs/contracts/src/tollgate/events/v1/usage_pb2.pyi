@@ -28,8 +28,22 @@ EVENT_STATUS_CONFIRMED: EventStatus
 EVENT_STATUS_UNCONFIRMED: EventStatus
 EVENT_STATUS_WITNESS: EventStatus
 
+class Conversion(_message.Message):
+    __slots__ = ("rate_digest", "list_currency", "list_charge_pico", "provider_currency", "provider_cost_pico")
+    RATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    LIST_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    LIST_CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_COST_PICO_FIELD_NUMBER: _ClassVar[int]
+    rate_digest: str
+    list_currency: str
+    list_charge_pico: int
+    provider_currency: str
+    provider_cost_pico: int
+    def __init__(self, rate_digest: _Optional[str] = ..., list_currency: _Optional[str] = ..., list_charge_pico: _Optional[int] = ..., provider_currency: _Optional[str] = ..., provider_cost_pico: _Optional[int] = ...) -> None: ...
+
 class UsageRecorded(_message.Message):
-    __slots__ = ("event_id", "request_id", "attempt", "source", "final", "status", "replay", "estimated", "started_at_us", "ended_at_us", "tenant", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "requested_model", "fallback_reason", "routing", "usage", "cost_pico", "charge_pico", "currency", "price_digest", "unpriced", "config_digest", "traceparent", "trace_kept", "timings", "media_job_id")
+    __slots__ = ("event_id", "request_id", "attempt", "source", "final", "status", "replay", "estimated", "started_at_us", "ended_at_us", "tenant", "model", "upstream_model", "provider", "channel", "dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "requested_model", "fallback_reason", "routing", "usage", "cost_pico", "charge_pico", "currency", "price_digest", "unpriced", "config_digest", "conversion", "hold_pico", "traceparent", "trace_kept", "timings", "media_job_id")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +76,8 @@ class UsageRecorded(_message.Message):
     PRICE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     UNPRICED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CONVERSION_FIELD_NUMBER: _ClassVar[int]
+    HOLD_PICO_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     TRACE_KEPT_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
@@ -97,8 +113,10 @@ class UsageRecorded(_message.Message):
     price_digest: str
     unpriced: bool
     config_digest: str
+    conversion: Conversion
+    hold_pico: int
     traceparent: str
     trace_kept: bool
     timings: _exchange_pb2.Timings
     media_job_id: str
-    def __init__(self, event_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., attempt: _Optional[int] = ..., source: _Optional[_Union[EventSource, str]] = ..., final: _Optional[bool] = ..., status: _Optional[_Union[EventStatus, str]] = ..., replay: _Optional[bool] = ..., estimated: _Optional[bool] = ..., started_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., dialect: _Optional[_Union[_exchange_pb2.Dialect, str]] = ..., operation: _Optional[_Union[_exchange_pb2.Operation, str]] = ..., stream: _Optional[bool] = ..., outcome: _Optional[_Union[_exchange_pb2.Outcome, str]] = ..., upstream_status: _Optional[int] = ..., error_kind: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., usage: _Optional[_Union[_exchange_pb2.Usage, _Mapping]] = ..., cost_pico: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., unpriced: _Optional[bool] = ..., config_digest: _Optional[str] = ..., traceparent: _Optional[str] = ..., trace_kept: _Optional[bool] = ..., timings: _Optional[_Union[_exchange_pb2.Timings, _Mapping]] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...
+    def __init__(self, event_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., attempt: _Optional[int] = ..., source: _Optional[_Union[EventSource, str]] = ..., final: _Optional[bool] = ..., status: _Optional[_Union[EventStatus, str]] = ..., replay: _Optional[bool] = ..., estimated: _Optional[bool] = ..., started_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., dialect: _Optional[_Union[_exchange_pb2.Dialect, str]] = ..., operation: _Optional[_Union[_exchange_pb2.Operation, str]] = ..., stream: _Optional[bool] = ..., outcome: _Optional[_Union[_exchange_pb2.Outcome, str]] = ..., upstream_status: _Optional[int] = ..., error_kind: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., usage: _Optional[_Union[_exchange_pb2.Usage, _Mapping]] = ..., cost_pico: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., unpriced: _Optional[bool] = ..., config_digest: _Optional[str] = ..., conversion: _Optional[_Union[Conversion, _Mapping]] = ..., hold_pico: _Optional[int] = ..., traceparent: _Optional[str] = ..., trace_kept: _Optional[bool] = ..., timings: _Optional[_Union[_exchange_pb2.Timings, _Mapping]] = ..., media_job_id: _Optional[str] = ..., **kwargs) -> None: ...

@@ -72,22 +72,44 @@ class Header(_message.Message):
     value: bytes
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
+class Limit(_message.Message):
+    __slots__ = ("kind", "id", "requests_per_minute", "tokens_per_minute", "concurrency", "budget_pico", "budget_window")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_MINUTE_FIELD_NUMBER: _ClassVar[int]
+    CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_PICO_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_WINDOW_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    id: str
+    requests_per_minute: int
+    tokens_per_minute: int
+    concurrency: int
+    budget_pico: int
+    budget_window: str
+    def __init__(self, kind: _Optional[str] = ..., id: _Optional[str] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ..., concurrency: _Optional[int] = ..., budget_pico: _Optional[int] = ..., budget_window: _Optional[str] = ...) -> None: ...
+
 class Tenant(_message.Message):
-    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group")
+    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group", "currency", "limits")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     PRICE_GROUP_FIELD_NUMBER: _ClassVar[int]
     ROUTE_GROUP_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     project_id: str
     api_key_id: str
     price_group: str
     route_group: str
-    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ...) -> None: ...
+    currency: str
+    limits: _containers.RepeatedCompositeFieldContainer[Limit]
+    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model")
+    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +126,7 @@ class Open(_message.Message):
     BODY_FIELD_NUMBER: _ClassVar[int]
     BODY_LENGTH_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    HOLD_PICO_FIELD_NUMBER: _ClassVar[int]
     id: int
     request_id: str
     started_at_us: int
@@ -119,7 +142,8 @@ class Open(_message.Message):
     body: bytes
     body_length: int
     requested_model: str
-    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., **kwargs) -> None: ...
+    hold_pico: int
+    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., **kwargs) -> None: ...
 
 class Body(_message.Message):
     __slots__ = ("id", "data")

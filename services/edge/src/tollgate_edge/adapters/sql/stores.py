@@ -135,6 +135,7 @@ def _find_api_keys(connection: sa.Connection, hashes: Sequence[str]) -> dict[str
             t.projects.c.price_group,
             t.projects.c.route_group,
             t.organizations.c.prepaid,
+            t.organizations.c.currency,
             *(t.projects.c[name].label(f"project_{name}") for name in LIMIT_COLUMNS),
             *(t.organizations.c[name].label(f"organization_{name}") for name in LIMIT_COLUMNS),
         )
@@ -150,6 +151,7 @@ def _principal_of(row: Any) -> Principal:
         api_key_id=row.id,
         organization_id=row.organization_id,
         project_id=row.project_id,
+        currency=row.currency,
         price_group=row.price_group,
         route_group=row.route_group,
         models=None if row.models is None else frozenset(row.models),

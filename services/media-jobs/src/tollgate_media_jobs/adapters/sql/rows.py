@@ -1,6 +1,5 @@
 """Values to rows and back."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
@@ -9,12 +8,12 @@ import sqlalchemy as sa
 from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, ImageRequest, Job, Output, Reported, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import Failure
-from tollgate_rating import GroupRule, PriceBook
+from tollgate_rating import PriceBook
 
 _PLAIN = (
     "id", "request_id", "model", "version", "attempt", "ingest_tries", "request_hash", "traceparent", "span_id",
-    "config_digest", "price_digest", "currency", "hold_pico", "charge_pico", "created_at_us", "deadline_at_us",
-    "next_at_us", "ended_at_us",
+    "config_digest", "price_digest", "currency", "exchange_rate", "hold_pico", "charge_pico", "created_at_us",
+    "deadline_at_us", "next_at_us", "ended_at_us",
 )  # fmt: skip
 _ATTEMPT_PLAIN = (
     "job_id", "number", "channel", "provider", "upstream_model", "private_network", "span_id", "started_at_us",
@@ -85,6 +84,4 @@ def asset_of(row: sa.Row[Any]) -> Asset:
 
 def book_of(document: bytes) -> PriceBook:
     """Returns the price book of its canonical form."""
-    plain = json.loads(document)
-    groups = {name: GroupRule(rule["multiply"], rule["models"]) for name, rule in plain.pop("groups").items()}
-    return PriceBook(**plain, groups=groups)
+    return PriceBook.from_canonical(document)

@@ -32,6 +32,7 @@ media_jobs: Final = sa.Table(
     sa.Column("config_digest", sa.Text, nullable=False),
     sa.Column("price_digest", sa.Text, nullable=False),
     sa.Column("currency", sa.Text, nullable=False),
+    sa.Column("exchange_rate", sa.Text, nullable=False, server_default=""),
     sa.Column("hold_pico", sa.BigInteger, nullable=False),
     sa.Column("charge_pico", sa.BigInteger, nullable=False),
     sa.Column("billing", sa.Text, nullable=False),
