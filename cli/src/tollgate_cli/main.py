@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tollgate_cli import audit
+from tollgate_cli.controls import add_controls
 from tollgate_cli.errors import Failure
 from tollgate_cli.key_options import CidrsOption, EndpointsOption, ExpiresOption, ModelsOption
 from tollgate_cli.money import add_money
@@ -71,6 +72,7 @@ def build() -> typer.Typer:
     limits.command("set", help=help_of(limits_set))(limits_set)
     app.add_typer(limits, name="limits")
     add_money(app)
+    add_controls(app)
     app.add_typer(usage_app(), name="usage")
     audit.add_commands(app)
     add_prices(app)

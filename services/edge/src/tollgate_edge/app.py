@@ -16,6 +16,7 @@ from typing import Final
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate_edge.adapters.control_client import ControlClient
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.ledger_client import LedgerClient
@@ -48,6 +49,7 @@ from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
+from tollgate_edge.use_cases.follow_controls import FollowControls
 from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
@@ -75,6 +77,8 @@ USAGE_TOPIC: Final = "usage.recorded.v1"
 _RETRY_SECONDS: Final = 0.5
 _SPOOL_WAIT_SECONDS: Final = 30.0
 _MAX_REBUILDS: Final = 1_000
+# What may be spent past a budget grows with it.
+_CONTROLS_SECONDS: Final = 1.0
 _LAST_REFUSALS_SECONDS: Final = 2.0
 
 
@@ -93,6 +97,7 @@ class Edge:
         self._connect()
         self._build_control(environment)
         self.gateway = self._new_gateway()
+        self.follow_controls = FollowControls(self.controls, self.gateway.controls)
         self.recall = RecallBudgets(self.billing, self.clock, self.gateway.admission.use_budget)
         self.app = create_http_app(self._http_context())
         self.process = ProcessMeasures(
@@ -116,6 +121,7 @@ class Edge:
         self.ledger = LedgerClient(settings.billing_address)
         self.reports = ReportClient(settings.billing_address)
         self.payments = PaymentClient(settings.billing_address)
+        self.controls = ControlClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
         self.producer = new_producer(settings.event_log_url)
@@ -205,6 +211,7 @@ class Edge:
             ledger=self.ledger,
             reports=self.reports,
             payments=self.payments,
+            controls=self.controls,
             media=self.media,
             routers=self.routers,
             links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds),
@@ -222,6 +229,7 @@ class Edge:
             media_timeout_seconds=settings.media_timeout_seconds,
             trusted_hops=settings.trusted_hops,
             trace_sample_ratio=settings.trace_sample_ratio,
+            blocked=lambda principal, model: self.gateway.controls.blocked(principal, model, self.clock.now_us()),
         )
 
     # What is missing, and what is measured.
@@ -349,7 +357,7 @@ class Edge:
         """Starts the parts in order; the stack stops them in reverse."""
         stack.callback(self.tracing.shutdown)
         stack.callback(self.database.close)
-        for client in (self.billing, self.ledger, self.reports, self.payments, self.media, self.routers):
+        for client in (self.billing, self.ledger, self.reports, self.payments, self.controls, self.media, self.routers):
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)
@@ -400,6 +408,14 @@ class Edge:
         tasks = {
             asyncio.create_task(
                 forever("polling for changes", self._poll, pause_seconds=poll_seconds, stopping=stopped)
+            ),
+            asyncio.create_task(
+                forever(
+                    "following budgets",
+                    self.follow_controls,
+                    pause_seconds=_CONTROLS_SECONDS,
+                    stopping=stopped,
+                )
             ),
             asyncio.create_task(
                 forever("keeping refused requests", self.refused_log.flush, pause_seconds=1, stopping=stopped)

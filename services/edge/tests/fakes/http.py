@@ -74,6 +74,7 @@ async def http_world():
             ledger=made.ledger,
             reports=made.ledger,
             payments=made.ledger,
+            controls=made.ledger,
             media=made.media,
             routers=made.routers,
             links=LinkSigner(PEPPER.value, made.clock, 60),

@@ -7,7 +7,7 @@ batch of each source. So whatever breaks, the batch is done again from its first
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,10 +61,14 @@ class SourceState:
     recent: RecentIds | None = None
 
 
+def _nobody_asks(_organizations: Iterable[str]) -> None:
+    """Without budgets, nobody needs to know whose usage was booked."""
+
+
 class RecordBatch:
     """`reached` is told each step that is behind, for tests that end the process there.
 
-    `fell_behind` is told when a batch may be in the ledger and not in Redis.
+    `fell_behind` is told when a batch may be in the ledger and not in Redis; `booked` whose usage was booked.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class RecordBatch:
         counters: BillingCounters,
         reached: Callable[[str], None],
         fell_behind: Callable[[], None],
+        booked: Callable[[Iterable[str]], None] = _nobody_asks,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -89,6 +94,7 @@ class RecordBatch:
         self._counters = counters
         self._reached = reached
         self._fell_behind = fell_behind
+        self._booked = booked
         self._open: set[str] | None = None
 
     @property
@@ -136,6 +142,7 @@ class RecordBatch:
             )
         )
         self._reached("after_ledger")
+        self._booked(effect.organization_id for effect in effects)
         for effect in effects:
             outcome = await self._wallets.book(effect, batch.bounds.source, batch.bounds.batch)
             self._counters.add("corrected_holds", outcome.corrected)

@@ -13,7 +13,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.ledger_ports import LedgerPort, PaymentPort, ReportPort
+from tollgate_edge.ledger_ports import ControlPort, LedgerPort, PaymentPort, ReportPort
 from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
@@ -31,6 +31,10 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
 
+def never_blocked(_principal: Principal, _model: str) -> PublicError | None:
+    """Without anybody to ask, no budget refuses anything."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpContext:
     authenticator: Authenticator
@@ -45,6 +49,7 @@ class HttpContext:
     ledger: LedgerPort
     reports: ReportPort
     payments: PaymentPort
+    controls: ControlPort
     media: MediaPort
     routers: RouterPort
     links: LinkSigner
@@ -64,6 +69,8 @@ class HttpContext:
     media_timeout_seconds: float = 600.0
     trusted_hops: int = 0
     trace_sample_ratio: float = 1.0
+    # Returns the error of a request that a budget refuses.
+    blocked: Callable[[Principal, str], PublicError | None] = never_blocked
 
     async def caller(self, request: Request, endpoint: str = "") -> Principal:
         """Returns the bearer of an API key that may be used for `endpoint` (empty: any may).

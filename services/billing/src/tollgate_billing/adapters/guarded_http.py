@@ -1,0 +1,93 @@
+"""POSTs to addresses that others chose: resolved here, each judged, connected to as judged; redirects are not followed."""
+
+import asyncio
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tollgate_kit.egress import refusal
+
+_MOST_ANSWER_BYTES: Final = 64 * 1024
+_MOST_ADDRESSES: Final = 4
+
+
+class NotSent(Exception):  # noqa: N818 - what it is.
+    """There was no answer; the message says why, without the URL, which may be a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`retry_after_seconds` is 0 where none was asked for."""
+
+    status: int
+    body: bytes
+    retry_after_seconds: int
+
+
+class GuardedHttp:
+    """`private_network` lets it reach loopback and private addresses, and use plain HTTP."""
+
+    def __init__(self, *, private_network: bool, timeout_seconds: float = 15.0, threads: int = 4) -> None:
+        self._private_network = private_network
+        self._timeout = timeout_seconds
+        self._tls = ssl.create_default_context()
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="notify")
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Returns the answer, whatever its status. Raises NotSent."""
+        answer: Answer = await self.run(lambda: self._post(url, body, headers))
+        return answer
+
+    async def run(self, work: Any) -> Any:
+        """Returns what `work` returns, which ran in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def close(self) -> None:
+        """Lets what runs end."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        parts = urlsplit(url)
+        host, secure = parts.hostname or "", parts.scheme == "https"
+        if not secure and not self._private_network:
+            raise NotSent(
+                "only https:// addresses are posted to; TOLLGATE_BILLING_NOTIFY_PRIVATE_NETWORK allows http://"
+            )
+        port = parts.port or (443 if secure else 80)
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        try:
+            connection.sock = self._connect(host, port, secure=secure)
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            named = {"content-type": "application/json; charset=utf-8", "user-agent": "tollgate"} | dict(headers)
+            connection.request("POST", target, body, named)
+            reply = connection.getresponse()
+            after = reply.getheader("retry-after", "")
+            seconds = int(after) if after.isascii() and after.isdecimal() and len(after) < 7 else 0
+            return Answer(reply.status, reply.read(_MOST_ANSWER_BYTES), seconds)
+        except (OSError, http.client.HTTPException) as error:
+            raise NotSent(f"{host}: {type(error).__name__} {error}"[:300]) from None
+        finally:
+            connection.close()
+
+    def _connect(self, host: str, port: int, *, secure: bool) -> socket.socket:
+        """Returns a connection to an address that was judged. Raises NotSent or OSError."""
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        reasons = {one: refusal(one, private_network=self._private_network) for one in addresses}
+        allowed = [one for one, reason in reasons.items() if reason is None][:_MOST_ADDRESSES]
+        if not allowed:
+            raise NotSent(f"{host} may not be reached: {'; '.join(filter(None, reasons.values()))}"[:300])
+        last: OSError = OSError("no address answers")
+        for address in allowed:
+            try:
+                plain = socket.create_connection((address, port), self._timeout)
+            except OSError as error:
+                last = error
+                continue
+            return self._tls.wrap_socket(plain, server_hostname=host) if secure else plain
+        raise last
