@@ -27,6 +27,7 @@ COLUMNS = (
     "time_zone",
 )
 LOG_COLUMNS = ("id", "destination_id", "state", "text", "attempts", "created_at", "due_at", "sent_at", "problem")
+STDIN = "-"
 _QUIET = re.compile(r"(\d\d:\d\d)-(\d\d:\d\d)")
 
 
@@ -48,7 +49,7 @@ def create(
             raise Failure(f"--quiet takes HH:MM-HH:MM, not {quiet!r}.", code=USAGE, advice="Such as 22:00-08:00.")
         sent["quiet"] = {"begin": found[1], "end": found[2]}
     if "target" not in sent:
-        if secret_file == "-":
+        if secret_file == STDIN:
             raise Failure("Both target and secret are to come from stdin.", code=USAGE, advice="Put one into a file.")
         sent["target"] = sys.stdin.read().strip()
     if secret_file is not None:
@@ -114,7 +115,7 @@ def _path(destination_id: str) -> str:
 
 def _read(secret_file: str) -> str:
     try:
-        text = sys.stdin.read() if secret_file == "-" else Path(secret_file).read_text(encoding="utf-8")
+        text = sys.stdin.read() if secret_file == STDIN else Path(secret_file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{secret_file} cannot be read: {error}.", code=USAGE) from error
     return text.strip()

@@ -1,4 +1,4 @@
-"""POSTs to addresses that others chose: resolved here, each judged, connected to as judged; redirects are not followed."""
+"""POSTs to addresses that others chose: resolved here, judged, and connected to as judged; no redirect is followed."""
 
 import asyncio
 import http.client
