@@ -1,5 +1,6 @@
 """The simulated receivers of notifications, as a process of their own."""
 
+import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from tests.servers.process import Child, accepts, free_port
 class Receivers:
     """One process with an HTTP and a mail port. `url` says where messages for a receiver are posted."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str] = (), verify: ssl.SSLContext | None = None) -> None:
         self.port, self.smtp_port = free_port(), free_port()
         ports = ["--http-port", str(self.port), "--smtp-port", str(self.smtp_port)]
         command = [sys.executable, "-m", "tollgate_simulator_notify", *ports, *arguments]
         self._child = Child(command, folder / "notify.log")
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=150, trust_env=False)
+        self.url = f"http{'s' if verify else ''}://localhost:{self.port}"
+        self._http = httpx.Client(base_url=self.url, timeout=150, trust_env=False, verify=verify or True)
 
     def start(self) -> "Receivers":
         """Returns itself when both ports answer."""
@@ -37,7 +39,7 @@ class Receivers:
             "wecom": f"/wecom/cgi-bin/webhook/send?key={name}",
             "dingtalk": f"/dingtalk/robot/send?access_token={name}",
         }.get(kind, f"/{kind}/{name}")
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self.url}{path}"
 
     def fail(self, name: str, status: int, count: int = 1, retry_after: int = 0) -> None:
         """Makes the next answers of a receiver fail; a status of 0 takes the message and closes the connection."""

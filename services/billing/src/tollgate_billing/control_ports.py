@@ -191,7 +191,7 @@ class Outbox(Protocol):
     """Notices that wait, and what became of them. Raises LedgerUnavailable."""
 
     async def take(self, now_us: int, lease_us: int, limit: int) -> list[Message]:
-        """Returns messages that are due; nobody else gets them until the lease is over.
+        """Returns up to `limit` messages that are due; nobody else gets them until the lease is over.
 
         What is due at a destination in quiet hours is put off to their end.
         """

@@ -109,12 +109,23 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--smtp-password", default="")
     parser.add_argument("--smtp-certificate", default="")
     parser.add_argument("--smtp-key", default="")
+    parser.add_argument("--http-certificate", default="")
+    parser.add_argument("--http-key", default="")
     asked = parser.parse_args(arguments)
-    tls = None
-    if asked.smtp_certificate:
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(asked.smtp_certificate, asked.smtp_key or None)
     inbox = Inbox()
-    mail = MailServer(asked.smtp_port, inbox, (asked.smtp_user, asked.smtp_password), tls)
+    login = (asked.smtp_user, asked.smtp_password)
+    mail = MailServer(asked.smtp_port, inbox, login, _tls(asked.smtp_certificate, asked.smtp_key))
     threading.Thread(target=mail.serve_forever, daemon=True).start()
-    NotifyServer(asked.http_port, inbox).serve_forever()
+    server = NotifyServer(asked.http_port, inbox)
+    tls = _tls(asked.http_certificate, asked.http_key)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
+
+
+def _tls(certificate: str, key: str) -> ssl.SSLContext | None:
+    if not certificate:
+        return None
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate, key or None)
+    return made

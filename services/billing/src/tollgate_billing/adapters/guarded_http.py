@@ -14,6 +14,7 @@ from tollgate_kit.egress import refusal
 
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 _MOST_ADDRESSES: Final = 4
+_CONNECT_SECONDS: Final = 5.0
 
 
 class NotSent(Exception):  # noqa: N818 - what it is.
@@ -32,10 +33,17 @@ class Answer:
 class GuardedHttp:
     """`private_network` lets it reach loopback and private addresses, and use plain HTTP."""
 
-    def __init__(self, *, private_network: bool, timeout_seconds: float = 15.0, threads: int = 4) -> None:
+    def __init__(
+        self,
+        *,
+        private_network: bool,
+        timeout_seconds: float = 15.0,
+        threads: int = 8,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._private_network = private_network
         self._timeout = timeout_seconds
-        self._tls = ssl.create_default_context()
+        self._tls = tls or ssl.create_default_context()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="notify")
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -85,7 +93,8 @@ class GuardedHttp:
         last: OSError = OSError("no address answers")
         for address in allowed:
             try:
-                plain = socket.create_connection((address, port), self._timeout)
+                plain = socket.create_connection((address, port), _CONNECT_SECONDS)
+                plain.settimeout(self._timeout)
             except OSError as error:
                 last = error
                 continue

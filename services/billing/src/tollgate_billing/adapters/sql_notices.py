@@ -141,7 +141,7 @@ def _due(now_us: int) -> sa.ColumnElement[bool]:
 
 def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int) -> list[Message]:
     due = _due(now_us)
-    query = sa.select(NOTICES).where(due).order_by(NOTICES.c.due_us, NOTICES.c.id).limit(limit)
+    query = sa.select(NOTICES).where(due).order_by(NOTICES.c.due_us, NOTICES.c.id).limit(limit * _MOST_A_MESSAGE)
     # Processes that look at once do not take the same; SQLite's writers come one after the other.
     rows = connection.execute(query.with_for_update(skip_locked=True)).all()
     if not rows:
@@ -161,10 +161,12 @@ def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int) -> 
             _put(connection, [row.id], {"due_us": loud})
         else:
             groups.setdefault((row.destination_id, row.message_id), []).append(row)
-    messages = []
+    messages: list[Message] = []
     for (destination_id, message_id), of_group in groups.items():
         # A message that was tried before stays as it is, though others are due at its destination by now.
         for first in range(0, len(of_group), _MOST_A_MESSAGE):
+            if len(messages) >= limit:
+                return messages
             part = of_group[first : first + _MOST_A_MESSAGE]
             name = message_id or part[0].id
             values = {"message_id": name, "leased_us": lease_us, "attempts": part[0].attempts + 1}

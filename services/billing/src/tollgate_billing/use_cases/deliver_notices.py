@@ -1,5 +1,6 @@
 """Sends what waits in the outbox: at least once, under an id that stays the same."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,8 +17,9 @@ from tollgate_kit.clock import Clock
 log = logging.getLogger(__name__)
 
 # Longer than any attempt takes; then somebody else may try.
-_LEASE_US: Final = 120 * 1_000_000
-_AT_ONCE: Final = 50
+_LEASE_US: Final = 60 * 1_000_000
+# No more than are sent side by side, so that none waits for its turn while its lease runs.
+AT_ONCE: Final = 8
 
 
 class DeliverNotices:
@@ -45,10 +47,9 @@ class DeliverNotices:
     async def step(self) -> int:
         """Sends what is due; returns how many messages were tried. Raises Unavailable."""
         now_us = self._clock.now_us()
-        messages = await self._outbox.take(now_us, now_us + _LEASE_US, _AT_ONCE)
+        messages = await self._outbox.take(now_us, now_us + _LEASE_US, AT_ONCE)
         self._reached("after_lease")
-        for message in messages:
-            await self._send(message)
+        await asyncio.gather(*map(self._send, messages))
         return len(messages)
 
     async def _send(self, message: Message) -> None:
