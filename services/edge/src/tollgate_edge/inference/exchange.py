@@ -184,12 +184,14 @@ class InferenceExchange:
             return None
         if held.action == BLOCK:
             return refusal(held, now_us)
-        if gateway.check_model(principal, held.model, self.operation) is None:
+        if gateway.check_model(principal, held.model, self.operation) is not None:
+            return None
+        # What it turns to may be what another budget blocks.
+        blocked = gateway.controls.blocked(principal, held.model, now_us)
+        if blocked is None:
             self.requested_model, self.told = asked.model, downgraded_line(held)
             self.asked = msgspec.structs.replace(asked, model=held.model)
-            # What it turns to may be what another budget blocks.
-            return gateway.controls.blocked(principal, held.model, now_us)
-        return None
+        return blocked
 
     def _admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
