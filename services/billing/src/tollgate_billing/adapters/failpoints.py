@@ -4,7 +4,11 @@ import os
 import signal
 from typing import Final
 
-NAMES: Final = ("after_intent", "after_insert", "after_ledger", "after_redis", "before_commit")
+NAMES: Final = (
+    *("after_intent", "after_insert", "after_ledger", "after_redis", "before_commit"),
+    # Of notices.
+    *("after_lease", "after_send"),
+)
 
 
 class Failpoint:

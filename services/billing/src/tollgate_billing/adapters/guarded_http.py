@@ -77,7 +77,7 @@ class GuardedHttp:
             after = reply.getheader("retry-after", "")
             seconds = int(after) if after.isascii() and after.isdecimal() and len(after) < 7 else 0
             return Answer(reply.status, reply.read(_MOST_ANSWER_BYTES), seconds)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.error) as error:
             raise NotSent(f"{host}: {type(error).__name__} {error}"[:300]) from None
         finally:
             connection.close()

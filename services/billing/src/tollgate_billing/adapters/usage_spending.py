@@ -43,8 +43,7 @@ class ClickHouseSpending:
             parameters: dict[str, Any] = {}
             for number, spend in enumerate(asked[first : first + _AT_ONCE]):
                 parts += _sums(number, spend, parameters)
-            # The text is made of constants and numbers; whatever a caller named is a parameter.
-            sql = f"SELECT n, sum(part) AS charge FROM ({' UNION ALL '.join(parts)}) GROUP BY n"  # noqa: S608
+            sql = f"SELECT n, sum(part) AS charge FROM ({' UNION ALL '.join(parts)}) GROUP BY n"  # noqa: S608 - constants and numbers; names are parameters.
             for row in await self._clickhouse.rows(sql, parameters, watching=True):
                 found[first + row["n"]] = to_pico(row["charge"])
         return found
@@ -52,7 +51,7 @@ class ClickHouseSpending:
     async def pace(self, part: Part, now_us: int) -> Pace:
         where, parameters = _part(0, part)
         rows = await self._clickhouse.rows(
-            "SELECT sum(r.charge) AS charge, toUnixTimestamp64Micro(minIf(started_at, r.charge > 0)) AS first_us "  # noqa: S608
+            "SELECT sum(r.charge) AS charge, toUnixTimestamp64Micro(minIf(started_at, r.charge > 0)) AS first_us "  # noqa: S608 - constants and numbers; names are parameters.
             f"FROM usage_events AS r WHERE {where} AND started_at >= fromUnixTimestamp64Micro({{since:Int64}})",
             parameters | {"since": now_us - SPAN_US},
             watching=True,
@@ -62,7 +61,7 @@ class ClickHouseSpending:
     async def hours(self, spend: Spend) -> list[tuple[int, int]]:
         where, parameters = _part(0, spend.part)
         rows = await self._clickhouse.rows(
-            "SELECT toUnixTimestamp(toStartOfHour(started_at)) AS at, sum(r.charge) AS charge "  # noqa: S608
+            "SELECT toUnixTimestamp(toStartOfHour(started_at)) AS at, sum(r.charge) AS charge "  # noqa: S608 - constants and numbers; names are parameters.
             f"FROM usage_events AS r WHERE {where} AND started_at >= fromUnixTimestamp64Micro({{since:Int64}}) "
             "GROUP BY at ORDER BY at",
             parameters | {"since": spend.begin_us},
@@ -101,13 +100,13 @@ def _sums(number: int, spend: Spend, parameters: dict[str, Any]) -> list[str]:
     last_hour = spend.end_us // HOUR_US * HOUR_US
     whole = f"hour >= fromUnixTimestamp({first_hour // _SECOND_US})"
     whole += f" AND hour < fromUnixTimestamp({last_hour // _SECOND_US})" if spend.end_us else ""
-    parts = [f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_1h AS r WHERE {where} AND {whole}"]  # noqa: S608
+    parts = [f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_1h AS r WHERE {where} AND {whole}"]  # noqa: S608 - constants and numbers; names are parameters.
     edges = [(spend.begin_us, first_hour)]
     if spend.end_us:
         # A window that lies within one hour has no whole hour, and one edge.
         edges = [(spend.begin_us, min(first_hour, spend.end_us)), (max(first_hour, last_hour), spend.end_us)]
     parts += [
-        f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_events AS r WHERE {where} "  # noqa: S608
+        f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_events AS r WHERE {where} "  # noqa: S608 - constants and numbers; names are parameters.
         f"AND started_at >= fromUnixTimestamp64Micro({begin}) AND started_at < fromUnixTimestamp64Micro({end})"
         for begin, end in edges
         if begin < end

@@ -48,7 +48,8 @@ class DeliverNotices:
         """Sends what is due; returns how many messages were tried. Raises Unavailable."""
         now_us = self._clock.now_us()
         messages = await self._outbox.take(now_us, now_us + _LEASE_US, AT_ONCE)
-        self._reached("after_lease")
+        if messages:
+            self._reached("after_lease")
         await asyncio.gather(*map(self._send, messages))
         return len(messages)
 
