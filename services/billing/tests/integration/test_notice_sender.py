@@ -1,6 +1,8 @@
 """Letters carried to receivers that check them: each robot, webhooks over HTTP and HTTPS, mail with TLS and a login."""
 
+import asyncio
 import base64
+import contextlib
 import json
 import ssl
 
@@ -124,6 +126,31 @@ async def test_no_private_address_is_reached_unless_it_is_allowed(receivers):
     assert "may not be reached" in (await NoticeSender(open_one, None, SystemClock()).send(metadata, LETTER)).problem
     open_one.close()
     assert receivers.messages("private") == []
+
+
+async def test_an_answer_that_drips_in_is_not_waited_for():
+    fed = asyncio.Event()
+
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(1_000):
+                writer.write(b".")
+        fed.set()
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    http = GuardedHttp(private_network=True, total_seconds=0.3, threads=1)
+    hook = destination("webhook", f"http://127.0.0.1:{port}/", SECRET)
+    outcome = await NoticeSender(http, None, SystemClock()).send(hook, LETTER)
+    assert outcome.problem == "no whole answer within 0.3 s"
+    # The connection is gone, and with it what held the only thread.
+    await asyncio.wait_for(fed.wait(), 60)
+    assert await http.run(lambda: "free") == "free"
+    http.close()
+    server.close()
 
 
 async def test_https_is_checked_by_name(tmp_path, authority, trusted):

@@ -63,7 +63,7 @@ def test_the_refusal_names_the_budget_and_when_it_opens():
     assert error.message == "The budget 'team ä' (bud_1) of key key_1 is used up. It opens at 2025-11-24T16:01:31Z."
     assert error.headers == {"x-should-retry": "false", "retry-after": "91", "x-tollgate-budget": "bud_1"}
     error = refusal(table(control(opens_us=0)).find(PRINCIPAL, "m", NOW), NOW)
-    assert error.message.endswith("of the organization is used up. It opens when somebody raises or deletes it.")
+    assert error.message.endswith("of the organization is used up. It opens when an operator deletes or replaces it.")
     assert "retry-after" not in error.headers
 
 

@@ -1,6 +1,7 @@
 """POSTs to addresses that others chose: resolved here, judged, and connected to as judged; no redirect is followed."""
 
 import asyncio
+import contextlib
 import http.client
 import socket
 import ssl
@@ -30,6 +31,29 @@ class Answer:
     retry_after_seconds: int
 
 
+class _Line:
+    """The connection of one call, which another thread may cut."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+        self._gone = False
+
+    def take(self, made: socket.socket) -> socket.socket:
+        """Keeps the connection and returns it. Raises OSError when it comes too late."""
+        self._socket = made
+        if self._gone:
+            made.close()
+            raise TimeoutError
+        return made
+
+    def cut(self) -> None:
+        """Ends whatever waits for the connection."""
+        self._gone = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
 class GuardedHttp:
     """`private_network` lets it reach loopback and private addresses, and use plain HTTP."""
 
@@ -38,17 +62,26 @@ class GuardedHttp:
         *,
         private_network: bool,
         timeout_seconds: float = 15.0,
+        total_seconds: float = 40.0,
         threads: int = 8,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._private_network = private_network
         self._timeout = timeout_seconds
+        self._total = total_seconds
         self._tls = tls or ssl.create_default_context()
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="notify")
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Returns the answer, whatever its status. Raises NotSent."""
-        answer: Answer = await self.run(lambda: self._post(url, body, headers))
+        """Returns the answer, whatever its status. Raises NotSent, also for one that drips in for too long."""
+        line = _Line()
+        try:
+            async with asyncio.timeout(self._total):
+                answer: Answer = await self.run(lambda: self._post(url, body, headers, line))
+        except TimeoutError:
+            # Its thread is still reading; without a connection it ends.
+            line.cut()
+            raise NotSent(f"no whole answer within {self._total:g} s") from None
         return answer
 
     async def run(self, work: Any) -> Any:
@@ -59,7 +92,7 @@ class GuardedHttp:
         """Lets what runs end."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _post(self, url: str, body: bytes, headers: Mapping[str, str], line: _Line) -> Answer:
         parts = urlsplit(url)
         host, secure = parts.hostname or "", parts.scheme == "https"
         if not secure and not self._private_network:
@@ -69,7 +102,7 @@ class GuardedHttp:
         port = parts.port or (443 if secure else 80)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         try:
-            connection.sock = self._connect(host, port, secure=secure)
+            connection.sock = line.take(self._connect(host, port, secure=secure))
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             named = {"content-type": "application/json; charset=utf-8", "user-agent": "tollgate"} | dict(headers)
             connection.request("POST", target, body, named)

@@ -105,13 +105,14 @@ def _code(names: tuple[str, ...]) -> Callable[[int, bytes], str]:
             return f"answered {status}"
         try:
             said = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return "answered with no JSON"
         codes = [said[name] for name in names if name in said] if isinstance(said, dict) else []
-        if codes and codes[0] == 0:
+        # `false` is 0 to Python, and no code to anybody.
+        if codes and codes[0] == 0 and isinstance(codes[0], int) and not isinstance(codes[0], bool):
             return ""
         words = said.get("msg") or said.get("errmsg") if isinstance(said, dict) else ""
-        return f"refused with code {codes[0] if codes else '?'}: {str(words)[:200]}"
+        return f"refused with code {str(codes[0])[:20] if codes else '?'}: {str(words)[:200]}"
 
     return judge
 

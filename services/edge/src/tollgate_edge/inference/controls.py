@@ -99,7 +99,7 @@ def refusal(control: Control, now_us: int) -> PublicError:
         said += f" It opens at {opens:%Y-%m-%dT%H:%M:%SZ}."
         named["retry-after"] = str(max(1, -(-(control.opens_us - now_us) // 1_000_000)))
     else:
-        said += " It opens when somebody raises or deletes it."
+        said += " It opens when an operator deletes or replaces it."
     error = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA, said)
     return error.with_status(error.status, **named)
 
