@@ -114,6 +114,20 @@ def test_a_downgrade_turns_to_the_cheaper_model_and_says_so(budgeted: Product) -
     run(budgeted, "budgets", "delete", made["id"])
 
 
+def test_a_budget_of_a_tag_holds_all_keys_that_have_it(budgeted: Product) -> None:
+    first, second = (
+        run(budgeted, "keys", "create", name, "--tag", "search", "--tag", name) for name in ("finder", "seeker")
+    )
+    assert first["tags"] == ["finder", "search"]
+    other = run(budgeted, "keys", "create", "writer", "--tag", "searching")
+    made = run(budgeted, "budgets", "create", "searches", "0.000001", "--tag", "search", "--block", "100")
+    assert chat(budgeted, first["key"]).status_code == 200
+    budgeted.wait(lambda: chat(budgeted, second["key"]).status_code == 429, "the tag's budget to refuse another key")
+    assert "of tag search is used up" in chat(budgeted, first["key"]).json()["error"]["message"]
+    assert chat(budgeted, other["key"]).status_code == 200
+    run(budgeted, "budgets", "delete", made["id"])
+
+
 def test_what_cannot_be_a_budget_is_refused_with_what_to_do(budgeted: Product) -> None:
     good: dict[str, Any] = {"name": "b", "amount": "5"}
     for change, said in (

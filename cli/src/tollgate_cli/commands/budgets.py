@@ -17,12 +17,13 @@ COLUMNS = ("id", "name", "scope", "period", "amount", "spent", "currency", "used
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a budget is of, as it was named; at most one of the last three."""
+    """What a budget is of, as it was named; at most one but the first."""
 
     organization: str | None
     project: str | None
     key: str | None
     model: str | None
+    tag: str | None
 
 
 def read_thresholds(
@@ -48,7 +49,7 @@ def create(
     home: Path | None, environment: Mapping[str, str], body: Mapping[str, object], scope: Scope, *, as_json: bool
 ) -> None:
     """Makes a budget. Raises Failure."""
-    named = {"project": scope.project, "key": scope.key, "model": scope.model}
+    named = {"project": scope.project, "key": scope.key, "model": scope.model, "tag": scope.tag}
     given = [kind for kind, value in named.items() if value is not None]
     if len(given) > 1:
         raise Failure(f"--{given[0]} and --{given[1]} exclude each other.", code=USAGE, advice="Make two budgets.")

@@ -64,6 +64,7 @@ class FakeSpending:
             for row in self.store.usage
             if row["organization_id"] == part.organization_id
             and (column is None or row[column] == part.scope_id)
+            and (part.scope != "tag" or part.scope_id in row["tags"].split(","))
             and row["started_at"] >= begin_us
             and (not end_us or row["started_at"] < end_us)
         ]

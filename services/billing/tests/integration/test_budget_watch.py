@@ -58,6 +58,7 @@ class Desk:
             "project_id": "proj",
             "api_key_id": "key",
             "model": "m",
+            "tags": "search,web",
             "kind": "usage",
             "final": True,
             "superseded": False,
@@ -119,15 +120,15 @@ async def test_a_budget_tells_blocks_and_opens_with_the_next_window(desk):
 
 
 async def test_scopes_count_what_is_theirs(desk):
-    for scope, scope_id in (("project", "proj"), ("key", "key"), ("model", "m"), ("organization", "")):
+    for scope, scope_id in (("project", "proj"), ("key", "key"), ("model", "m"), ("tag", "web"), ("organization", "")):
         await desk.create(name=scope, scope=scope, scope_id=scope_id)
-    desk.spend(100, project_id="other", api_key_id="other", model="other")
+    desk.spend(100, project_id="other", api_key_id="other", model="other", tags="other")
     await desk.watch.step()
     assert await desk.held() == [("organization", "block")]
     desk.spend(100)
     await desk.watch.step()
-    assert sorted(await desk.held()) == [(name, "block") for name in ("key", "model", "organization", "project")]
-    assert sorted(name for name, _, _ in await desk.notices()) == ["key", "model", "organization", "project"]
+    assert sorted(await desk.held()) == [(name, "block") for name in ("key", "model", "organization", "project", "tag")]
+    assert sorted(name for name, _, _ in await desk.notices()) == ["key", "model", "organization", "project", "tag"]
 
 
 async def test_an_adjustment_that_takes_a_charge_back_opens_the_budget(desk):

@@ -37,10 +37,14 @@ def parts(tag):
         yield Part(organization, "organization", "")
         yield from (Part(organization, scope, value) for scope, value in SCOPES)
     # What a caller can name is no SQL.
+    yield Part(f"{tag}-org-a", "tag", "red') OR ('1'='1")
     yield Part(f"{tag}-org-a' OR 1=1 --", "model", "m' OR '1'='1")
 
 
-SCOPES = (("project", "p1"), ("key", "k3"), ("model", "n"), ("model", "nobody"))
+SCOPES = (
+    *(("project", "p1"), ("key", "k3"), ("model", "n"), ("model", "nobody")),
+    *(("tag", "red"), ("tag", "blue"), ("tag", "")),
+)
 
 
 async def test_sums_are_those_of_the_rows_whatever_the_window_cuts(both):

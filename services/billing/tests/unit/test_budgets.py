@@ -183,6 +183,7 @@ def test_a_budget_is_kept_with_its_thresholds_in_order():
         ({"scope": "member"}, "scope is one of"),
         ({"scope": "project"}, "which project"),
         ({"scope_id": "x"}, "no scope_id"),
+        ({"scope": "tag", "scope_id": "a,b"}, "one word"),
         ({"period": "year"}, "period is one of"),
         ({"period": "rolling"}, "days from 1"),
         ({"days": 5}, "rolling"),

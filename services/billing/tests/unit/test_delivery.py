@@ -213,7 +213,7 @@ def test_a_budget_is_told_in_the_language_and_time_of_its_destination():
 
 
 @pytest.mark.parametrize("period", ["day", "week", "month", "total", "rolling"])
-@pytest.mark.parametrize("scope", ["organization", "project", "key", "model"])
+@pytest.mark.parametrize("scope", ["organization", "project", "key", "model", "tag"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_kind_of_budget_has_words(period, scope, language):
     text = paragraph(budget_fact(period=period, scope=scope, days=7), language, "UTC")

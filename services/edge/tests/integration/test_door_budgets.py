@@ -1,5 +1,6 @@
 """Requests of an organization whose budget is used up, at the door."""
 
+import dataclasses
 import json
 
 import pytest
@@ -77,9 +78,17 @@ async def test_a_downgrade_to_a_model_whose_own_budget_is_used_up_is_refused(ben
     assert b"x-tollgate-downgraded" not in headers
 
 
-async def test_a_key_that_may_not_ask_for_the_cheaper_model_is_served_as_it_asked(bench, budgets):
-    import dataclasses
+async def test_the_tags_of_a_key_travel_with_its_requests(bench):
+    bench.keys.principal = dataclasses.replace(bench.keys.principal, tags="batch,search")
+    client = await bench.client()
+    client.send(chat())
+    frame = await bench.stream.next()
+    assert frame.tenant.tags == "batch,search"
+    bench.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
 
+
+async def test_a_key_that_may_not_ask_for_the_cheaper_model_is_served_as_it_asked(bench, budgets):
     bench.keys.principal = dataclasses.replace(bench.keys.principal, models=frozenset({MODEL}))
     budgets(control("downgrade", model=CHEAP))
     client = await bench.client()

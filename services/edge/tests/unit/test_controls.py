@@ -11,7 +11,7 @@ from tollgate_edge.inference.controls import Controls, downgraded_line, refusal
 from tollgate_edge.use_cases.follow_controls import FollowControls
 
 NOW = 1_764_000_000_000_000
-PRINCIPAL = Principal("key_1", "org_1", "proj_1")
+PRINCIPAL = Principal("key_1", "org_1", "proj_1", tags="batch,search")
 
 
 def control(action="block", scope="organization", scope_id="", **more):
@@ -35,6 +35,10 @@ def table(*controls):
         ("key", "key_2", False),
         ("model", "m", True),
         ("model", "n", False),
+        ("tag", "search", True),
+        ("tag", "batch", True),
+        ("tag", "sea", False),
+        ("tag", "", False),
     ],
 )
 def test_a_request_is_held_by_budgets_that_it_counts_in(scope, scope_id, concerned):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.control_ports import Part, Spend
 from tollgate_billing.domain.anomalies import KeyHour
-from tollgate_billing.domain.budgets import HOUR_US
+from tollgate_billing.domain.budgets import HOUR_US, TAG
 from tollgate_billing.domain.forecast import SPAN_US, Pace
 from tollgate_billing.domain.rows import to_pico
 
@@ -96,6 +96,11 @@ def _sums(number: int, spend: Spend, parameters: dict[str, Any]) -> list[str]:
     """Returns selects that add up to what was spent: of whole hours, and of the rows before and behind them."""
     where, named = _part(number, spend.part)
     parameters.update(named)
+    if spend.part.scope == TAG:
+        # The sums have no tags: all of it is asked of the rows.
+        end = f" AND started_at < fromUnixTimestamp64Micro({spend.end_us})" if spend.end_us else ""
+        whole = f"{where} AND started_at >= fromUnixTimestamp64Micro({spend.begin_us}){end}"
+        return [f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_events AS r WHERE {whole}"]  # noqa: S608 - as below.
     first_hour = -(-spend.begin_us // HOUR_US) * HOUR_US
     last_hour = spend.end_us // HOUR_US * HOUR_US
     whole = f"hour >= fromUnixTimestamp({first_hour // _SECOND_US})"
@@ -117,7 +122,8 @@ def _sums(number: int, spend: Spend, parameters: dict[str, Any]) -> list[str]:
 def _part(number: int, part: Part) -> tuple[str, dict[str, Any]]:
     where, parameters = f"organization_id = {{o{number}:String}}", {f"o{number}": part.organization_id}
     column = _COLUMNS.get(part.scope)
-    if column is not None:
-        where += f" AND {column} = {{s{number}:String}}"
+    if column is not None or part.scope == TAG:
+        named = f"{{s{number}:String}}"
+        where += f" AND has(splitByChar(',', tags), {named})" if column is None else f" AND {column} = {named}"
         parameters[f"s{number}"] = part.scope_id
     return where, parameters

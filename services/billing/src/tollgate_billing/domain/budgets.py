@@ -11,7 +11,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 ORGANIZATION: Final = "organization"
-SCOPES: Final = (ORGANIZATION, "project", "key", "model")
+TAG: Final = "tag"
+SCOPES: Final = (ORGANIZATION, "project", "key", "model", TAG)
 PERIODS: Final = ("day", "week", "month", "total", "rolling")
 NOTIFY, DOWNGRADE, BLOCK = "notify", "downgrade", "block"
 ACTIONS: Final = (NOTIFY, DOWNGRADE, BLOCK)
@@ -32,7 +33,9 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`scope_id` is the id of a project or key, or a model's name; empty for the organization. Amounts are pico-units.
+    """`scope_id` is the id of a project or key, a model's name or a tag of keys; empty for the organization.
+
+    Amounts are pico-units.
 
     `days` is the length of a rolling period, else 0. `thresholds` are in ascending order of their percents.
     """

@@ -16,6 +16,7 @@ from tollgate_billing.domain.budgets import (
     ORGANIZATION,
     PERIODS,
     SCOPES,
+    TAG,
     Budget,
     Threshold,
 )
@@ -47,6 +48,8 @@ def check_budget(budget: Budget) -> Budget:
         raise InvalidControl("a budget of the organization has no scope_id; leave it out, or set scope")
     if budget.scope != ORGANIZATION and not 0 < len(budget.scope_id) <= 256:
         raise InvalidControl(f"scope_id says which {budget.scope}, in up to 256 characters")
+    if budget.scope == TAG and "," in budget.scope_id:
+        raise InvalidControl("a tag is one word without commas; make a budget for each")
     if budget.period == "rolling" and not 1 <= budget.days <= MAX_DAYS:
         raise InvalidControl(f"a rolling period has days from 1 to {MAX_DAYS}")
     if budget.period != "rolling" and budget.days:

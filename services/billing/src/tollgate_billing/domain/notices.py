@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from tollgate_rating import format_decimal
 
-_SCOPES_ZH: Final = {"organization": "组织", "project": "项目", "key": "密钥", "model": "模型"}
+_SCOPES_ZH: Final = {"organization": "组织", "project": "项目", "key": "密钥", "model": "模型", "tag": "标签"}
 
 
 def title(facts: Sequence[Mapping[str, Any]], language: str) -> str:

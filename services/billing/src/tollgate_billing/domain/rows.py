@@ -39,7 +39,7 @@ _OF_EVENT: Final = (
     *("upstream_model", "provider", "channel", "stream", "error_kind", "media_job_id", "currency", "unpriced"),
     *("price_digest", "config_digest"),
 )
-_OF_TENANT: Final = ("organization_id", "project_id", "api_key_id", "price_group")
+_OF_TENANT: Final = ("organization_id", "project_id", "api_key_id", "tags", "price_group")
 _OF_TIMINGS: Final = ("upstream_started_us", "first_byte_us", "total_us")
 STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
 _PLACES: Final = -12

@@ -14,7 +14,7 @@ from tollgate_edge.api.tenants import amount_field, organization_of
 from tollgate_edge.domain.limits import KEY, PROJECT
 from tollgate_edge.errors import public_error
 
-_SCOPES: Final = ("organization", "project", "key", "model")
+_SCOPES: Final = ("organization", "project", "key", "model", "tag")
 _PERIODS: Final = ("day", "week", "month", "total", "rolling")
 _ACTIONS: Final = ("notify", "downgrade", "block")
 _FIELDS: Final = frozenset(

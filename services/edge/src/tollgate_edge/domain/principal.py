@@ -27,3 +27,5 @@ class Principal:
     limits: LimitSet | None = None
     # None: the key has no lists of endpoints or addresses.
     access: Access | None = None
+    # Words in alphabetic order, divided by commas.
+    tags: str = ""

@@ -37,6 +37,8 @@ class Control:
             return self.scope_id == principal.api_key_id
         if self.scope == "project":
             return self.scope_id == principal.project_id
+        if self.scope == "tag":
+            return self.scope_id in principal.tags.split(",")
         return self.scope == "organization" or self.scope_id == model
 
     @property

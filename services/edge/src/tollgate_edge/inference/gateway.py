@@ -320,6 +320,7 @@ class InferenceGateway:
                 api_key_id=principal.api_key_id,
                 price_group=principal.price_group,
                 route_group=principal.route_group,
+                tags=principal.tags,
             )
         return tenant
 

@@ -68,6 +68,7 @@ class Witness:
         event.tenant.api_key_id = principal.api_key_id
         event.tenant.price_group = principal.price_group
         event.tenant.route_group = principal.route_group
+        event.tenant.tags = principal.tags
         self._rate(event, version)
         payload = event.SerializeToString()
         sequence = self._spool.append(payload)

@@ -73,18 +73,20 @@ class Header(_message.Message):
     def __init__(self, name: _Optional[bytes] = ..., value: _Optional[bytes] = ...) -> None: ...
 
 class Tenant(_message.Message):
-    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group")
+    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group", "tags")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     PRICE_GROUP_FIELD_NUMBER: _ClassVar[int]
     ROUTE_GROUP_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     project_id: str
     api_key_id: str
     price_group: str
     route_group: str
-    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ...) -> None: ...
+    tags: str
+    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., tags: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model")
