@@ -92,7 +92,7 @@ def show(home: Path | None, environment: Mapping[str, str], budget_id: str, *, a
     ]
     print(f"{found['name']} ({found['id']}): {found['amount']} {currency} {_period(found)}, {_scope(found)}")
     print(f"Thresholds: {'; '.join(thresholds)}")
-    ends = f", until {state['ends_at']} ({found['time_zone']})" if state["ends_at"] else ""
+    ends = f", until {state['ends_at']}, by days of {found['time_zone']}" if state["ends_at"] else ""
     print(f"Spent: {state['spent']} {currency} ({_used(found)} %){ends}")
     if state["action"]:
         until = state["opens_at"] or "somebody changes the budget"
