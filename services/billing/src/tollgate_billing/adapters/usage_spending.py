@@ -4,6 +4,7 @@ Rows decide, so an adjustment counts the moment that it is there, and nothing is
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
@@ -13,7 +14,6 @@ from tollgate_billing.domain.budgets import HOUR_US, TAG
 from tollgate_billing.domain.forecast import SPAN_US, Pace
 from tollgate_billing.domain.rows import to_pico
 
-# Of one statement, which has three selects for each.
 _AT_ONCE: Final = 40
 _COLUMNS: Final = {"project": "project_id", "key": "api_key_id", "model": "model"}
 _SECOND_US: Final = 1_000_000
@@ -38,14 +38,14 @@ class ClickHouseSpending:
 
     async def spent(self, asked: Sequence[Spend]) -> list[int]:
         found = [0] * len(asked)
-        for first in range(0, len(asked), _AT_ONCE):
-            parts: list[str] = []
-            parameters: dict[str, Any] = {}
-            for number, spend in enumerate(asked[first : first + _AT_ONCE]):
-                parts += _sums(number, spend, parameters)
-            sql = f"SELECT n, sum(part) AS charge FROM ({' UNION ALL '.join(parts)}) GROUP BY n"  # noqa: S608 - constants and numbers; names are parameters.
-            for row in await self._clickhouse.rows(sql, parameters, watching=True):
-                found[first + row["n"]] = to_pico(row["charge"])
+        # Windows of a kind together, so that a day's budgets are not scanned with those of all time.
+        order = sorted(range(len(asked)), key=lambda place: (asked[place].part.scope == TAG, asked[place].begin_us))
+        for first in range(0, len(order), _AT_ONCE):
+            places = order[first : first + _AT_ONCE]
+            for sums in _statements([asked[place] for place in places]):
+                rows = await self._clickhouse.rows(sums.text, sums.parameters, watching=True)
+                for number in sums.numbers:
+                    found[places[number]] += to_pico(rows[0][f"s_{number}"])
         return found
 
     async def pace(self, part: Part, now_us: int) -> Pace:
@@ -92,31 +92,65 @@ class ClickHouseSpending:
         ]
 
 
-def _sums(number: int, spend: Spend, parameters: dict[str, Any]) -> list[str]:
-    """Returns selects that add up to what was spent: of whole hours, and of the rows before and behind them."""
-    where, named = _part(number, spend.part)
-    parameters.update(named)
-    if spend.part.scope == TAG:
-        # The sums have no tags: all of it is asked of the rows.
-        end = f" AND started_at < fromUnixTimestamp64Micro({spend.end_us})" if spend.end_us else ""
-        whole = f"{where} AND started_at >= fromUnixTimestamp64Micro({spend.begin_us}){end}"
-        return [f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_events AS r WHERE {whole}"]  # noqa: S608 - as below.
-    first_hour = -(-spend.begin_us // HOUR_US) * HOUR_US
-    last_hour = spend.end_us // HOUR_US * HOUR_US
-    whole = f"hour >= fromUnixTimestamp({first_hour // _SECOND_US})"
-    whole += f" AND hour < fromUnixTimestamp({last_hour // _SECOND_US})" if spend.end_us else ""
-    parts = [f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_1h AS r WHERE {where} AND {whole}"]  # noqa: S608 - constants and numbers; names are parameters.
-    edges = [(spend.begin_us, first_hour)]
-    if spend.end_us:
-        # A window that lies within one hour has no whole hour, and one edge.
-        edges = [(spend.begin_us, min(first_hour, spend.end_us)), (max(first_hour, last_hour), spend.end_us)]
-    parts += [
-        f"SELECT {number} AS n, sum(r.charge) AS part FROM usage_events AS r WHERE {where} "  # noqa: S608 - constants and numbers; names are parameters.
-        f"AND started_at >= fromUnixTimestamp64Micro({begin}) AND started_at < fromUnixTimestamp64Micro({end})"
-        for begin, end in edges
-        if begin < end
-    ]
-    return parts
+@dataclass(slots=True)
+class _Sums:
+    """One scan of a table that adds up a part of several questions, by their numbers."""
+
+    table: str
+    terms: list[str] = field(default_factory=list)
+    # What is scanned at all; each once, for many budgets have the same organization and the same window.
+    organizations: dict[str, str] = field(default_factory=dict)
+    ranges: dict[str, None] = field(default_factory=dict)
+    numbers: list[int] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, number: int, spend: Spend, ranges: Sequence[str]) -> None:
+        """Has a question count rows in any of the ranges."""
+        if not ranges:
+            return
+        where, named = _part(number, spend.part)
+        within = " OR ".join(ranges)
+        self.terms.append(f"sumIf(r.charge, {where} AND ({within})) AS s_{number}")
+        self.organizations.setdefault(spend.part.organization_id, f"{{o{number}:String}}")
+        self.ranges |= dict.fromkeys(ranges)
+        self.numbers.append(number)
+        self.parameters |= named
+
+    @property
+    def text(self) -> str:
+        """The statement: one row, a column for each question."""
+        where = f"organization_id IN ({', '.join(self.organizations.values())}) AND ({' OR '.join(self.ranges)})"
+        return f"SELECT {', '.join(self.terms)} FROM {self.table} AS r WHERE {where}"  # noqa: S608 - constants, numbers.
+
+
+def _statements(asked: Sequence[Spend]) -> list[_Sums]:
+    """Returns scans that add up to what was spent: of whole hours, and of the rows before and behind them.
+
+    One scan for many questions: each of them has a condition of its own in it, and costs little more.
+    """
+    hours, rows = _Sums("usage_1h"), _Sums("usage_events")
+    for number, spend in enumerate(asked):
+        if spend.part.scope == TAG:
+            # The sums have no tags: all of it is asked of the rows.
+            rows.add(number, spend, [_rows_between(spend.begin_us, spend.end_us)])
+            continue
+        first_hour = -(-spend.begin_us // HOUR_US) * HOUR_US
+        last_hour = spend.end_us // HOUR_US * HOUR_US
+        whole = f"hour >= fromUnixTimestamp({first_hour // _SECOND_US})"
+        whole += f" AND hour < fromUnixTimestamp({last_hour // _SECOND_US})" if spend.end_us else ""
+        if not spend.end_us or first_hour < last_hour:
+            hours.add(number, spend, [whole])
+        edges = [(spend.begin_us, first_hour)]
+        if spend.end_us:
+            # A window that lies within one hour has no whole hour, and one edge.
+            edges = [(spend.begin_us, min(first_hour, spend.end_us)), (max(first_hour, last_hour), spend.end_us)]
+        rows.add(number, spend, [_rows_between(begin, end) for begin, end in edges if begin < end])
+    return [sums for sums in (hours, rows) if sums.terms]
+
+
+def _rows_between(begin_us: int, end_us: int) -> str:
+    since = f"started_at >= fromUnixTimestamp64Micro({begin_us})"
+    return f"({since} AND started_at < fromUnixTimestamp64Micro({end_us}))" if end_us else since
 
 
 def _part(number: int, part: Part) -> tuple[str, dict[str, Any]]:

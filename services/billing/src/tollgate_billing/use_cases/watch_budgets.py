@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # Without new usage: windows end, and rolling ones let go of old hours.
 _STALE_US: Final = 10 * 1_000_000
-_STALE_AT_ONCE: Final = 200
+_STALE_AT_ONCE: Final = 40
 _MOST_DIRTY: Final = 100_000
 
 
@@ -50,10 +50,10 @@ class WatchBudgets:
         now_us = self._clock.now_us()
         dirty, self._dirty = self._dirty, set()
         try:
-            found = {one.budget.id: one for one in await self._budgets.stale(now_us - _STALE_US, _STALE_AT_ONCE)}
-            if dirty:
-                found |= {one.budget.id: one for one in await self._budgets.of(sorted(dirty))}
-            return await self._evaluate(list(found.values()), now_us) if found else 0
+            notices = await self._evaluate(await self._budgets.of(sorted(dirty)), now_us) if dirty else 0
+            # Behind those that spend: however many there are, they take turns.
+            stale = await self._budgets.stale(now_us - _STALE_US, _STALE_AT_ONCE)
+            return notices + await self._evaluate(stale, now_us)
         except BaseException:
             self._dirty |= dirty
             raise
@@ -77,6 +77,8 @@ class WatchBudgets:
         return 0 if held is None else opens_at(budget, held, spent, await self._spending.hours(spend))
 
     async def _evaluate(self, found: Sequence[BudgetWithState], now_us: int) -> int:
+        if not found:
+            return 0
         states = await self.look(found, now_us)
         crossings = {}
         for one in found:
