@@ -62,6 +62,10 @@ class Api:
         """Returns the decoded body of a PUT."""
         return _decoded(self.send("PUT", path, json=body))
 
+    def delete(self, path: str) -> Any:
+        """Returns the decoded body of a DELETE."""
+        return _decoded(self.send("DELETE", path))
+
     def items(self, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
         """Yields all items of a list, page by page."""
         cursor = ""

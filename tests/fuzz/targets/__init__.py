@@ -9,6 +9,7 @@ from tests.fuzz.targets.http_door import HttpDoorTarget
 from tests.fuzz.targets.payment_message import PaymentMessageTarget
 from tests.fuzz.targets.price_lists import PriceListsTarget
 from tests.fuzz.targets.provider_statements import ProviderStatementsTarget
+from tests.fuzz.targets.receiver_answers import ReceiverAnswersTarget
 from tests.fuzz.targets.redis_replies import RedisRepliesTarget
 from tests.fuzz.targets.request_fields import RequestFieldsTarget
 from tests.fuzz.targets.spool_files import SpoolFilesTarget
@@ -21,6 +22,7 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
     "payment-message": PaymentMessageTarget,
     "price-lists": PriceListsTarget,
     "provider-statements": ProviderStatementsTarget,
+    "receiver-answers": ReceiverAnswersTarget,
     "redis-replies": RedisRepliesTarget,
     "request-fields": RequestFieldsTarget,
     "spool-files": SpoolFilesTarget,

@@ -10,6 +10,7 @@ from typing import Final
 
 from tollgate.billing.v1 import (
     billing_pb2_grpc,
+    controls_pb2_grpc,
     dead_letters_pb2_grpc,
     ledger_pb2_grpc,
     payments_pb2_grpc,
@@ -18,14 +19,19 @@ from tollgate.billing.v1 import (
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
+from tollgate_billing.adapters.guarded_http import GuardedHttp
 from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.letters import ClickHouseLetters, UsageProducer
+from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.simulated_payments import SimulatedPayments
+from tollgate_billing.adapters.sql_anomalies import SqlAnomalies
+from tollgate_billing.adapters.sql_budgets import SqlBudgets
 from tollgate_billing.adapters.sql_codes import SqlCodes
 from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox
 from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_payments import SqlPayments
 from tollgate_billing.adapters.sql_statements import SqlStatements
@@ -34,11 +40,13 @@ from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
+from tollgate_billing.adapters.usage_spending import ClickHouseSpending
 from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
 from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.api.billing_service import BillingService, LagSource
+from tollgate_billing.api.control_service import ControlService
 from tollgate_billing.api.dead_letter_service import DeadLetterService
 from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.api.payment_service import PaymentService
@@ -52,12 +60,16 @@ from tollgate_billing.telemetry import FAMILIES, BillingCounters, samples
 from tollgate_billing.use_cases.ask_usage import AskUsage
 from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
+from tollgate_billing.use_cases.deliver_notices import DeliverNotices
+from tollgate_billing.use_cases.keep_budgets import KeepBudgets
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_billing.use_cases.top_up import TopUps
+from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
+from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_billing.use_cases.what_if import RateAgain
 from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
@@ -83,6 +95,10 @@ _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 2.0
 _HOUR_US: Final = 3600 * 1_000_000
 _MOST_LOGGED: Final = 20
+# Half a second of what may be spent past a budget.
+_WATCH_SECONDS: Final = 0.5
+_DELIVER_SECONDS: Final = 1.0
+_ANOMALY_SECONDS: Final = 60.0
 
 
 class Billing:
@@ -110,6 +126,7 @@ class Billing:
         self.prices = PriceArchive(self.database, settings.config_address_list)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
+        self._add_controls(ledger, clock, failpoint)
         self.wallets = KeepWallets(ledger, wallets, self.counters, booking)
         self.record = RecordBatch(
             store=ClickHouseUsageStore(self.clickhouse),
@@ -121,6 +138,7 @@ class Billing:
             counters=self.counters,
             reached=failpoint.reached,
             keep=self.wallets,
+            booked=self.budgets.booked,
         )
         ids = RandomIds()
         self.clock = clock
@@ -152,6 +170,25 @@ class Billing:
         self.lifecycle.add_blocker(lambda: self.waiting_for or None)
         self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
+
+    def _add_controls(self, ledger: SqlLedger, clock: SystemClock, failpoint: Failpoint) -> None:
+        """Makes budgets, anomalies, and what tells people of them."""
+        ids, spending = RandomIds(), ClickHouseSpending(self.clickhouse)
+        budgets = SqlBudgets(self.database, ids)
+        self.budgets = WatchBudgets(budgets, spending, ledger, clock)
+        self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
+        self.notify_http = GuardedHttp(private_network=self.settings.notify_private_network)
+        self.notices = DeliverNotices(
+            outbox=SqlOutbox(self.database),
+            destinations=SqlDestinations(self.database),
+            sender=NoticeSender(self.notify_http, _mail_server(self.settings), clock),
+            clock=clock,
+            counters=self.counters,
+            new_id=ids.new,
+            reached=failpoint.reached,
+        )
+        keep = KeepBudgets(budgets, spending, self.budgets, ledger, clock, lambda: ids.new("bud"))
+        self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, clock)
 
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
@@ -227,6 +264,7 @@ class Billing:
         dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(self.dead_letters, server)  # type: ignore[no-untyped-call]
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger_service, server)  # type: ignore[no-untyped-call]
         payments_pb2_grpc.add_PaymentServiceServicer_to_server(self.payments, server)  # type: ignore[no-untyped-call]
+        controls_pb2_grpc.add_ControlServiceServicer_to_server(self.control_service, server)  # type: ignore[no-untyped-call]
         reports_pb2_grpc.add_ReportServiceServicer_to_server(self.reports, server)  # type: ignore[no-untyped-call]
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
             await self.admin.start()
@@ -272,6 +310,16 @@ class Billing:
                     lambda: self.refused.step(stopping),
                     pause_seconds=0,
                     stopping=stopping,
+                )
+            ),
+            *(
+                asyncio.create_task(
+                    forever(name, self._unless_away(name, step), pause_seconds=pause, stopping=stopping)
+                )
+                for name, step, pause in (
+                    ("watching budgets", self.budgets.step, _WATCH_SECONDS),
+                    ("sending notices", self.notices.step, _DELIVER_SECONDS),
+                    ("looking for anomalies", self._look_for_anomalies, _ANOMALY_SECONDS),
                 )
             ),
         ]
@@ -328,6 +376,23 @@ class Billing:
             fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids)}
             log.error("the books do not agree", extra={"fields": fields})
 
+    async def _look_for_anomalies(self) -> int:
+        found = await self.anomalies.step()
+        self.counters.add("anomalies", found)
+        return found
+
+    @staticmethod
+    def _unless_away(name: str, step: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[None]]:
+        """Returns a step that waits for the next turn while something behind billing is away."""
+
+        async def tried() -> None:
+            try:
+                await step()
+            except Unavailable as error:
+                log.warning("%s waits", name, extra={"fields": {"reason": str(error)}})
+
+        return tried
+
     async def _save_prices(self) -> None:
         try:
             await self.prices.save()
@@ -340,6 +405,7 @@ class Billing:
         await self.producer.close()
         await self.holds.close()
         await self.sql.close()
+        await asyncio.to_thread(self.notify_http.close)
         await self.clickhouse.close()
         self.turns.close()
         self.database.close()
@@ -373,6 +439,19 @@ def _collect_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(200_000, 50, 1000)
+
+
+def _mail_server(settings: BillingSettings) -> MailServer | None:
+    if not settings.smtp_host:
+        return None
+    return MailServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        sender=settings.smtp_sender,
+        security=settings.smtp_security,
+        user=settings.smtp_user,
+        password=settings.smtp_password(),
+    )
 
 
 def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:

@@ -10,6 +10,8 @@ BillingError
 ├── InvalidMove              money that cannot be moved so; the message says why
 ├── KeyReused                an idempotency key that was used for something else
 ├── Unsigned                 a message that its sender did not sign, or too long ago
+├── InvalidControl           a budget or destination that cannot be; the message says why
+├── NameTaken                a name that another budget or destination has
 ├── NotFound                 something is named that is not there
 ├── UnknownView              no question is called that
 ├── NotAllowed               a question for operators
@@ -63,6 +65,14 @@ class KeyReused(BillingError):  # noqa: N818
 
 class Unsigned(BillingError):  # noqa: N818
     """A message that its sender did not sign, or too long ago."""
+
+
+class InvalidControl(BillingError, ValueError):  # noqa: N818
+    """A budget or destination that cannot be kept."""
+
+
+class NameTaken(BillingError):  # noqa: N818
+    """A name that another one has."""
 
 
 class NotFound(BillingError, LookupError):  # noqa: N818

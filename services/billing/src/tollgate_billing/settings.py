@@ -104,6 +104,20 @@ class BillingSettings(ServiceSettings):
     comparison_hours: int = Field(
         default=24, gt=0, le=24 * 90, description="How far back batches are compared then, in hours."
     )
+    notify_private_network: bool = Field(
+        default=False,
+        description="Lets notifications go to loopback and private addresses, and over plain HTTP.",
+    )
+    smtp_host: str = Field(default="", description="The mail server that notifications leave by; empty: no mail.")
+    smtp_port: int = Field(default=587, gt=0, le=65_535, description="Its port.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls", description="How the way to the mail server is kept secret."
+    )
+    smtp_sender: str = Field(default="", description="The address that mail is from. Needed with a mail server.")
+    smtp_user: str = Field(default="", description="Who logs in at the mail server; empty: nobody.")
+    smtp_password_file: str = Field(
+        default="", validate_default=True, description="File with the password of that user. Needed with a user."
+    )
     failpoint: str = Field(
         default="", description="For tests: the step after which the process kills itself, such as `after_insert:2`."
     )
@@ -131,6 +145,24 @@ class BillingSettings(ServiceSettings):
         if len(secret) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret in it has {len(secret)} bytes, not at least {MIN_SECRET_BYTES}")
         return value
+
+    @field_validator("smtp_password_file")
+    @classmethod
+    def _a_mail_server(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("smtp_host") and "@" not in info.data.get("smtp_sender", ""):
+            raise ValueError("TOLLGATE_BILLING_SMTP_SENDER is needed with a mail server: an address")
+        if not info.data.get("smtp_user"):
+            return value
+        try:
+            if not Path(value).read_text(encoding="utf-8").strip():
+                raise ValueError("the password in it is empty")
+        except OSError as error:
+            raise ValueError(f"a user needs a file with the password: {error.strerror}") from None
+        return value
+
+    def smtp_password(self) -> str:
+        """Returns the password of the mail server's user; empty without one."""
+        return Path(self.smtp_password_file).read_text(encoding="utf-8").strip() if self.smtp_user else ""
 
     def payment_secret(self) -> bytes:
         """Returns the secret that payment messages are signed with; empty without a provider."""

@@ -31,6 +31,10 @@ _COUNTERS: Final = {
     "comparisons": "Times that usage rows, ledger, wallets and holds were compared.",
     "failed_comparisons": "Comparisons that broke off since something was away.",
     "overdue_holds": "Settled holds that were found unbooked after an hour, each time they were found.",
+    "notices_sent": "Notices that a destination took.",
+    "notice_failures": "Attempts to send a message that its destination did not take.",
+    "notices_given_up": "Notices that were tried for a day and are not tried again.",
+    "anomalies": "Anomalies that were found.",
 }
 _GAUGES: Final = {
     "lag_events": "Records in the event log that are not booked yet.",

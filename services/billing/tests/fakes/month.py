@@ -54,6 +54,7 @@ def random_events(seed, count, now_us, tag):
                     organization_id=organization,
                     project_id=f"p{rng.randrange(3)}",
                     api_key_id=f"k{rng.randrange(7)}",
+                    tags=rng.choice(("", "blue", "blue,red", "red", "redder")),
                 ),
                 model=rng.choice(("m", "n", "o")),
                 provider=f"{tag}-{rng.choice(('alpha', 'beta'))}",

@@ -16,6 +16,7 @@ from typing import Final
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate_edge.adapters.control_client import ControlClient
 from tollgate_edge.adapters.dead_letter_client import DeadLetterClient
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
@@ -50,6 +51,7 @@ from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
+from tollgate_edge.use_cases.follow_controls import FollowControls
 from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.import_keys import ImportKeys
@@ -78,6 +80,8 @@ USAGE_TOPIC: Final = "usage.recorded.v1"
 _RETRY_SECONDS: Final = 0.5
 _SPOOL_WAIT_SECONDS: Final = 30.0
 _MAX_REBUILDS: Final = 1_000
+# What may be spent past a budget grows with it.
+_CONTROLS_SECONDS: Final = 1.0
 _LAST_REFUSALS_SECONDS: Final = 2.0
 
 
@@ -96,6 +100,7 @@ class Edge:
         self._connect()
         self._build_control(environment)
         self.gateway = self._new_gateway()
+        self.follow_controls = FollowControls(self.controls, self.gateway.controls)
         self.recall = RecallBudgets(self.billing, self.clock, self.gateway.admission.use_budget)
         self.app = create_http_app(self._http_context())
         self.process = ProcessMeasures(
@@ -120,6 +125,7 @@ class Edge:
         self.reports = ReportClient(settings.billing_address)
         self.dead_letters = DeadLetterClient(settings.billing_address)
         self.payments = PaymentClient(settings.billing_address)
+        self.controls = ControlClient(settings.billing_address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
         self.producer = new_producer(settings.event_log_url)
@@ -212,6 +218,7 @@ class Edge:
             reports=self.reports,
             dead_letters=self.dead_letters,
             payments=self.payments,
+            controls=self.controls,
             media=self.media,
             routers=self.routers,
             links=LinkSigner(self.peppers[0].value, self.clock, settings.link_seconds),
@@ -229,6 +236,7 @@ class Edge:
             media_timeout_seconds=settings.media_timeout_seconds,
             trusted_hops=settings.trusted_hops,
             trace_sample_ratio=settings.trace_sample_ratio,
+            blocked=lambda principal, model: self.gateway.controls.blocked(principal, model, self.clock.now_us()),
         )
 
     # What is missing, and what is measured.
@@ -358,7 +366,7 @@ class Edge:
         """Starts the parts in order; the stack stops them in reverse."""
         stack.callback(self.tracing.shutdown)
         stack.callback(self.database.close)
-        billing = (self.billing, self.ledger, self.reports, self.dead_letters, self.payments)
+        billing = (self.billing, self.ledger, self.reports, self.dead_letters, self.payments, self.controls)
         for client in (*billing, self.media, self.routers):
             stack.push_async_callback(client.close)
         await self.admin.start()
@@ -410,6 +418,14 @@ class Edge:
         tasks = {
             asyncio.create_task(
                 forever("polling for changes", self._poll, pause_seconds=poll_seconds, stopping=stopped)
+            ),
+            asyncio.create_task(
+                forever(
+                    "following budgets",
+                    self.follow_controls,
+                    pause_seconds=_CONTROLS_SECONDS,
+                    stopping=stopped,
+                )
             ),
             asyncio.create_task(
                 forever("keeping refused requests", self.refused_log.flush, pause_seconds=1, stopping=stopped)

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.billing.v1 import payments_pb2 as payments
@@ -101,4 +102,56 @@ class PaymentPort(Protocol):
 
     async def top_ups(self, request: payments.ListTopUpsRequest) -> payments.ListTopUpsResponse:
         """Payments, newest first."""
+        ...
+
+
+class ControlPort(Protocol):
+    """Billing's budgets, destinations and anomalies over gRPC. All raise PublicError."""
+
+    async def create_budget(self, request: wire.CreateBudgetRequest) -> wire.CreateBudgetResponse:
+        """A new budget."""
+        ...
+
+    async def budgets(self, request: wire.ListBudgetsRequest) -> wire.ListBudgetsResponse:
+        """Budgets as they were last evaluated, newest first."""
+        ...
+
+    async def budget(self, request: wire.GetBudgetRequest) -> wire.GetBudgetResponse:
+        """A budget as it stands now, with forecasts."""
+        ...
+
+    async def delete_budget(self, request: wire.DeleteBudgetRequest) -> wire.DeleteBudgetResponse:
+        """Removes a budget."""
+        ...
+
+    async def forecast(self, request: wire.GetForecastRequest) -> wire.GetForecastResponse:
+        """When an organization's money is gone."""
+        ...
+
+    async def controls(self, request: wire.GetControlsRequest) -> wire.GetControlsResponse:
+        """What budgets refuse or turn to another model now."""
+        ...
+
+    async def create_destination(self, request: wire.CreateDestinationRequest) -> wire.CreateDestinationResponse:
+        """A new destination of notices."""
+        ...
+
+    async def destinations(self, request: wire.ListDestinationsRequest) -> wire.ListDestinationsResponse:
+        """All destinations, without what is secret."""
+        ...
+
+    async def delete_destination(self, request: wire.DeleteDestinationRequest) -> wire.DeleteDestinationResponse:
+        """Removes a destination."""
+        ...
+
+    async def test_destination(self, request: wire.TestDestinationRequest) -> wire.TestDestinationResponse:
+        """Sends a message now."""
+        ...
+
+    async def notices(self, request: wire.ListNoticesRequest) -> wire.ListNoticesResponse:
+        """Notices and what became of them, newest first."""
+        ...
+
+    async def anomalies(self, request: wire.ListAnomaliesRequest) -> wire.ListAnomaliesResponse:
+        """Anomalies, newest first."""
         ...

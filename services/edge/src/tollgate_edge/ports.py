@@ -93,6 +93,7 @@ class KeyRecord:
     models: tuple[str, ...] | None = None
     endpoints: tuple[str, ...] | None = None
     cidrs: tuple[str, ...] | None = None
+    tags: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
 
 

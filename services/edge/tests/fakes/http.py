@@ -77,6 +77,7 @@ async def http_world():
             reports=made.ledger,
             dead_letters=made.ledger,
             payments=made.ledger,
+            controls=made.ledger,
             media=made.media,
             routers=made.routers,
             links=LinkSigner(PEPPER.value, made.clock, 60),

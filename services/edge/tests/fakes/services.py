@@ -1,6 +1,7 @@
 """billing, media-jobs, the routers and the operator's file, in memory."""
 
 from tollgate.billing.v1 import billing_pb2 as billing
+from tollgate.billing.v1 import controls_pb2 as controls
 from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.billing.v1 import payments_pb2 as payments
@@ -148,6 +149,18 @@ LEDGER_REPLIES = {
     "replay": letters.ReplayDeadLettersResponse,
     "statement": reports.GetStatementResponse,
     "what_if": reports.WhatIfResponse,
+    "create_budget": controls.CreateBudgetResponse,
+    "budgets": controls.ListBudgetsResponse,
+    "budget": controls.GetBudgetResponse,
+    "delete_budget": controls.DeleteBudgetResponse,
+    "forecast": controls.GetForecastResponse,
+    "controls": controls.GetControlsResponse,
+    "create_destination": controls.CreateDestinationResponse,
+    "destinations": controls.ListDestinationsResponse,
+    "delete_destination": controls.DeleteDestinationResponse,
+    "test_destination": controls.TestDestinationResponse,
+    "notices": controls.ListNoticesResponse,
+    "anomalies": controls.ListAnomaliesResponse,
     "rebuild_wallets": ledger.RebuildWalletsResponse,
 }
 

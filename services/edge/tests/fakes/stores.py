@@ -77,6 +77,7 @@ class FakeKeyStore:
                     self.memory.limits_of(record.organization_id).scope(ORGANIZATION, record.organization_id),
                 ),
                 access=access_of(record.endpoints, record.cidrs),
+                tags=",".join(record.tags),
             )
             return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
         if key_hash in self.memory.tokens:

@@ -1,7 +1,7 @@
 """One way to ClickHouse for all: chDB in this process (`chdb:///DIR`) or a server by HTTP, through clickhouse-connect.
 
-Calls run in three threads: for what books, for what nobody waits for, and for questions, so that nothing holds booking
-up.
+Calls run in four threads: for what books, for what nobody waits for, for questions, and for budgets, so that nothing
+holds booking up and no question keeps a budget open.
 """
 
 import asyncio
@@ -77,6 +77,7 @@ class ClickHouse:
         self._retention = retention or Retention()
         self._writing = Lane(dsn, "write", {})
         self._aside = Lane(dsn, "aside", {})
+        self._watching = Lane(dsn, "watch", {})
         self._asking = Lane(dsn, "ask", {"max_execution_time": 30, "readonly": 2} if "chdb" not in dsn else {})
 
     async def migrate(self) -> None:
@@ -99,10 +100,16 @@ class ClickHouse:
         )
 
     async def rows(
-        self, sql: str, parameters: Mapping[str, Any], *, booking: bool = False, aside: bool = False
+        self,
+        sql: str,
+        parameters: Mapping[str, Any],
+        *,
+        booking: bool = False,
+        aside: bool = False,
+        watching: bool = False,
     ) -> list[dict[str, Any]]:
-        """Returns the rows of a query, by column; `booking` asks on the lane of what books, `aside` on its own."""
-        lane = self._writing if booking else self._aside if aside else self._asking
+        """Returns the rows of a query, by column; `booking` asks on the lane of what books, the others on their own."""
+        lane = self._writing if booking else self._aside if aside else self._watching if watching else self._asking
         result = await lane.run(lambda client: client.query(sql, parameters=dict(parameters)))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
@@ -121,6 +128,7 @@ class ClickHouse:
     async def close(self) -> None:
         """Closes all clients."""
         await self._asking.close()
+        await self._watching.close()
         await self._aside.close()
         await self._writing.close()
 

@@ -7,6 +7,8 @@ from typing import Final
 NAMES: Final = (
     *("after_intent", "after_letters", "after_insert", "after_ledger", "after_redis", "before_commit"),
     "after_commit",
+    # Of notices.
+    *("after_lease", "after_send"),
 )
 
 

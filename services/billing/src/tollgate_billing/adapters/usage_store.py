@@ -16,7 +16,17 @@ from tollgate_billing.domain.rows import AMOUNTS, IDS, Block, Row, booked_of
 TIMES: Final = ("started_at", "ended_at", "logged_at", "ingested_at")
 COLUMNS: Final = (
     *("event_id", "kind", "corrects_event_id", "request_id", "try", "attempt", "source", "status", "replay", "final"),
-    *("superseded", "estimated", "trace_id", "trace_kept", *TIMES, "organization_id", "project_id", "api_key_id"),
+    *(
+        "superseded",
+        "estimated",
+        "trace_id",
+        "trace_kept",
+        *TIMES,
+        "organization_id",
+        "project_id",
+        "api_key_id",
+        "tags",
+    ),
     *(
         "price_group",
         "model",

@@ -10,9 +10,11 @@ from tollgate.billing.v1 import ledger_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
 from tollgate_billing.errors import (
     BillingError,
+    InvalidControl,
     InvalidMove,
     InvalidQuery,
     KeyReused,
+    NameTaken,
     NotFound,
     TooManyGuesses,
     Unsigned,
@@ -27,8 +29,10 @@ _MAX_ROWS: Final = 1_000
 _DEFAULT_ROWS: Final = 100
 _KINDS: Final = (
     (InvalidMove, errors_pb2.ERROR_KIND_INVALID_REQUEST),
+    (InvalidControl, errors_pb2.ERROR_KIND_INVALID_REQUEST),
     (InvalidQuery, errors_pb2.ERROR_KIND_INVALID_REQUEST),
     (KeyReused, errors_pb2.ERROR_KIND_CONFLICT),
+    (NameTaken, errors_pb2.ERROR_KIND_CONFLICT),
     (Unsigned, errors_pb2.ERROR_KIND_UNAUTHENTICATED),
     (NotFound, errors_pb2.ERROR_KIND_NOT_FOUND),
     (TooManyGuesses, errors_pb2.ERROR_KIND_RATE_LIMITED),

@@ -62,6 +62,7 @@ class Fields(NamedTuple):
     organization_id: str
     project_id: str
     api_key_id: str
+    tags: str
     price_group: str
     upstream_started_us: int
     first_byte_us: int

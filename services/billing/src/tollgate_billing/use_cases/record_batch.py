@@ -7,7 +7,7 @@ batch of each source. So whatever breaks, the batch is done again from its first
 import asyncio
 import base64
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,10 +62,15 @@ class SourceState:
     recent: RecentIds | None = None
 
 
+def _nobody_asks(_organizations: Iterable[str]) -> None:
+    """Without budgets, nobody needs to know whose usage was booked."""
+
+
 class RecordBatch:
     """`reached` is told each step that is behind, for tests that end the process there.
 
-    `keep` knows which batches Redis has, and brings those that others left in the ledger.
+    `keep` knows which batches Redis has, and brings those that others left in the ledger; `booked` is told whose usage
+    was booked.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class RecordBatch:
         counters: BillingCounters,
         reached: Callable[[str], None],
         keep: KeepWallets,
+        booked: Callable[[Iterable[str]], None] = _nobody_asks,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -90,6 +96,7 @@ class RecordBatch:
         self._counters = counters
         self._reached = reached
         self._keep = keep
+        self._booked = booked
         self._open: set[str] | None = None
 
     @property
@@ -131,6 +138,7 @@ class RecordBatch:
             )
         )
         self._reached("after_ledger")
+        self._booked(effect.organization_id for effect in effects)
         source, name = batch.bounds.source, batch.bounds.batch
         # All at once, so that they share round trips. Each is ended before the lock is let go, whatever another meets.
         outcomes = await asyncio.gather(

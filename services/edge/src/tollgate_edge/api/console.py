@@ -13,11 +13,13 @@ from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
 from tollgate_edge.api.tenants import NO_PROJECT
 from tollgate_edge.domain.access import ENDPOINTS, Access, network_of
 from tollgate_edge.domain.limits import NO_LIMITS
+from tollgate_edge.domain.names import TAG, TAG_WORDS
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
 
 _MOST_LISTED: Final = 100
+_MOST_TAGS: Final = 10
 
 
 def console_router(context: HttpContext) -> APIRouter:
@@ -67,6 +69,7 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
             record, key = await context.create_key(
                 project,
                 text_field(body, "name") or "key",
+                tags=_tags(body),
                 **key_terms(context, body),
             )
         except ValueError as error:
@@ -158,6 +161,13 @@ def _texts(body: dict[str, Any], name: str, what: str) -> tuple[str, ...] | None
     return tuple(dict.fromkeys(value))
 
 
+def _tags(body: dict[str, Any]) -> tuple[str, ...]:
+    found = tuple(sorted(set(_texts(body, "tags", "tags") or ())))
+    if len(found) > _MOST_TAGS or not all(TAG.fullmatch(one) for one in found):
+        raise invalid(f"'tags' are up to {_MOST_TAGS} words of {TAG_WORDS}.", "tags")
+    return found
+
+
 def _expiry(context: HttpContext, body: dict[str, Any]) -> int:
     at_us = parse_time(text_field(body, "expires_at"), "expires_at")
     if at_us and at_us <= context.clock.now_us():
@@ -175,6 +185,7 @@ def _key(record: KeyRecord) -> dict[str, Any]:
         "models": record.models,
         "endpoints": record.endpoints,
         "cidrs": record.cidrs,
+        "tags": record.tags,
         "limits": render_limits(record.limits),
         "created_at": render_time(record.created_at_us),
         "revoked_at": render_time(record.revoked_at_us),

@@ -13,7 +13,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.ledger_ports import DeadLetterPort, LedgerPort, PaymentPort, ReportPort
+from tollgate_edge.ledger_ports import ControlPort, DeadLetterPort, LedgerPort, PaymentPort, ReportPort
 from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
@@ -32,6 +32,10 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
 
+def never_blocked(_principal: Principal, _model: str) -> PublicError | None:
+    """Without anybody to ask, no budget refuses anything."""
+
+
 @dataclass(frozen=True, slots=True)
 class HttpContext:
     authenticator: Authenticator
@@ -48,6 +52,7 @@ class HttpContext:
     reports: ReportPort
     dead_letters: DeadLetterPort
     payments: PaymentPort
+    controls: ControlPort
     media: MediaPort
     routers: RouterPort
     links: LinkSigner
@@ -67,6 +72,8 @@ class HttpContext:
     media_timeout_seconds: float = 600.0
     trusted_hops: int = 0
     trace_sample_ratio: float = 1.0
+    # Returns the error of a request that a budget refuses.
+    blocked: Callable[[Principal, str], PublicError | None] = never_blocked
 
     async def caller(self, request: Request, endpoint: str = "") -> Principal:
         """Returns the bearer of an API key that may be used for `endpoint` (empty: any may).

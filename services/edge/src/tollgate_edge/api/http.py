@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp
 
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate_edge.api.budgets import budgets_router
 from tollgate_edge.api.codes import codes_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
@@ -22,6 +23,7 @@ from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.messages import messages_router
 from tollgate_edge.api.models import models_router
+from tollgate_edge.api.notify import notify_router
 from tollgate_edge.api.payments import payments_router
 from tollgate_edge.api.prices import prices_router
 from tollgate_edge.api.questions import questions_router
@@ -61,6 +63,8 @@ _ROUTERS: Final = (
     reconciliation_router,
     dead_letters_router,
     limits_router,
+    budgets_router,
+    notify_router,
     routing_router,
 )
 

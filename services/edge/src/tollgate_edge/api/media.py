@@ -89,6 +89,7 @@ def media_router(context: HttpContext) -> APIRouter:
         answer = choice_field(body, "response_format", "b64_json", ("b64_json", "url"))
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
+        _check_budgets(context, principal, asked)
         try:
             job = await _wait(context, await context.media.create(asked))
             content = await _images(context, request, job, answer)
@@ -106,6 +107,7 @@ def media_router(context: HttpContext) -> APIRouter:
         choice_field(body, "kind", "text_to_image", ("text_to_image",))
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
+        _check_budgets(context, principal, asked)
         job = await context.media.create(asked)
         span.end(asked.request_id, asked.model)
         return json_response(render_job(context, request, job), 202)
@@ -113,6 +115,12 @@ def media_router(context: HttpContext) -> APIRouter:
     _add_jobs(router, context)
     _add_assets(router, context)
     return router
+
+
+def _check_budgets(context: HttpContext, principal: Principal, asked: media.CreateJobRequest) -> None:
+    """Raises PublicError where a budget refuses the job; none of them turns a job to another model."""
+    if (blocked := context.blocked(principal, asked.model)) is not None:
+        raise blocked
 
 
 def _add_jobs(router: APIRouter, context: HttpContext) -> None:

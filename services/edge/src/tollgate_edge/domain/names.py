@@ -7,6 +7,8 @@ from typing import Final
 CURRENCIES: Final = ("USD", "CNY")
 _MAX_LENGTH: Final = 100
 # As in the format of declared resources.
+TAG: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,38}")
+TAG_WORDS: Final = "1 to 39 of a-z, 0-9, '.', '_', ':' and '-'"
 _GROUP: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 

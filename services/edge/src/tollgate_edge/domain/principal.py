@@ -30,6 +30,8 @@ class Principal:
     access: Access | None = None
     # In which the organization pays; empty is whatever a price book is in.
     currency: str = ""
+    # Words in alphabetic order, divided by commas.
+    tags: str = ""
 
 
 def tenant_message(principal: Principal) -> wire.Tenant:
@@ -41,6 +43,7 @@ def tenant_message(principal: Principal) -> wire.Tenant:
         price_group=principal.price_group,
         route_group=principal.route_group,
         currency=principal.currency,
+        tags=principal.tags,
         limits=[
             wire.Limit(
                 kind=scope.kind,

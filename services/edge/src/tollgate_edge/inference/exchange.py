@@ -16,6 +16,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import Face
 from tollgate_edge.inference.client import Client
+from tollgate_edge.inference.controls import BLOCK, downgraded_line, refusal
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.words import STATUS_LINES
@@ -41,56 +42,12 @@ _SSE_HEADERS: Final = (
 
 class InferenceExchange:
     __slots__ = (
-        "_chunked",
-        "_client",
-        "_delivered",
-        "_drained",
-        "_gateway",
-        "_link_id",
-        "_sent_body",
-        "_started",
-        "_stream",
-        "_too_dear",
-        "admission_deadline",
-        "asked",
-        "awaits_end",
-        "barred",
-        "body",
-        "body_parts",
-        "body_size",
-        "bytes_out",
-        "client_gone",
-        "closed",
-        "content_length",
-        "content_type",
-        "cors",
-        "error",
-        "face",
-        "first_write",
-        "forwarded",
-        "headers_sent",
-        "hold_pico",
-        "hold_renewed",
-        "http10",
-        "keep",
-        "last_write",
-        "named",
-        "opened_at",
-        "operation",
-        "passed",
-        "presented",
-        "principal",
-        "request_id",
-        "requested_model",
-        "span_id",
-        "started",
-        "started_us",
-        "status",
-        "ticket",
-        "trace_id",
-        "trace_parent",
-        "traceparent",
-        "tries",
+        "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
+        "_too_dear", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts", "body_size",
+        "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face", "first_write",
+        "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write", "named", "opened_at",
+        "operation", "passed", "presented", "principal", "request_id", "requested_model", "span_id", "started",
+        "started_us", "status", "ticket", "told", "trace_id", "trace_parent", "traceparent", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -141,6 +98,8 @@ class InferenceExchange:
         self.bytes_out = self.tries = 0
         self.ticket: Ticket | None = None
         self.trace_id = self.span_id = self.trace_parent = ""
+        # Lines of the reply's head that say what was changed about the request.
+        self.told = b""
         self._stream: RouterStream | None = None
         self._link_id = 0
         self._sent_body = 0
@@ -193,6 +152,8 @@ class InferenceExchange:
         self.asked = asked
         gateway = self._gateway
         problem_found = gateway.check_model(found, asked.model, self.operation)
+        if problem_found is None and gateway.controls.any:
+            problem_found = self._keep_to_budgets(found, asked)
         if problem_found is not None:
             self.refuse(problem_found)
             return
@@ -203,6 +164,24 @@ class InferenceExchange:
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self._admit(found, amount)
+
+    def _keep_to_budgets(self, principal: Principal, asked: Asked) -> PublicError | None:
+        """Turns to the model that a budget names, where this request may ask for it; returns why a budget refuses."""
+        gateway = self._gateway
+        now_us = gateway.clock.now_us()
+        held = gateway.controls.find(principal, asked.model, now_us)
+        if held is None or held.model == asked.model:
+            return None
+        if held.action == BLOCK:
+            return refusal(held, now_us)
+        if gateway.check_model(principal, held.model, self.operation) is not None:
+            return None
+        # What it turns to may be what another budget blocks.
+        blocked = gateway.controls.blocked(principal, held.model, now_us)
+        if blocked is None:
+            self.requested_model, self.told = asked.model, downgraded_line(held)
+            self.asked = msgspec.structs.replace(asked, model=held.model)
+        return blocked
 
     def _admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
@@ -355,7 +334,7 @@ class InferenceExchange:
             kind = _SSE_HEADERS
         else:
             kind = b"content-type: %s\r\n" % (content_type or b"application/json")
-        parts = [line, kind, self.face.id_lines(self.request_id.encode()), *named]
+        parts = [line, kind, self.face.id_lines(self.request_id.encode()), self.told, *named]
         if self.ticket is not None:
             parts.append(self.ticket.header_lines())
         if self.cors:

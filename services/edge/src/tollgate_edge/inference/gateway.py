@@ -15,6 +15,7 @@ from tollgate_edge.domain.principal import Principal, tenant_message
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.records import RequestRecords
@@ -69,6 +70,7 @@ class InferenceGateway:
             on_ready=self._router_ready,
             counters=counters,
         )
+        self.controls = Controls()
         self.access_log = access_log
         self.refused_log = refused_log
         self.records = RequestRecords(counters, tracing, access_log, refused_log, clock, self.loop)

@@ -27,6 +27,7 @@ class CreateKey:
         models: tuple[str, ...] | None = None,
         endpoints: tuple[str, ...] | None = None,
         cidrs: tuple[str, ...] | None = None,
+        tags: tuple[str, ...] = (),
         expires_at_us: int = 0,
         limits: Limits = NO_LIMITS,
     ) -> tuple[KeyRecord, Secret]:
@@ -39,6 +40,7 @@ class CreateKey:
             models=models,
             endpoints=endpoints,
             cidrs=cidrs,
+            tags=tags,
             expires_at_us=expires_at_us,
             limits=limits,
         )
@@ -53,6 +55,7 @@ class CreateKey:
         models: tuple[str, ...] | None = None,
         endpoints: tuple[str, ...] | None = None,
         cidrs: tuple[str, ...] | None = None,
+        tags: tuple[str, ...] = (),
         expires_at_us: int = 0,
         limits: Limits = NO_LIMITS,
     ) -> KeyRecord:
@@ -68,6 +71,7 @@ class CreateKey:
             models=models,
             endpoints=endpoints,
             cidrs=cidrs,
+            tags=tags,
             limits=limits,
         )
         await self.store.add_key(record, keyed_hash(key.reveal().encode(), self.pepper), self.pepper.id)

@@ -91,7 +91,7 @@ class Limit(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., id: _Optional[str] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ..., concurrency: _Optional[int] = ..., budget_pico: _Optional[int] = ..., budget_window: _Optional[str] = ...) -> None: ...
 
 class Tenant(_message.Message):
-    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group", "currency", "limits")
+    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group", "currency", "limits", "tags")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,7 @@ class Tenant(_message.Message):
     ROUTE_GROUP_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     project_id: str
     api_key_id: str
@@ -106,7 +107,8 @@ class Tenant(_message.Message):
     route_group: str
     currency: str
     limits: _containers.RepeatedCompositeFieldContainer[Limit]
-    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ...) -> None: ...
+    tags: str
+    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., tags: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
     __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico")

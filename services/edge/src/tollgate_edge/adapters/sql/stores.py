@@ -163,6 +163,7 @@ def _principal_of(row: Any) -> Principal:
             limits_of(row, "organization_").scope(ORGANIZATION, row.organization_id),
         ),
         access=access_of(row.endpoints, row.cidrs),
+        tags=row.tags,
     )
 
 
@@ -188,6 +189,7 @@ def _row_of(key_hash: str, record: KeyRecord, pepper_id: str) -> dict[str, Any]:
         "models": None if record.models is None else list(record.models),
         "endpoints": None if record.endpoints is None else list(record.endpoints),
         "cidrs": None if record.cidrs is None else list(record.cidrs),
+        "tags": ",".join(record.tags),
         "created_at_us": record.created_at_us,
         "revoked_at_us": record.revoked_at_us,
         "expires_at_us": record.expires_at_us,
@@ -208,6 +210,7 @@ def _record_of(row: Any) -> KeyRecord:
         models=None if row.models is None else tuple(row.models),
         endpoints=None if row.endpoints is None else tuple(row.endpoints),
         cidrs=None if row.cidrs is None else tuple(row.cidrs),
+        tags=tuple(row.tags.split(",")) if row.tags else (),
         limits=limits_of(row),
     )
 

@@ -1,0 +1,158 @@
+"""What looks wrong in the use of a key, by statistics that can be told in a sentence.
+
+A key's last whole hour is compared with the hours of the two weeks before it in which it was used. A key with less than
+a day of such hours, or that is younger than three days, has no usual yet: nothing is said of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isqrt
+from statistics import median_low
+from typing import Any, Final
+
+from tollgate_billing.domain.budgets import DAY_US
+
+SPEND, ERRORS, NEW_MODEL = "spend", "errors", "new_model"
+BASELINE_US: Final = 14 * DAY_US
+_FEWEST_HOURS: Final = 24
+_YOUNGEST_US: Final = 3 * DAY_US
+# A new model means something only where the key has kept to its models for a while.
+_SETTLED_US: Final = 7 * DAY_US
+_TIMES_USUAL: Final = 4
+_FEWEST_REQUESTS: Final = 20
+_FEWEST_BEFORE: Final = 200
+_LOWEST_RATE_PERCENT: Final = 20
+_DEVIATIONS: Final = 5
+_MICRO: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHour:
+    """What a key used of a model in an hour; money in pico-units."""
+
+    organization_id: str
+    project_id: str
+    api_key_id: str
+    model: str
+    hour_us: int
+    requests: int
+    errors: int
+    charge_pico: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """`numbers` are what it was judged by; the words are made of them (`notices.py`)."""
+
+    id: str
+    organization_id: str
+    project_id: str
+    api_key_id: str
+    kind: str
+    subject: str
+    numbers: Mapping[str, Any]
+    hour_us: int
+    found_us: int = 0
+
+
+@dataclass(slots=True)
+class _Hour:
+    requests: int = 0
+    errors: int = 0
+    charge_pico: int = 0
+
+
+def find(rows: Iterable[KeyHour], hour_us: int) -> list[Anomaly]:
+    """Returns what is unusual in the hour that begins at `hour_us`; rows of other hours are the baseline."""
+    keys: dict[tuple[str, str, str], list[KeyHour]] = {}
+    for row in rows:
+        keys.setdefault((row.organization_id, row.project_id, row.api_key_id), []).append(row)
+    return [one for _, of_key in sorted(keys.items()) for one in _of_key(of_key, hour_us)]
+
+
+def _of_key(rows: Sequence[KeyHour], hour_us: int) -> list[Anomaly]:
+    now = _Hour()
+    before: dict[int, _Hour] = {}
+    models_now: set[str] = set()
+    models_before: set[str] = set()
+    for row in rows:
+        if row.hour_us == hour_us:
+            _add(now, row)
+            if row.requests > row.errors:
+                models_now.add(row.model)
+        elif hour_us - BASELINE_US <= row.hour_us < hour_us:
+            _add(before.setdefault(row.hour_us, _Hour()), row)
+            models_before.add(row.model)
+    if not now.requests or len(before) < _FEWEST_HOURS or min(before) > hour_us - _YOUNGEST_US:
+        return []
+    found = [_spend(now, list(before.values()), rows[0].currency), _errors(now, list(before.values()))]
+    if min(before) <= hour_us - _SETTLED_US:
+        found += [
+            (NEW_MODEL, model, {"models": sorted(models_before)[:10]}) for model in sorted(models_now - models_before)
+        ]
+    first = rows[0]
+    return [
+        Anomaly(
+            id=f"{kind}/{first.api_key_id}/{subject}/{hour_us // DAY_US}",
+            organization_id=first.organization_id,
+            project_id=first.project_id,
+            api_key_id=first.api_key_id,
+            kind=kind,
+            subject=subject,
+            numbers=numbers,
+            hour_us=hour_us,
+        )
+        for kind, subject, numbers in filter(None, found)
+    ]
+
+
+def _add(hour: _Hour, row: KeyHour) -> None:
+    hour.requests += row.requests
+    hour.errors += row.errors
+    hour.charge_pico += row.charge_pico
+
+
+_Found = tuple[str, str, dict[str, Any]] | None
+
+
+def _spend(now: _Hour, before: Sequence[_Hour], currency: str) -> _Found:
+    """More than four times the median hour, and half more than the dearest one: no daily or weekly peak is that."""
+    usual = median_low([one.charge_pico for one in before])
+    most = max(one.charge_pico for one in before)
+    if now.charge_pico <= _TIMES_USUAL * usual or now.charge_pico * 2 <= most * 3:
+        return None
+    return (
+        SPEND,
+        "",
+        {
+            "spent_pico": now.charge_pico,
+            "usual_pico": usual,
+            "most_pico": most,
+            "hours": len(before),
+            "currency": currency,
+        },
+    )
+
+
+def _errors(now: _Hour, before: Sequence[_Hour]) -> _Found:
+    """At least a fifth, and more than five standard deviations of a share that is as before."""
+    requests, errors = sum(one.requests for one in before), sum(one.errors for one in before)
+    if now.requests < _FEWEST_REQUESTS or requests < _FEWEST_BEFORE or now.requests <= 0:
+        return None
+    rate = now.errors * _MICRO // now.requests
+    # A share of nothing has no deviation: one in a hundred is the least that is taken for usual.
+    usual = max(_MICRO // 100, errors * _MICRO // requests)
+    deviation = isqrt(usual * max(0, _MICRO - usual) // now.requests)
+    if rate * 100 < _LOWEST_RATE_PERCENT * _MICRO or rate <= usual + _DEVIATIONS * deviation:
+        return None
+    return (
+        ERRORS,
+        "",
+        {
+            "requests": now.requests,
+            "errors": now.errors,
+            "usual_percent": errors * 100 // requests,
+            "hours": len(before),
+        },
+    )

@@ -1,0 +1,52 @@
+"""Looks at the last whole hour of every key that was used in it, once its rows can be thought complete."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tollgate_billing.control_ports import Anomalies, Fact, Spending
+from tollgate_billing.domain.anomalies import BASELINE_US, Anomaly, find
+from tollgate_billing.domain.budgets import HOUR_US
+from tollgate_kit.clock import Clock
+
+# Requests are booked when they end: those that began in the hour and ran on are given this long.
+_GRACE_US: Final = 10 * 60 * 1_000_000
+
+
+class WatchAnomalies:
+    def __init__(self, anomalies: Anomalies, spending: Spending, clock: Clock) -> None:
+        self._anomalies = anomalies
+        self._spending = spending
+        self._clock = clock
+        self._looked_us = -1
+
+    async def step(self) -> int:
+        """Looks at an hour that was not looked at by this process; returns how many anomalies are new.
+
+        Raises Unavailable. Another process, or this one after a start, may look again: what was told stays told.
+        """
+        hour_us = (self._clock.now_us() - _GRACE_US) // HOUR_US * HOUR_US - HOUR_US
+        if hour_us == self._looked_us:
+            return 0
+        rows = await self._spending.key_hours(hour_us - BASELINE_US, hour_us + HOUR_US, hour_us)
+        found = find(rows, hour_us)
+        new = await self._anomalies.add(found, {one.id: _fact(one) for one in found}, self._clock.now_us())
+        self._looked_us = hour_us
+        return new
+
+    async def list(self, organization_id: str, limit: int, before_id: str) -> list[Anomaly]:
+        """Returns anomalies, newest first. Raises Unavailable."""
+        return await self._anomalies.list(organization_id, limit, before_id)
+
+
+def _fact(one: Anomaly) -> Fact:
+    content: Mapping[str, Any] = {
+        "about": "anomaly",
+        "kind": one.kind,
+        "organization_id": one.organization_id,
+        "project_id": one.project_id,
+        "api_key_id": one.api_key_id,
+        "subject": one.subject,
+        "numbers": dict(one.numbers),
+        "hour_us": one.hour_us,
+    }
+    return Fact(f"anomaly/{one.id}"[:512], one.organization_id, "anomaly", content)

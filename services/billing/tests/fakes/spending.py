@@ -1,0 +1,81 @@
+"""What budgets ask of usage, from plain rows; and a sender that keeps what it was given."""
+
+from collections import defaultdict
+
+from tollgate_billing.control_ports import Outcome
+from tollgate_billing.domain.anomalies import KeyHour
+from tollgate_billing.domain.budgets import HOUR_US
+from tollgate_billing.domain.forecast import SPAN_US, Pace
+from tollgate_billing.domain.rows import to_pico
+from tollgate_billing.errors import UsageStoreUnavailable
+
+_COLUMNS = {"project": "project_id", "key": "api_key_id", "model": "model"}
+
+
+class FakeSpending:
+    """Asks the rows of a fake usage store; `away` makes it refuse."""
+
+    def __init__(self, store):
+        self.store = store
+        self.away = False
+        self.asked = 0
+
+    async def spent(self, asked):
+        self.asked += len(asked)
+        return [sum(to_pico(row["charge"]) for row in self._rows(one.part, one.begin_us, one.end_us)) for one in asked]
+
+    async def pace(self, part, now_us):
+        rows = self._rows(part, now_us - SPAN_US, 0)
+        first = min((row["started_at"] for row in rows if row["charge"] > 0), default=0)
+        return Pace(sum(to_pico(row["charge"]) for row in rows), first)
+
+    async def hours(self, spend):
+        found = defaultdict(int)
+        for row in self._rows(spend.part, spend.begin_us, 0):
+            found[row["started_at"] // HOUR_US * HOUR_US] += to_pico(row["charge"])
+        return sorted(found.items())
+
+    async def key_hours(self, since_us, until_us, active_since_us):
+        found = defaultdict(lambda: [0, 0, 0, ""])
+        for row in self.store.usage:
+            hour = row["started_at"] // HOUR_US * HOUR_US
+            if not since_us <= hour < until_us or not row["api_key_id"]:
+                continue
+            sign = -1 if row["kind"] == "adjustment" else int(row["final"] and not row["superseded"])
+            name = (row["organization_id"], row["project_id"], row["api_key_id"], hour, row["model"])
+            values = found[name]
+            values[0] += sign
+            values[1] += sign * (row["outcome"] != "ok")
+            values[2] += to_pico(row["charge"])
+            values[3] = row["currency"]
+        active = {(name[0], name[2]) for name in found if name[3] >= active_since_us}
+        return [
+            KeyHour(name[0], name[1], name[2], name[4], name[3], *values)
+            for name, values in sorted(found.items())
+            if values[0] > 0 and (name[0], name[2]) in active
+        ]
+
+    def _rows(self, part, begin_us, end_us):
+        if self.away:
+            raise UsageStoreUnavailable("away")
+        column = _COLUMNS.get(part.scope)
+        return [
+            row
+            for row in self.store.usage
+            if row["organization_id"] == part.organization_id
+            and (column is None or row[column] == part.scope_id)
+            and (part.scope != "tag" or part.scope_id in row["tags"].split(","))
+            and row["started_at"] >= begin_us
+            and (not end_us or row["started_at"] < end_us)
+        ]
+
+
+class FakeSender:
+    """Keeps letters. `outcomes` are those of the next ones, after which all are taken; `crash` ends it after a send."""
+
+    def __init__(self):
+        self.sent, self.outcomes = [], []
+
+    async def send(self, destination, letter):
+        self.sent.append((destination.name, letter))
+        return self.outcomes.pop(0) if self.outcomes else Outcome()

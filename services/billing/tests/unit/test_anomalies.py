@@ -1,0 +1,81 @@
+"""What is unusual of a key and what is not, on made-up weeks."""
+
+import random
+
+from tollgate_billing.domain.anomalies import KeyHour, find
+from tollgate_billing.domain.budgets import DAY_US, HOUR_US
+
+NOW = 1_764_000_000_000_000 // HOUR_US * HOUR_US
+
+
+def hour(ago, charge=100, requests=50, errors=0, model="m", key="key_1"):
+    return KeyHour("org", "proj", key, model, NOW - ago * HOUR_US, requests, errors, charge, "USD")
+
+
+def weeks(hours=14 * 24, **more):
+    return [hour(ago, **more) for ago in range(1, hours + 1)]
+
+
+def kinds(rows):
+    return [(one.kind, one.subject) for one in find(rows, NOW)]
+
+
+def test_steady_use_is_not_unusual_and_a_jump_is():
+    assert kinds([*weeks(), hour(0)]) == []
+    assert kinds([*weeks(), hour(0, charge=400)]) == []
+    (found,) = find([*weeks(), hour(0, charge=401)], NOW)
+    assert (found.kind, found.api_key_id, found.project_id, found.hour_us) == ("spend", "key_1", "proj", NOW)
+    assert found.numbers == {"spent_pico": 401, "usual_pico": 100, "most_pico": 100, "hours": 336, "currency": "USD"}
+
+
+def test_a_fresh_key_and_one_that_is_hardly_used_raise_no_alarm():
+    loud = hour(0, charge=10**9, requests=100, errors=100, model="new")
+    assert kinds([loud]) == []
+    assert kinds([*weeks(23), loud]) == []
+    # A day and more of use, but only since the day before yesterday.
+    assert kinds([*weeks(2 * 24), loud]) == []
+    # Old enough, but used in 23 hours only.
+    assert kinds([*(hour(ago) for ago in range(14, 14 * 24, 14)), loud]) == []
+    assert ("spend", "") in kinds([*weeks(4 * 24), loud])
+
+
+def test_a_daily_peak_is_no_alarm():
+    # Nine hours of work at a hundred times of what a night costs, weekends off.
+    work = [hour(ago, charge=10_000 if ago % 24 < 9 and ago // 24 % 7 < 5 else 100) for ago in range(1, 14 * 24 + 1)]
+    assert kinds([*work, hour(0, charge=10_000)]) == []
+    assert kinds([*work, hour(0, charge=15_000)]) == []
+    assert kinds([*work, hour(0, charge=15_001)]) == [("spend", "")]
+
+
+def test_noise_raises_no_alarm_in_thousands_of_hours():
+    noise = random.Random(5)
+    rows = [hour(ago, charge=noise.randint(50, 150), errors=noise.choice([0, 0, 0, 1])) for ago in range(1, 337)]
+    alarms = 0
+    for _ in range(3_000):
+        alarms += len(kinds([*rows, hour(0, charge=noise.randint(50, 150), errors=noise.choice([0, 0, 1, 2]))]))
+    assert alarms == 0
+
+
+def test_errors_are_unusual_against_what_was_before():
+    assert kinds([*weeks(), hour(0, errors=9)]) == []
+    assert kinds([*weeks(), hour(0, errors=10)]) == [("errors", "")]
+    # A key that always fails a third of its requests is as always.
+    assert kinds([*weeks(errors=17), hour(0, errors=18)]) == []
+    assert kinds([*weeks(errors=17), hour(0, errors=45)]) == [("errors", "")]
+    # Nineteen requests say nothing.
+    assert kinds([*weeks(), hour(0, requests=19, errors=19)]) == []
+
+
+def test_a_new_model_is_told_of_a_key_that_kept_to_its_models():
+    assert kinds([*weeks(), hour(0), hour(0, model="other")]) == [("new_model", "other")]
+    # Three days old: it may still be trying.
+    assert kinds([*weeks(4 * 24), hour(0), hour(0, model="other")]) == []
+    # Nothing but refusals of it.
+    assert kinds([*weeks(), hour(0), hour(0, model="other", requests=5, errors=5)]) == []
+    assert kinds([*weeks(), hour(20, model="other"), hour(0, model="other")]) == []
+
+
+def test_keys_are_judged_apart_and_named_by_day():
+    rows = [*weeks(), *weeks(key="key_2", charge=10_000), hour(0, charge=500), hour(0, charge=500, key="key_2")]
+    (found,) = find(rows, NOW)
+    assert found.id == f"spend/key_1//{NOW // DAY_US}"

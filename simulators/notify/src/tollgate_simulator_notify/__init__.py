@@ -1,0 +1,1 @@
+"""A stand-in for whoever takes notifications; shares no code with the product."""
