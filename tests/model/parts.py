@@ -15,6 +15,8 @@ from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.consumers.usage_recorded import BatchLimits
 from tollgate_billing.errors import Unavailable
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.faces import OPENAI
 from tollgate_edge.inference.witness import Witness
 from tollgate_kit.event_log import Record
 from tollgate_kit.publisher import Publisher
@@ -149,9 +151,16 @@ class EdgeSlot(Slot):
     def testify(self, call, delivered):
         """Writes down what was delivered of a try that ended without End."""
         exchange = SimpleNamespace(
-            principal=SimpleNamespace(
-                organization_id=ORGANIZATION, project_id="project", api_key_id="key", price_group="", route_group=""
+            principal=Principal(
+                api_key_id="key",
+                organization_id=ORGANIZATION,
+                project_id="project",
+                price_group="",
+                route_group="",
+                prepaid=True,
             ),
+            face=OPENAI,
+            hold_pico=0,
             asked=SimpleNamespace(model="m", stream=True),
             body=b"x" * 40,
             operation=wire.OPERATION_CHAT,

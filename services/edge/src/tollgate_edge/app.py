@@ -13,7 +13,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
-from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.control_client import ControlClient
@@ -56,6 +55,7 @@ from tollgate_edge.use_cases.follow_version import VersionHolder
 from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
+from tollgate_edge.use_cases.rebuild_wallet import RebuildWallet
 from tollgate_edge.use_cases.recall_budgets import RecallBudgets
 from tollgate_holds import LimitSet
 from tollgate_holds.holds import Holds
@@ -79,7 +79,6 @@ log = logging.getLogger(__name__)
 USAGE_TOPIC: Final = "usage.recorded.v1"
 _RETRY_SECONDS: Final = 0.5
 _SPOOL_WAIT_SECONDS: Final = 30.0
-_MAX_REBUILDS: Final = 1_000
 # What may be spent past a budget grows with it.
 _CONTROLS_SECONDS: Final = 1.0
 _LAST_REFUSALS_SECONDS: Final = 2.0
@@ -96,7 +95,6 @@ class Edge:
         self.spool = spool
         self.peppers = read_peppers(settings.pepper_file, os.urandom)
         self._seeded = False
-        self._rebuilding: dict[str, asyncio.Task[None]] = {}
         self._connect()
         self._build_control(environment)
         self.gateway = self._new_gateway()
@@ -188,7 +186,7 @@ class Edge:
                 hold_ttl_seconds=settings.hold_ttl_seconds,
                 slot_ttl_seconds=settings.slot_ttl_seconds,
                 pause_seconds=settings.exchange_pause_ms / 1000,
-                on_no_wallet=self._rebuild_wallet,
+                on_no_wallet=RebuildWallet(self.billing),
                 alone=self.alone,
                 on_new_budget=self._begin_budget,
             ),
@@ -333,21 +331,6 @@ class Edge:
 
     def _begin_budget(self, limits: LimitSet, place: int, started_us: int) -> None:
         self.recall.begin(limits, place, started_us)
-
-    def _rebuild_wallet(self, organization_id: str) -> None:
-        """Asks billing to put a missing wallet back; once at a time for each organization."""
-        if organization_id in self._rebuilding or len(self._rebuilding) >= _MAX_REBUILDS:
-            return
-
-        async def rebuild() -> None:
-            try:
-                await self.billing.rebuild_wallet(billing.RebuildWalletRequest(organization_id=organization_id))
-            except PublicError as error:
-                log.warning("a wallet is missing and billing is away", extra={"fields": {"error": str(error)}})
-                await asyncio.sleep(_RETRY_SECONDS)
-
-        task = self._rebuilding[organization_id] = asyncio.create_task(rebuild())
-        task.add_done_callback(lambda _: self._rebuilding.pop(organization_id, None))
 
     # Life.
 
