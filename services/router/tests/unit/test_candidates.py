@@ -48,6 +48,16 @@ def test_what_cannot_be_sent_to_is_left_out_and_says_why():
     assert next(state.problem for state in found.channels if state.name == "c") == "it is disabled in the configuration"
 
 
+def test_a_model_whose_channels_are_out_of_order_is_there_all_the_same():
+    found = snapshot([channel("a"), channel("b", "small", groups=["research"])], missing=["KEY_a_0", "KEY_b_0"])
+    assert found.route("default", "able") is None
+    kind, words = found.unserved("default", "able")
+    assert (kind, "can be used now" in words) == (errors.ERROR_KIND_UNAVAILABLE, True)
+    for model in ("small", "nobody-offers-it"):
+        kind, words = found.unserved("default", model)
+        assert (kind, "No channel serves" in words) == (errors.ERROR_KIND_MODEL_NOT_FOUND, True)
+
+
 def test_a_routes_targets_may_name_what_the_channel_does_not_offer():
     found = snapshot([channel("a", "small")], [route("able", [{"channel": "a", "upstream": "vendor/able"}])])
     assert [target.upstream_model for target in found.route("default", "able").targets()] == ["vendor/able"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_rating import PriceTable
 from tollgate_resources import VersionDocument
 from tollgate_router.domain.candidates import Candidates
@@ -42,6 +43,14 @@ class Snapshot:
     def route(self, route_group: str, model: str) -> Candidates | None:
         """Returns what may serve `model` for callers of `route_group`; None when nothing can."""
         return self.candidates[route_group, model]
+
+    def unserved(self, route_group: str, model: str) -> tuple[int, str]:
+        """Returns kind and words of the error of a request that `route` finds nothing for."""
+        broken = {state.name for state in self.channels if state.problem and route_group in state.groups}
+        declared = self.declared.get(model)
+        if declared is not None and any(entry.channel in broken for level in declared.levels for entry in level):
+            return errors.ERROR_KIND_UNAVAILABLE, f"No channel of the model '{model}' can be used now."
+        return errors.ERROR_KIND_MODEL_NOT_FOUND, f"No channel serves the model '{model}'."
 
     def make_some(self, enough: Callable[[], bool]) -> bool:
         """Makes candidate lists before they are asked for, until `enough`; returns whether there are more to make."""

@@ -185,7 +185,7 @@ class Request:
             return
         candidates = snapshot.route(opened.tenant.route_group, opened.model)
         if candidates is None:
-            self._refuse(errors.ERROR_KIND_MODEL_NOT_FOUND, f"No channel serves the model '{opened.model}'.")
+            self._refuse(*snapshot.unserved(opened.tenant.route_group, opened.model))
             return
         try:
             self._members = read_body(self._body)
