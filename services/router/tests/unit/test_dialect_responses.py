@@ -12,7 +12,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import write_chat
-from tollgate_router.domain.dialects.responses_request import read_responses
+from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, read_responses, tool_names
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation, sending
 from tollgate_router.domain.openai_chat import read_body
 
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.unit
 OPENAI, RESPONSES, ANTHROPIC = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_OPENAI_RESPONSES, wire.DIALECT_ANTHROPIC
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 PICTURE = {"type": "input_image", "image_url": "https://h/a.png", "detail": "low"}
-FREE = frozenset(("apply_patch",))
+FREE = ToolNames(frozenset(("apply_patch",)), {"agents__first": ("agents", "first")})
 
 
-def translation(upstream, free_form=frozenset()):
-    return StreamTranslation(Translation(opened(RESPONSES), upstream, {}, free_form))
+def translation(upstream, tools=PLAIN):
+    return StreamTranslation(Translation(opened(RESPONSES), upstream, {}, tools))
 
 
 def whole(one, stream):
@@ -58,7 +58,7 @@ def test_calls_in_turns_and_tools_that_take_text():
     stream = b"".join(
         (
             chunk({"role": "assistant"}),
-            chunk(call(0, "", "call_a", "first")),
+            chunk(call(0, "", "call_a", "agents__first")),
             chunk(call(1, '{"input": "*** Begin', "call_b", "apply_patch")),
             chunk(call(0, '{"a":1}')),
             chunk(call(1, ' Patch"}')),
@@ -68,6 +68,7 @@ def test_calls_in_turns_and_tools_that_take_text():
     )
     one, two = check_responses(whole(translation(OPENAI, FREE), stream))["output"]
     assert (one["type"], one["call_id"], one["arguments"]) == ("function_call", "call_a", '{"a":1}')
+    assert (one["namespace"], one["name"]) == ("agents", "first")
     assert (two["type"], two["call_id"], two["input"]) == ("custom_tool_call", "call_b", "*** Begin Patch")
 
 
@@ -151,6 +152,16 @@ def test_what_a_body_asks_for():
     assert body["response_format"]["json_schema"] == {"name": "n", "schema": SCHEMA, "strict": True}
     assert (body["max_tokens"], body["reasoning_effort"]) == (50, "low")
     assert set(dropped) == {"tools.web_search", "tools.apply_patch.format", "text.verbosity", "prompt_cache_key"}
+
+
+def test_tools_in_a_namespace_are_offered_under_both_names():
+    inner = {"type": "function", "name": "first", "parameters": SCHEMA}
+    tools = [{"type": "namespace", "name": "agents", "tools": [inner]}, {"type": "custom", "name": "apply_patch"}]
+    said = {"type": "function_call", "call_id": "c", "namespace": "agents", "name": "first", "arguments": "{}"}
+    body, _ = to_chat(tools=tools, input=[{"role": "user", "content": "x"}, said])
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["agents__first", "apply_patch"]
+    assert body["messages"][1]["tool_calls"][0]["function"]["name"] == "agents__first"
+    assert tool_names(read_body(json.dumps({"tools": tools}).encode())) == FREE
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """OpenAI Responses replies, whole and streamed, written from events and neutral replies."""
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +27,7 @@ from tollgate_router.domain.dialects.neutral import (
     answer_tokens,
     prompt_tokens,
 )
-from tollgate_router.domain.dialects.responses_request import sealed
+from tollgate_router.domain.dialects.responses_request import ToolNames, sealed
 from tollgate_router.domain.usage import ReplyUsage
 
 _INCOMPLETE: Final = {LENGTH: "max_output_tokens", REFUSAL: "content_filter"}
@@ -51,13 +50,13 @@ def usage_of(usage: ReplyUsage | None) -> dict[str, Any]:
 class ResponseWriter:
     """Writes the events of one streamed reply; items stand one behind the other.
 
-    `free_form` names the tools that take text: their calls go out when they are whole. `created` is in seconds.
+    Calls of tools that take text go out when they are whole. `created` is in seconds.
     """
 
-    def __init__(self, model: str, created: int, free_form: AbstractSet[str]) -> None:
+    def __init__(self, model: str, created: int, tools: ToolNames) -> None:
         self._model = model
         self._created = created
-        self._free_form = free_form
+        self._tools = tools
         self._id = ""
         self._number = 0
         self._output: list[dict[str, Any]] = []
@@ -107,7 +106,7 @@ class ResponseWriter:
             yield from self._begin("call")
         elif isinstance(event, CallArguments):
             self._text += event.json
-            if self._call[1] not in self._free_form:
+            if self._call[1] not in self._tools.free_form:
                 yield self._event("response.function_call_arguments.delta", **self._where(), delta=event.json)
         else:
             self._finish = event
@@ -169,7 +168,7 @@ class ResponseWriter:
 
     def _called(self, arguments: str) -> dict[str, Any]:
         call_id, name = self._call
-        return _call_item(self._where()["item_id"], call_id, name, arguments, free=name in self._free_form)
+        return _call_item(self._where()["item_id"], call_id, name, arguments, self._tools)
 
     def _done(self, item: dict[str, Any]) -> bytes:
         place = len(self._output)
@@ -179,7 +178,9 @@ class ResponseWriter:
     def _where(self) -> dict[str, Any]:
         """Returns id and place of the item that is open."""
         place = len(self._output)
-        kind = {"thought": "rs", "call": "ctc" if self._call[1] in self._free_form else "fc"}.get(self._open, "msg")
+        kind = {"thought": "rs", "call": "ctc" if self._call[1] in self._tools.free_form else "fc"}.get(
+            self._open, "msg"
+        )
         return {"item_id": f"{kind}_{self._id.removeprefix('resp_')}_{place}", "output_index": place}
 
     def _event(self, kind: str, **members: Any) -> bytes:
@@ -188,7 +189,7 @@ class ResponseWriter:
         return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(body))
 
 
-def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, free_form: AbstractSet[str]) -> bytes:
+def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, tools: ToolNames) -> bytes:
     """Returns a whole reply under the caller's name of the model."""
     found = response_id(reply.id)
     output: list[dict[str, Any]] = []
@@ -200,9 +201,8 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, free_
             output.append(_reasoning(f"rs_{place}", part.text, part.signature, part.hidden))
         else:
             assert isinstance(part, Call)
-            free = part.name in free_form
-            prefix = "ctc" if free else "fc"
-            output.append(_call_item(f"{prefix}_{place}", part.id, part.name, part.arguments, free=free))
+            prefix = "ctc" if part.name in tools.free_form else "fc"
+            output.append(_call_item(f"{prefix}_{place}", part.id, part.name, part.arguments, tools))
     if reply.refusal and not any(isinstance(part, Text) for part in reply.parts):
         output.append(_message(f"msg_{found.removeprefix('resp_')}_{len(output)}", "completed", reply.refusal))
     status, details = _status(reply.finish)
@@ -261,9 +261,11 @@ def _reasoning(item_id: str, text: str, signature: str, hidden: str) -> dict[str
     return item | ({"encrypted_content": sealed(text, signature, hidden)} if signature or hidden else {})
 
 
-def _call_item(item_id: str, call_id: str, name: str, arguments: str, *, free: bool) -> dict[str, Any]:
+def _call_item(item_id: str, call_id: str, name: str, arguments: str, tools: ToolNames) -> dict[str, Any]:
     item: dict[str, Any] = {"id": item_id, "call_id": call_id, "name": name, "status": "completed"}
-    if not free:
-        return {"type": "function_call", **item, "arguments": arguments}
-    given = object_of(arguments)
-    return {"type": "custom_tool_call", **item, "input": str(given.get("input", arguments))}
+    if name in tools.free_form:
+        given = object_of(arguments)
+        return {"type": "custom_tool_call", **item, "input": str(given.get("input", arguments))}
+    if name in tools.spaces:
+        item["namespace"], item["name"] = tools.spaces[name]
+    return {"type": "function_call", **item, "arguments": arguments}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from tollgate_router.domain.dialects.members import parse_json, read, split_data_url
 from tollgate_router.domain.dialects.neutral import (
@@ -70,6 +71,7 @@ class _Item(msgspec.Struct):
     role: str | None = None
     content: str | list[_Part] | None = None
     call_id: str | None = None
+    namespace: str | None = None
     name: str | None = None
     arguments: str | None = None
     input: str | None = None
@@ -85,6 +87,7 @@ class _Tool(msgspec.Struct):
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     format: dict[str, Any] | None = None
+    tools: "list[_Tool] | None" = None
 
 
 class _Choice(msgspec.Struct):
@@ -108,6 +111,20 @@ class _TextConfig(msgspec.Struct):
 class _Reasoning(msgspec.Struct):
     effort: str | None = None
     summary: str | None = None
+
+
+class ToolNames(msgspec.Struct, frozen=True):
+    """What callers know of their tools and other dialects do not.
+
+    `free_form` are the tools that take text; `spaces` say namespace and name of those that are in one, by the name
+    under which the model is offered them.
+    """
+
+    free_form: frozenset[str] = frozenset()
+    spaces: Mapping[str, tuple[str, str]] = {}
+
+
+PLAIN: Final = ToolNames()
 
 
 def is_responses(members: Mapping[str, msgspec.Raw]) -> bool:
@@ -152,9 +169,20 @@ def read_responses(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wa
     )
 
 
-def free_form_of(members: Mapping[str, msgspec.Raw]) -> frozenset[str]:
-    """Returns the names of the tools that take text instead of an object."""
-    return frozenset(tool.name or "" for tool in read(members, "tools", list[_Tool]) or [] if tool.type == "custom")
+def tool_names(members: Mapping[str, msgspec.Raw]) -> ToolNames:
+    """Returns what has to be told apart when a tool is called."""
+    tools: list[_Tool] = read(members, "tools", list[_Tool]) or []
+    spaces = {
+        _flat(space.name or "", tool.name or ""): (space.name or "", tool.name or "")
+        for space in tools
+        if space.type == "namespace"
+        for tool in space.tools or ()
+    }
+    return ToolNames(frozenset(tool.name or "" for tool in tools if tool.type == "custom"), spaces)
+
+
+def _flat(space: str, name: str) -> str:
+    return f"{space}__{name}"
 
 
 def _refuse_state(members: Mapping[str, msgspec.Raw]) -> None:
@@ -201,7 +229,8 @@ def _item(item: _Item, where: str, calls: set[str]) -> tuple[str, tuple[Part, ..
         calls.add(item.call_id)
         free = item.type == "custom_tool_call"
         arguments = msgspec.json.encode({"input": item.input or ""}).decode() if free else item.arguments or "{}"
-        return "assistant", (Call(item.call_id, item.name, arguments),)
+        name = _flat(item.namespace, item.name) if item.namespace else item.name
+        return "assistant", (Call(item.call_id, name, arguments),)
     if item.type in {"function_call_output", "custom_tool_call_output"} and item.call_id:
         if item.call_id not in calls:
             raise Refused(f"{where}: answers the call '{item.call_id[:80]}', which no item before it made.", "input")
@@ -266,6 +295,12 @@ def _tools(found: list[_Tool]) -> tuple[tuple[Tool, ...], list[str]]:
             tools.append(Tool(tool.name, tool.description or "", FREE_FORM))
             if (tool.format or {}).get("type", "text") != "text":
                 dropped.append(f"tools.{tool.name}.format")
+        elif tool.type == "namespace" and tool.name:
+            found_tools, left = _tools(
+                [structs.replace(one, name=_flat(tool.name, one.name or "")) for one in tool.tools or ()]
+            )
+            tools += found_tools
+            dropped += left
         elif tool.type in _OFFERED:
             dropped.append(f"tools.{tool.type}")
         else:

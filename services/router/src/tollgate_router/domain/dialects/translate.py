@@ -17,7 +17,7 @@ from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
-from tollgate_router.domain.dialects.responses_request import free_form_of, is_responses, read_responses
+from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     Members,
@@ -103,15 +103,13 @@ def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
     if chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members):
         # Also on chat's path, where one client sends such bodies and waits for chunks.
         request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
-        return _translated(opened, request, target, free_form_of(members))
+        return _translated(opened, request, target, tool_names(members))
     if opened.dialect == target.wire:
         return _SAME[target.wire](opened, members, target)
     return _translated(opened, _READERS[opened.dialect](opened, members), target)
 
 
-def _translated(
-    opened: wire.Open, request: Request, target: Target, free_form: frozenset[str] = frozenset()
-) -> Sending:
+def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
     names: Mapping[str, str] = {}
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if target.wire == _ANTHROPIC:
@@ -124,7 +122,7 @@ def _translated(
     else:
         body, dropped = write_chat(request, target.upstream_model, max_tokens_name=target.max_tokens_name)
         path = _OPENAI_PATHS[opened.operation]
-    translation = Translation(opened, target.wire, names, free_form)
+    translation = Translation(opened, target.wire, names, tools)
     return Sending(
         path, body, StreamTranslation(translation) if opened.stream else None, translation.read, headers, dropped
     )
@@ -210,19 +208,17 @@ _Writer = (
 class Translation:
     """What leads from a provider's wire (a Dialect) into the caller's.
 
-    `names` are the caller's names of tools, `free_form` those that take text.
+    `names` are the caller's names of tools where the wire took others.
     """
 
-    def __init__(
-        self, opened: wire.Open, upstream: int, names: Mapping[str, str], free_form: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, opened: wire.Open, upstream: int, names: Mapping[str, str], tools: ToolNames = PLAIN) -> None:
         self._dialect = opened.dialect
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
         self._upstream = upstream
         self._names = names
-        self._free_form = free_form
+        self._tools = tools
 
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
@@ -235,7 +231,7 @@ class Translation:
         if self._dialect == _OPENAI:
             return openai_reply.ChatWriter(self._model, self._created, usage_wanted=self._usage_wanted)
         if self._dialect == _RESPONSES:
-            return responses_reply.ResponseWriter(self._model, self._created, self._free_form)
+            return responses_reply.ResponseWriter(self._model, self._created, self._tools)
         if self._dialect == _ANTHROPIC:
             return anthropic_reply.MessageWriter(self._model)
         return gemini_reply.ContentWriter(self._model)
@@ -258,7 +254,7 @@ class Translation:
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
         if self._dialect == _RESPONSES:
-            whole = responses_reply.write_whole(reply, shown, self._model, self._created, self._free_form)
+            whole = responses_reply.write_whole(reply, shown, self._model, self._created, self._tools)
             return usage, whole
         write = anthropic_reply.write_whole if self._dialect == _ANTHROPIC else gemini_reply.write_whole
         return usage, write(reply, shown, self._model)
