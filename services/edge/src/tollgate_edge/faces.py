@@ -65,6 +65,29 @@ class Face:
         return b"x-request-id: %b\r\n" % request_id
 
 
+class ResponsesFace(Face):
+    dialect = wire.DIALECT_OPENAI_RESPONSES
+    routes = MappingProxyType({wire.OPERATION_CHAT: "/v1/responses"})
+
+    def error_event(self, error: PublicError, request_id: str) -> bytes:
+        """Returns what its clients want at the end of a stream that broke off: the error, and that it failed."""
+        said = {"type": error.type, "code": error.code or None, "message": error.message, "param": error.param or None}
+        failed = {
+            "id": f"resp_{request_id}",
+            "object": "response",
+            "status": "failed",
+            "error": {"code": error.code or "server_error", "message": error.message},
+            "output": [],
+        }
+        events: tuple[dict[str, object], ...] = (
+            {"type": "error", "sequence_number": 0, "error": said},
+            {"type": "response.failed", "sequence_number": 1, "response": failed},
+        )
+        return b"".join(
+            b"event: %b\ndata: %b\n\n" % (str(event["type"]).encode(), json.dumps(event).encode()) for event in events
+        )
+
+
 class AnthropicFace(Face):
     dialect = wire.DIALECT_ANTHROPIC
     keep_alive = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -109,6 +132,7 @@ class GeminiFace(Face):
 
 
 OPENAI: Final = Face()
+RESPONSES: Final = ResponsesFace()
 ANTHROPIC: Final = AnthropicFace()
 GEMINI: Final = GeminiFace()
 _MODEL_PATH: Final = re.compile(rb"(?:/v1beta|/v1)?/models/([^:?]+):(generateContent|streamGenerateContent)")

@@ -40,7 +40,7 @@ async def test_models_are_listed_without_nulls(world):
         "object": "model",
         "created": 7,
         "owned_by": "openai",
-        "supported_endpoint_types": ["openai", "anthropic", "gemini"],
+        "supported_endpoint_types": ["openai", "openai-response", "anthropic", "gemini"],
     }
     assert "null" not in json.dumps(body)
 

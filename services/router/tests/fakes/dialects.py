@@ -130,3 +130,48 @@ def check_contents(stream: bytes) -> dict[str, Any]:
     assert said["reason"]
     assert said["usage"]
     return said
+
+
+def check_responses(stream: bytes) -> dict[str, Any]:
+    """Checks a stream of Responses; returns its items and the last response."""
+    found = frames(stream)
+    assert all(name == data["type"] for name, data in found)
+    assert [data["sequence_number"] for _, data in found] == list(range(len(found)))
+    assert [name for name, _ in found[:2]] == ["response.created", "response.in_progress"]
+    items: list[dict[str, Any]] = []
+    open_: dict[str, Any] | None = None
+    for name, event in found[2:-1]:
+        if name == "response.output_item.added":
+            assert open_ is None
+            assert event["output_index"] == len(items)
+            open_, said, parts = dict(event["item"]), "", 0
+        elif name == "response.output_item.done":
+            assert open_ is not None
+            assert event["item"]["id"] == open_["id"]
+            assert said == _said_by(event["item"])
+            items.append(event["item"])
+            open_ = None
+        else:
+            assert open_ is not None
+            assert (event["item_id"], event["output_index"]) == (open_["id"], len(items))
+            parts += name.endswith("part.added")
+            if name.endswith(".delta"):
+                assert parts or open_["type"] not in {"message", "reasoning"}
+                said += event["delta"]
+            elif name.endswith((".done", "_text.done")) and not name.endswith("part.done"):
+                assert said == next(event[key] for key in ("text", "arguments", "input") if key in event)
+    assert open_ is None
+    name, last = found[-1]
+    response = last["response"]
+    assert name == f"response.{response['status']}"
+    assert response["output"] == items
+    assert response["usage"]["total_tokens"] == response["usage"]["input_tokens"] + response["usage"]["output_tokens"]
+    return response
+
+
+def _said_by(item: dict[str, Any]) -> str:
+    if item["type"] == "message":
+        return "".join(part["text"] for part in item["content"])
+    if item["type"] == "reasoning":
+        return "".join(part["text"] for part in item["summary"])
+    return str(item.get("arguments", item.get("input")))

@@ -29,6 +29,7 @@ from tollgate_edge.api.prices import prices_router
 from tollgate_edge.api.questions import questions_router
 from tollgate_edge.api.reconciliation import reconciliation_router
 from tollgate_edge.api.requests import requests_router
+from tollgate_edge.api.responses import responses_router
 from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
@@ -41,13 +42,16 @@ log = logging.getLogger(__name__)
 
 # Answered before FastAPI sees them; only other methods than POST come this far.
 INFERENCE_PATHS: Final = tuple(
-    f"{prefix}{path}" for prefix in ("/v1", "") for path in ("/chat/completions", "/embeddings", "/messages")
+    f"{prefix}{path}"
+    for prefix in ("/v1", "")
+    for path in ("/chat/completions", "/responses", "/embeddings", "/messages")
 )
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
     models_router,
     messages_router,
+    responses_router,
     media_router,
     console_router,
     key_import_router,

@@ -22,7 +22,7 @@ _ANTHROPIC: Final = "anthropic-version"
 _MOST_MODELS: Final = 1000
 # Some clients choose the protocol by this field.
 _ENDPOINTS: Final = {
-    "chat": ("openai", "anthropic", "gemini"),
+    "chat": ("openai", "openai-response", "anthropic", "gemini"),
     "embedding": ("embeddings",),
     "image": ("image-generation",),
 }

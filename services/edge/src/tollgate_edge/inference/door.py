@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
-from tollgate_edge.faces import ANTHROPIC, GEMINI, OPENAI, gemini_call
+from tollgate_edge.faces import ANTHROPIC, GEMINI, OPENAI, RESPONSES, gemini_call
 from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_edge.inference.words import STATUS_LINES
 
@@ -28,6 +28,8 @@ ROUTES: Final = {
     b"/chat/completions": (wire.OPERATION_CHAT, OPENAI),
     b"/v1/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
     b"/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
+    b"/v1/responses": (wire.OPERATION_CHAT, RESPONSES),
+    b"/responses": (wire.OPERATION_CHAT, RESPONSES),
     b"/v1/messages": (wire.OPERATION_CHAT, ANTHROPIC),
     b"/messages": (wire.OPERATION_CHAT, ANTHROPIC),
 }

@@ -11,8 +11,13 @@ _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _MISSING_FIELD: Final = re.compile(r"missing required field `(\w+)`")
 _AT_FIELD: Final = re.compile(r"^(.*) - at `\$\.([\w.\[\]…]+)`$")
 _JSON_TYPES: Final = (b"application/json", b"text/json")
+# The newest name wins.
+_LIMITS: Final = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 _MAX_CHOICES: Final = 128
 _MAX_TOKENS: Final = 100_000_000
+
+
+_ABSENT: Final = msgspec.Raw(b"null")
 
 
 class StreamOptions(msgspec.Struct):
@@ -23,11 +28,14 @@ class ChatFields(msgspec.Struct):
     """Of an OpenAI chat completion."""
 
     model: str
-    messages: msgspec.Raw
+    messages: msgspec.Raw = _ABSENT
+    # One client sends the body of a response here.
+    input: msgspec.Raw = _ABSENT
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
     n: int | None = None
 
 
@@ -103,7 +111,9 @@ def decode(operation: int, dialect: int, body: bytes, max_depth: int, named: tup
         if named is not None:
             return _contents(_CONTENTS.decode(body), *named)
         if operation == wire.OPERATION_CHAT:
-            return _chat(_CHAT.decode(body)) if dialect != wire.DIALECT_ANTHROPIC else _message(_MESSAGES.decode(body))
+            if dialect == wire.DIALECT_ANTHROPIC:
+                return _message(_MESSAGES.decode(body))
+            return _chat(_CHAT.decode(body), "input" if dialect == wire.DIALECT_OPENAI_RESPONSES else "messages")
         found = _EMBEDDINGS.decode(body)
         _check_model(found.model)
         return Asked(found.model, stream=False, usage_wanted=True, max_output_tokens=0, choices=1)
@@ -157,10 +167,13 @@ def is_json(content_type: bytes | None) -> bool:
     return kind in _JSON_TYPES or kind.endswith(b"+json")
 
 
-def _chat(found: ChatFields) -> Asked:
+def _chat(found: ChatFields, needed: str) -> Asked:
     _check_model(found.model)
-    limit = found.max_completion_tokens if found.max_completion_tokens is not None else found.max_tokens
-    name = "max_completion_tokens" if found.max_completion_tokens is not None else "max_tokens"
+    if bytes(found.input) == b"null" and (needed == "input" or bytes(found.messages) == b"null"):
+        raise BadRequest(f"The request body has no '{needed}'.", needed)
+    limits = {name: getattr(found, name) for name in _LIMITS}
+    name = next((one for one, limit in limits.items() if limit is not None), "max_tokens")
+    limit = limits[name]
     if limit is not None and not 0 <= limit <= _MAX_TOKENS:
         raise BadRequest(f"{name} must be between 0 and {_MAX_TOKENS}, found {limit}.", name)
     choices = 1 if found.n is None else found.n
@@ -170,7 +183,7 @@ def _chat(found: ChatFields) -> Asked:
     return Asked(
         found.model,
         stream=bool(found.stream),
-        usage_wanted=bool(options is not None and options.include_usage),
+        usage_wanted=needed == "input" or bool(options is not None and options.include_usage),
         max_output_tokens=limit,
         choices=choices,
     )

@@ -24,7 +24,7 @@ _WIRES: Final = {
     "gemini": wire.DIALECT_GEMINI,
 }
 # Every wire serves callers of each of these: see `domain.dialects`.
-_SPOKEN: Final = frozenset(_WIRES.values())
+_SPOKEN: Final = frozenset((*_WIRES.values(), wire.DIALECT_OPENAI_RESPONSES))
 # What costs are compared by: prompts are longer than answers.
 _MIXTURE: Final = {"input": 3000, "output": 1000}
 _NOTHING_KNOWN: Final = ChannelModel(name="-")

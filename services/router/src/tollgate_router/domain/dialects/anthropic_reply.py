@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.members import object_of, parse_json
+from tollgate_router.domain.dialects.in_order import InOrder
+from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
     LENGTH,
@@ -270,52 +271,28 @@ def usage_of(usage: ReplyUsage | None) -> dict[str, Any]:
 
 
 class MessageWriter:
-    """Writes the events of one streamed reply.
-
-    Blocks stand one behind the other: while a call is not whole, what does not belong to it waits.
-    """
+    """Writes the events of one streamed reply; blocks stand one behind the other."""
 
     def __init__(self, model: str) -> None:
         self._model = model
+        self._order = InOrder()
         self._index = -1
         self._open = ""
-        self._call = -1
-        self._arguments = ""
-        self._waiting: list[Event] = []
         self._finish = Finished(STOP)
 
     def write(self, events: Iterable[Event]) -> bytes:
         """Returns the frames that say these events."""
-        return b"".join(frame for event in events for frame in self._take(event))
+        return b"".join(frame for event in events for one in self._order.take(event) for frame in self._frames(one))
 
     def end(self, usage: ReplyUsage | None) -> bytes:
         """Returns what stands behind the last event."""
-        frames: list[bytes] = []
-        while self._waiting:
-            frames += self._let_wait()
+        frames = [frame for event in self._order.rest() for frame in self._frames(event)]
         frames += self._close()
         sequence = self._finish.sequence or None
         delta = {"stop_reason": _WORDS[self._finish.reason], "stop_sequence": sequence}
         frames.append(_frame("message_delta", {"delta": delta, "usage": usage_of(usage)}))
         frames.append(_frame("message_stop", {}))
         return b"".join(frames)
-
-    def _take(self, event: Event) -> Iterable[bytes]:
-        if isinstance(event, Finished):
-            self._finish = event
-        elif self._open == "call" and not (isinstance(event, CallArguments) and event.number == self._call):
-            self._waiting.append(event)
-            if _is_whole(self._arguments):
-                yield from self._let_wait()
-        else:
-            yield from self._frames(event)
-
-    def _let_wait(self) -> Iterable[bytes]:
-        """Closes the call that is open and says what waited for that, the pieces of each call together."""
-        yield from self._close()
-        waited, self._waiting = sorted(self._waiting, key=_call_number), []
-        for event in waited:
-            yield from self._take(event)
 
     def _frames(self, event: Event) -> Iterable[bytes]:
         if isinstance(event, Began):
@@ -329,11 +306,12 @@ class MessageWriter:
         elif isinstance(event, Signature):
             yield from self._signature(event)
         elif isinstance(event, CallBegan):
-            self._call, self._arguments = event.number, ""
+            yield from self._close()
             yield from self._in("call", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
-        elif isinstance(event, CallArguments) and self._open == "call":
-            self._arguments += event.json
+        elif isinstance(event, CallArguments):
             yield self._delta({"type": "input_json_delta", "partial_json": event.json})
+        else:
+            self._finish = event
 
     def _signature(self, event: Signature) -> Iterable[bytes]:
         if event.hidden:
@@ -358,10 +336,6 @@ class MessageWriter:
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         return _frame("content_block_delta", {"index": self._index, "delta": delta})
-
-
-def _call_number(event: Event) -> int:
-    return event.number if isinstance(event, CallBegan | CallArguments) else -1
 
 
 def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
@@ -402,13 +376,3 @@ def _message(found: str, model: str) -> dict[str, Any]:
 
 def _frame(kind: str, members: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode({"type": kind} | members))
-
-
-def _is_whole(arguments: str) -> bool:
-    if not arguments:
-        return False
-    try:
-        parse_json(arguments)
-    except ValueError:
-        return False
-    return True

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects import anthropic_reply, gemini_reply, openai_reply
+from tollgate_router.domain.dialects import anthropic_reply, gemini_reply, openai_reply, responses_reply
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
@@ -17,6 +17,7 @@ from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     Members,
@@ -35,6 +36,7 @@ _COPIED_BODY_BYTES: Final = 64 * 1024
 _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
+_RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # The version that a provider of Claude is spoken to in where the caller does not say one.
 _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
@@ -95,14 +97,19 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
 
 def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
     """Returns what to send to this target. Raises Refused for what cannot be said on its wire."""
-    if opened.operation != wire.OPERATION_CHAT and target.wire != _OPENAI:
+    chat = opened.operation == wire.OPERATION_CHAT
+    if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
+    if chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members):
+        # Also on chat's path, where one client sends such bodies and waits for chunks.
+        request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
+        return _translated(opened, request, target, tool_names(members))
     if opened.dialect == target.wire:
         return _SAME[target.wire](opened, members, target)
     return _translated(opened, _READERS[opened.dialect](opened, members), target)
 
 
-def _translated(opened: wire.Open, request: Request, target: Target) -> Sending:
+def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
     names: Mapping[str, str] = {}
     headers: tuple[tuple[bytes, bytes], ...] = ()
     if target.wire == _ANTHROPIC:
@@ -115,7 +122,7 @@ def _translated(opened: wire.Open, request: Request, target: Target) -> Sending:
     else:
         body, dropped = write_chat(request, target.upstream_model, max_tokens_name=target.max_tokens_name)
         path = _OPENAI_PATHS[opened.operation]
-    translation = Translation(opened, target.wire, names)
+    translation = Translation(opened, target.wire, names, tools)
     return Sending(
         path, body, StreamTranslation(translation) if opened.stream else None, translation.read, headers, dropped
     )
@@ -169,6 +176,10 @@ def _request_of_chat(opened: wire.Open, members: Members) -> Request:
     return read_chat(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
 
 
+def _request_of_responses(opened: wire.Open, members: Members) -> Request:
+    return read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
+
+
 def _request_of_messages(opened: wire.Open, members: Members) -> Request:
     return read_messages(members, stream=opened.stream)
 
@@ -179,25 +190,35 @@ def _request_of_contents(opened: wire.Open, members: Members) -> Request:
 
 _Passing = Callable[[wire.Open, Members, Target], Sending]
 _SAME: Final[Mapping[int, _Passing]] = {_OPENAI: _openai, _ANTHROPIC: _anthropic, _GEMINI: _gemini}
-_READERS: Final = {
+_READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _OPENAI: _request_of_chat,
     _ANTHROPIC: _request_of_messages,
     _GEMINI: _request_of_contents,
+    _RESPONSES: _request_of_responses,
 }
 _Reader = openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader
-_Writer = openai_reply.ChatWriter | anthropic_reply.MessageWriter | gemini_reply.ContentWriter
+_Writer = (
+    openai_reply.ChatWriter
+    | anthropic_reply.MessageWriter
+    | gemini_reply.ContentWriter
+    | responses_reply.ResponseWriter
+)
 
 
 class Translation:
-    """What leads from a provider's wire (a Dialect) into the caller's. `names` are the caller's names of tools."""
+    """What leads from a provider's wire (a Dialect) into the caller's.
 
-    def __init__(self, opened: wire.Open, upstream: int, names: Mapping[str, str]) -> None:
+    `names` are the caller's names of tools where the wire took others.
+    """
+
+    def __init__(self, opened: wire.Open, upstream: int, names: Mapping[str, str], tools: ToolNames = PLAIN) -> None:
         self._dialect = opened.dialect
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
         self._upstream = upstream
         self._names = names
+        self._tools = tools
 
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
@@ -209,6 +230,8 @@ class Translation:
         """Returns what writes a stream for the caller."""
         if self._dialect == _OPENAI:
             return openai_reply.ChatWriter(self._model, self._created, usage_wanted=self._usage_wanted)
+        if self._dialect == _RESPONSES:
+            return responses_reply.ResponseWriter(self._model, self._created, self._tools)
         if self._dialect == _ANTHROPIC:
             return anthropic_reply.MessageWriter(self._model)
         return gemini_reply.ContentWriter(self._model)
@@ -230,6 +253,9 @@ class Translation:
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
+        if self._dialect == _RESPONSES:
+            whole = responses_reply.write_whole(reply, shown, self._model, self._created, self._tools)
+            return usage, whole
         write = anthropic_reply.write_whole if self._dialect == _ANTHROPIC else gemini_reply.write_whole
         return usage, write(reply, shown, self._model)
 
