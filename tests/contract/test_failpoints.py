@@ -43,7 +43,9 @@ def killed_in_media_jobs() -> set[str]:
 def test_every_failpoint_of_billing_is_named_and_killed_at():
     assert reached_in(REPOSITORY / "services/billing/src") == set(of_billing.NAMES)
     # Its crash test goes through the names themselves, on both profiles.
-    assert test_crash.NAMES is of_billing.NAMES
+    assert test_crash.OF_BATCHES is of_billing.OF_BATCHES
+    notices = (REPOSITORY / "services/billing/tests/integration/test_notices.py").read_text(encoding="utf-8")
+    assert all(f'"{name}"' in notices for name in of_billing.OF_NOTICES)
 
 
 def test_every_failpoint_of_media_jobs_is_named_and_killed_at():

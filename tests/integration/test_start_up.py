@@ -234,7 +234,7 @@ def test_from_nothing_to_the_first_answer_by_the_guide(product: Product, tmp_pat
         assert done.returncode == 0, done.stderr + done.stdout
         assert '"chat.completion"' in done.stdout
         assert "The balance is 100 USD." in done.stdout
-        (organization,) = bare.get("organizations")["items"]
+        organization = next(one for one in bare.get("organizations")["items"] if one["currency"] == "USD")
         (project,) = bare.get("projects")["items"]
         spent = bare.wait_booked(1)["total"]["charge_pico"]
         (row,) = bare.requests()

@@ -48,11 +48,11 @@ EVIDENCE = {
     "prices": [
         {
             "price_book": "public", "price_digest": "sha256:b", "currency": "USD", "agrees": True, "problem": None,
-            "computed_again": "0.3", "charged": "0.3",
+            "computed_again": "0.3", "charged": "0.3", "exchange_rate": None,
             "lines": [{"unit": "input", "quantity": 3, "price": "0.1", "per": 1, "amount": "0.3"}],
         }
     ],
-    "charge": "0.3", "currency": "USD", "hold": {"state": "none"}, "mismatches": [],
+    "charge": "0.3", "currency": "USD", "hold": {"state": "none", "held": "0.5"}, "mismatches": [], "limits": [],
     "ledger": [
         {"debit": "wallet", "credit": "revenue", "amount": "0.9", "currency": "USD", "events": 3, "batch": "b/1-4"}
     ],

@@ -83,7 +83,7 @@ def reply(server, method, path, body):
         "/api/v1/keys/key_1/revoke": (200, KEY),
         "/api/v1/limits": (200, {"items": [OWNER], "next": None}),
         "/api/v1/limits/org_1": (200, OWNER),
-        "/api/v1/organizations": (201, {"id": "org_2"}),
+        "/api/v1/organizations": (201, {"id": "org_2", "currency": "USD"}),
         "/api/v1/organizations/org_1/credit": (201, {"amount": "5", "balance": "7", "currency": "USD"}),
         "/api/v1/projects": (201, {"id": "proj_4"}),
         "/api/v1/usage": (200, {"requests": server.used, "rows": [{"model": "m", "requests": 3, "cost": "0.5"}]}),
@@ -134,7 +134,7 @@ def tollgate(url, *arguments, **environment):
 
 def test_organizations_and_projects(edge):
     assert "org_2" in tollgate(edge.url, "organizations", "create", "new").stdout
-    assert edge.seen[-1][3] == {"name": "new"}
+    assert edge.seen[-1][3] == {"name": "new", "currency": "USD"}
     given = tollgate(edge.url, "organizations", "credit", "acme", "5", "--reason", "why", "--idempotency-key", "once")
     assert given.stdout == "Added 5 USD. The balance is 7 USD.\n"
     assert edge.seen[-1][1:] == (

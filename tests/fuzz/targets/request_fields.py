@@ -12,7 +12,7 @@ from tollgate_router.domain.openai_chat import read_body, write_body
 _OPERATIONS: Final = {"chat": wire.OPERATION_CHAT, "embeddings": wire.OPERATION_EMBEDDINGS}
 _DEPTH: Final = 12
 _UPSTREAM: Final = 'up"stream'
-_LIMITS: Final = ("max_tokens", "max_completion_tokens")
+_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _NAMES: Final = ["model", "messages", "input", "stream", "stream_options", "include_usage", "n", *_LIMITS, "x"]
 _USUAL: Final = {
     "model": ['"gpt"', '"\\u0067pt"', '"' + "m" * 200 + '"', '"\\ud83d\\ude00é"'],
@@ -24,6 +24,7 @@ _USUAL: Final = {
     "n": ["1", "2", "128", "null"],
     "max_tokens": ["0", "16", "100000000", "null"],
     "max_completion_tokens": ["0", "16", "100000000", "null"],
+    "max_output_tokens": ["0", "16", "100000000", "null"],
     "x": ["[]", "{}", "1e5", "-0.5E-3", '"a\\u0000\\n\\ud800"', '{"model":1,"model":{}}', "1" * 40],
 }  # fmt: skip
 _ODD: Final = [
@@ -70,7 +71,7 @@ class RequestFieldsTarget:
 
 def _asked(operation: str, body: bytes) -> Asked | None:
     try:
-        return decode(_OPERATIONS[operation], body, _DEPTH)
+        return decode(_OPERATIONS[operation], wire.DIALECT_OPENAI_CHAT, body, _DEPTH)
     except BadRequest as error:
         refusal = error
     assert refusal.message.endswith("."), "no sentence"
@@ -87,7 +88,9 @@ def _expected(operation: str, body: bytes) -> Asked | None:
         return None
     last = found.last()
     content = "messages" if operation == "chat" else "input"
-    if content not in last or not _each(found, "model", _is_model):
+    if not _each(found, "model", _is_model) or ("model" not in last):
+        return None
+    if content not in last if operation != "chat" else all(last.get(name) is None for name in ("messages", "input")):
         return None
     if not 1 <= len(last.get("model", "")) <= 200:
         return None

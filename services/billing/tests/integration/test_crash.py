@@ -7,7 +7,7 @@ import pytest
 from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
-from tollgate_billing.adapters.failpoints import NAMES
+from tollgate_billing.adapters.failpoints import OF_BATCHES
 from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
@@ -92,14 +92,14 @@ async def test_a_kill_at_each_failpoint_changes_nothing(billing):
     for event in events:
         await holds.hold("org", event.request_id, 10**9, 600)
     billing.kill()
-    size = -(-len(events) // len(NAMES))
+    size = -(-len(events) // len(OF_BATCHES))
     parts = [events[first : first + size] for first in range(0, len(events), size)]
-    for failpoint, part in zip(NAMES, parts, strict=True):
+    for failpoint, part in zip(OF_BATCHES, parts, strict=True):
         await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [*part, b"\xff poison"])
         billing.start(failpoint)
         assert await billing.died() == -9, f"{failpoint}: {billing.log()[-2000:]}"
     billing.start()
-    await check(client, charged, rows, poison=len(NAMES))
+    await check(client, charged, rows, poison=len(OF_BATCHES))
     await client.close()
     await holds.close()
     assert billing.stop() == 0

@@ -4,12 +4,12 @@ import os
 import signal
 from typing import Final
 
-NAMES: Final = (
+OF_BATCHES: Final = (
     *("after_intent", "after_letters", "after_insert", "after_ledger", "after_redis", "before_commit"),
     "after_commit",
-    # Of notices.
-    *("after_lease", "after_send"),
 )
+OF_NOTICES: Final = ("after_lease", "after_send")
+NAMES: Final = OF_BATCHES + OF_NOTICES
 
 
 class Failpoint:
