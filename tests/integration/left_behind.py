@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 from tests.integration.product import Product
 
+from tollgate_cli.home import Home
+
 Held = dict[str, float]
 # Of one SQLite file: the connections of a pool with its overflow, each with its write-ahead log, and the shared index.
 POOL_DESCRIPTORS = 2 * (4 + 2) + 1
@@ -15,7 +17,7 @@ POOL_DESCRIPTORS = 2 * (4 + 2) + 1
 def inside(product: Product, process: str) -> Held:
     """Returns what a process of ours holds: descriptors, tasks, open requests, connections and bodies in memory."""
     name = process if process == "media-jobs" else f"{process}-0"
-    path = str(product.home / "run" / f"{name}-admin.sock")
+    path = str(Home(product.home).run / f"{name}-admin.sock")
     with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
         text = client.get("http://admin/metrics").text
     gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
