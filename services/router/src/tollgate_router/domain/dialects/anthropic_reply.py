@@ -29,7 +29,7 @@ from tollgate_router.domain.dialects.neutral import (
     ThinkingDelta,
     answer_tokens,
 )
-from tollgate_router.domain.dialects.sse import EventReader, TooLong
+from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
 
@@ -146,45 +146,20 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
 
 
-class MessageReader:
-    """One streamed reply. After `problem` was set no more events come."""
+class MessageReader(StreamReader):
+    """One streamed reply."""
 
     def __init__(self) -> None:
-        self._frames = EventReader()
+        super().__init__()
         self._counts = UsageCounts()
         self._calls: dict[int, int] = {}
-        self.problem: UpstreamProblem | None = None
-        self.done = False
-        self.finished = False
 
     @property
     def usage(self) -> ReplyUsage | None:
         return self._counts.usage()
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Takes what one read held."""
-        try:
-            return self._read(self._frames.feed(data))
-        except TooLong:
-            self.problem = unreadable()
-            return []
-
-    def finish(self) -> list[Event]:
-        """The stream has ended."""
-        return self._read(self._frames.finish())
-
-    def _read(self, frames: Iterable[tuple[bytes, bytes]]) -> list[Event]:
-        events: list[Event] = []
-        for _, data in frames:
-            if self.problem is not None:
-                break
-            try:
-                frame = _FRAME.decode(data)
-            except _BROKEN:
-                self.problem = unreadable()
-                break
-            events += self._frame(frame)
-        return events
+    def _take(self, data: bytes) -> Iterable[Event]:
+        return self._frame(_FRAME.decode(data))
 
     def _frame(self, frame: _Frame) -> Iterable[Event]:
         if frame.type == "message_start" and frame.message is not None:

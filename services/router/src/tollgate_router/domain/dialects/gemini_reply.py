@@ -27,7 +27,7 @@ from tollgate_router.domain.dialects.neutral import (
     ThinkingDelta,
     prompt_tokens,
 )
-from tollgate_router.domain.dialects.sse import EventReader, TooLong
+from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
 
@@ -123,46 +123,21 @@ def units_of(raw: msgspec.Raw) -> ReplyUsage | None:
     return ReplyUsage({name: count for name, count in units.items() if count}, estimated=False)
 
 
-class ContentReader:
-    """One streamed reply; the end of the connection is its end. After `problem` was set no more events come."""
-
-    done = False
+class ContentReader(StreamReader):
+    """One streamed reply; the end of the connection is its end."""
 
     def __init__(self) -> None:
-        self._frames = EventReader()
+        super().__init__()
         self._began = False
         self._calls = 0
         self.usage: ReplyUsage | None = None
-        self.problem: UpstreamProblem | None = None
-        self.finished = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Takes what one read held."""
-        try:
-            return self._read(self._frames.feed(data))
-        except TooLong:
-            self.problem = unreadable()
-            return []
-
-    def finish(self) -> list[Event]:
-        """The stream has ended."""
-        return self._read(self._frames.finish())
-
-    def _read(self, frames: Iterable[tuple[bytes, bytes]]) -> list[Event]:
-        events: list[Event] = []
-        for _, data in frames:
-            if self.problem is not None:
-                break
-            try:
-                chunk = _CHUNK.decode(data)
-            except _BROKEN:
-                self.problem = unreadable()
-                break
-            if bytes(chunk.error) != b"null":
-                self.problem = problem_of_error(msgspec.json.decode(chunk.error))
-                break
-            events += self.take(chunk)
-        return events
+    def _take(self, data: bytes) -> Iterable[Event]:
+        chunk = _CHUNK.decode(data)
+        if bytes(chunk.error) != b"null":
+            self.problem = problem_of_error(msgspec.json.decode(chunk.error))
+        else:
+            yield from self.take(chunk)
 
     def take(self, chunk: _Chunk) -> Iterable[Event]:
         """Yields what a chunk says."""

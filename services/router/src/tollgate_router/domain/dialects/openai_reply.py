@@ -28,7 +28,7 @@ from tollgate_router.domain.dialects.neutral import (
     answer_tokens,
     prompt_tokens,
 )
-from tollgate_router.domain.dialects.sse import EventReader, TooLong
+from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, read_usage, with_service
 
@@ -116,48 +116,24 @@ _CHUNK: Final = msgspec.json.Decoder(_Chunk)
 _WHOLE: Final = msgspec.json.Decoder(_Whole)
 
 
-class ChatReader:
-    """One streamed reply. After `problem` was set no more events come."""
+class ChatReader(StreamReader):
+    """One streamed reply."""
 
     def __init__(self) -> None:
-        self._frames = EventReader()
+        super().__init__()
         self._began = False
         self._calls: dict[int, int] = {}
         self.usage: ReplyUsage | None = None
-        self.problem: UpstreamProblem | None = None
-        self.done = False
-        self.finished = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Takes what one read held."""
-        try:
-            return self._read(self._frames.feed(data))
-        except TooLong:
-            self.problem = unreadable()
-            return []
-
-    def finish(self) -> list[Event]:
-        """The stream has ended."""
-        return self._read(self._frames.finish())
-
-    def _read(self, frames: Iterable[tuple[bytes, bytes]]) -> list[Event]:
-        events: list[Event] = []
-        for _, data in frames:
-            if self.problem is not None:
-                break
-            if data.startswith(b"[DONE]"):
-                self.done = True
-                continue
-            try:
-                chunk = _CHUNK.decode(data)
-            except _BROKEN:
-                self.problem = unreadable()
-                break
-            if bytes(chunk.error) != b"null":
-                self.problem = problem_of_error(msgspec.json.decode(chunk.error))
-                break
-            events += self._chunk(chunk)
-        return events
+    def _take(self, data: bytes) -> Iterable[Event]:
+        if data.startswith(b"[DONE]"):
+            self.done = True
+            return
+        chunk = _CHUNK.decode(data)
+        if bytes(chunk.error) != b"null":
+            self.problem = problem_of_error(msgspec.json.decode(chunk.error))
+        else:
+            yield from self._chunk(chunk)
 
     def _chunk(self, chunk: _Chunk) -> Iterable[Event]:
         if bytes(chunk.usage)[:1] == b"{":
