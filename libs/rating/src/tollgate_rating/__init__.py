@@ -7,11 +7,15 @@ from tollgate_rating.exchange import ExchangeRate, RateTable
 from tollgate_rating.price import Line, ModelPrice
 from tollgate_rating.table import PriceTable
 from tollgate_rating.tiers import PriceTier
-from tollgate_rating.units import per
+from tollgate_rating.units import AUDIO_SECOND, CHARACTER, REQUEST, SEARCH, per
 
 __all__ = [
+    "AUDIO_SECOND",
+    "CHARACTER",
     "INT64_MAX",
     "PICO",
+    "REQUEST",
+    "SEARCH",
     "AmountOutOfRange",
     "ExchangeRate",
     "GroupRule",

@@ -1,6 +1,6 @@
 """The price of one model for one price group, compiled to integers: what the hot path calls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -203,19 +203,26 @@ class ModelPrice:
         places = 24 + len(str(self._scale)) - 1
         return format_decimal(self._price(unit) * self._multiply, places=places)
 
-    def worst_case(self, input_tokens: int, output_tokens: int) -> int:
+    def knows(self, units: Iterable[str]) -> bool:
+        """Tells whether each of these units has a price, its own or one that stands in for it."""
+        return all(any(name in self._numerators for name in (unit, *stand_ins(unit))) for unit in units)
+
+    def worst_case(self, input_tokens: int, output_tokens: int, others: Sequence[tuple[str, int]] = ()) -> int:
         """Returns the most one request can cost, in pico-units, whatever kind of token and tier they turn out to be.
 
-        Rounded up, so that `rate` of any such usage is never more; INT64_MAX where that would be. A side without any
-        price adds nothing, since `rate` refuses such tokens. Raises InvalidQuantity for less than no tokens.
+        `others` are units that are no tokens, and the most of each; the fee of a request is counted without. Rounded
+        up, so that `rate` of any such usage is never more; INT64_MAX where that would be. A side without any price adds
+        nothing, since `rate` refuses such tokens. Raises InvalidQuantity for less than no tokens.
         """
         if input_tokens < 0 or output_tokens < 0:
             raise InvalidQuantity(f"{input_tokens} and {output_tokens} tokens")
         into, out, fee = self._dearest
         total = into * input_tokens + out * output_tokens + fee
+        for unit, quantity in others:
+            total += self._numerators.get(unit, 0) * quantity
         most = min(-(-total // self._denominator), INT64_MAX)
         for _, price in self._tiers:
-            most = max(most, price.worst_case(input_tokens, output_tokens))
+            most = max(most, price.worst_case(input_tokens, output_tokens, others))
         return most
 
     def _exact(self, units: Mapping[str, int]) -> int:

@@ -8,12 +8,14 @@ MILLION = 10**6
 REQUEST = "request"
 IMAGE = "image"
 CHARACTER = "character"
+SEARCH = "search"
+AUDIO_SECOND = "audio_second"
 INPUT_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input")
 OUTPUT_UNITS = ("output", "reasoning", "audio_output", "image_output", "video_output")
 TOKEN_UNITS = frozenset(INPUT_UNITS + OUTPUT_UNITS)
 PER_MILLION = TOKEN_UNITS | {CHARACTER}
-# Counted one by one: web searches, other calls of tools, seconds of audio.
-COUNTED = ("search", "tool_call", "audio_second", CHARACTER)
+# Counted one by one: searches of the web or of documents by rank, other calls of tools, seconds of audio.
+COUNTED = (SEARCH, "tool_call", AUDIO_SECOND, CHARACTER)
 # A picture by size and quality; a second of video by resolution and whether it has sound.
 _FAMILY_UNIT = re.compile(r"(image|video)(:[a-z0-9_.-]{1,32}){0,2}|tool_call:[a-z0-9_.-]{1,32}")
 

@@ -10,6 +10,7 @@ from tollgate_rating import (
     InvalidPrice,
     InvalidQuantity,
     PriceBook,
+    PriceTier,
     Unpriced,
     format_decimal,
     parse_decimal,
@@ -145,6 +146,22 @@ def test_quantities_are_integers_from_zero(quantity):
         price.rate({"input": quantity, "output": 1})
     with pytest.raises(InvalidQuantity):
         price.lines({"input": quantity, "output": 1})
+
+
+def test_what_is_no_token_adds_its_most_to_the_worst_case():
+    price = price_of({"input": "1", "character": "15", "request": "0.001"})
+    seen = price.worst_case(0, 0, [("character", 10), ("audio_second", 60)])
+    assert seen == price.rate({"character": 10, "request": 1})
+    tiered = book({"search": "1"}, tiers={"m": [PriceTier(multiply="2", service="fast")]}).price("m", "default")
+    assert tiered is not None
+    assert tiered.worst_case(0, 0, [("search", 3)]) == 6 * PICO
+
+
+def test_a_price_knows_the_units_that_it_can_rate():
+    price = price_of({"input": "1", "image": "2"})
+    assert price.knows(("input", "audio_input", "image:1024x1024:high", "request"))
+    assert not price.knows(("input", "output"))
+    assert not price.knows(("character",))
 
 
 def test_a_negative_worst_case_is_refused():

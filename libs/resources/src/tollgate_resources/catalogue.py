@@ -12,6 +12,21 @@ from pydantic import Field
 from tollgate_resources.models import ChannelModel, Flag, ModelName, Name, PositiveInt, PriceBook, Resource, Url
 
 SIMULATOR: Final = "simulator"
+Operation = Literal[
+    "chat",
+    "embeddings",
+    "images",
+    "completions",
+    "moderations",
+    "rerank",
+    "speech",
+    "transcriptions",
+    "translations",
+]
+
+
+# Of the kinds that are asked on other wires than OpenAI's.
+_OPERATION_OF: Final = {"chat": "chat", "embedding": "embeddings"}
 
 
 class Auth(Resource):
@@ -39,7 +54,7 @@ class Provider(Resource):
     """Environment variables that hold a key of this provider; the first one set counts."""
     simulates: Name | None = None
     """The provider whose wire the simulator speaks here; its models are those it chats with."""
-    operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
+    operations: tuple[Operation, ...] = ()
     """What the endpoint serves."""
     source: str = ""
     """The page that names `base_url`."""
@@ -56,7 +71,9 @@ class CatalogueModel(Resource):
     provider: Name
     """The provider whose channels offer it under `models: "*"`."""
     upstream: ModelName | None = None
-    kind: Literal["chat", "embedding", "image", ""] = "chat"
+    kind: Literal["chat", "embedding", "image", "completion", "moderation", "rerank", "speech", "transcription", ""] = (
+        "chat"
+    )
     """Empty for a model that the catalogue does not know."""
     owned_by: str = ""
     """The provider when left out."""
@@ -93,7 +110,9 @@ class Catalogue:
         if known is not None and known.simulates:
             owned = (model for model in self.models.values() if model.provider == known.simulates)
             return tuple(
-                ChannelModel(name=model.name, upstream=model.upstream) for model in owned if model.kind == "chat"
+                ChannelModel(name=model.name, upstream=model.upstream)
+                for model in owned
+                if _OPERATION_OF.get(model.kind) in known.operations
             )
         return tuple(
             ChannelModel(name=model.name, upstream=model.upstream if provider != SIMULATOR else None)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from tollgate_rating import PriceTable
-from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Provider
+from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Operation, Provider
 from tollgate_resources.models import (
     ABILITIES,
     ALL_MODELS,
@@ -53,6 +53,8 @@ class VersionChannel(Resource):
     base_url: Url
     auth: Auth = Auth()
     conforming: Flag = False
+    operations: tuple[Operation, ...] = ()
+    """What the provider serves; empty in versions of releases that did not say it."""
     credentials: tuple[Credential, ...] = ()
     models: tuple[ChannelModel, ...] = ()
     limits: Limits = Limits()
@@ -164,6 +166,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         base_url=base_url,
         auth=provider.auth,
         conforming=provider.conforming,
+        operations=provider.operations,
         credentials=channel.credentials,
         models=tuple(models[name] for name in sorted(models)),
         limits=channel.limits,

@@ -39,10 +39,7 @@ def _simulated(catalogue: Catalogue, url: str) -> list[Channel]:
         )
         for vendor, name in wires.items()
     ]
-    others = tuple(
-        ChannelModel(name=model.name)
-        for model in catalogue.models.values()
-        if model.provider not in wires or model.kind != "chat"
-    )
+    taken = {model.name for name in wires.values() for model in catalogue.models_of(name)}
+    others = tuple(ChannelModel(name=name) for name in catalogue.models if name not in taken)
     channels.append(Channel(name=SIMULATOR, provider=SIMULATOR, base_url=url, models=others, private_network=True))
     return channels

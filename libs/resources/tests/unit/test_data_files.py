@@ -100,7 +100,15 @@ def test_names_are_used_once(models):
 
 def test_every_model_has_a_provider_that_serves_its_kind(models):
     providers = {provider["name"]: provider for provider in read("providers")["providers"]}
-    operation = {"chat": "chat", "embedding": "embeddings", "image": "images"}
+    operation = {
+        "chat": "chat",
+        "embedding": "embeddings",
+        "image": "images",
+        "moderation": "moderations",
+        "rerank": "rerank",
+        "speech": "speech",
+        "transcription": "transcriptions",
+    }
     missing = [
         model["name"] for model in models if operation[model["kind"]] not in providers[model["provider"]]["operations"]
     ]
@@ -174,8 +182,20 @@ def test_every_image_model_is_priced_by_image_or_by_image_token(models, table):
             assert found.rate({"input": 1000}) > 0, model["name"]
 
 
+def test_every_sound_model_is_priced_as_its_replies_are_metered(models, table):
+    for model in models:
+        if model["kind"] in {"speech", "transcription"}:
+            found = price(table, model["name"])
+            tokens = "audio_output" if model["kind"] == "speech" else "audio_input"
+            other = "character" if model["kind"] == "speech" else "audio_second"
+            # One or the other: what both had a price for would be read by the first.
+            assert found.knows(("input", tokens)) != found.knows((other,)), model["name"]
+
+
 def test_prices_are_plausible(models, prices):
     for model in models:
+        if model["kind"] in {"speech", "transcription", "moderation", "rerank"}:
+            continue
         units = {unit: Decimal(text) for unit, text in prices["models"][model["name"]].items()}
         name, into = model["name"], units["input"]
         assert into <= 30, name
