@@ -10,7 +10,19 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from tollgate_simulator_provider import answers, chat, claude, faults, gemini, operations, pictures
+from tollgate_simulator_provider import (
+    answers,
+    chat,
+    claude,
+    completions,
+    faults,
+    forms,
+    gemini,
+    judgements,
+    operations,
+    pictures,
+    sounds,
+)
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
@@ -29,7 +41,17 @@ OPERATIONS = {
     "/embeddings": "embeddings",
     "/images/generations": "images",
     "/anthropic/v1/messages": "messages",
+    "/images/edits": "edits",
+    "/images/variations": "variations",
+    "/completions": "completions",
+    "/moderations": "moderations",
+    "/rerank": "rerank",
+    "/audio/speech": "speech",
+    "/audio/transcriptions": "transcriptions",
+    "/audio/translations": "translations",
 }
+FORMS = {"transcriptions", "translations", "edits", "variations"}
+PICTURES = {"images", "edits", "variations"}
 # Where a key is, other than in `authorization`.
 KEYS = {"messages": b"x-api-key", "contents": b"x-goog-api-key"}
 
@@ -55,7 +77,8 @@ class Simulator:
                 delivery = Delivery(receive, send, self._ledger, operation, headers)
                 delivery.transport = scope["state"]["transport"]
                 if called is not None:
-                    delivery.model, delivery.stream = called[1], called[2].startswith("stream")
+                    delivery.model, delivery.verb = called[1], called[2]
+                    delivery.stream = delivery.verb.startswith("stream")
                 await self._deliver(delivery, headers, receive)
             else:
                 await self._aside(scope["method"], path, scope["query_string"], receive, send)
@@ -74,7 +97,9 @@ class Simulator:
 
     async def _attempt(self, delivery: Delivery, headers: dict[bytes, bytes], receive: Receive) -> None:
         try:
-            request = _object(await _body(receive))
+            body = await _body(receive)
+            form = delivery.operation in FORMS
+            request = forms.read(body, headers.get(b"content-type", b"")) if form else _object(body)
             self._prepare(delivery, request, headers)
             delivery.accept()
             await self._answer(delivery, request, headers)
@@ -88,7 +113,7 @@ class Simulator:
             if not isinstance(model, str) or not model:
                 raise Refused(400, "you must provide a model parameter", param="model")
             delivery.model = model
-            delivery.stream = bool(request.get("stream"))
+            delivery.stream = request.get("stream") in {True, "true"} or request.get("stream_format") == "sse"
         delivery.id = f"chatcmpl-sim{self._boot}{delivery.sequence:08x}"
         try:
             delivery.faults = self._faults(request, headers)
@@ -123,16 +148,58 @@ class Simulator:
             claude.check(request, headers)
             await self._chat(delivery, claude.build(request, asked, delivery.id))
         elif delivery.operation == "contents":
-            request = gemini.plainly(request)
-            gemini.check(request)
-            await self._chat(delivery, gemini.build(request, delivery.model, asked, delivery.id))
-        elif delivery.operation == "images":
+            await self._contents(delivery, request)
+        elif delivery.operation in PICTURES:
+            if delivery.operation in FORMS:
+                request = operations.seen(request, variation=delivery.operation == "variations")
             origin = "http://" + headers.get(b"host", b"localhost").decode("latin-1")
             reply, delivery.units = operations.images(request, int(time.time()), origin)
             await self._whole(delivery, reply)
+        elif delivery.operation == "completions":
+            completions.check(request)
+            await self._chat(delivery, completions.build(request, asked, delivery.id, int(time.time())))
+        elif delivery.operation == "speech":
+            await self._speech(delivery, sounds.speak(request))
+        elif delivery.operation in FORMS:
+            await self._transcript(delivery, sounds.hear(request))
         else:
-            reply, delivery.units = operations.embeddings(request)
+            reply, delivery.units = self._judged(delivery, request)
             await self._whole(delivery, reply)
+
+    async def _contents(self, delivery: Delivery, request: dict[str, Any]) -> None:
+        if "embed" in delivery.verb.lower():
+            reply, delivery.units = gemini.embed(request, delivery.model, batch=delivery.verb.startswith("batch"))
+            await self._whole(delivery, reply)
+            return
+        request = gemini.plainly(request)
+        gemini.check(request)
+        await self._chat(delivery, gemini.build(request, delivery.model, delivery.faults, delivery.id))
+
+    @staticmethod
+    def _judged(delivery: Delivery, request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+        if delivery.operation == "moderations":
+            return judgements.moderate(request, delivery.id)
+        return (
+            judgements.rank(request, delivery.id) if delivery.operation == "rerank" else operations.embeddings(request)
+        )
+
+    async def _speech(self, delivery: Delivery, speech: sounds.Speech) -> None:
+        delivery.units, delivery.reported = speech.units, speech.reported
+        await delivery.head(200, self._headers(delivery, STREAM if speech.events else _typed(speech.kind)))
+        await delivery.pause(delivery.faults.delay)
+        for piece in speech.pieces():
+            await delivery.chunk(piece)
+        await delivery.end()
+
+    async def _transcript(self, delivery: Delivery, heard: sounds.Transcript) -> None:
+        delivery.units, delivery.reported = heard.units, heard.reported
+        if not (delivery.stream and heard.streams):
+            await delivery.whole(200, self._headers(delivery, _typed(heard.kind)), heard.body())
+            return
+        await delivery.head(200, self._headers(delivery, STREAM))
+        for event in heard.events():
+            await delivery.chunk(event)
+        await delivery.end()
 
     async def _refuse(self, delivery: Delivery) -> None:
         asked = delivery.faults
@@ -148,7 +215,9 @@ class Simulator:
             body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
-    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply) -> None:
+    async def _chat(
+        self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply | completions.Reply
+    ) -> None:
         delivery.units = reply.units
         if not delivery.stream:
             delivery.reported = reply.usage()
@@ -209,6 +278,10 @@ class Simulator:
         count = asked.get("count", 1)
         self._queued = [*self._queued, *[wanted] * min(10_000, count)] if type(count) is int and count > 0 else []
         await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
+
+
+def _typed(kind: bytes) -> Headers:
+    return [(b"content-type", kind), *JSON[1:]]
 
 
 def _error(

@@ -43,6 +43,8 @@ class Delivery:
         self.faults: Faults = NONE
         self.id = ""
         self.model = ""
+        # What is asked of the model, where the path says it.
+        self.verb = ""
         self.stream = False
         self.status = 0
         self.chunks = 0

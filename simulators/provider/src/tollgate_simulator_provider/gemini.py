@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers
+from tollgate_simulator_provider import answers, vectors
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
 
-PATH = re.compile(r"/gemini/v1/models/([^:/]+):(generateContent|streamGenerateContent)")
+PATH = re.compile(r"/gemini/v1/models/([^:/]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")
 STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -32,6 +32,27 @@ MEMBERS = {
     *("contents", "systemInstruction", "tools", "toolConfig", "generationConfig", "safetySettings", "cachedContent"),
     *("labels", "store"),
 }
+
+
+def embed(request: Mapping[str, Any], model: str, *, batch: bool) -> tuple[dict[str, Any], dict[str, int]]:
+    """Returns the reply to `embedContent` or a batch of them, and the units counted. Raises Refused."""
+    requests = request.get("requests") if batch else [request]
+    if not isinstance(requests, list) or not requests:
+        raise Refused(400, "BatchEmbedContentsRequest.requests: must not be empty")
+    found, count = [], 0
+    for one in requests:
+        if one.get("model") not in {f"models/{model}", None if not batch else ""}:
+            raise Refused(400, "EmbedContentRequest.model: unexpected model name format")
+        unknown = set(one) - {"model", "content", "taskType", "title", "outputDimensionality"}
+        parts = (one.get("content") or {}).get("parts")
+        if unknown or not isinstance(parts, list) or not parts or any("text" not in part for part in parts):
+            raise Refused(400, f"Invalid JSON payload received. {sorted(unknown)}")
+        text = "".join(part["text"] for part in parts)
+        count += max(1, text_tokens(text))
+        size = one.get("outputDimensionality") or vectors.LARGE
+        found.append({"values": vectors.encoded(vectors.embed(model, text, size), "float")})
+    reply = {"embeddings": found} if batch else {"embedding": found[0]}
+    return {**reply, "usageMetadata": {"promptTokenCount": count}}, {"input": count}
 
 
 def error_body(status: int, message: str, retry_after: str = "") -> bytes:

@@ -1,6 +1,7 @@
 """Embeddings, images and models: from a request to the reply's value. No I/O."""
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ MOST_DIMENSIONS = 4096
 MOST_IMAGES = 10
 QUALITY_TOKENS = {"low": 272, "medium": 1056, "high": 4160}
 USUAL_PIXELS = 1024 * 1024
+SOURCE_TOKENS = 320
 MODELS = (
     "gpt-5.1",
     "gpt-5-mini",
@@ -55,6 +57,23 @@ def embeddings(request: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, in
     return {"object": "list", "data": data, "model": model, "usage": usage}, {"input": count}
 
 
+def seen(request: Mapping[str, Any], *, variation: bool) -> dict[str, Any]:
+    """Returns a form with pictures as the request for new ones: another picture, another answer. Raises Refused."""
+    found = request.get("image")
+    given: list[Any] = found if isinstance(found, list) else [found]
+    for picture in (*given, *([request["mask"]] if "mask" in request else [])):
+        if not isinstance(picture, bytes) or not picture.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise Refused(400, "Invalid 'image': must be a PNG file.", param="image")
+    if variation and (len(given) > 1 or "prompt" in request or request["model"] != "dall-e-2"):
+        raise Refused(400, "Variations take one image, no prompt, and the model dall-e-2.", param="model")
+    marks = [hashlib.blake2b(picture, digest_size=4).hexdigest() for picture in given]
+    prompt = f"variation of {marks[0]}" if variation else request.get("prompt")
+    fields = {name: value for name, value in request.items() if name not in {"image", "mask"}}
+    if "n" in fields:
+        fields["n"] = int(fields["n"])
+    return {**fields, "prompt": prompt, "pictures": marks}
+
+
 def images(request: Mapping[str, Any], created: int, origin: str) -> tuple[dict[str, Any], dict[str, int]]:
     """Returns the reply and the units counted; `origin` begins the addresses of files. Raises Refused."""
     model, prompt = request["model"], request.get("prompt")
@@ -76,7 +95,7 @@ def images(request: Mapping[str, Any], created: int, origin: str) -> tuple[dict[
         raise Refused(400, "Invalid 'response_format': must be url or b64_json.", param="response_format")
     data = []
     for index in range(count):
-        seed = pictures.seed_of(model, prompt, index)
+        seed = pictures.seed_of(model, prompt + "".join(request.get("pictures", ())), index)
         if form == "url":
             item = {"url": f"{origin}/_files/{seed.hex()}-{width}x{height}.png"}
         else:
@@ -89,14 +108,14 @@ def images(request: Mapping[str, Any], created: int, origin: str) -> tuple[dict[
     if tokens:
         quality = quality if quality in QUALITY_TOKENS else "medium"
         output = count * (QUALITY_TOKENS[quality] * width * height // USUAL_PIXELS)
-        entered = max(1, text_tokens(prompt))
-        units |= {"input": entered, "image_output": output}
+        entered, looked = max(1, text_tokens(prompt)), SOURCE_TOKENS * len(request.get("pictures", ()))
+        units |= {"input": entered, "image_output": output} | ({"image_input": looked} if looked else {})
         reply |= {"size": f"{width}x{height}", "quality": quality, "output_format": "png", "background": "opaque"}
         reply["usage"] = {
-            "total_tokens": entered + output,
-            "input_tokens": entered,
+            "total_tokens": entered + looked + output,
+            "input_tokens": entered + looked,
             "output_tokens": output,
-            "input_tokens_details": {"text_tokens": entered, "image_tokens": 0},
+            "input_tokens_details": {"text_tokens": entered, "image_tokens": looked},
         }
     return reply, units
 
