@@ -155,6 +155,7 @@ class MediaJobs:
             abilities=load_abilities(),
             clock=self.clock,
             ids=self.ids,
+            blobs=self.blobs,
             failpoints=self.failpoints,
             deadline_seconds=settings.deadline_seconds,
             on_created=self._created,

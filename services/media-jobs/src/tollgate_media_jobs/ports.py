@@ -184,8 +184,8 @@ class Answer:
 class ImageProvider(Protocol):
     """Calls a provider once."""
 
-    async def generate(self, target: Target, image: ImageRequest) -> Answer:
-        """Returns the results. Raises Refused or AnswerLost, nothing else."""
+    async def generate(self, target: Target, image: ImageRequest, files: Sequence[bytes] = ()) -> Answer:
+        """Returns the results; `files` are the bytes of the sources. Raises Refused or AnswerLost, nothing else."""
         ...
 
 

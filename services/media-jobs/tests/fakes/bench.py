@@ -129,6 +129,7 @@ class Bench:
         )
         self.run = RunJob(self.jobs, self.submit, self.ingest)
         self.create = CreateJob(
+            blobs=self.blobs,
             jobs=self.jobs,
             books=self.books,
             holds=self.holds,

@@ -49,14 +49,15 @@ class FakeHolds:
 
 
 class FakeProvider:
-    """Gives scripted answers in turn; `calls` is its ledger."""
+    """Gives scripted answers in turn; `calls` is its ledger, `files` the pictures that came with each."""
 
     def __init__(self):
         self.script = []
-        self.calls = []
+        self.calls, self.files = [], []
 
-    async def generate(self, target, image):
+    async def generate(self, target, image, files=()):
         self.calls.append((target.channel.name, target.upstream_model, image))
+        self.files.append(tuple(files))
         answer = self.script.pop(0)
         if callable(answer):
             answer = await answer()

@@ -13,6 +13,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.frame import request_id_of
+from tollgate_edge.api.image_forms import read_pictures
 from tollgate_edge.api.links import Owner
 from tollgate_edge.api.media_view import asset_link, render_job
 from tollgate_edge.api.reading import choice_field, text_field, whole_field
@@ -39,6 +40,7 @@ _ENDED: Final = frozenset(
 # What OpenAI's wire has and we do not pass on yet; their neutral values ask for nothing.
 _NOT_PASSED_ON: Final = {
     "background": ("auto",),
+    "input_fidelity": ("low",),
     "moderation": ("auto",),
     "output_compression": (100,),
     "partial_images": (0,),
@@ -89,15 +91,17 @@ def media_router(context: HttpContext) -> APIRouter:
         answer = choice_field(body, "response_format", "b64_json", ("b64_json", "url"))
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
-        _check_budgets(context, principal, asked)
-        try:
-            job = await _wait(context, await context.media.create(asked))
-            content = await _images(context, request, job, answer)
-        except PublicError as error:
-            span.end(asked.request_id, asked.model, error.code)
-            raise
-        span.end(asked.request_id, asked.model)
-        return json_response(content)
+        return await _drawn(context, request, principal, asked, answer, span)
+
+    @router.post("/v1/images/edits", summary="Changes pictures as a prompt says, and waits for them")
+    @router.post("/images/edits", include_in_schema=False)
+    async def edit_images(request: Request) -> Response:
+        return await _from_pictures(context, request, media.JOB_KIND_IMAGE_EDIT)
+
+    @router.post("/v1/images/variations", summary="Makes pictures like another one, and waits for them")
+    @router.post("/images/variations", include_in_schema=False)
+    async def vary_image(request: Request) -> Response:
+        return await _from_pictures(context, request, media.JOB_KIND_IMAGE_VARIATION)
 
     @router.post("/v1/media/jobs", status_code=202, summary="Creates a media job")
     @router.post("/media/jobs", status_code=202, include_in_schema=False)
@@ -115,6 +119,40 @@ def media_router(context: HttpContext) -> APIRouter:
     _add_jobs(router, context)
     _add_assets(router, context)
     return router
+
+
+async def _drawn(
+    context: HttpContext,
+    request: Request,
+    principal: Principal,
+    asked: media.CreateJobRequest,
+    answer: str,
+    span: _Span,
+) -> Response:
+    """Creates the job and answers with its pictures. Raises PublicError."""
+    _check_budgets(context, principal, asked)
+    try:
+        job = await _wait(context, await context.media.create(asked))
+        content = await _images(context, request, job, answer)
+    except PublicError as error:
+        span.end(asked.request_id, asked.model, error.code)
+        raise
+    span.end(asked.request_id, asked.model)
+    return json_response(content)
+
+
+async def _from_pictures(context: HttpContext, request: Request, kind: media.JobKind) -> Response:
+    principal = await context.caller(request, IMAGES)
+    body, sources = await read_pictures(context.bodies, request)
+    answer = choice_field(body, "response_format", "b64_json", ("b64_json", "url"))
+    if kind == media.JOB_KIND_IMAGE_VARIATION and (len(sources) > 1 or body.get("prompt")):
+        raise public_error(
+            errors.ERROR_KIND_INVALID_REQUEST, "A variation is of one picture, and has no prompt.", "prompt"
+        )
+    span = _Span(context, request)
+    asked = _asked(context, principal, body, request, span.traceparent, kind)
+    asked.sources.extend(sources)
+    return await _drawn(context, request, principal, asked, answer, span)
 
 
 def _check_budgets(context: HttpContext, principal: Principal, asked: media.CreateJobRequest) -> None:
@@ -194,14 +232,19 @@ def _asset_request(asset_id: str, owner: Owner) -> media.ReadAssetRequest:
 
 
 def _asked(
-    context: HttpContext, principal: Principal, body: dict[str, Any], request: Request, traceparent: str
+    context: HttpContext,
+    principal: Principal,
+    body: dict[str, Any],
+    request: Request,
+    traceparent: str,
+    kind: media.JobKind = media.JOB_KIND_TEXT_TO_IMAGE,
 ) -> media.CreateJobRequest:
     model = text_field(body, "model", required=True, longest=200)
     for name, neutral in _NOT_PASSED_ON.items():
         if body.get(name) is not None and body[name] not in neutral:
             raise public_error(errors.ERROR_KIND_INVALID_REQUEST, f"'{name}' is not supported here.", name)
     parameters = media.ImageParameters(
-        prompt=text_field(body, "prompt", required=True, longest=_MAX_PROMPT),
+        prompt=text_field(body, "prompt", required=kind != media.JOB_KIND_IMAGE_VARIATION, longest=_MAX_PROMPT),
         size=_unless_auto(text_field(body, "size", longest=20)),
         quality=_unless_auto(text_field(body, "quality", longest=20)),
         count=whole_field(body, "n", 1, 1, _MAX_IMAGES),
@@ -211,7 +254,7 @@ def _asked(
     _check_model(context, principal, model)
     return media.CreateJobRequest(
         tenant=tenant_message(principal),
-        kind=media.JOB_KIND_TEXT_TO_IMAGE,
+        kind=kind,
         model=model,
         image=parameters,
         idempotency_key=_idempotency_key(request),

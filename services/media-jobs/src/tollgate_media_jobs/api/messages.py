@@ -9,12 +9,22 @@ from tollgate_media_jobs.use_cases.create_job import CreateCommand
 from tollgate_media_jobs.use_cases.read_jobs import JobView
 from tollgate_media_jobs.use_cases.usage_event import tenant_message
 
+_KINDS = frozenset({media.JOB_KIND_TEXT_TO_IMAGE, media.JOB_KIND_IMAGE_EDIT, media.JOB_KIND_IMAGE_VARIATION})
+
+
+def _kind_of(image: ImageRequest) -> media.JobKind:
+    if image.variation:
+        return media.JOB_KIND_IMAGE_VARIATION
+    return media.JOB_KIND_IMAGE_EDIT if image.sources else media.JOB_KIND_TEXT_TO_IMAGE
+
 
 def command_of(request: media.CreateJobRequest) -> CreateCommand:
     """Returns what is asked for. Raises MediaError for a kind that is not made."""
-    if request.kind != media.JOB_KIND_TEXT_TO_IMAGE:
+    if request.kind not in _KINDS or bool(request.sources) != (request.kind != media.JOB_KIND_TEXT_TO_IMAGE):
         raise MediaError(
-            errors.ERROR_KIND_INVALID_REQUEST, "This kind of job is not known; allowed: text_to_image.", param="kind"
+            errors.ERROR_KIND_INVALID_REQUEST,
+            "This kind of job is not known; allowed: text_to_image, and image_edit and image_variation of pictures.",
+            param="kind",
         )
     image, tenant = request.image, request.tenant
     return CreateCommand(
@@ -23,7 +33,16 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
         ),
         model=request.model,
         # A count that was left out is one picture.
-        image=ImageRequest(image.prompt, image.size, image.quality, image.count or 1, image.output_format, image.user),
+        image=ImageRequest(
+            image.prompt,
+            image.size,
+            image.quality,
+            image.count or 1,
+            image.output_format,
+            image.user,
+            variation=request.kind == media.JOB_KIND_IMAGE_VARIATION,
+        ),
+        files=tuple((source.name, source.data) for source in request.sources),
         request_id=request.request_id,
         currency=tenant.currency,
         idempotency_key=request.idempotency_key,
@@ -36,7 +55,7 @@ def job_message(view: JobView) -> media.Job:
     job = view.job
     message = media.Job(
         id=job.id,
-        kind=media.JOB_KIND_TEXT_TO_IMAGE,
+        kind=_kind_of(job.image),
         state=int(job.state),  # type: ignore[arg-type]
         tenant=tenant_message(job),
         model=job.model,

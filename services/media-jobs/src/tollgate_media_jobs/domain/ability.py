@@ -63,7 +63,7 @@ class Ability:
 
     def check(self, image: ImageRequest) -> None:
         """Raises Invalid for the first parameter that the model does not accept."""
-        if not image.prompt.strip():
+        if not image.prompt.strip() and not image.variation:
             raise Invalid("prompt", "The prompt is empty; it must say what to draw.")
         if len(image.prompt) > self.prompt_characters:
             raise Invalid(

@@ -27,8 +27,22 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """A picture that came with a request; `name` is image or mask, `key` where its bytes wait."""
+
+    name: str
+    content_type: str
+    extension: str
+    sha256: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """What to draw. An empty size, quality or format is the model's default."""
+    """What to draw. An empty size, quality or format is the model's default.
+
+    With `sources` it is an edit of these, or a `variation`, which has no prompt.
+    """
 
     prompt: str
     size: str = ""
@@ -36,6 +50,8 @@ class ImageRequest:
     count: int = 1
     output_format: str = ""
     user: str = ""
+    sources: tuple[Source, ...] = ()
+    variation: bool = False
 
 
 @dataclass(frozen=True, slots=True)

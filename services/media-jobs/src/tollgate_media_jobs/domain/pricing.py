@@ -9,6 +9,8 @@ from tollgate_rating import ModelPrice, Unpriced
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
 _PICTURE_TOKENS = "image_output"
+# Of a picture that is looked at: the most that was seen is 6,240, at high fidelity.
+_MOST_SOURCE_TOKENS = 8192
 
 
 def image_unit(size: str, quality: str) -> str:
@@ -23,6 +25,7 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
     between a picture and its tokens, of which one is charged.
     """
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
+    looked_at = _rate(price, {"image_input": len(image.sources) * _MOST_SOURCE_TOKENS}) if image.sources else None
     tokens = _rate(price, {_PICTURE_TOKENS: image.count * ability.output_tokens})
     pictures = [
         cost
@@ -32,7 +35,7 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
     ]
     outputs = [cost for cost in (tokens, max(pictures, default=None)) if cost is not None]
     # Parts are rounded on their own, each by less than one.
-    return max(outputs) + (inputs or 0) + 3 if outputs else None
+    return max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + 3 if outputs else None
 
 
 def _rate(price: ModelPrice, units: Mapping[str, int]) -> int | None:

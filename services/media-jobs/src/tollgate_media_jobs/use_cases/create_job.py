@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
@@ -11,13 +11,16 @@ from tollgate_kit.ids import Ids
 from tollgate_kit.tracing import new_span_id, parse_traceparent
 from tollgate_media_jobs.domain.ability import Abilities, Invalid
 from tollgate_media_jobs.domain.channels import Version
-from tollgate_media_jobs.domain.job import ImageRequest, Job, Tenant
+from tollgate_media_jobs.domain.images import NotAnImage, inspect_image
+from tollgate_media_jobs.domain.job import ImageRequest, Job, Source, Tenant
 from tollgate_media_jobs.domain.pricing import worst_case
-from tollgate_media_jobs.errors import MediaError
-from tollgate_media_jobs.ports import Books, Failpoints, Holds, HoldState, Jobs, Versions
+from tollgate_media_jobs.errors import BlobsUnavailable, MediaError
+from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Holds, HoldState, Jobs, Versions
+from tollgate_media_jobs.use_cases.moves import staging_prefix
 from tollgate_rating import ModelPrice, NoRate, PriceBook
 
 _KEY_CHARACTERS = 255
+_MOST_PIXELS = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class CreateCommand:
     traceparent: str = ""
     # In which the organization pays; empty is the price book's.
     currency: str = ""
+    # Pictures to begin from: image or mask, and the bytes.
+    files: tuple[tuple[str, bytes], ...] = ()
 
 
 class CreateJob:
@@ -45,6 +50,7 @@ class CreateJob:
         abilities: Abilities,
         clock: Clock,
         ids: Ids,
+        blobs: Blobs,
         failpoints: Failpoints,
         deadline_seconds: float,
         on_created: Callable[[], None],
@@ -56,6 +62,7 @@ class CreateJob:
         self._abilities = abilities
         self._clock = clock
         self._ids = ids
+        self._blobs = blobs
         self._failpoints = failpoints
         self._deadline_us = round(deadline_seconds * 1e6)
         self._on_created = on_created
@@ -66,6 +73,7 @@ class CreateJob:
         Raises MediaError and Unavailable.
         """
         _check_envelope(command)
+        command = replace(command, image=replace(command.image, sources=_sources(command.files)))
         request_hash = _hash(command)
         earlier = await self._jobs.find_earlier(
             command.tenant.organization_id, command.request_id, command.idempotency_key
@@ -76,11 +84,14 @@ class CreateJob:
         job, amount, book = self._draft(command, version, request_hash)
         await self._hold(job, amount)
         self._failpoints.reach("after_hold")
+        await self._stage(job, command)
         if book is not None:
             await self._books.keep(book)
         created = await self._jobs.create(job)
         self._failpoints.reach("after_create")
         if not created.is_new:
+            if command.files:
+                await self._blobs.remove_below(staging_prefix(job.id))
             if created.job.request_id != job.request_id:
                 await self._holds.release(job.tenant.organization_id, job.request_id)
             return _same(created.job, request_hash)
@@ -112,12 +123,17 @@ class CreateJob:
         now = self._clock.now_us()
         price, amount = self._priced(command, version, now)
         traced = parse_traceparent(command.traceparent) is not None
+        job_id = self._ids.new("job")
+        sources = tuple(
+            replace(source, key=f"{staging_prefix(job_id)}source/{index}")
+            for index, source in enumerate(command.image.sources)
+        )
         job = Job(
-            id=self._ids.new("job"),
+            id=job_id,
             request_id=command.request_id,
             tenant=command.tenant,
             model=command.model,
-            image=command.image,
+            image=replace(command.image, sources=sources),
             created_at_us=now,
             deadline_at_us=now + self._deadline_us,
             next_at_us=now,
@@ -154,6 +170,15 @@ class CreateJob:
             )
         return price, amount
 
+    async def _stage(self, job: Job, command: CreateCommand) -> None:
+        """Stores the pictures that came along; they go with all else that is staged for the job when it ends."""
+        try:
+            for source, (_, data) in zip(job.image.sources, command.files, strict=True):
+                await self._blobs.put(source.key, data, source.content_type)
+        except BlobsUnavailable:
+            await self._holds.release(job.tenant.organization_id, job.request_id)
+            raise
+
     async def _hold(self, job: Job, amount: int) -> None:
         state = await self._holds.hold(job.tenant.organization_id, job.request_id, amount)
         if state is HoldState.HELD:
@@ -182,8 +207,24 @@ def _check_envelope(command: CreateCommand) -> None:
         raise MediaError(errors.ERROR_KIND_INVALID_REQUEST, "The prompt holds a NUL character.", param="prompt")
 
 
+def _sources(files: tuple[tuple[str, bytes], ...]) -> tuple[Source, ...]:
+    """Returns what the pictures are. Raises MediaError for what is none."""
+    found = []
+    for name, data in files:
+        try:
+            facts = inspect_image(data, max_pixels=_MOST_PIXELS)
+        except NotAnImage as error:
+            raise MediaError(errors.ERROR_KIND_INVALID_REQUEST, f"{name}: {error}.", param=name) from None
+        found.append(Source(name, facts.content_type, facts.extension, hashlib.sha256(data).hexdigest()))
+    return tuple(found)
+
+
 def _hash(command: CreateCommand) -> str:
-    body = {"project": command.tenant.project_id, "model": command.model, "image": asdict(command.image)}
+    image = asdict(command.image)
+    if not command.image.sources:
+        # As it was before there were any, so that a request may be repeated across releases.
+        del image["sources"], image["variation"]
+    body = {"project": command.tenant.project_id, "model": command.model, "image": image}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -73,7 +73,8 @@ class SubmitJob:
         if target is None:
             await self._nobody(job, levels)
             return None
-        if not await self._money_is_held(job):
+        files = await self._files(job) if await self._money_is_held(job) else None
+        if files is None:
             return None
         attempt = Attempt(
             job_id=job.id,
@@ -92,7 +93,7 @@ class SubmitJob:
         if submitting is None:
             return None
         self._failpoints.reach("after_attempt")
-        return await self._call(submitting, attempt, target)
+        return await self._call(submitting, attempt, target, files)
 
     async def abandon(self, job: Job) -> None:
         """Takes a SUBMITTING job whose worker fell silent: nobody knows what the provider did."""
@@ -162,11 +163,29 @@ class SubmitJob:
     async def _later(self, job: Job, pause_us: int) -> None:
         await self._queue.let_go(self._owner, job.id, self._clock.now_us() + pause_us, ingest_failed=False)
 
-    async def _call(self, job: Job, attempt: Attempt, target: Target) -> Job | None:
+    async def _files(self, job: Job) -> list[bytes] | None:
+        """Returns the bytes of the pictures to begin from; None where they cannot be had now, or are gone for good."""
+        files = []
+        for source in job.image.sources:
+            try:
+                data = await self._blobs.get(source.key)
+            except BlobsUnavailable:
+                await self._later(job, _PAUSE_US)
+                return None
+            if data is None:
+                failure = Failure(
+                    errors.ERROR_KIND_UNAVAILABLE, "The pictures of this job are gone; nothing is charged."
+                )
+                await self._give_up(job, failure, "sources_gone", wire.OUTCOME_REFUSED)
+                return None
+            files.append(data)
+        return files
+
+    async def _call(self, job: Job, attempt: Attempt, target: Target, files: Sequence[bytes]) -> Job | None:
         channel = target.channel.name
         self._calls[channel] += 1
         try:
-            answer = await self._provider.generate(target, job.image)
+            answer = await self._provider.generate(target, job.image, files)
         except Refused as refused:
             await self._refused(job, attempt, refused)
             return None

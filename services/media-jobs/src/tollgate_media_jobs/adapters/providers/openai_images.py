@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import httpx
@@ -42,8 +42,8 @@ class OpenAIImages:
         self._max_answer_bytes = max_answer_bytes
         self._total_seconds = total_seconds
 
-    async def generate(self, target: Target, image: ImageRequest) -> Answer:
-        request = self._request(target, image)
+    async def generate(self, target: Target, image: ImageRequest, files: Sequence[bytes] = ()) -> Answer:
+        request = self._request(target, image, files)
         client = self._clients.client(private_network=target.channel.private_network)
         try:
             async with asyncio.timeout(self._total_seconds):
@@ -63,7 +63,7 @@ class OpenAIImages:
             raise refusal_of(reply.status_code, body, reply.headers)
         return answer_of(reply.status_code, body)
 
-    def _request(self, target: Target, image: ImageRequest) -> httpx.Request:
+    def _request(self, target: Target, image: ImageRequest, files: Sequence[bytes]) -> httpx.Request:
         channel = target.channel
         headers = {}
         try:
@@ -71,8 +71,12 @@ class OpenAIImages:
             if secret is not None:
                 headers[channel.auth_header] = channel.auth_prefix + secret.get_secret_value()
             client = self._clients.client(private_network=channel.private_network)
-            url = f"{channel.base_url}/images/generations"
-            return client.build_request("POST", url, headers=headers, json=body_of(target, image))
+            body = body_of(target, image)
+            if not files:
+                url = f"{channel.base_url}/images/generations"
+                return client.build_request("POST", url, headers=headers, json=body)
+            url = f"{channel.base_url}/images/{'variations' if image.variation else 'edits'}"
+            return client.build_request("POST", url, headers=headers, data=body, files=form_of(image, files))
         except CredentialMissing as error:
             failure = Failure(
                 errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS, "The channel for this model has no usable credential."
@@ -99,10 +103,24 @@ class OpenAIImages:
 def body_of(target: Target, image: ImageRequest) -> dict[str, Any]:
     """Returns the request's body: what the caller left open is left open."""
     body: dict[str, Any] = {"model": target.upstream_model, "prompt": image.prompt, "n": image.count}
+    if image.variation:
+        del body["prompt"]
     for name in ("size", "quality", "output_format", "user"):
         if value := getattr(image, name):
             body[name] = value
     return body
+
+
+def form_of(image: ImageRequest, files: Sequence[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """Returns the pictures as the parts of a form; several images are a list."""
+    several = sum(source.name == "image" for source in image.sources) > 1
+    return [
+        (
+            f"{source.name}[]" if several and source.name == "image" else source.name,
+            (f"{source.name}-{index}.{source.extension}", data, source.content_type),
+        )
+        for index, (source, data) in enumerate(zip(image.sources, files, strict=True))
+    ]
 
 
 def answer_of(status: int, body: bytes) -> Answer:

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, ImageRequest, Job, Output, Reported, Tenant
+from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, ImageRequest, Job, Output, Reported, Source, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import Failure
 from tollgate_rating import PriceBook
@@ -40,13 +40,19 @@ def job_of(row: sa.Row[Any]) -> Job:
     return Job(
         **{name: getattr(row, name) for name in _PLAIN},
         tenant=Tenant(row.organization_id, row.project_id, row.api_key_id, row.price_group, row.route_group),
-        image=ImageRequest(**row.image),
+        image=_image_of(row.image),
         state=JobState(row.state),
         tried=tuple(row.tried),
         idempotency_key=row.idempotency_key or "",
         billing=Billing(row.billing),
         failure=Failure(**row.failure) if row.failure else None,
     )
+
+
+def _image_of(kept: dict[str, Any]) -> ImageRequest:
+    # Rows of earlier releases know no sources.
+    sources = tuple(Source(**source) for source in kept.get("sources", ()))
+    return ImageRequest(**{**kept, "sources": sources})
 
 
 def attempt_values(attempt: Attempt) -> dict[str, Any]:
