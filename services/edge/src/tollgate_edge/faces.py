@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -47,17 +47,31 @@ class Face:
 
     dialect: int = wire.DIALECT_OPENAI_CHAT
     keep_alive: bytes = b": keep-alive\n\n"
+    as_array: bool = False
+    # Of the head of a stream.
+    stream_lines: bytes = (
+        b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+    )
     passed_headers: tuple[bytes, ...] = ()
     routes: Mapping[int, str] = MappingProxyType(
-        {wire.OPERATION_CHAT: "/v1/chat/completions", wire.OPERATION_EMBEDDINGS: "/v1/embeddings"}
+        {
+            wire.OPERATION_CHAT: "/v1/chat/completions",
+            wire.OPERATION_EMBEDDINGS: "/v1/embeddings",
+            wire.OPERATION_COMPLETION: "/v1/completions",
+            wire.OPERATION_MODERATION: "/v1/moderations",
+            wire.OPERATION_RERANK: "/v1/rerank",
+            wire.OPERATION_SPEECH: "/v1/audio/speech",
+            wire.OPERATION_TRANSCRIPTION: "/v1/audio/transcriptions",
+            wire.OPERATION_TRANSLATION: "/v1/audio/translations",
+        }
     )
 
     def error(self, error: PublicError, request_id: str) -> bytes:
         """Returns the body of an error."""
         return render_openai(error, request_id)
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
-        """Returns the end of a stream that broke off."""
+    def error_event(self, error: PublicError, request_id: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - see GeminiArrayFace.
+        """Returns the end of a stream that broke off; `begun`: something of it was sent."""
         return b"data: %b\n\n%b" % (self.error(error, request_id), _BROKEN_OFF)
 
     def id_lines(self, request_id: bytes) -> bytes:
@@ -69,7 +83,7 @@ class ResponsesFace(Face):
     dialect = wire.DIALECT_OPENAI_RESPONSES
     routes = MappingProxyType({wire.OPERATION_CHAT: "/v1/responses"})
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
+    def error_event(self, error: PublicError, request_id: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - see GeminiArrayFace.
         """Returns what its clients want at the end of a stream that broke off: the error, and that it failed."""
         said = {"type": error.type, "code": error.code or None, "message": error.message, "param": error.param or None}
         failed = {
@@ -88,6 +102,18 @@ class ResponsesFace(Face):
         )
 
 
+class RerankFace(Face):
+    """Of those who rerank. Cohere's clients read `message`, Jina's `detail`, and those of OpenAI `error`."""
+
+    def error(self, error: PublicError, request_id: str) -> bytes:
+        """Returns the body of an error."""
+        found = json.loads(render_openai(error, request_id))
+        message = found["error"]["message"]
+        return json.dumps(
+            {"id": request_id, "message": message, "detail": message, **found}, ensure_ascii=False
+        ).encode(errors="replace")
+
+
 class AnthropicFace(Face):
     dialect = wire.DIALECT_ANTHROPIC
     keep_alive = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -103,7 +129,7 @@ class AnthropicFace(Face):
         body = {"type": "error", "error": found, "request_id": request_id}
         return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
+    def error_event(self, error: PublicError, request_id: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - see GeminiArrayFace.
         return b"event: error\ndata: %b\n\n" % self.error(error, request_id)
 
     def id_lines(self, request_id: bytes) -> bytes:
@@ -114,7 +140,12 @@ class GeminiFace(Face):
     dialect = wire.DIALECT_GEMINI
     # Anything but a blank line breaks clients of this dialect.
     keep_alive = b"\n"
-    routes = MappingProxyType({wire.OPERATION_CHAT: "/v1beta/models/{model}:generateContent"})
+    routes = MappingProxyType(
+        {
+            wire.OPERATION_CHAT: "/v1beta/models/{model}:generateContent",
+            wire.OPERATION_EMBEDDINGS: "/v1beta/models/{model}:embedContent",
+        }
+    )
 
     def error(self, error: PublicError, request_id: str) -> bytes:
         details: list[dict[str, object]] = [
@@ -127,27 +158,57 @@ class GeminiFace(Face):
         body = {"error": {"code": error.status, "message": error.message, "status": status, "details": details}}
         return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
+    def error_event(self, error: PublicError, request_id: str, *, begun: bool = True) -> bytes:  # noqa: ARG002 - see GeminiArrayFace.
         return b"data: %b\n\n" % self.error(error, request_id)
+
+
+class GeminiArrayFace(GeminiFace):
+    """Of streams that are one JSON array: white space is silence, and an error is its last item."""
+
+    as_array = True
+    stream_lines = (
+        b"content-type: application/json; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+    )
+
+    def error_event(self, error: PublicError, request_id: str, *, begun: bool = True) -> bytes:
+        return b"%b%b]" % (b",\r\n" if begun else b"[", self.error(error, request_id))
 
 
 OPENAI: Final = Face()
 RESPONSES: Final = ResponsesFace()
 ANTHROPIC: Final = AnthropicFace()
+RERANK: Final = RerankFace()
 GEMINI: Final = GeminiFace()
-_MODEL_PATH: Final = re.compile(rb"(?:/v1beta|/v1)?/models/([^:?]+):(generateContent|streamGenerateContent)")
+GEMINI_ARRAY: Final = GeminiArrayFace()
+_MODEL_PATH: Final = re.compile(
+    rb"(?:/v1beta|/v1)?/models/([^:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
+)
+_EVENTS_ASKED: Final = re.compile(rb"(?:^|&)alt=sse(?:&|$)")
 
 
-def gemini_call(path: bytes) -> tuple[str, bool] | None:
-    """Returns the model that a path of Gemini's inference names, and whether it asks for a stream; else None."""
+class GeminiCall(NamedTuple):
+    """`named` are the model and whether it is a stream: what a path of Gemini's says."""
+
+    operation: int
+    face: Face
+    named: tuple[str, bool]
+
+
+def gemini_call(path: bytes, query: bytes) -> GeminiCall | None:
+    """Returns what a path of Gemini's inference asks for; None for other paths."""
     found = _MODEL_PATH.fullmatch(path)
     if found is None:
         return None
-    return unquote(found[1].decode("latin-1")), found[2].startswith(b"stream")
+    model, stream = unquote(found[1].decode("latin-1")), found[2].startswith(b"stream")
+    operation = wire.OPERATION_CHAT if found[2].endswith(b"enerateContent") else wire.OPERATION_EMBEDDINGS
+    face = GEMINI_ARRAY if stream and _EVENTS_ASKED.search(query) is None else GEMINI
+    return GeminiCall(operation, face, (model, stream))
 
 
 def face_of(path: str) -> Face:
     """Returns the dialect that a path is spoken in."""
     if path.startswith("/v1beta/") or (path.removeprefix("/v1").startswith("/models/") and ":" in path):
         return GEMINI
+    if path in {"/v1/rerank", "/v2/rerank", "/rerank"}:
+        return RERANK
     return ANTHROPIC if path.removeprefix("/v1").startswith("/messages") else OPENAI

@@ -156,7 +156,16 @@ def outcome_name(outcome: int) -> str:
     return wire.Outcome.Name(outcome).removeprefix("OUTCOME_").lower()
 
 
-_OPERATIONS: Final[Mapping[int, str]] = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
+_OPERATIONS: Final[Mapping[int, str]] = {
+    wire.OPERATION_CHAT: "chat",
+    wire.OPERATION_EMBEDDINGS: "embeddings",
+    wire.OPERATION_COMPLETION: "text_completion",
+    wire.OPERATION_MODERATION: "moderation",
+    wire.OPERATION_RERANK: "rerank",
+    wire.OPERATION_SPEECH: "speech",
+    wire.OPERATION_TRANSCRIPTION: "transcription",
+    wire.OPERATION_TRANSLATION: "translation",
+}
 
 
 def operation_name(operation: int) -> str:

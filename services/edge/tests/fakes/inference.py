@@ -27,7 +27,14 @@ from tollgate_rating import PriceBook, PriceTable
 KEY = "a-key"
 MODEL = "a-model"
 UNPRICED = "a-model-without-a-price"
-PRICES = {MODEL: {"input": "1", "output": "2"}, "vectors": {"input": "1"}}
+PRICES = {
+    MODEL: {"input": "1", "output": "2"},
+    "vectors": {"input": "1"},
+    "hears": {"audio_second": "0.001"},
+    "speaks": {"character": "1"},
+    "ranks": {"search": "0.002"},
+}
+KINDS = {"vectors": "embedding", "hears": "transcription", "speaks": "speech", "ranks": "rerank"}
 PATIENCE_SECONDS = 30
 
 
@@ -188,7 +195,7 @@ class Bench:
         self.counters, self.keys = InferenceCounters(), FakeKeys()
         self.settings = EdgeSettings(**{**where, **stores, **settings})
         self.written, self.event_log = [], FakeEventLog()
-        models = {MODEL: EdgeModel(MODEL, "chat", "tests", 0), "vectors": EdgeModel("vectors", "embedding", "tests", 0)}
+        models = {name: EdgeModel(name, KINDS.get(name, "chat"), "tests", 0) for name in PRICES}
         models[UNPRICED] = EdgeModel(UNPRICED, "chat", "tests", 0)
         prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
         self.version = EdgeVersion("sha256:0", 1, prices, {"default": models})

@@ -135,7 +135,7 @@ class RouterCounters:
         failures: Counter[tuple[str, str]] = Counter()
         tokens: Counter[tuple[str, str]] = Counter()
         for (channel, provider, operation, kind), series in self.series.items():
-            call = (channel, provider, _OPERATIONS.get(operation, "other"))
+            call = (channel, provider, operation_name(operation))
             error_type = _name(errors.ErrorKind.Name(kind), "ERROR_KIND_") if kind else ""
             yield "gen_ai_client_operation_duration_seconds", (*call, error_type), series.duration
             if not kind:
@@ -154,7 +154,21 @@ class RouterCounters:
 _TOKEN_TYPES: Final = dict.fromkeys(
     ("input", "cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "image_input"), "input"
 ) | dict.fromkeys(("output", "reasoning", "audio_output", "image_output"), "output")
-_OPERATIONS: Final[Mapping[int, str]] = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
+_OPERATIONS: Final[Mapping[int, str]] = {
+    wire.OPERATION_CHAT: "chat",
+    wire.OPERATION_EMBEDDINGS: "embeddings",
+    wire.OPERATION_COMPLETION: "text_completion",
+    wire.OPERATION_MODERATION: "moderation",
+    wire.OPERATION_RERANK: "rerank",
+    wire.OPERATION_SPEECH: "speech",
+    wire.OPERATION_TRANSCRIPTION: "transcription",
+    wire.OPERATION_TRANSLATION: "translation",
+}
+
+
+def operation_name(operation: int) -> str:
+    """Returns how the conventions for generative AI call an operation."""
+    return _OPERATIONS.get(operation, "other")
 
 
 def _name(name: str, prefix: str) -> str:

@@ -62,8 +62,11 @@ class Upstream:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    def send(self, target: Any, _path: bytes, body: bytes, _headers: Any, sink: Any, timeouts: Any) -> Call:
+    def send(
+        self, target: Any, _path: bytes, body: Any, _told: Any, sink: Any, timeouts: Any, *, content_type: bytes = b""
+    ) -> Call:
         """Returns a new call."""
+        assert not content_type, "a chat is JSON"
         self.calls.append(Call(target, body, sink, timeouts))
         return self.calls[-1]
 

@@ -1,11 +1,15 @@
 """Who may serve what: groups, weights, credentials, abilities, context, region and dialect."""
 
+from dataclasses import replace
+
 import pytest
 from services.router.tests.fakes.versions import ask, channel, first, path, problem, route, snapshot, walk
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.abilities import AUDIO, FILES, IMAGES, SCHEMA, TOOLS, VIDEO, needs_of, tokens_of
+from tollgate_router.domain.candidates import Candidates
+from tollgate_router.domain.choice import Level
 from tollgate_router.domain.openai_chat import read_body
 
 pytestmark = pytest.mark.unit
@@ -66,6 +70,28 @@ def test_a_routes_targets_may_name_what_the_channel_does_not_offer():
 def test_a_route_may_be_bound_to_regions():
     channels = [channel("a", region="eu"), channel("b", region="us"), channel("c")]
     assert names(snapshot(channels, [route("able", ["a", "b"], ["c"], regions=["eu"])])) == ["a"]
+
+
+def test_channels_whose_provider_does_not_serve_an_operation_are_left_out():
+    chat = frozenset({wire.OPERATION_CHAT})
+    serves = {"a": chat, "b": chat | {wire.OPERATION_RERANK}, "c": None}
+    found = snapshot([channel(name) for name in serves], [route("able", ["a", "b"], ["c"])])
+    candidates = found.route("default", "able")
+    levels = [
+        Level(
+            [replace(target, operations=serves[target.channel]) for target in one.targets],
+            number=one.number,
+            strategy=one.strategy,
+        )
+        for one in candidates.base.levels
+    ]
+    some = Candidates(levels)
+    assert some.serving(wire.OPERATION_CHAT) is some
+    ranking = some.serving(wire.OPERATION_RERANK)
+    assert [target.channel for target in ranking.targets()] == ["b", "c"]
+    # Made once.
+    assert some.serving(wire.OPERATION_RERANK) is ranking
+    assert Candidates(levels[:1]).serving(wire.OPERATION_SPEECH).targets() == []
 
 
 TEXT = b'{"messages":[{"role":"user","content":"hi"}]%b}'

@@ -406,7 +406,8 @@ async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
     [
         ({}, wire.Usage()),
         ({"input": 1, "cache_write_1h": 2}, wire.Usage(input_tokens=1, cache_write_1h_tokens=2)),
-        ({"requests": 3, "output": 0}, wire.Usage(requests=3)),
+        ({"request": 3, "output": 0}, wire.Usage(requests=3)),
+        ({"character": 5, "input": 1}, wire.Usage(input_tokens=1, units={"character": 5})),
     ],
 )
 def test_units_as_a_message(units, message):

@@ -12,7 +12,7 @@ from tollgate_billing.domain.rows import NO_EVENT, Row, to_pico
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import HoldRecord, Place
 from tollgate_billing.use_cases.look_at_requests import Evidence, Rerating
-from tollgate_rating import format_decimal
+from tollgate_rating import REQUEST, format_decimal
 
 _SAME: Final = (
     *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model"),
@@ -23,6 +23,7 @@ _SAME: Final = (
     *("first_byte_us", "total_us", "kind", "media_job_id", "price_group", "batch", "upstream_status", "superseded"),
     *("replay", "source"),
 )
+_OTHER_TOKENS: Final = ("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "image_output_tokens")
 _SAME_OF_REFUSED: Final = (
     *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "operation"),
     *("stream", "total_us", "http_status", "message", "route", "left_out"),
@@ -91,10 +92,19 @@ def _usage(row: Row) -> wire.RequestRow:
         hold_pico=to_pico(row["hold"]),
         limits=[Limit(**limit) for limit in json.loads(row["limits"] or "[]")],
         cache_write_tokens=row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"],
+        units=_units(row),
         corrects_event_id="" if corrects == NO_EVENT else str(corrects),
         **{"try": row["try"]},
         **{name: row[name] for name in _SAME},
     )
+
+
+def _units(row: Row) -> dict[str, int]:
+    """Returns what was used of units that have no field of their own."""
+    found = {name.removesuffix("_tokens"): row[name] for name in _OTHER_TOKENS if row[name]}
+    if row["requests"]:
+        found[REQUEST] = row["requests"]
+    return found | dict(row["extra_units"])
 
 
 def _refused(row: Row) -> wire.RequestRow:

@@ -30,7 +30,17 @@ _ATTEMPT: Final = (
     *("kind", "try", "attempt", "source", "status", "outcome", "error_kind", "final", "superseded", "estimated"),
     *("replay", "model", "channel", "provider", "upstream_model", "upstream_status", "started_at", "first_byte_us"),
     *("total_us", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"),
-    *("images", "unpriced", "charge", "charge_pico", "cost", "cost_pico", "provider_currency", "provider_cost"),
+    *(
+        "images",
+        "units",
+        "unpriced",
+        "charge",
+        "charge_pico",
+        "cost",
+        "cost_pico",
+        "provider_currency",
+        "provider_cost",
+    ),
     *("provider_cost_pico", "batch", "event_id", "corrects_event_id"),
 )
 _OF_REQUEST: Final = (
@@ -50,6 +60,7 @@ def render_row(row: billing.RequestRow, view: View) -> dict[str, Any]:
     found.update(render_money("provider_cost", row.provider_cost_pico))
     found.update(render_money("hold", row.hold_pico))
     found["limits"] = _limits(row)
+    found["units"] = dict(row.units)
     found["routing"] = render_explanation(row.routing) if row.HasField("routing") else None
     if view is not View.OPERATOR:
         for name in _BOUGHT:

@@ -25,6 +25,11 @@ _ENDPOINTS: Final = {
     "chat": ("openai", "openai-response", "anthropic", "gemini"),
     "embedding": ("embeddings",),
     "image": ("image-generation",),
+    "completion": ("openai",),
+    "moderation": ("moderations",),
+    "rerank": ("jina-rerank",),
+    "speech": ("audio-speech",),
+    "transcription": ("audio-transcription",),
 }
 
 
@@ -111,6 +116,7 @@ def _gemini_page(models: Sequence[EdgeModel], request: Request) -> dict[str, Any
 
 def _render_gemini(model: EdgeModel) -> dict[str, Any]:
     verbs = ["generateContent", "streamGenerateContent", "countTokens"] if model.mode in {"chat", ""} else []
+    verbs += ["embedContent", "batchEmbedContents"] if model.mode in {"embedding", ""} else []
     found: dict[str, Any] = {"name": f"models/{model.name}", "displayName": model.name, "version": "1"}
     found["supportedGenerationMethods"] = verbs
     if model.context:

@@ -15,7 +15,16 @@ from tollgate_edge.domain.principal import DEFAULT_GROUP
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import EdgeVersion, KeyRecord
 
-_OPERATIONS: Final = {"chat": wire.OPERATION_CHAT, "embeddings": wire.OPERATION_EMBEDDINGS}
+_OPERATIONS: Final = {
+    "chat": wire.OPERATION_CHAT,
+    "embeddings": wire.OPERATION_EMBEDDINGS,
+    "completions": wire.OPERATION_COMPLETION,
+    "moderations": wire.OPERATION_MODERATION,
+    "rerank": wire.OPERATION_RERANK,
+    "speech": wire.OPERATION_SPEECH,
+    "transcriptions": wire.OPERATION_TRANSCRIPTION,
+    "translations": wire.OPERATION_TRANSLATION,
+}
 _MODES: Final = {
     "enabled": router_wire.CHANNEL_MODE_ENABLED,
     "draining": router_wire.CHANNEL_MODE_DRAINING,

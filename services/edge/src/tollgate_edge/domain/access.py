@@ -9,8 +9,12 @@ CHAT: Final = "chat"
 EMBEDDINGS: Final = "embeddings"
 IMAGES: Final = "images"
 MEDIA: Final = "media"
+COMPLETIONS: Final = "completions"
+MODERATIONS: Final = "moderations"
+RERANK: Final = "rerank"
+AUDIO: Final = "audio"
 # What a key's list may name. Lists of models and the key's own usage are open to every key.
-ENDPOINTS: Final = (CHAT, EMBEDDINGS, IMAGES, MEDIA)
+ENDPOINTS: Final = (CHAT, EMBEDDINGS, IMAGES, MEDIA, COMPLETIONS, MODERATIONS, RERANK, AUDIO)
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -14,8 +14,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
-from tollgate_edge.faces import ANTHROPIC, GEMINI, OPENAI, RESPONSES, gemini_call
+from tollgate_edge.faces import gemini_call
 from tollgate_edge.inference.exchange import InferenceExchange
+from tollgate_edge.inference.operations import ROUTES
 from tollgate_edge.inference.words import STATUS_LINES
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ROUTES: Final = {
-    b"/v1/chat/completions": (wire.OPERATION_CHAT, OPENAI),
-    b"/chat/completions": (wire.OPERATION_CHAT, OPENAI),
-    b"/v1/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
-    b"/embeddings": (wire.OPERATION_EMBEDDINGS, OPENAI),
-    b"/v1/responses": (wire.OPERATION_CHAT, RESPONSES),
-    b"/responses": (wire.OPERATION_CHAT, RESPONSES),
-    b"/v1/messages": (wire.OPERATION_CHAT, ANTHROPIC),
-    b"/messages": (wire.OPERATION_CHAT, ANTHROPIC),
-}
 # Asked of a process that drains, too: they say that it does.
 _HEALTH_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 _KEY_HEADERS: Final = (b"x-api-key", b"x-goog-api-key", b"api-key")
@@ -177,9 +168,9 @@ class Door(HttpToolsProtocol):
             self._turn_away()
             return
         route = ROUTES.get(path)
-        named = gemini_call(path) if route is None and b":" in path else None
-        if named is not None:
-            route = wire.OPERATION_CHAT, GEMINI
+        named = None
+        if route is None and b":" in path and (called := gemini_call(path, query)) is not None:
+            route, named = called[:2], called.named
         if route is None or self.parser.get_method() in {b"OPTIONS", b"HEAD"}:
             self._hand_over()
             return

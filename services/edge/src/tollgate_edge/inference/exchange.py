@@ -15,9 +15,10 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import Face
+from tollgate_edge.inference.asking import gathered, read_asked
 from tollgate_edge.inference.client import Client
 from tollgate_edge.inference.controls import BLOCK, downgraded_line, refusal
-from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
+from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_edge.ports import Refused
@@ -35,9 +36,6 @@ _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
 _TOO_DEAR: Final = (HoldResult.INSUFFICIENT, HoldResult.OVER_BUDGET)
 _NO_HEADERS: Final[list[wire.Header]] = []
-_SSE_HEADERS: Final = (
-    b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
-)
 
 
 class InferenceExchange:
@@ -67,7 +65,7 @@ class InferenceExchange:
         self.request_id = gateway.new_request_id()
         self.body_parts: list[bytes] = []
         self.body_size = 0
-        self.body = b""
+        self.body: bytes | bytearray = b""
         self.presented: bytes | None = None
         self.passed: list[wire.Header] = _NO_HEADERS
         # What the caller named, where a cheaper model is asked instead.
@@ -117,7 +115,7 @@ class InferenceExchange:
     def begin(self) -> None:
         """The body is whole: answer, or go on to authentication, which may have to wait for the store."""
         gateway = self._gateway
-        self.body = self.body_parts[0] if len(self.body_parts) == 1 else b"".join(self.body_parts)
+        self.body = gathered(self)
         self.body_parts = []
         self.started = gateway.loop.time()
         self.started_us = gateway.clock.now_us()
@@ -140,14 +138,10 @@ class InferenceExchange:
             return
         self.principal = found
         outside = found.access and self._gateway.check_access(self, found.access, self._client.peer)
-        if outside is not None or not is_json(self.content_type):
-            self.refuse(outside or self._gateway.words.not_json)
-            return
-        try:
-            depth = self._gateway.settings.max_json_depth
-            asked = decode(self.operation, self.face.dialect, self.body, depth, self.named)
-        except BadRequest as problem:
-            self.refuse(public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param))
+        settings, words = self._gateway.settings, self._gateway.words
+        asked = outside or read_asked(self, words, settings.max_json_depth)
+        if isinstance(asked, PublicError):
+            self.refuse(asked)
             return
         self.asked = asked
         gateway = self._gateway
@@ -247,7 +241,7 @@ class InferenceExchange:
         self._stream = stream
         self._link_id = stream.open(self)
         body = self.body
-        first = body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES]
+        first = bytes(body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES])
         self._sent_body = len(first)
         stream.outbox.open(
             self._sent_body,
@@ -267,6 +261,7 @@ class InferenceExchange:
             headers=self.passed,
             requested_model=self.requested_model,
             hold_pico=self.hold_pico,
+            as_array=self.face.as_array,
             **{"try": self.tries},
         )
         if self._sent_body < len(body):
@@ -275,7 +270,7 @@ class InferenceExchange:
     def _send_body(self, window: int) -> None:
         assert self._stream is not None
         while window > 0 and self._sent_body < len(self.body):
-            part = self.body[self._sent_body : self._sent_body + _FIRST_BODY_BYTES]
+            part = bytes(memoryview(self.body)[self._sent_body : self._sent_body + _FIRST_BODY_BYTES])
             self._stream.outbox.body(self._link_id, part)
             self._sent_body += len(part)
             window -= len(part)
@@ -331,7 +326,7 @@ class InferenceExchange:
         self.status = status
         line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         if self.asked is not None and self.asked.stream and status == 200:
-            kind = _SSE_HEADERS
+            kind = self.face.stream_lines
         else:
             kind = b"content-type: %s\r\n" % (content_type or b"application/json")
         parts = [line, kind, self.face.id_lines(self.request_id.encode()), self.told, *named]
@@ -357,7 +352,7 @@ class InferenceExchange:
             self.refuse(error)
         elif self.asked is not None and self.asked.stream:
             self.error = error
-            self._write_reply(head, data + self.face.error_event(error, self.request_id), last=True)
+            self._write_reply(head, data + self._error_event(error, begun=self._started or bool(data)), last=True)
         else:
             # Half a JSON document cannot be mended: the missing end of the body tells the client.
             self._write_reply(head, data, last=False)
@@ -369,7 +364,7 @@ class InferenceExchange:
             return
         self.error = error
         if self.headers_sent:
-            self._write_reply(None, self.face.error_event(error, self.request_id), last=True)
+            self._write_reply(None, self._error_event(error, begun=self._started), last=True)
             return
         body = self.face.error(error, self.request_id)
         self.bytes_out = len(body)
@@ -377,6 +372,9 @@ class InferenceExchange:
         self._client.write(self._head(error.status, b"", len(body), named) + body)
         self._gateway.counters.count_refused(error.code)
         self._close(keep=self.keep)
+
+    def _error_event(self, error: PublicError, *, begun: bool) -> bytes:
+        return self.face.error_event(error, self.request_id, begun=begun)
 
     def keep_alive(self, now: float) -> None:
         """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""

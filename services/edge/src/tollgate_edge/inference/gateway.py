@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.domain.access import CHAT, EMBEDDINGS, Access, client_address
+from tollgate_edge.domain.access import Access, client_address
 from tollgate_edge.domain.principal import Principal, tenant_message
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
@@ -18,6 +18,7 @@ from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
+from tollgate_edge.inference.operations import OPERATIONS, misplaced
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
@@ -184,7 +185,7 @@ class InferenceGateway:
 
     def check_access(self, exchange: "InferenceExchange", access: Access, peer: str) -> PublicError | None:
         """Returns why a key with lists may not be used for this request from there, or None when it may."""
-        endpoint = EMBEDDINGS if exchange.operation == wire.OPERATION_EMBEDDINGS else CHAT
+        endpoint = OPERATIONS[exchange.operation].endpoint
         address = client_address(peer, exchange.forwarded.decode("latin-1"), self.settings.trusted_hops)
         problem = access.problem(endpoint, address)
         return None if problem is None else public_error(errors.ERROR_KIND_FORBIDDEN, problem[1], code=problem[0])
@@ -204,13 +205,9 @@ class InferenceGateway:
                 f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
                 "model",
             )
-        mode = "embedding" if operation == wire.OPERATION_EMBEDDINGS else "chat"
-        if found.mode and found.mode != mode:
-            return public_error(
-                errors.ERROR_KIND_INVALID_REQUEST,
-                f"The model '{model}' is for {found.mode}, not for {mode}.",
-                "model",
-            )
+        problem = misplaced(model, found.mode, operation)
+        if problem is not None:
+            return public_error(errors.ERROR_KIND_INVALID_REQUEST, problem, "model")
         return None
 
     def worst_case(self, exchange: "InferenceExchange") -> int | PublicError:
@@ -250,7 +247,7 @@ class InferenceGateway:
         if limit is None:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
-        return price.worst_case(len(exchange.body), limit * asked.choices)
+        return price.worst_case(asked.input_bound(len(exchange.body)), limit * asked.choices, asked.units)
 
     def hold_limited(
         self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int
@@ -270,7 +267,7 @@ class InferenceGateway:
         asked, version = exchange.asked, self._version.current()
         assert asked is not None
         model = version.model(principal.route_group, asked.model) if version is not None else None
-        return expected_tokens(len(exchange.body), asked, model)
+        return expected_tokens(asked.input_bound(len(exchange.body)), asked, model)
 
     def settle(self, exchange: "InferenceExchange", principal: Principal, end: wire.End) -> None:
         """Settles what a request holds with its cost and the tokens that it used."""

@@ -11,7 +11,7 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import NoRate, Unpriced
+from tollgate_rating import REQUEST, NoRate, Unpriced
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BODY_BYTES_PER_TOKEN: Final = 4
 _REPLY_BYTES_PER_TOKEN: Final = 16
 _STREAM_BYTES_PER_TOKEN: Final = 160
+_TOKENS: Final = ("input", "output", "audio_input", "audio_output")
 
 
 class Witness:
@@ -41,10 +42,12 @@ class Witness:
         assert principal is not None
         assert asked is not None
         usage = wire.Usage()
-        if delivered:
+        if delivered and asked.likely:
+            self._likely(usage, exchange, asked.likely, version)
+        elif delivered:
             usage.input_tokens = len(exchange.body) // _BODY_BYTES_PER_TOKEN + 1
             per_token = _STREAM_BYTES_PER_TOKEN if asked.stream else _REPLY_BYTES_PER_TOKEN
-            if exchange.operation == wire.OPERATION_CHAT:
+            if exchange.operation != wire.OPERATION_EMBEDDINGS:
                 usage.output_tokens = delivered // per_token + 1
         event = events.UsageRecorded(
             event_id=event_id(exchange.request_id, exchange.tries, 0, events.EVENT_SOURCE_WITNESS),
@@ -75,6 +78,32 @@ class Witness:
         self._publisher.queue(sequence, exchange.request_id.encode(), payload)
 
     @staticmethod
+    def _likely(
+        usage: wire.Usage,
+        exchange: "InferenceExchange",
+        likely: tuple[tuple[str, int], ...],
+        version: EdgeVersion | None,
+    ) -> None:
+        """Writes down what a request likely used, in the units that its model is priced by."""
+        price, principal, asked = None, exchange.principal, exchange.asked
+        assert principal is not None
+        assert asked is not None
+        if version is not None:
+            with contextlib.suppress(NoRate):
+                price = version.price_table.find(
+                    asked.model, principal.price_group, exchange.started_us, principal.currency
+                )
+        for unit, quantity in likely:
+            if price is not None and not price.knows((unit,)):
+                continue
+            if unit == REQUEST:
+                usage.requests = quantity
+            elif unit in _TOKENS:
+                setattr(usage, f"{unit}_tokens", quantity)
+            else:
+                usage.units[unit] = quantity
+
+    @staticmethod
     def _rate(event: events.UsageRecorded, version: EdgeVersion | None) -> None:
         price, tenant = None, event.tenant
         if version is not None:
@@ -87,7 +116,7 @@ class Witness:
             return
         event.price_digest, event.currency = price.digest, price.currency
         try:
-            units = {"input": event.usage.input_tokens, "output": event.usage.output_tokens}
+            units = _units_of(event.usage)
             event.charge_pico = price.rate(units, event.started_at_us)
             if price.exchange is not None:
                 listed = price.unconverted
@@ -95,3 +124,9 @@ class Witness:
                 event.conversion.list_charge_pico = listed.rate(units, event.started_at_us)
         except Unpriced:
             event.unpriced = True
+
+
+def _units_of(usage: wire.Usage) -> dict[str, int]:
+    """Returns what was written down by the rating's names."""
+    units = {unit: getattr(usage, f"{unit}_tokens") for unit in _TOKENS}
+    return {**units, REQUEST: usage.requests, **usage.units}

@@ -54,6 +54,11 @@ class Words:
         self.not_json = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "Content-Type must be application/json.", code="unsupported_media_type"
         ).with_status(415)
+        self.no_form = public_error(
+            errors.ERROR_KIND_INVALID_REQUEST,
+            "Content-Type must be multipart/form-data, with the file as 'file'.",
+            code="unsupported_media_type",
+        ).with_status(415)
         self.method_not_allowed = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
         ).with_status(405, allow="POST")

@@ -93,6 +93,8 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
         candidates = snapshot.route(request.route_group, request.model)
         if candidates is None:
             return router_pb2.ExplainRouteResponse()
+        if request.operation not in {wire.OPERATION_UNSPECIFIED, wire.OPERATION_CHAT}:
+            candidates = candidates.serving(request.operation)
         ask = Ask(
             route_group=request.route_group,
             model=request.model,

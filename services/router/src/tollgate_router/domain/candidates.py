@@ -86,8 +86,8 @@ class Candidates:
     """Made once per configuration version, route group and model. `simple` is what most are, and it costs least."""
 
     __slots__ = (
-        "_contexts", "_plans", "_regions", "_varying", "affinity", "base", "canary", "dialects", "fallbacks",
-        "roomy_bytes", "simple", "strategy",
+        "_contexts", "_plans", "_regions", "_serving", "_varying", "affinity", "base", "canary", "dialects",
+        "fallbacks", "roomy_bytes", "simple", "strategy",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +120,25 @@ class Candidates:
         self.dialects = frozenset.intersection(*spoken) if spoken else frozenset[int]()
         self.simple = not (self._varying or self.canary or self.affinity or self._regions)
         self._plans: dict[tuple[int, int, str, int], Plan] = {}
+        self._serving: dict[int, Candidates] = {}
+
+    def serving(self, operation: int) -> "Candidates":
+        """Returns the part of it whose providers serve an operation; without targets when none does."""
+        if all(target.serves(operation) for target in self.targets()):
+            return self
+        found = self._serving.get(operation)
+        if found is None:
+            canary = self.canary
+            if canary is not None:
+                canary = replace(canary, level=_serving(canary.level, operation))
+            found = self._serving[operation] = Candidates(
+                [_serving(level, operation) for level in self.base.levels],
+                canary=canary,
+                affinity=self.affinity,
+                fallbacks=self.fallbacks,
+                strategy=self.strategy,
+            )
+        return found
 
     def targets(self) -> list[Target]:
         """Returns all targets, level by level, a canary's first."""
@@ -187,6 +206,11 @@ class Candidates:
             return False
         who = session if session is not None else hash_of(ask.api_key_id.encode())
         return mix(who ^ self.canary.salt) % CANARY_PARTS < self.canary.parts
+
+
+def _serving(level: Level, operation: int) -> Level:
+    kept = [target for target in level.targets if target.serves(operation)]
+    return Level(kept, number=level.number, strategy=level.strategy)
 
 
 def _narrow(level: Level, limits: Limits) -> Level:

@@ -15,13 +15,24 @@ from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.target import ChannelCost, Origin, Target
+from tollgate_router.domain.target import JSON_LINE, ChannelCost, Origin, Target
 
-_FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
+_FIXED_HEADERS: Final = JSON_LINE + b"accept-encoding: identity\r\nuser-agent: tollgate\r\n"
 _WIRES: Final = {
     "openai": wire.DIALECT_OPENAI_CHAT,
     "anthropic": wire.DIALECT_ANTHROPIC,
     "gemini": wire.DIALECT_GEMINI,
+}
+_OPERATIONS: Final = {
+    "chat": wire.OPERATION_CHAT,
+    "embeddings": wire.OPERATION_EMBEDDINGS,
+    "images": wire.OPERATION_IMAGE,
+    "completions": wire.OPERATION_COMPLETION,
+    "moderations": wire.OPERATION_MODERATION,
+    "rerank": wire.OPERATION_RERANK,
+    "speech": wire.OPERATION_SPEECH,
+    "transcriptions": wire.OPERATION_TRANSCRIPTION,
+    "translations": wire.OPERATION_TRANSLATION,
 }
 # Every wire serves callers of each of these: see `domain.dialects`.
 _SPOKEN: Final = frozenset((*_WIRES.values(), wire.DIALECT_OPENAI_RESPONSES))
@@ -87,6 +98,7 @@ class Ready:
                 wire=_WIRES[channel.wire],
                 max_output_tokens=max_output_tokens,
                 max_tokens_name=channel.max_tokens_name,
+                operations=_operations_of(channel),
                 region=channel.region or "",
                 cost=self.cost,
             )
@@ -131,6 +143,11 @@ def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *
     known.number_keys([key.identity for key in usable])
     offered = {model.name: model for model in channel.models}
     return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel))
+
+
+def _operations_of(channel: VersionChannel) -> frozenset[int] | None:
+    """Returns what its provider's data says that it serves; None for a version of a release that did not say it."""
+    return frozenset(_OPERATIONS[name] for name in channel.operations) or None
 
 
 def _cost_of(channel: VersionChannel) -> ChannelCost | None:

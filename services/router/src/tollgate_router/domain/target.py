@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -11,6 +11,8 @@ from tollgate_router.domain.abilities import EVERYTHING
 from tollgate_router.domain.health.channel import loose_seat
 from tollgate_router.domain.health.seat import Seat
 from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls
+
+JSON_LINE: Final = b"content-type: application/json\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +106,25 @@ class Target:
     """The longest answer of the model; 0 where it is not known."""
     max_tokens_name: str = "max_tokens"
     """What an OpenAI-compatible provider calls the limit of an answer."""
+    operations: frozenset[int] | None = None
+    """What its provider serves, of tollgate.exchange.v1.Operation; None where that is not known."""
     region: str = ""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
 
-    def request_head(self, method: bytes, path: bytes) -> bytes:
-        """Returns request line and headers up to the value of Content-Length; made once per method and path."""
+    def serves(self, operation: int) -> bool:
+        """Tells whether its provider is known to serve an operation, or nothing is known of it."""
+        return self.operations is None or operation in self.operations
+
+    def request_head(self, method: bytes, path: bytes, content_type: bytes = b"") -> bytes:
+        """Returns request line and headers up to the value of Content-Length; made once per method and path.
+
+        That of a body with a type of its own, which is no JSON, is made each time.
+        """
+        if content_type:
+            own = self.request_head(method, path)
+            return own.replace(JSON_LINE, b"content-type: %b\r\n" % content_type, 1)
         head = self._heads.get((method, path))
         if head is None:
             line = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (

@@ -22,6 +22,8 @@ class ReplyUsage(msgspec.Struct, frozen=True, gc=False):
     """The upstream's own numbers contradict each other, or ours stand in for them."""
     service: str = ""
     """The tier of service that the upstream says it was, such as flex; empty for the usual one."""
+    others: "tuple[ReplyUsage, ...]" = ()
+    """The same in other units, where providers meter it differently: the first one counts that the price knows."""
 
 
 # What upstreams call the usual tier of service.

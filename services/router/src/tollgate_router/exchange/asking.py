@@ -1,21 +1,42 @@
 """What a choice looks at where targets differ, from the words of a request; most requests are never asked."""
 
+from typing import Final
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.candidates import Ask
-from tollgate_router.domain.openai_chat import Members
+from tollgate_router.domain.endpoints.form import Form, form_of
+from tollgate_router.domain.endpoints.sending import FORMS
+from tollgate_router.domain.openai_chat import Members, read_body
+from tollgate_router.domain.usage import ReplyUsage
+
+_PROMPT_BYTES_PER_TOKEN: Final = 4
 
 
-def ask_of(opened: wire.Open, members: Members) -> Ask:
+def read_request(opened: wire.Open, body: bytes | bytearray) -> Members | Form:
+    """Returns what a request's body says: its members, or a form's parts. Raises InvalidBody."""
+    return form_of(opened, body) if opened.operation in FORMS else read_body(body)
+
+
+def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
     """Returns what a choice may ask of this request."""
     tenant = opened.tenant
     return Ask(
         route_group=tenant.route_group,
         model=opened.model,
-        members=members,
-        body_bytes=opened.body_length,
+        members={} if isinstance(asked, Form) else asked,
+        # The size of a file says nothing about a context.
+        body_bytes=0 if isinstance(asked, Form) else opened.body_length,
         project_id=tenant.project_id,
         api_key_id=tenant.api_key_id,
         chat=opened.operation == wire.OPERATION_CHAT,
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )
+
+
+def estimate(opened: wire.Open, output_tokens: int) -> ReplyUsage:
+    """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token."""
+    units = {"input": opened.body_length // _PROMPT_BYTES_PER_TOKEN + 1}
+    if opened.operation != wire.OPERATION_EMBEDDINGS:
+        units["output"] = output_tokens
+    return ReplyUsage(units, estimated=True)

@@ -1,5 +1,6 @@
 """Rates an attempt and appends its usage event to the spool; says when edge has acknowledged it."""
 
+import contextlib
 import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -21,8 +22,9 @@ from tollgate_kit.tracing import (
     parse_traceparent,
     record_publish,
 )
-from tollgate_rating import ModelPrice, RatingError, Unpriced
-from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters
+from tollgate_rating import REQUEST, ModelPrice, RatingError, Unpriced
+from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters, operation_name
 
 if TYPE_CHECKING:
     from tollgate.routing.v1.explanation_pb2 import Explanation
@@ -36,10 +38,10 @@ _CONFIRMED_REPLAY: Final = events.UsageRecorded(status=events.EVENT_STATUS_CONFI
 _UNCONFIRMED_REPLAY: Final = events.UsageRecorded(
     status=events.EVENT_STATUS_UNCONFIRMED, replay=True
 ).SerializeToString()
-_USAGE_FIELDS: Final = {
+_USAGE_FIELDS: Final = {REQUEST: "requests"} | {
     field.name.removesuffix("_tokens"): field.name
     for field in wire.Usage.DESCRIPTOR.fields
-    if field.name.endswith("_tokens") or field.name == "requests"
+    if field.name.endswith("_tokens")
 }
 _MAX_CONSTANTS: Final = 10_000
 # Units, when the request began, and the tier of service: what a price rates.
@@ -242,6 +244,22 @@ class Recorder:
             return AttemptSeries()
         return self._counters.series[target.channel, target.provider, opened.operation, result.error_kind]
 
+    @staticmethod
+    def priced(opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage) -> ReplyUsage:
+        """Returns the first of several readings of what was used that the model's price has a word for; else `usage`.
+
+        `model` is the one that answered instead of the caller's; empty where that one did.
+        """
+        if snapshot is None:
+            return usage
+        tenant, price = opened.tenant, None
+        with contextlib.suppress(RatingError):
+            price = snapshot.price_table.find(
+                model or opened.model, tenant.price_group, opened.started_at_us, tenant.currency
+            )
+        readings = (usage, *usage.others)
+        return usage if price is None else next((one for one in readings if price.knows(one.units)), usage)
+
     def _rate(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> Charge:
         if snapshot is None:
             return _FREE
@@ -299,7 +317,7 @@ class Recorder:
                 end_us=result.ended_us,
                 kind=SpanKind.CLIENT,
                 attributes={
-                    "gen_ai.operation.name": "chat" if opened.operation == wire.OPERATION_CHAT else "embeddings",
+                    "gen_ai.operation.name": operation_name(opened.operation),
                     "gen_ai.provider.name": target.provider if target is not None else "",
                     "gen_ai.request.model": opened.model,
                     "gen_ai.response.model": target.upstream_model if target is not None else "",
@@ -339,8 +357,16 @@ def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool
 
 
 def usage_message(units: Mapping[str, int], service: str = "") -> wire.Usage:
-    """Returns exclusive units and the tier of service as a message; names are those of the fields without `_tokens`."""
-    found = wire.Usage(**cast("Any", {_USAGE_FIELDS[name]: quantity for name, quantity in units.items()}))
+    """Returns exclusive units and the tier of service as a message.
+
+    Names are those of the fields without `_tokens`, or units that have no field of their own.
+    """
+    try:
+        found = wire.Usage(**cast("Any", {_USAGE_FIELDS[name]: quantity for name, quantity in units.items()}))
+    except KeyError:
+        own = {_USAGE_FIELDS[name]: quantity for name, quantity in units.items() if name in _USAGE_FIELDS}
+        others = {name: quantity for name, quantity in units.items() if name not in _USAGE_FIELDS}
+        found = wire.Usage(units=others, **cast("Any", own))
     if service:
         found.service_tier = service
     return found

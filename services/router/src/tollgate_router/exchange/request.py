@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.neutral import Refused
-from tollgate_router.domain.dialects.translate import Filter, WholeReader, sending
-from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage, read_body
+from tollgate_router.domain.dialects.translate import Filter, Sending, sending
+from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
 from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
     problem_of_failure,
@@ -18,14 +18,16 @@ from tollgate_router.domain.upstream_errors import (
     retry_after_ms,
 )
 from tollgate_router.domain.walk import Walk
-from tollgate_router.exchange.asking import ask_of
+from tollgate_router.exchange.asking import ask_of, estimate, read_request
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.outbox import MAX_END_BYTES
 from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
+from tollgate_router.telemetry import operation_name
 
 if TYPE_CHECKING:
     from tollgate.routing.v1.explanation_pb2 import Explanation
+    from tollgate_router.domain.endpoints.form import Form
     from tollgate_router.domain.snapshot import Snapshot, Target
     from tollgate_router.exchange.session import Session
     from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
@@ -36,7 +38,6 @@ _DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
-_PROMPT_BYTES_PER_TOKEN: Final = 4
 # A whole reply has its framing beside the text.
 _REPLY_BYTES_PER_TOKEN: Final = 16
 # No other model than the caller's, and no reason for one.
@@ -45,35 +46,10 @@ _AS_ASKED: Final = ("", "")
 
 class Request:
     __slots__ = (
-        "_arrived_us",
-        "_attempt_us",
-        "_body",
-        "_call",
-        "_dropped",
-        "_ended",
-        "_error_body",
-        "_fallback",
-        "_filter",
-        "_first_byte_us",
-        "_head_sent",
-        "_long",
-        "_members",
-        "_number",
-        "_opened",
-        "_paused",
-        "_read_whole",
-        "_recorded",
-        "_reply",
-        "_reply_size",
-        "_routing",
-        "_session",
-        "_snapshot",
-        "_status",
-        "_target",
-        "_ticket",
-        "_unacked",
-        "_wait_ms",
-        "_walk",
+        "_arrived_us", "_attempt_us", "_body", "_call", "_ended", "_error_body", "_fallback", "_filter",
+        "_first_byte_us", "_head", "_head_sent", "_long", "_members", "_number", "_opened", "_paused", "_recorded",
+        "_reply", "_reply_size", "_routing", "_sending", "_session", "_snapshot", "_status", "_target", "_ticket",
+        "_unacked", "_wait_ms", "_walk",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
@@ -82,7 +58,7 @@ class Request:
         self._body: bytes | bytearray = opened.body
         self._long: LongBody | None = None
         self._snapshot: Snapshot | None = None
-        self._members: Members = {}
+        self._members: Members | Form = {}
         self._walk: Walk | None = None
         self._fallback = _AS_ASKED
         # Why it went where it went: of a request that fell back, or found nothing usable.
@@ -92,9 +68,9 @@ class Request:
         self._ticket = -1
         self._call: UpstreamCall | None = None
         self._filter: Filter | None = None
-        # Of the attempt under way: how a reply that comes whole is read, and what its wire had no place for.
-        self._read_whole: WholeReader | None = None
-        self._dropped: tuple[str, ...] = ()
+        # Of the attempt under way, and the type of its reply where that is not the usual one.
+        self._sending: Sending | None = None
+        self._head: tuple[wire.Header, ...] = ()
         self._recorded: list[Recorded] = []
         self._reply: list[bytes] = []
         self._reply_size = 0
@@ -187,8 +163,17 @@ class Request:
         if candidates is None:
             self._refuse(*snapshot.unserved(opened.tenant.route_group, opened.model))
             return
+        if (
+            opened.operation != wire.OPERATION_CHAT
+            and not (candidates := candidates.serving(opened.operation)).targets()
+        ):
+            self._refuse(
+                errors.ERROR_KIND_INVALID_REQUEST,
+                f"No provider of '{opened.model}' serves this: {operation_name(opened.operation)}.",
+            )
+            return
         try:
-            self._members = read_body(self._body)
+            self._members = read_request(opened, self._body)
         except InvalidBody:
             self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
             return
@@ -220,12 +205,18 @@ class Request:
         except Refused as refused:
             self._cannot_say(refused)
             return
-        self._filter, self._read_whole, self._dropped = asked.filter, asked.read, asked.dropped
+        self._sending, self._filter, self._head = asked, asked.filter, ()
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
         self._call = deps.upstream.send(
-            target, asked.path, asked.body, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
+            target,
+            asked.path,
+            asked.body,
+            told,
+            self,
+            deps.timeouts(self._time_left_ms(self._attempt_us)),
+            content_type=asked.content_type,
         )
 
     def _cannot_say(self, refused: Refused) -> None:
@@ -281,6 +272,10 @@ class Request:
         self._status = status
         if status != 200:
             self._wait_ms = retry_after_ms(headers, self._session.deps.clock.now_us())
+        elif self._sending is not None and self._sending.typed is not None:
+            found = next((value for name, value in headers if name == b"content-type"), b"")
+            if own := self._sending.typed(found):
+                self._head = (wire.Header(name=b"content-type", value=own),)
 
     def upstream_data(self, data: bytes) -> None:
         """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
@@ -304,7 +299,7 @@ class Request:
     def _send(self, data: bytes) -> None:
         outbox, frame_id = self._session.outbox, self._opened.id
         if not self._head_sent:
-            self._send_head(_EVENT_STREAM)
+            self._send_head(self._head or _EVENT_STREAM)
         outbox.data(frame_id, data)
         self._unacked += len(data)
         if self._unacked > _WINDOW_BYTES and not self._paused and self._call is not None:
@@ -314,8 +309,8 @@ class Request:
 
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
-        if self._dropped:
-            headers = (*headers, wire.Header(name=_DROPPED, value=", ".join(self._dropped).encode()))
+        if self._sending is not None and (dropped := self._sending.dropped):
+            headers = (*headers, wire.Header(name=_DROPPED, value=", ".join(dropped).encode()))
         if self._target is not None and self._target.seat.until:
             self._ticket = self._target.seat.answered(self._ticket)
         self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)
@@ -351,15 +346,15 @@ class Request:
                 self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(found), cut)
 
     def _end_whole(self, body: bytes) -> None:
-        assert self._read_whole is not None
-        found = self._read_whole(body)
+        assert self._sending is not None
+        found = self._sending.read(body)
         if isinstance(found, UpstreamProblem):
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        usage = said if said is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN)
-        if len(body) > MAX_END_BYTES or self._dropped:
-            self._send_head(_JSON)
+        usage = said if said is not None else estimate(self._opened, len(body) // _REPLY_BYTES_PER_TOKEN)
+        if len(body) > MAX_END_BYTES or self._sending.dropped or self._head:
+            self._send_head(self._head or _JSON)
             self._session.outbox.data(self._opened.id, body)
             body = b""
         self._end(wire.OUTCOME_OK, usage, None, body)
@@ -388,14 +383,7 @@ class Request:
 
     def _stream_usage(self, found: Filter) -> ReplyUsage:
         usage = found.usage
-        return usage if usage is not None else self._estimate(found.frames)
-
-    def _estimate(self, output_tokens: int) -> ReplyUsage:
-        """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token."""
-        units = {"input": self._opened.body_length // _PROMPT_BYTES_PER_TOKEN + 1}
-        if self._opened.operation == wire.OPERATION_CHAT:
-            units["output"] = output_tokens
-        return ReplyUsage(units, estimated=True)
+        return usage if usage is not None else estimate(self._opened, found.frames)
 
     def _usage_so_far(self) -> ReplyUsage:
         """What came before a cancel: nothing is charged while the provider has not answered."""
@@ -433,6 +421,8 @@ class Request:
     ) -> tuple[AttemptResult, Charge]:
         deps, arrived = self._session.deps, self._arrived_us
         now = deps.clock.now_us()
+        if usage.others:
+            usage = deps.recorder.priced(self._opened, self._snapshot, self._fallback[0], usage)
         # A clock that was set back must not make a time negative.
         upstream, total = self._attempt_us - arrived, now - arrived
         result = AttemptResult(

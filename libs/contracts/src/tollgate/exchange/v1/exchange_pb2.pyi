@@ -22,6 +22,12 @@ class Operation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPERATION_CHAT: _ClassVar[Operation]
     OPERATION_EMBEDDINGS: _ClassVar[Operation]
     OPERATION_IMAGE: _ClassVar[Operation]
+    OPERATION_COMPLETION: _ClassVar[Operation]
+    OPERATION_MODERATION: _ClassVar[Operation]
+    OPERATION_RERANK: _ClassVar[Operation]
+    OPERATION_SPEECH: _ClassVar[Operation]
+    OPERATION_TRANSCRIPTION: _ClassVar[Operation]
+    OPERATION_TRANSLATION: _ClassVar[Operation]
 
 class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,6 +56,12 @@ OPERATION_UNSPECIFIED: Operation
 OPERATION_CHAT: Operation
 OPERATION_EMBEDDINGS: Operation
 OPERATION_IMAGE: Operation
+OPERATION_COMPLETION: Operation
+OPERATION_MODERATION: Operation
+OPERATION_RERANK: Operation
+OPERATION_SPEECH: Operation
+OPERATION_TRANSCRIPTION: Operation
+OPERATION_TRANSLATION: Operation
 OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_OK: Outcome
 OUTCOME_UPSTREAM_ERROR: Outcome
@@ -111,7 +123,7 @@ class Tenant(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., tags: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico")
+    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico", "as_array")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +141,7 @@ class Open(_message.Message):
     BODY_LENGTH_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     HOLD_PICO_FIELD_NUMBER: _ClassVar[int]
+    AS_ARRAY_FIELD_NUMBER: _ClassVar[int]
     id: int
     request_id: str
     started_at_us: int
@@ -145,7 +158,8 @@ class Open(_message.Message):
     body_length: int
     requested_model: str
     hold_pico: int
-    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., **kwargs) -> None: ...
+    as_array: bool
+    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., as_array: _Optional[bool] = ..., **kwargs) -> None: ...
 
 class Body(_message.Message):
     __slots__ = ("id", "data")

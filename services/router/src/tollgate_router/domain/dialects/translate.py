@@ -1,10 +1,9 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
-import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -12,12 +11,16 @@ from tollgate_router.domain.dialects import anthropic_reply, gemini_reply, opena
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
+from tollgate_router.domain.dialects.gemini_array import ArrayStream
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
+from tollgate_router.domain.endpoints import embeddings
+from tollgate_router.domain.endpoints import sending as endpoints
+from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     Members,
@@ -27,9 +30,12 @@ from tollgate_router.domain.openai_chat import (
     write_body,
     write_parts,
 )
+from tollgate_router.domain.sending import Filter, Sending, WholeReader
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
+
+__all__ = ["Filter", "Sending", "StreamTranslation", "Translation", "WholeReader", "sending"]
 
 # Longer bodies go to the upstream in parts that are views of what came from edge.
 _COPIED_BODY_BYTES: Final = 64 * 1024
@@ -43,61 +49,17 @@ _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _ANTHROPIC_HEADERS: Final = frozenset((b"anthropic-version", b"anthropic-beta"))
 
 
-class Filter(Protocol):
-    """What a streamed reply passes on its way to the caller."""
-
-    @property
-    def problem(self) -> UpstreamProblem | None:
-        """It was an error, or nothing that can be read; nothing more is returned then."""
-        ...
-
-    @property
-    def done(self) -> bool:
-        """All was said."""
-        ...
-
-    @property
-    def usage(self) -> ReplyUsage | None:
-        """The last usage that was reported."""
-        ...
-
-    @property
-    def complete(self) -> bool:
-        """It ended as it should."""
-        ...
-
-    @property
-    def frames(self) -> int:
-        """About how many frames went through: the stand-in for output tokens where usage is missing."""
-        ...
-
-    def feed(self, data: bytes) -> bytes:
-        """Takes what one read held; returns what may go to the caller now."""
-        ...
-
-    def finish(self) -> bytes:
-        """The provider has ended; returns what is left."""
-        ...
-
-
-# A whole reply, as it goes to the caller, and what it used where it says so.
-WholeReader = Callable[[bytes], "tuple[ReplyUsage | None, bytes] | UpstreamProblem"]
-
-
-class Sending(msgspec.Struct, frozen=True, gc=False):
-    """`filter` is None for a reply that comes whole; `dropped` names what the provider's wire has no place for."""
-
-    path: bytes
-    body: bytes | tuple[bytes | memoryview, ...]
-    filter: Filter | None
-    read: WholeReader
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    dropped: tuple[str, ...] = ()
-
-
-def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
+def sending(opened: wire.Open, members: Members | Form, target: Target) -> Sending:
     """Returns what to send to this target. Raises Refused for what cannot be said on its wire."""
+    if opened.operation in endpoints.OPERATIONS or isinstance(members, Form):
+        return endpoints.sending(opened, members, target)
     chat = opened.operation == wire.OPERATION_CHAT
+    if not chat and embeddings.translates(opened, target):
+        return embeddings.sending(opened, members, target)
+    if opened.as_array:
+        opened = _as_events(opened)
+        asked = sending(opened, members, target)
+        return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
     if chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members):
@@ -107,6 +69,13 @@ def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
     if opened.dialect == target.wire:
         return _SAME[target.wire](opened, members, target)
     return _translated(opened, _READERS[opened.dialect](opened, members), target)
+
+
+def _as_events(opened: wire.Open) -> wire.Open:
+    found = wire.Open()
+    found.CopyFrom(opened)
+    found.as_array = False
+    return found
 
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
+from tollgate_rating.units import TOKEN_UNITS
 from tollgate_resources import Limits
 
 _MINUTE_SECONDS: Final = 60
@@ -74,4 +75,4 @@ class Quota:
 
 
 def _is_token(unit: str) -> bool:
-    return unit not in {"request", "image"} and not unit.startswith("image:")
+    return unit in TOKEN_UNITS

@@ -1,0 +1,85 @@
+"""What edge writes down of a request whose router vanished, where it is not metered in tokens of text."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from tollgate.events.v1 import usage_pb2 as events
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.principal import Principal
+from tollgate_edge.faces import OPENAI
+from tollgate_edge.inference.fields import decode
+from tollgate_edge.inference.witness import Witness
+from tollgate_edge.ports import EdgeVersion
+from tollgate_kit.clock import SystemClock
+from tollgate_rating import PriceBook, PriceTable
+
+PRICES = {
+    "by-character": {"character": "15"},
+    "by-token": {"input": "1", "output": "2"},
+    "by-search": {"search": "0.002"},
+    "by-request": {"request": "0.001"},
+}
+
+
+class Spool:
+    """Keeps what is appended."""
+
+    def __init__(self):
+        self.payloads = []
+
+    def recovered(self):
+        return ()
+
+    def append(self, payload):
+        self.payloads.append(payload)
+        return len(self.payloads)
+
+    def acknowledge(self, sequence):
+        pass
+
+    def flush(self):
+        pass
+
+
+def witnessed(operation, body, *, delivered=100):
+    spool = Spool()
+    witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), SystemClock())
+    principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False)
+    exchange = SimpleNamespace(
+        principal=principal,
+        asked=decode(operation, wire.DIALECT_OPENAI_CHAT, body, 128),
+        operation=operation,
+        body=body,
+        request_id="req_1",
+        tries=1,
+        started_us=1,
+        face=OPENAI,
+        trace_id="0" * 32,
+        span_id="0" * 16,
+        hold_pico=0,
+    )
+    prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
+    witness.record(exchange, delivered, EdgeVersion("sha256:0", 1, prices))
+    (payload,) = spool.payloads
+    return events.UsageRecorded.FromString(payload)
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "charge_pico"),
+    [
+        (wire.OPERATION_SPEECH, b'{"model":"by-character","input":"0123456789"}', 10 * 15 * 10**6),
+        # Four bytes to a token, and a token of sound to a character.
+        (wire.OPERATION_SPEECH, b'{"model":"by-token","input":"0123456789"}', 3 * 10**6 + 10 * 2 * 10**6),
+        (wire.OPERATION_RERANK, b'{"model":"by-search","query":"q","documents":["d"]}', 2 * 10**9),
+        (wire.OPERATION_MODERATION, b'{"model":"by-request","input":"x"}', 10**9),
+    ],
+)
+def test_what_was_likely_used_is_charged_in_the_units_of_the_price(operation, body, charge_pico):
+    event = witnessed(operation, body)
+    assert (event.charge_pico, event.unpriced, event.estimated) == (charge_pico, False, True)
+
+
+def test_nothing_delivered_is_nothing_charged():
+    event = witnessed(wire.OPERATION_SPEECH, b'{"model":"by-character","input":"x"}', delivered=0)
+    assert (event.charge_pico, dict(event.usage.units)) == (0, {})

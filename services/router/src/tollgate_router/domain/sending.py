@@ -1,0 +1,65 @@
+"""What is sent to a provider for one request, and what its reply passes on the way to the caller."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.domain.usage import ReplyUsage
+
+
+class Filter(Protocol):
+    """What a streamed reply passes on its way to the caller."""
+
+    @property
+    def problem(self) -> UpstreamProblem | None:
+        """It was an error, or nothing that can be read; nothing more is returned then."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """All was said."""
+        ...
+
+    @property
+    def usage(self) -> ReplyUsage | None:
+        """The last usage that was reported."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """It ended as it should."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """About how many frames went through: the stand-in for output tokens where usage is missing."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what one read held; returns what may go to the caller now."""
+        ...
+
+    def finish(self) -> bytes:
+        """The provider has ended; returns what is left."""
+        ...
+
+
+# A whole reply, as it goes to the caller, and what it used where it says so.
+WholeReader = Callable[[bytes], "tuple[ReplyUsage | None, bytes] | UpstreamProblem"]
+
+
+class Sending(msgspec.Struct, frozen=True, gc=False):
+    """`filter` is None for a reply that comes whole; `dropped` names what the provider's wire has no place for."""
+
+    path: bytes
+    body: bytes | tuple[bytes | memoryview, ...]
+    filter: Filter | None
+    read: WholeReader
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    dropped: tuple[str, ...] = ()
+    typed: Callable[[bytes], bytes] | None = None
+    """Takes the type of the provider's reply and returns the caller's; None where that is known without."""
+    content_type: bytes = b""
+    """Of a body that is no JSON."""
