@@ -66,6 +66,21 @@ def test_embeddings(seen: dict[str, Any]) -> None:
         assert third == pytest.approx(one, abs=1e-6)
 
 
+def test_completions_and_moderations(seen: dict[str, Any]) -> None:
+    assert [choice["text"][:4] for choice in seen["completion"]["choices"]] == ["One.", "Two."]
+    assert seen["completion"]["usage"]["completion_tokens"] == 8
+    text = "".join(chunk["choices"][0]["text"] for chunk in seen["completion_stream"])
+    assert "One." + text == seen["completion"]["choices"][0]["text"]
+    assert seen["moderation"]["results"][0]["categories"]["violence"] is True
+
+
+def test_sound(seen: dict[str, Any]) -> None:
+    assert seen["speech"] == {"type": "audio/wav", "start": "RIFF"}
+    assert seen["transcript"]["usage"] == {"type": "duration", "seconds": 1}
+    assert [event["type"] for event in seen["transcript_events"]][-1] == "transcript.text.done"
+    assert seen["translation"]["text"]
+
+
 def test_models_and_images(seen: dict[str, Any]) -> None:
     assert seen["model"]["id"] == "gpt-5-mini"
     ids = [model["id"] for model in seen["models"]]
@@ -96,9 +111,8 @@ def test_errors_are_typed_and_not_sent_again(
 
 def test_no_money_means_no_upstream_call(seen: dict[str, Any]) -> None:
     assert seen["no_money"]["should_retry"] == seen["no_money_stream"]["should_retry"] == "false"
-    inference = ("/v1/chat/completions", "/v1/embeddings", "/v1/images/generations")
-    asked = [one for one in seen["sent"] if one.partition(" ")[2] in inference]
+    asked = [one for one in seen["sent"] if one.startswith("POST /v1/")]
     refused = [
         seen[topic] for topic in ("unauthenticated", "unknown_model", "bad_request", "no_money", "no_money_stream")
     ]
-    assert seen["accepted"] == len(asked) - len(refused) == 8
+    assert seen["accepted"] == len(asked) - len(refused) == 15

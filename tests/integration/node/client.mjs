@@ -1,5 +1,5 @@
 // The openai npm package, unmodified, against the product at TOLLGATE_URL; prints what it saw as one JSON document.
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const sent = [];
 const counted = (url, init) => {
@@ -64,6 +64,21 @@ seen.embeddings = await client.embeddings.create(embedding);
 seen.models = await listed();
 seen.model = await client.models.retrieve(model);
 seen.images = await client.images.generate({ model: "gpt-image-2", prompt: "a red kite", size: "1024x1024" });
+seen.completion = await client.completions.create({ model, prompt: ["One.", "Two."], echo: true, max_tokens: 4 });
+seen.completion_stream = [];
+for await (const chunk of await client.completions.create({ model, prompt: "One.", max_tokens: 4, stream: true })) {
+  seen.completion_stream.push(chunk);
+}
+seen.moderation = await client.moderations.create({ input: "violence" });
+const spoken = await client.audio.speech.create({ model: "tts-1", voice: "alloy", input: "Hi", response_format: "wav" });
+const sound = Buffer.from(await spoken.arrayBuffer());
+seen.speech = { type: spoken.headers.get("content-type"), start: sound.subarray(0, 4).toString() };
+const recording = async () => toFile(sound, "speech.wav");
+seen.transcript = await client.audio.transcriptions.create({ model: "whisper-1", file: await recording() });
+seen.transcript_events = [];
+const heard = { model: "gpt-4o-transcribe", file: await recording(), stream: true };
+for await (const event of await client.audio.transcriptions.create(heard)) seen.transcript_events.push(event);
+seen.translation = await client.audio.translations.create({ model: "whisper-1", file: await recording() });
 seen.unauthenticated = await failure(() => stranger.chat.completions.create({ model, messages }));
 seen.unknown_model = await failure(() => client.chat.completions.create({ model: "no-such-model", messages }));
 seen.unknown_model_detail = await failure(() => client.models.retrieve("no-such-model"));
