@@ -10,7 +10,7 @@ import yaml
 from tollgate_media_jobs.domain.ability import Abilities, Ability, FreeSizes
 from tollgate_media_jobs.domain.channels import Channel, CredentialRef, Levels, Target, Version
 from tollgate_rating import PriceTable
-from tollgate_resources import Credential, VersionChannel, VersionDocument, parse_version
+from tollgate_resources import Credential, VersionChannel, VersionDocument, azure_place, parse_version
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +79,13 @@ def _is_reachable(channel: VersionChannel) -> bool:
 
 
 def _target(channel: VersionChannel, upstream_model: str, weight: int) -> Target:
+    between, query = azure_place(channel.cloud, upstream_model) if channel.platform == "azure" else ("", "")
     return Target(
         Channel(
             name=channel.name,
             provider=channel.provider,
-            base_url=channel.base_url,
+            base_url=channel.base_url + between,
+            query=query,
             auth_header=channel.auth.header,
             auth_prefix=channel.auth.prefix,
             credentials=tuple(_reference(credential) for credential in channel.credentials),
