@@ -12,6 +12,7 @@ from services.router.tests.unit.test_dialect_streams import opened
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.anthropic_request import read_messages
+from tollgate_router.domain.dialects.claude import is_adaptive
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat
@@ -352,6 +353,18 @@ def test_paths_name_models_profiles_and_arns():
     assert converse_path(CLAUDE, stream=True).endswith(b"-v1%3A0/converse-stream")
     arn = "arn:aws:bedrock:us-east-1:1:inference-profile/us.x"
     assert b"inference-profile%2Fus.x/converse" in converse_path(arn, stream=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "adaptive"),
+    [
+        ("claude-opus-4-20250514", False), ("claude-sonnet-4-5-20250929", False), ("claude-opus-4-6", True),
+        ("us.anthropic.claude-sonnet-4-6-v1:0", True), ("claude-sonnet-5", True), ("claude-opus-5@20260801", True),
+        ("claude-fable-5-1", True), ("claude-3-7-sonnet-20250219", False), ("gpt-5.1", False),
+    ],
+)  # fmt: skip
+def test_which_models_of_claude_decide_themselves_how_much_they_think(model, adaptive):
+    assert is_adaptive(model) is adaptive
 
 
 # Errors.

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from services.router.tests.fakes.tokens import FakeTokenServer
 
 from tollgate_kit.clock import ManualClock
 from tollgate_resources import Channel, Cloud, Declared, compile_version, load_catalogue, parse_version
@@ -117,26 +118,13 @@ def test_answers_of_token_servers(status, body, expected):
 # Renewal.
 
 
-class Server:
-    """Gives what it is told to, when it is told to."""
-
-    def __init__(self):
-        self.asked = []
-        self.answers = asyncio.Queue()
-
-    async def fetch(self, target, form):
-        """Waits for the answer."""
-        self.asked.append((target, form))
-        return await self.answers.get()
-
-
 class Stage:
     """A channel at Vertex with its renewal, on a clock that the test moves."""
 
     def __init__(self, key_file, models=("gemini-2.5-pro",), **fields):
         self.changes = []
         self.clock = ManualClock()
-        self.server = Server()
+        self.server = FakeTokenServer()
         self.tokens = Tokens(load_rsa_key)
         self.renewal = RefreshTokens(self.server, self.tokens, self.clock)
         self.health = Health(HealthPolicy(), self.changes.append)

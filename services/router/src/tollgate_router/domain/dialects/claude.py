@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from tollgate_router.domain.dialects.neutral import BUDGETS, Call, Request, Thinking
 
-_ADAPTIVE: Final = re.compile(r"claude-(?:opus|sonnet|haiku|fable)-(\d+)-(\d{1,2})(?!\d)")
+_VERSION: Final = re.compile(r"claude-(?:opus|sonnet|haiku|fable)-(\d+)(?!\d)(?:-(\d{1,2})(?!\d))?")
 
 
 def is_adaptive(model: str) -> bool:
     """Tells whether a model decides itself how much it thinks, and takes no sampling values: Claude 4.6 and later."""
-    found = _ADAPTIVE.search(model)
-    return found is not None and (int(found[1]), int(found[2])) >= (4, 6)
+    found = _VERSION.search(model)
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= (4, 6)
 
 
 def thinking_of(request: Request, model: str) -> tuple[dict[str, Any], str]:
