@@ -100,6 +100,12 @@ def test_a_document_that_is_none_leaves_the_version_in_force():
     assert holder.current().digest == digest(document)
 
 
+def test_a_channel_of_another_wire_draws_nothing():
+    fields = {"cloud": {"region": "us-east-1"}, "credentials": [{"env": "KEY"}], "models": ["gpt-image-1"]}
+    declared = Declaration.model_validate({"name": "one", "provider": "bedrock", **fields})
+    assert version(declared).levels("default", "gpt-image-1") == ()
+
+
 @pytest.mark.parametrize(
     ("cloud", "base_url", "query"),
     [

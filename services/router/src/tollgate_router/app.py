@@ -187,7 +187,7 @@ class Router:
             publishing = asyncio.create_task(self.publisher.run(stopped))
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
-            refreshing = asyncio.create_task(self.refreshing.run(self.lifecycle.stopping))
+            refreshing = asyncio.create_task(self.refreshing.run(stopped))
             await server.start()
             self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})

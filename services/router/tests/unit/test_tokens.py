@@ -248,6 +248,17 @@ async def test_renewal_runs_until_it_is_stopped(key_file):
     assert (bench.renewal.asked, bench.renewal.failed) == (1, 0)
 
 
+async def test_the_last_requests_of_an_earlier_configuration_get_a_token(key_file):
+    stage = Stage(key_file)
+    signer = stage.target().signer
+    stage.use(key_file | {"private_key_id": "k2"})
+    await stage.renew(Token("of the new one", 60))
+    told = []
+    signer.wait(told.append)
+    assert await stage.renew(Token("of the old one", 60)) == 1
+    assert told == [""]
+
+
 # Where models are asked.
 
 

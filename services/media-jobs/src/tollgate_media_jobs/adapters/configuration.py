@@ -47,7 +47,10 @@ def compile_version(document: VersionDocument, digest: str) -> Version:
 
 
 def _routes(document: VersionDocument) -> dict[tuple[str, str], Levels]:
-    channels = {channel.name: channel for channel in document.channels if _is_reachable(channel)}
+    # Pictures are asked for on OpenAI's wire only.
+    channels = {
+        channel.name: channel for channel in document.channels if _is_reachable(channel) and channel.wire == "openai"
+    }
     levels_of: dict[str, list[list[tuple[VersionChannel, str, int]]]] = defaultdict(lambda: [[]])
     for channel in channels.values():
         for model in channel.models:

@@ -58,7 +58,7 @@ def read_token(status: int, body: bytes) -> Token | str:
 class TokenSource:
     """The Signer of one service account: its token stands in a header. Times are microseconds since the epoch."""
 
-    def __init__(self, account: ServiceAccount, target: Target, wake: Callable[[], None]) -> None:
+    def __init__(self, account: ServiceAccount, target: Target, wake: "Callable[[TokenSource], None]") -> None:
         self.account = account
         self.target = target
         """The token server."""
@@ -81,13 +81,13 @@ class TokenSource:
         mark = object()
         self._waiting[mark] = then
         self.due_us = 0
-        self._wake()
+        self._wake(self)
         return lambda: self._give_up(mark)
 
     def rejected(self) -> None:
         """The provider does not take this token: the next request waits for another."""
         self._line, self._ends_us, self.due_us = b"", 0, 0
-        self._wake()
+        self._wake(self)
 
     def holds(self, now_us: int) -> bool:
         """Tells whether there is a token to go on with."""
@@ -119,11 +119,11 @@ class TokenSource:
 class Tokens:
     """The sources of all accounts in use, kept across versions of the configuration.
 
-    `load_key` is as of `parse_account`; `wake` is called when one is due before its time.
+    `load_key` is as of `parse_account`; `wake` is called with one that is due before its time.
     """
 
     load_key: Callable[[str], Callable[[bytes], bytes]]
-    wake: Callable[[], None] = lambda: None
+    wake: Callable[[TokenSource], None] = lambda _: None
     sources: dict[tuple[str, Origin], TokenSource] = field(default_factory=dict)
 
     def source(self, identity: str, account: ServiceAccount, origin: Origin, path: str) -> TokenSource:
@@ -137,9 +137,9 @@ class Tokens:
             self.sources[identity, origin] = found
         return found
 
-    def _wake(self) -> None:
+    def _wake(self, source: TokenSource) -> None:
         # Looked up when it happens: who is woken may be known later than the first source.
-        self.wake()
+        self.wake(source)
 
     def retain(self, used: Collection[TokenSource]) -> None:
         """Forgets the sources that no channel uses any more."""

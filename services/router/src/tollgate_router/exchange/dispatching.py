@@ -1,5 +1,6 @@
 """Sending an attempt: at once, or when there is an access token for it."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
@@ -37,7 +38,7 @@ def _proof(deps: "ExchangeDeps", target: "Target", asked: "Sending") -> bytes | 
 class AwaitedCall:
     """A call that waits for an access token, and then is that of the client."""
 
-    __slots__ = ("_call", "_give_up", "_send", "_sink")
+    __slots__ = ("_call", "_give_up", "_send", "_sink", "_timer")
 
     def __init__(
         self,
@@ -59,8 +60,14 @@ class AwaitedCall:
         self._call: UpstreamCall | None = None
         assert target.signer is not None
         self._give_up = target.signer.wait(self._go)
+        self._timer = asyncio.get_running_loop().call_later(timeouts.total, self._late)
+
+    def _late(self) -> None:
+        self._give_up()
+        self._sink.upstream_failed(UpstreamFailure(FailureKind.TOTAL_TIMEOUT, sent=False))
 
     def _go(self, problem: str) -> None:
+        self._timer.cancel()
         self._call = None if problem else self._send()
         if self._call is None:
             self._sink.upstream_failed(UpstreamFailure(FailureKind.NO_PROOF, sent=False, detail=problem))
@@ -78,5 +85,6 @@ class AwaitedCall:
     def cancel(self) -> None:
         """Ends it, wherever it is."""
         self._give_up()
+        self._timer.cancel()
         if self._call is not None:
             self._call.cancel()

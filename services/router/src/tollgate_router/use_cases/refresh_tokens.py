@@ -27,8 +27,10 @@ class RefreshTokens:
         self._tokens = tokens
         self._clock = clock
         self._users: dict[TokenSource, list[tuple[Ready, Key]]] = {}
+        # Also sources of an earlier configuration, whose last requests are under way.
+        self._wanted: set[TokenSource] = set()
         self._woken = asyncio.Event()
-        tokens.wake = self._woken.set
+        tokens.wake = self._wake
         self.asked = 0
         self.failed = 0
 
@@ -43,10 +45,16 @@ class RefreshTokens:
         self._tokens.retain(self._users.keys())
         self._woken.set()
 
+    def _wake(self, source: TokenSource) -> None:
+        self._wanted.add(source)
+        self._woken.set()
+
     def due(self) -> list[TokenSource]:
         """Returns whose token is to be asked for now, and marks them as being asked."""
         now_us = self._clock.now_us()
-        found = [source for source in self._users if not source.asking and source.due_us <= now_us]
+        asked = [*self._users, *(self._wanted - self._users.keys())]
+        self._wanted.clear()
+        found = [source for source in asked if not source.asking and source.due_us <= now_us]
         for source in found:
             source.asking = True
         return found
