@@ -175,12 +175,18 @@ class ConverseReader:
         """Takes what one read held."""
         events: list[Event] = []
         try:
-            for headers, payload in self._messages.feed(data):
-                if self.problem is None:
-                    events += self._message(headers, payload)
+            for headers, payload in () if self._is_over else self._messages.feed(data):
+                events += self._message(headers, payload)
+                if self._is_over:
+                    break
         except (Damaged, *_BROKEN):
-            self.problem = self.problem or unreadable()
+            self.problem = unreadable()
         return events
+
+    @property
+    def _is_over(self) -> bool:
+        """What comes now is of no concern: all was said, or it broke."""
+        return self.done or self.problem is not None
 
     def finish(self) -> list[Event]:
         """The stream has ended: a message that is not whole is dropped."""

@@ -32,12 +32,12 @@ class MessageSplitter:
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Message]:
         """Takes what one read held; yields what is whole. Raises Damaged, after what was whole before."""
-        held = self._held + data if self._held else data
-        at = 0
+        held, at = self._held, 0
+        held += data
         try:
             while len(held) - at >= _PRELUDE.size:
                 length, headers, crc = _PRELUDE.unpack_from(held, at)
@@ -47,11 +47,11 @@ class MessageSplitter:
                     raise Damaged("a message has a length that cannot be")
                 if len(held) - at < length:
                     break
-                message = held[at : at + length]
+                message = bytes(held[at : at + length])
                 at += length
                 yield _read(message, headers)
         finally:
-            self._held = held[at:]
+            del held[:at]
 
 
 def _read(message: bytes, headers_length: int) -> Message:
