@@ -16,7 +16,7 @@ from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.platforms import place_of
 from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.service_account import InvalidAccount, parse_account
+from tollgate_router.domain.service_account import InvalidAccount
 from tollgate_router.domain.signing import Signer
 from tollgate_router.domain.sigv4 import InvalidKeys, SigV4, parse_keys
 from tollgate_router.domain.target import ChannelCost, Origin, Target, split_base_url
@@ -151,14 +151,14 @@ def prepare(
 def _account_key(channel: VersionChannel, credential: Credential, credentials: Credentials, tokens: Tokens) -> Key:
     """Returns a key made of a service account's key file. Raises CredentialMissing, and ValueError for its address."""
     secret = credentials.document(credential).reveal()
+    identity = blake2b(secret.encode(), digest_size=16).hexdigest()
     try:
-        account = parse_account(secret, tokens.load_key, private_network=channel.private_network)
+        account = tokens.account(identity, secret, private_network=channel.private_network)
         # The channel's certificates are of the channel's own address; its proxy leads everywhere.
         proxy = origin_of(channel, credentials.resolve)[0].proxy
         origin, path = split_base_url(account.token_url, private_network=channel.private_network, proxy=proxy)
     except (InvalidAccount, ValueError) as error:
         raise CredentialMissing(f"{credential.place} {error}") from None
-    identity = blake2b(secret.encode(), digest_size=16).hexdigest()
     return Key(identity, _FIXED_HEADERS, tokens.source(identity, account, origin, path))
 
 

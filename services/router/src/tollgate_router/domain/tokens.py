@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tollgate_router.domain.service_account import ServiceAccount
+from tollgate_router.domain.service_account import ServiceAccount, parse_account
 from tollgate_router.domain.signing import Body
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import scrub
@@ -125,9 +125,20 @@ class Tokens:
     load_key: Callable[[str], Callable[[bytes], bytes]]
     wake: Callable[[TokenSource], None] = lambda _: None
     sources: dict[tuple[str, Origin], TokenSource] = field(default_factory=dict)
+    _accounts: dict[tuple[str, bool], ServiceAccount] = field(default_factory=dict)
+
+    def account(self, identity: str, text: str, *, private_network: bool) -> ServiceAccount:
+        """Returns the account of a key file, told apart by the hash `identity`. Raises InvalidAccount.
+
+        It is read once: the checks of an RSA key take tens of milliseconds.
+        """
+        key = identity, private_network
+        if key not in self._accounts:
+            self._accounts[key] = parse_account(text, self.load_key, private_network=private_network)
+        return self._accounts[key]
 
     def source(self, identity: str, account: ServiceAccount, origin: Origin, path: str) -> TokenSource:
-        """Returns the source for a key file, told apart by the hash `identity`, at a token server."""
+        """Returns the source for an account at a token server; `identity` is as of `account`."""
         found = self.sources.get((identity, origin))
         if found is None:
             target = Target(
@@ -144,3 +155,5 @@ class Tokens:
     def retain(self, used: Collection[TokenSource]) -> None:
         """Forgets the sources that no channel uses any more."""
         self.sources = {key: source for key, source in self.sources.items() if source in used}
+        names = {identity for identity, _ in self.sources}
+        self._accounts = {key: account for key, account in self._accounts.items() if key[0] in names}

@@ -210,7 +210,7 @@ def problem_of_reply(status: int, body: bytes, hints: Hints = NO_HINTS) -> Upstr
     """Returns what a reply with another status than 200 means; the body may be anything at all."""
     error = error_of(body)
     if hints.word or "__type" in error:
-        # Amazon's name may stand before an address or behind a namespace, and its words under either spelling.
+        # In the body the name stands behind a namespace, and the words come in either spelling.
         word = hints.word or _text(error["__type"]).rpartition("#")[2]
         error = {"type": word, "message": error.get("message", error.get("Message"))}
     return _classify(status, error, hints.retry_after_ms)
@@ -259,8 +259,13 @@ def retry_after_ms(headers: list[tuple[bytes, bytes]], now_us: int) -> int:
 
 def hints_of(headers: list[tuple[bytes, bytes]], now_us: int) -> Hints:
     """Returns what the headers of a refusal say. `now_us` is microseconds since the epoch."""
+    return Hints(retry_after_ms(headers, now_us), error_word(headers))
+
+
+def error_word(headers: list[tuple[bytes, bytes]]) -> str:
+    """Returns the error's name at Amazon, which stands before an address; empty where there is none."""
     word = next((value for name, value in headers if name == b"x-amzn-errortype"), b"")
-    return Hints(retry_after_ms(headers, now_us), word.partition(b":")[0].decode("latin-1"))
+    return word.partition(b":")[0].decode("latin-1")
 
 
 def _number(value: bytes) -> float | None:

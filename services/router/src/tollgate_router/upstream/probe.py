@@ -9,8 +9,9 @@ from tollgate_router.domain.probes import ProbeRequest
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import (
     NO_HINTS,
+    Hints,
     UpstreamProblem,
-    hints_of,
+    error_word,
     problem_of_failure,
     problem_of_reply,
 )
@@ -58,7 +59,7 @@ class _Sink:
 
     def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self._status = status
-        self._hints = hints_of(headers, 0) if status >= 400 else NO_HINTS
+        self._hints = Hints(word=error_word(headers))
 
     def upstream_data(self, data: bytes) -> None:
         if self._size < _MOST_BYTES:
