@@ -29,6 +29,7 @@ class Call:
     def __init__(self, target: Any, body: bytes, sink: Any, timeouts: Any) -> None:
         self.target, self.body, self.sink, self.timeouts = target, body, sink, timeouts
         self.cancelled = False
+        self.proof = b""
 
     def cancel(self) -> None:
         """Stops it."""
@@ -63,11 +64,21 @@ class Upstream:
         self.calls: list[Call] = []
 
     def send(
-        self, target: Any, _path: bytes, body: Any, _told: Any, sink: Any, timeouts: Any, *, content_type: bytes = b""
+        self,
+        target: Any,
+        _path: bytes,
+        body: Any,
+        _told: Any,
+        sink: Any,
+        timeouts: Any,
+        *,
+        proof: bytes = b"",
+        content_type: bytes = b"",
     ) -> Call:
         """Returns a new call."""
         assert not content_type, "a chat is JSON"
         self.calls.append(Call(target, body, sink, timeouts))
+        self.calls[-1].proof = proof
         return self.calls[-1]
 
 
@@ -84,7 +95,7 @@ class Log:
 class Router:
     """Requests on one stream; `events` are those that the spool was given, `ends` the End frames."""
 
-    def __init__(self, directory: Path, snapshot: Snapshot, **settings: Any) -> None:
+    def __init__(self, directory: Path, snapshot: Snapshot, *, responses: Any = None, **settings: Any) -> None:
         self.clock = ManualClock()
         self.upstream = Upstream()
         self.spool = Spool.open(directory)
@@ -105,6 +116,7 @@ class Router:
             upstream=self.upstream,  # type: ignore[arg-type]
             counters=RouterCounters(),
             random_source=random.Random(1),
+            responses=responses,
         )
         self.deps.snapshot = snapshot
         self.outbox = Outbox()
@@ -113,6 +125,10 @@ class Router:
     def ended(self, _frame_id: int, recorded: list[Any]) -> None:
         """A request has ended; called by it."""
         self.recorded += recorded
+
+    def guarded(self, _request: Request, function: Any, *arguments: Any) -> None:
+        """Runs a step; called by requests."""
+        function(*arguments)
 
     def open(self, model: str = "able", *, body: bytes = b'{"messages":[]}', **fields: Any) -> Request:
         """Begins a request."""

@@ -12,13 +12,16 @@ from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Filter, Sending, sending
 from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
 from tollgate_router.domain.upstream_errors import (
+    NO_HINTS,
+    Bench,
     UpstreamProblem,
+    hints_of,
     problem_of_failure,
     problem_of_reply,
-    retry_after_ms,
 )
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of, estimate, read_request
+from tollgate_router.exchange.dispatching import AwaitedCall, dispatch
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.outbox import MAX_END_BYTES
@@ -45,11 +48,13 @@ _AS_ASKED: Final = ("", "")
 
 
 class Request:
+    # Responses are stored: what a caller asks of the store is no mistake.
+    remembers = False
     __slots__ = (
         "_arrived_us", "_attempt_us", "_body", "_call", "_ended", "_error_body", "_fallback", "_filter",
-        "_first_byte_us", "_head", "_head_sent", "_long", "_members", "_number", "_opened", "_paused", "_recorded",
-        "_reply", "_reply_size", "_routing", "_sending", "_session", "_snapshot", "_status", "_target", "_ticket",
-        "_unacked", "_wait_ms", "_walk",
+        "_first_byte_us", "_head", "_head_sent", "_hints", "_long", "_members", "_number", "_opened", "_paused",
+        "_recorded", "_reply", "_reply_size", "_routing", "_sending", "_session", "_snapshot", "_status", "_target",
+        "_ticket", "_unacked", "_walk",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
@@ -66,7 +71,7 @@ class Request:
         self._target: Target | None = None
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
         self._ticket = -1
-        self._call: UpstreamCall | None = None
+        self._call: UpstreamCall | AwaitedCall | None = None
         self._filter: Filter | None = None
         # Of the attempt under way, and the type of its reply where that is not the usual one.
         self._sending: Sending | None = None
@@ -76,7 +81,7 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
-        self._wait_ms = 0
+        self._hints = NO_HINTS
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -198,10 +203,10 @@ class Request:
         self._target = target
         self._number += 1
         self._attempt_us = deps.clock.now_us()
-        self._status, self._first_byte_us, self._wait_ms = 0, 0, 0
+        self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
         self._error_body, self._reply, self._reply_size = [], [], 0
         try:
-            asked = sending(opened, self._members, target)
+            asked = sending(opened, self._members, target, remembers=self.remembers)
         except Refused as refused:
             self._cannot_say(refused)
             return
@@ -209,15 +214,7 @@ class Request:
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
-        self._call = deps.upstream.send(
-            target,
-            asked.path,
-            asked.body,
-            told,
-            self,
-            deps.timeouts(self._time_left_ms(self._attempt_us)),
-            content_type=asked.content_type,
-        )
+        self._call = dispatch(deps, target, asked, told, self, deps.timeouts(self._time_left_ms(self._attempt_us)))
 
     def _cannot_say(self, refused: Refused) -> None:
         """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
@@ -264,6 +261,8 @@ class Request:
             target.seat.abandoned(ticket, now)
         else:
             target.seat.failed(ticket, now, problem)
+            if problem.bench is Bench.CREDENTIALS and target.signer is not None:
+                target.signer.rejected()
 
     # From the provider.
 
@@ -271,7 +270,7 @@ class Request:
         """The provider's status line and headers have come."""
         self._status = status
         if status != 200:
-            self._wait_ms = retry_after_ms(headers, self._session.deps.clock.now_us())
+            self._hints = hints_of(headers, self._session.deps.clock.now_us())
         elif self._sending is not None and self._sending.typed is not None:
             found = next((value for name, value in headers if name == b"content-type"), b"")
             if own := self._sending.typed(found):
@@ -321,7 +320,7 @@ class Request:
         if self._ended:
             return
         if self._status != 200:
-            problem = problem_of_reply(self._status, b"".join(self._error_body), self._wait_ms)
+            problem = problem_of_reply(self._status, b"".join(self._error_body), self._hints)
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:
             self._end_stream(self._filter)
@@ -352,7 +351,10 @@ class Request:
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        usage = said if said is not None else estimate(self._opened, len(body) // _REPLY_BYTES_PER_TOKEN)
+        self._deliver(said if said is not None else estimate(self._opened, len(body) // _REPLY_BYTES_PER_TOKEN), body)
+
+    def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
+        assert self._sending is not None
         if len(body) > MAX_END_BYTES or self._sending.dropped or self._head:
             self._send_head(self._head or _JSON)
             self._session.outbox.data(self._opened.id, body)
