@@ -1,12 +1,10 @@
 """multipart/form-data that is in memory, by RFC 7578: where the value of each part lies; nothing is copied."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_PARTS: Final = 100
 _MAX_HEADER_BYTES: Final = 8 * 1024
-_FORM: Final = b"multipart/form-data"
 _PARAMETER: Final = re.compile(
     rb"\s*;\s*([!#$%&'*+.^_`|~0-9A-Za-z-]+)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^;\s\"]+)", re.DOTALL
 )
@@ -18,8 +16,7 @@ class BrokenForm(ValueError):  # noqa: N818 - what a client sent, not a fault of
     """The body is no whole form; the message is a sentence for the client."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One part; its value is `body[start:end]`. `filename` is None for a plain field."""
 
     name: str
@@ -30,12 +27,12 @@ class Part:
 
 def is_form(content_type: bytes | None) -> bool:
     """Tells whether a Content-Type says multipart/form-data, whatever its parameters are."""
-    return content_type is not None and content_type.partition(b";")[0].strip().lower() == _FORM
+    return content_type is not None and content_type.partition(b";")[0].strip().lower() == b"multipart/form-data"
 
 
 def boundary_of(content_type: bytes) -> bytes:
     """Returns the boundary that a Content-Type names. Raises BrokenForm."""
-    found = _parameters(content_type[content_type.find(b";") :] if b";" in content_type else b"").get(b"boundary", b"")
+    found = _parameters(content_type[len(content_type.partition(b";")[0]) :]).get(b"boundary", b"")
     if _BOUNDARY.fullmatch(found) is None:
         raise BrokenForm("The Content-Type of a form names its boundary, of 1 to 70 characters.")
     return found
@@ -49,30 +46,31 @@ def form_type(boundary: bytes) -> bytes:
 def read_parts(body: bytes | bytearray, boundary: bytes) -> list[Part]:
     """Returns the parts in their order. Raises BrokenForm for a form that is not whole, or has too many parts."""
     delimiter = b"\r\n--" + boundary
-    first = delimiter[2:]
-    if body.startswith(first):
-        at = len(first)
-    else:
-        # What stands before the first delimiter belongs to nobody.
-        at = body.find(delimiter) + len(delimiter)
-        if at < len(delimiter):
-            raise BrokenForm("The boundary that the Content-Type names is not in the body.")
+    # What stands before the first delimiter belongs to nobody.
+    at = -2 if body.startswith(delimiter[2:]) else body.find(delimiter)
+    if at == -1:
+        raise BrokenForm("The boundary that the Content-Type names is not in the body.")
     parts: list[Part] = []
-    while True:
-        begins = _line_end(body, at)
-        if begins == 0:
-            return parts
+    while (begins := _behind(body, at + len(delimiter))) != 0:
         if begins < 0:
             raise BrokenForm("The form is broken behind a boundary.")
         if len(parts) == MAX_PARTS:
             raise BrokenForm(f"The form has more than {MAX_PARTS} parts.")
-        head, start = _head(body, begins)
-        end = _next(body, delimiter, start)
-        parts.append(_part(head, start, end))
-        at = end + len(delimiter)
+        # Its line end may be that of an empty header.
+        head = body.find(b"\r\n\r\n", begins - 2, begins + _MAX_HEADER_BYTES)
+        if head < 0:
+            raise BrokenForm(f"The header of a part is not whole, or longer than {_MAX_HEADER_BYTES} bytes.")
+        at = body.find(delimiter, head + 2)
+        while at >= 0 and _behind(body, at + len(delimiter)) < 0:
+            # A longer word that begins like the delimiter is a part of the value.
+            at = body.find(delimiter, at + 1)
+        if at < 0:
+            raise BrokenForm("The form ends within a part: its last boundary is missing.")
+        parts.append(_part(bytes(body[begins:head]), head + 4, max(at, head + 4)))
+    return parts
 
 
-def _line_end(body: bytes | bytearray, at: int) -> int:
+def _behind(body: bytes | bytearray, at: int) -> int:
     """Returns where the part behind a delimiter begins: 0 behind the last one, -1 where it is no delimiter."""
     if body[at : at + 2] == b"--":
         return 0
@@ -81,38 +79,14 @@ def _line_end(body: bytes | bytearray, at: int) -> int:
     return at + 2 if body[at : at + 2] == b"\r\n" else -1
 
 
-def _head(body: bytes | bytearray, begins: int) -> tuple[bytes, int]:
-    """Returns the header lines of a part, and where its value begins."""
-    if body[begins : begins + 2] == b"\r\n":
-        return b"", begins + 2
-    end = body.find(b"\r\n\r\n", begins, begins + _MAX_HEADER_BYTES)
-    if end < 0:
-        if len(body) - begins > _MAX_HEADER_BYTES:
-            raise BrokenForm(f"The header of a part is longer than {_MAX_HEADER_BYTES} bytes.")
-        raise BrokenForm("The form ends within the header of a part.")
-    return bytes(body[begins:end]), end + 4
-
-
-def _next(body: bytes | bytearray, delimiter: bytes, start: int) -> int:
-    """Returns where the delimiter behind a value begins; a longer word that begins like it is none."""
-    # The delimiter's line end may be the one that ends an empty header.
-    at = body.find(delimiter, start - 2)
-    while at >= 0:
-        if _line_end(body, at + len(delimiter)) >= 0:
-            return max(at, start)
-        at = body.find(delimiter, at + 1)
-    raise BrokenForm("The form ends within a part: its last boundary is missing.")
-
-
 def _part(head: bytes, start: int, end: int) -> Part:
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-disposition":
-            kind, _, _ = value.partition(b";")
-            found = _parameters(value[len(kind) :])
-            if kind.strip().lower() == b"form-data" and b"name" in found:
-                filename = found.get(b"filename")
-                return Part(_text(found[b"name"]), None if filename is None else _text(filename), start, end)
+        kind = value.partition(b";")[0]
+        if name.strip().lower() == b"content-disposition" and kind.strip().lower() == b"form-data":
+            found = {key: one.decode("utf-8", "replace") for key, one in _parameters(value[len(kind) :]).items()}
+            if b"name" in found:
+                return Part(found[b"name"], found.get(b"filename"), start, end)
     raise BrokenForm("A part of the form has no name.")
 
 
@@ -126,7 +100,3 @@ def _parameters(text: bytes) -> dict[bytes, bytes]:
         found.setdefault(match[1].lower(), value)
         at = match.end()
     return found
-
-
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")

@@ -39,7 +39,7 @@ def test_a_form_that_is_cut_anywhere_is_refused(cut):
         (b"", "not in the body"),
         (b"--other--\r\n", "not in the body"),
         (b"--xtra\r\n", "broken behind a boundary"),
-        (b"--x\r\na: " + b"b" * 9000, "header of a part is longer"),
+        (b"--x\r\na: " + b"b" * 9000, "header of a part is not whole"),
         (b"--x\r\n\r\nvalue\r\n--x--", "has no name"),
         (b'--x\r\ncontent-disposition: attachment; name="a"\r\n\r\n1\r\n--x--', "has no name"),
         (HEAD * (MAX_PARTS + 1) + b"--x--", f"more than {MAX_PARTS} parts"),
