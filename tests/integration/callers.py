@@ -88,7 +88,7 @@ def check_error(status, headers, body, expected_status, code):
     found = json.loads(text)
     assert set(found) == {"error"}
     error = found["error"]
-    assert set(error) == {"message", "type", "param", "code"}
+    assert set(error) == {"message", "type", "param", "code", "doc_url"}
     assert isinstance(error["message"], str)
     assert error["message"]
     assert error["code"] == code

@@ -32,7 +32,7 @@ MODELS = {
         "mine": EdgeModel("mine", "", "me", 0),
     }
 }
-OPENAI_ERROR = {"message", "type", "param", "code"}
+OPENAI_ERROR = {"message", "type", "param", "code", "doc_url"}
 
 
 class World:

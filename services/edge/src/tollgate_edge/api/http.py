@@ -15,6 +15,7 @@ from tollgate_edge.api.codes import codes_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.dead_letters import dead_letters_router
+from tollgate_edge.api.error_page import error_page_router
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
 from tollgate_edge.api.key_import import key_import_router
@@ -34,7 +35,7 @@ from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
-from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
 from tollgate_edge.faces import face_of
 from tollgate_edge.ports import StoreUnavailable
 
@@ -49,6 +50,7 @@ INFERENCE_PATHS: Final = tuple(
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
+    error_page_router,
     models_router,
     messages_router,
     responses_router,
@@ -92,7 +94,8 @@ class EdgeApi(FastAPI):
         route = getattr(request.scope.get("route"), "path", "")
         self._context.refused(request_id, caller, route, error)
         face = face_of(request.url.path)
-        return Response(face.error(error, request_id), error.status, dict(error.headers), "application/json")
+        docs = f"{self._context.base_url(request)}{ERRORS_PATH}"
+        return Response(face.error(error, request_id, docs), error.status, dict(error.headers), "application/json")
 
 
 def create_http_app(context: HttpContext) -> FastAPI:
@@ -136,7 +139,7 @@ def _add_health(app: FastAPI, context: HttpContext) -> None:
 async def _post_only() -> Response:
     raise public_error(
         errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
-    ).with_status(405, allow="POST")
+    ).with_headers(allow="POST")
 
 
 def _respond(request: Request, error: PublicError) -> Response:
@@ -159,7 +162,7 @@ async def _http(request: Request, error: Exception) -> Response:
             errors.ERROR_KIND_INVALID_REQUEST,
             f"{request.method} is not allowed here, only {allowed}.",
             code="method_not_allowed",
-        ).with_status(405, allow=allowed)
+        ).with_headers(allow=allowed)
     elif error.status_code == 404:
         found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.")
     else:

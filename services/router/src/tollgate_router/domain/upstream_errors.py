@@ -104,6 +104,7 @@ _BY_CODE: Final = {
     "insufficient_user_quota": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "invalid_api_key": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "model_not_found": errors.ERROR_KIND_MODEL_NOT_FOUND,
+    "moderation_blocked": errors.ERROR_KIND_CONTENT_POLICY,
     "not_found_error": errors.ERROR_KIND_MODEL_NOT_FOUND,
     "overloaded_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "permission_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
