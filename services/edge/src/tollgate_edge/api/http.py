@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.budgets import budgets_router
+from tollgate_edge.api.client_pages import client_pages_router
 from tollgate_edge.api.codes import codes_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
@@ -51,6 +52,7 @@ _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
     error_page_router,
+    client_pages_router,
     models_router,
     messages_router,
     responses_router,
