@@ -53,6 +53,9 @@ async def http_world():
     made.spool = (0, "")
     randoms = iter(range(1, 1000))
 
+    async def sleep(seconds):
+        made.clock.advance(seconds)
+
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
 
@@ -91,6 +94,7 @@ async def http_world():
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
+            sleep=sleep,
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)

@@ -1,6 +1,7 @@
 """Everything on the public port that is not inference. Errors of any kind leave in OpenAI's shape."""
 
 import logging
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -13,6 +14,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.budgets import budgets_router
 from tollgate_edge.api.client_pages import client_pages_router
 from tollgate_edge.api.codes import codes_router
+from tollgate_edge.api.connection import connection_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.dead_letters import dead_letters_router
@@ -48,11 +50,14 @@ INFERENCE_PATHS: Final = tuple(
     for prefix in ("/v1", "")
     for path in ("/chat/completions", "/responses", "/embeddings", "/messages")
 )
+_TWO_VERSIONS: Final = re.compile(r"/v1(?:beta)?/v1(?:beta)?/")
+_TWO_ENDPOINTS: Final = re.compile(r"/(chat/completions|responses|messages|embeddings)/(?:v1/)?\1$")
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
     error_page_router,
     client_pages_router,
+    connection_router,
     models_router,
     messages_router,
     responses_router,
@@ -166,10 +171,22 @@ async def _http(request: Request, error: Exception) -> Response:
             code="method_not_allowed",
         ).with_headers(allow=allowed)
     elif error.status_code == 404:
-        found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.")
+        hint = _hint(path)
+        found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.{hint}")
     else:
         found = public_error(errors.ERROR_KIND_INVALID_REQUEST).with_status(error.status_code)
     return _respond(request, found)
+
+
+def _hint(path: str) -> str:
+    """Returns what a path that is not there says of the base URL in a client; empty for nothing."""
+    if "//" in path:
+        return " The base URL ends in a slash, and the client adds another: remove it."
+    if _TWO_VERSIONS.match(path):
+        return " The base URL ends in a version, and the client adds one: remove it from the base URL."
+    if _TWO_ENDPOINTS.search(path):
+        return " The base URL holds the whole path, and the client adds it again: end the base URL before it."
+    return ""
 
 
 def _methods_at(request: Request) -> set[str]:
