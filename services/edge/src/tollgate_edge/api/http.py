@@ -51,7 +51,7 @@ INFERENCE_PATHS: Final = tuple(
     for path in ("/chat/completions", "/responses", "/embeddings", "/messages")
 )
 _TWO_VERSIONS: Final = re.compile(r"/v1(?:beta)?/v1(?:beta)?/")
-_TWO_ENDPOINTS: Final = re.compile(r"/(chat/completions|responses|messages|embeddings)/(?:v1/)?\1$")
+_ENDPOINT_AND_MORE: Final = re.compile(r"/(chat/completions|responses|messages|embeddings)/")
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
@@ -184,8 +184,8 @@ def _hint(path: str) -> str:
         return " The base URL ends in a slash, and the client adds another: remove it."
     if _TWO_VERSIONS.match(path):
         return " The base URL ends in a version, and the client adds one: remove it from the base URL."
-    if _TWO_ENDPOINTS.search(path):
-        return " The base URL holds the whole path, and the client adds it again: end the base URL before it."
+    if _ENDPOINT_AND_MORE.search(path):
+        return " The base URL holds the whole path, and the client adds its own: end the base URL before it."
     return ""
 
 
