@@ -13,7 +13,7 @@ PAGES = {
     "en": ROOT / "docs" / "guides" / "clients.md",
     "zh": ROOT / "docs" / "guides" / "clients.zh.md",
 }
-VALUES = Values("HOST", "sk-tg-…", "MODEL")
+VALUES = Values("HOST", "sk-tg-…", "gpt-5.1")
 HEAD = {
     "en": """# Point a client at Tollgate
 
@@ -28,7 +28,7 @@ Every route also answers without `/v1`, so that a wrong guess often works; the t
 to scan with `--qr`, for scripts with `--json`.
 A link and its code hold the key: hand them to nobody who may not have it.
 
-In the table `HOST` stands for your gateway, for example `http://127.0.0.1:8080`, and `MODEL` for a model of
+Below, `HOST` stands for your gateway, for example `http://127.0.0.1:8080`, and `gpt-5.1` for any model of
 `GET /v1/models`.
 
 | client | base URL | what it calls |
@@ -47,7 +47,7 @@ Tollgate 支持 OpenAI、Anthropic 与 Gemini 三种接口格式，[每种都能
 `--qr` 输出二维码，`--json` 供脚本使用。
 链接和二维码中含有密钥：不要交给无权使用该密钥的人。
 
-表中 `HOST` 是您的网关地址，例如 `http://127.0.0.1:8080`；`MODEL` 是 `GET /v1/models` 中的某个模型。
+下文中 `HOST` 是您的网关地址，例如 `http://127.0.0.1:8080`；`gpt-5.1` 可换成 `GET /v1/models` 中的任一模型。
 
 | 客户端 | 基础 URL | 调用的路径 |
 |---|---|---|

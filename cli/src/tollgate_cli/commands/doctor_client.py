@@ -18,7 +18,8 @@ from tollgate_cli.errors import UNREACHABLE, Failure
 from tollgate_cli.output import print_json
 from tollgate_cli.supervisor.watch import favourite
 
-_TIMEOUT: Final = httpx.Timeout(60, connect=10)
+_SECONDS: Final = 60.0
+_CONNECT_SECONDS: Final = 10.0
 _PROMPT: Final = [{"role": "user", "content": "tollgate doctor says hello"}]
 _VERSION: Final = re.compile(r"/v\d+(?:alpha|beta)?/?$")
 _BROWSER: Final = {
@@ -37,7 +38,8 @@ def run_doctor_client(typed: str, key: str, model: str, name: str, *, requests: 
     """Prints all findings. Raises Failure: 2 for an unknown client, 3 when nobody answers, 1 when a check failed."""
     client = find_client(name) if name else None
     findings = []
-    with httpx.Client(timeout=_TIMEOUT, follow_redirects=False) as http:
+    timeout = httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
+    with httpx.Client(timeout=timeout, follow_redirects=False) as http:
         for finding in ClientDoctor(http, typed, key, model, client, requests=requests).findings():
             findings.append(finding)
             if not as_json:

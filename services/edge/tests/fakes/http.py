@@ -39,6 +39,15 @@ class World:
     """An app on fakes, with one key and one operator's token."""
 
 
+def advancing(clock):
+    """Returns a sleep that takes no time but on this clock."""
+
+    async def sleep(seconds):
+        clock.advance(seconds)
+
+    return sleep
+
+
 @contextlib.asynccontextmanager
 async def http_world():
     """Yields the app with a client that talks to it."""
@@ -52,9 +61,6 @@ async def http_world():
     made.missing, made.notes, made.refused = [], [], []
     made.spool = (0, "")
     randoms = iter(range(1, 1000))
-
-    async def sleep(seconds):
-        made.clock.advance(seconds)
 
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
@@ -94,7 +100,7 @@ async def http_world():
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
-            sleep=sleep,
+            sleep=advancing(made.clock),
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)
