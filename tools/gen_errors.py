@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 
 from tollgate_edge.api.error_page import ALSO, retry_text, said, spoken_in
-from tollgate_edge.error_table import TABLE, Text
+from tollgate_edge.error_entry import Text
+from tollgate_edge.error_table import TABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {

@@ -19,7 +19,7 @@ SOURCES = sorted(
     path
     for service in ("edge", "router", "media-jobs", "billing")
     for path in (ROOT / "services" / service / "src").rglob("*.py")
-    if path.name not in {"error_table.py", "errors.py"}
+    if path.name not in {"caller_errors.py", "error_table.py", "errors.py"}
 )
 # Where a code may stand among the arguments of what makes an error; None: by its name only.
 MAKERS = {"public_error": 3, "UpstreamProblem": 3, "Failure": 3, "MediaError": None}

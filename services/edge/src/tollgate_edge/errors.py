@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_edge.error_table import BY_CODE, BY_KIND, Entry
+from tollgate_edge.error_entry import Entry
+from tollgate_edge.error_table import BY_CODE, BY_KIND
 
 # Where the page of errors is, below the public URL.
 ERRORS_PATH: Final = "/docs/errors"

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from tollgate_edge.api.context import HttpContext
 from tollgate_edge.api.welcome import PAGE_HEADERS, prefers_chinese
-from tollgate_edge.error_table import TABLE, Entry, Retry, Text
+from tollgate_edge.error_entry import Entry, Retry, Text
+from tollgate_edge.error_table import TABLE
 from tollgate_edge.errors import ERRORS_PATH
 
 _PAGE: Final = Template("""<!doctype html>
