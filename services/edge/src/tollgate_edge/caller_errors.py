@@ -121,8 +121,10 @@ CALLER_ERRORS: Final = (
             "这里不保存 Response，因此之后无法查询、取消或续接。",
         ),
         Text(
-            "Send the whole conversation with each request instead of `previous_response_id`.",
-            "请在每次请求中发送完整对话，而不要使用 `previous_response_id`。",
+            "Send the whole conversation with each request instead of `previous_response_id`, or have the operator "
+            "set `TOLLGATE_ROUTER_RESPONSES_RETENTION_DAYS`.",
+            "请在每次请求中发送完整对话，而不要使用 `previous_response_id`；或请运维设置 "
+            "`TOLLGATE_ROUTER_RESPONSES_RETENTION_DAYS`。",
         ),
     ),
     Entry(
