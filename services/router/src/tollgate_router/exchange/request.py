@@ -13,7 +13,6 @@ from tollgate_router.domain.dialects.translate import Filter, WholeReader, sendi
 from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage, read_body
 from tollgate_router.domain.upstream_errors import (
     NO_HINTS,
-    Bench,
     UpstreamProblem,
     hints_of,
     problem_of_failure,
@@ -21,7 +20,7 @@ from tollgate_router.domain.upstream_errors import (
 )
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of
-from tollgate_router.exchange.dispatching import AwaitedCall, dispatch
+from tollgate_router.exchange.dispatching import AwaitedCall, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.outbox import MAX_END_BYTES
@@ -47,6 +46,8 @@ _AS_ASKED: Final = ("", "")
 
 
 class Request:
+    # Responses are stored: what a caller asks of the store is no mistake.
+    remembers = False
     __slots__ = (
         "_arrived_us",
         "_attempt_us",
@@ -103,7 +104,6 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
-        self._hints = NO_HINTS
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -219,7 +219,7 @@ class Request:
         self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
         self._error_body, self._reply, self._reply_size = [], [], 0
         try:
-            asked = sending(opened, self._members, target)
+            asked = sending(opened, self._members, target, remembers=self.remembers)
         except Refused as refused:
             self._cannot_say(refused)
             return
@@ -274,8 +274,7 @@ class Request:
             target.seat.abandoned(ticket, now)
         else:
             target.seat.failed(ticket, now, problem)
-            if problem.bench is Bench.CREDENTIALS and target.signer is not None:
-                target.signer.rejected()
+            forget_proof(target, problem)
 
     # From the provider.
 
@@ -360,7 +359,9 @@ class Request:
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        usage = said if said is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN)
+        self._deliver(said if said is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN), body)
+
+    def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         if len(body) > MAX_END_BYTES or self._dropped:
             self._send_head(_JSON)
             self._session.outbox.data(self._opened.id, body)
