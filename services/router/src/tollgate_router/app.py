@@ -203,8 +203,8 @@ class Router:
             publishing = asyncio.create_task(self.publisher.run(stopped))
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
-            refreshing = asyncio.create_task(self.refreshing.run(stopped))
             keeping = asyncio.create_task(self.keep.run(self.lifecycle.stopping)) if self.keep is not None else None
+            refreshing = asyncio.create_task(self.refreshing.run(stopped))
             await server.start()
             self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})
@@ -213,8 +213,7 @@ class Router:
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            every = (publishing, configuring, probing, refreshing, keeping)
-            tasks = {task for task in every if task is not None}
+            tasks = {task for task in (publishing, configuring, probing, refreshing, keeping) if task is not None}
             await asyncio.wait(tasks, timeout=5)
             for task in tasks:
                 task.cancel()
