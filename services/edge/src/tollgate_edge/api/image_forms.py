@@ -27,7 +27,7 @@ async def read_pictures(bodies: BodyReader, request: Request) -> tuple[dict[str,
             errors.ERROR_KIND_INVALID_REQUEST,
             "Content-Type must be multipart/form-data, with the picture as 'image'.",
             code="unsupported_media_type",
-        ).with_status(415)
+        )
     body = await bodies.read_bytes(request)
     try:
         parts = read_parts(body, boundary_of(kind))

@@ -366,7 +366,7 @@ class InferenceExchange:
         if self.headers_sent:
             self._write_reply(None, self._error_event(error, begun=self._started), last=True)
             return
-        body = self.face.error(error, self.request_id)
+        body = self.face.error(error, self.request_id, self._gateway.error_docs(self._client.host))
         self.bytes_out = len(body)
         named = [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
         self._client.write(self._head(error.status, b"", len(body), named) + body)
@@ -374,7 +374,8 @@ class InferenceExchange:
         self._close(keep=self.keep)
 
     def _error_event(self, error: PublicError, *, begun: bool) -> bytes:
-        return self.face.error_event(error, self.request_id, begun=begun)
+        docs = self._gateway.error_docs(self._client.host)
+        return self.face.error_event(error, self.request_id, docs, begun=begun)
 
     def keep_alive(self, now: float) -> None:
         """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""
