@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
@@ -124,17 +125,17 @@ def _by_name(entries: Iterable[T]) -> dict[str, T]:
 
 
 def load_catalogue() -> Catalogue:
-    """Reads the files `providers*.yaml`, `models*.yaml` and `prices*.yaml` that ship in this package."""
+    """Reads the files `providers/*.yaml`, `models*.yaml` and `prices*.yaml` that ship in this package."""
+    data = resources.files("tollgate_resources") / "data"
     return build_catalogue(
-        (Provider.model_validate(entry) for entry in _entries("providers", "providers")),
-        (CatalogueModel.model_validate(entry) for entry in _entries("models", "models")),
-        (PriceBook.model_validate(entry) for entry in _entries("prices", "price_books")),
+        (Provider.model_validate(entry) for entry in _entries(data / "providers", "", "providers")),
+        (CatalogueModel.model_validate(entry) for entry in _entries(data, "models", "models")),
+        (PriceBook.model_validate(entry) for entry in _entries(data, "prices", "price_books")),
     )
 
 
-def _entries(prefix: str, field: str) -> list[Any]:
+def _entries(folder: Traversable, prefix: str, field: str) -> list[Any]:
     entries: list[Any] = []
-    folder = resources.files("tollgate_resources") / "data"
     for file in sorted(folder.iterdir(), key=lambda item: item.name):
         if file.name.startswith(prefix) and file.name.endswith(".yaml"):
             document = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe, in C if built.

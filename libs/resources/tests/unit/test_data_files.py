@@ -16,7 +16,8 @@ from tollgate_rating import ModelPrice, PriceBook, PriceTable, Unpriced
 pytestmark = pytest.mark.unit
 
 DATA = resources.files("tollgate_resources") / "data"
-FILES = ("models", "prices", "providers")
+VENDORS = tuple(sorted(item.name.removesuffix(".yaml") for item in (DATA / "providers").iterdir()))
+FILES = ("models", "prices", *(f"providers/{name}" for name in VENDORS))
 NOW_US = 1_795_000_000_000_000
 
 
@@ -24,8 +25,12 @@ def read(name: str):
     return yaml.safe_load((DATA / f"{name}.yaml").read_bytes())
 
 
+def read_providers():
+    return [provider for name in VENDORS for provider in read(f"providers/{name}")["providers"]]
+
+
 def schema(name: str):
-    return json.loads((DATA / "schemas" / f"{name}.schema.json").read_bytes())
+    return json.loads((DATA / "schemas" / f"{name.partition('/')[0]}.schema.json").read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +80,11 @@ BROKEN = [
     ("prices", lambda data: data["sources"][0].pop("evidence")),
     ("prices", lambda data: data["sources"][0].pop("source")),
     ("prices", lambda data: data["sources"][0].update(evidence="memory")),
-    ("providers", lambda data: data["providers"][0].update(base_url="http://example.com/v1")),
-    ("providers", lambda data: data["providers"][0].update(base_url="https://example.com/v1/")),
-    ("providers", lambda data: data["providers"][0].update(environment=["openai"])),
-    ("providers", lambda data: data["providers"][0].pop("source")),
-    ("providers", lambda data: data["providers"][0].pop("evidence")),
+    ("providers/openai", lambda data: data["providers"][0].update(base_url="http://example.com/v1")),
+    ("providers/openai", lambda data: data["providers"][0].update(base_url="https://example.com/v1/")),
+    ("providers/openai", lambda data: data["providers"][0].update(environment=["openai"])),
+    ("providers/openai", lambda data: data["providers"][0].pop("source")),
+    ("providers/openai", lambda data: data["providers"][0].pop("evidence")),
 ]
 
 
@@ -99,7 +104,7 @@ def test_names_are_used_once(models):
 
 
 def test_every_model_has_a_provider_that_serves_its_kind(models):
-    providers = {provider["name"]: provider for provider in read("providers")["providers"]}
+    providers = {provider["name"]: provider for provider in read_providers()}
     operation = {"chat": "chat", "embedding": "embeddings", "image": "images"}
     missing = [
         model["name"] for model in models if operation[model["kind"]] not in providers[model["provider"]]["operations"]
@@ -125,7 +130,7 @@ def test_dates_exist(models):
 
 
 def test_replies_are_only_said_to_conform_where_that_is_known():
-    providers = read("providers")["providers"]
+    providers = read_providers()
     assert {provider["name"] for provider in providers if provider["conforming"]} == {
         "openai",
         "anthropic",
