@@ -9,6 +9,7 @@ from tollgate_resources.catalogue import (
     build_catalogue,
     load_catalogue,
 )
+from tollgate_resources.declared import Declared
 from tollgate_resources.document import (
     REGION_HEADER,
     InvalidDocument,
@@ -28,7 +29,6 @@ from tollgate_resources.models import (
     ChannelProxy,
     ChannelTls,
     Credential,
-    Declared,
     ExchangeRate,
     Fallbacks,
     Level,
@@ -42,6 +42,7 @@ from tollgate_resources.models import (
     Target,
 )
 from tollgate_resources.problems import Problem
+from tollgate_resources.quirks import ErrorRule, Quirk, Quirks, ReplyQuirks, RequestQuirks
 from tollgate_resources.schema import json_schema
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "ChannelTls",
     "Credential",
     "Declared",
+    "ErrorRule",
     "ExchangeRate",
     "Fallbacks",
     "InvalidDocument",
@@ -69,6 +71,10 @@ __all__ = [
     "Probe",
     "Problem",
     "Provider",
+    "Quirk",
+    "Quirks",
+    "ReplyQuirks",
+    "RequestQuirks",
     "Resource",
     "Route",
     "Target",

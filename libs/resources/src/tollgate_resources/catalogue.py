@@ -1,16 +1,17 @@
 """What ships with the product as data: providers, the models they are known for, and the prices they publish."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tollgate_resources.models import ChannelModel, Flag, ModelName, Name, PositiveInt, PriceBook, Resource, Url
+from tollgate_resources.quirks import Evidence, Quirk, Quirks, combine
 
 SIMULATOR: Final = "simulator"
 
@@ -46,8 +47,25 @@ class Provider(Resource):
     """The page that names `base_url`."""
     checked: str = ""
     """The day on which it was read there."""
-    evidence: Literal["page", "quoted", ""] = ""
-    """How it was read: from a copy of that page, or from documentation of others that quotes it."""
+    evidence: Evidence = ""
+    """How it was read: from a copy of that page (`page`), from documentation of others that quotes it (`quoted`), or
+    not at all (`known`)."""
+    quirks: tuple[Quirk, ...] = ()
+    """In what it differs from the wire."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Provider":
+        if self.quirks and self.wire != "openai":
+            raise ValueError("`quirks` with `wire: openai` only")
+        for name in self.all_quirks.paths:
+            if name not in self.operations:
+                raise ValueError(f"paths of the operations that it has, of which {name} is none")
+        return self
+
+    @cached_property
+    def all_quirks(self) -> Quirks:
+        """Its quirks as one."""
+        return combine(self.quirks)
 
 
 class CatalogueModel(Resource):
@@ -87,6 +105,11 @@ class Catalogue:
     def by_upstream(self) -> Mapping[tuple[str, str], CatalogueModel]:
         """Models by provider and the provider's own name."""
         return {(model.provider, model.upstream): model for model in self.models.values() if model.upstream is not None}
+
+    def with_providers(self, declared: Iterable[Provider]) -> "Catalogue":
+        """Returns the catalogue with declared providers; one of a known name takes that one's place."""
+        more = {provider.name: provider for provider in declared}
+        return replace(self, providers={**self.providers, **more}) if more else self
 
     def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
         """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""

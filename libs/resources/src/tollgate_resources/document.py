@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from tollgate_rating import PriceTable
 from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Provider
+from tollgate_resources.declared import Declared
 from tollgate_resources.models import (
     ABILITIES,
     ALL_MODELS,
@@ -19,7 +20,6 @@ from tollgate_resources.models import (
     ChannelTls,
     Credential,
     DecimalString,
-    Declared,
     ExchangeRate,
     Flag,
     Limits,
@@ -31,6 +31,7 @@ from tollgate_resources.models import (
     Url,
     Weight,
 )
+from tollgate_resources.quirks import Quirks
 
 REGION_HEADER: Final = "x-tollgate-region"
 
@@ -53,6 +54,7 @@ class VersionChannel(Resource):
     base_url: Url
     auth: Auth = Auth()
     conforming: Flag = False
+    quirks: Quirks | None = None
     credentials: tuple[Credential, ...] = ()
     models: tuple[ChannelModel, ...] = ()
     limits: Limits = Limits()
@@ -109,6 +111,7 @@ def compile_version(declared: Declared, catalogue: Catalogue) -> bytes:
 
     Raises UnknownName; `load` finds the same and more, with file and line.
     """
+    catalogue = catalogue.with_providers(declared.providers)
     channels = tuple(_fill_in(channel, catalogue) for channel in sorted(declared.channels, key=lambda item: item.name))
     names = {model.name for channel in channels for model in channel.models} | {r.model for r in declared.routes}
     used = {channel.provider for channel in channels}
@@ -164,6 +167,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         base_url=base_url,
         auth=provider.auth,
         conforming=provider.conforming,
+        quirks=provider.all_quirks if provider.quirks else None,
         credentials=channel.credentials,
         models=tuple(models[name] for name in sorted(models)),
         limits=channel.limits,

@@ -10,10 +10,11 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from tollgate_simulator_provider import answers, chat, claude, faults, gemini, operations, pictures
+from tollgate_simulator_provider import answers, chat, claude, compatible, faults, gemini, operations, pictures
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
+from tollgate_simulator_provider.vendors import vendors
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_ENTRIES = 10_000
@@ -23,6 +24,7 @@ STREAM: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-simulated", b"true"),
 ]
+VENDOR = re.compile(r"/([a-z0-9-]+)/v1(/.*)")
 FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
 OPERATIONS = {
     "/chat/completions": "chat",
@@ -46,7 +48,7 @@ class Simulator:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path = scope["path"].removeprefix("/v1")
+        vendor, path = _vendor(scope["path"])
         headers = dict(scope["headers"])
         called = gemini.PATH.fullmatch(scope["path"])
         operation = "contents" if called is not None else OPERATIONS.get(path)
@@ -54,6 +56,7 @@ class Simulator:
             if operation is not None and scope["method"] == "POST":
                 delivery = Delivery(receive, send, self._ledger, operation, headers)
                 delivery.transport = scope["state"]["transport"]
+                delivery.vendor = vendor
                 if called is not None:
                     delivery.model, delivery.stream = called[1], called[2].startswith("stream")
                 await self._deliver(delivery, headers, receive)
@@ -78,6 +81,8 @@ class Simulator:
             self._prepare(delivery, request, headers)
             delivery.accept()
             await self._answer(delivery, request, headers)
+        except compatible.RefusedByVendor as refused:
+            await delivery.whole(refused.status, self._headers(delivery, JSON), refused.body)
         except Refused as refused:
             body = _error(delivery, refused.status, refused.message, param=refused.param, code=refused.code)
             await delivery.whole(refused.status, self._headers(delivery, JSON), body)
@@ -117,8 +122,7 @@ class Simulator:
         if asked.status or asked.html:
             await self._refuse(delivery)
         elif delivery.operation == "chat":
-            chat.check(request)
-            await self._chat(delivery, chat.build(request, asked, delivery.id, int(time.time())))
+            await self._chat(delivery, _chat_reply(delivery, request))
         elif delivery.operation == "messages":
             claude.check(request, headers)
             await self._chat(delivery, claude.build(request, asked, delivery.id))
@@ -148,7 +152,9 @@ class Simulator:
             body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
-    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply) -> None:
+    async def _chat(
+        self, delivery: Delivery, reply: chat.Reply | compatible.Reply | claude.Reply | gemini.Reply
+    ) -> None:
         delivery.units = reply.units
         if not delivery.stream:
             delivery.reported = reply.usage()
@@ -209,6 +215,25 @@ class Simulator:
         count = asked.get("count", 1)
         self._queued = [*self._queued, *[wanted] * min(10_000, count)] if type(count) is int and count > 0 else []
         await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
+
+
+def _vendor(path: str) -> tuple[str, str]:
+    """Returns the compatible vendor whose ways a path asks for, or nothing, and the path on OpenAI's wire."""
+    found = VENDOR.fullmatch(path)
+    if found is None or found[1] not in vendors():
+        return "", path.removeprefix("/v1")
+    return found[1], found[2]
+
+
+def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | compatible.Reply:
+    vendor, asked = delivery.vendor, delivery.faults
+    if not vendor:
+        chat.check(request)
+        return chat.build(request, asked, delivery.id, int(time.time()))
+    if asked.refuse:
+        raise compatible.refusal(vendor, asked.refuse)
+    compatible.check(vendor, request)
+    return compatible.build(vendor, request, chat.build(request, asked, delivery.id, int(time.time())))
 
 
 def _error(

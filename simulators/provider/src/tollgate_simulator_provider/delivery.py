@@ -43,6 +43,7 @@ class Delivery:
         self.faults: Faults = NONE
         self.id = ""
         self.model = ""
+        self.vendor = ""
         self.stream = False
         self.status = 0
         self.chunks = 0

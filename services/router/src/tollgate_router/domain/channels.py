@@ -14,6 +14,7 @@ from tollgate_router.domain.abilities import EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
+from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.target import ChannelCost, Origin, Target
 
@@ -59,6 +60,7 @@ class Ready:
     health: ChannelHealth
     offered: Mapping[str, ChannelModel]
     cost: ChannelCost | None = None
+    quirks: WireQuirks = NO_QUIRKS
 
     def upstream_of(self, model: str) -> str:
         """Returns the provider's name for a public model."""
@@ -87,6 +89,7 @@ class Ready:
                 wire=_WIRES[channel.wire],
                 max_output_tokens=max_output_tokens,
                 max_tokens_name=channel.max_tokens_name,
+                quirks=self.quirks,
                 region=channel.region or "",
                 cost=self.cost,
             )
@@ -107,6 +110,7 @@ class Ready:
             weight=1,
             header_block=key.header_block,
             wire=_WIRES[channel.wire],
+            quirks=self.quirks,
         )
 
 
@@ -130,7 +134,8 @@ def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *
     known.limit(channel.limits)
     known.number_keys([key.identity for key in usable])
     offered = {model.name: model for model in channel.models}
-    return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel))
+    quirks = NO_QUIRKS if channel.quirks is None else WireQuirks(channel.quirks)
+    return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel), quirks)
 
 
 def _cost_of(channel: VersionChannel) -> ChannelCost | None:

@@ -14,7 +14,6 @@ from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage,
 from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
     problem_of_failure,
-    problem_of_reply,
     retry_after_ms,
 )
 from tollgate_router.domain.walk import Walk
@@ -326,7 +325,9 @@ class Request:
         if self._ended:
             return
         if self._status != 200:
-            problem = problem_of_reply(self._status, b"".join(self._error_body), self._wait_ms)
+            assert self._target is not None
+            read = self._target.quirks.errors.of_reply
+            problem = read(self._status, b"".join(self._error_body), self._wait_ms)
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:
             self._end_stream(self._filter)

@@ -1,6 +1,7 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.chat_repair import RepairedStream
 from tollgate_router.domain.dialects import anthropic_reply, gemini_reply, openai_reply, responses_reply
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
@@ -17,16 +19,19 @@ from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     Members,
     plain_body,
     plain_parts,
+    read_body,
     read_reply,
     write_body,
     write_parts,
 )
+from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
@@ -37,6 +42,7 @@ _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
+_OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # The version that a provider of Claude is spoken to in where the caller does not say one.
 _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
@@ -121,19 +127,54 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
         path = _gemini_path(opened, target)
     else:
         body, dropped = write_chat(request, target.upstream_model, max_tokens_name=target.max_tokens_name)
-        path = _OPENAI_PATHS[opened.operation]
-    translation = Translation(opened, target.wire, names, tools)
+        path = _openai_path(opened, target)
+        if target.quirks.request is not None:
+            members = read_body(body)
+            dropped += target.quirks.request.edit(members, chat=True)
+            body = plain_body(members)
+    mending = None if target.conforming else target
+    translation = Translation(opened, target.wire, names, tools, mending)
     return Sending(
         path, body, StreamTranslation(translation) if opened.stream else None, translation.read, headers, dropped
     )
 
 
+def _openai_path(opened: wire.Open, target: Target) -> bytes:
+    operation = _OPENAI_OPERATIONS[opened.operation]
+    return target.quirks.path(operation, _OPENAI_PATHS[opened.operation])
+
+
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     chat = opened.operation == wire.OPERATION_CHAT
+    stream = opened.stream and chat
+    quirks = target.quirks
+    dropped: tuple[str, ...] = ()
+    if quirks.request is not None:
+        # The same members serve the next target.
+        members = dict(members)
+        dropped = quirks.request.edit(members, chat=chat)
     write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
-    body = write(members, target.upstream_model, stream=opened.stream and chat)
-    found = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
-    return Sending(_OPENAI_PATHS[opened.operation], body, found, _read_openai)
+    body = write(members, target.upstream_model, stream=stream and quirks.asks_usage)
+    path = _openai_path(opened, target)
+    if target.conforming:
+        found = ChatStream(usage_wanted=opened.usage_wanted) if stream else None
+        return Sending(path, body, found, _read_openai, (), dropped)
+    repaired = _repaired(opened, target, usage_wanted=opened.usage_wanted) if stream else None
+    return Sending(path, body, repaired, partial(_read_repaired, quirks, chat=chat), (), dropped)
+
+
+def _repaired(opened: wire.Open, target: Target, *, usage_wanted: bool) -> RepairedStream:
+    given = {
+        "id": openai_reply.chat_id(opened.request_id),
+        "created": opened.started_at_us // 1_000_000,
+        "model": target.upstream_model,
+    }
+    return RepairedStream(target.quirks, given, usage_wanted=usage_wanted)
+
+
+def _read_repaired(quirks: WireQuirks, body: bytes, *, chat: bool) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
+    mended = quirks.whole(body, chat=chat)
+    return mended if isinstance(mended, UpstreamProblem) else _read_openai(mended)
 
 
 def _read_openai(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
@@ -196,7 +237,7 @@ _READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _GEMINI: _request_of_contents,
     _RESPONSES: _request_of_responses,
 }
-_Reader = openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader
+_Reader = openai_reply.ChatReader | RepairedReader | anthropic_reply.MessageReader | gemini_reply.ContentReader
 _Writer = (
     openai_reply.ChatWriter
     | anthropic_reply.MessageWriter
@@ -208,10 +249,20 @@ _Writer = (
 class Translation:
     """What leads from a provider's wire (a Dialect) into the caller's.
 
-    `names` are the caller's names of tools where the wire took others.
+    `names` are the caller's names of tools where the wire took others; `mending` is a target whose replies are mended
+    before they are read.
     """
 
-    def __init__(self, opened: wire.Open, upstream: int, names: Mapping[str, str], tools: ToolNames = PLAIN) -> None:
+    def __init__(
+        self,
+        opened: wire.Open,
+        upstream: int,
+        names: Mapping[str, str],
+        tools: ToolNames = PLAIN,
+        mending: Target | None = None,
+    ) -> None:
+        self._opened = opened
+        self._mending = mending
         self._dialect = opened.dialect
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
@@ -223,7 +274,9 @@ class Translation:
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
-            return openai_reply.ChatReader()
+            if self._mending is None:
+                return openai_reply.ChatReader()
+            return RepairedReader(_repaired(self._opened, self._mending, usage_wanted=False))
         return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
 
     def writer(self) -> _Writer:
@@ -264,6 +317,11 @@ class Translation:
             return anthropic_reply.read_whole(body)
         if self._upstream == _GEMINI:
             return gemini_reply.read_whole(body)
+        if self._mending is not None:
+            mended = self._mending.quirks.whole(body, chat=True)
+            if isinstance(mended, UpstreamProblem):
+                return mended
+            body = mended
         usage = read_reply(body)
         if isinstance(usage, UpstreamProblem):
             return usage
