@@ -40,7 +40,7 @@ class Provider(Resource):
     environment: tuple[str, ...] = ()
     """Environment variables that hold a key of this provider; the first one set counts."""
     simulates: Name | None = None
-    """The provider whose wire the simulator speaks here; its models are those it chats with."""
+    """The provider whose wire the simulator speaks here, quirks included; its models are those it chats with."""
     operations: tuple[Literal["chat", "embeddings", "images"], ...] = ()
     """What the endpoint serves."""
     source: str = ""
@@ -75,6 +75,8 @@ class CatalogueModel(Resource):
     provider: Name
     """The provider whose channels offer it under `models: "*"`."""
     upstream: ModelName | None = None
+    aliases: tuple[ModelName, ...] = ()
+    """Other names that the provider takes for it; each is a public name as well, at the same price."""
     kind: Literal["chat", "embedding", "image", ""] = "chat"
     """Empty for a model that the catalogue does not know."""
     owned_by: str = ""
@@ -111,11 +113,17 @@ class Catalogue:
         more = {provider.name: provider for provider in declared}
         return replace(self, providers={**self.providers, **more}) if more else self
 
+    def quirks_of(self, provider: Provider) -> Quirks | None:
+        """Returns in what a provider differs from the wire; None where it does in nothing."""
+        spoken = provider if provider.simulates is None else self.providers.get(provider.simulates, provider)
+        return spoken.all_quirks if spoken.quirks else None
+
     def models_of(self, provider: str) -> tuple[ChannelModel, ...]:
         """Returns what "*" stands for in a channel of this provider; the simulator offers everything."""
         known = self.providers.get(provider)
         if known is not None and known.simulates:
-            owned = (model for model in self.models.values() if model.provider == known.simulates)
+            # Its own are names that the vendor has given up and clients still know.
+            owned = (model for model in self.models.values() if model.provider in (known.simulates, provider))
             return tuple(
                 ChannelModel(name=model.name, upstream=model.upstream) for model in owned if model.kind == "chat"
             )
@@ -131,11 +139,24 @@ def build_catalogue(
 ) -> Catalogue:
     """Returns the catalogue. Raises ValueError when a name is used twice or a model's provider is not known."""
     by_provider = _by_name(providers)
-    by_model = _by_name(models)
+    listed = tuple(models)
+    by_model = _by_name(one for model in listed for one in _with_aliases(model))
     for model in by_model.values():
         if model.provider not in by_provider:
             raise ValueError(f"model {model.name} names the unknown provider {model.provider}")
-    return Catalogue(by_provider, by_model, tuple(price_books))
+    return Catalogue(by_provider, by_model, tuple(_with_prices(book, listed) for book in price_books))
+
+
+def _with_aliases(model: CatalogueModel) -> Iterable[CatalogueModel]:
+    yield model
+    for alias in model.aliases:
+        yield model.model_copy(update={"name": alias, "upstream": alias, "aliases": ()})
+
+
+def _with_prices(book: PriceBook, models: Iterable[CatalogueModel]) -> PriceBook:
+    """Returns the book with the prices of models under their other names, too."""
+    more = {alias: book.models[model.name] for model in models for alias in model.aliases if model.name in book.models}
+    return book.model_copy(update={"models": {**more, **book.models}}) if more else book
 
 
 def _by_name(entries: Iterable[T]) -> dict[str, T]:

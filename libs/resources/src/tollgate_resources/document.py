@@ -167,7 +167,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         base_url=base_url,
         auth=provider.auth,
         conforming=provider.conforming,
-        quirks=provider.all_quirks if provider.quirks else None,
+        quirks=catalogue.quirks_of(provider),
         credentials=channel.credentials,
         models=tuple(models[name] for name in sorted(models)),
         limits=channel.limits,

@@ -43,7 +43,7 @@ def _simulated(catalogue: Catalogue, url: str) -> list[Channel]:
     others = tuple(
         ChannelModel(name=model.name)
         for model in catalogue.models.values()
-        if model.provider not in wires or model.kind != "chat"
+        if not (model.provider in wires or model.provider in wires.values()) or model.kind != "chat"
     )
     channels.append(Channel(name=SIMULATOR, provider=SIMULATOR, base_url=url, models=others, private_network=True))
     return channels

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tollgate_rating import ModelPrice, PriceBook, PriceTable, Unpriced
+from tollgate_resources import load_catalogue
 
 pytestmark = pytest.mark.unit
 
@@ -97,7 +98,7 @@ def test_each_schema_refuses_what_is_broken(name, spoil):
 
 
 def test_names_are_used_once(models):
-    names = Counter(model["name"] for model in models)
+    names = Counter(name for model in models for name in (model["name"], *model.get("aliases", ())))
     assert [name for name, count in names.items() if count > 1] == []
     upstream = Counter((model["provider"], model["upstream"]) for model in models)
     assert [name for name, count in upstream.items() if count > 1] == []
@@ -110,7 +111,7 @@ def test_every_model_has_a_provider_that_serves_its_kind(models):
         model["name"] for model in models if operation[model["kind"]] not in providers[model["provider"]]["operations"]
     ]
     assert missing == []
-    with_models = {model["provider"] for model in models}
+    with_models = {model["provider"] for model in models if not model["provider"].startswith("simulator")}
     assert {name for name, provider in providers.items() if "environment" in provider} >= with_models
 
 
@@ -139,6 +140,16 @@ def test_replies_are_only_said_to_conform_where_that_is_known():
         "simulator-gemini",
         "gemini-native",
     }
+
+
+def test_the_catalogue_has_about_three_hundred_names_and_aliases_cost_the_same(prices):
+    catalogue = load_catalogue()
+    assert 280 <= len(catalogue.models) <= 400
+    (book,) = catalogue.price_books
+    assert set(book.models) == set(catalogue.models)
+    alias, model = catalogue.models["gpt-4o-2024-08-06"], catalogue.models["gpt-4o"]
+    assert (alias.upstream, alias.context_tokens) == ("gpt-4o-2024-08-06", model.context_tokens)
+    assert book.models["gpt-4o-2024-08-06"] == prices["models"]["gpt-4o"]
 
 
 def test_limits_are_plausible(models):

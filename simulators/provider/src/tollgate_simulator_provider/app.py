@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -233,6 +234,9 @@ def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | com
     if asked.refuse:
         raise compatible.refusal(vendor, asked.refuse)
     compatible.check(vendor, request)
+    thoughts = vendors()[vendor].thinks.get(delivery.model, 0)
+    if thoughts and not asked.reasoning:
+        asked = replace(asked, reasoning=thoughts)
     return compatible.build(vendor, request, chat.build(request, asked, delivery.id, int(time.time())))
 
 

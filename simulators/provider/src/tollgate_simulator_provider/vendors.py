@@ -38,6 +38,8 @@ class Ways:
     """What is not there: index (of calls) or done."""
     whole_calls: bool = False
     """A call comes as one piece."""
+    thinks: Mapping[str, int] = field(default_factory=dict)
+    """Model → pieces that it thinks where a fault asks for none."""
     fine: Mapping[str, Any] = field(default_factory=dict)
     """What is beside each good reply."""
     ends: Mapping[str, str] = field(default_factory=dict)

@@ -75,8 +75,9 @@ class ErrorReading:
         for rule in self._rules:
             param = _fits(rule, status, codes, words)
             if param is not None:
-                error = error if not param or error.get("param") else {**error, "param": param}
-                return problem_of_kind(_KINDS[rule.means], error, wait_ms, _BENCHES.get(rule.means, Bench.NONE))
+                # Clients know the codes of the wire, which the kind stands for, and not the vendor's own.
+                told = {**error, "param": error.get("param") or param, "code": None}
+                return problem_of_kind(_KINDS[rule.means], told, wait_ms, _BENCHES.get(rule.means, Bench.NONE))
         return classify(status, error, wait_ms)
 
     def _own(self, found: dict[str, Any]) -> dict[str, Any] | None:
