@@ -3,21 +3,37 @@
 A provider lists its quirks by where they were read; `combine` makes one of them.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
 from tollgate_resources.models import Flag, Resource
 
-Member = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
-"""The name of a member of a JSON object."""
+_NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+_STEP: Final = rf"{_NAME}(\[0\]|\[\])?"
+
+
+def _like(pattern: str, words: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """Returns what checks a text, and says in `words` what is allowed."""
+    expression = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if expression.fullmatch(value) is None:
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+Member = Annotated[str, *_like(_NAME, "the name of a member: letters, digits, '_' and '-', at most 64")]
 Place = Annotated[
-    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\[0\]|\[\])?(\.[A-Za-z_][A-Za-z0-9_-]*(\[0\]|\[\])?)*$")
+    str, *_like(rf"{_STEP}(\.{_STEP})*", "a place such as usage, x_groq.usage, choices[0].usage or a[].b")
 ]
 """Where a value is in a JSON object: names with points between them; [0] is the first of a list, [] all of it."""
-OperationPath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._~/-]+$")]
-QueryText = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,200}$")]
+OperationPath = Annotated[str, *_like(r"/[A-Za-z0-9._~/-]+", "a path below `base_url` such as /chat/completions")]
+QueryText = Annotated[str, *_like(r"[A-Za-z0-9._~-]{1,200}", "letters, digits, '.', '_', '~' and '-', at most 200")]
 Words = Annotated[str, Field(min_length=3, max_length=200)]
 Evidence = Literal["page", "quoted", "known", ""]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"]

@@ -72,8 +72,48 @@ BOOK = (
     "effective: 2026-11-01T00:00:00Z\n    currency: USD\n    models:\n      gpt: %s\n"
 )
 
+VENDOR = (
+    "providers:\n  - name: acme\n    base_url: https://a.example/v1\n    operations: [chat]\n    quirks:\n"
+    "      - source: https://docs.example/\n        %s\n"
+)
 LEVEL = "levels: [{targets: [{channel: main}]}]"
 MISTAKES = [
+    (
+        (VENDOR % "request: {droop: [x]}"),
+        "tollgate.yaml:7: providers[0].quirks[0].request.droop: found",
+        "(perhaps drop)",
+    ),
+    ((VENDOR % "request: {drop: [model]}"), "tollgate.yaml:7: providers[0].quirks[0].request: found", "than model"),
+    (
+        (VENDOR % "request: {drop: seed}"),
+        "tollgate.yaml:7: providers[0].quirks[0].request.drop: found 'seed'",
+        "a list",
+    ),
+    ((VENDOR % "request: {stream_options: x}"), "request.stream_options: found 'x'", "true or false"),
+    ((VENDOR % "paths: {embeddings: /x}"), "tollgate.yaml:2: providers[0]: found", "of which embeddings is none"),
+    (
+        (VENDOR % "paths: {chat: x}"),
+        "tollgate.yaml:7: providers[0].quirks[0].paths.chat: found 'x'",
+        "/chat/completions",
+    ),
+    ((VENDOR % "query: {v: 'a b'}"), "providers[0].quirks[0].query.v: found 'a b'", "letters, digits"),
+    ((VENDOR % "reply: {usage: [a..b]}"), "reply.usage[0]: found 'a..b'", "choices[0].usage"),
+    ((VENDOR % "reply: {finish_reasons: {eos: end}}"), "finish_reasons.eos: found 'end'", "'content_filter'"),
+    ((VENDOR % "errors: [{means: broke, code: [a]}]"), "errors[0].means: found 'broke'", "'quota'"),
+    ((VENDOR % "errors: [{means: quota}]"), "errors[0]: found a mapping", "one or more of status, code and words"),
+    ((VENDOR % "errors: [{means: quota, status: [99]}]"), "errors[0].status[0]: found the number 99", "200"),
+    (
+        (VENDOR % "request: {rename: {seed: a}}\n      - request: {rename: {seed: b}}"),
+        "tollgate.yaml:2: providers[0]: found a mapping",
+        "one value of request.rename.seed",
+    ),
+    (
+        "providers:\n  - name: acme\n    wire: gemini\n    quirks: [{query: {a: b}}]\n",
+        "providers[0]: found",
+        "wire: openai",
+    ),
+    ("providers:\n  - name: acme\n  - name: acme\n", "tollgate.yaml:3: providers[1].name: found 'acme' again", "once"),
+    ("providers:\n  - name: acme\n    simulates: openai\n", "tollgate.yaml:3: providers[0].simulates", "without it"),
     ("chanels: []\n", "tollgate.yaml:1: chanels: found 'chanels'", "(perhaps channels)"),
     ("- a\n", "tollgate.yaml:1: found a list", "a mapping"),
     ("channels: main\n", "tollgate.yaml:1: channels: found a string", "a list"),
@@ -422,3 +462,45 @@ def test_a_tier_that_is_wrong_is_found_by_its_line(tmp_path, old, new, line, sai
     assert any(said in str(problem) for problem in problems), [str(problem) for problem in problems]
     if line != 4:
         assert {problem.line for problem in problems} == {line}
+
+
+DECLARED = """\
+providers:
+  - name: acme
+    base_url: https://a.example/v1
+    operations: [chat, embeddings]
+    max_tokens_name: max_completion_tokens
+    quirks:
+      - {source: "https://docs.example/a", request: {drop: [seed], rename: {a: b}}, paths: {embeddings: /vectors}}
+      - {source: "https://docs.example/b", request: {drop: [user], rename: {c: d}}}
+channels:
+  - {name: c, provider: acme, credentials: [{env: KEY}], models: [m]}
+"""
+
+
+def test_a_declared_provider_is_there_for_channels_and_travels_with_them(tmp_path):
+    file = tmp_path / "tollgate.yaml"
+    file.write_text(DECLARED)
+    loaded = load([file], CATALOGUE)
+    assert loaded.problems == ()
+    version = parse_version(compile_version(loaded.declared(), CATALOGUE))
+    (channel,) = version.channels
+    assert (channel.base_url, channel.max_tokens_name) == ("https://a.example/v1", "max_completion_tokens")
+    assert channel.quirks is not None
+    assert (channel.quirks.request.drop, channel.quirks.request.rename) == (("seed", "user"), {"a": "b", "c": "d"})
+    assert channel.quirks.paths == {"embeddings": "/vectors"}
+    assert [provider.name for provider in version.providers] == ["acme"]
+
+
+def test_a_declared_provider_takes_the_place_of_the_one_that_ships(tmp_path):
+    file = tmp_path / "tollgate.yaml"
+    file.write_text(DECLARED.replace("acme", "openai").replace("models: [m]", 'models: "*"'))
+    version = parse_version(compile_version(load([file], CATALOGUE).declared(), CATALOGUE))
+    assert version.channels[0].base_url == "https://a.example/v1"
+    assert {model.name for model in version.channels[0].models} == {"gpt", "mini"}
+
+
+def test_a_broken_provider_is_said_once_and_not_again_by_its_channels(tmp_path):
+    found = problems(tmp_path, DECLARED.replace("max_tokens_name: max_completion_tokens", "max_tokens_name: most"))
+    assert len(found) == 1
+    assert found[0].startswith("tollgate.yaml:5: providers[0].max_tokens_name: found 'most'")

@@ -108,7 +108,7 @@ class RepairedStream(ChatStream):
             if self.problem is not None or self.done:
                 return b"".join(out)
         # A frame too large to be held goes on in pieces.
-        return b"".join((*out, rest))
+        return b"".join((*out, rest.lstrip(b"\n")))
 
     def _mend_frame(self, frame: bytes) -> bytes:
         data = [line[5:].removeprefix(b" ") for line in frame.split(b"\n") if line.startswith(b"data:")]
@@ -142,7 +142,7 @@ class RepairedStream(ChatStream):
         if not isinstance(delta, dict) or choice.get("index") not in self._roles or "message" in choice:
             return False
         said = [name for name, value in delta.items() if isinstance(value, str) and name in _WORDS]
-        return len(said) == len(delta) == 1 and choice.get("finish_reason") is None and self._shows_nothing(chunk)
+        return len(said) == len(delta) == 1 and choice.get("finish_reason", "") is None and self._shows_nothing(chunk)
 
     def _shows_nothing(self, chunk: dict[str, Any]) -> bool:
         """Neither a usage nor an error stands where this provider's data says it may."""
