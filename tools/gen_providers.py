@@ -35,8 +35,15 @@ PARAGRAPHS = (
 def render() -> str:
     """Returns the page as it is kept."""
     rows = "".join(_rows(Provider.model_json_schema()))
-    providers = [one for one in load_catalogue().providers.values() if not one.simulates and one.name != "simulator"]
-    return "\n\n".join(PARAGRAPHS) + rows + "".join(map(_provider, sorted(providers, key=lambda one: one.name)))
+    catalogue = load_catalogue()
+    providers = [one for one in catalogue.providers.values() if not one.simulates and one.name != "simulator"]
+    return (
+        "\n\n".join(PARAGRAPHS)
+        + rows
+        + "".join(
+            _provider(one, len(catalogue.models_of(one.name))) for one in sorted(providers, key=lambda one: one.name)
+        )
+    )
 
 
 def _rows(schema: dict[str, Any]) -> list[str]:
@@ -59,13 +66,16 @@ def _rows(schema: dict[str, Any]) -> list[str]:
     return found
 
 
-def _provider(provider: Provider) -> str:
+def _provider(provider: Provider, models: int) -> str:
     where = f"`{provider.base_url}`" if provider.base_url else "an address of yours"
     keys = ", ".join(f"`{name}`" for name in provider.environment)
     lines = [
         f"\n## {provider.name}\n",
         f"{provider.title}: {', '.join(provider.operations)} at {where}{f', with a key in {keys}' if keys else ''}.",
     ]
+    if provider.environment:
+        known = f"{models} names of its models" if models else "none of its models, so that a channel must list them"
+        lines.append(f"The catalogue has {known}.")
     if provider.conforming:
         lines.append("Replies pass untouched.")
     lines += [f"\n- {_quirk(quirk)}" for quirk in provider.quirks]

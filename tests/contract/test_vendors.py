@@ -26,7 +26,7 @@ from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem
-from tollgate_simulator_provider import chat, compatible, faults
+from tollgate_simulator_provider import chat, compatible, faults, operations
 from tollgate_simulator_provider.refusals import Refused as RefusedByWire
 from tollgate_simulator_provider.refusals import error_body
 from tollgate_simulator_provider.vendors import vendors
@@ -299,3 +299,29 @@ def test_a_caller_who_leaves_is_charged_for_what_came(vendor):
     assert out.count(b'"content"') >= 10
     assert asked.filter.frames >= 10
     assert not asked.filter.complete
+
+
+VECTORS = sorted(
+    name
+    for name, one in CATALOGUE.providers.items()
+    if "embeddings" in one.operations and one.wire == "openai" and name != "simulator"
+)
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_embeddings(name):
+    given = {"model": "m", "input": ["a", "b"], "user": "u", "encoding_format": "float"}
+    raw = json.dumps(given).encode()
+    opened = wire.Open(dialect=OPENAI, operation=wire.OPERATION_EMBEDDINGS, model="m", body_length=len(raw))
+    vendor = Vendor(name)
+    asked = sending(opened, read_body(raw), vendor.target)
+    sent = json.loads(asked.body)
+    assert (asked.path, asked.filter, sent["model"], sent["input"]) == (b"/embeddings", None, "up", ["a", "b"])
+    gone = {given_name for given_name in given if given_name not in sent}
+    assert gone - set(asked.dropped) <= {"encoding_format"}
+    assert ("embedding_type" in sent) == (name == "jina")
+    reply, units = operations.embeddings({"model": "up", "input": ["a", "b"]})
+    usage, body = asked.read(json.dumps(reply).encode())
+    assert (usage.units, len(json.loads(body)["data"])) == (units, 2)
+    problem = vendor.target.quirks.errors.of_reply(402, b'{"detail": "Account balance not enough", "message": "x"}')
+    assert problem.bench is Bench.BALANCE

@@ -11,7 +11,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from tollgate_resources.models import ChannelModel, Flag, ModelName, Name, PositiveInt, PriceBook, Resource, Url
-from tollgate_resources.quirks import Evidence, Quirk, Quirks, combine
+from tollgate_resources.quirks import Evidence, Quirk, Quirks, ReplyQuirks, combine
 
 SIMULATOR: Final = "simulator"
 
@@ -58,8 +58,11 @@ class Provider(Resource):
         if self.quirks and self.wire != "openai":
             raise ValueError("`quirks` with `wire: openai` only")
         for name in self.all_quirks.paths:
-            if name not in self.operations:
-                raise ValueError(f"paths of the operations that it has, of which {name} is none")
+            # Images are asked for by another service, which knows no other path.
+            if name not in self.operations or name == "images":
+                raise ValueError(f"paths of the operations that it has, images aside; {name} is none of them")
+        if self.conforming and self.all_quirks.reply != ReplyQuirks():
+            raise ValueError("`conforming: false` beside quirks of replies; what conforms passes untouched")
         return self
 
     @cached_property

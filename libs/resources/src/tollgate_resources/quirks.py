@@ -122,9 +122,9 @@ class Quirks(Resource):
     """Everything in which a provider differs."""
 
     paths: dict[Member, OperationPath] = Field(default={})
-    """Operation → its path below `base_url`, where that is not OpenAI's."""
+    """Operation, but for images → its path below `base_url`, where that is not OpenAI's."""
     query: dict[Member, QueryText] = Field(default={})
-    """Sent with every request."""
+    """Sent with every request but those for images."""
     request: RequestQuirks = RequestQuirks()
     reply: ReplyQuirks = ReplyQuirks()
     error: ErrorPlaces = ErrorPlaces()

@@ -90,11 +90,16 @@ MISTAKES = [
         "a list",
     ),
     ((VENDOR % "request: {stream_options: x}"), "request.stream_options: found 'x'", "true or false"),
-    ((VENDOR % "paths: {embeddings: /x}"), "tollgate.yaml:2: providers[0]: found", "of which embeddings is none"),
+    ((VENDOR % "paths: {embeddings: /x}"), "tollgate.yaml:2: providers[0]: found", "embeddings is none of them"),
     (
         (VENDOR % "paths: {chat: x}"),
         "tollgate.yaml:7: providers[0].quirks[0].paths.chat: found 'x'",
         "/chat/completions",
+    ),
+    (
+        (VENDOR % "reply: {usage: [x.usage]}").replace("    quirks", "    conforming: true\n    quirks"),
+        "tollgate.yaml:2: providers[0]: found a mapping",
+        "`conforming: false`",
     ),
     ((VENDOR % "query: {v: 'a b'}"), "providers[0].quirks[0].query.v: found 'a b'", "letters, digits"),
     ((VENDOR % "reply: {usage: [a..b]}"), "reply.usage[0]: found 'a..b'", "choices[0].usage"),

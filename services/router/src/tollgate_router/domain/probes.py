@@ -1,7 +1,7 @@
 """Active probes: the cheapest request that shows whether a channel is there, and what its answer means."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -52,10 +52,11 @@ class Probe:
     @property
     def request(self) -> ProbeRequest:
         """What is sent: the list of models, which costs nothing, or one token of a model."""
+        quirks = self.ready.quirks
         if not self.model:
-            return _LIST
+            return replace(_LIST, path=quirks.path("models", _LIST.path))
         body = {"model": self.model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
-        return ProbeRequest(b"POST", b"/chat/completions", json.dumps(body).encode())
+        return ProbeRequest(b"POST", quirks.path("chat", b"/chat/completions"), json.dumps(body).encode())
 
 
 def probes_of(ready: Ready, turn: int) -> list[Probe]:
