@@ -9,6 +9,7 @@ from tollgate_resources.catalogue import (
     build_catalogue,
     load_catalogue,
 )
+from tollgate_resources.clouds import azure_place
 from tollgate_resources.declared import Declared
 from tollgate_resources.document import (
     REGION_HEADER,
@@ -28,6 +29,7 @@ from tollgate_resources.models import (
     ChannelModel,
     ChannelProxy,
     ChannelTls,
+    Cloud,
     Credential,
     ExchangeRate,
     Fallbacks,
@@ -42,7 +44,7 @@ from tollgate_resources.models import (
     Target,
 )
 from tollgate_resources.problems import Problem
-from tollgate_resources.quirks import ErrorRule, Quirk, Quirks, ReplyQuirks, RequestQuirks
+from tollgate_resources.quirks import ErrorPlaces, ErrorRule, Quirk, Quirks, ReplyQuirks, RequestQuirks
 from tollgate_resources.schema import json_schema
 
 __all__ = [
@@ -56,8 +58,10 @@ __all__ = [
     "ChannelModel",
     "ChannelProxy",
     "ChannelTls",
+    "Cloud",
     "Credential",
     "Declared",
+    "ErrorPlaces",
     "ErrorRule",
     "ExchangeRate",
     "Fallbacks",
@@ -81,6 +85,7 @@ __all__ = [
     "UnknownName",
     "VersionChannel",
     "VersionDocument",
+    "azure_place",
     "build_catalogue",
     "compile_version",
     "digest",

@@ -13,7 +13,7 @@ from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.quirks.places import Place
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.target import Origin, Target
-from tollgate_router.domain.upstream_errors import Bench
+from tollgate_router.domain.upstream_errors import Bench, Hints
 
 pytestmark = pytest.mark.unit
 HI = [{"role": "user", "content": "hi"}]
@@ -147,7 +147,7 @@ RULES = [
     ],
 )
 def test_the_first_rule_that_fits_decides_and_else_the_usual_words(status, error, kind, param, bench):
-    found = quirks(errors=RULES).errors.of_reply(status, json.dumps({"error": error}).encode(), 5)
+    found = quirks(errors=RULES).errors.of_reply(status, json.dumps({"error": error}).encode(), Hints(5))
     assert (found.kind, found.param, found.bench, found.retry_after_ms) == (kind, param, bench, 5)
 
 

@@ -7,9 +7,18 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_resources import ErrorRule, Quirks
+from tollgate_resources import ErrorPlaces, ErrorRule, Quirks
 from tollgate_router.domain.quirks.places import Place
-from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem, classify, error_of, problem_of_kind
+from tollgate_router.domain.upstream_errors import (
+    NO_HINTS,
+    Bench,
+    Hints,
+    UpstreamProblem,
+    classify,
+    error_of,
+    problem_of_kind,
+    problem_of_reply,
+)
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _PARAM: Final = r"""[`'"]?(?P<param>[A-Za-z_][A-Za-z0-9_.]*)[`'"]?"""
@@ -46,17 +55,20 @@ class ErrorReading:
         self._param = tuple(map(Place, places.param))
         self._fine = places.fine
         self._rules = tuple(map(_rule, quirks.errors))
+        self._usual = quirks.error == ErrorPlaces() and not quirks.errors
         self.marks = tuple(f'"{place.name}"'.encode() for place in self._at)
         """What a reply with status 200 shows that may hold an error of this provider's own shape."""
 
-    def of_reply(self, status: int, body: bytes, wait_ms: int = 0) -> UpstreamProblem:
+    def of_reply(self, status: int, body: bytes, hints: Hints = NO_HINTS) -> UpstreamProblem:
         """Returns what a reply with another status than 200 means; the body may be anything at all."""
+        if self._usual:
+            return problem_of_reply(status, body, hints)
         try:
             found = msgspec.json.decode(body)
         except _BROKEN:
             found = None
         error = self._own(found) if isinstance(found, dict) else None
-        return self.means(status, self._plain(error_of(body)) if error is None else error, wait_ms)
+        return self.means(status, self._plain(error_of(body)) if error is None else error, hints.retry_after_ms)
 
     def within(self, found: dict[str, Any]) -> UpstreamProblem | None:
         """Returns the error that an object with status 200 holds: a whole reply or a chunk; None where it is none."""
