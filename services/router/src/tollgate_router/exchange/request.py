@@ -429,11 +429,8 @@ class Request:
             call.cancel()
 
     def _refuse(self, kind: int, message: str, retry_after_ms: int = 0) -> None:
-        self._end(
-            wire.OUTCOME_REFUSED,
-            ReplyUsage({}, estimated=False),
-            UpstreamProblem(kind, message, retry_after_ms=retry_after_ms),
-        )
+        problem = UpstreamProblem(kind, message, retry_after_ms=retry_after_ms)
+        self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), problem)
 
     def _record(
         self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool
