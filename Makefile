@@ -78,8 +78,9 @@ usage-views: $(STAMP) ## Write docs/reference/usage-views.md from billing's view
 	@$(BIN)/python -m tools.gen_usage_views
 
 .PHONY: schema
-schema: $(STAMP) ## Write docs/reference/tollgate.schema.json from the resources that can be declared
+schema: $(STAMP) ## Write docs/reference/tollgate.schema.json and providers.md from what can be declared and what ships
 	@$(BIN)/python -m tools.gen_schema
+	@$(BIN)/python -m tools.gen_providers
 
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them

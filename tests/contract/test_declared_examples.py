@@ -15,7 +15,7 @@ pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs/reference/tollgate.schema.json").read_text(encoding="utf-8")))
-KINDS = {"channels", "routes", "price_books", "exchange_rates"}
+KINDS = {"providers", "channels", "routes", "price_books", "exchange_rates"}
 PAGES = sorted(
     path
     for pattern in ("*.md", "docs/**/*.md", "deploy/**/*.md", "services/*/README.md")
@@ -46,7 +46,7 @@ EXAMPLES = [pytest.param(block, id=f"{page.name}-{i}") for page in PAGES for i, 
 @pytest.mark.parametrize("block", EXAMPLES)
 def test_an_example_of_a_document_has_the_right_shape(block: dict[str, Any]) -> None:
     declared = Declared.model_validate(block)
-    assert declared.channels or declared.routes or declared.price_books or declared.exchange_rates
+    assert declared.providers or declared.channels or declared.routes or declared.price_books or declared.exchange_rates
 
 
 @pytest.mark.parametrize("block", EXAMPLES)

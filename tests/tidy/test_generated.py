@@ -4,7 +4,7 @@ import re
 
 import pytest
 from benchmarks import page as bench_page
-from tools import gen_clients, gen_errors, gen_metrics, gen_schema, gen_settings, gen_usage_views
+from tools import gen_clients, gen_errors, gen_metrics, gen_providers, gen_schema, gen_settings, gen_usage_views
 
 from tollgate_edge.inference.access_log import AccessLine
 
@@ -35,6 +35,10 @@ def test_the_page_of_the_usage_views_is_what_their_files_say():
 
 def test_the_schema_of_declared_resources_is_what_the_code_says():
     assert gen_schema.PAGE.read_text(encoding="utf-8") == gen_schema.render(), "run `make schema`"
+
+
+def test_the_page_of_the_providers_is_what_their_files_say():
+    assert gen_providers.PAGE.read_text(encoding="utf-8") == gen_providers.render(), "run `make schema`"
 
 
 def test_the_page_of_figures_is_what_the_results_say():

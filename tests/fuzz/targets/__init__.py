@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.fuzz.runner import Target
+from tests.fuzz.targets.chat_repair import ChatRepairTarget
 from tests.fuzz.targets.chat_stream import ChatStreamTarget
 from tests.fuzz.targets.converse_stream import ConverseStreamTarget
 from tests.fuzz.targets.forms import FormsTarget
@@ -19,6 +20,7 @@ from tests.fuzz.targets.upstream_reply import UpstreamReplyTarget
 from tests.fuzz.targets.usage import UsageTarget
 
 TARGETS: Final[Mapping[str, type[Target]]] = {
+    "chat-repair": ChatRepairTarget,
     "chat-stream": ChatStreamTarget,
     "converse-stream": ConverseStreamTarget,
     "forms": FormsTarget,

@@ -11,9 +11,12 @@ from tests.tidy.rules.tree import Tree, Violation
 
 def check(tree: Tree) -> Iterator[Violation]:
     """Yields YAML and JSON files in `data` folders of packages without a schema, or that break it."""
-    for name in tree.matching("**/src/*/data/*.yaml", "**/src/*/data/*.json"):
+    for name in tree.matching("**/src/*/data/*.yaml", "**/src/*/data/*.json", "**/src/*/data/*/*.yaml"):
         path = PurePosixPath(name)
-        schema = str(path.parent / "schemas" / f"{path.stem}.schema.json")
+        # Files of a folder share the schema that has its name.
+        beside = path.parent if path.parent.name == "data" else path.parent.parent
+        stem = path.stem if beside == path.parent else path.parent.name
+        schema = str(beside / "schemas" / f"{stem}.schema.json")
         if schema not in tree.names:
             yield Violation(name, 1, f"{schema} is missing")
             continue
@@ -24,6 +27,7 @@ def check(tree: Tree) -> Iterator[Violation]:
 
 
 PLANTED = [
+    ({"libs/a/src/a/data/many/x.yaml": "a: 1\n"}, "data/schemas/many.schema.json is missing"),
     ({"libs/a/src/a/data/x.yaml": "a: 1\n"}, "data/schemas/x.schema.json is missing"),
     (
         {"libs/a/src/a/data/x.yaml": "a: one\n", "libs/a/src/a/data/schemas/x.schema.json": '{"required": ["b"]}'},
@@ -31,6 +35,7 @@ PLANTED = [
     ),
 ]
 KEPT = [
+    {"libs/a/src/a/data/many/x.yaml": "a: 1\n", "libs/a/src/a/data/schemas/many.schema.json": '{"required": ["a"]}'},
     {"libs/a/src/a/data/x.yaml": "a: 1\n", "libs/a/src/a/data/schemas/x.schema.json": '{"required": ["a"]}'},
     {"deploy/values.yaml": "a: 1\n"},
 ]

@@ -10,6 +10,7 @@ from tollgate_resources.catalogue import (
     load_catalogue,
 )
 from tollgate_resources.clouds import azure_place
+from tollgate_resources.declared import Declared
 from tollgate_resources.document import (
     REGION_HEADER,
     InvalidDocument,
@@ -30,7 +31,6 @@ from tollgate_resources.models import (
     ChannelTls,
     Cloud,
     Credential,
-    Declared,
     ExchangeRate,
     Fallbacks,
     Level,
@@ -44,6 +44,7 @@ from tollgate_resources.models import (
     Target,
 )
 from tollgate_resources.problems import Problem
+from tollgate_resources.quirks import ErrorPlaces, ErrorRule, Quirk, Quirks, ReplyQuirks, RequestQuirks
 from tollgate_resources.schema import json_schema
 
 __all__ = [
@@ -60,6 +61,8 @@ __all__ = [
     "Cloud",
     "Credential",
     "Declared",
+    "ErrorPlaces",
+    "ErrorRule",
     "ExchangeRate",
     "Fallbacks",
     "InvalidDocument",
@@ -72,6 +75,10 @@ __all__ = [
     "Probe",
     "Problem",
     "Provider",
+    "Quirk",
+    "Quirks",
+    "ReplyQuirks",
+    "RequestQuirks",
     "Resource",
     "Route",
     "Target",

@@ -19,6 +19,7 @@ class Declaration:
     """The valid entries of one file, each with its path in it."""
 
     source: Source
+    providers: list[tuple[Path, Provider]] = field(default_factory=list)
     channels: list[tuple[Path, Channel]] = field(default_factory=list)
     routes: list[tuple[Path, Route]] = field(default_factory=list)
     price_books: list[tuple[Path, PriceBook]] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Declaration:
 def check(parts: Sequence[Declaration], catalogue: Catalogue) -> list[Problem]:
     """Returns every problem between the entries of all files."""
     return [
+        *_providers(parts),
         *_channels(parts, catalogue),
         *_routes(parts, catalogue),
         *_price_books(parts),
@@ -59,18 +61,36 @@ def _once(entries: Iterable[tuple[Source, Path, object, str]]) -> Iterator[Probl
             seen[key] = source.file, source.line_of(path)
 
 
+def _providers(parts: Sequence[Declaration]) -> Iterator[Problem]:
+    yield from _once(
+        (part.source, (*path, "name"), provider.name, repr(provider.name))
+        for part in parts
+        for path, provider in part.providers
+    )
+    for part in parts:
+        for path, provider in part.providers:
+            if provider.simulates is not None:
+                yield _at(
+                    part.source, (*path, "simulates"), "simulates", "a provider without it; it is the product's own"
+                )
+
+
 def _channels(parts: Sequence[Declaration], catalogue: Catalogue) -> Iterator[Problem]:
     yield from _once(
         (part.source, (*path, "name"), channel.name, repr(channel.name))
         for part in parts
         for path, channel in part.channels
     )
+    # A provider whose entry is wrong has its own problem; its channels would only say it again.
+    broken = {entry.get("name") for part in parts for path, entry in part.broken if path[0] == "providers"}
     for part in parts:
         for path, channel in part.channels:
-            yield from _channel(part.source, path, channel, catalogue)
+            if channel.provider not in broken:
+                yield from _channel(part.source, path, channel, catalogue)
         for path, entry in part.broken:
             provider = entry.get("provider")
-            if path[0] == "channels" and isinstance(provider, str) and provider not in catalogue.providers:
+            known = catalogue.providers.keys() | broken
+            if path[0] == "channels" and isinstance(provider, str) and provider not in known:
                 yield _at(part.source, (*path, "provider"), repr(provider), _listed(catalogue.providers))
 
 

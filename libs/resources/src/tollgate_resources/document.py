@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from tollgate_rating import PriceTable
 from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Operation, Platform, Provider, Wire
 from tollgate_resources.clouds import address_of
+from tollgate_resources.declared import Declared
 from tollgate_resources.models import (
     ABILITIES,
     ALL_MODELS,
@@ -21,7 +22,6 @@ from tollgate_resources.models import (
     Cloud,
     Credential,
     DecimalString,
-    Declared,
     ExchangeRate,
     Flag,
     Limits,
@@ -33,6 +33,7 @@ from tollgate_resources.models import (
     Url,
     Weight,
 )
+from tollgate_resources.quirks import Quirks
 
 REGION_HEADER: Final = "x-tollgate-region"
 
@@ -59,6 +60,7 @@ class VersionChannel(Resource):
     conforming: Flag = False
     operations: tuple[Operation, ...] = ()
     """What the provider serves; empty in versions of releases that did not say it."""
+    quirks: Quirks | None = None
     credentials: tuple[Credential, ...] = ()
     models: tuple[ChannelModel, ...] = ()
     limits: Limits = Limits()
@@ -115,6 +117,7 @@ def compile_version(declared: Declared, catalogue: Catalogue) -> bytes:
 
     Raises UnknownName; `load` finds the same and more, with file and line.
     """
+    catalogue = catalogue.with_providers(declared.providers)
     channels = tuple(_fill_in(channel, catalogue) for channel in sorted(declared.channels, key=lambda item: item.name))
     names = {model.name for channel in channels for model in channel.models} | {r.model for r in declared.routes}
     used = {channel.provider for channel in channels}
@@ -173,6 +176,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         auth=provider.auth,
         conforming=provider.conforming,
         operations=provider.operations,
+        quirks=catalogue.quirks_of(provider),
         credentials=channel.credentials,
         models=tuple(models[name] for name in sorted(models)),
         limits=channel.limits,

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from tollgate_resources.catalogue import SIMULATOR, Catalogue
-from tollgate_resources.models import ALL_MODELS, Channel, ChannelModel, Credential, Declared
+from tollgate_resources.declared import Declared
+from tollgate_resources.models import ALL_MODELS, Channel, ChannelModel, Credential
 
 OWNER: Final = "environment"
 

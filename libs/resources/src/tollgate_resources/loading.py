@@ -9,13 +9,15 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from tollgate_resources.catalogue import Catalogue
+from tollgate_resources.catalogue import Catalogue, Provider
 from tollgate_resources.checks import Declaration, check
-from tollgate_resources.models import Channel, Declared, ExchangeRate, PriceBook, Resource, Route
+from tollgate_resources.declared import Declared
+from tollgate_resources.models import Channel, ExchangeRate, PriceBook, Resource, Route
 from tollgate_resources.problems import Problem, field_path, kind_of, show
 from tollgate_resources.yaml_source import Source, read_yaml
 
 _KINDS: Final[dict[str, type[Resource]]] = {
+    "providers": Provider,
     "channels": Channel,
     "routes": Route,
     "price_books": PriceBook,
@@ -62,6 +64,7 @@ def merge(declarations: Iterable[Declared]) -> Declared:
     """Returns what several owners declare as one."""
     parts = tuple(declarations)
     return Declared(
+        providers=tuple(item for part in parts for item in part.providers),
         channels=tuple(item for part in parts for item in part.channels),
         routes=tuple(item for part in parts for item in part.routes),
         price_books=tuple(item for part in parts for item in part.price_books),
@@ -85,12 +88,14 @@ def load(paths: Iterable[Path], catalogue: Catalogue) -> Loaded:
         problems.extend(source.problems)
         parts.append(part)
         by_owner[owner] = Declared(
+            providers=tuple(item for _, item in part.providers),
             channels=tuple(item for _, item in part.channels),
             routes=tuple(item for _, item in part.routes),
             price_books=tuple(item for _, item in part.price_books),
             exchange_rates=tuple(item for _, item in part.exchange_rates),
         )
-    problems.extend(check(parts, catalogue))
+    known = catalogue.with_providers(item for part in parts for _, item in part.providers)
+    problems.extend(check(parts, known))
     problems.sort(key=lambda problem: (problem.file, problem.line, problem.field))
     return Loaded(by_owner, tuple(dict.fromkeys(problems)))
 

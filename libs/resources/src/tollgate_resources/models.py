@@ -414,12 +414,3 @@ class ExchangeRate(Resource):
 
 def _microseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
-
-
-class Declared(Resource):
-    """Everything one owner declares."""
-
-    channels: tuple[Channel, ...] = ()
-    routes: tuple[Route, ...] = ()
-    price_books: tuple[PriceBook, ...] = ()
-    exchange_rates: tuple[ExchangeRate, ...] = ()

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tollgate_resources.models import ALL_MODELS, Declared
+from tollgate_resources.declared import Declared
+from tollgate_resources.models import ALL_MODELS
 
 
 def json_schema() -> dict[str, Any]:

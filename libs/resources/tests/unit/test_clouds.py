@@ -4,7 +4,7 @@ import pytest
 
 from tollgate_resources import Channel, Cloud, azure_place, compile_version, load, load_catalogue, parse_version
 from tollgate_resources.clouds import address_of
-from tollgate_resources.models import Declared
+from tollgate_resources.declared import Declared
 
 pytestmark = pytest.mark.unit
 CATALOGUE = load_catalogue()

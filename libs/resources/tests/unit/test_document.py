@@ -172,6 +172,7 @@ def test_without_keys_the_simulator_serves_and_without_it_nobody(catalogue):
     assert {channel.name: channel.private_network for channel in found.channels} == {
         "simulator": True,
         "simulator-anthropic": True,
+        "simulator-deepseek": True,
         "simulator-gemini": True,
     }
     assert environment_channels({}, catalogue).channels == ()

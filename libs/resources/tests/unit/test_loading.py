@@ -72,8 +72,53 @@ BOOK = (
     "effective: 2026-11-01T00:00:00Z\n    currency: USD\n    models:\n      gpt: %s\n"
 )
 
+VENDOR = (
+    "providers:\n  - name: acme\n    base_url: https://a.example/v1\n    operations: [chat]\n    quirks:\n"
+    "      - source: https://docs.example/\n        %s\n"
+)
 LEVEL = "levels: [{targets: [{channel: main}]}]"
 MISTAKES = [
+    (
+        (VENDOR % "request: {droop: [x]}"),
+        "tollgate.yaml:7: providers[0].quirks[0].request.droop: found",
+        "(perhaps drop)",
+    ),
+    ((VENDOR % "request: {drop: [model]}"), "tollgate.yaml:7: providers[0].quirks[0].request: found", "than model"),
+    (
+        (VENDOR % "request: {drop: seed}"),
+        "tollgate.yaml:7: providers[0].quirks[0].request.drop: found 'seed'",
+        "a list",
+    ),
+    ((VENDOR % "request: {stream_options: x}"), "request.stream_options: found 'x'", "true or false"),
+    ((VENDOR % "paths: {embeddings: /x}"), "tollgate.yaml:2: providers[0]: found", "embeddings is none of them"),
+    (
+        (VENDOR % "paths: {chat: x}"),
+        "tollgate.yaml:7: providers[0].quirks[0].paths.chat: found 'x'",
+        "/chat/completions",
+    ),
+    (
+        (VENDOR % "reply: {usage: [x.usage]}").replace("    quirks", "    conforming: true\n    quirks"),
+        "tollgate.yaml:2: providers[0]: found a mapping",
+        "`conforming: false`",
+    ),
+    ((VENDOR % "query: {v: 'a b'}"), "providers[0].quirks[0].query.v: found 'a b'", "letters, digits"),
+    ((VENDOR % "reply: {usage: [a..b]}"), "reply.usage[0]: found 'a..b'", "choices[0].usage"),
+    ((VENDOR % "reply: {finish_reasons: {eos: end}}"), "finish_reasons.eos: found 'end'", "'content_filter'"),
+    ((VENDOR % "errors: [{means: broke, code: [a]}]"), "errors[0].means: found 'broke'", "'quota'"),
+    ((VENDOR % "errors: [{means: quota}]"), "errors[0]: found a mapping", "one or more of status, code and words"),
+    ((VENDOR % "errors: [{means: quota, status: [99]}]"), "errors[0].status[0]: found the number 99", "200"),
+    (
+        (VENDOR % "request: {rename: {seed: a}}\n      - request: {rename: {seed: b}}"),
+        "tollgate.yaml:2: providers[0]: found a mapping",
+        "one value of request.rename.seed",
+    ),
+    (
+        "providers:\n  - name: acme\n    wire: gemini\n    quirks: [{query: {a: b}}]\n",
+        "providers[0]: found",
+        "wire: openai",
+    ),
+    ("providers:\n  - name: acme\n  - name: acme\n", "tollgate.yaml:3: providers[1].name: found 'acme' again", "once"),
+    ("providers:\n  - name: acme\n    simulates: openai\n", "tollgate.yaml:3: providers[0].simulates", "without it"),
     ("chanels: []\n", "tollgate.yaml:1: chanels: found 'chanels'", "(perhaps channels)"),
     ("- a\n", "tollgate.yaml:1: found a list", "a mapping"),
     ("channels: main\n", "tollgate.yaml:1: channels: found a string", "a list"),

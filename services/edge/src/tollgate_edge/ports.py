@@ -50,6 +50,10 @@ class EdgeModel:
     """Models that may answer instead, for any reason but the budget."""
     cheaper: tuple[str, ...] = ()
     """Models that are asked instead, in order, where the balance is too low for this one."""
+    abilities: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    retires: str = ""
+    """The day on which the provider switches it off, as 2027-04-01."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ async def test_a_bad_file_changes_nothing_and_names_every_problem(files):
 
 async def test_without_declared_channels_keys_in_the_environment_serve_and_else_the_simulator(files):
     await files.apply()
-    assert await files.channels() == ["simulator", "simulator-anthropic", "simulator-gemini"]
+    assert await files.channels() == ["simulator", "simulator-anthropic", "simulator-deepseek", "simulator-gemini"]
     await files.apply({"OPENAI_API_KEY": "sk-secret"})
     assert await files.channels() == ["openai"]
     (files.folder / "prices.yaml").write_text(

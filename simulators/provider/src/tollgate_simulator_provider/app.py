@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,6 +16,7 @@ from tollgate_simulator_provider import (
     bedrock,
     chat,
     claude,
+    compatible,
     completions,
     faults,
     forms,
@@ -28,6 +30,7 @@ from tollgate_simulator_provider.clouds import Clouds
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
+from tollgate_simulator_provider.vendors import vendors
 
 MOST_BYTES = 64 * 1024 * 1024
 MOST_ENTRIES = 10_000
@@ -37,6 +40,7 @@ STREAM: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-simulated", b"true"),
 ]
+VENDOR = re.compile(r"/([a-z0-9-]+)/v1(/.*)")
 EVENT_STREAM: Headers = [(b"content-type", b"application/vnd.amazon.eventstream"), (b"x-simulated", b"true")]
 FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
 OPERATIONS = {
@@ -73,7 +77,7 @@ class Simulator:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path = scope["path"].removeprefix("/v1")
+        vendor, path = _vendor(scope["path"])
         headers = dict(scope["headers"])
         called = gemini.PATH.fullmatch(scope["path"])
         cloud = self._clouds.find(scope["path"], scope.get("raw_path") or b"")
@@ -83,6 +87,7 @@ class Simulator:
             if operation is not None and scope["method"] == "POST":
                 delivery = Delivery(receive, send, self._ledger, operation, headers)
                 delivery.transport = scope["state"]["transport"]
+                delivery.vendor = vendor
                 if called is not None:
                     delivery.model, delivery.verb = called[1], called[2]
                     delivery.stream = delivery.verb.startswith("stream")
@@ -113,6 +118,8 @@ class Simulator:
             self._prepare(delivery, request, headers)
             delivery.accept()
             await self._answer(delivery, request, headers)
+        except compatible.RefusedByVendor as refused:
+            await delivery.whole(refused.status, self._headers(delivery, JSON), refused.body)
         except Refused as refused:
             await self._say(delivery, refused)
 
@@ -163,8 +170,7 @@ class Simulator:
         if asked.status or asked.html:
             await self._refuse(delivery)
         elif delivery.operation == "chat":
-            chat.check(request)
-            await self._chat(delivery, chat.build(request, asked, delivery.id, int(time.time())))
+            await self._chat(delivery, _chat_reply(delivery, request))
         elif delivery.operation == "converse":
             await self._chat(delivery, bedrock.build(request, delivery.model, asked, delivery.id))
         elif delivery.operation == "messages":
@@ -245,7 +251,9 @@ class Simulator:
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
     async def _chat(
-        self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply | bedrock.Reply | completions.Reply
+        self,
+        delivery: Delivery,
+        reply: chat.Reply | compatible.Reply | claude.Reply | gemini.Reply | bedrock.Reply | completions.Reply,
     ) -> None:
         delivery.units = reply.units
         if not delivery.stream:
@@ -324,6 +332,28 @@ class Simulator:
 
 def _typed(kind: bytes) -> Headers:
     return [(b"content-type", kind), *JSON[1:]]
+
+
+def _vendor(path: str) -> tuple[str, str]:
+    """Returns the compatible vendor whose ways a path asks for, or nothing, and the path on OpenAI's wire."""
+    found = VENDOR.fullmatch(path)
+    if found is None or found[1] not in vendors():
+        return "", path.removeprefix("/v1")
+    return found[1], found[2]
+
+
+def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | compatible.Reply:
+    vendor, asked = delivery.vendor, delivery.faults
+    if not vendor:
+        chat.check(request)
+        return chat.build(request, asked, delivery.id, int(time.time()))
+    if asked.refuse:
+        raise compatible.refusal(vendor, asked.refuse)
+    compatible.check(vendor, request)
+    thoughts = vendors()[vendor].thinks.get(delivery.model, 0)
+    if thoughts and not asked.reasoning:
+        asked = replace(asked, reasoning=thoughts)
+    return compatible.build(vendor, request, chat.build(request, asked, delivery.id, int(time.time())))
 
 
 def _error(

@@ -49,6 +49,7 @@ class Delivery:
         self.model = ""
         # What is asked of the model, where the path says it.
         self.verb = ""
+        self.vendor = ""
         self.stream = False
         self.status = 0
         self.chunks = 0

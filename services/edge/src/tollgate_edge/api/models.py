@@ -4,7 +4,7 @@ Anthropic's for callers that name its version, Gemini's under /v1beta and for ke
 OpenAI's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.model_detail import detail, price_of
 from tollgate_edge.api.rendering import invalid
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
@@ -49,7 +50,8 @@ def models_router(context: HttpContext) -> APIRouter:
             return json_response(_page(models, request))
         if _is_gemini(request):
             return json_response(_gemini_page(models, request))
-        return json_response({"object": "list", "data": [_render(model) for model in models]})
+        detailed = _detailed(context, request, principal)
+        return json_response({"object": "list", "data": [{**_render(one), **detailed(one)} for one in models]})
 
     @router.get("/v1/models/{model:path}", summary="One model")
     @router.get("/models/{model:path}", include_in_schema=False)
@@ -65,9 +67,26 @@ def models_router(context: HttpContext) -> APIRouter:
             )
         if _ANTHROPIC in request.headers:
             return json_response(_render_anthropic(found))
-        return json_response(_render_gemini(found) if _is_gemini(request) else _render(found))
+        if _is_gemini(request):
+            return json_response(_render_gemini(found))
+        return json_response({**_render(found), **_detailed(context, request, principal)(found)})
 
     return router
+
+
+def _detailed(context: HttpContext, request: Request, principal: Principal) -> Callable[[EdgeModel], Mapping[str, Any]]:
+    """Returns what adds detail to an entry: nothing, unless `detail=true` asks for it. Raises PublicError."""
+    asked = request.query_params.get("detail", "false").lower()
+    if asked not in {"true", "false"}:
+        raise invalid("detail must be true or false.", "detail")
+    if asked == "false":
+        return lambda _: {}
+    table, now_us = _version(context).price_table, context.clock.now_us()
+
+    def add(model: EdgeModel) -> Mapping[str, Any]:
+        return detail(model, price_of(table, model.name, principal.price_group, now_us, principal.currency))
+
+    return add
 
 
 def _page(models: Sequence[EdgeModel], request: Request) -> dict[str, Any]:

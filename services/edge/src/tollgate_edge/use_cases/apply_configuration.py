@@ -57,7 +57,8 @@ class ApplyConfiguration:
         }
         owners.update(loaded.declared_by_owner)
         if not any(declared.channels for declared in owners.values()):
-            found = environment_channels(self.environment, self.catalogue, self.simulator_url)
+            declared = [provider for one in owners.values() for provider in one.providers]
+            found = environment_channels(self.environment, self.catalogue.with_providers(declared), self.simulator_url)
             if found.channels:
                 owners[ENVIRONMENT] = found
         return owners

@@ -92,5 +92,8 @@ def _models(parsed: VersionDocument, group: str, fallbacks: Mapping[str, Fallbac
             max_output=model.max_output_tokens or 0,
             fallbacks=tuple(name for name in dict.fromkeys(others) if name in served),
             cheaper=tuple(name for name in declared.budget if name in served),
+            abilities=model.abilities,
+            aliases=tuple(name for name in model.aliases if name in served),
+            retires=model.retires,
         )
     return found

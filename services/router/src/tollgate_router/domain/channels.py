@@ -15,6 +15,7 @@ from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.platforms import place_of
+from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.service_account import InvalidAccount
 from tollgate_router.domain.signing import Signer
@@ -77,6 +78,7 @@ class Ready:
     health: ChannelHealth
     offered: Mapping[str, ChannelModel]
     cost: ChannelCost | None = None
+    quirks: WireQuirks = NO_QUIRKS
 
     def upstream_of(self, model: str) -> str:
         """Returns the provider's name for a public model."""
@@ -110,6 +112,7 @@ class Ready:
                 max_output_tokens=max_output_tokens,
                 max_tokens_name=channel.max_tokens_name,
                 operations=_operations_of(channel),
+                quirks=self.quirks,
                 region=channel.region or "",
                 cost=self.cost,
             )
@@ -135,6 +138,7 @@ class Ready:
             body_version=place.body_version,
             signer=key.signer,
             max_tokens_name=channel.max_tokens_name,
+            quirks=self.quirks,
         )
 
 
@@ -157,7 +161,8 @@ def prepare(
     known.limit(channel.limits)
     known.number_keys([key.identity for key in usable])
     offered = {model.name: model for model in channel.models}
-    return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel))
+    quirks = NO_QUIRKS if channel.quirks is None else WireQuirks(channel.quirks)
+    return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel), quirks)
 
 
 def _operations_of(channel: VersionChannel) -> frozenset[int] | None:

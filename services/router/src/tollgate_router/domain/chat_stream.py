@@ -12,8 +12,8 @@ import msgspec
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, read_usage, with_service
 
-_MAX_FRAME_BYTES: Final = 1 << 20
-_TAIL_BYTES: Final = 2048
+MAX_FRAME_BYTES: Final = 1 << 20
+TAIL_BYTES: Final = 2048
 _FIELDS: Final = (b"data:", b":", b"event:", b"id:", b"retry:")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _DATA: Final = re.compile(rb"(?:^|\n)data:")
@@ -69,7 +69,7 @@ class ChatStream:
         "usage",
     )
 
-    def __init__(self, *, usage_wanted: bool, max_frame_bytes: int = _MAX_FRAME_BYTES) -> None:
+    def __init__(self, *, usage_wanted: bool, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         self._usage_wanted = usage_wanted
         self._max_frame_bytes = max_frame_bytes
         self._held = bytearray()
@@ -125,11 +125,16 @@ class ChatStream:
         if self.problem is not None or not held.strip():
             return b""
         if not self._began and not held.startswith(_FIELDS):
-            self.problem = _no_stream(held)
+            self.problem = self._no_stream(held)
             return b""
         lines = [line for line in held.replace(b"\r", b"\n").split(b"\n") if line]
         whole = [line for line in lines if not line.startswith(b"data:") or _is_whole(line)]
         return self._pass(b"\n".join(whole) + b"\n\n") if whole else b""
+
+    def _no_stream(self, body: bytes) -> UpstreamProblem:
+        """An error with status 200 that is no stream at all, HTML, or whatever else."""
+        error = _error_in(body) if body.lstrip()[:1] == b"{" else None
+        return problem_of_error(error) if error else unreadable()
 
     def _overflow(self) -> bytes:
         """A frame too large to be usage goes on as it is."""
@@ -148,7 +153,7 @@ class ChatStream:
         if not self.done and b"[DONE]" in ready:
             self.done = _says_done(ready)
         self._passed_bytes += len(ready)
-        self._tail = ready[-_TAIL_BYTES:] if len(ready) >= _TAIL_BYTES else (self._tail + ready)[-_TAIL_BYTES:]
+        self._tail = ready[-TAIL_BYTES:] if len(ready) >= TAIL_BYTES else (self._tail + ready)[-TAIL_BYTES:]
         return ready
 
     def _begin(self, ready: bytes) -> bytes:
@@ -161,7 +166,7 @@ class ChatStream:
             end = _first_end(ready, at)
             frame = _from_first(ready[at:end])
             if frame and not frame.startswith(_FIELDS):
-                self.problem = _no_stream(frame)
+                self.problem = self._no_stream(frame)
                 break
             if _DATA.search(frame):
                 self._began = True
@@ -261,12 +266,6 @@ def _says_done(ready: bytes) -> bool:
             return True
         place = ready.rfind(b"[DONE]", 0, start)
     return False
-
-
-def _no_stream(body: bytes) -> UpstreamProblem:
-    """An error with status 200 that is no stream at all, HTML, or whatever else."""
-    error = _error_in(body) if body.lstrip()[:1] == b"{" else None
-    return problem_of_error(error) if error else unreadable()
 
 
 def _payload(line: bytes) -> bytes:

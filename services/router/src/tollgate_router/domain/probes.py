@@ -1,6 +1,6 @@
 """Active probes: the cheapest request that shows whether a channel is there, and what its answer means."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -54,7 +54,7 @@ class Probe:
     def request(self) -> ProbeRequest:
         """What is sent: the list of models, which costs nothing, or one token of a model."""
         if not self.model:
-            return _LIST
+            return replace(_LIST, path=self.ready.quirks.path("models", _LIST.path))
         asked = smallest_chat(self.target)
         return ProbeRequest(b"POST", asked.path, asked.body, asked.headers)
 

@@ -10,6 +10,7 @@ from tollgate_rating import PICO, ModelPrice
 from tollgate_router.domain.abilities import EVERYTHING
 from tollgate_router.domain.health.channel import loose_seat
 from tollgate_router.domain.health.seat import Seat
+from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls
 from tollgate_router.domain.signing import Signer
 
@@ -120,6 +121,8 @@ class Target:
     """What an OpenAI-compatible provider calls the limit of an answer."""
     operations: frozenset[int] | None = None
     """What its provider serves, of tollgate.exchange.v1.Operation; None where that is not known."""
+    quirks: WireQuirks = field(default=NO_QUIRKS, repr=False)
+    """In what the provider differs from OpenAI's wire; shared by every target of a channel."""
     region: str = ""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""

@@ -214,7 +214,7 @@ def problem_of_reply(status: int, body: bytes, hints: Hints = NO_HINTS) -> Upstr
         # In the body the name stands behind a namespace, and the words come in either spelling.
         word = hints.word or _text(error["__type"]).rpartition("#")[2]
         error = {"type": word, "message": error.get("message", error.get("Message"))}
-    return _classify(status, error, hints.retry_after_ms)
+    return classify(status, error, hints.retry_after_ms)
 
 
 def problem_of_error(error: object) -> UpstreamProblem:
@@ -228,13 +228,13 @@ def problem_of_error(error: object) -> UpstreamProblem:
         if isinstance(value, str) and value.isdecimal() and len(value) == 3:
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
-            return _classify(value, found, 0)
-    return _classify(0, found, 0)
+            return classify(value, found, 0)
+    return classify(0, found, 0)
 
 
 def problem_of_exception(word: str, message: str) -> UpstreamProblem:
     """Returns what an exception within a stream of Amazon's means: its name and its words."""
-    return _classify(400 if word.lower() == "validationexception" else 0, {"type": word, "message": message}, 0)
+    return classify(400 if word.lower() == "validationexception" else 0, {"type": word, "message": message}, 0)
 
 
 def unreadable() -> UpstreamProblem:
@@ -302,19 +302,24 @@ def error_of(body: bytes) -> dict[str, Any]:
     return {**found, "message": inner} if isinstance(inner, str) else found
 
 
-def _classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProblem:
+def classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProblem:
+    """Returns what an error object means; `status` is 0 where none was sent."""
     words = _text(error.get("message"))
     code, kind_word = _text(error.get("code")), _text(error.get("type"))
     kind = _kind(status, code, kind_word, words)
+    bench = Bench.NONE
+    if kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS:
+        bench = _bench(status, f"{code} {kind_word} {words}")
+    return problem_of_kind(kind, error, wait_ms, bench)
+
+
+def problem_of_kind(kind: int, error: dict[str, Any], wait_ms: int, bench: Bench) -> UpstreamProblem:
+    """Returns the problem of an error whose kind is known; its words are shown where the fault may be the caller's."""
     if kind in _FIXED:
-        bench = Bench.NONE
-        if kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS:
-            bench = _bench(status, f"{code} {kind_word} {words}")
         return _fixed(kind, wait_ms, bench)
-    message = scrub(words) or "The provider refused the request."
-    return UpstreamProblem(
-        kind, message, scrub(_text(error.get("param")))[:_MAX_CODE], scrub(code)[:_MAX_CODE], wait_ms
-    )
+    message = scrub(_text(error.get("message"))) or "The provider refused the request."
+    param, code = scrub(_text(error.get("param"))), scrub(_text(error.get("code")))
+    return UpstreamProblem(kind, message, param[:_MAX_CODE], code[:_MAX_CODE], wait_ms)
 
 
 def _bench(status: int, said: str) -> Bench:

@@ -16,7 +16,6 @@ from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
     hints_of,
     problem_of_failure,
-    problem_of_reply,
 )
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of, estimate, read_request
@@ -317,7 +316,8 @@ class Request:
         if self._ended:
             return
         if self._status != 200:
-            problem = problem_of_reply(self._status, b"".join(self._error_body), self._hints)
+            assert self._target is not None
+            problem = self._target.quirks.errors.of_reply(self._status, b"".join(self._error_body), self._hints)
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:
             self._end_stream(self._filter)
@@ -409,11 +409,8 @@ class Request:
             call.cancel()
 
     def _refuse(self, kind: int, message: str, retry_after_ms: int = 0) -> None:
-        self._end(
-            wire.OUTCOME_REFUSED,
-            ReplyUsage({}, estimated=False),
-            UpstreamProblem(kind, message, retry_after_ms=retry_after_ms),
-        )
+        problem = UpstreamProblem(kind, message, retry_after_ms=retry_after_ms)
+        self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), problem)
 
     def _record(
         self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, *, final: bool

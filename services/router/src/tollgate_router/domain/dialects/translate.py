@@ -1,6 +1,7 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.chat_repair import RepairedStream
 from tollgate_router.domain.dialects import anthropic_reply, converse_reply, gemini_reply, openai_reply, responses_reply
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
@@ -20,6 +22,7 @@ from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Message, Refused, Reply, Request, Text
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.endpoints import embeddings
@@ -30,10 +33,12 @@ from tollgate_router.domain.openai_chat import (
     Members,
     plain_body,
     plain_parts,
+    read_body,
     read_reply,
     write_body,
     write_parts,
 )
+from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.sending import Filter, Sending, WholeReader
 from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
@@ -47,6 +52,7 @@ _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
+_OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # The version that a provider of Claude is spoken to in where the caller does not say one.
 _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
@@ -90,7 +96,7 @@ def _as_events(opened: wire.Open) -> wire.Open:
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
     written = write(request, target)
-    translation = Translation(opened, target.wire, written.names, tools)
+    translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
     return Sending(written.path, written.body, found, translation.read, written.headers, written.dropped)
 
@@ -119,7 +125,12 @@ def write(request: Request, target: Target) -> Written:
     if target.wire == _GEMINI:
         return Written(_gemini_path(target, stream=request.stream), *write_contents(request, model))
     body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name)
-    return Written(_OPENAI_PATHS[wire.OPERATION_CHAT], body, dropped)
+    quirks = target.quirks
+    if quirks.request is not None:
+        members = read_body(body)
+        dropped += quirks.request.edit(members, chat=True)
+        body = plain_body(members)
+    return Written(quirks.path("chat", _OPENAI_PATHS[wire.OPERATION_CHAT]), body, dropped)
 
 
 def smallest_chat(target: Target) -> Written:
@@ -127,13 +138,48 @@ def smallest_chat(target: Target) -> Written:
     return write(Request(messages=(Message("user", (Text("hi"),)),), max_output_tokens=1), target)
 
 
+def _openai_path(opened: wire.Open, target: Target) -> bytes:
+    operation = _OPENAI_OPERATIONS[opened.operation]
+    return target.quirks.path(operation, _OPENAI_PATHS[opened.operation])
+
+
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     chat = opened.operation == wire.OPERATION_CHAT
+    stream = opened.stream and chat
+    quirks = target.quirks
+    dropped: tuple[str, ...] = ()
+    if quirks.request is not None:
+        # The same members serve the next target.
+        members = dict(members)
+        dropped = quirks.request.edit(members, chat=chat)
     write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
-    body = write(members, target.upstream_model, stream=opened.stream and chat)
-    stream = AzureStream if target.platform == "azure" else ChatStream
-    found = stream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
-    return Sending(_OPENAI_PATHS[opened.operation], body, found, _read_openai)
+    body = write(members, target.upstream_model, stream=stream and quirks.asks_usage)
+    path = _openai_path(opened, target)
+    if not _mends(target):
+        kind = AzureStream if target.platform == "azure" else ChatStream
+        found = kind(usage_wanted=opened.usage_wanted) if stream else None
+        return Sending(path, body, found, _read_openai, (), dropped)
+    repaired = _repaired(opened, target, usage_wanted=opened.usage_wanted) if stream else None
+    return Sending(path, body, repaired, partial(_read_repaired, quirks, chat=chat), (), dropped)
+
+
+def _mends(target: Target) -> bool:
+    """Tells whether replies are brought to the wire's rules; Azure deviates in a way that has a filter of its own."""
+    return target.wire == _OPENAI and not target.conforming and target.platform != "azure"
+
+
+def _repaired(opened: wire.Open, target: Target, *, usage_wanted: bool) -> RepairedStream:
+    given = {
+        "id": openai_reply.chat_id(opened.request_id),
+        "created": opened.started_at_us // 1_000_000,
+        "model": target.upstream_model,
+    }
+    return RepairedStream(target.quirks, given, usage_wanted=usage_wanted)
+
+
+def _read_repaired(quirks: WireQuirks, body: bytes, *, chat: bool) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
+    mended = quirks.whole(body, chat=chat)
+    return mended if isinstance(mended, UpstreamProblem) else _read_openai(mended)
 
 
 def _read_openai(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
@@ -214,7 +260,11 @@ _READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _RESPONSES: _request_of_responses,
 }
 _Reader = (
-    openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader | converse_reply.ConverseReader
+    openai_reply.ChatReader
+    | RepairedReader
+    | anthropic_reply.MessageReader
+    | gemini_reply.ContentReader
+    | converse_reply.ConverseReader
 )
 _Writer = (
     openai_reply.ChatWriter
@@ -227,10 +277,20 @@ _Writer = (
 class Translation:
     """What leads from a provider's wire (a Dialect) into the caller's.
 
-    `names` are the caller's names of tools where the wire took others.
+    `names` are the caller's names of tools where the wire took others; `mending` is a target whose replies are mended
+    before they are read.
     """
 
-    def __init__(self, opened: wire.Open, upstream: int, names: Mapping[str, str], tools: ToolNames = PLAIN) -> None:
+    def __init__(
+        self,
+        opened: wire.Open,
+        upstream: int,
+        names: Mapping[str, str],
+        tools: ToolNames = PLAIN,
+        mending: Target | None = None,
+    ) -> None:
+        self._opened = opened
+        self._mending = mending
         self._dialect = opened.dialect
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
@@ -244,7 +304,9 @@ class Translation:
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
-            return openai_reply.ChatReader()
+            if self._mending is None:
+                return openai_reply.ChatReader()
+            return RepairedReader(_repaired(self._opened, self._mending, usage_wanted=False))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
         return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
@@ -289,6 +351,11 @@ class Translation:
             return gemini_reply.read_whole(body)
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.read_whole(body, self._id)
+        if self._mending is not None:
+            mended = self._mending.quirks.whole(body, chat=True)
+            if isinstance(mended, UpstreamProblem):
+                return mended
+            body = mended
         usage = read_reply(body)
         if isinstance(usage, UpstreamProblem):
             return usage

@@ -1,0 +1,283 @@
+"""The filter that a stream passes whose provider is not known to keep to OpenAI's wire: what breaks clients is mended.
+
+One role, one reason to finish, calls that are named once and come one to a chunk, usage once and last, `[DONE]`, and no
+member that takes an ordinary chunk for an error. Every frame is decoded but those that differ from one that needed no
+mending by the words within one string only, which are nearly all; they go on as they are.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from tollgate_router.domain.chat_stream import MAX_FRAME_BYTES, TAIL_BYTES, ChatStream
+from tollgate_router.domain.quirks.wire import WireQuirks
+from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
+from tollgate_router.domain.usage import read_usage, with_service
+
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+# What stands before and behind the words of a frame; nothing begins with this one.
+_NO_PATTERN: Final = (b"\0", b"\0")
+_WORDS: Final = frozenset({"content", "reasoning_content"})
+_HEAD: Final = ("id", "object", "created", "model")
+_OBJECT: Final = "chat.completion.chunk"
+_DONE: Final = b"data: [DONE]\n\n"
+_KEEP_ALIVE: Final = b": keep-alive\n\n"
+
+
+class RepairedStream(ChatStream):
+    """One reply. `given` is what chunks say of themselves where they do not: id, created and model."""
+
+    __slots__ = (
+        "_calls",
+        "_given",
+        "_head",
+        "_last_usage",
+        "_pattern",
+        "_quirks",
+        "_reasons",
+        "_roles",
+    )
+
+    def __init__(
+        self,
+        quirks: WireQuirks,
+        given: dict[str, Any],
+        *,
+        usage_wanted: bool,
+        max_frame_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        super().__init__(usage_wanted=usage_wanted, max_frame_bytes=max_frame_bytes)
+        self._quirks = quirks
+        self._given = given
+        self._head: dict[str, Any] = {}
+        self._pattern = _NO_PATTERN
+        self._roles: set[int] = set()
+        self._reasons: dict[int, str] = {}
+        # Of each choice: the calls by index or id, in the order in which they came.
+        self._calls: dict[int, list[tuple[Any, str]]] = {}
+        self._last_usage: dict[str, Any] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """It ended as it should: with [DONE], or at least with a reason to finish."""
+        return self.problem is None and (self.done or bool(self._reasons))
+
+    def finish(self) -> bytes:
+        """The upstream has ended: returns what was held back, and what a stream ends with where it gave its reason."""
+        rest = super().finish()
+        if self.problem is not None or self.done or not self._reasons:
+            return rest
+        return rest + self._close()
+
+    def _pass(self, ready: bytes) -> bytes:
+        if not self._began:
+            ready = self._begin(ready)
+        if self.problem is not None or self.done:
+            return b""
+        if not self._is_like_the_last(ready):
+            ready = self._mend(ready)
+        self._passed_bytes += len(ready)
+        self._tail = ready[-TAIL_BYTES:] if len(ready) >= TAIL_BYTES else (self._tail + ready)[-TAIL_BYTES:]
+        return ready
+
+    def _is_like_the_last(self, ready: bytes) -> bool:
+        """It is one frame, and differs from one that needed no mending by the words in a string only."""
+        prefix, suffix = self._pattern
+        return (
+            ready.startswith(prefix)
+            and ready.endswith(suffix)
+            and ready.find(b'"', len(prefix), len(ready) - len(suffix)) < 0
+        )
+
+    def _no_stream(self, body: bytes) -> UpstreamProblem:
+        try:
+            found = msgspec.json.decode(body)
+        except _BROKEN:
+            found = None
+        problem = self._quirks.errors.within(found) if isinstance(found, dict) else None
+        return problem or unreadable()
+
+    def _mend(self, ready: bytes) -> bytes:
+        if b"\r" in ready:
+            ready = ready.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        out: list[bytes] = []
+        *frames, rest = ready.split(b"\n\n")
+        for frame in frames:
+            whole = frame + b"\n\n"
+            out.append(whole if self._is_like_the_last(whole) else self._mend_frame(frame))
+            if self.problem is not None or self.done:
+                return b"".join(out)
+        # A frame too large to be held goes on in pieces.
+        return b"".join((*out, rest.lstrip(b"\n")))
+
+    def _mend_frame(self, frame: bytes) -> bytes:
+        data = [line[5:].removeprefix(b" ") for line in frame.split(b"\n") if line.startswith(b"data:")]
+        if not data:
+            return _KEEP_ALIVE if frame.lstrip().startswith(b":") else b""
+        text = b"\n".join(data).strip()
+        if text == b"[DONE]":
+            return self._close()
+        try:
+            found = msgspec.json.decode(text)
+        except _BROKEN:
+            found = None
+        if not isinstance(found, dict):
+            # What is empty says nothing; what is broken leaves a hole in the answer.
+            self.problem = unreadable() if text else None
+            return b""
+        if frame == b"data: " + text and self._is_plain(found):
+            self._learn(frame)
+            return frame + b"\n\n"
+        return self._chunk(found)
+
+    def _is_plain(self, chunk: dict[str, Any]) -> bool:
+        """It says who it is, a few words, and nothing else."""
+        if "error" in chunk or chunk.get("usage") is not None or not self._head:
+            return False
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or len(choices) != 1 or any(chunk.get(n) != v for n, v in self._head.items()):
+            return False
+        choice = choices[0]
+        delta = choice.get("delta") if isinstance(choice, dict) else None
+        if not isinstance(delta, dict) or choice.get("index") not in self._roles or "message" in choice:
+            return False
+        said = [name for name, value in delta.items() if isinstance(value, str) and name in _WORDS]
+        return len(said) == len(delta) == 1 and choice.get("finish_reason", "") is None and self._shows_nothing(chunk)
+
+    def _shows_nothing(self, chunk: dict[str, Any]) -> bool:
+        """Neither a usage nor an error stands where this provider's data says it may."""
+        return self._quirks.reply.usage({**chunk}) is None and self._quirks.errors.within(chunk) is None
+
+    def _learn(self, frame: bytes) -> None:
+        """Keeps what stands around the words of a frame that needed no mending."""
+        for name in _WORDS:
+            for opening in (f'"{name}":"'.encode(), f'"{name}": "'.encode()):
+                start = frame.find(opening) + len(opening)
+                end = frame.find(b'"', start)
+                if start >= len(opening) and end > 0 and b"\\" not in frame[start:end]:
+                    self._pattern = frame[:start], frame[end:] + b"\n\n"
+
+    def _chunk(self, chunk: dict[str, Any]) -> bytes:
+        self.problem = self._quirks.errors.within(chunk)
+        if self.problem is not None:
+            return b""
+        chunk.pop("error", None)
+        usage = self._quirks.reply.usage(chunk)
+        if usage is not None:
+            self._take_usage(usage, chunk)
+        choices = chunk.get("choices")
+        kept: list[dict[str, Any]] = []
+        for number, choice in enumerate(choices if isinstance(choices, list) else ()):
+            if isinstance(choice, dict):
+                kept += self._choice(choice, number)
+        if self.problem is not None or not kept:
+            return b""
+        self._name(chunk)
+        # One call to a chunk: there are clients that read the first only.
+        return b"".join(self._encoded(chunk, choice) for choice in kept)
+
+    def _name(self, chunk: dict[str, Any]) -> None:
+        """Fills in what every chunk says of itself."""
+        if not self._head:
+            usual = {"object": _OBJECT, **self._given}
+            self._head = {name: chunk.get(name) or usual[name] for name in _HEAD}
+            self._head["object"] = _OBJECT
+        chunk |= self._head
+
+    def _encoded(self, chunk: dict[str, Any], choice: dict[str, Any]) -> bytes:
+        chunk["choices"] = [choice]
+        return b"data: %b\n\n" % msgspec.json.encode(chunk)
+
+    def _take_usage(self, usage: dict[str, Any], chunk: dict[str, Any]) -> None:
+        found = read_usage(msgspec.json.encode(usage), needs_output=True)
+        if found is not None:
+            self.usage = with_service(found, chunk.get("service_tier"))
+            self._last_usage = usage
+
+    def _choice(self, choice: dict[str, Any], number: int) -> list[dict[str, Any]]:
+        """Returns a choice as one or more, each with at most one call; none where it says nothing new."""
+        index = choice.get("index")
+        index = choice["index"] = index if isinstance(index, int) else number
+        for name in ("message", "usage"):
+            choice.pop(name, None)
+        said = choice.get("delta")
+        delta = said if isinstance(said, dict) else {}
+        delta.pop("role", None)
+        self._quirks.reply.part(delta)
+        calls = self._named(index, delta.pop("tool_calls", None))
+        pieces: list[dict[str, Any]] = []
+        if index not in self._roles:
+            self._roles.add(index)
+            pieces.append({**choice, "delta": {"role": "assistant", **delta}, "finish_reason": None})
+        elif any(value not in (None, "", [], {}) for value in delta.values()):
+            pieces.append({**choice, "delta": delta, "finish_reason": None})
+        pieces += [{"index": index, "delta": {"tool_calls": [call]}, "finish_reason": None} for call in calls]
+        reason = self._reason(choice, index)
+        if reason is not None:
+            if not pieces or calls:
+                pieces.append({**choice, "delta": {}})
+            pieces[-1]["finish_reason"] = reason
+        return pieces
+
+    def _reason(self, choice: dict[str, Any], index: int) -> str | None:
+        reason = self._quirks.reply.reason(choice.get("finish_reason"))
+        if reason == "error":
+            self.problem = self._quirks.failed()
+            return None
+        if reason is None or index in self._reasons:
+            return None
+        # Some say stop where they have called tools.
+        self._reasons[index] = "tool_calls" if reason == "stop" and self._calls.get(index) else reason
+        return self._reasons[index]
+
+    def _named(self, index: int, calls: Any) -> list[dict[str, Any]]:
+        """Returns the pieces of calls with an index; id, type and name only where a call begins."""
+        known = self._calls.setdefault(index, [])
+        found = []
+        for call in calls if isinstance(calls, list) else ():
+            if not isinstance(call, dict):
+                continue
+            function = call.get("function")
+            function = function if isinstance(function, dict) else {}
+            place = _place(known, call)
+            arguments = function.get("arguments")
+            if not isinstance(arguments, str):
+                arguments = "" if arguments is None else msgspec.json.encode(arguments).decode()
+            if place == len(known):
+                name = str(function.get("name") or "")
+                known.append((call.get("index"), str(call.get("id") or f"call_{place}")))
+                said: dict[str, Any] = {"name": name, "arguments": arguments}
+                found.append({"index": place, "id": known[place][1], "type": "function", "function": said})
+            else:
+                found.append({"index": place, "function": {"arguments": arguments}})
+        return found
+
+    def _close(self) -> bytes:
+        """Returns what a stream ends with: a reason where none was given, the usage, and the end."""
+        self.done = True
+        if not self._head:
+            # Nothing was said: as empty as a stream that was cut off.
+            self.done, self.problem = False, unreadable()
+            return b""
+        out = [
+            self._encoded({**self._head}, {"index": index, "delta": {}, "finish_reason": self._unsaid(index)})
+            for index in sorted(self._roles - self._reasons.keys())
+        ]
+        if self._usage_wanted and self._last_usage is not None:
+            last = {**self._head, "choices": [], "usage": self._last_usage}
+            out.append(b"data: %b\n\n" % msgspec.json.encode(last))
+        return b"".join((*out, _DONE))
+
+    def _unsaid(self, index: int) -> str:
+        return "tool_calls" if self._calls.get(index) else "stop"
+
+
+def _place(known: list[tuple[Any, str]], call: dict[str, Any]) -> int:
+    """Returns the number of the call that a piece belongs to; that of a new one where it is none of those known."""
+    index, call_id = call.get("index"), call.get("id")
+    for place, (known_index, known_id) in enumerate(known):
+        if (known_index == index and index is not None) or (index is None and call_id and known_id == call_id):
+            return place
+    if index is None and not call_id and known:
+        return len(known) - 1
+    return len(known)

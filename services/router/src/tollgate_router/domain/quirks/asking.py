@@ -1,0 +1,109 @@
+"""A request on its way to a provider that takes other names, other values, or not everything."""
+
+from typing import Any, Final
+
+import msgspec
+
+from tollgate_resources import RequestQuirks
+from tollgate_router.domain.dialects.neutral import Refused
+
+Members = dict[str, msgspec.Raw]
+
+_ENCODER: Final = msgspec.json.Encoder()
+_BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+# Values by which a caller says what is so anyway: refused by none, and left out without a word.
+_EMPTY: Final[tuple[Any, ...]] = ([], {}, "")
+_USUAL: Final[dict[str, tuple[Any, ...]]] = {"n": (1,), "response_format": ("text",), "modalities": (["text"],)}
+
+
+class RequestEdit:
+    """What is changed in the members of a request. Made once for each channel."""
+
+    def __init__(self, quirks: RequestQuirks) -> None:
+        self._quirks = quirks
+        self._always = {name: _raw(value) for name, value in quirks.always.items()}
+        self._default = {name: _raw(value) for name, value in quirks.default.items()}
+        names = (*quirks.drop_in_messages, *(("developer",) if quirks.developer_role == "system" else ()))
+        # A quote within a JSON string is escaped: these are found where they are names or whole values only.
+        self._in_messages = tuple(f'"{name}"'.encode() for name in names)
+
+    def edit(self, members: Members, *, chat: bool) -> tuple[str, ...]:
+        """Changes the members in place, and returns the names of what was left out. Raises Refused."""
+        quirks = self._quirks
+        dropped: list[str] = []
+        for name in quirks.refuse:
+            if name in members and not _is_usual(name, _value(members.pop(name))):
+                raise Refused(f"{name} cannot be carried to the provider of this model.", name)
+        for name, allowed in quirks.accept.items():
+            self._check(members, name, allowed)
+        dropped += [name for name in quirks.drop if name in members and not _is_usual(name, _value(members.pop(name)))]
+        for name, new in quirks.rename.items():
+            if name in members:
+                value = members.pop(name)
+                if new in members and bytes(members[new]) != b"null":
+                    dropped.append(name)
+                else:
+                    members[new] = value
+        for name, words in quirks.values.items():
+            said = _value(members[name]) if name in members else None
+            if isinstance(said, str) and said in words:
+                members[name] = _raw(words[said])
+        if chat:
+            dropped += self._chat(members)
+        return tuple(dropped)
+
+    def _check(self, members: Members, name: str, allowed: tuple[Any, ...]) -> None:
+        if name not in members:
+            return
+        value = _value(members[name])
+        kind = value.get("type") if isinstance(value, dict) else value
+        if value is None or _is_usual(name, kind):
+            del members[name]
+        elif kind not in allowed:
+            listed = ", ".join(str(one) for one in allowed)
+            raise Refused(f"{name}: the provider of this model takes only {listed}.", name)
+
+    def _chat(self, members: Members) -> list[str]:
+        if self._quirks.stream_options is False:
+            members.pop("stream_options", None)
+        members |= self._always
+        for name, value in self._default.items():
+            members.setdefault(name, value)
+        messages = members.get("messages")
+        if messages is None or not self._in_messages:
+            return []
+        raw = bytes(messages)
+        if not any(name in raw for name in self._in_messages):
+            return []
+        found = _value(messages)
+        if not isinstance(found, list):
+            return []
+        dropped: dict[str, None] = {}
+        for message in found:
+            if isinstance(message, dict):
+                self._message(message, dropped)
+        members["messages"] = _raw(found)
+        return list(dropped)
+
+    def _message(self, message: dict[str, Any], dropped: dict[str, None]) -> None:
+        for name in self._quirks.drop_in_messages:
+            if name in message and not _is_usual(name, message.pop(name)):
+                dropped[f"messages.{name}"] = None
+        if self._quirks.developer_role == "system" and message.get("role") == "developer":
+            message["role"] = "system"
+
+
+def _is_usual(name: str, value: Any) -> bool:
+    return value is None or value is False or value in _EMPTY or value in _USUAL.get(name, ())
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(_ENCODER.encode(value))
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """Returns what a member says; what cannot be read is left for the provider to refuse."""
+    try:
+        return msgspec.json.decode(raw)
+    except _BROKEN:
+        return ...
