@@ -17,6 +17,7 @@ from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.openai_chat import (
     ChatStream,
@@ -95,18 +96,32 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     dropped: tuple[str, ...] = ()
 
 
-def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
-    """Returns what to send to this target. Raises Refused for what cannot be said on its wire."""
+def sending(opened: wire.Open, members: Members, target: Target, body: bytes | bytearray) -> Sending:
+    """Returns what to send to this target; `body` is what the members were read from.
+
+    Raises Refused for what is malformed or cannot be said on its wire. A body of the wire's own dialect goes as it is:
+    to look at every field would cost more than all else that is done with it, and the provider looks.
+    """
     chat = opened.operation == wire.OPERATION_CHAT
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
-    if chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members):
-        # Also on chat's path, where one client sends such bodies and waits for chunks.
-        request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
-        return _translated(opened, request, target, tool_names(members))
-    if opened.dialect == target.wire:
+    # Also on chat's path, where one client sends such bodies and waits for chunks.
+    responses = chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members)
+    if opened.dialect == target.wire and not responses:
         return _SAME[target.wire](opened, members, target)
-    return _translated(opened, _READERS[opened.dialect](opened, members), target)
+    try:
+        refuse_repeated(body)
+        read = _request_of_responses if responses else _READERS[opened.dialect]
+        return _translated(opened, read(opened, members), target, tool_names(members) if responses else PLAIN)
+    except Refused as refused:
+        if refused.param != "messages":
+            raise
+        # The writers do not know what the caller's dialect calls it.
+        name = "input" if responses else _CONVERSATIONS[opened.dialect]
+        named = refused.message.startswith(name)
+        raise Refused(refused.message if named else f"{name}: {refused.message}", name) from None
+    except RecursionError:
+        raise Refused("The request body is nested too deeply.") from None
 
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
@@ -195,6 +210,12 @@ _READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _ANTHROPIC: _request_of_messages,
     _GEMINI: _request_of_contents,
     _RESPONSES: _request_of_responses,
+}
+_CONVERSATIONS: Final[Mapping[int, str]] = {
+    _OPENAI: "messages",
+    _ANTHROPIC: "messages",
+    _GEMINI: "contents",
+    _RESPONSES: "input",
 }
 _Reader = openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader
 _Writer = (
