@@ -313,6 +313,15 @@ def test_names_that_only_look_alike_stand_once():
     assert json.loads(sent.body)["tools"][0]["input_schema"]["properties"] == schema["properties"]
 
 
+@pairs
+def test_names_that_a_header_cannot_carry_are_told_without_what_it_cannot(dialect, upstream):
+    odd = {"a\r\nset-cookie: x": 2, "é": 2, "": 2, "long" * 1000: 2, **{f"n{one}": 2 for one in range(100)}}
+    dropped = translated(dialect, TARGETS[upstream], PLAIN[dialect] | odd).dropped
+    assert dropped[:3] == ("a__set-cookie__x", "_", "_")
+    assert len(", ".join(dropped)) < 1000
+    assert dropped[-1] == "..."
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
     [

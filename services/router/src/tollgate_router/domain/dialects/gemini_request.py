@@ -7,7 +7,16 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.dialects.data import address_of, base64_of
-from tollgate_router.domain.dialects.members import Penalty, Share, Temperature, Whole, check_count, convert, read
+from tollgate_router.domain.dialects.members import (
+    Penalty,
+    Share,
+    Temperature,
+    Whole,
+    check,
+    check_count,
+    convert,
+    read,
+)
 from tollgate_router.domain.dialects.neutral import (
     Audio,
     Call,
@@ -132,8 +141,7 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
     given = _plain(found, "generationConfig")
     config = convert({} if given is None else given, _Config, "generationConfig")
     _refuse(found, config)
-    for name, kind in _OTHERS.items():
-        convert(_plain(found, name), kind | None, name)
+    check(found, _OTHERS)
     thinking = config.thinking_config or _Thinking()
     budget, level = thinking.thinking_budget, (thinking.thinking_level or "").lower()
     if level not in {"", "minimal", "low", "medium", "high"}:
@@ -304,12 +312,12 @@ def _lowered(name: str, found: Any) -> Any:
 
 
 def _camel(name: str) -> str:
-    return _SNAKE.sub(lambda found: found[1].upper(), name)
+    return _SNAKE.sub(lambda found: found[1].upper(), name) if "_" in name else name
 
 
 def _plain(members: Mapping[str, msgspec.Raw], name: str) -> Any:
     """Returns a member with its names in camelCase, down to where the caller chooses them."""
-    return _camelled(read(members, name, object))
+    return _camelled(read(members, name, object)) if name in members else None
 
 
 def _camelled(found: Any) -> Any:

@@ -1,5 +1,6 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 from urllib.parse import quote
@@ -15,7 +16,18 @@ from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
-from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
+from tollgate_router.domain.dialects.neutral import (
+    CALLS,
+    STOP,
+    Began,
+    Call,
+    CallBegan,
+    Event,
+    Finished,
+    Refused,
+    Reply,
+    Request,
+)
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
@@ -39,6 +51,9 @@ _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
+_UNSHOWN: Final = re.compile(r"[^A-Za-z0-9_.\-]")
+_MOST_SHOWN: Final = 32
+_MOST_SHOWN_LETTERS: Final = 64
 # The version that a provider of Claude is spoken to in where the caller does not say one.
 _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _ANTHROPIC_HEADERS: Final = frozenset((b"anthropic-version", b"anthropic-beta"))
@@ -138,9 +153,14 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
         body, dropped = write_chat(request, target.upstream_model, max_tokens_name=target.max_tokens_name)
         path = _OPENAI_PATHS[opened.operation]
     translation = Translation(opened, target.wire, names, tools)
-    return Sending(
-        path, body, StreamTranslation(translation) if opened.stream else None, translation.read, headers, dropped
-    )
+    found = StreamTranslation(translation) if opened.stream else None
+    return Sending(path, body, found, translation.read, headers, _shown(dropped))
+
+
+def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns names as a header can carry them: callers invent some, of any letters, length and number."""
+    plain = [_UNSHOWN.sub("_", name[:_MOST_SHOWN_LETTERS]) or "_" for name in names[:_MOST_SHOWN]]
+    return (*plain, "...") if len(names) > _MOST_SHOWN else tuple(plain)
 
 
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
@@ -292,14 +312,21 @@ class Translation:
         return reply if isinstance(reply, UpstreamProblem) else (reply, usage)
 
 
+_NAMELESS: Final = Began("", "")
+
+
 class StreamTranslation:
-    """A streamed reply on its way into the caller's dialect; nothing is held back but what is not whole."""
+    """A streamed reply on its way into the caller's dialect; only what is not whole is held back, and how it ended."""
 
     def __init__(self, translation: Translation) -> None:
         self._translation = translation
         self._reader = translation.reader()
         self._writer = translation.writer()
         self._events = 0
+        self._began = False
+        self._called = False
+        # Nothing may stand behind the reason, and some say more: it goes out last.
+        self._finish: Finished | None = None
         self._ended = False
 
     @property
@@ -333,15 +360,30 @@ class StreamTranslation:
         return written + self._end() if self.complete else written
 
     def _write(self, events: Iterable[Event]) -> bytes:
-        found = [self._renamed(event) for event in events]
+        found = [self._renamed(event) for event in self._begun(events)]
         self._events += len(found)
         return self._writer.write(found)
+
+    def _begun(self, events: Iterable[Event]) -> Iterable[Event]:
+        """Yields one beginning before all else, whether the provider says none or several; the reason waits."""
+        for event in events:
+            if isinstance(event, Finished):
+                self._finish = event
+                continue
+            if not self._began and not isinstance(event, Began):
+                yield _NAMELESS
+            self._called = self._called or isinstance(event, CallBegan)
+            if not self._began or not isinstance(event, Began):
+                self._began = True
+                yield event
 
     def _end(self) -> bytes:
         if self._ended or self.problem is not None:
             return b""
         self._ended = True
-        return self._writer.end(self.usage)
+        finish = self._finish or Finished(CALLS if self._called else STOP)
+        last = (finish,) if self._began else (_NAMELESS, finish)
+        return self._writer.write(last) + self._writer.end(self.usage)
 
     def _renamed(self, event: Event) -> Event:
         return (
