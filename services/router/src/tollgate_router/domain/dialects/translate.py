@@ -30,6 +30,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.repeated import refuse_repeated
+from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.openai_chat import (
     ChatStream,
@@ -111,9 +112,12 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     dropped: tuple[str, ...] = ()
 
 
-def sending(opened: wire.Open, members: Members, target: Target, body: bytes | bytearray) -> Sending:
+def sending(
+    opened: wire.Open, members: Members, target: Target, body: bytes | bytearray, *, remembers: bool = False
+) -> Sending:
     """Returns what to send to this target; `body` is what the members were read from.
 
+    `remembers`: what a body of the Responses API says of storing it has been done, or will be.
     Raises Refused for what is malformed or cannot be said on its wire. A body of the wire's own dialect goes as it is:
     to look at every field would cost more than all else that is done with it, and the provider looks.
     """
@@ -126,8 +130,9 @@ def sending(opened: wire.Open, members: Members, target: Target, body: bytes | b
         return _SAME[target.wire](opened, members, target)
     try:
         refuse_repeated(body)
-        read = _request_of_responses if responses else _READERS[opened.dialect]
-        return _translated(opened, read(opened, members), target, tool_names(members) if responses else PLAIN)
+        if responses:
+            return _response(opened, members, target, remembers=remembers)
+        return _translated(opened, _READERS[opened.dialect](opened, members), target)
     except Refused as refused:
         if refused.param != "messages":
             raise
@@ -137,6 +142,13 @@ def sending(opened: wire.Open, members: Members, target: Target, body: bytes | b
         raise Refused(refused.message if named else f"{name}: {refused.message}", name) from None
     except RecursionError:
         raise Refused("The request body is nested too deeply.") from None
+
+
+def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
+    request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
+    reply_id = responses_reply.response_id(opened.request_id)
+    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id)
+    return _translated(opened, request, target, tools)
 
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
