@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
+from hashlib import blake2b
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -16,6 +17,7 @@ Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _MOST_TOOLS: Final = 1024
+_UNUSABLE: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _PLACE: Final = re.compile(r"^(.*) - at `\$?([^`]*)`$", re.DOTALL)
 
 
@@ -84,6 +86,15 @@ def object_of(arguments: str) -> dict[str, Any]:
     except ValueError:
         return {"_raw": arguments}
     return found if isinstance(found, dict) else {"_raw": arguments}
+
+
+def usable_name(name: str, most: int) -> str:
+    """Returns a name of letters, digits, `_` and `-`, at most `most` long where it had to be made.
+
+    Different names stay different.
+    """
+    plain = _UNUSABLE.sub("_", name)
+    return plain if plain == name else f"{plain[: most - 9]}_{blake2b(name.encode(), digest_size=4).hexdigest()}"
 
 
 # The first bytes of pictures, in base64: what they are, whatever the caller says.
