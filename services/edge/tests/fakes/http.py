@@ -32,11 +32,20 @@ MODELS = {
         "mine": EdgeModel("mine", "", "me", 0),
     }
 }
-OPENAI_ERROR = {"message", "type", "param", "code"}
+OPENAI_ERROR = {"message", "type", "param", "code", "doc_url"}
 
 
 class World:
     """An app on fakes, with one key and one operator's token."""
+
+
+def advancing(clock):
+    """Returns a sleep that takes no time but on this clock."""
+
+    async def sleep(seconds):
+        clock.advance(seconds)
+
+    return sleep
 
 
 @contextlib.asynccontextmanager
@@ -91,6 +100,7 @@ async def http_world():
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
+            sleep=advancing(made.clock),
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)
