@@ -82,6 +82,10 @@ schema: $(STAMP) ## Write docs/reference/tollgate.schema.json and providers.md f
 	@$(BIN)/python -m tools.gen_schema
 	@$(BIN)/python -m tools.gen_providers
 
+.PHONY: support
+support: $(STAMP) ## Run what proves the support matrix, and write it into docs/reference/dialects.md
+	@$(BIN)/python -m tools.gen_support
+
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them
 	@$(BIN)/python -m tools.commit_style $(ARGS)
@@ -89,6 +93,10 @@ commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names
 .PHONY: lock
 lock: ## Write requirements.lock from the members' requirements
 	@$(BIN)/python tools/lock.py --upgrade
+
+.PHONY: lock-clients
+lock-clients: ## Write the locks of the clients that tests drive, with their newest versions
+	@$(BIN)/python tools/lock_clients.py
 
 .PHONY: bench
 bench: $(STAMP) ## Processor time per request, against the numbers in docs/benchmarks.md
@@ -109,6 +117,10 @@ chaos-model: $(STAMP) ## The way of usage events as a model, thousands of runs w
 .PHONY: fuzz
 fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: bench-translation
+bench-translation: $(STAMP) ## What translation costs a chunk, a small exchange and a picture, against what is aimed at
+	@$(BIN)/python -m benchmarks.translation $(ARGS)
 
 .PHONY: bench-peers
 bench-peers: $(STAMP) ## Other gateways beside ours on the same workloads; ARGS="--get all" installs what can be had

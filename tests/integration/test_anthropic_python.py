@@ -73,6 +73,7 @@ def test_tools_over_turns(client: anthropic.Anthropic, model: str) -> None:
     assert client.messages.create(model=model, max_tokens=200, messages=turns, tools=TOOLS).stop_reason == "end_turn"
 
 
+@pytest.mark.proves("messages", "messages", "thinking")
 def test_thoughts_of_claude_are_proven_over_turns(client: anthropic.Anthropic) -> None:
     thinking: Any = {"type": "enabled", "budget_tokens": 1024}
     asked: list[Any] = [{"role": "user", "content": "Use weather"}]
@@ -144,6 +145,7 @@ def test_models_and_counting(client: anthropic.Anthropic) -> None:
     assert client.messages.count_tokens(model=CLAUDE, messages=HELLO).input_tokens > 0
 
 
+@pytest.mark.proves("chat", "messages", "thinking")
 def test_chat_reaches_claude(chat: openai.OpenAI, product: Product) -> None:
     tools: list[Any] = [{"type": "function", "function": {"name": "weather", "parameters": WEATHER}}]
     asked: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Use weather"}]

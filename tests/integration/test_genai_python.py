@@ -103,6 +103,7 @@ def test_models_and_counting(client: genai.Client) -> None:
     assert client.models.count_tokens(model=GEMINI, contents="Hello there").total_tokens
 
 
+@pytest.mark.proves("chat", "contents", "thinking")
 def test_the_other_packages_reach_gemini(product: Product) -> None:
     asked: list[Any] = [{"role": "user", "content": "Use weather"}]
     http = openai.DefaultHttpxClient(trust_env=False)

@@ -50,6 +50,7 @@ def test_the_stream_helper_and_tools_over_turns(client: openai.OpenAI, model: st
         assert said == stream.get_final_response().output_text
 
 
+@pytest.mark.proves("responses", "messages", "thinking")
 def test_thoughts_of_claude_go_there_and_back(client: openai.OpenAI) -> None:
     asked: list[Any] = [{"role": "user", "content": "Use weather"}]
     more: dict[str, Any] = {"tools": TOOLS, "reasoning": {"effort": "low"}, "include": ["reasoning.encrypted_content"]}

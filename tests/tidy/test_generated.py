@@ -4,7 +4,16 @@ import re
 
 import pytest
 from benchmarks import page as bench_page
-from tools import gen_clients, gen_errors, gen_metrics, gen_providers, gen_schema, gen_settings, gen_usage_views
+from tools import (
+    gen_clients,
+    gen_errors,
+    gen_metrics,
+    gen_providers,
+    gen_schema,
+    gen_settings,
+    gen_support,
+    gen_usage_views,
+)
 
 from tollgate_edge.inference.access_log import AccessLine
 
@@ -31,6 +40,15 @@ def test_the_pages_of_errors_are_what_the_table_says(lang):
 
 def test_the_page_of_the_usage_views_is_what_their_files_say():
     assert gen_usage_views.PAGE.read_text(encoding="utf-8") == gen_usage_views.render(), "run `make usage-views`"
+
+
+def test_the_support_matrix_is_what_tests_have_proven():
+    assert gen_support.PAGE.read_text(encoding="utf-8") == gen_support.render(), "run `make support`"
+
+
+def test_what_the_support_matrix_claims_is_what_tests_prove_now():
+    recorded = {test for features in gen_support.recorded().values() for tests in features.values() for test in tests}
+    assert recorded == gen_support.collected(), "run `make support`"
 
 
 def test_the_schema_of_declared_resources_is_what_the_code_says():

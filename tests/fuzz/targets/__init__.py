@@ -7,6 +7,7 @@ from tests.fuzz.runner import Target
 from tests.fuzz.targets.chat_repair import ChatRepairTarget
 from tests.fuzz.targets.chat_stream import ChatStreamTarget
 from tests.fuzz.targets.converse_stream import ConverseStreamTarget
+from tests.fuzz.targets.dialects import DialectRepliesTarget, DialectRequestsTarget, DialectStreamsTarget
 from tests.fuzz.targets.forms import FormsTarget
 from tests.fuzz.targets.http_door import HttpDoorTarget
 from tests.fuzz.targets.payment_message import PaymentMessageTarget
@@ -23,6 +24,9 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
     "chat-repair": ChatRepairTarget,
     "chat-stream": ChatStreamTarget,
     "converse-stream": ConverseStreamTarget,
+    "dialect-replies": DialectRepliesTarget,
+    "dialect-requests": DialectRequestsTarget,
+    "dialect-streams": DialectStreamsTarget,
     "forms": FormsTarget,
     "http-door": HttpDoorTarget,
     "payment-message": PaymentMessageTarget,

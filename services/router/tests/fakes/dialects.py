@@ -107,8 +107,16 @@ def _blocks(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     assert not open_
     for block in blocks:
         if block["type"] == "tool_use":
-            block["input"] = json.loads(block.pop("json", "") or "{}")
+            block["input"] = _arguments(block.pop("json", "") or "{}")
     return blocks
+
+
+def _arguments(text: str) -> Any:
+    """What a model writes for arguments is its own affair: text that is no JSON is a text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def check_contents(stream: bytes) -> dict[str, Any]:

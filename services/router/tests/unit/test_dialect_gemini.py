@@ -247,7 +247,7 @@ def test_chat_becomes_contents():
         ({"cachedContent": "c"}, "cachedContent"),
         ({"generationConfig": {"candidateCount": 2}}, "candidateCount"),
         ({"generationConfig": {"responseModalities": ["AUDIO"]}}, "responseModalities"),
-        ({"generationConfig": {"temperature": "hot"}}, "temperature"),
+        ({"generationConfig": {"temperature": "hot"}}, "generationConfig"),
         ({"generationConfig": {"thinkingConfig": {"thinkingLevel": "HUGE"}}}, "generationConfig"),
         ({"systemInstruction": {"parts": [{"inlineData": {}}]}}, "systemInstruction"),
     ],
@@ -260,7 +260,7 @@ def test_what_cannot_be_said_names_the_field(body, param):
 
 @pytest.mark.parametrize(
     "body",
-    [{"n": 2}, {"logprobs": True}, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://h/a.png"}]}]}],
+    [{"n": 2}, {"logprobs": True}, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://h.example/a.png"}]}]}],
 )  # fmt: skip
 def test_what_cannot_be_said_to_gemini(body):
     with pytest.raises(Refused):

@@ -102,7 +102,7 @@ def test_names_that_the_wire_does_not_take():
 def test_pictures_documents_and_their_true_types():
     parts = [
         {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{PNG}"}},
-        {"type": "image_url", "image_url": "https://host/a.png"},
+        {"type": "image_url", "image_url": "https://host.example/a.png"},
         {"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}},
         {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}},
         {"type": "text", "text": "what is it", "cache_control": {"type": "ephemeral"}},
@@ -110,7 +110,7 @@ def test_pictures_documents_and_their_true_types():
     body, _ = to_claude(messages=[{"role": "user", "content": parts}])
     png, url, pdf, text, asked = body["messages"][0]["content"]
     assert png["source"] == {"type": "base64", "media_type": "image/png", "data": PNG}
-    assert url["source"] == {"type": "url", "url": "https://host/a.png"}
+    assert url["source"] == {"type": "url", "url": "https://host.example/a.png"}
     assert pdf == {
         "type": "document",
         "title": "a.pdf",
@@ -307,7 +307,7 @@ def test_what_chat_has_no_place_for_is_named():
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages"),
         (part({"type": "tool_result", "tool_use_id": "x"}), "messages"),
         (part({"type": "server_tool_use"}), "messages"),
-        (part({"type": "document", "source": {"type": "url", "url": "https://h/a.pdf"}}), "messages"),
+        (part({"type": "document", "source": {"type": "url", "url": "https://h.example/a.pdf"}}), "messages"),
         (part({"type": "image", "source": {"type": "file"}}), "messages"),
         ({"system": 7}, "system"),
         ({"system": [{"type": "image"}]}, "system"),

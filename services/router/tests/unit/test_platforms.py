@@ -42,7 +42,7 @@ def azure(version=None, model="my-gpt"):
 
 def asked(one, dialect=CHAT, body=HI, **fields):
     data = json.dumps(body).encode()
-    return sending(opened(dialect, body_length=len(data), **fields), read_body(data), one)
+    return sending(opened(dialect, body_length=len(data), **fields), read_body(data), one, data)
 
 
 # Paths.

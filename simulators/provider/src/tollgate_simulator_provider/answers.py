@@ -97,6 +97,8 @@ def sample(schema: object) -> object:
 def _typed(schema: dict[str, Any]) -> object:
     kind = schema.get("type", "object")
     kind = kind[0] if isinstance(kind, list) and kind else kind
+    # Gemini's own schemas write types in capitals.
+    kind = kind.lower() if isinstance(kind, str) else kind
     if kind == "object":
         return {name: sample(inner) for name, inner in (schema.get("properties") or {}).items()}
     if kind == "array":

@@ -15,7 +15,9 @@ from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
 
-PATH = re.compile(r"/gemini/v1/models/([^:/]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)")
+PATH = re.compile(
+    r"/gemini/v1(?:beta)?/models/([^:/]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
+)
 STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",

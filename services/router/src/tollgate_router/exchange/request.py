@@ -179,8 +179,6 @@ class Request:
         except InvalidBody:
             self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
             return
-        # The members hold it from now on.
-        self._body = b""
         ask = partial(ask_of, opened, self._members)
         walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random)
         now = deps.clock.monotonic()
@@ -203,7 +201,7 @@ class Request:
         self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
         self._error_body, self._reply, self._reply_size = [], [], 0
         try:
-            asked = sending(opened, self._members, target, remembers=self.remembers)
+            asked = sending(opened, self._members, target, self._body, remembers=self.remembers)
         except Refused as refused:
             self._cannot_say(refused)
             return

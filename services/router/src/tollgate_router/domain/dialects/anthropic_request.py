@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.members import read
+from tollgate_router.domain.dialects.data import address_of, base64_of
+from tollgate_router.domain.dialects.members import Share, Temperature, Whole, check, check_count, read
 from tollgate_router.domain.dialects.neutral import (
     Call,
     File,
@@ -30,6 +31,14 @@ _UNDERSTOOD: Final = frozenset(
     )
 )
 _EFFORTS: Final = frozenset(("low", "medium", "high", "xhigh", "max"))
+# Of the dialect, but nothing that another wire has a place for: their kinds are looked at all the same.
+_OTHERS: Final[Mapping[str, Any]] = {
+    "container": str | dict[str, Any],
+    "context_management": dict[str, Any],
+    "inference_geo": str,
+    "mcp_servers": list[Any],
+    "service_tier": str,
+}
 
 
 class _CacheControl(msgspec.Struct):
@@ -87,7 +96,7 @@ class _Choice(msgspec.Struct):
 
 class _Thinking(msgspec.Struct):
     type: str
-    budget_tokens: int | None = None
+    budget_tokens: Whole | None = None
 
 
 class _Format(msgspec.Struct):
@@ -117,17 +126,20 @@ def read_messages(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         raise Refused(f"output_config.effort: expected one of {', '.join(sorted(_EFFORTS))}", "output_config")
     if thinking is not None and thinking.type not in {"enabled", "adaptive", "disabled"}:
         raise Refused("thinking.type: expected enabled, adaptive or disabled", "thinking")
+    tools = read(members, "tools", list[_Tool]) or []
+    check_count(tools)
+    check(members, _OTHERS)
     calls: set[str] = set()
     return Request(
         messages=tuple(_message(message, f"messages.{place}", calls) for place, message in enumerate(found)),
         system=tuple(_system(read(members, "system", str | list[_Block]))),
-        tools=tuple(_tools(read(members, "tools", list[_Tool]) or [])),
+        tools=tuple(_tools(tools)),
         tool_choice=None if choice is None else _choice(choice),
         parallel_calls=False if choice is not None and choice.disable_parallel_tool_use else None,
-        max_output_tokens=read(members, "max_tokens", int),
-        temperature=read(members, "temperature", float),
-        top_p=read(members, "top_p", float),
-        top_k=read(members, "top_k", int),
+        max_output_tokens=read(members, "max_tokens", Whole),
+        temperature=read(members, "temperature", Temperature),
+        top_p=read(members, "top_p", Share),
+        top_k=read(members, "top_k", Whole),
         stop=tuple(read(members, "stop_sequences", list[str]) or ()),
         effort=output.effort,  # type: ignore[arg-type]
         thinking=thinking.type if thinking is not None else "",
@@ -168,7 +180,7 @@ def _part(block: _Block, where: str, calls: set[str]) -> Part:
         return _document(block, block.source, where)
     if block.type == "tool_use" and block.id and block.name:
         calls.add(block.id)
-        return Call(block.id, block.name, _arguments(block.input), block.cache)
+        return Call(block.id, block.name, _arguments(block.input, where), block.cache)
     if block.type == "tool_result" and block.tool_use_id:
         if block.tool_use_id not in calls:
             raise Refused(f"{where}: no tool_use block before it has the id '{block.tool_use_id[:80]}'", "messages")
@@ -183,9 +195,13 @@ def _part(block: _Block, where: str, calls: set[str]) -> Part:
     )
 
 
-def _arguments(found: msgspec.Raw) -> str:
+def _arguments(found: msgspec.Raw, where: str) -> str:
     text = bytes(found).decode()
-    return "{}" if text == "null" else text
+    if text == "null":
+        return "{}"
+    if not text.startswith("{"):
+        raise Refused(f"{where}.input: expected an object", "messages")
+    return text
 
 
 def _answer(content: str | list[_Block] | None, where: str) -> tuple[Text | Image | File, ...]:
@@ -200,13 +216,17 @@ def _answer(content: str | list[_Block] | None, where: str) -> tuple[Text | Imag
 def _document(block: _Block, source: _Source, where: str) -> Image | File:
     if source.type not in {"base64", "url", "text"}:
         raise Refused(f"{where}.source.type: '{source.type[:40]}' cannot be carried to this provider", "messages")
-    if block.type == "image":
-        return Image(source.media_type, source.data, source.url, cache=block.cache)
-    data = source.data
-    if source.type == "text":
+    data, url = "", ""
+    if source.type == "url":
+        url = address_of(source.url, f"{where}.source.url", "messages")
+    elif source.type == "base64":
+        data = base64_of(source.data, f"{where}.source.data", "messages")
+    else:
         # Another dialect knows documents as files.
         data = base64.b64encode(source.data.encode(errors="replace")).decode()
-    return File(block.title or "", source.media_type, data, source.url, cache=block.cache)
+    if block.type == "image":
+        return Image(source.media_type, data, url, cache=block.cache)
+    return File(block.title or "", source.media_type, data, url, cache=block.cache)
 
 
 def _tools(found: list[_Tool]) -> Iterable[Tool]:

@@ -6,7 +6,17 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.members import read
+from tollgate_router.domain.dialects.data import address_of, base64_of
+from tollgate_router.domain.dialects.members import (
+    Penalty,
+    Share,
+    Temperature,
+    Whole,
+    check,
+    check_count,
+    convert,
+    read,
+)
 from tollgate_router.domain.dialects.neutral import (
     Audio,
     Call,
@@ -27,42 +37,130 @@ from tollgate_router.domain.dialects.neutral import (
 _SNAKE: Final = re.compile(r"_([a-z])")
 _MODES: Final = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}
 _UNDERSTOOD: Final = frozenset(("contents", "systemInstruction", "tools", "toolConfig", "generationConfig"))
-_CONFIGURED: Final = frozenset(
-    (
-        *("temperature", "topP", "topK", "maxOutputTokens", "stopSequences", "candidateCount", "seed"),
-        *("presencePenalty", "frequencyPenalty", "responseMimeType", "responseSchema", "responseJsonSchema"),
-        *("thinkingConfig", "responseLogprobs", "responseModalities", "logprobs"),
-    )
+# Below these the caller chooses the names.
+_FREE: Final = frozenset(
+    ("args", "response", "parameters", "parametersJsonSchema", "responseSchema", "responseJsonSchema", "labels")
 )
+# Of the dialect, but nothing that another wire has a place for: their kinds are looked at all the same.
+_OTHERS: Final[Mapping[str, Any]] = {"labels": dict[str, str], "safetySettings": list[dict[str, Any]], "store": bool}
+
+
+class _Blob(msgspec.Struct, rename="camel"):
+    mime_type: str
+    data: str
+
+
+class _FileData(msgspec.Struct, rename="camel"):
+    file_uri: str
+    mime_type: str = ""
+
+
+class _FunctionCall(msgspec.Struct):
+    name: str
+    id: str | None = None
+    args: dict[str, Any] | None = None
+
+
+class _FunctionResponse(msgspec.Struct):
+    name: str = ""
+    id: str | None = None
+    response: dict[str, Any] | None = None
+
+
+class _Part(msgspec.Struct, rename="camel"):
+    text: str | None = None
+    thought: bool | None = None
+    inline_data: _Blob | None = None
+    file_data: _FileData | None = None
+    function_call: _FunctionCall | None = None
+    function_response: _FunctionResponse | None = None
+
+
+class _Content(msgspec.Struct):
+    role: str | None = None
+    parts: list[_Part] | None = None
+
+
+class _Function(msgspec.Struct, rename="camel"):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    parameters_json_schema: dict[str, Any] | None = None
+
+
+class _Tool(msgspec.Struct, rename="camel"):
+    function_declarations: list[_Function] | None = None
+
+
+class _Calling(msgspec.Struct, rename="camel"):
+    mode: str | None = None
+    allowed_function_names: list[str] | None = None
+
+
+class _ToolConfig(msgspec.Struct, rename="camel"):
+    function_calling_config: _Calling | None = None
+
+
+class _Thinking(msgspec.Struct, rename="camel"):
+    thinking_budget: Whole | None = None
+    thinking_level: str | None = None
+    include_thoughts: bool | None = None
+
+
+class _Config(msgspec.Struct, rename="camel"):
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    top_k: Whole | None = None
+    max_output_tokens: Whole | None = None
+    stop_sequences: list[str] | None = None
+    candidate_count: Whole | None = None
+    seed: Whole | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    response_mime_type: str | None = None
+    response_schema: dict[str, Any] | None = None
+    response_json_schema: dict[str, Any] | None = None
+    thinking_config: _Thinking | None = None
+    response_logprobs: bool | None = None
+    response_modalities: list[str] | None = None
+    logprobs: Whole | None = None
+
+
+_CONFIGURED: Final = frozenset(_Config.__struct_encode_fields__)
+# What makes a part one of a kind that is carried, and what may stand beside it.
+_PARTS: Final = ("inlineData", "fileData", "functionCall", "functionResponse")
 
 
 def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Request:
     """Returns what a body asks for. Raises Refused."""
     found = {_camel(name): raw for name, raw in members.items() if name != "model"}
-    contents = _list(read(found, "contents", object), "contents")
+    said = _plain(found, "contents")
+    contents = convert(_in_a_list(said), list[_Content], "contents")
     if not contents:
         raise Refused("contents: at least one is required", "contents")
-    config = _object(read(found, "generationConfig", object) or {}, "generationConfig")
+    given = _plain(found, "generationConfig")
+    config = convert({} if given is None else given, _Config, "generationConfig")
     _refuse(found, config)
-    tools = tuple(_tools(read(found, "tools", object) or []))
-    thinking = _object(config.get("thinkingConfig") or {}, "generationConfig.thinkingConfig")
-    budget = _number(thinking, "thinkingBudget", int)
-    level = _word(thinking, "thinkingLevel").lower()
+    check(found, _OTHERS)
+    thinking = config.thinking_config or _Thinking()
+    budget, level = thinking.thinking_budget, (thinking.thinking_level or "").lower()
     if level not in {"", "minimal", "low", "medium", "high"}:
-        raise Refused("thinkingConfig.thinkingLevel: expected MINIMAL, LOW, MEDIUM or HIGH", "generationConfig")
+        raise Refused(
+            "generationConfig.thinkingConfig.thinkingLevel: expected MINIMAL, LOW, MEDIUM or HIGH", "generationConfig"
+        )
     return Request(
-        messages=tuple(_Conversation().read(contents)),
-        system=tuple(_system(read(found, "systemInstruction", object))),
-        tools=tools,
-        tool_choice=_choice(read(found, "toolConfig", object)),
-        max_output_tokens=_number(config, "maxOutputTokens", int),
-        temperature=_number(config, "temperature", float),
-        top_p=_number(config, "topP", float),
-        top_k=_number(config, "topK", int),
-        seed=_number(config, "seed", int),
-        presence_penalty=_number(config, "presencePenalty", float),
-        frequency_penalty=_number(config, "frequencyPenalty", float),
-        stop=tuple(str(stop) for stop in _list(config.get("stopSequences") or [], "generationConfig.stopSequences")),
+        messages=tuple(_Conversation().read(contents, _in_a_list(said))),
+        system=tuple(_system(_plain(found, "systemInstruction"))),
+        tools=tuple(_tools(_plain(found, "tools"))),
+        tool_choice=_choice(convert(_plain(found, "toolConfig"), _ToolConfig | None, "toolConfig")),
+        max_output_tokens=config.max_output_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        seed=config.seed,
+        presence_penalty=config.presence_penalty,
+        frequency_penalty=config.frequency_penalty,
+        stop=tuple(config.stop_sequences or ()),
         effort="none" if budget == 0 else level or None,  # type: ignore[arg-type]
         thinking="enabled" if budget is not None and budget > 0 else "",
         thinking_budget=budget if budget is not None and budget > 0 else None,
@@ -70,19 +168,18 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         stream=stream,
         usage_wanted=True,
         extra={name: raw for name, raw in found.items() if name not in _UNDERSTOOD}
-        | {name: msgspec.Raw(b"true") for name in config if name not in _CONFIGURED},
+        | {name: msgspec.Raw(b"true") for name in given or () if name not in _CONFIGURED},
     )
 
 
-def _refuse(found: Mapping[str, msgspec.Raw], config: Mapping[str, Any]) -> None:
+def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
     """What would make the answer one of another form cannot be carried."""
     if "cachedContent" in found:
         raise Refused("cachedContent is of the vendor of Gemini, which does not serve this model.", "cachedContent")
-    modalities = _list(config.get("responseModalities") or [], "generationConfig.responseModalities")
     wrong = {
-        "candidateCount": config.get("candidateCount") not in {None, 1},
-        "responseLogprobs": bool(config.get("responseLogprobs")),
-        "responseModalities": bool(set(map(str, modalities)) - {"TEXT"}),
+        "candidateCount": config.candidate_count not in {None, 1},
+        "responseLogprobs": bool(config.response_logprobs),
+        "responseModalities": bool(set(config.response_modalities or ()) - {"TEXT"}),
     }
     for name, said in wrong.items():
         if said:
@@ -96,154 +193,144 @@ class _Conversation:
         self._count = 0
         self._waiting: list[tuple[str, str]] = []
 
-    def read(self, contents: Iterable[Any]) -> Iterable[Message]:
+    def read(self, contents: Iterable[_Content], said: list[Any]) -> Iterable[Message]:
+        """Yields the turns; `said` is what they were read from, for the names of what is not known."""
         for place, content in enumerate(contents):
             where = f"contents[{place}]"
-            found = _object(content, where)
-            role = found.get("role") or "user"
+            role = content.role or "user"
             if role not in {"user", "model", "function"}:
                 raise Refused(f"{where}.role: expected user or model", "contents")
-            parts = _list(found.get("parts") or [], f"{where}.parts")
-            read = tuple(self._part(part, f"{where}.parts[{number}]") for number, part in enumerate(parts))
-            yield Message("assistant" if role == "model" else "user", read)
+            found = [
+                self._part(part, f"{where}.parts[{number}]", said[place]["parts"][number], assistant=role == "model")
+                for number, part in enumerate(content.parts or ())
+            ]
+            yield Message("assistant" if role == "model" else "user", tuple(found))
 
-    def _part(self, found: Any, where: str) -> Part:
-        part = _object(found, where)
-        if isinstance(text := part.get("text"), str):
-            return Thinking(text) if part.get("thought") else Text(text)
-        if "inlineData" in part:
-            return _blob(_object(part["inlineData"], f"{where}.inlineData"), where)
-        if "fileData" in part:
-            file = _object(part["fileData"], f"{where}.fileData")
-            mime, url = _word(file, "mimeType"), _word(file, "fileUri")
+    def _part(self, part: _Part, where: str, said: Mapping[str, Any], *, assistant: bool) -> Part:
+        if part.text is not None:
+            return Thinking(part.text) if part.thought and assistant else Text(part.text)
+        if part.inline_data is not None:
+            return _blob(part.inline_data, f"{where}.inlineData")
+        if part.file_data is not None:
+            mime = part.file_data.mime_type
+            url = address_of(part.file_data.file_uri, f"{where}.fileData.fileUri", "contents")
             return Image(mime, url=url) if mime.startswith("image/") else File(mime=mime, url=url)
-        if "functionCall" in part:
-            return self._call(_object(part["functionCall"], f"{where}.functionCall"))
-        if "functionResponse" in part:
-            return self._answer(_object(part["functionResponse"], f"{where}.functionResponse"), where)
-        names = ", ".join(sorted(part)) or "nothing"
+        if part.function_call is not None:
+            if not assistant:
+                raise Refused(f"{where}.functionCall: only the model calls functions", "contents")
+            return self._call(part.function_call)
+        if part.function_response is not None:
+            return self._answer(part.function_response, f"{where}.functionResponse")
+        names = ", ".join(sorted(said)) or "nothing"
         raise Refused(f"{where}: {names[:80]} cannot be carried to the provider of this model", "contents")
 
-    def _call(self, call: Mapping[str, Any]) -> Call:
+    def _call(self, call: _FunctionCall) -> Call:
         self._count += 1
-        call_id, name = _word(call, "id") or f"call_{self._count}", _word(call, "name")
-        self._waiting.append((call_id, name))
-        return Call(call_id, name, msgspec.json.encode(call.get("args") or {}).decode())
+        call_id = call.id or f"call_{self._count}"
+        self._waiting.append((call_id, call.name))
+        return Call(call_id, call.name, msgspec.json.encode(call.args or {}).decode())
 
-    def _answer(self, answer: Mapping[str, Any], where: str) -> Result:
-        call_id, name = _word(answer, "id"), _word(answer, "name")
-        found = next((one for one in self._waiting if (one[0] == call_id if call_id else one[1] == name)), None)
+    def _answer(self, answer: _FunctionResponse, where: str) -> Result:
+        found = next(
+            (one for one in self._waiting if (one[0] == answer.id if answer.id else one[1] == answer.name)), None
+        )
         if found is None:
             raise Refused(f"{where}: no functionCall before it is answered by this", "contents")
         self._waiting.remove(found)
-        response = answer.get("response")
-        if isinstance(response, dict) and len(response) == 1 and isinstance(response.get("result"), str):
+        response = answer.response
+        if response is not None and len(response) == 1 and isinstance(response.get("result"), str):
             return Result(found[0], (Text(response["result"]),))
         return Result(found[0], (Text(msgspec.json.encode(response).decode()),))
 
 
-def _blob(found: Mapping[str, Any], where: str) -> Image | Audio | File:
-    mime, data = _word(found, "mimeType"), _word(found, "data")
-    if not mime or not data:
-        raise Refused(f"{where}.inlineData: mimeType and data are required", "contents")
+def _blob(found: _Blob, where: str) -> Image | Audio | File:
+    mime, data = found.mime_type, base64_of(found.data, f"{where}.data", "contents")
+    if not mime:
+        raise Refused(f"{where}.mimeType: required", "contents")
     if mime.startswith("audio/"):
         return Audio(mime.partition("/")[2], data)
     return Image(mime, data) if mime.startswith("image/") else File(mime=mime, data=data)
 
 
 def _system(found: Any) -> Iterable[Text]:
-    if found is None:
-        return
     if isinstance(found, str):
         yield Text(found)
         return
-    for number, part in enumerate(_list(_object(found, "systemInstruction").get("parts") or [], "systemInstruction")):
-        text = _object(part, f"systemInstruction.parts[{number}]").get("text")
-        if not isinstance(text, str):
+    content = convert(found, _Content | None, "systemInstruction")
+    for number, part in enumerate((content.parts if content is not None else None) or ()):
+        if part.text is None:
             raise Refused(f"systemInstruction.parts[{number}]: only text", "systemInstruction")
-        yield Text(text)
+        yield Text(part.text)
 
 
 def _tools(found: Any) -> Iterable[Tool]:
-    for place, one in enumerate(_list(found, "tools")):
-        tool = _object(one, f"tools[{place}]")
-        for name in tool:
+    tools = convert(found, list[_Tool] | None, "tools") or []
+    for place, one in enumerate(found or ()):
+        for name in one:
             if name != "functionDeclarations":
                 raise Refused(f"tools[{place}].{name} runs at the vendor of Gemini, not of this model.", "tools")
-        for number, declared in enumerate(_list(tool.get("functionDeclarations") or [], f"tools[{place}]")):
-            function = _object(declared, f"tools[{place}].functionDeclarations[{number}]")
-            schema = function.get("parametersJsonSchema") or function.get("parameters") or {}
-            yield Tool(_word(function, "name"), _word(function, "description"), json_schema(schema))
+    declared = [function for tool in tools for function in tool.function_declarations or ()]
+    check_count(declared)
+    for function in declared:
+        schema = function.parameters_json_schema or function.parameters or {}
+        yield Tool(function.name, function.description or "", json_schema(schema))
 
 
-def _choice(found: Any) -> ToolChoice | None:
+def _choice(found: _ToolConfig | None) -> ToolChoice | None:
     if found is None:
         return None
-    calling = _object(_object(found, "toolConfig").get("functionCallingConfig") or {}, "toolConfig")
-    mode = _word(calling, "mode").upper() or "AUTO"
+    calling = found.function_calling_config or _Calling()
+    mode, where = (calling.mode or "").upper() or "AUTO", "toolConfig.functionCallingConfig"
     if mode not in _MODES:
-        raise Refused("toolConfig.functionCallingConfig.mode: expected AUTO, ANY or NONE", "toolConfig")
-    names = _list(calling.get("allowedFunctionNames") or [], "toolConfig.functionCallingConfig.allowedFunctionNames")
+        raise Refused(f"{where}.mode: expected AUTO, ANY or NONE", "toolConfig")
+    names = calling.allowed_function_names or []
     if mode == "ANY" and len(names) == 1:
-        return ToolChoice("named", str(names[0]))
+        return ToolChoice("named", names[0])
     if names:
-        raise Refused("allowedFunctionNames: one or none can be carried to this provider", "toolConfig")
+        raise Refused(f"{where}.allowedFunctionNames: one or none can be carried to this provider", "toolConfig")
     return ToolChoice(_MODES[mode])  # type: ignore[arg-type]
 
 
-def _format(config: Mapping[str, Any]) -> Format | None:
-    schema = config.get("responseJsonSchema") or config.get("responseSchema")
+def _format(config: _Config) -> Format | None:
+    schema = config.response_json_schema or config.response_schema
     if schema is not None:
         return Format(schema=json_schema(schema))
-    return Format() if _word(config, "responseMimeType") == "application/json" else None
+    return Format() if config.response_mime_type == "application/json" else None
 
 
-def json_schema(found: Any) -> dict[str, Any]:
+def json_schema(found: dict[str, Any]) -> dict[str, Any]:
     """Returns a schema whose types are in lower case, as JSON Schema has them."""
-    lowered = _lowered(found)
-    return lowered if isinstance(lowered, dict) else {}
+    return {name: _lowered(name, value) for name, value in found.items()}
 
 
-def _lowered(found: Any) -> Any:
+def _lowered(name: str, found: Any) -> Any:
     if isinstance(found, list):
-        return [_lowered(one) for one in found]
-    if not isinstance(found, dict):
-        return found
-    plain = {name: _lowered(value) for name, value in found.items()}
-    if isinstance(kind := plain.get("type"), str):
-        plain["type"] = kind.lower()
-    return plain
+        return [_lowered("", one) for one in found]
+    if isinstance(found, dict):
+        return json_schema(found)
+    return found.lower() if name == "type" and isinstance(found, str) else found
 
 
 def _camel(name: str) -> str:
-    return _SNAKE.sub(lambda found: found[1].upper(), name)
+    return _SNAKE.sub(lambda found: found[1].upper(), name) if "_" in name else name
 
 
-def _object(found: Any, where: str) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise Refused(f"{where}: expected an object", where.partition("[")[0].partition(".")[0])
-    return {_camel(name): value for name, value in found.items()}
+def _plain(members: Mapping[str, msgspec.Raw], name: str) -> Any:
+    """Returns a member with its names in camelCase, down to where the caller chooses them."""
+    return _camelled(read(members, name, object)) if name in members else None
 
 
-def _list(found: Any, where: str) -> list[Any]:
+def _camelled(found: Any) -> Any:
     if isinstance(found, list):
+        return [_camelled(one) for one in found]
+    if not isinstance(found, dict):
         return found
-    if where == "contents" and isinstance(found, dict | str):
-        return [found if isinstance(found, dict) else {"parts": [{"text": found}]}]
-    raise Refused(f"{where}: expected a list", where.partition("[")[0].partition(".")[0])
+    named = {_camel(name): value for name, value in found.items()}
+    return {name: value if name in _FREE else _camelled(value) for name, value in named.items()}
 
 
-def _word(found: Mapping[str, Any], name: str) -> str:
-    value = found.get(name)
-    if value is not None and not isinstance(value, str):
-        raise Refused(f"{name}: expected text", name)
-    return value or ""
-
-
-def _number(found: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
-    value = found.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float):
-        raise Refused(f"{name}: expected a number", name)
-    return value
+def _in_a_list(found: Any) -> Any:
+    """The vendor takes one turn, or its words, for a list of one."""
+    if isinstance(found, dict):
+        return [found]
+    return [{"parts": [{"text": found}]}] if isinstance(found, str) else found or []

@@ -1,15 +1,22 @@
 """Members of a request's body, decoded one by one, with the field at fault named where one is of the wrong kind."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from tollgate_router.domain.dialects.neutral import Refused
 
+# What every provider's parser reads as a whole number.
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+# The ranges of the vendor whose dialect knows the most; narrower wires get what fits them.
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
+_MOST_TOOLS: Final = 1024
 _UNUSABLE: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _PLACE: Final = re.compile(r"^(.*) - at `\$?([^`]*)`$", re.DOTALL)
 
@@ -22,11 +29,36 @@ def read(members: Mapping[str, msgspec.Raw], name: str, kind: Any) -> Any:
     try:
         return _decoder(kind).decode(raw)
     except msgspec.ValidationError as error:
-        found = _PLACE.match(str(error))
-        words, place = (found[1], found[2]) if found is not None else (str(error), "")
-        raise Refused(f"{name}{place}: {words[:1].lower()}{words[1:]}.".replace("`", ""), name) from None
+        raise _refused(error, name) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Refused(f"{name} is not valid JSON.", name) from None
+
+
+def convert(found: Any, kind: Any, name: str) -> Any:
+    """Returns what was decoded of a member as `kind`. Raises Refused, which names the field."""
+    try:
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        raise _refused(error, name) from None
+
+
+def _refused(error: msgspec.ValidationError, name: str) -> Refused:
+    found = _PLACE.match(str(error))
+    words, place = (found[1], found[2]) if found is not None else (str(error), "")
+    return Refused(f"{name}{place}: {words[:1].lower()}{words[1:]}.".replace("`", ""), name)
+
+
+def check(members: Mapping[str, msgspec.Raw], kinds: Mapping[str, Any]) -> None:
+    """Raises Refused for a member that is not of its kind, though nothing is made of it."""
+    for name in kinds.keys() & members.keys():
+        read(members, name, kinds[name])
+
+
+def check_count(tools: Iterable[Any], param: str = "tools") -> None:
+    """Raises Refused for more tools than any vendor takes."""
+    found = sum(1 for _ in tools)
+    if found > _MOST_TOOLS:
+        raise Refused(f"{param}: {found} tools are more than the {_MOST_TOOLS} that can be carried.", param)
 
 
 @cache
@@ -63,15 +95,6 @@ def usable_name(name: str, most: int) -> str:
     """
     plain = _UNUSABLE.sub("_", name)
     return plain if plain == name else f"{plain[: most - 9]}_{blake2b(name.encode(), digest_size=4).hexdigest()}"
-
-
-def split_data_url(url: str, param: str) -> tuple[str, str]:
-    """Returns type and base64 data of `data:TYPE;base64,DATA`. Raises Refused."""
-    head, comma, data = url.removeprefix("data:").partition(",")
-    mime, _, coding = head.partition(";")
-    if not comma or coding.rpartition(";")[2] != "base64":
-        raise Refused(f"{param} is a data: address that is not base64.", param)
-    return mime.strip().lower(), data
 
 
 # The first bytes of pictures, in base64: what they are, whatever the caller says.

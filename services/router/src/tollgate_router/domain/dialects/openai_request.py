@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.members import read, split_data_url
+from tollgate_router.domain.dialects.data import address_of, base64_of, split_data_url
+from tollgate_router.domain.dialects.members import Penalty, Share, Temperature, Whole, check, check_count, read
 from tollgate_router.domain.dialects.neutral import (
     Audio,
     Call,
@@ -37,6 +38,24 @@ _UNDERSTOOD: Final = frozenset(
         *("seed", "presence_penalty", "frequency_penalty"),
     )
 )
+# Of the dialect, but nothing that another wire has a place for: their kinds are looked at all the same.
+_OTHERS: Final[Mapping[str, Any]] = {
+    "audio": dict[str, Any],
+    "logit_bias": dict[str, float],
+    "logprobs": bool,
+    "metadata": dict[str, str],
+    "modalities": list[str],
+    "n": Whole,
+    "prediction": dict[str, Any],
+    "prompt_cache_key": str,
+    "prompt_cache_retention": str,
+    "service_tier": str,
+    "store": bool,
+    "stream_options": dict[str, Any],
+    "top_logprobs": Whole,
+    "verbosity": str,
+    "web_search_options": dict[str, Any],
+}
 
 
 class _CacheControl(msgspec.Struct):
@@ -134,25 +153,29 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
         raise Refused("messages must have at least one message.", "messages")
     system, messages = _conversation(found)
     functions = read(members, "functions", list[_Function]) or []
-    limit = read(members, "max_completion_tokens", int)
+    tools = read(members, "tools", list[_Tool]) or []
+    check_count((*tools, *functions))
+    check(members, _OTHERS)
+    newer, older = read(members, "max_completion_tokens", Whole), read(members, "max_tokens", Whole)
+    user, safety = read(members, "user", str), read(members, "safety_identifier", str)
     stop = read(members, "stop", str | list[str])
     return Request(
         messages=messages,
         system=system,
-        tools=(*_tools(read(members, "tools", list[_Tool]) or []), *map(_tool, functions)),
+        tools=(*_tools(tools), *map(_tool, functions)),
         tool_choice=_choice(members),
         parallel_calls=read(members, "parallel_tool_calls", bool),
-        max_output_tokens=read(members, "max_tokens", int) if limit is None else limit,
-        temperature=read(members, "temperature", float),
-        top_p=read(members, "top_p", float),
-        top_k=read(members, "top_k", int),
-        seed=read(members, "seed", int),
-        presence_penalty=read(members, "presence_penalty", float),
-        frequency_penalty=read(members, "frequency_penalty", float),
+        max_output_tokens=older if newer is None else newer,
+        temperature=read(members, "temperature", Temperature),
+        top_p=read(members, "top_p", Share),
+        top_k=read(members, "top_k", Whole),
+        seed=read(members, "seed", Whole),
+        presence_penalty=read(members, "presence_penalty", Penalty),
+        frequency_penalty=read(members, "frequency_penalty", Penalty),
         stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
         effort=_effort(read(members, "reasoning_effort", str)),
         format=_format(read(members, "response_format", _Format)),
-        user=read(members, "safety_identifier", str) or read(members, "user", str) or "",
+        user=safety or user or "",
         stream=stream,
         usage_wanted=usage_wanted,
         extra={name: raw for name, raw in members.items() if name not in _UNDERSTOOD},
@@ -226,16 +249,18 @@ def _part(part: _Part, where: str) -> Part:
         return Text(part.refusal)
     if part.type == "image_url" and part.image_url is not None:
         image = part.image_url if isinstance(part.image_url, _ImageUrl) else _ImageUrl(part.image_url)
+        place = f"{where}.image_url.url"
         if image.url.startswith("data:"):
-            mime, data = split_data_url(image.url, "messages")
+            mime, data = split_data_url(image.url, place, "messages")
             return Image(mime, data, detail=image.detail or "", cache=cache)
-        return Image(url=image.url, detail=image.detail or "", cache=cache)
+        return Image(url=address_of(image.url, place, "messages"), detail=image.detail or "", cache=cache)
     if part.type == "input_audio" and part.input_audio is not None:
-        return Audio(part.input_audio.format, part.input_audio.data)
+        data = base64_of(part.input_audio.data, f"{where}.input_audio.data", "messages")
+        return Audio(part.input_audio.format, data)
     if part.type == "file" and part.file is not None:
         if part.file.file_data is None:
             raise Refused(f"{where}: files are carried by their data; file_id is another account's.", "messages")
-        mime, data = split_data_url(part.file.file_data, "messages")
+        mime, data = split_data_url(part.file.file_data, f"{where}.file.file_data", "messages")
         return File(part.file.filename or "", mime, data, cache=cache)
     raise Refused(f"{where}.type: '{part.type[:40]}' is unknown, or its member is missing.", "messages")
 

@@ -99,6 +99,7 @@ class ResponseWriter:
         elif isinstance(event, Signature):
             if self._open == "thought" or event.hidden:
                 if self._open != "thought":
+                    yield from self._close()
                     yield from self._begin("thought")
                 self._seal = (event.signature, event.hidden)
                 yield from self._close()

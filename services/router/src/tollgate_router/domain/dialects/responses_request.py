@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
-from tollgate_router.domain.dialects.members import parse_json, read, split_data_url
+from tollgate_router.domain.dialects.data import address_of, base64_of, split_data_url
+from tollgate_router.domain.dialects.members import Share, Temperature, Whole, check, check_count, parse_json, read
 from tollgate_router.domain.dialects.neutral import (
     Audio,
     Call,
@@ -48,7 +49,23 @@ _STORED: Final = frozenset(("store", "previous_response_id"))
 _OFFERED: Final = frozenset(("web_search", "web_search_preview", "image_generation"))
 _TEXTS: Final = frozenset(("input_text", "output_text", "text", "summary_text", "refusal"))
 _EFFORTS: Final = frozenset(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
+# Of the dialect, but nothing that another wire has a place for: their kinds are looked at all the same.
+_OTHERS: Final[Mapping[str, Any]] = {
+    "include": list[str],
+    "max_tool_calls": Whole,
+    "metadata": dict[str, str],
+    "prompt_cache_key": str,
+    "service_tier": str,
+    "stream_options": dict[str, Any],
+    "top_logprobs": Whole,
+    "truncation": str,
+}
 FREE_FORM: Final = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+
+
+class _InputAudio(msgspec.Struct):
+    data: str
+    format: str
 
 
 class _Part(msgspec.Struct):
@@ -61,11 +78,12 @@ class _Part(msgspec.Struct):
     file_url: str | None = None
     file_id: str | None = None
     filename: str | None = None
-    input_audio: dict[str, Any] | None = None
+    input_audio: _InputAudio | None = None
 
 
 class _Summary(msgspec.Struct):
     text: str = ""
+    type: str = "summary_text"
 
 
 class _Item(msgspec.Struct):
@@ -82,13 +100,17 @@ class _Item(msgspec.Struct):
     encrypted_content: str | None = None
 
 
+class _TextForm(msgspec.Struct):
+    type: str = "text"
+
+
 class _Tool(msgspec.Struct):
     type: str
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
-    format: dict[str, Any] | None = None
+    format: _TextForm | None = None
     tools: "list[_Tool] | None" = None
 
 
@@ -149,7 +171,11 @@ def read_responses(
         raise Refused("input: a text or at least one item is required.", "input")
     system, turns = _conversation(found)
     instructions = read(members, "instructions", str)
-    tools, dropped = _tools(read(members, "tools", list[_Tool]) or [])
+    offered = read(members, "tools", list[_Tool]) or []
+    check_count(inner for tool in offered for inner in (tool.tools or (tool,)))
+    tools, dropped = _tools(offered)
+    check(members, _OTHERS)
+    user, safety = read(members, "user", str), read(members, "safety_identifier", str)
     text = read(members, "text", _TextConfig) or _TextConfig()
     reasoning = read(members, "reasoning", _Reasoning) or _Reasoning()
     if reasoning.effort is not None and reasoning.effort not in _EFFORTS:
@@ -164,12 +190,12 @@ def read_responses(
         tools=tools,
         tool_choice=_choice(read(members, "tool_choice", str | _Choice)),
         parallel_calls=read(members, "parallel_tool_calls", bool),
-        max_output_tokens=read(members, "max_output_tokens", int),
-        temperature=read(members, "temperature", float),
-        top_p=read(members, "top_p", float),
+        max_output_tokens=read(members, "max_output_tokens", Whole),
+        temperature=read(members, "temperature", Temperature),
+        top_p=read(members, "top_p", Share),
         effort=reasoning.effort,  # type: ignore[arg-type]
         format=_format(text.format),
-        user=read(members, "safety_identifier", str) or read(members, "user", str) or "",
+        user=safety or user or "",
         stream=stream,
         usage_wanted=usage_wanted,
         extra={name: raw for name, raw in extra.items() if name not in {"metadata", "truncation", "max_tool_calls"}},
@@ -262,17 +288,18 @@ def _part(part: _Part, where: str) -> Part:
         return Text(said)
     if part.type == "input_image" and part.image_url is not None:
         if part.image_url.startswith("data:"):
-            mime, data = split_data_url(part.image_url, "input")
+            mime, data = split_data_url(part.image_url, f"{where}.image_url", "input")
             return Image(mime, data, detail=part.detail or "")
-        return Image(url=part.image_url, detail=part.detail or "")
+        url = address_of(part.image_url, f"{where}.image_url", "input")
+        return Image(url=url, detail=part.detail or "")
     if part.type == "input_file" and part.file_data is not None:
-        mime, data = split_data_url(part.file_data, "input")
+        mime, data = split_data_url(part.file_data, f"{where}.file_data", "input")
         return File(part.filename or "", mime, data)
     if part.type == "input_file" and part.file_url is not None:
-        return File(part.filename or "", url=part.file_url)
+        return File(part.filename or "", url=address_of(part.file_url, f"{where}.file_url", "input"))
     if part.type == "input_audio" and part.input_audio is not None:
-        audio = part.input_audio
-        return Audio(str(audio.get("format", "")), str(audio.get("data", "")))
+        data = base64_of(part.input_audio.data, f"{where}.input_audio.data", "input")
+        return Audio(part.input_audio.format, data)
     raise Refused(f"{where}.type: '{part.type[:40]}' cannot be carried, or a member of it is missing.", "input")
 
 
@@ -300,7 +327,7 @@ def _tools(found: list[_Tool]) -> tuple[tuple[Tool, ...], list[str]]:
         elif tool.type == "custom" and tool.name:
             # A tool that takes text is called with an object of one text, and told back as what it is.
             tools.append(Tool(tool.name, tool.description or "", FREE_FORM))
-            if (tool.format or {}).get("type", "text") != "text":
+            if tool.format is not None and tool.format.type != "text":
                 dropped.append(f"tools.{tool.name}.format")
         elif tool.type == "namespace" and tool.name:
             found_tools, left = _tools(

@@ -41,7 +41,7 @@ class StreamReader(ABC):
     def _read(self, frames: Iterable[tuple[bytes, bytes]]) -> list[Event]:
         events: list[Event] = []
         for _, data in frames:
-            if self.problem is not None:
+            if self.problem is not None or self.done:
                 break
             try:
                 events += self._take(data)

@@ -1,5 +1,6 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
@@ -20,9 +21,23 @@ from tollgate_router.domain.dialects.gemini_array import ArrayStream
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
-from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Message, Refused, Reply, Request, Text
+from tollgate_router.domain.dialects.neutral import (
+    CALLS,
+    STOP,
+    Began,
+    Call,
+    CallBegan,
+    Event,
+    Finished,
+    Message,
+    Refused,
+    Reply,
+    Request,
+    Text,
+)
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.repaired import RepairedReader
+from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.endpoints import embeddings
@@ -54,15 +69,27 @@ _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
 _OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
+_UNSHOWN: Final = re.compile(r"[^A-Za-z0-9_.\-]")
+_MOST_SHOWN: Final = 32
+_MOST_SHOWN_LETTERS: Final = 64
 # The version that a provider of Claude is spoken to in where the caller does not say one.
 _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _ANTHROPIC_HEADERS: Final = frozenset((b"anthropic-version", b"anthropic-beta"))
 
 
-def sending(opened: wire.Open, members: Members | Form, target: Target, *, remembers: bool = False) -> Sending:
-    """Returns what to send to this target. Raises Refused for what cannot be said on its wire.
+def sending(
+    opened: wire.Open,
+    members: Members | Form,
+    target: Target,
+    body: bytes | bytearray,
+    *,
+    remembers: bool = False,
+) -> Sending:
+    """Returns what to send to this target; `body` is what the members were read from.
 
     `remembers`: what a body of the Responses API says of storing it has been done, or will be.
+    Raises Refused for what is malformed or cannot be said on its wire. A body of the wire's own dialect goes as it is:
+    to look at every field would cost more than all else that is done with it, and the provider looks.
     """
     if opened.operation in endpoints.OPERATIONS or isinstance(members, Form):
         return endpoints.sending(opened, members, target)
@@ -71,20 +98,35 @@ def sending(opened: wire.Open, members: Members | Form, target: Target, *, remem
         return embeddings.sending(opened, members, target)
     if opened.as_array:
         opened = _as_events(opened)
-        asked = sending(opened, members, target)
+        asked = sending(opened, members, target, body, remembers=remembers)
         return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
-    if chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members):
-        # Also on chat's path, where one client sends such bodies and waits for chunks.
-        request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
-        tools = structs.replace(
-            tool_names(members), echo=echo_of(members), reply_id=responses_reply.response_id(opened.request_id)
-        )
-        return _translated(opened, request, target, tools)
-    if opened.dialect == target.wire:
+    # Also on chat's path, where one client sends such bodies and waits for chunks.
+    responses = chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members)
+    if opened.dialect == target.wire and not responses:
         return _SAME[target.wire](opened, members, target)
-    return _translated(opened, _READERS[opened.dialect](opened, members), target)
+    try:
+        refuse_repeated(body)
+        if responses:
+            return _response(opened, members, target, remembers=remembers)
+        return _translated(opened, _READERS[opened.dialect](opened, members), target)
+    except Refused as refused:
+        if refused.param != "messages":
+            raise
+        # The writers do not know what the caller's dialect calls it.
+        name = "input" if responses else _CONVERSATIONS[opened.dialect]
+        named = refused.message.startswith(name)
+        raise Refused(refused.message if named else f"{name}: {refused.message}", name) from None
+    except RecursionError:
+        raise Refused("The request body is nested too deeply.") from None
+
+
+def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
+    request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
+    reply_id = responses_reply.response_id(opened.request_id)
+    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id)
+    return _translated(opened, request, target, tools)
 
 
 def _as_events(opened: wire.Open) -> wire.Open:
@@ -98,7 +140,7 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
     written = write(request, target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
-    return Sending(written.path, written.body, found, translation.read, written.headers, written.dropped)
+    return Sending(written.path, written.body, found, translation.read, written.headers, _shown(written.dropped))
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -141,6 +183,12 @@ def smallest_chat(target: Target) -> Written:
 def _openai_path(opened: wire.Open, target: Target) -> bytes:
     operation = _OPENAI_OPERATIONS[opened.operation]
     return target.quirks.path(operation, _OPENAI_PATHS[opened.operation])
+
+
+def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns names as a header can carry them: callers invent some, of any letters, length and number."""
+    plain = [_UNSHOWN.sub("_", name[:_MOST_SHOWN_LETTERS]) or "_" for name in names[:_MOST_SHOWN]]
+    return (*plain, "...") if len(names) > _MOST_SHOWN else tuple(plain)
 
 
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
@@ -259,6 +307,12 @@ _READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _GEMINI: _request_of_contents,
     _RESPONSES: _request_of_responses,
 }
+_CONVERSATIONS: Final[Mapping[int, str]] = {
+    _OPENAI: "messages",
+    _ANTHROPIC: "messages",
+    _GEMINI: "contents",
+    _RESPONSES: "input",
+}
 _Reader = (
     openai_reply.ChatReader
     | RepairedReader
@@ -363,14 +417,21 @@ class Translation:
         return reply if isinstance(reply, UpstreamProblem) else (reply, usage)
 
 
+_NAMELESS: Final = Began("", "")
+
+
 class StreamTranslation:
-    """A streamed reply on its way into the caller's dialect; nothing is held back but what is not whole."""
+    """A streamed reply on its way into the caller's dialect; only what is not whole is held back, and how it ended."""
 
     def __init__(self, translation: Translation) -> None:
         self._translation = translation
         self._reader = translation.reader()
         self._writer = translation.writer()
         self._events = 0
+        self._began = False
+        self._called = False
+        # Nothing may stand behind the reason, and some say more: it goes out last.
+        self._finish: Finished | None = None
         self._ended = False
 
     @property
@@ -404,15 +465,30 @@ class StreamTranslation:
         return written + self._end() if self.complete else written
 
     def _write(self, events: Iterable[Event]) -> bytes:
-        found = [self._renamed(event) for event in events]
+        found = [self._renamed(event) for event in self._begun(events)]
         self._events += len(found)
         return self._writer.write(found)
+
+    def _begun(self, events: Iterable[Event]) -> Iterable[Event]:
+        """Yields one beginning before all else, whether the provider says none or several; the reason waits."""
+        for event in events:
+            if isinstance(event, Finished):
+                self._finish = event
+                continue
+            if not self._began and not isinstance(event, Began):
+                yield _NAMELESS
+            self._called = self._called or isinstance(event, CallBegan)
+            if not self._began or not isinstance(event, Began):
+                self._began = True
+                yield event
 
     def _end(self) -> bytes:
         if self._ended or self.problem is not None:
             return b""
         self._ended = True
-        return self._writer.end(self.usage)
+        finish = self._finish or Finished(CALLS if self._called else STOP)
+        last = (finish,) if self._began else (_NAMELESS, finish)
+        return self._writer.write(last) + self._writer.end(self.usage)
 
     def _renamed(self, event: Event) -> Event:
         return (
