@@ -26,6 +26,7 @@ from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
+from tollgate_billing.adapters.sealing import Sealer, read_keys
 from tollgate_billing.adapters.simulated_payments import SimulatedPayments
 from tollgate_billing.adapters.sql_anomalies import SqlAnomalies
 from tollgate_billing.adapters.sql_budgets import SqlBudgets
@@ -178,9 +179,12 @@ class Billing:
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
         self.notify_http = GuardedHttp(private_network=self.settings.notify_private_network)
+        keys = self.settings.secrets_key_file or self.settings.state_directory / "secrets.key"
+        sealer = Sealer(read_keys(keys))
+        self.destinations = SqlDestinations(self.database, sealer)
         self.notices = DeliverNotices(
-            outbox=SqlOutbox(self.database),
-            destinations=SqlDestinations(self.database),
+            outbox=SqlOutbox(self.database, sealer),
+            destinations=self.destinations,
             sender=NoticeSender(self.notify_http, _mail_server(self.settings), clock),
             clock=clock,
             counters=self.counters,
@@ -335,6 +339,8 @@ class Billing:
 
     async def _migrate(self) -> None:
         await self.database.migrate()
+        if sealed := await self.destinations.seal():
+            log.info("sealed the secrets of destinations", extra={"fields": {"destinations": sealed}})
         await self.clickhouse.migrate()
 
     async def _retried(self, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> bool:

@@ -108,6 +108,12 @@ class BillingSettings(ServiceSettings):
         default=False,
         description="Lets notifications go to loopback and private addresses, and over plain HTTP.",
     )
+    secrets_key_file: Path | None = Field(
+        default=None,
+        description="Keys that secrets in SQL are sealed with: 32 bytes in hex per line, the current one first. By "
+        "default `secrets.key` in the state directory, written (mode 0600) when it is absent. Who loses them makes "
+        "destinations anew.",
+    )
     smtp_host: str = Field(default="", description="The mail server that notifications leave by; empty: no mail.")
     smtp_port: int = Field(default=587, gt=0, le=65_535, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(

@@ -113,6 +113,12 @@ class EdgeSettings(ServiceSettings):
         "an answer (503, to be sent again) rather than a closed connection.",
     )
 
+    caller_marks: bool = Field(
+        default=True,
+        description="Whether usage rows have the network of the caller (a /24, or a /48 of IPv6) and a keyed hash of "
+        "the request, by which billing notices keys in other hands and programs that run in a loop.",
+    )
+
     access_log: Literal["off", "sampled", "on"] = Field(
         default="off",
         description="Which inference requests become a line of JSON on standard output: `on` all, `sampled` a share "

@@ -2,16 +2,20 @@
 
 A notice is made once for each destination and fact. Who sends takes a lease in one transaction and says what became of
 it in another: a process that is killed between the two leaves a message that is sent again, under the same id.
+Where messages go and what they are signed with is sealed: SQL alone gives neither away.
 """
 
 import functools
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from tollgate_billing.adapters.control_tables import DESTINATIONS, NOTICES
+from tollgate_billing.adapters.sealing import CannotOpen, Sealer
 from tollgate_billing.adapters.sql_ledger import known
 from tollgate_billing.adapters.sql_transfers import insert
 from tollgate_billing.control_ports import Fact, Message, Notice, Outcome
@@ -20,11 +24,13 @@ from tollgate_billing.errors import InvalidControl, NameTaken
 from tollgate_kit.ids import Ids
 from tollgate_kit.sql import Database
 
+log = logging.getLogger(__name__)
+
 MOST_DESTINATIONS: Final = 1_000
 # More than this would not be read in one message.
 _MOST_A_MESSAGE: Final = 20
 _DESTINATION: Final = (
-    *("id", "organization_id", "name", "kind", "target", "secret", "language", "time_zone", "digest_minutes"),
+    *("id", "organization_id", "name", "kind", "language", "time_zone", "digest_minutes"),
     "created_us",
 )
 _NOTICE: Final = (
@@ -34,34 +40,43 @@ _NOTICE: Final = (
 
 
 class SqlDestinations:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
+        self._sealer = sealer
+
+    async def seal(self) -> int:
+        """Seals what an older release left open, and wraps again what is under an older key; returns how many.
+
+        Raises LedgerUnavailable.
+        """
+        return await known(self._database.write(functools.partial(_seal, sealer=self._sealer)))
 
     async def add(self, destination: Destination) -> None:
-        await known(self._database.write(functools.partial(_add, destination=destination)))
+        await known(self._database.write(functools.partial(_add, destination=destination, sealer=self._sealer)))
 
     async def list(self) -> list[Destination]:
-        return await known(self._database.read(_destinations))
+        return await known(self._database.read(functools.partial(_opened, sealer=self._sealer)))
 
     async def get(self, destination_id: str) -> Destination | None:
         query = sa.select(DESTINATIONS).where(DESTINATIONS.c.id == destination_id)
         row = await known(self._database.read(lambda connection: connection.execute(query).one_or_none()))
-        return None if row is None else _destination(row)
+        return None if row is None else _open(row, self._sealer)
 
     async def remove(self, destination_id: str) -> bool:
         return await known(self._database.write(functools.partial(_remove, destination_id=destination_id)))
 
 
 class SqlOutbox:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sealer: Sealer) -> None:
         self._database = database
+        self._sealer = sealer
 
     async def take(self, now_us: int, lease_us: int, limit: int) -> list[Message]:
         # Asked every second: without anything due no writer's lock is taken.
         query = sa.select(NOTICES.c.id).where(_due(now_us)).limit(1)
         if not await known(self._database.read(lambda connection: connection.execute(query).first())):
             return []
-        work = functools.partial(_take, now_us=now_us, lease_us=lease_us, limit=limit)
+        work = functools.partial(_take, now_us=now_us, lease_us=lease_us, limit=limit, sealer=self._sealer)
         return await known(self._database.write(work))
 
     async def settle(self, message: Message, outcome: Outcome, now_us: int, retry_us: int) -> None:
@@ -87,7 +102,8 @@ class SqlOutbox:
 def post_notices(connection: sa.Connection, fact: Fact, now_us: int, ids: Ids) -> int:
     """Adds a notice for each destination that wants this fact, once, in the caller's transaction; returns how many."""
     made = 0
-    for destination in _destinations(connection):
+    for row in _rows(connection):
+        destination = _destination(row)
         if not destination.wants(fact.organization_id, fact.about):
             continue
         values = {
@@ -111,7 +127,7 @@ def post_notices(connection: sa.Connection, fact: Fact, now_us: int, ids: Ids) -
     return made
 
 
-def _add(connection: sa.Connection, destination: Destination) -> None:
+def _add(connection: sa.Connection, destination: Destination, sealer: Sealer) -> None:
     count = connection.execute(sa.select(sa.func.count()).select_from(DESTINATIONS)).scalar_one()
     if count >= MOST_DESTINATIONS:
         raise InvalidControl(f"there are at most {MOST_DESTINATIONS} destinations; delete one first")
@@ -120,6 +136,7 @@ def _add(connection: sa.Connection, destination: Destination) -> None:
         "quiet_begin": destination.quiet.begin,
         "quiet_end": destination.quiet.end,
         "about": json.dumps(destination.about),
+        **_sealed(destination.id, destination.target, destination.secret, sealer),
     }
     statement = insert(connection, DESTINATIONS).values(values).on_conflict_do_nothing()
     if connection.execute(statement.returning(DESTINATIONS.c.id)).first() is None:
@@ -139,7 +156,7 @@ def _due(now_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(NOTICES.c.state == "waiting", NOTICES.c.due_us <= now_us, NOTICES.c.leased_us <= now_us)
 
 
-def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int) -> list[Message]:
+def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, sealer: Sealer) -> list[Message]:
     due = _due(now_us)
     query = sa.select(NOTICES).where(due).order_by(NOTICES.c.due_us, NOTICES.c.id).limit(limit * _MOST_A_MESSAGE)
     # Processes that look at once do not take the same; SQLite's writers come one after the other.
@@ -151,7 +168,7 @@ def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int) -> 
     if begun:
         whole = sa.select(NOTICES).where(due, NOTICES.c.message_id.in_(begun)).order_by(NOTICES.c.id)
         rows = [*(row for row in rows if not row.message_id), *connection.execute(whole).all()]
-    known_ones = {one.id: one for one in _destinations(connection)}
+    known_ones = {one.id: one for one in _opened(connection, sealer)}
     groups: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         destination = known_ones.get(row.destination_id)
@@ -180,13 +197,61 @@ def _put(connection: sa.Connection, ids: Sequence[str], values: dict[str, Any]) 
     connection.execute(sa.update(NOTICES).where(NOTICES.c.id.in_(ids)).values(values))
 
 
-def _destinations(connection: sa.Connection) -> list[Destination]:
-    return [_destination(row) for row in connection.execute(sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name))]
+def _rows(connection: sa.Connection) -> "Sequence[sa.Row[Any]]":
+    return connection.execute(sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name)).all()
+
+
+def _opened(connection: sa.Connection, sealer: Sealer) -> list[Destination]:
+    return [_open(row, sealer) for row in _rows(connection)]
 
 
 def _destination(row: "sa.Row[Any]") -> Destination:
+    """Returns a destination as far as it is no secret."""
     plain: dict[str, Any] = {name: getattr(row, name) for name in _DESTINATION}
-    return Destination(**plain, quiet=Quiet(row.quiet_begin, row.quiet_end), about=tuple(json.loads(row.about)))
+    quiet, about = Quiet(row.quiet_begin, row.quiet_end), tuple(json.loads(row.about))
+    return Destination(**plain, target="", quiet=quiet, about=about)
+
+
+def _open(row: "sa.Row[Any]", sealer: Sealer) -> Destination:
+    if not row.sealed:
+        # Of an older release that runs beside this one: sealed at the next start.
+        return replace(_destination(row), target=row.target, secret=row.secret)
+    try:
+        found = json.loads(sealer.open(row.sealed, _about(row.id)))
+    except CannotOpen as error:
+        return replace(_destination(row), problem=f"its address cannot be read: {error}")
+    return replace(_destination(row), target=found["target"], secret=found["secret"])
+
+
+def _about(destination_id: str) -> str:
+    return f"{destination_id}/destination"
+
+
+def _sealed(destination_id: str, target: str, secret: str, sealer: Sealer) -> dict[str, str]:
+    plain = json.dumps({"target": target, "secret": secret}).encode()
+    return {"target": "", "secret": "", "sealed": sealer.seal(plain, _about(destination_id))}
+
+
+def _seal(connection: sa.Connection, sealer: Sealer) -> int:
+    if connection.dialect.name == "sqlite":
+        # What was there is overwritten, not only unlinked.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    changed = 0
+    for row in _rows(connection):
+        if not row.sealed:
+            values = _sealed(row.id, row.target, row.secret, sealer)
+        else:
+            try:
+                again = sealer.wrap_again(row.sealed)
+            except CannotOpen as error:
+                log.warning("a destination cannot be used", extra={"fields": {"id": row.id, "reason": str(error)}})
+                continue
+            if again is None:
+                continue
+            values = {"sealed": again}
+        connection.execute(sa.update(DESTINATIONS).where(DESTINATIONS.c.id == row.id).values(values))
+        changed += 1
+    return changed
 
 
 def _notice(row: "sa.Row[Any]", **instead: Any) -> Notice:

@@ -18,6 +18,7 @@ from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
+from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
@@ -57,6 +58,7 @@ class InferenceGateway:
         counters: InferenceCounters,
         access_log: AccessLog,
         refused_log: RefusedLog,
+        marks: Marks | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -71,6 +73,7 @@ class InferenceGateway:
             counters=counters,
         )
         self.controls = Controls()
+        self.marks = marks
         self.access_log = access_log
         self.refused_log = refused_log
         self.records = RequestRecords(counters, tracing, access_log, refused_log, clock, self.loop)

@@ -113,7 +113,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., created_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., reported_tokens: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
-    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent")
+    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "requested_model")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class CreateJobRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     tenant: _exchange_pb2.Tenant
     kind: JobKind
     model: str
@@ -128,7 +129,8 @@ class CreateJobRequest(_message.Message):
     idempotency_key: str
     request_id: str
     traceparent: str
-    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    requested_model: str
+    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., requested_model: _Optional[str] = ...) -> None: ...
 
 class CreateJobResponse(_message.Message):
     __slots__ = ("job",)
