@@ -86,6 +86,13 @@ class EdgeSettings(ServiceSettings):
         "in units of its currency, at each process.",
     )
     hold_ttl_seconds: int = Field(default=300, gt=0, description="Life of a hold; renewed while the request runs.")
+    trimmed_hold_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="What a nearly empty wallet is good for: a request whose worst case it does not cover is admitted "
+        "with what is left, when that covers its input and an answer of so many tokens. It may cost more than it held, "
+        "and the wallet end below zero by that. 0: such requests are refused.",
+    )
     slot_ttl_seconds: int = Field(
         default=60,
         gt=0,

@@ -43,11 +43,12 @@ _SSE_HEADERS: Final = (
 class InferenceExchange:
     __slots__ = (
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
-        "_too_dear", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts", "body_size",
-        "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face", "first_write",
-        "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write", "marks", "named",
-        "opened_at", "operation", "passed", "presented", "principal", "request_id", "requested_model", "span_id",
-        "started", "started_us", "status", "ticket", "told", "trace_id", "trace_parent", "traceparent", "tries",
+        "_too_dear", "_trimmed", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts",
+        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face",
+        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write",
+        "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
+        "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id", "trace_parent",
+        "traceparent", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +108,7 @@ class InferenceExchange:
         self._started = self._chunked = self.awaits_end = False
         self._delivered = self._drained = 0
         self._too_dear: tuple[str, ...] = ()
+        self._trimmed = False
 
     @property
     def stalled(self) -> bool:
@@ -164,7 +166,7 @@ class InferenceExchange:
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        self._admit(found, amount)
+        self.admit(found, amount)
 
     def _keep_to_budgets(self, principal: Principal, asked: Asked) -> PublicError | None:
         """Turns to the model that a budget names, where this request may ask for it; returns why a budget refuses."""
@@ -181,7 +183,7 @@ class InferenceExchange:
         self.asked = msgspec.structs.replace(asked, model=found.model)
         return None
 
-    def _admit(self, principal: Principal, amount_pico: int) -> None:
+    def admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
         gateway = self._gateway
         self.hold_pico = amount_pico if principal.prepaid else 0
@@ -206,8 +208,17 @@ class InferenceExchange:
             else:
                 gateway.open.add(self)
                 self._open()
-        elif not self.closed and not (result in _TOO_DEAR and self._ask_cheaper()):
+        elif not self.closed and not (result in _TOO_DEAR and (self._ask_cheaper() or self._ask_for_less(result))):
             self.refuse(gateway.words.admission(result, self.ticket, gateway.clock.now_us()))
+
+    def _ask_for_less(self, result: HoldResult | None) -> bool:
+        """Asks what a nearly empty wallet has left, where it may be held in place of the worst case; else False."""
+        gateway = self._gateway
+        if not gateway.settings.trimmed_hold_tokens or self._trimmed or result is not HoldResult.INSUFFICIENT:
+            return False
+        self._trimmed = True
+        gateway.hold_what_is_left(self)
+        return True
 
     def _ask_cheaper(self) -> bool:
         """Turns to the next model that the route names for a balance that is too low; False when there is none."""
@@ -223,7 +234,7 @@ class InferenceExchange:
         amount = gateway.worst_case(self)
         if not isinstance(amount, int):
             return self._ask_cheaper()
-        self._admit(principal, amount)
+        self.admit(principal, amount)
         return True
 
     def _open(self) -> None:

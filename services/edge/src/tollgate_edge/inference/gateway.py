@@ -26,7 +26,7 @@ from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
-from tollgate_holds import LimitSet
+from tollgate_holds import HoldResult, LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
 from tollgate_rating import NoRate
@@ -40,6 +40,8 @@ _MAX_TENANTS: Final = 100_000
 _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
+# More than any answer has.
+_MANY_TOKENS: Final = 2**62
 
 
 class InferenceGateway:
@@ -216,10 +218,11 @@ class InferenceGateway:
             )
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int | PublicError:
+    def worst_case(self, exchange: "InferenceExchange", most_tokens: int = _MANY_TOKENS) -> int | PublicError:
         """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
 
-        What to say instead, when the model has no price or its currency no rate to the organization's.
+        It stops at an answer of `most_tokens`. What to say instead, when the model has no price or its currency no
+        rate to the organization's.
         """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
@@ -227,11 +230,11 @@ class InferenceGateway:
         assert version is not None
         found = version.model(principal.route_group, asked.model)
         try:
-            most = self._worst_case_of(exchange, version, found, asked.model)
+            most = self._worst_case_of(exchange, version, found, asked.model, most_tokens)
             if most is not None and found is not None and found.fallbacks:
                 for name in found.fallbacks:
                     other = version.model(principal.route_group, name)
-                    most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+                    most = max(most, self._worst_case_of(exchange, version, other, name, most_tokens) or 0)
         except NoRate as error:
             self.counters.unpriced += 1
             return self.words.no_rate(error)
@@ -241,7 +244,12 @@ class InferenceGateway:
         return most
 
     def _worst_case_of(
-        self, exchange: "InferenceExchange", version: EdgeVersion, found: EdgeModel | None, model: str
+        self,
+        exchange: "InferenceExchange",
+        version: EdgeVersion,
+        found: EdgeModel | None,
+        model: str,
+        most_tokens: int,
     ) -> int | None:
         asked, principal = exchange.asked, exchange.principal
         assert asked is not None
@@ -253,7 +261,26 @@ class InferenceGateway:
         if limit is None:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
-        return price.worst_case(len(exchange.body), limit * asked.choices)
+        return price.worst_case(len(exchange.body), min(limit, most_tokens) * asked.choices)
+
+    def hold_what_is_left(self, exchange: "InferenceExchange") -> None:
+        """Asks for all that the wallet of a request has left, where that covers the least and not the worst case."""
+        principal = exchange.principal
+        assert principal is not None
+
+        async def ask() -> None:
+            left = await self.admission.left(principal.organization_id)
+            least = self.worst_case(exchange, self.settings.trimmed_hold_tokens)
+            if exchange.closed:
+                return
+            if isinstance(least, int) and left is not None and least <= left < exchange.hold_pico:
+                exchange.admit(principal, left)
+            else:
+                exchange.refuse(self.words.admission(HoldResult.INSUFFICIENT, exchange.ticket, self.clock.now_us()))
+
+        task = self.loop.create_task(ask())
+        self._slow.add(task)
+        task.add_done_callback(self._slow.discard)
 
     def hold_limited(
         self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int
