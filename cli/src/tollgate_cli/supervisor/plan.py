@@ -93,7 +93,14 @@ class Plan:
         }
         shared = self._shared()
         del shared["REDIS_URL"]
-        return ours | self._defaults("router", TRACE_SAMPLE_RATIO=self._trace_sample_ratio(), **shared)
+        return ours | self._defaults(
+            "router",
+            TRACE_SAMPLE_RATIO=self._trace_sample_ratio(),
+            # Where responses are stored once TOLLGATE_ROUTER_RESPONSES_RETENTION_DAYS says so.
+            RESPONSES_DATABASE_URL=f"sqlite:///{home.root / 'router' / 'responses.sqlite'}",
+            RESPONSES_KEY_FILE=str(home.root / "router" / "responses.key"),
+            **shared,
+        )
 
     def _billing(self) -> dict[str, str]:
         home = self._home

@@ -7,6 +7,7 @@ from typing import Protocol
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
+from tollgate.router.v1 import responses_pb2 as responses
 from tollgate.router.v1 import router_pb2 as router
 from tollgate_edge.domain.limits import NO_LIMITS, Limits
 from tollgate_edge.domain.principal import Principal
@@ -396,4 +397,16 @@ class RouterPort(Protocol):
 
     async def set_channel_mode(self, request: router.SetChannelModeRequest) -> Sequence[tuple[str, bool]]:
         """Tells every router; returns which of them took it. Raises PublicError when one refuses."""
+        ...
+
+    async def response(self, project_id: str, response_id: str) -> bytes:
+        """Returns a stored response as JSON. Raises PublicError."""
+        ...
+
+    async def input_items(self, request: responses.ListInputItemsRequest) -> bytes:
+        """Returns a page of the input of a stored response as JSON. Raises PublicError."""
+        ...
+
+    async def forget_response(self, project_id: str, response_id: str) -> None:
+        """Deletes a stored response. Raises PublicError."""
         ...

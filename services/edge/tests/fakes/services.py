@@ -266,6 +266,19 @@ class FakeRouters:
             raise self.refuse
         return [(address, state is not None) for address, state in self.states]
 
+    async def response(self, project_id, response_id):
+        self.asked.append((project_id, response_id))
+        if self.refuse is not None:
+            raise self.refuse
+        return b'{"id":"%b"}' % response_id.encode()
+
+    async def input_items(self, request):
+        self.asked.append(request)
+        return b'{"object":"list","data":[]}'
+
+    async def forget_response(self, project_id, response_id):
+        self.asked.append((project_id, response_id))
+
 
 class FakeKeysFile:
     def __init__(self):

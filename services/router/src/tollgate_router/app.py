@@ -6,10 +6,10 @@ import logging
 import os
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate.router.v1 import router_pb2_grpc
+from tollgate.router.v1 import responses_pb2_grpc, router_pb2_grpc
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient
@@ -25,6 +25,7 @@ from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.adapters.mode_file import ModeFile
 from tollgate_router.api.admin import RouterAdmin
+from tollgate_router.api.responses import StoredResponses
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Change
 from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
@@ -35,7 +36,11 @@ from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import FAMILIES, RouterCounters
 from tollgate_router.upstream.client import ClientLimits, UpstreamClient
 from tollgate_router.upstream.probe import UpstreamProbe
+from tollgate_router.use_cases.keep_responses import KeepResponses
 from tollgate_router.use_cases.probe_channels import ProbeChannels
+
+if TYPE_CHECKING:
+    from tollgate_router.adapters.sql_responses import SqlResponses
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +81,7 @@ class Router:
         )
         self.modes = ModeFile(settings.state_directory)
         self.health = Health(settings.health_policy(), self.health_changed, self.modes.load())
+        self.responses = _new_responses(settings)
         self.deps = ExchangeDeps(
             settings=settings,
             clock=clock,
@@ -83,7 +89,11 @@ class Router:
             upstream=self.upstream,
             counters=counters,
             random_source=random.Random(),  # noqa: S311 - spreads load, keeps no secret.
+            responses=self.responses,
         )
+        self.keep = None if self.responses is None else KeepResponses(self.responses, clock)
+        if self.keep is not None:
+            self.lifecycle.add_note(self.responses_problem)
         self.exchange = ExchangeService(self.deps)
         self.probes = ProbeChannels(
             UpstreamProbe(self.upstream),
@@ -148,6 +158,10 @@ class Router:
             },
         )
 
+    def responses_problem(self) -> str | None:
+        """Returns why responses cannot be stored; None while they can, or where none are."""
+        return None if self.keep is None else self.keep.problem or None
+
     def config_digest(self) -> str:
         """Returns the version in force, empty before there is one."""
         return self.config.digest
@@ -169,6 +183,8 @@ class Router:
         server = new_server(self.settings.address)
         self.exchange.register(server)
         add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
+        add_responses: Any = responses_pb2_grpc.add_StoredResponsesServiceServicer_to_server
+        add_responses(StoredResponses(self.responses, self.deps.clock), server)
         add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel, self.health, self.modes.save), server)
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
@@ -180,6 +196,7 @@ class Router:
             publishing = asyncio.create_task(self.publisher.run(stopped))
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
+            keeping = asyncio.create_task(self.keep.run(self.lifecycle.stopping)) if self.keep is not None else None
             await server.start()
             self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})
@@ -188,9 +205,12 @@ class Router:
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            await asyncio.wait({publishing, configuring, probing}, timeout=5)
-            for task in (publishing, configuring, probing):
+            tasks = {task for task in (publishing, configuring, probing, keeping) if task is not None}
+            await asyncio.wait(tasks, timeout=5)
+            for task in tasks:
                 task.cancel()
+            if self.responses is not None:
+                self.responses.close()
             await self.upstream.close()
             await self.producer.close()
             self.tracing.shutdown()
@@ -198,6 +218,17 @@ class Router:
             self.process.lag.stop()
             self.lifecycle.stopped()
             await self.admin.stop()
+
+
+def _new_responses(settings: RouterSettings) -> "SqlResponses | None":
+    if not settings.responses_retention_days:
+        return None
+    # SQL and ciphers cost memory and start-up time, so only a router that stores responses loads them.
+    from tollgate_kit.sealing import KeyRing, read_secrets
+    from tollgate_router.adapters.sql_responses import SqlResponses
+
+    assert settings.responses_key_file is not None
+    return SqlResponses(settings.responses_database_url, KeyRing(read_secrets(settings.responses_key_file)))
 
 
 def _keep() -> None:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from tollgate_router.domain.probes import ProbeRequest
+from tollgate_router.domain.stored import StoredResponse
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
@@ -10,4 +11,36 @@ from tollgate_router.domain.upstream_errors import UpstreamProblem
 class ProbePort(Protocol):
     async def ask(self, target: Target, request: ProbeRequest) -> UpstreamProblem | None:
         """Asks a provider once and returns what is wrong with its answer; None when nothing is. Never raises."""
+        ...
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
+    """Stored responses cannot be reached or read now; says why, for operators."""
+
+
+class ResponseStore(Protocol):
+    """Responses kept for later turns. Every method raises StoreUnavailable."""
+
+    async def migrate(self) -> None:
+        """Brings the schema up to date."""
+        ...
+
+    async def add(self, one: StoredResponse) -> None:
+        """Keeps a response; one of the same id takes the place of what a try before it left."""
+        ...
+
+    async def get(self, project_id: str, response_id: str, now_us: int) -> StoredResponse | None:
+        """Returns a response of this project that has not expired; None where there is none."""
+        ...
+
+    async def chain(self, project_id: str, response_id: str, now_us: int) -> list[StoredResponse]:
+        """Returns the turns up to this response, the oldest first; none when one of them is gone."""
+        ...
+
+    async def delete(self, project_id: str, response_id: str) -> bool:
+        """Forgets a response; tells whether it was there."""
+        ...
+
+    async def purge(self, now_us: int) -> int:
+        """Forgets some of what has expired; returns how many responses that were."""
         ...

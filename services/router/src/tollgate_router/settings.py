@@ -1,8 +1,9 @@
 """Process settings of the router: `TOLLGATE_ROUTER_<NAME>`."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_kit.settings import ServiceSettings
@@ -101,6 +102,28 @@ class RouterSettings(ServiceSettings):
         "so that first requests wait for no handshake.",
     )
     ca_file: Path | None = Field(default=None, description="Certificates to trust besides the system's, as PEM.")
+
+    responses_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        description="How long responses of the Responses API are stored for later turns, sealed, unless callers say "
+        "`store: false`; 0 stores none, and who asks for it is refused.",
+    )
+    responses_database_url: str = Field(
+        default="", description="SQLAlchemy URL, SQLite or PostgreSQL (psycopg), of stored responses."
+    )
+    responses_key_file: Path | None = Field(
+        default=None,
+        description="Keys that stored responses are sealed with, 32 bytes in hex a line, the first for new ones; "
+        "written (mode 0600) when it is absent. All routers need the same.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_place_for_responses(self) -> Self:
+        if self.responses_retention_days and not (self.responses_database_url and self.responses_key_file):
+            raise ValueError("to store responses needs responses_database_url and responses_key_file")
+        return self
 
     def health_policy(self) -> HealthPolicy:
         """Returns the figures that the health of channels is judged by."""

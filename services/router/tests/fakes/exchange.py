@@ -81,7 +81,7 @@ class Log:
 class Router:
     """Requests on one stream; `events` are those that the spool was given, `ends` the End frames."""
 
-    def __init__(self, directory: Path, snapshot: Snapshot, **settings: Any) -> None:
+    def __init__(self, directory: Path, snapshot: Snapshot, *, responses: Any = None, **settings: Any) -> None:
         self.clock = ManualClock()
         self.upstream = Upstream()
         self.spool = Spool.open(directory)
@@ -102,6 +102,7 @@ class Router:
             upstream=self.upstream,  # type: ignore[arg-type]
             counters=RouterCounters(),
             random_source=random.Random(1),
+            responses=responses,
         )
         self.deps.snapshot = snapshot
         self.outbox = Outbox()
@@ -110,6 +111,10 @@ class Router:
     def ended(self, _frame_id: int, recorded: list[Any]) -> None:
         """A request has ended; called by it."""
         self.recorded += recorded
+
+    def guarded(self, _request: Request, function: Any, *arguments: Any) -> None:
+        """Runs a step; called by requests."""
+        function(*arguments)
 
     def open(self, model: str = "able", *, body: bytes = b'{"messages":[]}', **fields: Any) -> Request:
         """Begins a request."""

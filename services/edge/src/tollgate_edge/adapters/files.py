@@ -1,16 +1,13 @@
 """Secrets in files that only their owner may read."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from tollgate_edge.domain.keys import Pepper, Secret, pepper_of
 from tollgate_edge.use_cases.bootstrap import FirstKeys
 from tollgate_kit.config_client import write_atomically
-
-_PEPPER_BYTES: Final = 32
+from tollgate_kit.sealing import read_secrets
 
 
 class JsonKeysFile:
@@ -40,22 +37,8 @@ class JsonKeysFile:
 
 
 def read_peppers(path: Path, random_bytes: Callable[[int], bytes]) -> tuple[Pepper, ...]:
-    """Returns the peppers of a file, one in hex per line, the current one first; makes the file when it is absent.
+    """Returns the peppers of a file, the current one first; makes the file when it is absent.
 
-    Workers that start together end up with the same one. Raises OSError, ValueError.
+    Raises OSError, ValueError.
     """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        write_atomically(draft, random_bytes(_PEPPER_BYTES).hex().encode() + b"\n")
-        try:
-            # A link fails when another worker was faster.
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    peppers = tuple(pepper_of(bytes.fromhex(line)) for line in path.read_text().split())
-    if not peppers:
-        raise ValueError(f"{path} holds no pepper")
-    return peppers
+    return tuple(pepper_of(secret) for secret in read_secrets(path, random_bytes))

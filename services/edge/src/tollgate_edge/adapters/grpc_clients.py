@@ -11,8 +11,9 @@ from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.media.v1 import media_pb2 as media
 from tollgate.media.v1 import media_pb2_grpc
+from tollgate.router.v1 import responses_pb2 as responses
+from tollgate.router.v1 import responses_pb2_grpc, router_pb2_grpc
 from tollgate.router.v1 import router_pb2 as router
-from tollgate.router.v1 import router_pb2_grpc
 from tollgate_edge.errors import from_wire, public_error
 from tollgate_kit.grpc_io import error_from, new_channel
 
@@ -163,6 +164,36 @@ class RouterClients:
     async def set_channel_mode(self, request: router.SetChannelModeRequest) -> Sequence[tuple[str, bool]]:
         found = await self._all(lambda stub: stub.SetChannelMode(request, timeout=_CALL_SECONDS))
         return [(address, reply is not None) for address, reply in found]
+
+    async def response(self, project_id: str, response_id: str) -> bytes:
+        request = responses.GetResponseRequest(project_id=project_id, response_id=response_id)
+        reply: responses.GetResponseResponse = await self._any(
+            lambda stub: stub.GetResponse(request, timeout=_CALL_SECONDS)
+        )
+        return reply.response
+
+    async def input_items(self, request: responses.ListInputItemsRequest) -> bytes:
+        reply: responses.ListInputItemsResponse = await self._any(
+            lambda stub: stub.ListInputItems(request, timeout=_CALL_SECONDS)
+        )
+        return reply.page
+
+    async def forget_response(self, project_id: str, response_id: str) -> None:
+        request = responses.DeleteResponseRequest(project_id=project_id, response_id=response_id)
+        await self._any(lambda stub: stub.DeleteResponse(request, timeout=_CALL_SECONDS))
+
+    async def _any(self, call: Callable[[responses_pb2_grpc.StoredResponsesServiceStub], Awaitable[R]]) -> R:
+        """Asks one router after the other, since they share what is stored. Raises PublicError."""
+        error = errors.Error(kind=errors.ERROR_KIND_UNAVAILABLE, retry_after_ms=1000)
+        for channel in self._channels.values():
+            stub = responses_pb2_grpc.StoredResponsesServiceStub(channel)  # type: ignore[no-untyped-call]
+            try:
+                return await call(stub)
+            except aio.AioRpcError as failure:
+                error = error_from(failure)
+                if error.kind not in {errors.ERROR_KIND_UNAVAILABLE, errors.ERROR_KIND_INTERNAL}:
+                    break
+        raise from_wire(error)
 
     async def _all(
         self, call: Callable[[router_pb2_grpc.RouterAdminServiceStub], Awaitable[R]]

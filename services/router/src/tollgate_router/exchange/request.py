@@ -44,6 +44,8 @@ _AS_ASKED: Final = ("", "")
 
 
 class Request:
+    # Responses are stored: what a caller asks of the store is no mistake.
+    remembers = False
     __slots__ = (
         "_arrived_us",
         "_attempt_us",
@@ -216,7 +218,7 @@ class Request:
         self._status, self._first_byte_us, self._wait_ms = 0, 0, 0
         self._error_body, self._reply, self._reply_size = [], [], 0
         try:
-            asked = sending(opened, self._members, target)
+            asked = sending(opened, self._members, target, remembers=self.remembers)
         except Refused as refused:
             self._cannot_say(refused)
             return
@@ -357,7 +359,9 @@ class Request:
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        usage = said if said is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN)
+        self._deliver(said if said is not None else self._estimate(len(body) // _REPLY_BYTES_PER_TOKEN), body)
+
+    def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         if len(body) > MAX_END_BYTES or self._dropped:
             self._send_head(_JSON)
             self._session.outbox.data(self._opened.id, body)

@@ -12,6 +12,7 @@ from tollgate.exchange.v1 import exchange_pb2_grpc
 from tollgate_kit.clock import Clock
 from tollgate_router.exchange.recorder import Recorder
 from tollgate_router.exchange.session import Session
+from tollgate_router.ports import ResponseStore
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters
 from tollgate_router.upstream.client import Timeouts, UpstreamClient
@@ -27,7 +28,7 @@ _LAST_SECONDS: Final = 1.0
 
 
 class ExchangeDeps:
-    """What sessions and requests use. `snapshot` is swapped by one assignment."""
+    """What sessions and requests use. `snapshot` is swapped by one assignment; without `responses` none are stored."""
 
     def __init__(
         self,
@@ -38,7 +39,9 @@ class ExchangeDeps:
         upstream: UpstreamClient,
         counters: RouterCounters,
         random_source: random.Random,
+        responses: ResponseStore | None = None,
     ) -> None:
+        self.responses = responses
         self.settings = settings
         self.clock = clock
         self.recorder = recorder

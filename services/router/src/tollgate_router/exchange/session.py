@@ -15,6 +15,7 @@ from grpc import aio
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.exchange.outbox import Outbox
 from tollgate_router.exchange.recorder import Recorded
+from tollgate_router.exchange.remembering import RememberedRequest
 from tollgate_router.exchange.request import Request
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Session:
         self.draining = False
         self._unacknowledged: dict[int, list[Recorded]] = {}
         self._context = context
+        self._abandoned = False
 
     async def run(self) -> None:
         """Serves the stream until edge ends it or it breaks."""
@@ -59,12 +61,12 @@ class Session:
             len(batch.open) + len(batch.ack) + len(batch.body) + len(batch.credit) + len(batch.cancel)
         )
         for frame in batch.open:
-            request = requests[frame.id] = Request(self, frame)
-            self._guarded(request, request.begin)
+            request = requests[frame.id] = self._request(frame)
+            self.guarded(request, request.begin)
         for body in batch.body:
             found = requests.get(body.id)
             if found is not None:
-                self._guarded(found, found.body, body.data)
+                self.guarded(found, found.body, body.data)
         for credit in batch.credit:
             found = requests.get(credit.id)
             if found is not None:
@@ -72,12 +74,18 @@ class Session:
         for cancel in batch.cancel:
             found = requests.get(cancel.id)
             if found is not None:
-                self._guarded(found, found.cancel)
+                self.guarded(found, found.cancel)
         for frame_id in batch.ack:
             for recorded in self._unacknowledged.pop(frame_id, ()):
                 self.deps.recorder.confirm(recorded)
 
-    def _guarded(self, request: Request, function: Any, *arguments: Any) -> None:
+    def _request(self, frame: wire.Open) -> Request:
+        store = self.deps.responses
+        if store is None or frame.dialect != wire.DIALECT_OPENAI_RESPONSES:
+            return Request(self, frame)
+        return RememberedRequest(self, frame, store)
+
+    def guarded(self, request: Request, function: Any, *arguments: Any) -> None:
         """Runs a step of a request; its error ends that request only, never the loop that reads the stream."""
         try:
             function(*arguments)
@@ -89,6 +97,9 @@ class Session:
         """A request has ended: its events wait for edge's Ack."""
         self.requests.pop(frame_id, None)
         self._unacknowledged[frame_id] = recorded
+        if self._abandoned:
+            # It waited for the store when the stream broke.
+            self._give_up()
         self.deps.open_requests -= 1
 
     async def _write(self) -> None:
@@ -119,7 +130,7 @@ class Session:
     def out_of_time(self) -> None:
         """Ends the replies that are under way."""
         for request in list(self.requests.values()):
-            self._guarded(request, request.out_of_time)
+            self.guarded(request, request.out_of_time)
 
     @property
     def unacknowledged(self) -> int:
@@ -133,10 +144,14 @@ class Session:
 
     def _abandon(self) -> None:
         for request in list(self.requests.values()):
-            self._guarded(request, request.cancel)
+            self.guarded(request, request.cancel)
+        self._abandoned = True
+        self._give_up()
+        self.deps.sessions.discard(self)
+
+    def _give_up(self) -> None:
         unacknowledged, self._unacknowledged = self._unacknowledged, {}
         for recorded in unacknowledged.values():
             for one in recorded:
                 self.deps.recorder.give_up(one)
         self.deps.recorder.spool.flush()
-        self.deps.sessions.discard(self)

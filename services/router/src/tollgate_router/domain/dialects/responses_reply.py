@@ -27,6 +27,7 @@ from tollgate_router.domain.dialects.neutral import (
     answer_tokens,
     prompt_tokens,
 )
+from tollgate_router.domain.dialects.responses_echo import brief
 from tollgate_router.domain.dialects.responses_request import ToolNames, sealed
 from tollgate_router.domain.usage import ReplyUsage
 
@@ -77,6 +78,7 @@ class ResponseWriter:
         frames += self._close()
         status, details = _status(self._finish)
         body = _response(self._id, self._model, self._created, status) | {
+            **self._tools.echo,
             "output": self._output,
             "incomplete_details": details,
             "usage": usage_of(usage),
@@ -86,8 +88,8 @@ class ResponseWriter:
 
     def _frames(self, event: Event) -> Iterable[bytes]:
         if isinstance(event, Began):
-            self._id = response_id(event.id)
-            begun = _response(self._id, self._model, self._created, "in_progress")
+            self._id = self._tools.reply_id or response_id(event.id)
+            begun = _response(self._id, self._model, self._created, "in_progress") | brief(self._tools.echo)
             yield self._event("response.created", response=begun)
             yield self._event("response.in_progress", response=begun)
         elif isinstance(event, TextDelta | RefusalDelta):
@@ -191,7 +193,7 @@ class ResponseWriter:
 
 def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, tools: ToolNames) -> bytes:
     """Returns a whole reply under the caller's name of the model."""
-    found = response_id(reply.id)
+    found = tools.reply_id or response_id(reply.id)
     output: list[dict[str, Any]] = []
     for part in reply.parts:
         place = f"{found.removeprefix('resp_')}_{len(output)}"
@@ -206,13 +208,15 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, tools
     if reply.refusal and not any(isinstance(part, Text) for part in reply.parts):
         output.append(_message(f"msg_{found.removeprefix('resp_')}_{len(output)}", "completed", reply.refusal))
     status, details = _status(reply.finish)
-    body = _response(found, model, created, status)
+    body = _response(found, model, created, status) | {**tools.echo}
     return msgspec.json.encode(body | {"output": output, "incomplete_details": details, "usage": usage_of(usage)})
 
 
 def response_id(found: str) -> str:
-    """Returns an id of a reply as clients know them."""
-    return found if found.startswith("resp_") else f"resp_{found.removeprefix('chatcmpl-').removeprefix('msg_')}"
+    """Returns an id of a reply or of a request as clients know those of responses."""
+    if found.startswith("resp_"):
+        return found
+    return f"resp_{found.removeprefix('chatcmpl-').removeprefix('msg_').removeprefix('req_')}"
 
 
 def _status(finish: Finished) -> tuple[str, dict[str, str] | None]:

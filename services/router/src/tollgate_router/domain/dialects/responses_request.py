@@ -1,6 +1,7 @@
 """OpenAI Responses bodies, read into a neutral request.
 
-Nothing is stored here: a conversation comes whole, and what points at one that was stored is refused. Thoughts go out
+Nothing is stored here: a conversation comes whole, and what points at one that was stored is refused, but where the
+exchange stores responses and has put what came before in front of the input. Thoughts go out
 as `encrypted_content` and come back in it, so that a maker can check its signature in the next turn.
 """
 
@@ -34,7 +35,7 @@ _UNDERSTOOD: Final = frozenset(
     (
         *("model", "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens"),
         *("temperature", "top_p", "text", "reasoning", "user", "safety_identifier", "stream", "include", "store"),
-        *("stream_options", "background"),
+        *("stream_options", "background", "previous_response_id"),
     )
 )
 _STATE: Final = (
@@ -42,6 +43,7 @@ _STATE: Final = (
     ("conversation", "This gateway stores no conversations: send the whole conversation as `input`."),
     ("prompt", "This gateway stores no prompts: send `instructions` and `input`."),
 )
+_STORED: Final = frozenset(("store", "previous_response_id"))
 # Tools that run at the vendor of GPT. To offer one of these steers; without the others the answer would lack its point.
 _OFFERED: Final = frozenset(("web_search", "web_search_preview", "image_generation"))
 _TEXTS: Final = frozenset(("input_text", "output_text", "text", "summary_text", "refusal"))
@@ -114,14 +116,17 @@ class _Reasoning(msgspec.Struct):
 
 
 class ToolNames(msgspec.Struct, frozen=True):
-    """What callers know of their tools and other dialects do not.
+    """What callers know of their tools and their request, and other dialects do not.
 
     `free_form` are the tools that take text; `spaces` say namespace and name of those that are in one, by the name
-    under which the model is offered them.
+    under which the model is offered them. `echo` is what a reply repeats of its request, by member; `reply_id` is its
+    id, empty for that of the provider's reply.
     """
 
     free_form: frozenset[str] = frozenset()
     spaces: Mapping[str, tuple[str, str]] = {}
+    echo: Mapping[str, msgspec.Raw] = {}
+    reply_id: str = ""
 
 
 PLAIN: Final = ToolNames()
@@ -134,9 +139,11 @@ def is_responses(members: Mapping[str, msgspec.Raw]) -> bool:
     return bytes(members.get("messages", b"null")).strip() in {b"null", b"[]"}
 
 
-def read_responses(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted: bool) -> Request:
-    """Returns what a body asks for. Raises Refused."""
-    _refuse_state(members)
+def read_responses(
+    members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted: bool, remembers: bool = False
+) -> Request:
+    """Returns what a body asks for. Raises Refused. `remembers`: what it says of storing is seen to elsewhere."""
+    _refuse_state(members, remembers=remembers)
     found = read(members, "input", str | list[_Item])
     if not found:
         raise Refused("input: a text or at least one item is required.", "input")
@@ -185,15 +192,15 @@ def _flat(space: str, name: str) -> str:
     return f"{space}__{name}"
 
 
-def _refuse_state(members: Mapping[str, msgspec.Raw]) -> None:
+def _refuse_state(members: Mapping[str, msgspec.Raw], *, remembers: bool) -> None:
     for name, words in _STATE:
-        if bytes(members.get(name, b"null")) != b"null":
+        if bytes(members.get(name, b"null")) != b"null" and not (remembers and name in _STORED):
             raise Refused(words, name)
     for name, words in (
         ("store", "This gateway stores no responses: leave `store` out, or send false."),
         ("background", "This gateway runs no responses in the background: leave `background` out, and stream."),
     ):
-        if read(members, name, bool):
+        if read(members, name, bool) and not (remembers and name in _STORED):
             raise Refused(words, name)
 
 

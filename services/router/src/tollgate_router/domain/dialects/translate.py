@@ -17,6 +17,7 @@ from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.openai_chat import (
     ChatStream,
@@ -95,15 +96,21 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     dropped: tuple[str, ...] = ()
 
 
-def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
-    """Returns what to send to this target. Raises Refused for what cannot be said on its wire."""
+def sending(opened: wire.Open, members: Members, target: Target, *, remembers: bool = False) -> Sending:
+    """Returns what to send to this target. Raises Refused for what cannot be said on its wire.
+
+    `remembers`: what a body of the Responses API says of storing it has been done, or will be.
+    """
     chat = opened.operation == wire.OPERATION_CHAT
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
     if chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members):
         # Also on chat's path, where one client sends such bodies and waits for chunks.
-        request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
-        return _translated(opened, request, target, tool_names(members))
+        request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
+        tools = structs.replace(
+            tool_names(members), echo=echo_of(members), reply_id=responses_reply.response_id(opened.request_id)
+        )
+        return _translated(opened, request, target, tools)
     if opened.dialect == target.wire:
         return _SAME[target.wire](opened, members, target)
     return _translated(opened, _READERS[opened.dialect](opened, members), target)

@@ -1,0 +1,131 @@
+"""Stored responses in SQL, sealed: a row says whose it is and when it ends, and nothing of what was said."""
+
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from tollgate_kit.sealing import CannotOpen, KeyRing
+from tollgate_kit.sql import Database, SqlUnavailable, Work
+from tollgate_router.domain.stored import StoredResponse
+from tollgate_router.ports import StoreUnavailable
+
+# A conversation that is longer is more than any model reads.
+_MOST_TURNS: Final = 1_000
+_MOST_PURGED: Final = 1_000
+_BODY: Final = msgspec.msgpack.Decoder(tuple[bytes, bytes])
+
+T = TypeVar("T")
+_TABLE: Final = sa.table(
+    "responses",
+    *(sa.column(name, sa.Text) for name in ("project_id", "id", "previous_id")),
+    *(sa.column(name, sa.BigInteger) for name in ("created_at_us", "expires_at_us")),
+    sa.column("sealed", sa.LargeBinary),
+)
+
+
+class SqlResponses:
+    """SQLite and PostgreSQL pass the same suite. Every method raises StoreUnavailable."""
+
+    def __init__(self, url: str, ring: KeyRing) -> None:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        self._database = Database(url, migrations="tollgate_router:migrations", threads=2)
+        self._ring = ring
+
+    async def migrate(self) -> None:
+        """Brings the schema up to date."""
+        try:
+            await self._database.migrate()
+        except SqlUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._database.close()
+
+    async def add(self, one: StoredResponse) -> None:
+        """Keeps a response; one of the same id takes the place of what a try before it left."""
+        sealed = self._ring.seal(msgspec.msgpack.encode((one.items, one.response)), _about(one.project_id, one.id))
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(_TABLE.delete().where(_is(one.project_id, one.id)))
+            connection.execute(
+                _TABLE.insert().values(
+                    project_id=one.project_id,
+                    id=one.id,
+                    previous_id=one.previous_id,
+                    created_at_us=one.created_at_us,
+                    expires_at_us=one.expires_at_us,
+                    sealed=sealed,
+                )
+            )
+
+        await self._write(work)
+
+    async def get(self, project_id: str, response_id: str, now_us: int) -> StoredResponse | None:
+        """Returns a response of this project that has not expired; None where there is none."""
+        return await self._read(lambda connection: self._find(connection, project_id, response_id, now_us))
+
+    async def chain(self, project_id: str, response_id: str, now_us: int) -> list[StoredResponse]:
+        """Returns the turns up to this response, the oldest first; none when one of them is gone, or are too many."""
+
+        def work(connection: sa.Connection) -> list[StoredResponse]:
+            turns: list[StoredResponse] = []
+            wanted = response_id
+            while wanted:
+                found = self._find(connection, project_id, wanted, now_us)
+                if found is None or len(turns) >= _MOST_TURNS:
+                    return []
+                turns.append(found)
+                wanted = found.previous_id
+            return turns[::-1]
+
+        return await self._read(work)
+
+    async def delete(self, project_id: str, response_id: str) -> bool:
+        """Forgets a response; tells whether it was there."""
+        statement = _TABLE.delete().where(_is(project_id, response_id))
+        return await self._write(lambda connection: connection.execute(statement).rowcount > 0)
+
+    async def purge(self, now_us: int) -> int:
+        """Forgets some of what has expired; returns how many responses that were."""
+        old = sa.select(_TABLE.c.project_id, _TABLE.c.id).where(_TABLE.c.expires_at_us <= now_us).limit(_MOST_PURGED)
+        statement = _TABLE.delete().where(sa.tuple_(_TABLE.c.project_id, _TABLE.c.id).in_(old))
+        return await self._write(lambda connection: connection.execute(statement).rowcount)
+
+    def _find(self, connection: sa.Connection, project_id: str, response_id: str, now_us: int) -> StoredResponse | None:
+        current = _is(project_id, response_id) & (_TABLE.c.expires_at_us > now_us)
+        row: Any = connection.execute(sa.select(_TABLE).where(current)).first()
+        if row is None:
+            return None
+        try:
+            items, response = _BODY.decode(self._ring.open(row.sealed, _about(project_id, response_id)))
+        except CannotOpen as error:
+            raise StoreUnavailable(f"a stored response cannot be opened: {error}") from error
+        return StoredResponse(
+            response_id, project_id, row.previous_id, row.created_at_us, row.expires_at_us, items, response
+        )
+
+    async def _read(self, work: Work[T]) -> T:
+        try:
+            return await self._database.read(work)
+        except SqlUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def _write(self, work: Work[T]) -> T:
+        try:
+            return await self._database.write(work)
+        except SqlUnavailable as error:
+            raise StoreUnavailable(str(error)) from error
+
+
+def _is(project_id: str, response_id: str) -> sa.ColumnElement[bool]:
+    return (_TABLE.c.project_id == project_id) & (_TABLE.c.id == response_id)
+
+
+def _about(project_id: str, response_id: str) -> bytes:
+    """What a sealed response belongs to: it cannot be moved to another project or id."""
+    return f"responses/{project_id}/{response_id}".encode()

@@ -1,0 +1,182 @@
+"""A request of the Responses API where responses are stored.
+
+What came before it is put in front of its input, and its reply is kept before the caller sees the end of it, so that
+the next turn finds it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Final
+
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.domain.dialects.responses_echo import response_in
+from tollgate_router.domain.dialects.responses_reply import response_id
+from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body
+from tollgate_router.domain.stored import StoredResponse, going_on, input_items, unstored, wanted_of
+from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.exchange.request import Request
+from tollgate_router.ports import ResponseStore, StoreUnavailable
+
+if TYPE_CHECKING:
+    from tollgate_router.exchange.session import Session
+
+log = logging.getLogger(__name__)
+
+_DAY_US: Final = 86_400_000_000
+# The longest conversation that is put together, in bytes.
+_MOST_BYTES: Final = 32 * 1024 * 1024
+_ENDINGS: Final = (b"event: response.completed\ndata: ", b"event: response.incomplete\ndata: ")
+_NOT_FOUND: Final = "previous_response_id: no response of this project has this id, or it is not stored any more."
+_AWAY: Final = "Stored responses cannot be read now."
+
+
+class RememberedRequest(Request):
+    """`_keeps` says that its reply is to be stored; `_task` is the step that waits for the store."""
+
+    __slots__ = ("_items", "_keeps", "_last_event", "_previous_id", "_store", "_task")
+    remembers = True
+
+    def __init__(self, session: "Session", opened: wire.Open, store: ResponseStore) -> None:
+        super().__init__(session, opened)
+        self._store = store
+        self._keeps = False
+        self._previous_id = ""
+        self._items = b""
+        self._last_event = b""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def _is_storing(self) -> bool:
+        """The reply is whole and on its way into the store: it ends within milliseconds, whatever else happens."""
+        return self._keeps and self._task is not None and self._call is None and bool(self._number)
+
+    # What came before.
+
+    def _start(self) -> None:
+        try:
+            members = read_body(self._body)
+            wanted = wanted_of(members)
+            self._items = input_items(members, self._id)
+        except InvalidBody:
+            super()._start()
+            return
+        except Refused as refused:
+            self._cannot_say(refused)
+            return
+        self._keeps, self._previous_id = wanted.store, wanted.previous_id
+        if self._previous_id:
+            self._begin_step(self._recall())
+        else:
+            self._go_on([])
+
+    @property
+    def _id(self) -> str:
+        return response_id(self._opened.request_id)
+
+    async def _recall(self) -> None:
+        deps, project = self._session.deps, self._opened.tenant.project_id
+        try:
+            turns = await self._store.chain(project, self._previous_id, deps.clock.now_us())
+        except StoreUnavailable as error:
+            log.warning("stored responses cannot be read", extra={"fields": {"error": str(error)}})
+            if not self._ended:
+                self._refuse(errors.ERROR_KIND_UNAVAILABLE, _AWAY, 1000)
+            return
+        if not self._ended:
+            self._session.guarded(self, self._go_on, turns)
+
+    def _go_on(self, turns: list[StoredResponse]) -> None:
+        try:
+            self._body = self._joined(turns)
+        except Refused as refused:
+            self._cannot_say(refused)
+            return
+        self._opened.body_length = len(self._body)
+        super()._start()
+
+    def _joined(self, turns: list[StoredResponse]) -> bytes:
+        if self._previous_id and not turns:
+            raise Refused(_NOT_FOUND, "previous_response_id")
+        body = going_on(read_body(self._body), turns, self._items, store=self._keeps)
+        if len(body) > _MOST_BYTES:
+            raise Refused("previous_response_id: the conversation is too long.", "previous_response_id")
+        return body
+
+    # What comes after.
+
+    def _send(self, data: bytes) -> None:
+        """Holds back the event that ends a stream until the response is stored."""
+        if self._keeps:
+            place = max(data.rfind(ending) for ending in _ENDINGS)
+            if place >= 0:
+                data, self._last_event = data[:place], data[place:]
+        if data:
+            super()._send(data)
+
+    def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
+        if not self._keeps:
+            super()._deliver(usage, body)
+            return
+        self._begin_step(self._deliver_kept(usage, body))
+
+    async def _deliver_kept(self, usage: ReplyUsage, body: bytes) -> None:
+        kept = await self._kept(body)
+        self._session.guarded(self, super()._deliver, usage, body if kept else unstored(body))
+
+    def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, data: bytes = b"") -> None:
+        if self._last_event and not self._ended:
+            event, self._last_event = self._last_event, b""
+            self._begin_step(self._end_kept(event, outcome, usage, problem))
+            return
+        super()._end(outcome, usage, problem, data)
+
+    async def _end_kept(self, event: bytes, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None) -> None:
+        head, _, body = event.partition(b"data: ")
+        if not await self._kept(response_in(body)):
+            event = b"%bdata: %b\n\n" % (head, unstored(body))
+
+        def end() -> None:
+            super(RememberedRequest, self)._send(event)
+            super(RememberedRequest, self)._end(outcome, usage, problem)
+
+        self._session.guarded(self, end)
+
+    async def _kept(self, response: bytes) -> bool:
+        """Stores the response; returns whether that went well. The caller gets the reply either way: it is paid for."""
+        deps = self._session.deps
+        now = deps.clock.now_us()
+        expires = now + deps.settings.responses_retention_days * _DAY_US
+        one = StoredResponse(
+            self._id, self._opened.tenant.project_id, self._previous_id, now, expires, self._items, response
+        )
+        try:
+            await self._store.add(one)
+        except StoreUnavailable as error:
+            log.warning("a response could not be stored", extra={"fields": {"error": str(error)}})
+            return False
+        return True
+
+    def _begin_step(self, step: Coroutine[None, None, None]) -> None:
+        self._task = asyncio.create_task(step)
+        self._task.add_done_callback(self._end_step)
+
+    def _end_step(self, task: "asyncio.Task[None]") -> None:
+        """Whatever fails in a step ends this request and nothing else."""
+        self._task = None
+        if not task.cancelled():
+            self._session.guarded(self, task.result)
+
+    # What cannot stop a reply that is whole.
+
+    def cancel(self) -> None:
+        """The caller is gone; what it gets stored is stored."""
+        if not self._is_storing:
+            super().cancel()
+
+    def out_of_time(self) -> None:
+        """The process stops."""
+        if not self._is_storing:
+            super().out_of_time()

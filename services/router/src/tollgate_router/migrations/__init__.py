@@ -1,0 +1,1 @@
+"""SQL that the router owns: expand first, contract a release later."""
