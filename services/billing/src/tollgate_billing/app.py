@@ -26,7 +26,6 @@ from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
-from tollgate_billing.adapters.sealing import Sealer, read_keys
 from tollgate_billing.adapters.simulated_payments import SimulatedPayments
 from tollgate_billing.adapters.sql_anomalies import SqlAnomalies
 from tollgate_billing.adapters.sql_budgets import SqlBudgets
@@ -82,6 +81,7 @@ from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.metrics import Sample, new_registry
 from tollgate_kit.process_metrics import LoopMeasures
+from tollgate_kit.sealing import KeyRing, read_secrets
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_kit.tracing import new_tracing
 
@@ -179,11 +179,11 @@ class Billing:
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
         self.notify_http = GuardedHttp(private_network=self.settings.notify_private_network)
-        keys = self.settings.secrets_key_file or self.settings.state_directory / "secrets.key"
-        sealer = Sealer(read_keys(keys))
-        self.destinations = SqlDestinations(self.database, sealer)
+        file = self.settings.secrets_key_file or self.settings.state_directory / "secrets.key"
+        keys = KeyRing(read_secrets(file))
+        self.destinations = SqlDestinations(self.database, keys)
         self.notices = DeliverNotices(
-            outbox=SqlOutbox(self.database, sealer),
+            outbox=SqlOutbox(self.database, keys),
             destinations=self.destinations,
             sender=NoticeSender(self.notify_http, _mail_server(self.settings), clock),
             clock=clock,

@@ -8,7 +8,6 @@ from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.spending import FakeSpending
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
-from tollgate_billing.adapters.sealing import FileKeys, Sealer
 from tollgate_billing.adapters.sql_anomalies import SqlAnomalies
 from tollgate_billing.adapters.sql_budgets import SqlBudgets
 from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox
@@ -22,6 +21,7 @@ from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
+from tollgate_kit.sealing import KeyRing
 from tollgate_kit.sql import Database
 
 pytestmark = pytest.mark.integration
@@ -35,10 +35,10 @@ class Desk:
 
     def __init__(self, database):
         self.database, self.clock, self.ids = database, ManualClock(START), RandomIds()
-        self.store, sealer = FakeUsageStore(), Sealer(FileKeys((b"k" * 32,)))
+        self.store, keys = FakeUsageStore(), KeyRing((b"k" * 32,))
         self.spending, self.ledger = FakeSpending(self.store), FakeLedger()
-        self.budgets, self.outbox = SqlBudgets(database, self.ids), SqlOutbox(database, sealer)
-        self.destinations = SqlDestinations(database, sealer)
+        self.budgets, self.outbox = SqlBudgets(database, self.ids), SqlOutbox(database, keys)
+        self.destinations = SqlDestinations(database, keys)
         self.watch = self.new_watch()
         self.keep = KeepBudgets(
             self.budgets, self.spending, self.watch, self.ledger, self.clock, lambda: self.ids.new("bud")

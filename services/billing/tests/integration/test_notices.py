@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from services.billing.tests.fakes.spending import FakeSender
 
 from tollgate_billing.adapters.control_tables import DESTINATIONS
-from tollgate_billing.adapters.sealing import FileKeys, Sealer
 from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox, post_notices
 from tollgate_billing.control_ports import Fact, Outcome
 from tollgate_billing.domain.delivery import Destination, Quiet
@@ -18,6 +17,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.deliver_notices import DeliverNotices
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
+from tollgate_kit.sealing import KeyRing
 from tollgate_kit.sql import Database
 
 pytestmark = pytest.mark.integration
@@ -41,8 +41,8 @@ class Post:
 
     def seal_with(self, *keys):
         """What another process with these keys has."""
-        sealer = Sealer(FileKeys(keys))
-        self.outbox, self.destinations = SqlOutbox(self.database, sealer), SqlDestinations(self.database, sealer)
+        ring = KeyRing(keys)
+        self.outbox, self.destinations = SqlOutbox(self.database, ring), SqlDestinations(self.database, ring)
 
     def new_process(self):
         return DeliverNotices(
@@ -281,11 +281,11 @@ async def test_keys_are_changed_without_a_gap_and_a_lost_key_is_said(post):
     assert await post.destinations.seal() == 0
     assert (await post.destinations.get(made.id)).target == ""
     deliver = post.new_process()
-    assert "not among the keys" in (await deliver.test(made.id)).problem
+    assert "not in the file" in (await deliver.test(made.id)).problem
     await deliver.step()
     (notice,) = await post.outbox.list(10, "")
     assert notice.state == "waiting"
-    assert "not among the keys" in notice.problem
+    assert "not in the file" in notice.problem
     assert post.sender.sent == []
     # The key is back, and what waited is sent.
     post.seal_with(KEY, NEXT_KEY)
@@ -300,4 +300,4 @@ async def test_a_secret_opens_in_its_own_row_only(post):
     change = sa.update(DESTINATIONS).where(DESTINATIONS.c.id == first.id).values(sealed=rows[second.id])
     await post.database.write(lambda connection: connection.execute(change) and None)
     found = await post.destinations.get(first.id)
-    assert (found.target, "belongs to something else" in found.problem) == ("", True)
+    assert (found.target, "sealed for something else" in found.problem) == ("", True)

@@ -15,13 +15,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tollgate_billing.adapters.control_tables import DESTINATIONS, NOTICES
-from tollgate_billing.adapters.sealing import CannotOpen, Sealer
 from tollgate_billing.adapters.sql_ledger import known
 from tollgate_billing.adapters.sql_transfers import insert
 from tollgate_billing.control_ports import Fact, Message, Notice, Outcome
 from tollgate_billing.domain.delivery import Destination, Quiet, due_at, loud_at
 from tollgate_billing.errors import InvalidControl, NameTaken
 from tollgate_kit.ids import Ids
+from tollgate_kit.sealing import CannotOpen, KeyRing
 from tollgate_kit.sql import Database
 
 log = logging.getLogger(__name__)
@@ -40,43 +40,43 @@ _NOTICE: Final = (
 
 
 class SqlDestinations:
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
-        self._sealer = sealer
+        self._keys = keys
 
     async def seal(self) -> int:
-        """Seals what an older release left open, and wraps again what is under an older key; returns how many.
+        """Seals what an older release left open, and again what is under an older key; returns how many.
 
         Raises LedgerUnavailable.
         """
-        return await known(self._database.write(functools.partial(_seal, sealer=self._sealer)))
+        return await known(self._database.write(functools.partial(_seal, keys=self._keys)))
 
     async def add(self, destination: Destination) -> None:
-        await known(self._database.write(functools.partial(_add, destination=destination, sealer=self._sealer)))
+        await known(self._database.write(functools.partial(_add, destination=destination, keys=self._keys)))
 
     async def list(self) -> list[Destination]:
-        return await known(self._database.read(functools.partial(_opened, sealer=self._sealer)))
+        return await known(self._database.read(functools.partial(_opened, keys=self._keys)))
 
     async def get(self, destination_id: str) -> Destination | None:
         query = sa.select(DESTINATIONS).where(DESTINATIONS.c.id == destination_id)
         row = await known(self._database.read(lambda connection: connection.execute(query).one_or_none()))
-        return None if row is None else _open(row, self._sealer)
+        return None if row is None else _open(row, self._keys)
 
     async def remove(self, destination_id: str) -> bool:
         return await known(self._database.write(functools.partial(_remove, destination_id=destination_id)))
 
 
 class SqlOutbox:
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
-        self._sealer = sealer
+        self._keys = keys
 
     async def take(self, now_us: int, lease_us: int, limit: int) -> list[Message]:
         # Asked every second: without anything due no writer's lock is taken.
         query = sa.select(NOTICES.c.id).where(_due(now_us)).limit(1)
         if not await known(self._database.read(lambda connection: connection.execute(query).first())):
             return []
-        work = functools.partial(_take, now_us=now_us, lease_us=lease_us, limit=limit, sealer=self._sealer)
+        work = functools.partial(_take, now_us=now_us, lease_us=lease_us, limit=limit, keys=self._keys)
         return await known(self._database.write(work))
 
     async def settle(self, message: Message, outcome: Outcome, now_us: int, retry_us: int) -> None:
@@ -127,7 +127,7 @@ def post_notices(connection: sa.Connection, fact: Fact, now_us: int, ids: Ids) -
     return made
 
 
-def _add(connection: sa.Connection, destination: Destination, sealer: Sealer) -> None:
+def _add(connection: sa.Connection, destination: Destination, keys: KeyRing) -> None:
     count = connection.execute(sa.select(sa.func.count()).select_from(DESTINATIONS)).scalar_one()
     if count >= MOST_DESTINATIONS:
         raise InvalidControl(f"there are at most {MOST_DESTINATIONS} destinations; delete one first")
@@ -136,7 +136,7 @@ def _add(connection: sa.Connection, destination: Destination, sealer: Sealer) ->
         "quiet_begin": destination.quiet.begin,
         "quiet_end": destination.quiet.end,
         "about": json.dumps(destination.about),
-        **_sealed(destination.id, destination.target, destination.secret, sealer),
+        **_sealed(destination.id, destination.target, destination.secret, keys),
     }
     statement = insert(connection, DESTINATIONS).values(values).on_conflict_do_nothing()
     if connection.execute(statement.returning(DESTINATIONS.c.id)).first() is None:
@@ -156,7 +156,7 @@ def _due(now_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(NOTICES.c.state == "waiting", NOTICES.c.due_us <= now_us, NOTICES.c.leased_us <= now_us)
 
 
-def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, sealer: Sealer) -> list[Message]:
+def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, keys: KeyRing) -> list[Message]:
     due = _due(now_us)
     query = sa.select(NOTICES).where(due).order_by(NOTICES.c.due_us, NOTICES.c.id).limit(limit * _MOST_A_MESSAGE)
     # Processes that look at once do not take the same; SQLite's writers come one after the other.
@@ -168,7 +168,7 @@ def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, sea
     if begun:
         whole = sa.select(NOTICES).where(due, NOTICES.c.message_id.in_(begun)).order_by(NOTICES.c.id)
         rows = [*(row for row in rows if not row.message_id), *connection.execute(whole).all()]
-    known_ones = {one.id: one for one in _opened(connection, sealer)}
+    known_ones = {one.id: one for one in _opened(connection, keys)}
     groups: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         destination = known_ones.get(row.destination_id)
@@ -201,8 +201,8 @@ def _rows(connection: sa.Connection) -> "Sequence[sa.Row[Any]]":
     return connection.execute(sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name)).all()
 
 
-def _opened(connection: sa.Connection, sealer: Sealer) -> list[Destination]:
-    return [_open(row, sealer) for row in _rows(connection)]
+def _opened(connection: sa.Connection, keys: KeyRing) -> list[Destination]:
+    return [_open(row, keys) for row in _rows(connection)]
 
 
 def _destination(row: "sa.Row[Any]") -> Destination:
@@ -212,43 +212,40 @@ def _destination(row: "sa.Row[Any]") -> Destination:
     return Destination(**plain, target="", quiet=quiet, about=about)
 
 
-def _open(row: "sa.Row[Any]", sealer: Sealer) -> Destination:
+def _open(row: "sa.Row[Any]", keys: KeyRing) -> Destination:
     if not row.sealed:
         # Of an older release that runs beside this one: sealed at the next start.
         return replace(_destination(row), target=row.target, secret=row.secret)
     try:
-        found = json.loads(sealer.open(row.sealed, _about(row.id)))
-    except CannotOpen as error:
-        return replace(_destination(row), problem=f"its address cannot be read: {error}")
+        found = json.loads(keys.open(bytes.fromhex(row.sealed), _about(row.id)))
+    except (CannotOpen, ValueError) as error:
+        why = error if isinstance(error, CannotOpen) else "it is damaged"
+        return replace(_destination(row), problem=f"where it goes cannot be read: {why}")
     return replace(_destination(row), target=found["target"], secret=found["secret"])
 
 
-def _about(destination_id: str) -> str:
-    return f"{destination_id}/destination"
+def _about(destination_id: str) -> bytes:
+    return f"{destination_id}/destination".encode()
 
 
-def _sealed(destination_id: str, target: str, secret: str, sealer: Sealer) -> dict[str, str]:
+def _sealed(destination_id: str, target: str, secret: str, keys: KeyRing) -> dict[str, str]:
     plain = json.dumps({"target": target, "secret": secret}).encode()
-    return {"target": "", "secret": "", "sealed": sealer.seal(plain, _about(destination_id))}
+    return {"target": "", "secret": "", "sealed": keys.seal(plain, _about(destination_id)).hex()}
 
 
-def _seal(connection: sa.Connection, sealer: Sealer) -> int:
+def _seal(connection: sa.Connection, keys: KeyRing) -> int:
     if connection.dialect.name == "sqlite":
         # What was there is overwritten, not only unlinked.
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
     changed = 0
     for row in _rows(connection):
-        if not row.sealed:
-            values = _sealed(row.id, row.target, row.secret, sealer)
-        else:
-            try:
-                again = sealer.wrap_again(row.sealed)
-            except CannotOpen as error:
-                log.warning("a destination cannot be used", extra={"fields": {"id": row.id, "reason": str(error)}})
-                continue
-            if again is None:
-                continue
-            values = {"sealed": again}
+        if row.sealed and keys.is_current(bytes.fromhex(row.sealed)):
+            continue
+        found = _open(row, keys)
+        if found.problem:
+            log.warning("a destination cannot be used", extra={"fields": {"id": row.id, "reason": found.problem}})
+            continue
+        values = _sealed(row.id, found.target, found.secret, keys)
         connection.execute(sa.update(DESTINATIONS).where(DESTINATIONS.c.id == row.id).values(values))
         changed += 1
     return changed
