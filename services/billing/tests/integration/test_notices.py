@@ -301,3 +301,10 @@ async def test_a_secret_opens_in_its_own_row_only(post):
     await post.database.write(lambda connection: connection.execute(change) and None)
     found = await post.destinations.get(first.id)
     assert (found.target, "sealed for something else" in found.problem) == ("", True)
+    for damaged in ("zz", "00", rows[first.id][:-2]):
+        change = sa.update(DESTINATIONS).where(DESTINATIONS.c.id == first.id).values(sealed=damaged)
+        await post.database.write(lambda connection, change=change: connection.execute(change) and None)
+        assert await post.destinations.seal() == 0
+        found = await post.destinations.get(first.id)
+        assert (found.target, found.problem != "") == ("", True)
+    assert (await post.destinations.get(second.id)).target == second.target

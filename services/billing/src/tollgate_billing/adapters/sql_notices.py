@@ -217,11 +217,18 @@ def _open(row: "sa.Row[Any]", keys: KeyRing) -> Destination:
         # Of an older release that runs beside this one: sealed at the next start.
         return replace(_destination(row), target=row.target, secret=row.secret)
     try:
-        found = json.loads(keys.open(bytes.fromhex(row.sealed), _about(row.id)))
-    except (CannotOpen, ValueError) as error:
-        why = error if isinstance(error, CannotOpen) else "it is damaged"
-        return replace(_destination(row), problem=f"where it goes cannot be read: {why}")
+        found = json.loads(keys.open(_bytes_of(row.sealed), _about(row.id)))
+    except CannotOpen as error:
+        return replace(_destination(row), problem=f"where it goes cannot be read: {error}")
     return replace(_destination(row), target=found["target"], secret=found["secret"])
+
+
+def _bytes_of(sealed: str) -> bytes:
+    try:
+        return bytes.fromhex(sealed)
+    except ValueError:
+        # What is damaged opens as little as what is missing.
+        return b""
 
 
 def _about(destination_id: str) -> bytes:
@@ -239,7 +246,7 @@ def _seal(connection: sa.Connection, keys: KeyRing) -> int:
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
     changed = 0
     for row in _rows(connection):
-        if row.sealed and keys.is_current(bytes.fromhex(row.sealed)):
+        if row.sealed and keys.is_current(_bytes_of(row.sealed)):
             continue
         found = _open(row, keys)
         if found.problem:
