@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.fuzz.runner import Target
 from tests.fuzz.targets.chat_stream import ChatStreamTarget
+from tests.fuzz.targets.converse_stream import ConverseStreamTarget
 from tests.fuzz.targets.http_door import HttpDoorTarget
 from tests.fuzz.targets.payment_message import PaymentMessageTarget
 from tests.fuzz.targets.price_lists import PriceListsTarget
@@ -18,6 +19,7 @@ from tests.fuzz.targets.usage import UsageTarget
 
 TARGETS: Final[Mapping[str, type[Target]]] = {
     "chat-stream": ChatStreamTarget,
+    "converse-stream": ConverseStreamTarget,
     "http-door": HttpDoorTarget,
     "payment-message": PaymentMessageTarget,
     "price-lists": PriceListsTarget,

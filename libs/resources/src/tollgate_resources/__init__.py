@@ -9,6 +9,7 @@ from tollgate_resources.catalogue import (
     build_catalogue,
     load_catalogue,
 )
+from tollgate_resources.clouds import azure_place
 from tollgate_resources.document import (
     REGION_HEADER,
     InvalidDocument,
@@ -27,6 +28,7 @@ from tollgate_resources.models import (
     ChannelModel,
     ChannelProxy,
     ChannelTls,
+    Cloud,
     Credential,
     Declared,
     ExchangeRate,
@@ -55,6 +57,7 @@ __all__ = [
     "ChannelModel",
     "ChannelProxy",
     "ChannelTls",
+    "Cloud",
     "Credential",
     "Declared",
     "ExchangeRate",
@@ -75,6 +78,7 @@ __all__ = [
     "UnknownName",
     "VersionChannel",
     "VersionDocument",
+    "azure_place",
     "build_catalogue",
     "compile_version",
     "digest",

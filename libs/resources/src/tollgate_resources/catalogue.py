@@ -14,6 +14,10 @@ from tollgate_resources.models import ChannelModel, Flag, ModelName, Name, Posit
 SIMULATOR: Final = "simulator"
 
 
+Wire = Literal["openai", "anthropic", "gemini", "bedrock"]
+Platform = Literal["", "azure", "bedrock", "vertex"]
+
+
 class Auth(Resource):
     """How a credential is sent: a header and what stands before the secret in it."""
 
@@ -26,11 +30,13 @@ class Provider(Resource):
 
     name: Name
     title: str = ""
-    wire: Literal["openai", "anthropic", "gemini"] = "openai"
+    wire: Wire = "openai"
+    platform: Platform = ""
+    """A cloud whose paths or credentials are of its own kind; the channel says the rest in `cloud`."""
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the wire of OpenAI calls the limit of an answer here."""
     base_url: Url | None = None
-    """None: every channel says its own."""
+    """None: every channel says its own. `{region}` stands for the one that the channel says."""
     auth: Auth = Auth()
     credentials_required: Flag = True
     conforming: Flag = False

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from tollgate_rating import InvalidPrice
 from tollgate_resources.catalogue import Catalogue, Provider
+from tollgate_resources.clouds import address_of, cloud_problems
 from tollgate_resources.models import ALL_MODELS, CATALOGUE_BOOK, Channel, ExchangeRate, PriceBook, Route, Target
 from tollgate_resources.problems import Problem
 from tollgate_resources.yaml_source import Path, Source
@@ -104,7 +105,12 @@ def _channel(source: Source, path: Path, channel: Channel, catalogue: Catalogue)
 
 def _reached(source: Source, path: Path, channel: Channel, provider: Provider) -> Iterator[Problem]:
     """Yields what is wrong with the way to the channel's address."""
-    address = channel.base_url or provider.base_url
+    wrong = list(cloud_problems(channel, provider))
+    for name, found, allowed in wrong:
+        yield _at(source, (*path, *name), found, allowed)
+    address = address_of(channel, provider)
+    if wrong:
+        return
     if address is None:
         yield _at(source, (*path, "base_url"), "nothing", f"an address; provider {provider.name} has none of its own")
     elif channel.tls is not None and not address.startswith("https://"):

@@ -8,7 +8,8 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from tollgate_rating import PriceTable
-from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Provider
+from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Platform, Provider, Wire
+from tollgate_resources.clouds import address_of
 from tollgate_resources.models import (
     ABILITIES,
     ALL_MODELS,
@@ -17,6 +18,7 @@ from tollgate_resources.models import (
     ChannelModel,
     ChannelProxy,
     ChannelTls,
+    Cloud,
     Credential,
     DecimalString,
     Declared,
@@ -48,7 +50,9 @@ class VersionChannel(Resource):
 
     name: Name
     provider: Name
-    wire: Literal["openai", "anthropic", "gemini"] = "openai"
+    wire: Wire = "openai"
+    platform: Platform = ""
+    cloud: Cloud = Cloud()
     max_tokens_name: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     base_url: Url
     auth: Auth = Auth()
@@ -149,7 +153,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
     provider = catalogue.providers.get(channel.provider)
     if provider is None:
         raise UnknownName(f"channel {channel.name}: no provider is called {channel.provider}")
-    base_url = channel.base_url or provider.base_url
+    base_url = address_of(channel, provider)
     if base_url is None:
         raise UnknownName(f"channel {channel.name}: provider {channel.provider} has no base_url of its own")
     models: dict[str, ChannelModel] = {}
@@ -160,6 +164,8 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         name=channel.name,
         provider=channel.provider,
         wire=provider.wire,
+        platform=provider.platform,
+        cloud=channel.cloud or Cloud(),
         max_tokens_name=provider.max_tokens_name,
         base_url=base_url,
         auth=provider.auth,

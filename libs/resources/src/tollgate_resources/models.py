@@ -3,7 +3,7 @@
 The descriptions are the reference of the file format and travel into its JSON Schema.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
@@ -123,6 +123,13 @@ class Credential(Resource):
             raise ValueError("exactly one of env, file, secret")
         return self
 
+    @property
+    def place(self) -> str:
+        """What it names, in words."""
+        if self.env is not None:
+            return f"environment variable {self.env}"
+        return f"file {self.file}" if self.file is not None else f"secret {self.secret}"
+
 
 Ability = Literal["image_input", "tools", "structured_output", "audio_input", "pdf_input", "video_input"]
 
@@ -196,6 +203,36 @@ class ChannelProxy(Resource):
     """Who resolves the host of the channel's address. With `proxy`, what it resolves to cannot be checked here."""
 
 
+def _reports_usage(value: str) -> str:
+    if value[:1].isdigit() and value < "2024-08-01":
+        raise ValueError("2024-10-21 or later, or preview; earlier versions report no usage of streams")
+    return value
+
+
+def _date_as_text(value: object) -> object:
+    # YAML reads 2024-10-21 without quotes as a date.
+    return value.isoformat() if isinstance(value, date) else value
+
+
+ApiVersion = Annotated[
+    str,
+    BeforeValidator(_date_as_text),
+    Field(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}(-preview)?|preview)$"),
+    AfterValidator(_reports_usage),
+]
+
+
+class Cloud(Resource):
+    """What a cloud asks for besides an address and a credential; each provider says which of it."""
+
+    api_version: ApiVersion | None = None
+    """Of Azure: a dated version asks deployments by their own paths; the v1 paths when left out, or preview."""
+    region: Annotated[str, Field(max_length=32, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] | None = None
+    """Of Bedrock, such as us-east-1, and of Vertex, such as europe-west4 or global."""
+    project: Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9][a-z0-9.:-]*$")] | None = None
+    """Of Vertex: the project's id."""
+
+
 class Channel(Resource):
     """One account at one provider, with its credentials and limits."""
 
@@ -204,6 +241,7 @@ class Channel(Resource):
     """A provider that the product knows."""
     base_url: Url | None = None
     """The provider's own when left out."""
+    cloud: Cloud | None = None
     credentials: tuple[Credential, ...] = ()
     """One or more; several are used in turn."""
     models: Annotated[tuple[ChannelModel, ...], BeforeValidator(_star), Field(min_length=1)]

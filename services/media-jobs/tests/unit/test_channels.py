@@ -98,3 +98,25 @@ def test_a_document_that_is_none_leaves_the_version_in_force():
     with pytest.raises(ValueError, match=r"."):
         holder.apply("sha256:x", b"{")
     assert holder.current().digest == digest(document)
+
+
+def test_a_channel_of_another_wire_draws_nothing():
+    fields = {"cloud": {"region": "us-east-1"}, "credentials": [{"env": "KEY"}], "models": ["gpt-image-1"]}
+    declared = Declaration.model_validate({"name": "one", "provider": "bedrock", **fields})
+    assert version(declared).levels("default", "gpt-image-1") == ()
+
+
+@pytest.mark.parametrize(
+    ("cloud", "base_url", "query"),
+    [
+        ({}, "https://h/openai/v1", ""),
+        ({"api_version": "2025-04-01-preview"}, "https://h/openai/deployments/draw", "?api-version=2025-04-01-preview"),
+    ],
+)
+def test_pictures_of_azure_are_asked_of_their_deployment(cloud, base_url, query):
+    models = [{"name": "gpt-image-1", "upstream": "draw"}]
+    fields = {"base_url": "https://h", "cloud": cloud, "credentials": [{"env": "KEY"}]}
+    declared = Declaration.model_validate({"name": "one", "provider": "azure", "models": models, **fields})
+    ((target,),) = version(declared).levels("default", "gpt-image-1")
+    assert (target.channel.base_url, target.channel.query) == (base_url, query)
+    assert (target.channel.auth_header, target.channel.auth_prefix) == ("api-key", "")

@@ -24,11 +24,13 @@ from tollgate_kit.tracing import new_tracing
 from tollgate_resources import parse_version
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.adapters.mode_file import ModeFile
+from tollgate_router.adapters.rsa_key import load_rsa_key
 from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.api.responses import StoredResponses
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Change
 from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
+from tollgate_router.domain.tokens import Tokens
 from tollgate_router.exchange.measured import health_samples, stream_samples, upstream_samples
 from tollgate_router.exchange.recorder import USAGE_TOPIC, Recorder
 from tollgate_router.exchange.service import ExchangeDeps, ExchangeService
@@ -36,8 +38,10 @@ from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import FAMILIES, RouterCounters
 from tollgate_router.upstream.client import ClientLimits, UpstreamClient
 from tollgate_router.upstream.probe import UpstreamProbe
+from tollgate_router.upstream.token_server import TokenServer
 from tollgate_router.use_cases.keep_responses import KeepResponses
 from tollgate_router.use_cases.probe_channels import ProbeChannels
+from tollgate_router.use_cases.refresh_tokens import RefreshTokens
 
 if TYPE_CHECKING:
     from tollgate_router.adapters.sql_responses import SqlResponses
@@ -96,10 +100,12 @@ class Router:
             self.lifecycle.add_note(self.responses_problem)
         self.exchange = ExchangeService(self.deps)
         self.probes = ProbeChannels(
-            UpstreamProbe(self.upstream),
+            UpstreamProbe(self.upstream, clock),
             clock,
             random.Random(),  # noqa: S311 - spreads probes, keeps no secret.
         )
+        self.tokens = Tokens(load_rsa_key)
+        self.refreshing = RefreshTokens(TokenServer(self.upstream), self.tokens, clock)
         self.credentials = EnvironmentCredentials(environment)
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         self.process = ProcessMeasures(
@@ -113,10 +119,11 @@ class Router:
     def apply(self, digest: str, document: bytes) -> None:
         """Swaps in the snapshot of a configuration version."""
         at_us = self.deps.clock.now_us()
-        snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us)
+        snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us, self.tokens)
         self.deps.snapshot = snapshot
         self.upstream.warm(snapshot.origins(), self.settings.warm_connections)
         self.probes.follow(snapshot)
+        self.refreshing.follow(snapshot)
         log.info(
             "configuration in force", extra={"fields": {"digest": digest[:19], "channels": len(snapshot.channels)}}
         )
@@ -197,6 +204,7 @@ class Router:
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
             keeping = asyncio.create_task(self.keep.run(self.lifecycle.stopping)) if self.keep is not None else None
+            refreshing = asyncio.create_task(self.refreshing.run(stopped))
             await server.start()
             self.lifecycle.ready()
             log.info("serving", extra={"fields": {"address": self.settings.address}})
@@ -205,7 +213,7 @@ class Router:
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            tasks = {task for task in (publishing, configuring, probing, keeping) if task is not None}
+            tasks = {task for task in (publishing, configuring, probing, refreshing, keeping) if task is not None}
             await asyncio.wait(tasks, timeout=5)
             for task in tasks:
                 task.cancel()

@@ -29,6 +29,7 @@ class Call:
     def __init__(self, target: Any, body: bytes, sink: Any, timeouts: Any) -> None:
         self.target, self.body, self.sink, self.timeouts = target, body, sink, timeouts
         self.cancelled = False
+        self.proof = b""
 
     def cancel(self) -> None:
         """Stops it."""
@@ -62,9 +63,12 @@ class Upstream:
     def __init__(self) -> None:
         self.calls: list[Call] = []
 
-    def send(self, target: Any, _path: bytes, body: bytes, _headers: Any, sink: Any, timeouts: Any) -> Call:
+    def send(
+        self, target: Any, _path: bytes, body: bytes, _headers: Any, sink: Any, timeouts: Any, *, proof: bytes = b""
+    ) -> Call:
         """Returns a new call."""
         self.calls.append(Call(target, body, sink, timeouts))
+        self.calls[-1].proof = proof
         return self.calls[-1]
 
 

@@ -22,7 +22,7 @@ from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
 from tollgate_router.domain.target import Target
-from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_reply
+from tollgate_router.domain.upstream_errors import Hints, UpstreamProblem, problem_of_reply
 from tollgate_router.domain.walk import Walk
 
 CHAT = 1
@@ -121,7 +121,7 @@ def first(way: Walk, now: float = 0.0) -> Target | None:
 
 def problem(status: int, code: str = "", *, wait_ms: int = 0) -> UpstreamProblem:
     """Returns what a provider's refusal means."""
-    return problem_of_reply(status, b'{"error":{"message":"no","code":"%b"}}' % code.encode(), wait_ms)
+    return problem_of_reply(status, b'{"error":{"message":"no","code":"%b"}}' % code.encode(), Hints(wait_ms))
 
 
 def path(found: Snapshot, *problems: UpstreamProblem, asked: Ask | None = None, seed: int = 1) -> list[str]:

@@ -15,7 +15,7 @@ from tollgate_router.upstream.probe import UpstreamProbe
 
 pytestmark = pytest.mark.integration
 
-LIST = ProbeRequest(b"GET", b"/models", b"", frozenset({404}))
+LIST = ProbeRequest(b"GET", b"/models", b"", accepted=frozenset({404}))
 TOKEN = ProbeRequest(b"POST", b"/chat/completions", b"{}")
 
 
@@ -65,7 +65,7 @@ ANSWERS = [
 async def test_an_answer(real, request_, status, kind, bench):
     async with Server(status) as server:
         client = UpstreamClient(SystemClock())
-        port = UpstreamProbe(client) if real else FakeProbePort(status)
+        port = UpstreamProbe(client, SystemClock()) if real else FakeProbePort(status)
         try:
             found = await port.ask(target(server.port), request_)
         finally:
@@ -81,7 +81,7 @@ async def test_an_answer(real, request_, status, kind, bench):
 async def test_no_answer(real):
     async with Server(0) as server:
         client = UpstreamClient(SystemClock())
-        port = UpstreamProbe(client) if real else FakeProbePort(0)
+        port = UpstreamProbe(client, SystemClock()) if real else FakeProbePort(0)
         try:
             found = await port.ask(target(server.port), LIST)
         finally:

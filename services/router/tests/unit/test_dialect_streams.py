@@ -15,8 +15,8 @@ OPENAI, ANTHROPIC = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC
 
 
 def opened(dialect, **fields):
-    values = {"model": "asked", "stream": True, "usage_wanted": True} | fields
-    return wire.Open(dialect=dialect, operation=wire.OPERATION_CHAT, **values)
+    values = {"model": "asked", "stream": True, "usage_wanted": True, "operation": wire.OPERATION_CHAT} | fields
+    return wire.Open(dialect=dialect, **values)
 
 
 def to_messages(names=None):

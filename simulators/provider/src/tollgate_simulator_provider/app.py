@@ -10,7 +10,8 @@ import time
 from typing import Any
 from urllib.parse import parse_qs
 
-from tollgate_simulator_provider import answers, chat, claude, faults, gemini, operations, pictures
+from tollgate_simulator_provider import answers, bedrock, chat, claude, faults, gemini, operations, pictures
+from tollgate_simulator_provider.clouds import Clouds
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, error_body
@@ -23,6 +24,7 @@ STREAM: Headers = [
     (b"cache-control", b"no-cache"),
     (b"x-simulated", b"true"),
 ]
+EVENT_STREAM: Headers = [(b"content-type", b"application/vnd.amazon.eventstream"), (b"x-simulated", b"true")]
 FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
 OPERATIONS = {
     "/chat/completions": "chat",
@@ -30,6 +32,7 @@ OPERATIONS = {
     "/images/generations": "images",
     "/anthropic/v1/messages": "messages",
 }
+ASIDE_OF_CLOUDS = ("/bedrock/", "/vertex/")
 # Where a key is, other than in `authorization`.
 KEYS = {"messages": b"x-api-key", "contents": b"x-goog-api-key"}
 
@@ -42,6 +45,7 @@ class Simulator:
         self._api_key = api_key
         self._boot = secrets.token_hex(4)
         self._queued: list[faults.Faults] = []
+        self._clouds = Clouds()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,16 +53,19 @@ class Simulator:
         path = scope["path"].removeprefix("/v1")
         headers = dict(scope["headers"])
         called = gemini.PATH.fullmatch(scope["path"])
+        cloud = self._clouds.find(scope["path"], scope.get("raw_path") or b"")
         operation = "contents" if called is not None else OPERATIONS.get(path)
+        operation = cloud.operation if cloud is not None else operation
         try:
             if operation is not None and scope["method"] == "POST":
                 delivery = Delivery(receive, send, self._ledger, operation, headers)
                 delivery.transport = scope["state"]["transport"]
                 if called is not None:
                     delivery.model, delivery.stream = called[1], called[2].startswith("stream")
+                delivery.cloud, delivery.query = cloud, scope["query_string"]
                 await self._deliver(delivery, headers, receive)
             else:
-                await self._aside(scope["method"], path, scope["query_string"], receive, send)
+                await self._aside(scope, path, receive, send)
         except Refused as refused:
             await _reply(send, refused.status, error_body(refused.status, refused.message, code=refused.code))
 
@@ -74,28 +81,41 @@ class Simulator:
 
     async def _attempt(self, delivery: Delivery, headers: dict[bytes, bytes], receive: Receive) -> None:
         try:
-            request = _object(await _body(receive))
+            body = await _body(receive)
+            if delivery.cloud is not None:
+                delivery.cloud.check(delivery.query, headers, body)
+            request = _object(body)
             self._prepare(delivery, request, headers)
             delivery.accept()
             await self._answer(delivery, request, headers)
         except Refused as refused:
-            body = _error(delivery, refused.status, refused.message, param=refused.param, code=refused.code)
-            await delivery.whole(refused.status, self._headers(delivery, JSON), body)
+            await self._say(delivery, refused)
+
+    async def _say(self, delivery: Delivery, refused: Refused) -> None:
+        """Sends an error in the words of the wire, or of the cloud that it is spoken at."""
+        own = delivery.cloud.error(refused) if delivery.cloud is not None else None
+        body = _error(delivery, refused.status, refused.message, param=refused.param, code=refused.code)
+        found, body = own or ([], body)
+        await delivery.whole(refused.status, [*self._headers(delivery, JSON), *found], body)
 
     def _prepare(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
-        if delivery.operation != "contents":
+        if delivery.cloud is not None:
+            delivery.stream = delivery.cloud.stream(request)
+            request |= delivery.cloud.request(request)
+            delivery.model = request.get("model", delivery.model)
+        if delivery.operation not in {"contents", "converse"}:
             model = request.get("model")
             if not isinstance(model, str) or not model:
                 raise Refused(400, "you must provide a model parameter", param="model")
             delivery.model = model
-            delivery.stream = bool(request.get("stream"))
+            delivery.stream = delivery.stream if delivery.cloud is not None else bool(request.get("stream"))
         delivery.id = f"chatcmpl-sim{self._boot}{delivery.sequence:08x}"
         try:
             delivery.faults = self._faults(request, headers)
         except faults.UnknownFault as error:
             raise Refused(400, f"[simulated] {error}", code="unknown_fault") from error
         given = headers.get(KEYS.get(delivery.operation, b"authorization"), b"")
-        if self._api_key and given.removeprefix(b"Bearer ") != self._api_key.encode():
+        if self._api_key and delivery.cloud is None and given.removeprefix(b"Bearer ") != self._api_key.encode():
             raise Refused(401, "Incorrect API key provided.")
 
     def _faults(self, request: dict[str, Any], headers: dict[bytes, bytes]) -> faults.Faults:
@@ -119,8 +139,10 @@ class Simulator:
         elif delivery.operation == "chat":
             chat.check(request)
             await self._chat(delivery, chat.build(request, asked, delivery.id, int(time.time())))
+        elif delivery.operation == "converse":
+            await self._chat(delivery, bedrock.build(request, delivery.model, asked, delivery.id))
         elif delivery.operation == "messages":
-            claude.check(request, headers)
+            claude.check(request, headers if delivery.cloud is None else {b"anthropic-version": b"in the body"})
             await self._chat(delivery, claude.build(request, asked, delivery.id))
         elif delivery.operation == "contents":
             request = gemini.plainly(request)
@@ -140,25 +162,30 @@ class Simulator:
         headers = self._headers(delivery, JSON)
         if asked.retry_after:
             headers.append((b"retry-after", asked.retry_after.encode()))
-        body = _error(delivery, status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
-        if delivery.operation == "contents":
+        refused = Refused(status, f"[simulated] This is the {status} you asked for.", code=asked.code or None)
+        body = _error(delivery, status, refused.message, code=refused.code)
+        if delivery.cloud is not None and (own := delivery.cloud.error(refused)) is not None:
+            headers, body = [*headers, *own[0]], own[1]
+        elif delivery.operation == "contents":
             body = gemini.error_body(status, f"[simulated] This is the {status} you asked for.", asked.retry_after)
         if asked.html:
             headers[0] = (b"content-type", b"text/html; charset=utf-8")
             body = b"<!doctype html><title>simulated</title><h1>Bad gateway, or a login page</h1>"
         await delivery.whole(status, headers, b"{" + body if asked.malformed else body)
 
-    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply) -> None:
+    async def _chat(self, delivery: Delivery, reply: chat.Reply | claude.Reply | gemini.Reply | bedrock.Reply) -> None:
         delivery.units = reply.units
         if not delivery.stream:
             delivery.reported = reply.usage()
             body = reply.body()
             await delivery.whole(200, self._headers(delivery, JSON), body[:-9] if delivery.faults.malformed else body)
             return
-        await delivery.head(200, self._headers(delivery, STREAM))
+        converse = delivery.operation == "converse"
+        await delivery.head(200, self._headers(delivery, EVENT_STREAM if converse else STREAM))
         await delivery.pause(delivery.faults.delay)
         delivery.reported = reply.usage() if reply.include_usage else None
-        frames, place = reply.frames(), 0
+        frames = reply.frames() if delivery.cloud is None else delivery.cloud.frames(reply.frames())
+        place = 0
         frame = next(frames, None)
         while frame is not None:
             following = next(frames, None)
@@ -175,8 +202,11 @@ class Simulator:
     def _headers(self, delivery: Delivery, headers: Headers) -> Headers:
         return [*headers, (b"x-request-id", f"req_sim{self._boot}{delivery.sequence:08x}".encode())]
 
-    async def _aside(self, method: str, path: str, query: bytes, receive: Receive, send: Send) -> None:
-        if path == "/_faults" and method == "POST":
+    async def _aside(self, scope: dict[str, Any], path: str, receive: Receive, send: Send) -> None:
+        method, query = scope["method"], scope["query_string"]
+        if path.startswith(ASIDE_OF_CLOUDS):
+            await self._aside_of_clouds(scope, path, receive, send)
+        elif path == "/_faults" and method == "POST":
             await self._queue(_object(await _body(receive)), send)
         elif method not in {"GET", "HEAD"} or path in OPERATIONS:
             raise Refused(405, f"Not allowed to {method} here.", code="method_not_allowed")
@@ -195,6 +225,14 @@ class Simulator:
             await _reply(send, 200, pictures.draw(bytes.fromhex(found[1]), width, height), b"image/png")
         else:
             raise Refused(404, f"Invalid URL ({method} {path})", code="unknown_url")
+
+    async def _aside_of_clouds(self, scope: dict[str, Any], path: str, receive: Receive, send: Send) -> None:
+        method, host = scope["method"], dict(scope["headers"]).get(b"host", b"localhost").decode("latin-1")
+        body = await _body(receive) if method == "POST" else b""
+        reply = self._clouds.aside(method, path, body, f"http://{host}")
+        if reply is None:
+            raise Refused(404, f"Invalid URL ({method} {path})", code="unknown_url")
+        await _reply(send, *reply)
 
     def _page(self, query: bytes) -> bytes:
         asked = parse_qs(query.decode("latin-1"))

@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from tollgate_simulator_provider.bedrock import exception
+from tollgate_simulator_provider.clouds import Cloud
 from tollgate_simulator_provider.faults import LONGEST_SECONDS, NONE, Faults
 from tollgate_simulator_provider.ledger import Ledger
 
@@ -42,6 +44,8 @@ class Delivery:
         self.sequence = ledger.next_sequence()
         self.faults: Faults = NONE
         self.id = ""
+        self.cloud: Cloud | None = None
+        self.query = b""
         self.model = ""
         self.stream = False
         self.status = 0
@@ -171,6 +175,7 @@ class Delivery:
 
 
 MID_ERRORS = {
+    "converse": exception("throttlingException", "[simulated] Too many requests, please wait"),
     "messages": b"event: error\n"
     b'data: {"type":"error","error":{"type":"overloaded_error","message":"[simulated] Overloaded"}}\n\n',
     "contents": b'data: {"error":{"code":503,"message":"[simulated] Overloaded","status":"UNAVAILABLE"}}\r\n\r\n',

@@ -10,7 +10,7 @@ import yaml
 from tollgate_media_jobs.domain.ability import Abilities, Ability, FreeSizes
 from tollgate_media_jobs.domain.channels import Channel, CredentialRef, Levels, Target, Version
 from tollgate_rating import PriceTable
-from tollgate_resources import Credential, VersionChannel, VersionDocument, parse_version
+from tollgate_resources import Credential, VersionChannel, VersionDocument, azure_place, parse_version
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,10 @@ def compile_version(document: VersionDocument, digest: str) -> Version:
 
 
 def _routes(document: VersionDocument) -> dict[tuple[str, str], Levels]:
-    channels = {channel.name: channel for channel in document.channels if _is_reachable(channel)}
+    # Pictures are asked for on OpenAI's wire only.
+    channels = {
+        channel.name: channel for channel in document.channels if _is_reachable(channel) and channel.wire == "openai"
+    }
     levels_of: dict[str, list[list[tuple[VersionChannel, str, int]]]] = defaultdict(lambda: [[]])
     for channel in channels.values():
         for model in channel.models:
@@ -79,11 +82,13 @@ def _is_reachable(channel: VersionChannel) -> bool:
 
 
 def _target(channel: VersionChannel, upstream_model: str, weight: int) -> Target:
+    between, query = azure_place(channel.cloud, upstream_model) if channel.platform == "azure" else ("", "")
     return Target(
         Channel(
             name=channel.name,
             provider=channel.provider,
-            base_url=channel.base_url,
+            base_url=channel.base_url + between,
+            query=query,
             auth_header=channel.auth.header,
             auth_prefix=channel.auth.prefix,
             credentials=tuple(_reference(credential) for credential in channel.credentials),

@@ -22,6 +22,9 @@ class Channel:
     name: str
     provider: str
     base_url: str
+    """Up to the path of an operation."""
+    query: str = ""
+    """What stands behind that path."""
     auth_header: str = "authorization"
     auth_prefix: str = "Bearer "
     credentials: tuple[CredentialRef, ...] = ()

@@ -19,23 +19,31 @@ class EnvironmentCredentials:
 
     def resolve(self, credential: Credential) -> Secret:
         """Returns the secret. Raises CredentialMissing, which names the place and never what was found there."""
-        if credential.env is not None:
-            place, text = f"environment variable {credential.env}", self._environment.get(credential.env, "")
-        elif credential.file is not None:
-            place, text = f"file {credential.file}", _first_line(credential.file)
-        else:
-            raise CredentialMissing(f"secret {credential.secret}: this router stores no secrets, name env or file")
-        value = text.strip()
-        if not value:
-            raise CredentialMissing(f"{place} is empty or not there")
+        value = self._text(credential).partition("\n")[0].strip() if credential.file else self._text(credential)
+        place = credential.place
         if not value.isascii() or not value.isprintable() or " " in value:
             raise CredentialMissing(f"{place} holds characters that no header may carry")
         return Secret(value)
 
+    def document(self, credential: Credential) -> Secret:
+        """Returns a secret of several lines, such as a key file. Raises CredentialMissing."""
+        return Secret(self._text(credential))
 
-def _first_line(path: str) -> str:
+    def _text(self, credential: Credential) -> str:
+        if credential.env is not None:
+            text = self._environment.get(credential.env, "")
+        elif credential.file is not None:
+            text = _contents(credential.file)
+        else:
+            raise CredentialMissing(f"{credential.place}: this router stores no secrets, name env or file")
+        if not text.strip():
+            raise CredentialMissing(f"{credential.place} is empty or not there")
+        return text.strip()
+
+
+def _contents(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
-            return file.read(_MAX_FILE_BYTES).partition(b"\n")[0].decode("utf-8", "replace")
+            return file.read(_MAX_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -14,17 +14,19 @@ from tollgate_router.domain.abilities import EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
+from tollgate_router.domain.platforms import place_of
 from tollgate_router.domain.secret import Secret
-from tollgate_router.domain.target import ChannelCost, Origin, Target
+from tollgate_router.domain.service_account import InvalidAccount
+from tollgate_router.domain.signing import Signer
+from tollgate_router.domain.sigv4 import InvalidKeys, SigV4, parse_keys
+from tollgate_router.domain.target import ChannelCost, Origin, Target, split_base_url
+from tollgate_router.domain.tokens import Tokens
 
 _FIXED_HEADERS: Final = b"content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tollgate\r\n"
-_WIRES: Final = {
-    "openai": wire.DIALECT_OPENAI_CHAT,
-    "anthropic": wire.DIALECT_ANTHROPIC,
-    "gemini": wire.DIALECT_GEMINI,
-}
 # Every wire serves callers of each of these: see `domain.dialects`.
-_SPOKEN: Final = frozenset((*_WIRES.values(), wire.DIALECT_OPENAI_RESPONSES))
+_SPOKEN: Final = frozenset(
+    (wire.DIALECT_OPENAI_CHAT, wire.DIALECT_OPENAI_RESPONSES, wire.DIALECT_ANTHROPIC, wire.DIALECT_GEMINI)
+)
 # What costs are compared by: prompts are longer than answers.
 _MIXTURE: Final = {"input": 3000, "output": 1000}
 _NOTHING_KNOWN: Final = ChannelModel(name="-")
@@ -36,7 +38,11 @@ class CredentialMissing(Exception):  # noqa: N818
 
 class Credentials(Protocol):
     def resolve(self, credential: Credential) -> Secret:
-        """Returns the secret. Raises CredentialMissing."""
+        """Returns the secret, of one line. Raises CredentialMissing."""
+        ...
+
+    def document(self, credential: Credential) -> Secret:
+        """Returns a secret of several lines, such as a key file. Raises CredentialMissing."""
         ...
 
 
@@ -46,6 +52,7 @@ class Key:
 
     identity: str
     header_block: bytes = field(repr=False)
+    signer: Signer | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +75,14 @@ class Ready:
         self, upstream_model: str, weight: int, can: int, context_tokens: int, max_output_tokens: int = 0
     ) -> list[Target]:
         """Returns one target per credential; together they weigh `weight` times the number of credentials."""
-        channel = self.channel
+        channel, place = self.channel, place_of(self.channel, self.base_path, upstream_model)
         return [
             Target(
                 channel=channel.name,
                 key_index=index,
                 provider=channel.provider,
                 origin=self.origin,
-                base_path=self.base_path,
+                base_path=place.base_path,
                 upstream_model=upstream_model,
                 conforming=channel.conforming,
                 weight=weight,
@@ -84,7 +91,11 @@ class Ready:
                 can=can,
                 context_tokens=context_tokens,
                 dialects=_SPOKEN,
-                wire=_WIRES[channel.wire],
+                wire=place.wire,
+                platform=channel.platform,
+                query=place.query,
+                body_version=place.body_version,
+                signer=key.signer,
                 max_output_tokens=max_output_tokens,
                 max_tokens_name=channel.max_tokens_name,
                 region=channel.region or "",
@@ -95,34 +106,38 @@ class Ready:
 
     def probe_target(self, key: Key, upstream_model: str) -> Target:
         """Returns a target for a request of the router's own, which is counted nowhere."""
-        channel = self.channel
+        channel, place = self.channel, place_of(self.channel, self.base_path, upstream_model)
         return Target(
             channel=channel.name,
             key_index=self.keys.index(key),
             provider=channel.provider,
             origin=self.origin,
-            base_path=self.base_path,
+            base_path=place.base_path,
             upstream_model=upstream_model,
             conforming=channel.conforming,
             weight=1,
             header_block=key.header_block,
-            wire=_WIRES[channel.wire],
+            wire=place.wire,
+            platform=channel.platform,
+            query=place.query,
+            body_version=place.body_version,
+            signer=key.signer,
+            max_tokens_name=channel.max_tokens_name,
         )
 
 
-def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *, needs_key: bool) -> Ready:
+def prepare(
+    channel: VersionChannel, credentials: Credentials, health: Health, *, needs_key: bool, tokens: Tokens | None = None
+) -> Ready:
     """Returns a channel ready to be sent to. Raises CredentialMissing, and ValueError for an address that is none."""
     origin, base_path = origin_of(channel, credentials.resolve)
     keys = []
     missing = []
     for credential in channel.credentials:
         try:
-            secret = credentials.resolve(credential).reveal()
+            keys.append(_key_of(channel, credential, credentials, tokens))
         except CredentialMissing as error:
             missing.append(str(error))
-        else:
-            line = f"{channel.auth.header}: {channel.auth.prefix}{secret}\r\n"
-            keys.append(Key(blake2b(secret.encode(), digest_size=16).hexdigest(), line.encode() + _FIXED_HEADERS))
     if not keys and (missing or needs_key):
         raise CredentialMissing("; ".join(missing) or "the channel names no credential and its provider needs one")
     known = health.channel(channel.name, channel.base_url)
@@ -131,6 +146,37 @@ def prepare(channel: VersionChannel, credentials: Credentials, health: Health, *
     known.number_keys([key.identity for key in usable])
     offered = {model.name: model for model in channel.models}
     return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel))
+
+
+def _account_key(channel: VersionChannel, credential: Credential, credentials: Credentials, tokens: Tokens) -> Key:
+    """Returns a key made of a service account's key file. Raises CredentialMissing, and ValueError for its address."""
+    secret = credentials.document(credential).reveal()
+    identity = blake2b(secret.encode(), digest_size=16).hexdigest()
+    try:
+        account = tokens.account(identity, secret, private_network=channel.private_network)
+        # The channel's certificates are of the channel's own address; its proxy leads everywhere.
+        proxy = origin_of(channel, credentials.resolve)[0].proxy
+        origin, path = split_base_url(account.token_url, private_network=channel.private_network, proxy=proxy)
+    except (InvalidAccount, ValueError) as error:
+        raise CredentialMissing(f"{credential.place} {error}") from None
+    return Key(identity, _FIXED_HEADERS, tokens.source(identity, account, origin, path))
+
+
+def _key_of(channel: VersionChannel, credential: Credential, credentials: Credentials, tokens: Tokens | None) -> Key:
+    """Returns a key made of a secret. Raises CredentialMissing, which never holds anything of it."""
+    if channel.platform == "vertex":
+        assert tokens is not None
+        return _account_key(channel, credential, credentials, tokens)
+    secret = credentials.resolve(credential).reveal()
+    identity = blake2b(secret.encode(), digest_size=16).hexdigest()
+    if channel.platform == "bedrock":
+        try:
+            signer = SigV4(parse_keys(secret), channel.cloud.region or "", "bedrock")
+        except InvalidKeys as error:
+            raise CredentialMissing(f"{credential.place} {error}") from None
+        return Key(identity, _FIXED_HEADERS, signer)
+    line = f"{channel.auth.header}: {channel.auth.prefix}{secret}\r\n"
+    return Key(identity, line.encode() + _FIXED_HEADERS)
 
 
 def _cost_of(channel: VersionChannel) -> ChannelCost | None:

@@ -23,6 +23,8 @@ class FailureKind(enum.Enum):
     """The whole call took too long."""
     CUT = "cut"
     """The connection closed before the reply was whole."""
+    NO_PROOF = "no_proof"
+    """There is no access token to ask with; nothing was sent."""
     PROTOCOL = "protocol"
     """The reply breaks the rules of HTTP/1.1, or a limit."""
 

@@ -1,11 +1,11 @@
 """Active probes: the cheapest request that shows whether a channel is there, and what its answer means."""
 
-import json
 from dataclasses import dataclass
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_router.domain.channels import Key, Ready
+from tollgate_router.domain.dialects.translate import smallest_chat
 from tollgate_router.domain.health.seat import KeyHealth
 from tollgate_router.domain.health.states import Mode
 from tollgate_router.domain.target import Target
@@ -29,11 +29,12 @@ class ProbeRequest:
     method: bytes
     path: bytes
     body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     accepted: frozenset[int] = frozenset()
     """Statuses besides 200 that are as good."""
 
 
-_LIST: Final = ProbeRequest(b"GET", b"/models", b"", _NO_LIST)
+_LIST: Final = ProbeRequest(b"GET", b"/models", b"", accepted=_NO_LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Probe:
         """What is sent: the list of models, which costs nothing, or one token of a model."""
         if not self.model:
             return _LIST
-        body = {"model": self.model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1}
-        return ProbeRequest(b"POST", b"/chat/completions", json.dumps(body).encode())
+        asked = smallest_chat(self.target)
+        return ProbeRequest(b"POST", asked.path, asked.body, asked.headers)
 
 
 def probes_of(ready: Ready, turn: int) -> list[Probe]:

@@ -12,6 +12,7 @@ from tollgate_router.domain.compiling import CandidateLists, Declaration, declar
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.target import Origin, Target
+from tollgate_router.domain.tokens import Tokens
 
 __all__ = ["Candidates", "ChannelState", "CredentialMissing", "Credentials", "Snapshot", "Target", "compile_snapshot"]
 
@@ -63,12 +64,17 @@ class Snapshot:
 
 
 def compile_snapshot(
-    document: VersionDocument, digest: str, credentials: Credentials, health: Health | None = None, at_us: int = 0
+    document: VersionDocument,
+    digest: str,
+    credentials: Credentials,
+    health: Health | None = None,
+    at_us: int = 0,
+    tokens: Tokens | None = None,
 ) -> Snapshot:
     """Returns the snapshot of a version. A channel that cannot be used is left out of routing and says why.
 
     `health` is what is known of the channels, kept across versions; `at_us` (microseconds since the epoch) says which
-    prices decide what is cheapest.
+    prices decide what is cheapest; `tokens` are those of service accounts.
     """
     health = health or Health()
     keyless = {provider.name for provider in document.providers if not provider.credentials_required}
@@ -78,7 +84,8 @@ def compile_snapshot(
         problem = "" if channel.enabled else "it is disabled in the configuration"
         if channel.enabled:
             try:
-                ready[channel.name] = prepare(channel, credentials, health, needs_key=channel.provider not in keyless)
+                needs_key = channel.provider not in keyless
+                ready[channel.name] = prepare(channel, credentials, health, needs_key=needs_key, tokens=tokens)
             except (CredentialMissing, ValueError) as error:
                 problem = str(error)
         keys = len(ready[channel.name].keys) if not problem else 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -11,6 +11,10 @@ from tollgate_router.domain.abilities import EVERYTHING
 from tollgate_router.domain.health.channel import loose_seat
 from tollgate_router.domain.health.seat import Seat
 from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls
+from tollgate_router.domain.signing import Signer
+
+# A wire that no caller speaks, which is why it is none of tollgate.exchange.v1.Dialect.
+WIRE_BEDROCK: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,15 @@ class Target:
     dialects: frozenset[int] = frozenset((wire.DIALECT_OPENAI_CHAT,))
     """What callers may speak to it; values of tollgate.exchange.v1.Dialect."""
     wire: int = wire.DIALECT_OPENAI_CHAT
-    """What it speaks itself; other dialects are translated."""
+    """What it speaks itself, which may be WIRE_BEDROCK; other dialects are translated."""
+    platform: str = ""
+    """The cloud that it is at, where that has ways of its own: azure, bedrock, vertex."""
+    query: str = ""
+    """What stands behind every path."""
+    body_version: str = ""
+    """Of Claude at a cloud: the version of its wire that the body says, while the path names the model."""
+    signer: Signer | None = field(default=None, repr=False)
+    """What proves who asks, where the headers above do not."""
     max_output_tokens: int = 0
     """The longest answer of the model; 0 where it is not known."""
     max_tokens_name: str = "max_tokens"
@@ -109,15 +121,14 @@ class Target:
     """What the channel's account pays where that is not the list price."""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
 
+    def full_path(self, path: bytes) -> bytes:
+        """Returns a path as it is sent."""
+        return b"%b%b%b" % (self.base_path.encode(), path, self.query.encode())
+
     def request_head(self, method: bytes, path: bytes) -> bytes:
         """Returns request line and headers up to the value of Content-Length; made once per method and path."""
         head = self._heads.get((method, path))
         if head is None:
-            line = b"%b %b%b HTTP/1.1\r\nhost: %b\r\n" % (
-                method,
-                self.base_path.encode(),
-                path,
-                self.origin.authority.encode(),
-            )
+            line = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, self.full_path(path), self.origin.authority.encode())
             head = self._heads[method, path] = line + self.header_block + b"content-length: "
         return head

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,8 @@ class Bench(enum.Enum):
     NONE = ""
     CREDENTIALS = "the provider rejects the credential"
     BALANCE = "the provider's account has no balance"
+    CLOCK = "the provider finds the time of the signature wrong: look at this machine's clock"
+    NO_PROOF = "the token server gives no access token for the service account"
 
 
 _RETRYABLE: Final = frozenset(
@@ -57,6 +59,14 @@ class UpstreamProblem:
         return self.kind in _RETRYABLE
 
 
+class Hints(NamedTuple):
+    """What the headers of a refusal say beside its body: how long to wait, and the error's name at Amazon."""
+
+    retry_after_ms: int = 0
+    word: str = ""
+
+
+NO_HINTS: Final = Hints()
 _FIXED: Final = {
     errors.ERROR_KIND_UPSTREAM_UNAVAILABLE: "The provider is not available now.",
     errors.ERROR_KIND_UPSTREAM_TIMEOUT: "The provider did not answer in time.",
@@ -70,6 +80,7 @@ _BY_FAILURE: Final = {
     FailureKind.FIRST_BYTE_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
     FailureKind.IDLE_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
     FailureKind.TOTAL_TIMEOUT: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    FailureKind.NO_PROOF: errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     FailureKind.CUT: errors.ERROR_KIND_UPSTREAM_CUT,
     FailureKind.PROTOCOL: errors.ERROR_KIND_UPSTREAM_PROTOCOL,
 }
@@ -88,8 +99,9 @@ _BY_STATUS: Final = {
     504: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
     524: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
 }
-# Words that providers use in `code` or `type`, compared in lower case.
+# Words that providers use in `code` or `type`, and names of errors at Amazon, compared in lower case.
 _BY_CODE: Final = {
+    "accessdeniedexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "api_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "authentication_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "billing_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
@@ -97,28 +109,47 @@ _BY_CODE: Final = {
     "billing_not_active": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "content_filter": errors.ERROR_KIND_CONTENT_POLICY,
     "content_policy_violation": errors.ERROR_KIND_CONTENT_POLICY,
+    "contentfilter": errors.ERROR_KIND_CONTENT_POLICY,
     "context_length_exceeded": errors.ERROR_KIND_CONTEXT_LENGTH,
     "data_inspection_failed": errors.ERROR_KIND_CONTENT_POLICY,
+    "deploymentnotfound": errors.ERROR_KIND_MODEL_NOT_FOUND,
+    "expiredtokenexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "incompletesignatureexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "insufficient_balance": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "insufficient_quota": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "insufficient_user_quota": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "internalserverexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "invalid_api_key": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "invalidsignatureexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "missingauthenticationtokenexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "model_not_found": errors.ERROR_KIND_MODEL_NOT_FOUND,
+    "modelerrorexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "modelnotreadyexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "modelstreamerrorexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "modeltimeoutexception": errors.ERROR_KIND_UPSTREAM_TIMEOUT,
     "not_found_error": errors.ERROR_KIND_MODEL_NOT_FOUND,
     "overloaded_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "permission_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
     "rate_limit_error": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
     "rate_limit_exceeded": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
     "request_too_large": errors.ERROR_KIND_PAYLOAD_TOO_LARGE,
+    "requestexpired": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "requesttimetooskewed": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
+    "resourcenotfoundexception": errors.ERROR_KIND_MODEL_NOT_FOUND,
     "responsibleaipolicyviolation": errors.ERROR_KIND_CONTENT_POLICY,
     "server_is_overloaded": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
+    "servicequotaexceededexception": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
+    "serviceunavailableexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "string_above_max_length": errors.ERROR_KIND_CONTEXT_LENGTH,
+    "throttlingexception": errors.ERROR_KIND_UPSTREAM_RATE_LIMITED,
     "timeout_error": errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    "unrecognizedclientexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
 }
 _BY_WORDS: Final = (
     (
         re.compile(
-            r"maximum context length|context window|context length|prompt is too long|too many input tokens",
+            r"maximum context length|context window|context length|prompt is too long|too many input tokens"
+            r"|input is too long for requested model",
             re.IGNORECASE,
         ),
         errors.ERROR_KIND_CONTEXT_LENGTH,
@@ -137,7 +168,11 @@ _BY_WORDS: Final = (
         errors.ERROR_KIND_MODEL_NOT_FOUND,
     ),
 )
+_NO_ACCESS: Final = re.compile(r"access to (?:the|this) model", re.IGNORECASE)
 _BALANCE: Final = re.compile(r"insufficient|billing|quota|balance", re.IGNORECASE)
+_CLOCK: Final = re.compile(
+    r"signature expired|signature not yet current|RequestTimeTooSkewed|RequestExpired", re.IGNORECASE
+)
 _SECRETS: Final = re.compile(
     r"https?://\S+"
     r"|\b(?:[a-z0-9-]+\.)+(?:com|net|org|io|ai|dev|cn|app|cloud|local|internal|svc)\b(?:[:/]\S*)?"
@@ -168,12 +203,17 @@ def problem_of_failure(failure: UpstreamFailure) -> UpstreamProblem:
     kind = _BY_FAILURE.get(failure.kind, errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
     if failure.kind is FailureKind.BUSY:
         return UpstreamProblem(kind, _FIXED[kind], blameless=True)
-    return _fixed(kind)
+    return _fixed(kind, bench=Bench.NO_PROOF if failure.kind is FailureKind.NO_PROOF else Bench.NONE)
 
 
-def problem_of_reply(status: int, body: bytes, retry_after_ms: int = 0) -> UpstreamProblem:
+def problem_of_reply(status: int, body: bytes, hints: Hints = NO_HINTS) -> UpstreamProblem:
     """Returns what a reply with another status than 200 means; the body may be anything at all."""
-    return _classify(status, error_of(body), retry_after_ms)
+    error = error_of(body)
+    if hints.word or "__type" in error:
+        # In the body the name stands behind a namespace, and the words come in either spelling.
+        word = hints.word or _text(error["__type"]).rpartition("#")[2]
+        error = {"type": word, "message": error.get("message", error.get("Message"))}
+    return _classify(status, error, hints.retry_after_ms)
 
 
 def problem_of_error(error: object) -> UpstreamProblem:
@@ -189,6 +229,11 @@ def problem_of_error(error: object) -> UpstreamProblem:
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
             return _classify(value, found, 0)
     return _classify(0, found, 0)
+
+
+def problem_of_exception(word: str, message: str) -> UpstreamProblem:
+    """Returns what an exception within a stream of Amazon's means: its name and its words."""
+    return _classify(400 if word.lower() == "validationexception" else 0, {"type": word, "message": message}, 0)
 
 
 def unreadable() -> UpstreamProblem:
@@ -210,6 +255,17 @@ def retry_after_ms(headers: list[tuple[bytes, bytes]], now_us: int) -> int:
             wait = _number(value)
             found = _until_date(value, now_us) if wait is None else round(wait * 1000)
     return min(max(0, found), _MAX_WAIT_MS)
+
+
+def hints_of(headers: list[tuple[bytes, bytes]], now_us: int) -> Hints:
+    """Returns what the headers of a refusal say. `now_us` is microseconds since the epoch."""
+    return Hints(retry_after_ms(headers, now_us), error_word(headers))
+
+
+def error_word(headers: list[tuple[bytes, bytes]]) -> str:
+    """Returns the error's name at Amazon, which stands before an address; empty where there is none."""
+    word = next((value for name, value in headers if name == b"x-amzn-errortype"), b"")
+    return word.partition(b":")[0].decode("latin-1")
 
 
 def _number(value: bytes) -> float | None:
@@ -252,8 +308,7 @@ def _classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProbl
     if kind in _FIXED:
         bench = Bench.NONE
         if kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS:
-            out_of_money = status == 402 or _BALANCE.search(f"{code} {kind_word} {words}")
-            bench = Bench.BALANCE if out_of_money else Bench.CREDENTIALS
+            bench = _bench(status, f"{code} {kind_word} {words}")
         return _fixed(kind, wait_ms, bench)
     message = scrub(words) or "The provider refused the request."
     return UpstreamProblem(
@@ -261,15 +316,24 @@ def _classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProbl
     )
 
 
+def _bench(status: int, said: str) -> Bench:
+    if status == 402 or _BALANCE.search(said):
+        return Bench.BALANCE
+    return Bench.CLOCK if _CLOCK.search(said) else Bench.CREDENTIALS
+
+
 def _kind(status: int, code: str, kind_word: str, words: str) -> int:
     if status >= 500:
         return _BY_STATUS.get(status, errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
     for word in (code.lower(), kind_word.lower()):
         if word in _BY_CODE:
-            return _BY_CODE[word]
-    for pattern, kind in _BY_WORDS:
+            kind = _BY_CODE[word]
+            # One model that the account may not ask says nothing of the account.
+            one_model = kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS and _NO_ACCESS.search(words)
+            return errors.ERROR_KIND_MODEL_NOT_FOUND if one_model else kind
+    for pattern, meant in _BY_WORDS:
         if pattern.search(words):
-            return kind or errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS
+            return meant or errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status == 0:

@@ -12,13 +12,16 @@ from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Filter, WholeReader, sending
 from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage, read_body
 from tollgate_router.domain.upstream_errors import (
+    NO_HINTS,
+    Bench,
     UpstreamProblem,
+    hints_of,
     problem_of_failure,
     problem_of_reply,
-    retry_after_ms,
 )
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of
+from tollgate_router.exchange.dispatching import AwaitedCall, dispatch
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.outbox import MAX_END_BYTES
@@ -58,6 +61,7 @@ class Request:
         "_filter",
         "_first_byte_us",
         "_head_sent",
+        "_hints",
         "_long",
         "_members",
         "_number",
@@ -74,7 +78,6 @@ class Request:
         "_target",
         "_ticket",
         "_unacked",
-        "_wait_ms",
         "_walk",
     )  # fmt: skip
 
@@ -92,7 +95,7 @@ class Request:
         self._target: Target | None = None
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
         self._ticket = -1
-        self._call: UpstreamCall | None = None
+        self._call: UpstreamCall | AwaitedCall | None = None
         self._filter: Filter | None = None
         # Of the attempt under way: how a reply that comes whole is read, and what its wire had no place for.
         self._read_whole: WholeReader | None = None
@@ -102,7 +105,7 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
-        self._wait_ms = 0
+        self._hints = NO_HINTS
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -215,7 +218,7 @@ class Request:
         self._target = target
         self._number += 1
         self._attempt_us = deps.clock.now_us()
-        self._status, self._first_byte_us, self._wait_ms = 0, 0, 0
+        self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
         self._error_body, self._reply, self._reply_size = [], [], 0
         try:
             asked = sending(opened, self._members, target, remembers=self.remembers)
@@ -226,9 +229,7 @@ class Request:
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
-        self._call = deps.upstream.send(
-            target, asked.path, asked.body, told, self, deps.timeouts(self._time_left_ms(self._attempt_us))
-        )
+        self._call = dispatch(deps, target, asked, told, self, deps.timeouts(self._time_left_ms(self._attempt_us)))
 
     def _cannot_say(self, refused: Refused) -> None:
         """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
@@ -275,6 +276,8 @@ class Request:
             target.seat.abandoned(ticket, now)
         else:
             target.seat.failed(ticket, now, problem)
+            if problem.bench is Bench.CREDENTIALS and target.signer is not None:
+                target.signer.rejected()
 
     # From the provider.
 
@@ -282,7 +285,7 @@ class Request:
         """The provider's status line and headers have come."""
         self._status = status
         if status != 200:
-            self._wait_ms = retry_after_ms(headers, self._session.deps.clock.now_us())
+            self._hints = hints_of(headers, self._session.deps.clock.now_us())
 
     def upstream_data(self, data: bytes) -> None:
         """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
@@ -328,7 +331,7 @@ class Request:
         if self._ended:
             return
         if self._status != 200:
-            problem = problem_of_reply(self._status, b"".join(self._error_body), self._wait_ms)
+            problem = problem_of_reply(self._status, b"".join(self._error_body), self._hints)
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
         elif self._filter is not None:
             self._end_stream(self._filter)

@@ -97,15 +97,17 @@ class UpstreamClient:
         timeouts: Timeouts,
         *,
         method: bytes = b"POST",
+        proof: bytes = b"",
     ) -> UpstreamCall:
         """Sends a request and returns its handle; everything else is told to `sink`, never before this returns.
 
         A connection that is there is used at once; otherwise one is opened in the background. `path` comes behind the
         target's base path. A body in parts is sent without being joined. Extra headers that the client sets itself, or
-        that are malformed, are left out. A request is sent a second time only by the rule of `Connection.eof_received`.
+        that are malformed, are left out; `proof` are header lines of a Signer.
+        A request is sent a second time only by the rule of `Connection.eof_received`.
         """
         head = target.request_head(method, path)
-        lines = render_headers(extra_headers) if extra_headers else b""
+        lines = proof + render_headers(extra_headers) if extra_headers else proof
         request: tuple[bytes | memoryview, ...]
         if isinstance(body, bytes) and len(body) <= _COPIED_BODY_BYTES:
             request = (b"%b%d\r\n%b\r\n%b" % (head, len(body), lines, body),)

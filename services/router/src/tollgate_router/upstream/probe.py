@@ -3,10 +3,18 @@
 import asyncio
 from typing import Final
 
+from tollgate_kit.clock import Clock
 from tollgate_router.domain.failure import UpstreamFailure
 from tollgate_router.domain.probes import ProbeRequest
 from tollgate_router.domain.target import Target
-from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_failure, problem_of_reply
+from tollgate_router.domain.upstream_errors import (
+    NO_HINTS,
+    Hints,
+    UpstreamProblem,
+    error_word,
+    problem_of_failure,
+    problem_of_reply,
+)
 from tollgate_router.upstream.client import UpstreamClient
 from tollgate_router.upstream.sink import Timeouts
 
@@ -15,12 +23,23 @@ _MOST_BYTES: Final = 64 * 1024
 
 
 class UpstreamProbe:
-    def __init__(self, client: UpstreamClient) -> None:
+    def __init__(self, client: UpstreamClient, clock: Clock) -> None:
         self._client = client
+        self._clock = clock
 
     async def ask(self, target: Target, request: ProbeRequest) -> UpstreamProblem | None:
+        proof = b""
+        if (signer := target.signer) is not None:
+            path, now_us = target.full_path(request.path), self._clock.now_us()
+            made = signer.proof(request.method, target.origin.authority, path, request.body, now_us)
+            if made is None:
+                # Who renews the token says so himself where there is none.
+                return None
+            proof = made
         sink = _Sink(request)
-        call = self._client.send(target, request.path, request.body, (), sink, _TIMEOUTS, method=request.method)
+        call = self._client.send(
+            target, request.path, request.body, request.headers, sink, _TIMEOUTS, method=request.method, proof=proof
+        )
         try:
             return await sink.outcome
         finally:
@@ -34,12 +53,13 @@ class _Sink:
         self.outcome: asyncio.Future[UpstreamProblem | None] = asyncio.get_running_loop().create_future()
         self._accepted = request.accepted
         self._status = 0
+        self._hints = NO_HINTS
         self._body: list[bytes] = []
         self._size = 0
 
     def upstream_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        del headers
         self._status = status
+        self._hints = Hints(word=error_word(headers))
 
     def upstream_data(self, data: bytes) -> None:
         if self._size < _MOST_BYTES:
@@ -48,7 +68,7 @@ class _Sink:
 
     def upstream_end(self) -> None:
         good = self._status == 200 or self._status in self._accepted
-        self._settle(None if good else problem_of_reply(self._status, b"".join(self._body)))
+        self._settle(None if good else problem_of_reply(self._status, b"".join(self._body), self._hints))
 
     def upstream_failed(self, failure: UpstreamFailure) -> None:
         self._settle(problem_of_failure(failure))

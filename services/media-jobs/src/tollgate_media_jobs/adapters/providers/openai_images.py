@@ -23,7 +23,7 @@ from tollgate_media_jobs.errors import AnswerLost, Failure, Refused
 from tollgate_media_jobs.ports import Answer, Drawn
 
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
-_POLICY_CODES: Final = frozenset({"moderation_blocked", "content_policy_violation", "content_filter"})
+_POLICY_CODES: Final = frozenset({"moderation_blocked", "content_policy_violation", "content_filter", "contentfilter"})
 _SIZE: Final = re.compile(r"[1-9][0-9]{0,4}x[1-9][0-9]{0,4}")
 _QUALITY: Final = re.compile(r"[a-z0-9_.-]{1,32}")
 _CODE: Final = re.compile(r"[a-z0-9_.-]{1,64}")
@@ -71,7 +71,7 @@ class OpenAIImages:
             if secret is not None:
                 headers[channel.auth_header] = channel.auth_prefix + secret.get_secret_value()
             client = self._clients.client(private_network=channel.private_network)
-            url = f"{channel.base_url}/images/generations"
+            url = f"{channel.base_url}/images/generations{channel.query}"
             return client.build_request("POST", url, headers=headers, json=body_of(target, image))
         except CredentialMissing as error:
             failure = Failure(
@@ -171,7 +171,7 @@ def refusal_of(status: int, body: bytes, headers: Mapping[str, str]) -> Refused 
     """Returns what an answer that is no success means."""
     error = _error_of(body)
     code, message = _text(error, "code"), _text(error, "message")
-    code = code if _CODE.fullmatch(code) else ""
+    code = code.lower() if _CODE.fullmatch(code.lower()) else ""
     detail = f"{status} {code} {message}".strip()
     if status == 408 or (status >= 500 and error is None):
         return AnswerLost(detail, status=status)

@@ -5,15 +5,13 @@ Names and ids are made such that the wire takes them; `Written.names` says what 
 
 import base64
 import binascii
-import re
-from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.members import object_of, true_type
+from tollgate_router.domain.dialects.claude import is_adaptive, thinking_of
+from tollgate_router.domain.dialects.members import object_of, true_type, usable_name
 from tollgate_router.domain.dialects.neutral import (
-    BUDGETS,
     Audio,
     Call,
     File,
@@ -30,7 +28,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 
 # Without these the answer would be of another form than the caller waits for; a value that asks for nothing may go.
-_REFUSED: Final = {
+REFUSED: Final = {
     "n": (b"1",),
     "logprobs": (b"false",),
     "top_logprobs": (b"0",),
@@ -38,8 +36,6 @@ _REFUSED: Final = {
     "modalities": (b'["text"]',),
     "web_search_options": (),
 }
-_UNUSABLE: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_ADAPTIVE: Final = re.compile(r"claude-(?:opus|sonnet|haiku|fable)-(\d+)-(\d{1,2})(?!\d)")
 _MOST_MARKS: Final = 4
 _MOST_NAME: Final = 128
 _MOST_TOKENS: Final = 8192
@@ -55,9 +51,13 @@ class Written(msgspec.Struct, frozen=True):
     names: dict[str, str] = {}
 
 
-def write_messages(request: Request, model: str, *, max_output_tokens: int | None) -> Written:
-    """Returns the body; `max_output_tokens` is the model's own limit, for callers that set none. Raises Refused."""
-    return _Writer(request, model, max_output_tokens or _MOST_TOKENS).write()
+def write_messages(request: Request, model: str, *, max_output_tokens: int | None, body_version: str = "") -> Written:
+    """Returns the body; `max_output_tokens` is the model's own limit, for callers that set none. Raises Refused.
+
+    With `body_version` the body says that as its version and names no model: the path does.
+    """
+    named = {"anthropic_version": body_version} if body_version else {"model": model}
+    return _Writer(request, model, max_output_tokens or _MOST_TOKENS).write(named)
 
 
 class _Writer:
@@ -70,20 +70,20 @@ class _Writer:
         self._marks = 0
 
     def _is_refused(self, name: str) -> bool:
-        usual = _REFUSED.get(name)
+        usual = REFUSED.get(name)
         if usual is None:
             return False
         if (value := bytes(self._request.extra[name])) == b"null" or value in usual:
             return False
         raise Refused(f"{name} cannot be carried to the provider of this model.", name)
 
-    def write(self) -> Written:
+    def write(self, named: dict[str, Any]) -> Written:
         request = self._request
         tools = [self._tool(tool) for tool in request.tools]
         system = [self._text(text) for text in request.system if text.text]
         if request.format is not None and request.format.schema is None:
             system.append({"type": "text", "text": "Answer with one JSON object and nothing else."})
-        body: dict[str, Any] = {"model": self._model, "messages": self._messages()}
+        body: dict[str, Any] = {**named, "messages": self._messages()}
         if system:
             body["system"] = system
         if tools:
@@ -119,7 +119,7 @@ class _Writer:
 
     def _sampling(self, body: dict[str, Any]) -> None:
         request = self._request
-        fixed = _is_adaptive(self._model) or "thinking" in body
+        fixed = is_adaptive(self._model) or "thinking" in body
         for name, value in (
             ("temperature", None if request.temperature is None else min(request.temperature, 1.0)),
             ("top_p", request.top_p),
@@ -145,31 +145,10 @@ class _Writer:
             body["stop_sequences"] = stops
 
     def _thinking(self) -> dict[str, Any]:
-        request = self._request
-        wanted = request.effort not in {None, "none"} or request.thinking in {"enabled", "adaptive"}
-        if not wanted or self._lacks_thinking():
+        thinking, effort = thinking_of(self._request, self._model)
+        if not thinking:
             return {}
-        effort = request.effort if request.effort not in {None, "none"} else "medium"
-        if _is_adaptive(self._model):
-            word = {"minimal": "low"}.get(str(effort), str(effort))
-            return {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": word}}
-        budget = max(1024, request.thinking_budget or BUDGETS[str(effort)])
-        return {"thinking": {"type": "enabled", "budget_tokens": budget}}
-
-    def _lacks_thinking(self) -> bool:
-        """A turn that called tools may only go on thinking with its own thoughts, which most clients do not keep.
-
-        Nor may a tool be forced.
-        """
-        choice = self._request.tool_choice
-        if choice is not None and choice.mode in {"required", "named"}:
-            return True
-        for message in reversed(self._request.messages):
-            if message.role == "assistant":
-                called = any(isinstance(part, Call) for part in message.parts)
-                proven = any(isinstance(part, Thinking) and (part.signature or part.hidden) for part in message.parts)
-                return called and not proven
-        return False
+        return {"thinking": thinking} | ({"output_config": {"effort": effort}} if effort else {})
 
     def _choice(self) -> dict[str, Any]:
         choice, parallel = self._request.tool_choice, self._request.parallel_calls
@@ -194,7 +173,7 @@ class _Writer:
         return self._marked(written, tool.cache)
 
     def _name(self, name: str) -> str:
-        usable = _usable(name)[:_MOST_NAME]
+        usable = usable_name(name, _MOST_NAME)[:_MOST_NAME]
         if usable != name:
             self._names[usable] = name
         return usable
@@ -264,20 +243,8 @@ class _Writer:
         return block
 
 
-def _is_adaptive(model: str) -> bool:
-    """Tells whether a model decides itself how much it thinks, and takes no sampling values: Claude 4.6 and later."""
-    found = _ADAPTIVE.search(model)
-    return found is not None and (int(found[1]), int(found[2])) >= (4, 6)
-
-
-def _usable(name: str) -> str:
-    """Returns a name of the letters that the wire takes; different names stay different."""
-    plain = _UNUSABLE.sub("_", name)
-    return plain if plain == name else f"{plain[: _MOST_NAME - 9]}_{blake2b(name.encode(), digest_size=4).hexdigest()}"
-
-
 def _id(call_id: str) -> str:
-    return _usable(call_id) or "call"
+    return usable_name(call_id, _MOST_NAME) or "call"
 
 
 def _results_first(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:

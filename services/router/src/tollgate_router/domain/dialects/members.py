@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping
 from functools import cache
+from hashlib import blake2b
 from typing import Any, Final
 
 import msgspec
 
 from tollgate_router.domain.dialects.neutral import Refused
 
+_UNUSABLE: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _PLACE: Final = re.compile(r"^(.*) - at `\$?([^`]*)`$", re.DOTALL)
 
 
@@ -52,6 +54,15 @@ def object_of(arguments: str) -> dict[str, Any]:
     except ValueError:
         return {"_raw": arguments}
     return found if isinstance(found, dict) else {"_raw": arguments}
+
+
+def usable_name(name: str, most: int) -> str:
+    """Returns a name of letters, digits, `_` and `-`, at most `most` long where it had to be made.
+
+    Different names stay different.
+    """
+    plain = _UNUSABLE.sub("_", name)
+    return plain if plain == name else f"{plain[: most - 9]}_{blake2b(name.encode(), digest_size=4).hexdigest()}"
 
 
 def split_data_url(url: str, param: str) -> tuple[str, str]:

@@ -8,14 +8,16 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects import anthropic_reply, gemini_reply, openai_reply, responses_reply
+from tollgate_router.domain.dialects import anthropic_reply, converse_reply, gemini_reply, openai_reply, responses_reply
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
+from tollgate_router.domain.dialects.azure_stream import AzureStream
+from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
-from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Refused, Reply, Request
+from tollgate_router.domain.dialects.neutral import Call, CallBegan, Event, Message, Refused, Reply, Request, Text
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
@@ -28,7 +30,7 @@ from tollgate_router.domain.openai_chat import (
     write_body,
     write_parts,
 )
-from tollgate_router.domain.target import Target
+from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
 
@@ -117,29 +119,50 @@ def sending(opened: wire.Open, members: Members, target: Target, *, remembers: b
 
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
-    names: Mapping[str, str] = {}
+    written = write(request, target)
+    translation = Translation(opened, target.wire, written.names, tools)
+    found = StreamTranslation(translation) if opened.stream else None
+    return Sending(written.path, written.body, found, translation.read, written.headers, written.dropped)
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A chat on a provider's wire; `names` are the caller's names of tools where others were sent."""
+
+    path: bytes
+    body: bytes
+    dropped: tuple[str, ...]
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    names: Mapping[str, str] = {}
+
+
+def write(request: Request, target: Target) -> Written:
+    """Returns what says a chat to this target. Raises Refused for what cannot be said on its wire."""
+    model = target.upstream_model
     if target.wire == _ANTHROPIC:
-        written = write_messages(request, target.upstream_model, max_output_tokens=target.max_output_tokens or None)
-        body, dropped, names = written.body, written.dropped, written.names
-        path, headers = b"/messages", (_ANTHROPIC_VERSION,)
-    elif target.wire == _GEMINI:
-        body, dropped = write_contents(request, target.upstream_model)
-        path = _gemini_path(opened, target)
-    else:
-        body, dropped = write_chat(request, target.upstream_model, max_tokens_name=target.max_tokens_name)
-        path = _OPENAI_PATHS[opened.operation]
-    translation = Translation(opened, target.wire, names, tools)
-    return Sending(
-        path, body, StreamTranslation(translation) if opened.stream else None, translation.read, headers, dropped
-    )
+        longest = target.max_output_tokens or None
+        found = write_messages(request, model, max_output_tokens=longest, body_version=target.body_version)
+        path, headers = _anthropic_path(target, stream=request.stream)
+        return Written(path, found.body, found.dropped, headers, found.names)
+    if target.wire == WIRE_BEDROCK:
+        converse = write_converse(request, model)
+        return Written(converse_path(model, stream=request.stream), converse.body, converse.dropped, (), converse.names)
+    if target.wire == _GEMINI:
+        return Written(_gemini_path(target, stream=request.stream), *write_contents(request, model))
+    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name)
+    return Written(_OPENAI_PATHS[wire.OPERATION_CHAT], body, dropped)
+
+
+def smallest_chat(target: Target) -> Written:
+    """Returns the cheapest chat that shows whether a model answers."""
+    return write(Request(messages=(Message("user", (Text("hi"),)),), max_output_tokens=1), target)
 
 
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     chat = opened.operation == wire.OPERATION_CHAT
     write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
     body = write(members, target.upstream_model, stream=opened.stream and chat)
-    found = ChatStream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
+    stream = AzureStream if target.platform == "azure" else ChatStream
+    found = stream(usage_wanted=opened.usage_wanted) if opened.stream and chat else None
     return Sending(_OPENAI_PATHS[opened.operation], body, found, _read_openai)
 
 
@@ -150,11 +173,27 @@ def _read_openai(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProbl
 
 def _anthropic(opened: wire.Open, members: Members, target: Target) -> Sending:
     """Body and reply pass untouched but for the model's name."""
-    write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
-    body = write(members, target.upstream_model, stream=False)
+    path, headers = _anthropic_path(target, stream=opened.stream)
     said = tuple((header.name, header.value) for header in opened.headers if header.name in _ANTHROPIC_HEADERS)
-    headers = said if any(name == b"anthropic-version" for name, _ in said) else (_ANTHROPIC_VERSION, *said)
-    return Sending(b"/messages", body, MessageStream() if opened.stream else None, _read_anthropic, headers)
+    small = opened.body_length <= _COPIED_BODY_BYTES
+    if target.body_version:
+        version = msgspec.Raw(msgspec.json.encode(target.body_version))
+        # A copy: the members serve every attempt, and the next may go elsewhere.
+        named = {name: raw for name, raw in members.items() if name != "model"} | {"anthropic_version": version}
+        body = plain_body(named) if small else plain_parts(named)
+        headers = tuple(pair for pair in said if pair[0] != b"anthropic-version")
+    else:
+        body = (write_body if small else write_parts)(members, target.upstream_model, stream=False)
+        headers = said if any(name == b"anthropic-version" for name, _ in said) else (*headers, *said)
+    return Sending(path, body, MessageStream() if opened.stream else None, _read_anthropic, headers)
+
+
+def _anthropic_path(target: Target, *, stream: bool) -> tuple[bytes, tuple[tuple[bytes, bytes], ...]]:
+    """Returns the path and the headers that it needs; at a cloud the path names the model."""
+    if not target.body_version:
+        return b"/messages", (_ANTHROPIC_VERSION,)
+    verb = "streamRawPredict" if stream else "rawPredict"
+    return f"/models/{quote(target.upstream_model, safe='@')}:{verb}".encode(), ()
 
 
 def _read_anthropic(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
@@ -166,7 +205,8 @@ def _gemini(opened: wire.Open, members: Members, target: Target) -> Sending:
     """Body and reply pass untouched: the path names the model."""
     members.pop("model", None)
     body = plain_body(members) if opened.body_length <= _COPIED_BODY_BYTES else plain_parts(members)
-    return Sending(_gemini_path(opened, target), body, ContentStream() if opened.stream else None, _read_gemini)
+    found = ContentStream() if opened.stream else None
+    return Sending(_gemini_path(target, stream=opened.stream), body, found, _read_gemini)
 
 
 def _read_gemini(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
@@ -174,8 +214,8 @@ def _read_gemini(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProbl
     return found if isinstance(found, UpstreamProblem) else (found[1], body)
 
 
-def _gemini_path(opened: wire.Open, target: Target) -> bytes:
-    verb = "streamGenerateContent?alt=sse" if opened.stream else "generateContent"
+def _gemini_path(target: Target, *, stream: bool) -> bytes:
+    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
     return f"/models/{quote(target.upstream_model, safe='')}:{verb}".encode()
 
 
@@ -203,7 +243,9 @@ _READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _GEMINI: _request_of_contents,
     _RESPONSES: _request_of_responses,
 }
-_Reader = openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader
+_Reader = (
+    openai_reply.ChatReader | anthropic_reply.MessageReader | gemini_reply.ContentReader | converse_reply.ConverseReader
+)
 _Writer = (
     openai_reply.ChatWriter
     | anthropic_reply.MessageWriter
@@ -223,6 +265,8 @@ class Translation:
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
+        # Of a reply whose wire has no ids.
+        self._id = opened.request_id
         self._upstream = upstream
         self._names = names
         self._tools = tools
@@ -231,6 +275,8 @@ class Translation:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
             return openai_reply.ChatReader()
+        if self._upstream == WIRE_BEDROCK:
+            return converse_reply.ConverseReader(self._id)
         return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
 
     def writer(self) -> _Writer:
@@ -271,6 +317,8 @@ class Translation:
             return anthropic_reply.read_whole(body)
         if self._upstream == _GEMINI:
             return gemini_reply.read_whole(body)
+        if self._upstream == WIRE_BEDROCK:
+            return converse_reply.read_whole(body, self._id)
         usage = read_reply(body)
         if isinstance(usage, UpstreamProblem):
             return usage

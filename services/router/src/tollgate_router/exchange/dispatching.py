@@ -1,0 +1,90 @@
+"""Sending an attempt: at once, or when there is an access token for it."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tollgate_router.domain.failure import FailureKind, UpstreamFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tollgate_router.domain.dialects.translate import Sending
+    from tollgate_router.domain.target import Target
+    from tollgate_router.exchange.service import ExchangeDeps
+    from tollgate_router.upstream.client import Timeouts, UpstreamCall, UpstreamSink
+
+    Told = Iterable[tuple[bytes, bytes]]
+
+
+def dispatch(
+    deps: "ExchangeDeps", target: "Target", asked: "Sending", told: "Told", sink: "UpstreamSink", timeouts: "Timeouts"
+) -> "UpstreamCall | AwaitedCall":
+    """Sends and returns the call's handle; `sink` hears nothing before this returned."""
+    signer = target.signer
+    if signer is None:
+        return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts)
+    proof = _proof(deps, target, asked)
+    if proof is not None:
+        return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts, proof=proof)
+    return AwaitedCall(deps, target, asked, told, sink, timeouts)
+
+
+def _proof(deps: "ExchangeDeps", target: "Target", asked: "Sending") -> bytes | None:
+    assert target.signer is not None
+    path = target.full_path(asked.path)
+    return target.signer.proof(b"POST", target.origin.authority, path, asked.body, deps.clock.now_us())
+
+
+class AwaitedCall:
+    """A call that waits for an access token, and then is that of the client."""
+
+    __slots__ = ("_call", "_give_up", "_send", "_sink", "_timer")
+
+    def __init__(
+        self,
+        deps: "ExchangeDeps",
+        target: "Target",
+        asked: "Sending",
+        told: "Told",
+        sink: "UpstreamSink",
+        timeouts: "Timeouts",
+    ) -> None:
+        def send() -> "UpstreamCall | None":
+            proof = _proof(deps, target, asked)
+            if proof is None:
+                return None
+            return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts, proof=proof)
+
+        self._send: Callable[[], UpstreamCall | None] = send
+        self._sink = sink
+        self._call: UpstreamCall | None = None
+        assert target.signer is not None
+        self._give_up = target.signer.wait(self._go)
+        self._timer = asyncio.get_running_loop().call_later(timeouts.total, self._late)
+
+    def _late(self) -> None:
+        self._give_up()
+        self._sink.upstream_failed(UpstreamFailure(FailureKind.TOTAL_TIMEOUT, sent=False))
+
+    def _go(self, problem: str) -> None:
+        self._timer.cancel()
+        self._call = None if problem else self._send()
+        if self._call is None:
+            self._sink.upstream_failed(UpstreamFailure(FailureKind.NO_PROOF, sent=False, detail=problem))
+
+    def pause(self) -> None:
+        """Nothing comes before the call is under way, so that nothing has to be held back."""
+        if self._call is not None:
+            self._call.pause()
+
+    def resume(self) -> None:
+        """Reads on."""
+        if self._call is not None:
+            self._call.resume()
+
+    def cancel(self) -> None:
+        """Ends it, wherever it is."""
+        self._give_up()
+        self._timer.cancel()
+        if self._call is not None:
+            self._call.cancel()
