@@ -61,6 +61,14 @@ examples: $(STAMP) ## Write the binary form of the examples under topics/
 settings: $(STAMP) ## Write docs/reference/settings.md from the services' settings classes
 	@$(BIN)/python -m tools.gen_settings
 
+.PHONY: clients
+clients: $(STAMP) ## Write docs/guides/clients.md and clients.zh.md from the clients that `tollgate client` knows
+	@$(BIN)/python -m tools.gen_clients
+
+.PHONY: errors
+errors: $(STAMP) ## Write docs/reference/errors.md and errors.zh.md from edge's table of errors
+	@$(BIN)/python -m tools.gen_errors
+
 .PHONY: metrics
 metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that the services declare
 	@$(BIN)/python -m tools.gen_metrics

@@ -399,7 +399,7 @@ def check_broken_stream(product, reply, code):
     events = [line.removeprefix("data: ") for line in reply.text.splitlines() if line.startswith("data: ")]
     assert events[-1] == "[DONE]"
     error = json.loads(events[-2])["error"]
-    assert set(error) == {"message", "type", "param", "code"}
+    assert set(error) == {"message", "type", "param", "code", "doc_url"}
     assert error["code"] == code
     pieces = [json.loads(event) for event in events[:-2]]
     assert len(pieces) >= 2

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from benchmarks import page as bench_page
-from tools import gen_metrics, gen_schema, gen_settings, gen_usage_views
+from tools import gen_clients, gen_errors, gen_metrics, gen_schema, gen_settings, gen_usage_views
 
 from tollgate_edge.inference.access_log import AccessLine
 
@@ -17,6 +17,16 @@ def test_the_settings_page_is_what_the_code_says():
 
 def test_the_metrics_page_is_what_the_code_says():
     assert gen_metrics.PAGE.read_text(encoding="utf-8") == gen_metrics.render(), "run `make metrics`"
+
+
+@pytest.mark.parametrize("lang", gen_clients.PAGES)
+def test_the_pages_of_clients_are_what_their_data_says(lang):
+    assert gen_clients.PAGES[lang].read_text(encoding="utf-8") == gen_clients.render(lang), "run `make clients`"
+
+
+@pytest.mark.parametrize("lang", gen_errors.PAGES)
+def test_the_pages_of_errors_are_what_the_table_says(lang):
+    assert gen_errors.PAGES[lang].read_text(encoding="utf-8") == gen_errors.render(lang), "run `make errors`"
 
 
 def test_the_page_of_the_usage_views_is_what_their_files_say():

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tollgate_cli import audit
+from tollgate_cli.client_app import add_clients
 from tollgate_cli.controls import add_controls
 from tollgate_cli.errors import Failure
 from tollgate_cli.key_options import (
@@ -60,7 +61,7 @@ def build() -> typer.Typer:
     )
     app.command("up", help=help_of(up))(up)
     app.command("down", help=help_of(down))(down)
-    app.command("doctor", help=help_of(doctor))(doctor)
+    add_clients(app)
     organizations = typer.Typer(help="Make and list organizations, and give them credit.", no_args_is_help=True)
     organizations.command("create", help=help_of(organizations_create))(organizations_create)
     organizations.command("list", help=help_of(organizations_list))(organizations_list)
@@ -153,25 +154,6 @@ def down(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     from tollgate_cli.commands.down import run_down
 
     run_down(home, dict(os.environ), as_json=as_json)
-
-
-def doctor(
-    *,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-    no_requests: Annotated[
-        bool, typer.Option("--no-requests", help="Send no model requests; they cost a little and are billed.")
-    ] = False,
-) -> None:
-    r"""Check that the product works, from the outside in, and say what to mend.
-
-    \b
-    tollgate doctor
-    TOLLGATE_URL=https://ai.example.com TOLLGATE_TOKEN=... TOLLGATE_API_KEY=... tollgate doctor
-    """
-    from tollgate_cli.commands.doctor import run_doctor
-
-    run_doctor(home, dict(os.environ), as_json=as_json, requests=not no_requests)
 
 
 def organizations_create(

@@ -260,7 +260,7 @@ def _check_answers(visit: _Visit) -> None:
         assert answer.status in _STATUSES, f"status {answer.status}: {answer.body[:300]!r}"
         if answer.status >= 400:
             error = json.loads(answer.body)["error"]
-            assert set(error) == {"message", "type", "param", "code"}, error
+            assert set(error) == {"message", "type", "param", "code", "doc_url"}, error
             assert error["message"], "no words"
 
 

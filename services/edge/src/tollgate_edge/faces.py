@@ -8,38 +8,9 @@ from typing import Final
 from urllib.parse import unquote
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.errors import PublicError, render_openai
+from tollgate_edge.errors import PublicError, openai_error, render_openai
 
 _BROKEN_OFF: Final = b"data: [DONE]\n\n"
-# What Anthropic calls a failure of this status; what is not here is an api_error.
-_ANTHROPIC_TYPES: Final = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    405: "invalid_request_error",
-    408: "invalid_request_error",
-    409: "invalid_request_error",
-    413: "request_too_large",
-    415: "invalid_request_error",
-    429: "rate_limit_error",
-    431: "invalid_request_error",
-    503: "overloaded_error",
-    504: "timeout_error",
-}
-_GEMINI_STATUSES: Final = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    402: "RESOURCE_EXHAUSTED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    409: "ABORTED",
-    429: "RESOURCE_EXHAUSTED",
-    499: "CANCELLED",
-    503: "UNAVAILABLE",
-    504: "DEADLINE_EXCEEDED",
-}
 
 
 class Face:
@@ -52,13 +23,13 @@ class Face:
         {wire.OPERATION_CHAT: "/v1/chat/completions", wire.OPERATION_EMBEDDINGS: "/v1/embeddings"}
     )
 
-    def error(self, error: PublicError, request_id: str) -> bytes:
-        """Returns the body of an error."""
-        return render_openai(error, request_id)
+    def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
+        """Returns the body of an error. `docs` is the address of the page of errors; empty: its path on this host."""
+        return render_openai(error, request_id, docs)
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
+    def error_event(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         """Returns the end of a stream that broke off."""
-        return b"data: %b\n\n%b" % (self.error(error, request_id), _BROKEN_OFF)
+        return b"data: %b\n\n%b" % (self.error(error, request_id, docs), _BROKEN_OFF)
 
     def id_lines(self, request_id: bytes) -> bytes:
         """Returns the header lines that name the request."""
@@ -69,9 +40,9 @@ class ResponsesFace(Face):
     dialect = wire.DIALECT_OPENAI_RESPONSES
     routes = MappingProxyType({wire.OPERATION_CHAT: "/v1/responses"})
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
+    def error_event(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         """Returns what its clients want at the end of a stream that broke off: the error, and that it failed."""
-        said = {"type": error.type, "code": error.code or None, "message": error.message, "param": error.param or None}
+        said = openai_error(error, "", docs)
         failed = {
             "id": f"resp_{request_id}",
             "object": "response",
@@ -94,17 +65,20 @@ class AnthropicFace(Face):
     passed_headers = (b"anthropic-version", b"anthropic-beta")
     routes = MappingProxyType({wire.OPERATION_CHAT: "/v1/messages"})
 
-    def error(self, error: PublicError, request_id: str) -> bytes:
-        kind = _ANTHROPIC_TYPES.get(error.status, "api_error")
-        if error.code == "insufficient_quota":
-            kind = "billing_error"
-        inner = {"type": kind, "message": error.message, "code": error.code or None, "param": error.param or None}
-        found = {name: value for name, value in inner.items() if value is not None}
+    def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
+        inner = {
+            "type": error.entry.anthropic,
+            "message": error.message,
+            "code": error.code,
+            "param": error.param,
+            "doc_url": error.link(docs),
+        }
+        found = {name: value for name, value in inner.items() if value}
         body = {"type": "error", "error": found, "request_id": request_id}
         return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
-        return b"event: error\ndata: %b\n\n" % self.error(error, request_id)
+    def error_event(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
+        return b"event: error\ndata: %b\n\n" % self.error(error, request_id, docs)
 
     def id_lines(self, request_id: bytes) -> bytes:
         return b"x-request-id: %b\r\nrequest-id: %b\r\n" % (request_id, request_id)
@@ -116,19 +90,29 @@ class GeminiFace(Face):
     keep_alive = b"\n"
     routes = MappingProxyType({wire.OPERATION_CHAT: "/v1beta/models/{model}:generateContent"})
 
-    def error(self, error: PublicError, request_id: str) -> bytes:
+    def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         details: list[dict[str, object]] = [
             {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": error.code.upper(), "domain": "tollgate"},
             {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": request_id},
+            {
+                "@type": "type.googleapis.com/google.rpc.Help",
+                "links": [{"description": error.code, "url": error.link(docs)}],
+            },
         ]
         if wait := error.headers.get("retry-after"):
             details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{wait}s"})
-        status = _GEMINI_STATUSES.get(error.status, "INTERNAL" if error.status >= 500 else "INVALID_ARGUMENT")
-        body = {"error": {"code": error.status, "message": error.message, "status": status, "details": details}}
+        body = {
+            "error": {
+                "code": error.status,
+                "message": error.message,
+                "status": error.entry.gemini,
+                "details": details,
+            }
+        }
         return json.dumps(body, ensure_ascii=False).encode(errors="replace")
 
-    def error_event(self, error: PublicError, request_id: str) -> bytes:
-        return b"data: %b\n\n" % self.error(error, request_id)
+    def error_event(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
+        return b"data: %b\n\n" % self.error(error, request_id, docs)
 
 
 OPENAI: Final = Face()

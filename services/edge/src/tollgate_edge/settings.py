@@ -166,7 +166,8 @@ class EdgeSettings(ServiceSettings):
     media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
     link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")
     public_url: str = Field(
-        default="", description="Address in links to assets; the request's own Host when left empty."
+        default="",
+        description="Address in links to assets and to the page of errors; the request's own Host when left empty.",
     )
 
     @property

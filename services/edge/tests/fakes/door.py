@@ -20,7 +20,7 @@ def error_of(body):
     """Returns the error of a reply, which has exactly OpenAI's fields."""
     found = json.loads(body)
     assert set(found) == {"error"}
-    assert set(found["error"]) == {"message", "type", "param", "code"}
+    assert set(found["error"]) == {"message", "type", "param", "code", "doc_url"}
     assert found["error"]["message"]
     return found["error"]
 

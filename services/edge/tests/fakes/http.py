@@ -33,11 +33,20 @@ MODELS = {
         "mine": EdgeModel("mine", "", "me", 0),
     }
 }
-OPENAI_ERROR = {"message", "type", "param", "code"}
+OPENAI_ERROR = {"message", "type", "param", "code", "doc_url"}
 
 
 class World:
     """An app on fakes, with one key and one operator's token."""
+
+
+def advancing(clock):
+    """Returns a sleep that takes no time but on this clock."""
+
+    async def sleep(seconds):
+        clock.advance(seconds)
+
+    return sleep
 
 
 @contextlib.asynccontextmanager
@@ -94,6 +103,7 @@ async def http_world():
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
             turned=lambda principal, model, usable: made.budgets.decide(principal, model, 1, usable),
+            sleep=advancing(made.clock),
         )
     )
     project = await made.tenants.ensure_project("org_1", "demo", "USD", "proj_1", "default", 1)

@@ -78,7 +78,7 @@ def test_every_kind_has_a_status_a_code_and_words(kind):
     error = public_error(kind)
     assert 400 <= error.status <= 504
     body = json.loads(render_openai(error, "req_1"))
-    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert set(body["error"]) == {"message", "type", "param", "code", "doc_url"}
     assert all(body["error"][name] for name in ("message", "code", "type"))
     assert body["error"]["param"] is None
     if kind not in {errors.ERROR_KIND_UNSPECIFIED, errors.ERROR_KIND_INTERNAL}:

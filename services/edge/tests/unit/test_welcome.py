@@ -23,7 +23,7 @@ async def test_the_page_needs_no_key_and_names_what_is_there(world, accepted, la
     assert word in page
     assert "http://edge.test/v1/chat/completions" in page
     links = re.findall(r'(?:href|src)="([^"]*)"', page)
-    assert links == ["/v1/models", "/readyz", "/api/openapi.json"]
+    assert links == ["/v1/models", "/readyz", "/api/openapi.json", "/docs/errors"]
     for link in links:
         assert (await world.client.get(link, headers=world.bearer)).status_code == 200
 

@@ -1,7 +1,8 @@
 """What the handlers of edge's HTTP API work with."""
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,7 @@ class HttpContext:
     trace_sample_ratio: float = 1.0
     # Returns what budgets turn a request to, or the error of one that they refuse; asks which models it may turn to.
     turned: Turned = never_turned
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def caller(self, request: Request, endpoint: str = "") -> Principal:
         """Returns the bearer of an API key that may be used for `endpoint` (empty: any may).

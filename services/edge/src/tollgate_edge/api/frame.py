@@ -5,13 +5,15 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-EXPOSED: Final = b"x-request-id, retry-after, retry-after-ms, x-should-retry"
+EXPOSED: Final = b"x-request-id, request-id, retry-after, retry-after-ms, x-should-retry"
 _PRIVATE: Final = ("/api/", "/healthz", "/readyz")
+# Clients that run in a browser ask these with a key, as they ask for answers.
+_OPEN: Final = frozenset({"/api/pricing", "/api/status", "/api/usage/token", "/api/usage/token/", "/api/user/self"})
 
 
 def is_private(path: str) -> bool:
     """Says whether browsers of other origins are kept out of this path."""
-    return path.startswith(_PRIVATE)
+    return path.startswith(_PRIVATE) and path not in _OPEN
 
 
 class Frame:
@@ -46,12 +48,15 @@ class Frame:
 async def _preflight(headers: dict[bytes, bytes], added: list[tuple[bytes, bytes]], send: Send) -> None:
     answer: list[tuple[bytes, bytes]] = [
         *added,
-        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE, OPTIONS"),
         (b"access-control-allow-headers", headers.get(b"access-control-request-headers", b"*")),
         (b"access-control-max-age", b"86400"),
         (b"vary", b"access-control-request-headers"),
         (b"content-length", b"0"),
     ]
+    if headers.get(b"access-control-request-private-network") == b"true":
+        # A page of the internet that calls a gateway on this machine or in this network.
+        answer.append((b"access-control-allow-private-network", b"true"))
     await send({"type": "http.response.start", "status": 204, "headers": answer})
     await send({"type": "http.response.body", "body": b""})
 

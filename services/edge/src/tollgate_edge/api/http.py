@@ -1,6 +1,7 @@
 """Everything on the public port that is not inference. Errors of any kind leave in OpenAI's shape."""
 
 import logging
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -11,10 +12,13 @@ from starlette.types import ASGIApp
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.budgets import budgets_router
+from tollgate_edge.api.client_pages import client_pages_router
 from tollgate_edge.api.codes import codes_router
+from tollgate_edge.api.connection import connection_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.dead_letters import dead_letters_router
+from tollgate_edge.api.error_page import error_page_router
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
 from tollgate_edge.api.key_import import key_import_router
@@ -34,7 +38,7 @@ from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
-from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
 from tollgate_edge.faces import face_of
 from tollgate_edge.ports import StoreUnavailable
 
@@ -46,9 +50,14 @@ INFERENCE_PATHS: Final = tuple(
     for prefix in ("/v1", "")
     for path in ("/chat/completions", "/responses", "/embeddings", "/messages")
 )
+_TWO_VERSIONS: Final = re.compile(r"/v1(?:beta)?/v1(?:beta)?/")
+_ENDPOINT_AND_MORE: Final = re.compile(r"/(chat/completions|responses|messages|embeddings)/")
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
+    error_page_router,
+    client_pages_router,
+    connection_router,
     models_router,
     messages_router,
     responses_router,
@@ -92,7 +101,8 @@ class EdgeApi(FastAPI):
         route = getattr(request.scope.get("route"), "path", "")
         self._context.refused(request_id, caller, route, error)
         face = face_of(request.url.path)
-        return Response(face.error(error, request_id), error.status, dict(error.headers), "application/json")
+        docs = f"{self._context.base_url(request)}{ERRORS_PATH}"
+        return Response(face.error(error, request_id, docs), error.status, dict(error.headers), "application/json")
 
 
 def create_http_app(context: HttpContext) -> FastAPI:
@@ -136,7 +146,7 @@ def _add_health(app: FastAPI, context: HttpContext) -> None:
 async def _post_only() -> Response:
     raise public_error(
         errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
-    ).with_status(405, allow="POST")
+    ).with_headers(allow="POST")
 
 
 def _respond(request: Request, error: PublicError) -> Response:
@@ -159,12 +169,24 @@ async def _http(request: Request, error: Exception) -> Response:
             errors.ERROR_KIND_INVALID_REQUEST,
             f"{request.method} is not allowed here, only {allowed}.",
             code="method_not_allowed",
-        ).with_status(405, allow=allowed)
+        ).with_headers(allow=allowed)
     elif error.status_code == 404:
-        found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.")
+        hint = _hint(path)
+        found = public_error(errors.ERROR_KIND_NOT_FOUND, f"There is nothing at {request.method} {path[:200]}.{hint}")
     else:
         found = public_error(errors.ERROR_KIND_INVALID_REQUEST).with_status(error.status_code)
     return _respond(request, found)
+
+
+def _hint(path: str) -> str:
+    """Returns what a path that is not there says of the base URL in a client; empty for nothing."""
+    if "//" in path:
+        return " The base URL ends in a slash, and the client adds another: remove it."
+    if _TWO_VERSIONS.match(path):
+        return " The base URL ends in a version, and the client adds one: remove it from the base URL."
+    if _ENDPOINT_AND_MORE.search(path):
+        return " The base URL holds the whole path, and the client adds its own: end the base URL before it."
+    return ""
 
 
 def _methods_at(request: Request) -> set[str]:

@@ -38,7 +38,7 @@ def models_router(context: HttpContext) -> APIRouter:
     async def list_models(request: Request) -> Response:
         principal = await context.caller(request)
         models = [
-            model for model in _version(context).models_of(principal.route_group) if _may_use(principal, model.name)
+            model for model in _version(context).models_of(principal.route_group) if may_use(principal, model.name)
         ]
         if _ANTHROPIC in request.headers:
             return json_response(_page(models, request))
@@ -52,7 +52,7 @@ def models_router(context: HttpContext) -> APIRouter:
     async def get_model(request: Request, model: str) -> Response:
         principal = await context.caller(request)
         found = _version(context).model(principal.route_group, model)
-        if found is None or not _may_use(principal, model):
+        if found is None or not may_use(principal, model):
             raise public_error(
                 errors.ERROR_KIND_MODEL_NOT_FOUND,
                 f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
@@ -134,17 +134,22 @@ def _version(context: HttpContext) -> EdgeVersion:
     return version
 
 
-def _may_use(principal: Principal, model: str) -> bool:
+def may_use(principal: Principal, model: str) -> bool:
+    """Says whether a key's own list of models, if it has one, holds this one."""
     return principal.models is None or model in principal.models
 
 
 def _render(model: EdgeModel) -> dict[str, Any]:
     # No nulls: some clients refuse the whole list for one.
-    endpoints = _ENDPOINTS.get(model.mode)
     return {
         "id": model.name,
         "object": "model",
         "created": model.created,
         "owned_by": model.owned_by,
-        "supported_endpoint_types": list(endpoints or dict.fromkeys(chain(*_ENDPOINTS.values()))),
+        "supported_endpoint_types": endpoint_types(model),
     }
+
+
+def endpoint_types(model: EdgeModel) -> list[str]:
+    """Returns New API's names of the protocols that a model is called by."""
+    return list(_ENDPOINTS.get(model.mode) or dict.fromkeys(chain(*_ENDPOINTS.values())))

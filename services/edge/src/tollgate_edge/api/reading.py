@@ -81,7 +81,7 @@ class BodyReader:
                 errors.ERROR_KIND_INVALID_REQUEST,
                 "Content-Type must be application/json.",
                 code="unsupported_media_type",
-            ).with_status(415)
+            )
         if depth_of(body) > self._max_depth:
             raise _invalid(f"The body is nested deeper than {self._max_depth} levels.")
         try:

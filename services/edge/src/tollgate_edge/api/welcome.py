@@ -35,6 +35,7 @@ border-top:1px solid var(--line)}li:first-child{border:0}li a,li code{flex:0 0 1
 <li><a href="/v1/models">/v1/models</a><span>$models</span></li>
 <li><a href="/readyz">/readyz</a><span>$ready</span></li>
 <li><a href="/api/openapi.json">/api/openapi.json</a><span>$api</span></li>
+<li><a href="/docs/errors">/docs/errors</a><span>$errors</span></li>
 <li><code>$docs_at</code><span>$docs</span></li></ul>
 </main></body></html>
 """)
@@ -48,6 +49,7 @@ _ENGLISH: Final = {
     "models": "models that your key may use (send the key)",
     "ready": "whether everything works, and what is missing",
     "api": "all routes, as an OpenAPI document",
+    "errors": "every error, what it means, and what to do",
     "docs_at": "docs/tutorial.md",
     "docs": "the documentation, in the checkout; docs/guides goes on from there",
 }
@@ -61,10 +63,11 @@ _CHINESE: Final = {
     "models": "您的密钥可用的模型（请求时带上密钥）",
     "ready": "是否一切就绪，以及还缺什么",
     "api": "全部接口的 OpenAPI 文档",
+    "errors": "全部错误码、含义与处理办法",
     "docs_at": "docs/tutorial.zh.md",
     "docs": "文档在代码仓库中；更多内容见 docs/guides",
 }
-_HEADERS: Final = {
+PAGE_HEADERS: Final = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "cache-control": "no-cache",
     "vary": "accept-language",
@@ -81,7 +84,7 @@ def welcome_router(context: HttpContext) -> APIRouter:
         base = (context.public_url or str(request.base_url)).rstrip("/")
         words = _CHINESE if prefers_chinese(request.headers.get("accept-language", "")) else _ENGLISH
         page = _PAGE.substitute(words, url=escape(base))
-        return Response(page, headers=_HEADERS, media_type="text/html")
+        return Response(page, headers=PAGE_HEADERS, media_type="text/html")
 
     return router
 

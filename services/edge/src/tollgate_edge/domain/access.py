@@ -12,6 +12,10 @@ MEDIA: Final = "media"
 # What a key's list may name. Lists of models and the key's own usage are open to every key.
 ENDPOINTS: Final = (CHAT, EMBEDDINGS, IMAGES, MEDIA)
 
+# Codes of what the lists refuse.
+ADDRESS_NOT_ALLOWED: Final = "address_not_allowed"
+ENDPOINT_NOT_ALLOWED: Final = "endpoint_not_allowed"
+
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -28,10 +32,10 @@ class Access:
         `address` is as `client_address` gives it.
         """
         if self.networks is not None and not _is_within(address, self.networks):
-            return "address_not_allowed", f"This key may not be used from {address or 'an unknown address'}."
+            return ADDRESS_NOT_ALLOWED, f"This key may not be used from {address or 'an unknown address'}."
         if endpoint and self.endpoints is not None and endpoint not in self.endpoints:
             allowed = ", ".join(self.endpoints) or "nothing"
-            return "endpoint_not_allowed", f"This key may not be used for {endpoint}; it is for: {allowed}."
+            return ENDPOINT_NOT_ALLOWED, f"This key may not be used for {endpoint}; it is for: {allowed}."
         return None
 
 

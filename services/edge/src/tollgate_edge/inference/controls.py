@@ -124,4 +124,4 @@ def refusal(control: Control, now_us: int) -> PublicError:
     else:
         said += " It opens when an operator deletes or replaces it."
     error = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA, said)
-    return error.with_status(error.status, **named)
+    return error.with_headers(**named)

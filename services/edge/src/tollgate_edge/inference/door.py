@@ -268,6 +268,10 @@ class Door(HttpToolsProtocol):
             self.transport.write(data)
 
     @property
+    def host(self) -> bytes:
+        return next((value for name, value in self.headers or () if name == b"host"), b"")
+
+    @property
     def write_paused(self) -> bool:
         return self.flow.write_paused
 
@@ -362,7 +366,8 @@ class Door(HttpToolsProtocol):
 
     def _answer(self, error: PublicError) -> None:
         """Writes an error that belongs to no exchange."""
-        body = render_openai(error, request_id := self.gateway.new_request_id())
+        request_id = self.gateway.new_request_id()
+        body = render_openai(error, request_id, self.gateway.error_docs(self.host))
         more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         self.transport.write(
             (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)

@@ -370,7 +370,7 @@ class InferenceExchange:
             self.refuse(error)
         elif self.asked is not None and self.asked.stream:
             self.error = error
-            self._write_reply(head, data + self.face.error_event(error, self.request_id), last=True)
+            self._write_reply(head, data + self._error_event(error), last=True)
         else:
             # Half a JSON document cannot be mended: the missing end of the body tells the client.
             self._write_reply(head, data, last=False)
@@ -382,14 +382,17 @@ class InferenceExchange:
             return
         self.error = error
         if self.headers_sent:
-            self._write_reply(None, self.face.error_event(error, self.request_id), last=True)
+            self._write_reply(None, self._error_event(error), last=True)
             return
-        body = self.face.error(error, self.request_id)
+        body = self.face.error(error, self.request_id, self._gateway.error_docs(self._client.host))
         self.bytes_out = len(body)
         named = [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
         self._client.write(self._head(error.status, b"", len(body), named) + body)
         self._gateway.counters.count_refused(error.code)
         self._close(keep=self.keep)
+
+    def _error_event(self, error: PublicError) -> bytes:
+        return self.face.error_event(error, self.request_id, self._gateway.error_docs(self._client.host))
 
     def keep_alive(self, now: float) -> None:
         """Called once a second: a silent stream gets its headers and a comment, a long one keeps its hold."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 from collections import deque
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.access import CHAT, EMBEDDINGS, Access, client_address
 from tollgate_edge.domain.principal import Principal, tenant_message
-from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
@@ -39,6 +40,7 @@ _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
 _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
+_HOST: Final = re.compile(rb"[\w.-]+(?::\d+)?|\[[0-9A-Fa-f:.]+\](?::\d+)?", re.ASCII)
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
 # More than any answer has.
 _MANY_TOKENS: Final = 2**62
@@ -79,6 +81,7 @@ class InferenceGateway:
         self.access_log = access_log
         self.refused_log = refused_log
         self.records = RequestRecords(counters, tracing, access_log, refused_log, clock, self.loop)
+        self._public_url = settings.public_url.rstrip("/")
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
         # A process that stops: replies say that their connection closes, then no new request is taken.
         self.closing = False
@@ -149,6 +152,12 @@ class InferenceGateway:
         """Returns a fresh id."""
         self._id_count += 1
         return f"{self._id_prefix}{self._id_count:08x}"
+
+    def error_docs(self, host: bytes) -> str:
+        """Returns the address of the page of errors, for a caller that calls us `host` where no address is set."""
+        if self._public_url:
+            return f"{self._public_url}{ERRORS_PATH}"
+        return f"http://{host.decode()}{ERRORS_PATH}" if _HOST.fullmatch(host) else ""
 
     def new_trace(self, given: tuple[str, str, bool] | None) -> tuple[str, str, str]:
         """Returns (trace id, parent span id or empty, our span id)."""

@@ -77,7 +77,7 @@ class Ticket:
                 errors.ERROR_KIND_RATE_LIMITED,
                 f"Request too large for {said}. Shorten the input, or ask for fewer output tokens.",
             )
-            return error.with_status(error.status, **{"x-should-retry": "false"})
+            return error.with_headers(**{"x-should-retry": "false"})
         return public_error(
             errors.ERROR_KIND_RATE_LIMITED,
             f"Rate limit reached for {said}. Please try again in {-(-wait_ms // 1000)}s.",
@@ -95,7 +95,7 @@ def _over_budget(scope: Scope, whose: str, now_us: int) -> PublicError:
         errors.ERROR_KIND_INSUFFICIENT_QUOTA,
         f"{said} a {scope.budget_window}. It begins anew at {reset:%Y-%m-%dT%H:%M:%SZ}.",
     )
-    return error.with_status(error.status, **{"retry-after": str(-(-(window.end_us - now_us) // 1_000_000))})
+    return error.with_headers(**{"retry-after": str(-(-(window.end_us - now_us) // 1_000_000))})
 
 
 def expected_tokens(body_bytes: int, asked: Asked, model: EdgeModel | None) -> int:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import refused_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.errors import PublicError
+from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLine, AccessLog
 from tollgate_edge.inference.refused_log import RefusedLog, told
 from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters, operation_name, outcome_name
@@ -19,8 +20,7 @@ from tollgate_kit.tracing import SpanRecord, Tracing, parse_traceparent
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
 
-_GONE_STATUS: Final = 499
-_GONE: Final = PublicError(_GONE_STATUS, "", "client_closed_request", "The caller went away.")
+_GONE: Final = public_error(errors.ERROR_KIND_CANCELLED)
 
 
 class RequestRecords:
@@ -148,7 +148,7 @@ class RequestRecords:
             channel=channel,
             tries=exchange.tries,
             attempts=attempts,
-            status=exchange.status or _GONE_STATUS,
+            status=exchange.status or _GONE.status,
             outcome=outcome_name(outcome),
             error=exchange.error.code if exchange.error is not None else "",
             request_bytes=len(exchange.body),

@@ -53,10 +53,10 @@ class Words:
         )
         self.not_json = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "Content-Type must be application/json.", code="unsupported_media_type"
-        ).with_status(415)
+        )
         self.method_not_allowed = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "This path takes POST only.", code="method_not_allowed"
-        ).with_status(405, allow="POST")
+        ).with_headers(allow="POST")
         self.draining = public_error(
             errors.ERROR_KIND_UNAVAILABLE,
             "This process of the gateway is stopping. Send the request again.",
@@ -64,12 +64,12 @@ class Words:
         )
         self.too_slow = public_error(
             errors.ERROR_KIND_INVALID_REQUEST, "The request did not arrive in time.", code="request_timeout"
-        ).with_status(408)
+        )
         self.headers_too_large = public_error(
             errors.ERROR_KIND_INVALID_REQUEST,
             f"The request headers are larger than {max_header_bytes} bytes.",
             code="headers_too_large",
-        ).with_status(431)
+        )
         self._insufficient = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA)
         self._no_wallet = public_error(
             errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt. Try again in a moment.", retry_after_ms=1000

@@ -127,6 +127,7 @@ _BY_CODE: Final = {
     "modelnotreadyexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "modelstreamerrorexception": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "modeltimeoutexception": errors.ERROR_KIND_UPSTREAM_TIMEOUT,
+    "moderation_blocked": errors.ERROR_KIND_CONTENT_POLICY,
     "not_found_error": errors.ERROR_KIND_MODEL_NOT_FOUND,
     "overloaded_error": errors.ERROR_KIND_UPSTREAM_UNAVAILABLE,
     "permission_error": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
+from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,6 +34,12 @@ def _proof(deps: "ExchangeDeps", target: "Target", asked: "Sending") -> bytes | 
     assert target.signer is not None
     path = target.full_path(asked.path)
     return target.signer.proof(b"POST", target.origin.authority, path, asked.body, deps.clock.now_us())
+
+
+def forget_proof(target: "Target", problem: UpstreamProblem) -> None:
+    """Sends no token again that the provider refuses."""
+    if problem.bench is Bench.CREDENTIALS and target.signer is not None:
+        target.signer.rejected()
 
 
 class AwaitedCall:

@@ -13,7 +13,6 @@ from tollgate_router.domain.dialects.translate import Filter, WholeReader, sendi
 from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage, read_body
 from tollgate_router.domain.upstream_errors import (
     NO_HINTS,
-    Bench,
     UpstreamProblem,
     hints_of,
     problem_of_failure,
@@ -21,7 +20,7 @@ from tollgate_router.domain.upstream_errors import (
 )
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of
-from tollgate_router.exchange.dispatching import AwaitedCall, dispatch
+from tollgate_router.exchange.dispatching import AwaitedCall, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.outbox import MAX_END_BYTES
@@ -105,7 +104,6 @@ class Request:
         self._reply_size = 0
         self._error_body: list[bytes] = []
         self._status = 0
-        self._hints = NO_HINTS
         self._number = 0
         self._head_sent = False
         self._ended = False
@@ -276,8 +274,7 @@ class Request:
             target.seat.abandoned(ticket, now)
         else:
             target.seat.failed(ticket, now, problem)
-            if problem.bench is Bench.CREDENTIALS and target.signer is not None:
-                target.signer.rejected()
+            forget_proof(target, problem)
 
     # From the provider.
 
