@@ -86,6 +86,8 @@ class Auditor:
                 or int(found["balance"]["settled_unbooked_pico"])
             )
             found["missing"] = wanted - {row["request_id"] for row in product.requests()} if wanted else ()
+            # What was asked for last may not have been answered the time before.
+            found.setdefault("since", time.monotonic())
             if found["waiting"] or found["missing"] or before != (found["balance"], found["rows"]):
                 found["since"] = time.monotonic()
             return time.monotonic() - found["since"] > STEADY_SECONDS

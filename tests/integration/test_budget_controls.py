@@ -14,6 +14,8 @@ from tests.servers.notify import Receivers
 pytestmark = pytest.mark.integration
 
 DEAR, CHEAP = "gpt-5", "gpt-5-mini"
+DEAR_IMAGE, CHEAP_IMAGE = "gpt-image-2", "gpt-image-1-mini"
+CANARY = "http://localhost:1/canary-path"
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 
 
@@ -126,6 +128,57 @@ def test_a_budget_of_a_tag_holds_all_keys_that_have_it(budgeted: Product) -> Non
     assert "of tag search is used up" in chat(budgeted, first["key"]).json()["error"]["message"]
     assert chat(budgeted, other["key"]).status_code == 200
     run(budgeted, "budgets", "delete", made["id"])
+
+
+def image(product: Product, key: str, model: str) -> httpx.Response:
+    url, headers = f"{product.url}/v1/images/generations", {"authorization": f"Bearer {key}"}
+    body = {"model": model, "prompt": "a fox"}
+    return httpx.post(url, json=body, headers=headers, timeout=60, trust_env=False)
+
+
+def test_a_budget_of_a_member_counts_chat_and_images_of_all_their_keys(budgeted: Product) -> None:
+    words = ("--member", "ada@example.com", "--tag", "art")
+    first, second = (run(budgeted, "keys", "create", name, *words) for name in ("laptop", "phone"))
+    assert first["member"] == "ada@example.com"
+    other = run(budgeted, "keys", "create", "tablet", "--member", "ada")
+    reply = image(budgeted, first["key"], DEAR_IMAGE)
+    assert reply.status_code == 200, reply.text
+    words = ("budgets", "create", "ada", "0.000001", "--member", "ada@example.com", "--downgrade", f"1:{CHEAP_IMAGE}")
+    made = run(budgeted, *words)
+    # What was made before the budget counts, under the other key as well.
+    said = f"{CHEAP_IMAGE}; budget={made['id']}"
+    budgeted.wait(
+        lambda: image(budgeted, second["key"], DEAR_IMAGE).headers.get("x-tollgate-downgraded") == said,
+        "images to be downgraded",
+    )
+    reply = image(budgeted, second["key"], DEAR_IMAGE)
+    row = budgeted.wait_row(reply.headers["x-request-id"])
+    assert (row["model"], row["requested_model"], row["fallback_reason"]) == (CHEAP_IMAGE, DEAR_IMAGE, "budget")
+    assert "x-tollgate-downgraded" not in image(budgeted, other["key"], DEAR_IMAGE).headers
+    # Chat cannot turn to a model of images, and goes on.
+    assert "x-tollgate-downgraded" not in chat(budgeted, second["key"]).headers
+    run(budgeted, "budgets", "delete", made["id"])
+    asked = f"SELECT DISTINCT member, tags FROM usage_events WHERE api_key_id IN ('{first['id']}', '{second['id']}')"
+    assert [list(row.values()) for row in run(budgeted, "usage", "sql", asked)["rows"]] == [["ada@example.com", "art"]]
+    asked = f"SELECT DISTINCT client_network FROM usage_events WHERE api_key_id = '{second['id']}' AND prompt_hash != 0"
+    assert [list(row.values()) for row in run(budgeted, "usage", "sql", asked)["rows"]] == [["127.0.0.0/24"]]
+
+
+def test_sql_does_not_know_where_notices_go(budgeted: Product) -> None:
+    secret = budgeted.directory / "canary.secret"
+    secret.write_text(WEBHOOK_SECRET)
+    run(budgeted, "notify", "add", "canary", "webhook", CANARY, "--secret-file", secret)
+    everything = b"".join(
+        file.read_bytes()
+        for folder in ("billing", "logs")
+        for file in (budgeted.home / folder).rglob("*")
+        if file.is_file()
+    )
+    assert b"canary" in everything
+    assert b"canary-path" not in everything
+    assert WEBHOOK_SECRET.removeprefix("whsec_").encode() not in everything
+    problem = budgeted.cli("notify", "test", "canary", "--json")
+    assert "canary-path" not in problem.stdout + problem.stderr
 
 
 def test_what_cannot_be_a_budget_is_refused_with_what_to_do(budgeted: Product) -> None:

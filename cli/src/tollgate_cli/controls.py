@@ -39,6 +39,7 @@ def budgets_create(
     key: Annotated[str | None, typer.Option(metavar="ID", help="Of this API key only.")] = None,
     model: Annotated[str | None, typer.Option(help="Of this model only.")] = None,
     tag: Annotated[str | None, typer.Option(help="Of keys with this tag only.")] = None,
+    member: Annotated[str | None, typer.Option(metavar="NAME", help="Of this member's keys only.")] = None,
     period: Annotated[str, typer.Option(help="day, week, month or total.")] = "month",
     rolling: Annotated[
         int | None, typer.Option(metavar="DAYS", help="The last so many days, in place of a period.")
@@ -63,6 +64,7 @@ def budgets_create(
     tollgate budgets create trial 5 --key key_01... --period total --block 100
     tollgate budgets create big-model 100 --model gpt-5 --period week --downgrade 90:gpt-5-mini
     tollgate budgets create search 300 --tag search --notify 80 --block 100
+    tollgate budgets create ada 50 --member ada@example.com --block 100
     tollgate budgets create all 2000 --rolling 30 --time-zone Asia/Shanghai --json
     """
     from tollgate_cli.commands.budgets import Scope, create, read_thresholds
@@ -75,7 +77,7 @@ def budgets_create(
         "time_zone": time_zone,
         "thresholds": read_thresholds(notify or [], downgrade or [], block),
     }
-    create(home, dict(os.environ), body, Scope(organization, project, key, model, tag), as_json=as_json)
+    create(home, dict(os.environ), body, Scope(organization, project, key, model, tag, member), as_json=as_json)
 
 
 def budgets_list(

@@ -18,6 +18,12 @@ CidrsOption = Annotated[
 TagsOption = Annotated[
     list[str] | None, typer.Option(help="A word that its usage is counted by, as in `budgets create --tag`.")
 ]
+MemberOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Whose key it is: a mail address, login or id; `budgets create --member` counts by it."
+    ),
+]
 ExpiresOption = Annotated[
     str | None, typer.Option(help="How long it is good, as in 12h, 30d or 8w, or a date; for ever if left out.")
 ]

@@ -12,7 +12,15 @@ from tollgate_cli import audit
 from tollgate_cli.client_app import add_clients
 from tollgate_cli.controls import add_controls
 from tollgate_cli.errors import Failure
-from tollgate_cli.key_options import CidrsOption, EndpointsOption, ExpiresOption, ModelsOption, TagsOption, keys_import
+from tollgate_cli.key_options import (
+    CidrsOption,
+    EndpointsOption,
+    ExpiresOption,
+    MemberOption,
+    ModelsOption,
+    TagsOption,
+    keys_import,
+)
 from tollgate_cli.letters import letters_app
 from tollgate_cli.money import add_money
 from tollgate_cli.options import HomeOption, JsonOption, OrganizationOption, help_of
@@ -241,6 +249,7 @@ def keys_create(
     endpoint: EndpointsOption = None,
     cidr: CidrsOption = None,
     tag: TagsOption = None,
+    member: MemberOption = None,
     expires: ExpiresOption = None,
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
@@ -257,6 +266,7 @@ def keys_create(
     tollgate keys create intern --requests-per-minute 60 --concurrency 2
     tollgate keys create shop --model gpt-5-mini --endpoint chat --cidr 203.0.113.0/24 --expires 30d
     tollgate keys create bot --tag search --tag batch
+    tollgate keys create laptop --member ada@example.com
     tollgate keys create ci --organization acme --project web --json | jq -r .key
     """
     from tollgate_cli.commands.keys import create, expiry
@@ -273,7 +283,14 @@ def keys_create(
         expires_at = expiry(expires, SystemClock().now_us() / 1e6)
     except (ValueError, OverflowError):
         raise typer.BadParameter("a time from now as in 12h, 30d, 8w, or a date", param_hint="--expires") from None
-    terms = {"models": model, "endpoints": endpoint, "cidrs": cidr, "tags": tag, "expires_at": expires_at}
+    terms = {
+        "models": model,
+        "endpoints": endpoint,
+        "cidrs": cidr,
+        "tags": tag,
+        "member": member,
+        "expires_at": expires_at,
+    }
     create(home, dict(os.environ), name, organization, project, limits, terms, as_json=as_json)
 
 

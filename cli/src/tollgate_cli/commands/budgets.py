@@ -24,6 +24,7 @@ class Scope:
     key: str | None
     model: str | None
     tag: str | None
+    member: str | None = None
 
 
 def read_thresholds(
@@ -49,7 +50,13 @@ def create(
     home: Path | None, environment: Mapping[str, str], body: Mapping[str, object], scope: Scope, *, as_json: bool
 ) -> None:
     """Makes a budget. Raises Failure."""
-    named = {"project": scope.project, "key": scope.key, "model": scope.model, "tag": scope.tag}
+    named = {
+        "project": scope.project,
+        "member": scope.member,
+        "key": scope.key,
+        "model": scope.model,
+        "tag": scope.tag,
+    }
     given = [kind for kind, value in named.items() if value is not None]
     if len(given) > 1:
         raise Failure(f"--{given[0]} and --{given[1]} exclude each other.", code=USAGE, advice="Make two budgets.")
@@ -127,7 +134,8 @@ def show_anomalies(
         print_json(found)
         return
     for one in found["items"]:
-        name = f" ({one['key_name']})" if one["key_name"] else ""
+        named = ", ".join(filter(None, (one["key_name"], one["member"])))
+        name = f" ({named})" if named else ""
         print(
             f"{one['hour']} {one['kind']}: {one['api_key_id']}{name} of {one['project_id']}, {one['organization_id']}"
         )

@@ -12,7 +12,7 @@ from tollgate_cli.output import print_json
 from tollgate_cli.target import find_target
 
 COLUMNS = (
-    *("id", "name", "last_four", "project_id", "models", "endpoints", "cidrs", "tags"),
+    *("id", "name", "last_four", "project_id", "models", "endpoints", "cidrs", "tags", "member"),
     *("created_at", "expires_at", "revoked_at"),
 )
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([mhdw])")

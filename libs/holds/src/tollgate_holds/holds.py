@@ -166,6 +166,12 @@ class Holds:
         found, held, settled, _, _ = _numbers(reply, 5)
         return Balance(found, held or 0, settled or 0)
 
+    async def left(self, organization: str) -> int | None:
+        """Returns what the wallet has that nothing holds, None without a wallet. It may be gone a moment later."""
+        wallet, _, _, _ = self._keys_of(organization)
+        found = await self.pipe.call("GET", wallet)
+        return int(found) if isinstance(found, bytes) else None
+
     async def record(self, organization: str, hold_id: str) -> HoldInfo | None:
         """Returns a hold as it is now, or None when there is none."""
         _, holds, _, _ = self._keys_of(organization)

@@ -28,6 +28,18 @@ async def test_holding_needs_a_wallet_and_money(holds):
     assert (balance.wallet, balance.held, balance.settled) == (2, 8, 0)
 
 
+async def test_what_is_left_is_what_nothing_holds(holds):
+    assert await holds.left(ORGANIZATION) is None
+    await fund(holds, 10)
+    await holds.hold(ORGANIZATION, "r1", 8, 60)
+    assert await holds.left(ORGANIZATION) == 2
+    # All of it may be held, and cost more.
+    assert await holds.hold(ORGANIZATION, "r2", 2, 60) is HoldResult.DONE
+    assert await holds.settle(ORGANIZATION, "r2", 7) is HoldResult.DONE
+    assert await holds.left(ORGANIZATION) == -5
+    assert await holds.hold(ORGANIZATION, "r3", 1, 60) is HoldResult.INSUFFICIENT
+
+
 async def test_who_pays_later_needs_no_wallet_and_goes_below_nothing(holds):
     async def hold(name, amount):
         reply = asyncio.get_running_loop().create_future()

@@ -39,6 +39,10 @@ class KeyRing:
         nonce = self._random_bytes(_NONCE_BYTES)
         return _VERSION + self._first + nonce + self._ciphers[self._first].encrypt(nonce, data, about)
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Says whether this was sealed with the first key; what was not is sealed again before its key may go."""
+        return sealed.startswith(_VERSION + self._first)
+
     def open(self, sealed: bytes, about: bytes) -> bytes:
         """Returns what was sealed. Raises CannotOpen."""
         start = len(_VERSION) + _ID_BYTES

@@ -26,6 +26,15 @@ def test_a_new_key_before_the_old_one():
         KeyRing([NEW]).open(sealed, b"x")
 
 
+def test_what_is_sealed_with_the_first_key_is_told_apart():
+    old, both = KeyRing((b"a" * 32,)), KeyRing((b"b" * 32, b"a" * 32))
+    sealed = old.seal(b"secret", b"about")
+    assert old.is_current(sealed)
+    assert not both.is_current(sealed)
+    assert both.is_current(both.seal(both.open(sealed, b"about"), b"about"))
+    assert not both.is_current(b"")
+
+
 def test_what_cannot_be_opened():
     ring = KeyRing([OLD])
     sealed = ring.seal(WORDS, b"row 1")

@@ -81,6 +81,7 @@ from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.metrics import Sample, new_registry
 from tollgate_kit.process_metrics import LoopMeasures
+from tollgate_kit.sealing import KeyRing, read_secrets
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_kit.tracing import new_tracing
 
@@ -178,9 +179,12 @@ class Billing:
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
         self.notify_http = GuardedHttp(private_network=self.settings.notify_private_network)
+        file = self.settings.secrets_key_file or self.settings.state_directory / "secrets.key"
+        keys = KeyRing(read_secrets(file))
+        self.destinations = SqlDestinations(self.database, keys)
         self.notices = DeliverNotices(
-            outbox=SqlOutbox(self.database),
-            destinations=SqlDestinations(self.database),
+            outbox=SqlOutbox(self.database, keys),
+            destinations=self.destinations,
             sender=NoticeSender(self.notify_http, _mail_server(self.settings), clock),
             clock=clock,
             counters=self.counters,
@@ -335,6 +339,8 @@ class Billing:
 
     async def _migrate(self) -> None:
         await self.database.migrate()
+        if sealed := await self.destinations.seal():
+            log.info("sealed the secrets of destinations", extra={"fields": {"destinations": sealed}})
         await self.clickhouse.migrate()
 
     async def _retried(self, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> bool:

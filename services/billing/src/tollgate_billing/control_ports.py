@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tollgate_billing.domain.anomalies import Anomaly, KeyHour
+from tollgate_billing.domain.anomalies import Anomaly, KeyHour, KeyNetwork, Repeat
 from tollgate_billing.domain.budgets import Budget, State, Threshold
 from tollgate_billing.domain.delivery import Destination
 from tollgate_billing.domain.forecast import Pace
@@ -125,6 +125,18 @@ class Spending(Protocol):
 
     async def key_hours(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyHour]:
         """Returns hours of use by key and model, of the keys that were used since `active_since_us`, ascending."""
+        ...
+
+    async def key_networks(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyNetwork]:
+        """Returns the networks of the keys that were used from a known one since `active_since_us`."""
+        ...
+
+    async def repeats(self, since_us: int, until_us: int, hour_us: int, fewest: int) -> list[Repeat]:
+        """Returns requests that a key sent at least `fewest` times in the hour that begins at `hour_us`."""
+        ...
+
+    async def members(self, keys: Sequence[tuple[str, str]], since_us: int, until_us: int) -> dict[str, str]:
+        """Returns whose keys, as (organization, key), were, by key; those of nobody are left out."""
         ...
 
 

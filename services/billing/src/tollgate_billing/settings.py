@@ -1,13 +1,15 @@
 """Process settings of billing: `TOLLGATE_BILLING_<NAME>`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
 from tollgate_kit.settings import ServiceSettings
+
+_KEY_BYTES: Final = 32
 
 
 class BillingSettings(ServiceSettings):
@@ -108,6 +110,12 @@ class BillingSettings(ServiceSettings):
         default=False,
         description="Lets notifications go to loopback and private addresses, and over plain HTTP.",
     )
+    secrets_key_file: Path | None = Field(
+        default=None,
+        description="Keys that secrets in SQL are sealed with: 32 bytes in hex per line, the current one first. By "
+        "default `secrets.key` in the state directory, written (mode 0600) when it is absent. Who loses them makes "
+        "destinations anew.",
+    )
     smtp_host: str = Field(default="", description="The mail server that notifications leave by; empty: no mail.")
     smtp_port: int = Field(default=587, gt=0, le=65_535, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
@@ -144,6 +152,21 @@ class BillingSettings(ServiceSettings):
             raise ValueError(f"cannot be read: {error.strerror}") from None
         if len(secret) < MIN_SECRET_BYTES:
             raise ValueError(f"the secret in it has {len(secret)} bytes, not at least {MIN_SECRET_BYTES}")
+        return value
+
+    @field_validator("secrets_key_file")
+    @classmethod
+    def _keys(cls, value: Path | None) -> Path | None:
+        if value is None or not value.exists():
+            return value
+        try:
+            keys = [bytes.fromhex(line) for line in value.read_text(encoding="utf-8").split()]
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        except ValueError:
+            keys = []
+        if not keys or any(len(key) != _KEY_BYTES for key in keys):
+            raise ValueError(f"keys have {_KEY_BYTES} bytes in hex, one in each line: openssl rand -hex {_KEY_BYTES}")
         return value
 
     @field_validator("smtp_password_file")

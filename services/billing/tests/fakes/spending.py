@@ -3,13 +3,13 @@
 from collections import defaultdict
 
 from tollgate_billing.control_ports import Outcome
-from tollgate_billing.domain.anomalies import KeyHour
+from tollgate_billing.domain.anomalies import KeyHour, KeyNetwork, Repeat
 from tollgate_billing.domain.budgets import HOUR_US
 from tollgate_billing.domain.forecast import SPAN_US, Pace
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import UsageStoreUnavailable
 
-_COLUMNS = {"project": "project_id", "key": "api_key_id", "model": "model"}
+_COLUMNS = {"project": "project_id", "member": "member", "key": "api_key_id", "model": "model"}
 
 
 class FakeSpending:
@@ -54,6 +54,50 @@ class FakeSpending:
             for name, values in sorted(found.items())
             if values[0] > 0 and (name[0], name[2]) in active
         ]
+
+    def _usage(self, since_us, until_us):
+        rows = self.store.usage
+        return [row for row in rows if row["kind"] == "usage" and since_us <= row["started_at"] < until_us]
+
+    async def key_networks(self, since_us, until_us, active_since_us):
+        found, active = {}, set()
+        for row in self._usage(since_us, until_us):
+            if not row["client_network"]:
+                continue
+            key = (row["organization_id"], row["api_key_id"])
+            name, at = (*key, row["client_network"]), row["started_at"]
+            found[name] = row["project_id"], min(at, found.get(name, (0, at))[1])
+            if at >= active_since_us and row["api_key_id"]:
+                active.add(key)
+        return [
+            KeyNetwork(name[0], project, name[1], name[2], first)
+            for name, (project, first) in sorted(found.items())
+            if name[:2] in active
+        ]
+
+    async def repeats(self, since_us, until_us, hour_us, fewest):
+        hours = defaultdict(lambda: defaultdict(list))
+        for row in self._usage(since_us, until_us):
+            if row["final"] and not row["superseded"] and row["prompt_hash"] and row["api_key_id"]:
+                name = (row["organization_id"], row["api_key_id"], row["prompt_hash"])
+                hours[name][row["started_at"] // HOUR_US * HOUR_US].append(row)
+        return [
+            Repeat(
+                *(name[0], of_hour[hour_us][0]["project_id"], name[1], name[2], len(of_hour[hour_us])),
+                sum(to_pico(row["charge"]) for row in of_hour[hour_us]),
+                of_hour[hour_us][0]["currency"],
+                max((len(rows) for hour, rows in of_hour.items() if hour < hour_us), default=0),
+            )
+            for name, of_hour in sorted(hours.items())
+            if len(of_hour.get(hour_us, ())) >= fewest
+        ]
+
+    async def members(self, keys, since_us, until_us):
+        rows = sorted(self._usage(since_us, until_us), key=lambda row: row["started_at"])
+        found = {
+            row["api_key_id"]: row["member"] for row in rows if (row["organization_id"], row["api_key_id"]) in keys
+        }
+        return {key: member for key, member in found.items() if member}
 
     def _rows(self, part, begin_us, end_us):
         if self.away:

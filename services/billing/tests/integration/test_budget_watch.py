@@ -13,6 +13,7 @@ from tollgate_billing.adapters.sql_budgets import SqlBudgets
 from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox
 from tollgate_billing.domain.budgets import DAY_US, HOUR_US, Budget, Threshold
 from tollgate_billing.domain.delivery import Destination
+from tollgate_billing.domain.notices import paragraph
 from tollgate_billing.domain.rows import to_decimal
 from tollgate_billing.errors import NameTaken, NotFound, UsageStoreUnavailable
 from tollgate_billing.use_cases.keep_budgets import KeepBudgets
@@ -20,6 +21,7 @@ from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
+from tollgate_kit.sealing import KeyRing
 from tollgate_kit.sql import Database
 
 pytestmark = pytest.mark.integration
@@ -33,10 +35,10 @@ class Desk:
 
     def __init__(self, database):
         self.database, self.clock, self.ids = database, ManualClock(START), RandomIds()
-        self.store = FakeUsageStore()
+        self.store, keys = FakeUsageStore(), KeyRing((b"k" * 32,))
         self.spending, self.ledger = FakeSpending(self.store), FakeLedger()
-        self.budgets, self.outbox = SqlBudgets(database, self.ids), SqlOutbox(database)
-        self.destinations = SqlDestinations(database)
+        self.budgets, self.outbox = SqlBudgets(database, self.ids), SqlOutbox(database, keys)
+        self.destinations = SqlDestinations(database, keys)
         self.watch = self.new_watch()
         self.keep = KeepBudgets(
             self.budgets, self.spending, self.watch, self.ledger, self.clock, lambda: self.ids.new("bud")
@@ -59,6 +61,9 @@ class Desk:
             "api_key_id": "key",
             "model": "m",
             "tags": "search,web",
+            "member": "ada",
+            "client_network": "",
+            "prompt_hash": 0,
             "kind": "usage",
             "final": True,
             "superseded": False,
@@ -273,3 +278,23 @@ async def test_an_anomaly_is_found_and_told_once_a_day(desk):
     (notice,) = await desk.outbox.list(10, "")
     assert (notice.about, notice.content["kind"]) == ("anomaly", "spend")
     assert notice.content["numbers"]["spent_pico"] == 5_000
+
+
+async def test_a_new_address_and_a_loop_are_told_with_whose_key_it_is(desk):
+    hour = START // HOUR_US * HOUR_US
+    desk.spend(100, at_us=hour - 8 * DAY_US, client_network="10.0.0.0/24")
+    desk.spend(100, at_us=hour - HOUR_US, client_network="10.0.9.0/24")
+    for _ in range(50):
+        desk.spend(100, at_us=hour - HOUR_US, prompt_hash=255, api_key_id="loop")
+    desk.clock.advance(11 * 60)
+    assert await desk.anomalies.step() == 2
+    found = {one.kind: one for one in await desk.anomalies.list("org", 10, "")}
+    assert (found["new_address"].subject, found["new_address"].api_key_id) == ("10.0.9.0/24", "key")
+    assert (found["repeated_prompt"].subject, found["repeated_prompt"].api_key_id) == ("00000000000000ff", "loop")
+    texts = [
+        paragraph(one.content, language, "UTC") for one in await desk.outbox.list(10, "") for language in ("en", "zh")
+    ]
+    assert len(texts) == 4
+    assert all("ada" in text for text in texts)
+    assert sum("10.0.9.0/24" in text and "10.0.0.0/24" in text for text in texts) == 2
+    assert sum("--requests-per-minute" in text for text in texts) == 2

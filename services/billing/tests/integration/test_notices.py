@@ -5,8 +5,10 @@ import itertools
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 from services.billing.tests.fakes.spending import FakeSender
 
+from tollgate_billing.adapters.control_tables import DESTINATIONS
 from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox, post_notices
 from tollgate_billing.control_ports import Fact, Outcome
 from tollgate_billing.domain.delivery import Destination, Quiet
@@ -15,11 +17,13 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.deliver_notices import DeliverNotices
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
+from tollgate_kit.sealing import KeyRing
 from tollgate_kit.sql import Database
 
 pytestmark = pytest.mark.integration
 
 # 21:00 in Berlin.
+KEY, NEXT_KEY = b"k" * 32, b"n" * 32
 START = int(datetime(2026, 11, 29, 20, tzinfo=UTC).timestamp()) * 1_000_000
 
 
@@ -31,9 +35,14 @@ class Post:
     def __init__(self, database):
         self.database, self.clock, self.ids = database, ManualClock(START), RandomIds()
         self.sender, self.counters, self.numbers = FakeSender(), BillingCounters(), itertools.count()
-        self.outbox, self.destinations = SqlOutbox(database), SqlDestinations(database)
+        self.seal_with(KEY)
         self.kill_at = ""
         self.deliver = self.new_process()
+
+    def seal_with(self, *keys):
+        """What another process with these keys has."""
+        ring = KeyRing(keys)
+        self.outbox, self.destinations = SqlOutbox(self.database, ring), SqlDestinations(self.database, ring)
 
     def new_process(self):
         return DeliverNotices(
@@ -229,3 +238,73 @@ async def test_destinations_have_names_of_their_own_and_are_checked(post):
         await post.add("bad", target="gopher://x")
     assert await post.destinations.get(made.id) == made
     assert [one.id for one in await post.deliver.list_destinations()] == [made.id]
+
+
+async def table(post):
+    """Returns all that SQL knows of destinations."""
+    query = sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name)
+    return await post.database.read(lambda connection: [dict(row._mapping) for row in connection.execute(query)])
+
+
+async def test_sql_alone_gives_neither_target_nor_secret_away(post):
+    made = await post.add(
+        kind="webhook", target="https://hooks.example.com/canary1", secret="whsec_" + "Y2FuYXJ5Mg" * 4
+    )
+    (row,) = await table(post)
+    assert not any(word in str(row) for word in ("hooks.example.com", "canary", "Y2FuYXJ5"))
+    found = await post.destinations.get(made.id)
+    assert (found.target, found.secret) == (made.target, made.secret)
+    assert await post.destinations.list() == [found]
+
+
+async def test_what_an_older_release_left_open_is_sealed_once(post):
+    made = await post.add()
+    open_row = {"target": "https://hooks.example.com/old", "secret": "word", "sealed": ""}
+    change = sa.update(DESTINATIONS).where(DESTINATIONS.c.id == made.id).values(open_row)
+    await post.database.write(lambda connection: connection.execute(change) and None)
+    assert (await post.destinations.get(made.id)).target == open_row["target"]
+    assert [await post.destinations.seal() for _ in range(3)] == [1, 0, 0]
+    (row,) = await table(post)
+    assert (row["target"], row["secret"]) == ("", "")
+    found = await post.destinations.get(made.id)
+    assert (found.target, found.secret) == (open_row["target"], open_row["secret"])
+
+
+async def test_keys_are_changed_without_a_gap_and_a_lost_key_is_said(post):
+    made = await post.add()
+    post.seal_with(NEXT_KEY, KEY)
+    assert await post.destinations.seal() == 1
+    post.seal_with(NEXT_KEY)
+    assert (await post.destinations.get(made.id)).target == made.target
+    await post.tell()
+    post.seal_with(KEY)
+    assert await post.destinations.seal() == 0
+    assert (await post.destinations.get(made.id)).target == ""
+    deliver = post.new_process()
+    assert "not in the file" in (await deliver.test(made.id)).problem
+    await deliver.step()
+    (notice,) = await post.outbox.list(10, "")
+    assert notice.state == "waiting"
+    assert "not in the file" in notice.problem
+    assert post.sender.sent == []
+    # The key is back, and what waited is sent.
+    post.seal_with(KEY, NEXT_KEY)
+    post.clock.advance(60)
+    await post.new_process().step()
+    assert await post.states() == ["sent"]
+
+
+async def test_a_secret_opens_in_its_own_row_only(post):
+    first, second = await post.add("a"), await post.add("b", target="https://hooks.example.com/other")
+    rows = {row["id"]: row["sealed"] for row in await table(post)}
+    change = sa.update(DESTINATIONS).where(DESTINATIONS.c.id == first.id).values(sealed=rows[second.id])
+    await post.database.write(lambda connection: connection.execute(change) and None)
+    found = await post.destinations.get(first.id)
+    assert (found.target, "sealed for something else" in found.problem) == ("", True)
+    for damaged in ("zz", "00", rows[first.id][:-2]):
+        change = sa.update(DESTINATIONS).where(DESTINATIONS.c.id == first.id).values(sealed=damaged)
+        await post.database.write(lambda connection, change=change: connection.execute(change) and None)
+        assert await post.destinations.seal() == 0
+        found = await post.destinations.get(first.id)
+        assert (found.target, found.problem != "") == ("", True)
+    assert (await post.destinations.get(second.id)).target == second.target

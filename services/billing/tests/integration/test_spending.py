@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from dataclasses import replace
 
 import pytest
 from services.billing.tests.fakes.events import NOW_US
@@ -43,6 +44,7 @@ def parts(tag):
 
 SCOPES = (
     *(("project", "p1"), ("key", "k3"), ("model", "n"), ("model", "nobody")),
+    *(("member", "ada"), ("member", "adam"), ("member", "")),
     *(("tag", "red"), ("tag", "blue"), ("tag", "")),
 )
 
@@ -84,3 +86,21 @@ async def test_hours_of_keys_are_those_of_the_rows(both):
         ours = [one for one in found if one.organization_id.startswith(tag)]
         assert sorted(ours, key=str) == sorted(expected, key=str)
         assert ago != 1 or expected
+
+
+async def test_networks_repeats_and_members_of_keys_are_those_of_the_rows(both):
+    tag, real, fake = both
+    hour, seen = NOW_US // HOUR_US * HOUR_US, []
+    for ago in range(30):
+        begin, until = hour - ago * HOUR_US, hour - (ago - 1) * HOUR_US
+        for name, *more in (("key_networks", begin), ("repeats", begin, 2)):
+            window = (until - 200 * HOUR_US, until, *more)
+            found = [one for one in await getattr(real, name)(*window) if one.organization_id.startswith(tag)]
+            expected = await getattr(fake, name)(*window)
+            # A key has one project but in these rows, where any of them will do.
+            assert [replace(one, project_id="") for one in found] == [replace(one, project_id="") for one in expected]
+            seen += [(name, one) for one in found]
+    assert len({name for name, _ in seen}) == 2
+    keys = [(f"{tag}-org-{name}", "k1") for name in "ab"]
+    assert await real.members(keys[:1], 0, NOW_US) == await fake.members(keys[:1], 0, NOW_US)
+    assert await real.members([("x') OR ('1'='1", "k1")], 0, NOW_US) == {}

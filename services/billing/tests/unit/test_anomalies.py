@@ -2,7 +2,7 @@
 
 import random
 
-from tollgate_billing.domain.anomalies import KeyHour, find
+from tollgate_billing.domain.anomalies import KeyHour, KeyNetwork, Repeat, find, find_addresses, find_repeats
 from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 
 NOW = 1_764_000_000_000_000 // HOUR_US * HOUR_US
@@ -79,3 +79,41 @@ def test_keys_are_judged_apart_and_named_by_day():
     rows = [*weeks(), *weeks(key="key_2", charge=10_000), hour(0, charge=500), hour(0, charge=500, key="key_2")]
     (found,) = find(rows, NOW)
     assert found.id == f"spend/key_1//{NOW // DAY_US}"
+
+
+def network(name, ago, key="key_1"):
+    return KeyNetwork("org", "proj", key, name, NOW - ago * HOUR_US)
+
+
+def addresses(rows):
+    return [(one.api_key_id, one.subject) for one in find_addresses(rows, NOW)]
+
+
+def test_a_new_network_is_told_of_a_key_that_kept_to_a_few():
+    home, fresh = network("10.0.0.0/24", 8 * 24), network("10.0.9.0/24", 0)
+    assert addresses([home, fresh]) == [("key_1", "10.0.9.0/24")]
+    assert find_addresses([home, fresh], NOW)[0].numbers == {"networks": ["10.0.0.0/24"]}
+    # Used from there before, a key that is new, and one without any known network.
+    assert addresses([home, network("10.0.9.0/24", 1)]) == []
+    assert addresses([network("10.0.0.0/24", 6 * 24), fresh]) == []
+    assert addresses([fresh]) == []
+    # Who comes from everywhere has no usual; ten networks are still few.
+    many = [network(f"10.1.{number}.0/24", 8 * 24) for number in range(11)]
+    assert addresses([*many[:10], fresh]) == [("key_1", "10.0.9.0/24")]
+    assert addresses([*many, fresh]) == []
+    # Of another key it says nothing.
+    assert addresses([home, network("10.0.9.0/24", 0, key="key_2")]) == []
+
+
+def test_one_request_again_and_again_is_told_unless_it_always_is():
+    def repeats(requests, before):
+        return find_repeats([Repeat("org", "proj", "key_1", 255, requests, 7, "USD", before)], NOW)
+
+    (found,) = repeats(50, 0)
+    assert (found.kind, found.subject) == ("repeated_prompt", "00000000000000ff")
+    assert found.numbers == {"requests": 50, "most_before": 0, "spent_pico": 7, "currency": "USD"}
+    assert repeats(49, 0) == []
+    # A check of health, twice a minute.
+    assert repeats(120, 120) == []
+    assert repeats(480, 120) == []
+    assert len(repeats(481, 120)) == 1

@@ -39,6 +39,7 @@ from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
+from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.measured import gateway_samples
 from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
@@ -197,6 +198,7 @@ class Edge:
                 settings.access_log, settings.access_log_sample_ratio, settings.access_log_lines_per_second
             ),
             refused_log=self.refused_log,
+            marks=Marks(self.peppers[0].value, settings.trusted_hops) if settings.caller_marks else None,
         )
 
     def _http_context(self) -> HttpContext:
@@ -234,7 +236,9 @@ class Edge:
             media_timeout_seconds=settings.media_timeout_seconds,
             trusted_hops=settings.trusted_hops,
             trace_sample_ratio=settings.trace_sample_ratio,
-            blocked=lambda principal, model: self.gateway.controls.blocked(principal, model, self.clock.now_us()),
+            turned=lambda principal, model, usable: self.gateway.controls.decide(
+                principal, model, self.clock.now_us(), usable
+            ),
         )
 
     # What is missing, and what is measured.

@@ -77,6 +77,14 @@ class EdgeVersion:
         return tuple(self.models.get(route_group, {}).values())
 
 
+@dataclass(frozen=True, slots=True)
+class Downgrade:
+    """What a budget turns a request to; `told` is the value of the header `x-tollgate-downgraded`."""
+
+    model: str
+    told: str
+
+
 class CurrentVersion(Protocol):
     def current(self) -> EdgeVersion | None:
         """The version in force; None before the first was published."""
@@ -99,6 +107,7 @@ class KeyRecord:
     endpoints: tuple[str, ...] | None = None
     cidrs: tuple[str, ...] | None = None
     tags: tuple[str, ...] = ()
+    member: str = ""
     limits: Limits = NO_LIMITS
 
 

@@ -86,6 +86,13 @@ class EdgeSettings(ServiceSettings):
         "in units of its currency, at each process.",
     )
     hold_ttl_seconds: int = Field(default=300, gt=0, description="Life of a hold; renewed while the request runs.")
+    trimmed_hold_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="What a nearly empty wallet is good for: a request whose worst case it does not cover is admitted "
+        "with what is left, when that covers its input and an answer of so many tokens. It may cost more than it held, "
+        "and the wallet end below zero by that. 0: such requests are refused.",
+    )
     slot_ttl_seconds: int = Field(
         default=60,
         gt=0,
@@ -111,6 +118,12 @@ class EdgeSettings(ServiceSettings):
         ge=0,
         description="How long a draining process keeps a connection without a request, so that one on its way meets "
         "an answer (503, to be sent again) rather than a closed connection.",
+    )
+
+    caller_marks: bool = Field(
+        default=True,
+        description="Whether usage rows have the network of the caller (a /24, or a /48 of IPv6) and a keyed hash of "
+        "the request, by which billing notices keys in other hands and programs that run in a loop.",
     )
 
     access_log: Literal["off", "sampled", "on"] = Field(

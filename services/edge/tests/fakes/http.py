@@ -12,6 +12,7 @@ from tollgate_edge.api.http import create_http_app
 from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.domain.keys import TOKEN_PREFIX, keyed_hash, new_key, pepper_of
+from tollgate_edge.inference.controls import Controls
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
@@ -54,6 +55,7 @@ async def http_world():
     made = World()
     made.clock, made.memory = ManualClock(), Memory()
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
+    made.budgets = Controls()
     made.billing, made.media, made.routers = FakeBilling(), FakeMedia(), FakeRouters()
     made.ledger = FakeLedger()
     made.numbers = iter(range(1, 1000))
@@ -100,6 +102,7 @@ async def http_world():
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
+            turned=lambda principal, model, usable: made.budgets.decide(principal, model, 1, usable),
             sleep=advancing(made.clock),
         )
     )

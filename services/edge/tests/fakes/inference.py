@@ -119,6 +119,7 @@ class FakeAdmission:
         self.limited, self.ended = [], []
         self.verdict = [1, 1_764_000_000, 0, 0, 0, 0, 0, 0, 0]
         self.gate = None
+        self.wallet = None
 
     def hold(self, organization, request, amount_pico):
         self.held.append(request.request_id)
@@ -135,6 +136,9 @@ class FakeAdmission:
         self.result = HoldResult(self.verdict[0])
         self.limited.append((request.request_id, ticket.tokens, prepaid))
         self.hold(organization, request, amount_pico)
+
+    async def left(self, organization):
+        return self.wallet
 
     def settle(self, organization, request_id, cost_pico, ticket=None, tokens=0):
         self.settled.append((request_id, cost_pico) if ticket is None else (request_id, cost_pico, tokens))

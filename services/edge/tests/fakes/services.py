@@ -175,10 +175,14 @@ class FakeMedia:
         self.created = []
         self.fail = None
         self.refuse = None
+        # The model that can do what is asked; empty: any.
+        self.only = ""
 
     async def create(self, request):
         if self.refuse is not None:
             raise self.refuse
+        if self.only not in {"", request.model}:
+            raise public_error(errors.ERROR_KIND_INVALID_REQUEST, "This model cannot do it.", "size")
         once = (request.tenant.organization_id, request.idempotency_key)
         if request.idempotency_key and once in self._once:
             return self._once[once]

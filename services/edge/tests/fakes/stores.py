@@ -78,6 +78,7 @@ class FakeKeyStore:
                 ),
                 access=access_of(record.endpoints, record.cidrs),
                 tags=",".join(record.tags),
+                member=record.member,
             )
             return KeyLookup(principal, record.revoked_at_us, record.expires_at_us)
         if key_hash in self.memory.tokens:

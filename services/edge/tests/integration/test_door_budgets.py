@@ -78,12 +78,12 @@ async def test_a_downgrade_to_a_model_whose_own_budget_is_used_up_is_refused(ben
     assert b"x-tollgate-downgraded" not in headers
 
 
-async def test_the_tags_of_a_key_travel_with_its_requests(bench):
-    bench.keys.principal = dataclasses.replace(bench.keys.principal, tags="batch,search")
+async def test_tags_and_member_of_a_key_travel_with_its_requests(bench):
+    bench.keys.principal = dataclasses.replace(bench.keys.principal, tags="batch,search", member="ada")
     client = await bench.client()
     client.send(chat())
     frame = await bench.stream.next()
-    assert frame.tenant.tags == "batch,search"
+    assert (frame.tenant.tags, frame.tenant.member) == ("batch,search", "ada")
     bench.stream.reply(frame.id, b"{}")
     assert (await client.reply())[0] == 200
 

@@ -1,7 +1,8 @@
 """What edge does for routing: it passes on the headers that routes look at, and asks for a cheaper model by budget."""
 
 import pytest
-from services.edge.tests.fakes.inference import MODEL, chat
+from services.edge.tests.fakes.door import clean
+from services.edge.tests.fakes.inference import MODEL, Bench, chat
 
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_holds import HoldResult
@@ -84,3 +85,51 @@ async def test_without_a_model_that_is_cheap_enough_the_request_is_refused(bench
     assert status == 429
     assert b"insufficient_quota" in body
     assert len(bench.admission.held) == 2
+
+
+@pytest.fixture
+async def poor():
+    """Edge with nearly empty wallets that are good for an answer of ten tokens."""
+    async with Bench(trimmed_hold_tokens=10).serving() as made:
+        made.version = version()
+        yield made
+        await clean(made)
+
+
+async def refusal(client):
+    status, _, body = await client.reply()
+    return status, b"insufficient_quota" in body
+
+
+async def test_a_nearly_empty_wallet_is_held_as_a_whole_where_it_covers_a_short_answer(poor):
+    poor.admission.results, poor.admission.wallet = [LITTLE], 10**15
+    client = await poor.client()
+    # What was free a moment later would have covered all of it: the next try of the caller finds that.
+    client.send(chat())
+    assert await refusal(client) == (429, True)
+    (worst,) = poor.admission.amounts
+    for left in (None, -1, 0, 10 * 10 * 10**6):
+        poor.admission.results, poor.admission.wallet = [LITTLE], left
+        client.send(chat())
+        assert await refusal(client) == (429, True)
+    assert poor.admission.amounts == [worst] * 5
+    poor.admission.results, poor.admission.wallet = [LITTLE], worst - 1
+    client.send(chat())
+    frame = await poor.stream.next()
+    assert (frame.hold_pico, poor.admission.amounts[-2:]) == (worst - 1, [worst, worst - 1])
+    poor.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+    assert len(poor.admission.settled) == 1
+    # Somebody was faster: what is left is asked for once.
+    poor.admission.results = [LITTLE, LITTLE]
+    client.send(chat())
+    assert await refusal(client) == (429, True)
+
+
+async def test_without_the_setting_nothing_is_trimmed(bench):
+    bench.version = version()
+    bench.admission.results, bench.admission.wallet = [LITTLE], 10**9
+    client = await bench.client()
+    client.send(chat())
+    assert await refusal(client) == (429, True)
+    assert len(bench.admission.held) == 1

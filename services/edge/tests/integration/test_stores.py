@@ -154,13 +154,19 @@ async def test_a_key_without_a_list_may_use_every_model(stores):
 
 async def test_what_a_key_may_be_used_for_and_from_where_is_kept(stores):
     project = await a_project(stores)
-    lists = {"endpoints": ("chat", "media"), "cidrs": ("203.0.113.0/24", "2001:db8::/32"), "tags": ("a", "b")}
+    lists = {
+        "endpoints": ("chat", "media"),
+        "cidrs": ("203.0.113.0/24", "2001:db8::/32"),
+        "tags": ("a", "b"),
+        "member": "ada",
+    }
     await stores.keys.add_key(record(1, project, **lists), "hash1", "pepper")
     await stores.keys.add_key(record(2, project, endpoints=(), cidrs=()), "hash2", "pepper")
     await stores.keys.add_key(record(3, project), "hash3", "pepper")
     found = (await stores.keys.find_keys(["hash1", "hash2", "hash3"]))[0]
     assert found["hash1"].principal.access == access_of(lists["endpoints"], lists["cidrs"])
     assert [found[name].principal.tags for name in ("hash1", "hash3")] == ["a,b", ""]
+    assert [found[name].principal.member for name in ("hash1", "hash3")] == ["ada", ""]
     assert found["hash2"].principal.access == access_of((), ())
     assert found["hash3"].principal.access is None
     assert await stores.keys.key("key_1") == record(1, project, **lists)

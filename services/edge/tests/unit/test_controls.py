@@ -7,11 +7,12 @@ from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
-from tollgate_edge.inference.controls import Controls, downgraded_line, refusal
+from tollgate_edge.inference.controls import Controls, refusal
+from tollgate_edge.ports import Downgrade
 from tollgate_edge.use_cases.follow_controls import FollowControls
 
 NOW = 1_764_000_000_000_000
-PRINCIPAL = Principal("key_1", "org_1", "proj_1", tags="batch,search")
+PRINCIPAL = Principal("key_1", "org_1", "proj_1", tags="batch,search", member="ada@example.com")
 
 
 def control(action="block", scope="organization", scope_id="", **more):
@@ -35,6 +36,9 @@ def table(*controls):
         ("key", "key_2", False),
         ("model", "m", True),
         ("model", "n", False),
+        ("member", "ada@example.com", True),
+        ("member", "ada", False),
+        ("member", "", False),
         ("tag", "search", True),
         ("tag", "batch", True),
         ("tag", "sea", False),
@@ -71,9 +75,18 @@ def test_the_refusal_names_the_budget_and_when_it_opens():
     assert "retry-after" not in error.headers
 
 
-def test_the_header_of_a_downgrade_is_one_line():
-    made = table(control("downgrade", model="vendor/small")).find(PRINCIPAL, "m", NOW)
-    assert downgraded_line(made) == b"x-tollgate-downgraded: vendor/small; budget=bud_1\r\n"
+def test_a_request_is_turned_to_what_it_may_ask_for_and_no_other_budget_blocks():
+    turning = control("downgrade", model="vendor/small")
+
+    def decide(made, model="m", *, usable=True):
+        return made.decide(PRINCIPAL, model, NOW, lambda name: usable and name == "vendor/small")
+
+    assert decide(table(turning)) == Downgrade("vendor/small", "vendor/small; budget=bud_1")
+    assert decide(table(turning), usable=False) is None
+    assert decide(table(turning), "vendor/small") is None
+    assert decide(table()) is None
+    for blocks in (control(), control(scope="model", scope_id="vendor/small")):
+        assert decide(table(turning, blocks)).status == 429
 
 
 async def test_the_table_follows_billing_and_outlives_it():

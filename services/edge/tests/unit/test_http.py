@@ -6,6 +6,7 @@ import json
 import pytest
 from services.edge.tests.fakes.http import check_error
 
+from tollgate.billing.v1 import controls_pb2 as controls
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import public_error
 
@@ -127,6 +128,29 @@ async def test_images_are_made_and_come_back_as_base64(world, path):
     assert asked.request_id == reply.headers["x-request-id"]
     assert asked.image.size == ""
     assert asked.traceparent.startswith("00-")
+
+
+async def test_a_budget_turns_images_to_another_model_or_refuses_them(world):
+    def hold(action, **more):
+        named = {"budget_id": "bud_1", "budget_name": "b", "organization_id": "org_1", "scope": "organization"}
+        world.budgets.replace("1", [controls.Control(action=action, **(named | more))])
+
+    hold("downgrade", model="mine")
+    reply = await world.client.post("/v1/images/generations", json=IMAGE, headers=world.bearer)
+    assert (reply.status_code, reply.headers["x-tollgate-downgraded"]) == (200, "mine; budget=bud_1")
+    reply = await world.client.post("/v1/media/jobs", json=IMAGE, headers=world.bearer)
+    assert (reply.json()["model"], reply.headers["x-tollgate-downgraded"]) == ("mine", "mine; budget=bud_1")
+    assert [(one.model, one.requested_model) for one in world.media.created] == [("mine", "vendor/pic")] * 2
+    # What is for chat, is not there, or cannot do this job changes nothing.
+    world.media.only = "vendor/pic"
+    for model in ("gpt", "nobody", "mine"):
+        hold("downgrade", model=model)
+        reply = await world.client.post("/v1/media/jobs", json=IMAGE, headers=world.bearer)
+        assert (reply.status_code, reply.json()["model"]) == (202, "vendor/pic")
+        assert "x-tollgate-downgraded" not in reply.headers
+    assert [one.requested_model for one in world.media.created[2:]] == [""] * 3
+    hold("block")
+    check_error(await world.client.post("/v1/media/jobs", json=IMAGE, headers=world.bearer), 429, "insufficient_quota")
 
 
 async def test_a_link_opens_without_a_key_for_a_while_and_only_its_own_asset(world):

@@ -26,7 +26,7 @@ from .outside import Failpoints, FakeBlobs, FakeEventLog, FakeFetcher, FakeHolds
 from .stores import FakeBooks, FakeJobs, FakeOutbox, FakeQueue, Memory
 
 DOLLAR = 10**12
-TENANT = Tenant("org_a", "proj_a", "key_a", "default", "default")
+TENANT = Tenant("org_a", "proj_a", "key_a", "default", "default", "batch,search", "ada")
 TRACEPARENT = "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01"
 OWNER = "worker"
 GRACE_US = 30_000_000

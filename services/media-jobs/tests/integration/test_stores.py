@@ -92,6 +92,7 @@ def job(number=1, **changes):
         "price_digest": "sha256:p",
         "currency": "CNY",
         "exchange_rate": '{"base":"USD"}',
+        "requested_model": "gpt-image-2",
         "hold_pico": 2**62,
     }
     return Job(**(values | changes))

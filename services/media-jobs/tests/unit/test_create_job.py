@@ -118,6 +118,13 @@ async def test_the_same_key_gives_the_same_job_and_another_body_a_conflict():
     assert (await bench.create(command(idempotency_key="k", request_id="req_4", tenant=other))).id != first.id
 
 
+async def test_a_repetition_is_the_same_request_though_a_budget_turns_it_to_another_model():
+    bench = Bench()
+    first = await bench.create(command(idempotency_key="k"))
+    turned = command(idempotency_key="k", request_id="req_2", model="other", requested_model=first.model)
+    assert await bench.create(turned) == first
+
+
 async def test_a_request_sent_again_is_the_same_job():
     bench = Bench()
     first, second = await bench.create(command()), await bench.create(command())

@@ -56,6 +56,16 @@ def versions_are_gapless(bench):
         assert [row[0] for row in rows] == list(range(1, bench.memory.jobs[job_id].version + 1))
 
 
+async def test_the_event_says_what_budgets_count_by_and_what_one_turned_the_job_from():
+    bench = Bench()
+    bench.provider.script = [answer(png(2, 2))]
+    await bench.create(command(requested_model="gpt-image-dear"))
+    await bench.work()
+    (event,) = await sent(bench)
+    assert (event.tenant.tags, event.tenant.member) == ("batch,search", "ada")
+    assert (event.model, event.requested_model, event.fallback_reason) == ("gpt-image-1", "gpt-image-dear", "budget")
+
+
 async def test_success_stores_settles_and_says_so_once():
     bench = await started(answer(png(2, 2), png(2, 2, 9), tokens={"input": 10}))
     await bench.work()

@@ -412,3 +412,12 @@ async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
 )
 def test_units_as_a_message(units, message):
     assert usage_message(units) == message
+
+
+def test_the_event_has_what_edge_marked_the_request_with(tmp_path):
+    world, marked, plain = World(tmp_path), opened(), opened(2)
+    marked.client_network, marked.prompt_hash = "203.0.113.0/24", 2**64 - 1
+    event, _, _ = recorded_event(world, marked, snapshot(), result(target()))
+    assert (event.client_network, event.prompt_hash) == ("203.0.113.0/24", 2**64 - 1)
+    event, _, _ = recorded_event(world, plain, snapshot(), result(target()))
+    assert (event.client_network, event.prompt_hash) == ("", 0)

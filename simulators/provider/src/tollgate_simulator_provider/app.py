@@ -264,10 +264,15 @@ class Simulator:
         converse = delivery.operation == "converse"
         await delivery.head(200, self._headers(delivery, EVENT_STREAM if converse else STREAM))
         await delivery.pause(delivery.faults.delay)
-        frames = reply.frames() if delivery.cloud is None else delivery.cloud.frames(reply.frames())
-        for place, frame in enumerate(frames):
-            await delivery.chunk(frame[:-9] + b"\n\n" if delivery.faults.malformed and place == 2 else frame)
         delivery.reported = reply.usage() if reply.include_usage else None
+        frames = reply.frames() if delivery.cloud is None else delivery.cloud.frames(reply.frames())
+        place = 0
+        frame = next(frames, None)
+        while frame is not None:
+            following = next(frames, None)
+            data = frame[:-9] + b"\n\n" if delivery.faults.malformed and place == 2 else frame
+            await delivery.chunk(data, last=following is None)
+            frame, place = following, place + 1
         await delivery.end()
 
     async def _whole(self, delivery: Delivery, reply: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ class Delivery:
         self.units: dict[str, int] = {}
         self.reported: object = None
         self._was_open = False
+        self._written = False
 
     def accept(self) -> None:
         """Writes the first line of a reply that will wait, so that it is known even when the wait never ends."""
@@ -86,11 +87,13 @@ class Delivery:
                 await self._send({"type": "http.response.body", "body": body[:end], "more_body": True})
                 await happens()
         self.chunks = 1
+        if not faults.short_length:
+            self._complete()
         await self._send({"type": "http.response.body", "body": body, "more_body": faults.short_length})
         if faults.short_length:
             raise Cut("cut")
 
-    async def chunk(self, data: bytes) -> None:
+    async def chunk(self, data: bytes, *, last: bool = False) -> None:
         """Sends one chunk of a stream. Raises Cut."""
         faults = self.faults
         if self.chunks == faults.cut:
@@ -104,6 +107,8 @@ class Delivery:
         if faults.gap_ms:
             await self.pause(faults.gap_ms / 1000)
         self.chunks += 1
+        if last:
+            self._complete()
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
@@ -121,10 +126,20 @@ class Delivery:
             raise Cut("client_gone")
 
     def finish(self, outcome: str) -> None:
-        """Writes the reply's last line of the ledger."""
+        """Writes the reply's last line of the ledger, unless it had to be there before the last bytes."""
         if self._gone is not None:
             self._gone.cancel()
-        self._ledger.write(self._entry(outcome))
+        if not self._written:
+            self._ledger.write(self._entry(outcome))
+
+    def _complete(self) -> None:
+        """Counts a whole answer before anybody has it: a kill between the two must not leave one that is not counted.
+
+        A refusal is counted when it is over.
+        """
+        if self.status < 400:
+            self._written = True
+            self._ledger.write(self._entry("completed"))
 
     async def _flush(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": True})

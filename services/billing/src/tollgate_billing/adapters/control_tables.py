@@ -60,8 +60,10 @@ DESTINATIONS: Final = sa.Table(
     sa.Column("organization_id", sa.String(256), nullable=False),
     sa.Column("name", sa.String(100), nullable=False, unique=True),
     sa.Column("kind", sa.String(16), nullable=False),
+    # Empty since what they held is sealed, both as one JSON object; a release before that wrote them.
     sa.Column("target", sa.Text, nullable=False),
     sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("sealed", sa.Text, nullable=False, server_default=""),
     sa.Column("language", sa.String(8), nullable=False),
     sa.Column("time_zone", sa.String(64), nullable=False),
     sa.Column("quiet_begin", sa.Integer, nullable=False),

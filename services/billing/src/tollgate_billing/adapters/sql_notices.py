@@ -2,11 +2,14 @@
 
 A notice is made once for each destination and fact. Who sends takes a lease in one transaction and says what became of
 it in another: a process that is killed between the two leaves a message that is sent again, under the same id.
+Where messages go and what they are signed with is sealed: SQL alone gives neither away.
 """
 
 import functools
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,13 +21,16 @@ from tollgate_billing.control_ports import Fact, Message, Notice, Outcome
 from tollgate_billing.domain.delivery import Destination, Quiet, due_at, loud_at
 from tollgate_billing.errors import InvalidControl, NameTaken
 from tollgate_kit.ids import Ids
+from tollgate_kit.sealing import CannotOpen, KeyRing
 from tollgate_kit.sql import Database
+
+log = logging.getLogger(__name__)
 
 MOST_DESTINATIONS: Final = 1_000
 # More than this would not be read in one message.
 _MOST_A_MESSAGE: Final = 20
 _DESTINATION: Final = (
-    *("id", "organization_id", "name", "kind", "target", "secret", "language", "time_zone", "digest_minutes"),
+    *("id", "organization_id", "name", "kind", "language", "time_zone", "digest_minutes"),
     "created_us",
 )
 _NOTICE: Final = (
@@ -34,34 +40,43 @@ _NOTICE: Final = (
 
 
 class SqlDestinations:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
+        self._keys = keys
+
+    async def seal(self) -> int:
+        """Seals what an older release left open, and again what is under an older key; returns how many.
+
+        Raises LedgerUnavailable.
+        """
+        return await known(self._database.write(functools.partial(_seal, keys=self._keys)))
 
     async def add(self, destination: Destination) -> None:
-        await known(self._database.write(functools.partial(_add, destination=destination)))
+        await known(self._database.write(functools.partial(_add, destination=destination, keys=self._keys)))
 
     async def list(self) -> list[Destination]:
-        return await known(self._database.read(_destinations))
+        return await known(self._database.read(functools.partial(_opened, keys=self._keys)))
 
     async def get(self, destination_id: str) -> Destination | None:
         query = sa.select(DESTINATIONS).where(DESTINATIONS.c.id == destination_id)
         row = await known(self._database.read(lambda connection: connection.execute(query).one_or_none()))
-        return None if row is None else _destination(row)
+        return None if row is None else _open(row, self._keys)
 
     async def remove(self, destination_id: str) -> bool:
         return await known(self._database.write(functools.partial(_remove, destination_id=destination_id)))
 
 
 class SqlOutbox:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: KeyRing) -> None:
         self._database = database
+        self._keys = keys
 
     async def take(self, now_us: int, lease_us: int, limit: int) -> list[Message]:
         # Asked every second: without anything due no writer's lock is taken.
         query = sa.select(NOTICES.c.id).where(_due(now_us)).limit(1)
         if not await known(self._database.read(lambda connection: connection.execute(query).first())):
             return []
-        work = functools.partial(_take, now_us=now_us, lease_us=lease_us, limit=limit)
+        work = functools.partial(_take, now_us=now_us, lease_us=lease_us, limit=limit, keys=self._keys)
         return await known(self._database.write(work))
 
     async def settle(self, message: Message, outcome: Outcome, now_us: int, retry_us: int) -> None:
@@ -87,7 +102,8 @@ class SqlOutbox:
 def post_notices(connection: sa.Connection, fact: Fact, now_us: int, ids: Ids) -> int:
     """Adds a notice for each destination that wants this fact, once, in the caller's transaction; returns how many."""
     made = 0
-    for destination in _destinations(connection):
+    for row in _rows(connection):
+        destination = _destination(row)
         if not destination.wants(fact.organization_id, fact.about):
             continue
         values = {
@@ -111,7 +127,7 @@ def post_notices(connection: sa.Connection, fact: Fact, now_us: int, ids: Ids) -
     return made
 
 
-def _add(connection: sa.Connection, destination: Destination) -> None:
+def _add(connection: sa.Connection, destination: Destination, keys: KeyRing) -> None:
     count = connection.execute(sa.select(sa.func.count()).select_from(DESTINATIONS)).scalar_one()
     if count >= MOST_DESTINATIONS:
         raise InvalidControl(f"there are at most {MOST_DESTINATIONS} destinations; delete one first")
@@ -120,6 +136,7 @@ def _add(connection: sa.Connection, destination: Destination) -> None:
         "quiet_begin": destination.quiet.begin,
         "quiet_end": destination.quiet.end,
         "about": json.dumps(destination.about),
+        **_sealed(destination.id, destination.target, destination.secret, keys),
     }
     statement = insert(connection, DESTINATIONS).values(values).on_conflict_do_nothing()
     if connection.execute(statement.returning(DESTINATIONS.c.id)).first() is None:
@@ -139,7 +156,7 @@ def _due(now_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(NOTICES.c.state == "waiting", NOTICES.c.due_us <= now_us, NOTICES.c.leased_us <= now_us)
 
 
-def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int) -> list[Message]:
+def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, keys: KeyRing) -> list[Message]:
     due = _due(now_us)
     query = sa.select(NOTICES).where(due).order_by(NOTICES.c.due_us, NOTICES.c.id).limit(limit * _MOST_A_MESSAGE)
     # Processes that look at once do not take the same; SQLite's writers come one after the other.
@@ -151,7 +168,7 @@ def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int) -> 
     if begun:
         whole = sa.select(NOTICES).where(due, NOTICES.c.message_id.in_(begun)).order_by(NOTICES.c.id)
         rows = [*(row for row in rows if not row.message_id), *connection.execute(whole).all()]
-    known_ones = {one.id: one for one in _destinations(connection)}
+    known_ones = {one.id: one for one in _opened(connection, keys)}
     groups: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         destination = known_ones.get(row.destination_id)
@@ -180,13 +197,65 @@ def _put(connection: sa.Connection, ids: Sequence[str], values: dict[str, Any]) 
     connection.execute(sa.update(NOTICES).where(NOTICES.c.id.in_(ids)).values(values))
 
 
-def _destinations(connection: sa.Connection) -> list[Destination]:
-    return [_destination(row) for row in connection.execute(sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name))]
+def _rows(connection: sa.Connection) -> "Sequence[sa.Row[Any]]":
+    return connection.execute(sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name)).all()
+
+
+def _opened(connection: sa.Connection, keys: KeyRing) -> list[Destination]:
+    return [_open(row, keys) for row in _rows(connection)]
 
 
 def _destination(row: "sa.Row[Any]") -> Destination:
+    """Returns a destination as far as it is no secret."""
     plain: dict[str, Any] = {name: getattr(row, name) for name in _DESTINATION}
-    return Destination(**plain, quiet=Quiet(row.quiet_begin, row.quiet_end), about=tuple(json.loads(row.about)))
+    quiet, about = Quiet(row.quiet_begin, row.quiet_end), tuple(json.loads(row.about))
+    return Destination(**plain, target="", quiet=quiet, about=about)
+
+
+def _open(row: "sa.Row[Any]", keys: KeyRing) -> Destination:
+    if not row.sealed:
+        # Of an older release that runs beside this one: sealed at the next start.
+        return replace(_destination(row), target=row.target, secret=row.secret)
+    try:
+        found = json.loads(keys.open(_bytes_of(row.sealed), _about(row.id)))
+    except CannotOpen as error:
+        return replace(_destination(row), problem=f"where it goes cannot be read: {error}")
+    return replace(_destination(row), target=found["target"], secret=found["secret"])
+
+
+def _bytes_of(sealed: str) -> bytes:
+    try:
+        return bytes.fromhex(sealed)
+    except ValueError:
+        # What is damaged opens as little as what is missing.
+        return b""
+
+
+def _about(destination_id: str) -> bytes:
+    return f"{destination_id}/destination".encode()
+
+
+def _sealed(destination_id: str, target: str, secret: str, keys: KeyRing) -> dict[str, str]:
+    plain = json.dumps({"target": target, "secret": secret}).encode()
+    return {"target": "", "secret": "", "sealed": keys.seal(plain, _about(destination_id)).hex()}
+
+
+def _seal(connection: sa.Connection, keys: KeyRing) -> int:
+    if connection.dialect.name == "sqlite":
+        # What was there is overwritten, not only unlinked.
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+    changed = 0
+    for row in _rows(connection):
+        if row.sealed and keys.is_current(_bytes_of(row.sealed)):
+            continue
+        found = _open(row, keys)
+        if found.problem:
+            log.warning("a destination cannot be used", extra={"fields": {"id": row.id, "reason": found.problem}})
+            continue
+        values = _sealed(row.id, found.target, found.secret, keys)
+        connection.execute(sa.update(DESTINATIONS).where(DESTINATIONS.c.id == row.id).values(values))
+        changed += 1
+    return changed
 
 
 def _notice(row: "sa.Row[Any]", **instead: Any) -> Notice:

@@ -9,13 +9,15 @@ from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.control_ports import Part, Spend
-from tollgate_billing.domain.anomalies import KeyHour
-from tollgate_billing.domain.budgets import HOUR_US, TAG
+from tollgate_billing.domain.anomalies import KeyHour, KeyNetwork, Repeat
+from tollgate_billing.domain.budgets import HOUR_US, MEMBER, TAG
 from tollgate_billing.domain.forecast import SPAN_US, Pace
 from tollgate_billing.domain.rows import to_pico
 
 _AT_ONCE: Final = 40
-_COLUMNS: Final = {"project": "project_id", "key": "api_key_id", "model": "model"}
+_COLUMNS: Final = {"project": "project_id", MEMBER: "member", "key": "api_key_id", "model": "model"}
+# What the sums by hour have no column for: all of it is asked of the rows.
+_OF_ROWS: Final = frozenset({TAG, MEMBER})
 _SECOND_US: Final = 1_000_000
 _KEY_HOURS: Final = """
 SELECT organization_id, project_id, api_key_id, model, toUnixTimestamp(hour) AS at, any(currency) AS currency,
@@ -30,6 +32,45 @@ GROUP BY organization_id, project_id, api_key_id, model, hour
 HAVING requests > 0
 ORDER BY organization_id, project_id, api_key_id, hour, model
 """
+# Whose rows are of a key and of a whole hour; a window is (since, until) in seconds.
+_WITHIN: Final = "started_at >= fromUnixTimestamp({since:Int64}) AND started_at < fromUnixTimestamp({until:Int64})"
+_IN_HOUR: Final = "started_at >= fromUnixTimestamp({hour:Int64}) AND started_at < fromUnixTimestamp({until:Int64})"
+_NETWORKS: Final = f"""
+SELECT organization_id, any(project_id) AS project, api_key_id, client_network,
+       toUnixTimestamp64Micro(min(started_at)) AS first_us
+FROM usage_events
+WHERE {_WITHIN} AND kind = 'usage' AND client_network != ''
+  AND (organization_id, api_key_id) IN (
+      SELECT organization_id, api_key_id FROM usage_events
+      WHERE {_IN_HOUR} AND kind = 'usage' AND client_network != '' AND api_key_id != ''
+  )
+GROUP BY organization_id, api_key_id, client_network
+ORDER BY organization_id, api_key_id, client_network
+"""  # noqa: S608 - constants; everything else is a parameter.
+_REPEATS: Final = f"""
+WITH fromUnixTimestamp({{hour:Int64}}) AS this
+SELECT organization_id, any(project) AS project, api_key_id, prompt_hash, maxIf(n, at = this) AS requests,
+       sumIf(charged, at = this) AS spent, any(money) AS currency, maxIf(n, at < this) AS most_before
+FROM (
+    SELECT organization_id, any(project_id) AS project, api_key_id, prompt_hash, toStartOfHour(started_at) AS at,
+           count() AS n, sum(r.charge) AS charged, any(r.currency) AS money
+    FROM usage_events AS r
+    WHERE {_WITHIN} AND kind = 'usage' AND final AND NOT superseded AND prompt_hash != 0
+      AND (organization_id, api_key_id, prompt_hash) IN (
+          SELECT organization_id, api_key_id, prompt_hash FROM usage_events
+          WHERE {_IN_HOUR} AND kind = 'usage' AND final AND NOT superseded AND prompt_hash != 0 AND api_key_id != ''
+          GROUP BY organization_id, api_key_id, prompt_hash HAVING count() >= {{fewest:UInt32}}
+      )
+    GROUP BY organization_id, api_key_id, prompt_hash, at
+)
+GROUP BY organization_id, api_key_id, prompt_hash
+ORDER BY organization_id, api_key_id, prompt_hash
+"""  # noqa: S608 - constants; everything else is a parameter.
+_MEMBERS: Final = f"""
+SELECT organization_id, api_key_id, argMax(member, started_at) AS whose FROM usage_events
+WHERE {_WITHIN} AND organization_id IN {{organizations:Array(String)}} AND api_key_id IN {{keys:Array(String)}}
+GROUP BY organization_id, api_key_id
+"""  # noqa: S608 - constants; everything else is a parameter.
 
 
 class ClickHouseSpending:
@@ -39,7 +80,9 @@ class ClickHouseSpending:
     async def spent(self, asked: Sequence[Spend]) -> list[int]:
         found = [0] * len(asked)
         # Windows of a kind together, so that a day's budgets are not scanned with those of all time.
-        order = sorted(range(len(asked)), key=lambda place: (asked[place].part.scope == TAG, asked[place].begin_us))
+        order = sorted(
+            range(len(asked)), key=lambda place: (asked[place].part.scope in _OF_ROWS, asked[place].begin_us)
+        )
         for first in range(0, len(order), _AT_ONCE):
             places = order[first : first + _AT_ONCE]
             for sums in _statements([asked[place] for place in places]):
@@ -91,6 +134,49 @@ class ClickHouseSpending:
             for row in rows
         ]
 
+    async def key_networks(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyNetwork]:
+        parameters = _window(since_us, until_us) | {"hour": active_since_us // _SECOND_US}
+        rows = await self._clickhouse.rows(_NETWORKS, parameters, watching=True)
+        return [
+            KeyNetwork(
+                row["organization_id"], row["project"], row["api_key_id"], row["client_network"], row["first_us"]
+            )
+            for row in rows
+        ]
+
+    async def repeats(self, since_us: int, until_us: int, hour_us: int, fewest: int) -> list[Repeat]:
+        parameters = _window(since_us, until_us) | {"hour": hour_us // _SECOND_US, "fewest": fewest}
+        return [
+            Repeat(
+                organization_id=row["organization_id"],
+                project_id=row["project"],
+                api_key_id=row["api_key_id"],
+                prompt_hash=row["prompt_hash"],
+                requests=row["requests"],
+                charge_pico=to_pico(row["spent"]),
+                currency=row["currency"],
+                most_before=row["most_before"],
+            )
+            for row in await self._clickhouse.rows(_REPEATS, parameters, watching=True)
+        ]
+
+    async def members(self, keys: Sequence[tuple[str, str]], since_us: int, until_us: int) -> dict[str, str]:
+        parameters = _window(since_us, until_us) | {
+            "organizations": sorted({organization for organization, _ in keys}),
+            "keys": sorted({key for _, key in keys}),
+        }
+        rows = await self._clickhouse.rows(_MEMBERS, parameters, watching=True)
+        wanted = set(keys)
+        return {
+            row["api_key_id"]: row["whose"]
+            for row in rows
+            if row["whose"] and (row["organization_id"], row["api_key_id"]) in wanted
+        }
+
+
+def _window(since_us: int, until_us: int) -> dict[str, Any]:
+    return {"since": since_us // _SECOND_US, "until": until_us // _SECOND_US}
+
 
 @dataclass(slots=True)
 class _Sums:
@@ -130,8 +216,7 @@ def _statements(asked: Sequence[Spend]) -> list[_Sums]:
     """
     hours, rows = _Sums("usage_1h"), _Sums("usage_events")
     for number, spend in enumerate(asked):
-        if spend.part.scope == TAG:
-            # The sums have no tags: all of it is asked of the rows.
+        if spend.part.scope in _OF_ROWS:
             rows.add(number, spend, [_rows_between(spend.begin_us, spend.end_us)])
             continue
         first_hour = -(-spend.begin_us // HOUR_US) * HOUR_US

@@ -26,6 +26,7 @@ COLUMNS: Final = (
         "project_id",
         "api_key_id",
         "tags",
+        "member",
     ),
     *(
         "price_group",
@@ -44,6 +45,8 @@ COLUMNS: Final = (
         "upstream_status",
         "error_kind",
         "media_job_id",
+        "client_network",
+        "prompt_hash",
         "routing",
         *TOKEN_FIELDS,
         "requests",
@@ -70,7 +73,7 @@ KINDS: Final[Kinds] = (
     | dict.fromkeys(("try", "attempt"), "u8")
     | dict.fromkeys(("upstream_status", "src_partition", "src_index"), "u16")
     | dict.fromkeys(("upstream_started_us", "first_byte_us", "total_us"), "u32")
-    | dict.fromkeys((*TOKEN_FIELDS, "requests", "images", "src_offset"), "u64")
+    | dict.fromkeys((*TOKEN_FIELDS, "requests", "images", "src_offset", "prompt_hash"), "u64")
     | {"extra_units": "units"}
 )
 _MISMATCH_KINDS: Final[Kinds] = (

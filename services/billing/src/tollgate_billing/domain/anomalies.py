@@ -1,7 +1,8 @@
 """What looks wrong in the use of a key, by statistics that can be told in a sentence.
 
 A key's last whole hour is compared with the hours of the two weeks before it in which it was used. A key with less than
-a day of such hours, or that is younger than three days, has no usual yet: nothing is said of it.
+a day of such hours, or that is younger than three days, has no usual yet: nothing is said of it. One request that is
+sent again and again is told of any key: programs run in a loop on their first day.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Final
 from tollgate_billing.domain.budgets import DAY_US
 
 SPEND, ERRORS, NEW_MODEL = "spend", "errors", "new_model"
+NEW_ADDRESS, REPEATED_PROMPT = "new_address", "repeated_prompt"
 BASELINE_US: Final = 14 * DAY_US
 _FEWEST_HOURS: Final = 24
 _YOUNGEST_US: Final = 3 * DAY_US
@@ -24,6 +26,34 @@ _FEWEST_BEFORE: Final = 200
 _LOWEST_RATE_PERCENT: Final = 20
 _DEVIATIONS: Final = 5
 _MICRO: Final = 1_000_000
+# Who comes from more networks than these, such as an app on telephones, comes from a new one every day.
+_MOST_NETWORKS: Final = 10
+FEWEST_REPEATS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNetwork:
+    """A network that a key was used from, and when first within the baseline."""
+
+    organization_id: str
+    project_id: str
+    api_key_id: str
+    network: str
+    first_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How often a key sent one request in the hour, what that cost in pico-units, and the most in an hour before."""
+
+    organization_id: str
+    project_id: str
+    api_key_id: str
+    prompt_hash: int
+    requests: int
+    charge_pico: int
+    currency: str
+    most_before: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +121,58 @@ def _of_key(rows: Sequence[KeyHour], hour_us: int) -> list[Anomaly]:
         found += [
             (NEW_MODEL, model, {"models": sorted(models_before)[:10]}) for model in sorted(models_now - models_before)
         ]
-    first = rows[0]
+    return [_anomaly(rows[0], one, hour_us) for one in found if one is not None]
+
+
+def find_addresses(rows: Iterable[KeyNetwork], hour_us: int) -> list[Anomaly]:
+    """Returns networks that a key was first used from in the hour, where it kept to a few of them for a week."""
+    keys: dict[tuple[str, str], list[KeyNetwork]] = {}
+    for row in rows:
+        keys.setdefault((row.organization_id, row.api_key_id), []).append(row)
+    found = []
+    for _, of_key in sorted(keys.items()):
+        before = sorted(row.network for row in of_key if row.first_us < hour_us)
+        if not 0 < len(before) <= _MOST_NETWORKS or min(row.first_us for row in of_key) > hour_us - _SETTLED_US:
+            continue
+        fresh = sorted((row for row in of_key if row.first_us >= hour_us), key=lambda row: row.network)
+        found += [_anomaly(row, (NEW_ADDRESS, row.network, {"networks": before}), hour_us) for row in fresh]
+    return found
+
+
+def find_repeats(rows: Iterable[Repeat], hour_us: int) -> list[Anomaly]:
+    """Returns requests that a key sent often in the hour, and more than four times as often as in any hour before."""
     return [
-        Anomaly(
-            id=f"{kind}/{first.api_key_id}/{subject}/{hour_us // DAY_US}",
-            organization_id=first.organization_id,
-            project_id=first.project_id,
-            api_key_id=first.api_key_id,
-            kind=kind,
-            subject=subject,
-            numbers=numbers,
-            hour_us=hour_us,
+        _anomaly(
+            row,
+            (
+                REPEATED_PROMPT,
+                f"{row.prompt_hash:016x}",
+                {
+                    "requests": row.requests,
+                    "most_before": row.most_before,
+                    "spent_pico": row.charge_pico,
+                    "currency": row.currency,
+                },
+            ),
+            hour_us,
         )
-        for kind, subject, numbers in filter(None, found)
+        for row in sorted(rows, key=lambda row: (row.organization_id, row.api_key_id, row.prompt_hash))
+        if row.requests >= FEWEST_REPEATS and row.requests > _TIMES_USUAL * row.most_before
     ]
+
+
+def _anomaly(row: "KeyHour | KeyNetwork | Repeat", found: tuple[str, str, dict[str, Any]], hour_us: int) -> Anomaly:
+    kind, subject, numbers = found
+    return Anomaly(
+        id=f"{kind}/{row.api_key_id}/{subject}/{hour_us // DAY_US}",
+        organization_id=row.organization_id,
+        project_id=row.project_id,
+        api_key_id=row.api_key_id,
+        kind=kind,
+        subject=subject,
+        numbers=numbers,
+        hour_us=hour_us,
+    )
 
 
 def _add(hour: _Hour, row: KeyHour) -> None:

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 ORGANIZATION: Final = "organization"
 TAG: Final = "tag"
-SCOPES: Final = (ORGANIZATION, "project", "key", "model", TAG)
+MEMBER: Final = "member"
+SCOPES: Final = (ORGANIZATION, "project", MEMBER, "key", "model", TAG)
 PERIODS: Final = ("day", "week", "month", "total", "rolling")
 NOTIFY, DOWNGRADE, BLOCK = "notify", "downgrade", "block"
 ACTIONS: Final = (NOTIFY, DOWNGRADE, BLOCK)
@@ -33,7 +34,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """`scope_id` is the id of a project or key, a model's name or a tag of keys; empty for the organization.
+    """`scope_id` is the id of a project or key, a member, a model's name or a tag of keys; empty for the organization.
 
     Amounts are pico-units.
 

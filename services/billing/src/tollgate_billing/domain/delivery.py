@@ -41,6 +41,8 @@ class Destination:
     digest_minutes: int = 0
     about: tuple[str, ...] = ()
     created_us: int = 0
+    # Why target and secret are not known here; empty where they are.
+    problem: str = ""
 
     def wants(self, organization_id: str, about: str) -> bool:
         """Says whether something about this organization is for it."""

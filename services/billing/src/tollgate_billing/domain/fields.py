@@ -52,6 +52,8 @@ class Fields(NamedTuple):
     upstream_status: int
     error_kind: str
     media_job_id: str
+    client_network: str
+    prompt_hash: int
     cost_pico: int
     charge_pico: int
     hold_pico: int
@@ -63,6 +65,7 @@ class Fields(NamedTuple):
     project_id: str
     api_key_id: str
     tags: str
+    member: str
     price_group: str
     upstream_started_us: int
     first_byte_us: int

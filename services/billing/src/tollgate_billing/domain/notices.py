@@ -7,7 +7,14 @@ from zoneinfo import ZoneInfo
 
 from tollgate_rating import format_decimal
 
-_SCOPES_ZH: Final = {"organization": "组织", "project": "项目", "key": "密钥", "model": "模型", "tag": "标签"}
+_SCOPES_ZH: Final = {
+    "organization": "组织",
+    "project": "项目",
+    "member": "成员",
+    "key": "密钥",
+    "model": "模型",
+    "tag": "标签",
+}
 
 
 def title(facts: Sequence[Mapping[str, Any]], language: str) -> str:
@@ -87,25 +94,51 @@ def _window(fact: Mapping[str, Any], language: str) -> str:
 
 def explain(kind: str, subject: str, numbers: Mapping[str, Any], language: str = "en") -> str:
     """Returns what was seen of a key in an hour and what is usual of it: how an anomaly was judged."""
-    if kind == "spend":
-        spent, usual, most = (format_decimal(numbers[f"{name}_pico"]) for name in ("spent", "usual", "most"))
-        currency, hours = numbers["currency"], numbers["hours"]
-        if language == "zh":
-            before = f"过去 14 天中有使用的 {hours} 个小时里，中位数为 {usual}，最高为 {most}"
-            return f"一小时内花费 {spent} {currency}；{before}。"
-        return (
-            f"spent {spent} {currency} in an hour; in the {hours} hours with use of the 14 days before, "
-            f"the median was {usual} and the most {most}"
-        )
-    if kind == "errors":
-        failed, asked, usual = numbers["errors"], numbers["requests"], numbers["usual_percent"]
-        if language == "zh":
-            return f"一小时内 {asked} 个请求中有 {failed} 个失败；过去 14 天的失败率为 {usual}%。"
-        return f"{failed} of {asked} requests in an hour failed; in the 14 days before it was {usual} %"
+    return _EXPLAIN[kind](subject, numbers, language)
+
+
+def _spend(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
+    spent, usual, most = (format_decimal(numbers[f"{name}_pico"]) for name in ("spent", "usual", "most"))
+    currency, hours = numbers["currency"], numbers["hours"]
+    if language == "zh":
+        before = f"过去 14 天中有使用的 {hours} 个小时里，中位数为 {usual}，最高为 {most}"
+        return f"一小时内花费 {spent} {currency}；{before}。"
+    return (
+        f"spent {spent} {currency} in an hour; in the {hours} hours with use of the 14 days before, "
+        f"the median was {usual} and the most {most}"
+    )
+
+
+def _errors(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
+    failed, asked, usual = numbers["errors"], numbers["requests"], numbers["usual_percent"]
+    if language == "zh":
+        return f"一小时内 {asked} 个请求中有 {failed} 个失败；过去 14 天的失败率为 {usual}%。"
+    return f"{failed} of {asked} requests in an hour failed; in the 14 days before it was {usual} %"
+
+
+def _new_model(subject: str, numbers: Mapping[str, Any], language: str) -> str:
     before = ", ".join(numbers["models"])
     if language == "zh":
         return f"首次使用模型 {subject}；过去 14 天只使用过：{before}。"
     return f"used {subject} for the first time; in the 14 days before it used only {before}"
+
+
+def _new_address(subject: str, numbers: Mapping[str, Any], language: str) -> str:
+    before = ", ".join(numbers["networks"])
+    if language == "zh":
+        return f"首次从网络 {subject} 使用；过去 14 天只来自：{before}。"
+    return f"was used from the network {subject} for the first time; in the 14 days before only from {before}"
+
+
+def _repeated_prompt(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
+    spent, currency = format_decimal(numbers["spent_pico"]), numbers["currency"]
+    asked, most = numbers["requests"], numbers["most_before"]
+    if language == "zh":
+        return f"一小时内把同一个请求发送了 {asked} 次，花费 {spent} {currency}；过去 14 天每小时最多 {most} 次。"
+    return (
+        f"sent one request {asked} times in an hour, for {spent} {currency}; "
+        f"in the 14 days before at most {most} times an hour"
+    )
 
 
 def next_step(kind: str, api_key_id: str, language: str = "en") -> str:
@@ -115,6 +148,14 @@ def next_step(kind: str, api_key_id: str, language: str = "en") -> str:
         if language == "zh":
             return f"查看失败原因：{look}；通道状态：tollgate channels list"
         return f"Look why: {look}; and at channels: tollgate channels list"
+    if kind == "repeated_prompt":
+        look, slow = (
+            f"tollgate requests --key {api_key_id}",
+            f"tollgate limits set {api_key_id} --requests-per-minute 5",
+        )
+        if language == "zh":
+            return f"可能是程序陷入循环。查看请求：{look}；先行限速：{slow}"
+        return f"A program may run in a loop. Look at its requests: {look}; to slow it down meanwhile: {slow}"
     stop = f"tollgate keys revoke {api_key_id}"
     if language == "zh":
         return f"向密钥所有者确认；若非本人使用：{stop}，或设置限额：tollgate limits set {api_key_id} --budget 10"
@@ -124,8 +165,27 @@ def next_step(kind: str, api_key_id: str, language: str = "en") -> str:
     )
 
 
-_KINDS_ZH: Final = {"spend": "花费异常", "errors": "失败率异常", "new_model": "使用新模型"}
-_KINDS_EN: Final = {"spend": "unusual spending", "errors": "unusually many errors", "new_model": "a new model"}
+_EXPLAIN: Final[Mapping[str, Callable[[str, Mapping[str, Any], str], str]]] = {
+    "spend": _spend,
+    "errors": _errors,
+    "new_model": _new_model,
+    "new_address": _new_address,
+    "repeated_prompt": _repeated_prompt,
+}
+_KINDS_ZH: Final = {
+    "spend": "花费异常",
+    "errors": "失败率异常",
+    "new_model": "使用新模型",
+    "new_address": "来自新网络",
+    "repeated_prompt": "重复同一请求",
+}
+_KINDS_EN: Final = {
+    "spend": "unusual spending",
+    "errors": "unusually many errors",
+    "new_model": "a new model",
+    "new_address": "a new address",
+    "repeated_prompt": "one request again and again",
+}
 
 
 def _anomaly_title(fact: Mapping[str, Any], language: str) -> str:
@@ -138,9 +198,12 @@ def _anomaly_body(fact: Mapping[str, Any], language: str, zone: ZoneInfo) -> lis
     hour, key = _moment(fact["hour_us"], zone), fact["api_key_id"]
     step = next_step(fact["kind"], key, language)
     if language == "zh":
-        owner = f"密钥 {key}，项目 {fact['project_id']}，组织 {fact['organization_id']}。"
+        member = f"（{fact['member']}）" if fact.get("member") else ""
+        owner = f"密钥 {key}{member}，项目 {fact['project_id']}，组织 {fact['organization_id']}。"
         return [f"{hour} 起的一小时：{said}", owner, step]
-    owner = f"Key {key} of project {fact['project_id']}, organization {fact['organization_id']}."
+    # Notices from before this release name no member.
+    member = f" of {fact['member']}," if fact.get("member") else " of"
+    owner = f"Key {key}{member} project {fact['project_id']}, organization {fact['organization_id']}."
     return [f"In the hour from {hour} the key {said}.", owner, step]
 
 

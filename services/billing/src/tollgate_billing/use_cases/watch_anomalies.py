@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tollgate_billing.control_ports import Anomalies, Fact, Spending
-from tollgate_billing.domain.anomalies import BASELINE_US, Anomaly, find
+from tollgate_billing.domain.anomalies import (
+    BASELINE_US,
+    FEWEST_REPEATS,
+    Anomaly,
+    find,
+    find_addresses,
+    find_repeats,
+)
 from tollgate_billing.domain.budgets import HOUR_US
 from tollgate_kit.clock import Clock
 
@@ -27,9 +34,14 @@ class WatchAnomalies:
         hour_us = (self._clock.now_us() - _GRACE_US) // HOUR_US * HOUR_US - HOUR_US
         if hour_us == self._looked_us:
             return 0
-        rows = await self._spending.key_hours(hour_us - BASELINE_US, hour_us + HOUR_US, hour_us)
-        found = find(rows, hour_us)
-        new = await self._anomalies.add(found, {one.id: _fact(one) for one in found}, self._clock.now_us())
+        since_us, until_us = hour_us - BASELINE_US, hour_us + HOUR_US
+        found = find(await self._spending.key_hours(since_us, until_us, hour_us), hour_us)
+        found += find_addresses(await self._spending.key_networks(since_us, until_us, hour_us), hour_us)
+        found += find_repeats(await self._spending.repeats(since_us, until_us, hour_us, FEWEST_REPEATS), hour_us)
+        keys = sorted({(one.organization_id, one.api_key_id) for one in found})
+        whose = await self._spending.members(keys, hour_us, until_us) if keys else {}
+        facts = {one.id: _fact(one, whose.get(one.api_key_id, "")) for one in found}
+        new = await self._anomalies.add(found, facts, self._clock.now_us())
         self._looked_us = hour_us
         return new
 
@@ -38,13 +50,14 @@ class WatchAnomalies:
         return await self._anomalies.list(organization_id, limit, before_id)
 
 
-def _fact(one: Anomaly) -> Fact:
+def _fact(one: Anomaly, member: str) -> Fact:
     content: Mapping[str, Any] = {
         "about": "anomaly",
         "kind": one.kind,
         "organization_id": one.organization_id,
         "project_id": one.project_id,
         "api_key_id": one.api_key_id,
+        "member": member,
         "subject": one.subject,
         "numbers": dict(one.numbers),
         "hour_us": one.hour_us,

@@ -14,7 +14,7 @@ from tollgate_edge.api.tenants import amount_field, organization_of
 from tollgate_edge.domain.limits import KEY, PROJECT
 from tollgate_edge.errors import public_error
 
-_SCOPES: Final = ("organization", "project", "key", "model", "tag")
+_SCOPES: Final = ("organization", "project", "member", "key", "model", "tag")
 _PERIODS: Final = ("day", "week", "month", "total", "rolling")
 _ACTIONS: Final = ("notify", "downgrade", "block")
 _FIELDS: Final = frozenset(
@@ -202,15 +202,16 @@ def _forecast(one: wire.Forecast) -> dict[str, Any]:
 
 
 async def _anomaly(context: HttpContext, one: wire.Anomaly) -> dict[str, Any]:
-    """Returns an anomaly with the name of its key, where there is one still."""
-    owner = await context.limits.limits_of(one.api_key_id)
+    """Returns an anomaly with the name of its key and whose it is, where there is one still."""
+    key = await context.keys.key(one.api_key_id)
     return {
         "id": one.id,
         "kind": one.kind,
         "organization_id": one.organization_id,
         "project_id": one.project_id,
         "api_key_id": one.api_key_id,
-        "key_name": owner.name if owner is not None else None,
+        "key_name": key.name if key is not None else None,
+        "member": (key.member or None) if key is not None else None,
         "subject": one.subject or None,
         "explanation": one.explanation,
         "next_step": one.next_step,

@@ -136,7 +136,8 @@ def _price_problem(current: EdgeVersion, principal: Principal, model: str, now_u
 
 
 async def _check_balance(context: HttpContext, principal: Principal, model: str, docs: str) -> dict[str, Any]:
-    if blocked := context.blocked(principal, model):
+    blocked = context.turned(principal, model, lambda _: False)
+    if isinstance(blocked, PublicError):
         return _refused("balance", blocked, docs)
     found = await key_balance(context, principal)
     if found.remaining is None:

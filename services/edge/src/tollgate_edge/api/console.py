@@ -13,7 +13,7 @@ from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
 from tollgate_edge.api.tenants import NO_PROJECT
 from tollgate_edge.domain.access import ENDPOINTS, Access, network_of
 from tollgate_edge.domain.limits import NO_LIMITS
-from tollgate_edge.domain.names import TAG, TAG_WORDS
+from tollgate_edge.domain.names import MEMBER, MEMBER_WORDS, TAG, TAG_WORDS
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
@@ -70,6 +70,7 @@ def _add_keys(router: APIRouter, context: HttpContext) -> None:
                 project,
                 text_field(body, "name") or "key",
                 tags=_tags(body),
+                member=_member(body),
                 **key_terms(context, body),
             )
         except ValueError as error:
@@ -168,6 +169,13 @@ def _tags(body: dict[str, Any]) -> tuple[str, ...]:
     return found
 
 
+def _member(body: dict[str, Any]) -> str:
+    found = text_field(body, "member", longest=100)
+    if found and not MEMBER.fullmatch(found):
+        raise invalid(f"'member' says whose key it is, in {MEMBER_WORDS}.", "member")
+    return found
+
+
 def _expiry(context: HttpContext, body: dict[str, Any]) -> int:
     at_us = parse_time(text_field(body, "expires_at"), "expires_at")
     if at_us and at_us <= context.clock.now_us():
@@ -186,6 +194,7 @@ def _key(record: KeyRecord) -> dict[str, Any]:
         "endpoints": record.endpoints,
         "cidrs": record.cidrs,
         "tags": record.tags,
+        "member": record.member or None,
         "limits": render_limits(record.limits),
         "created_at": render_time(record.created_at_us),
         "revoked_at": render_time(record.revoked_at_us),

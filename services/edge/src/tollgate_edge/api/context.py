@@ -19,6 +19,7 @@ from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
     CurrentVersion,
+    Downgrade,
     KeyStore,
     LimitStore,
     MediaPort,
@@ -32,9 +33,12 @@ from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
+Turned = Callable[[Principal, str, Callable[[str], bool]], Downgrade | PublicError | None]
 
-def never_blocked(_principal: Principal, _model: str) -> PublicError | None:
-    """Without anybody to ask, no budget refuses anything."""
+
+def never_turned(_principal: Principal, _model: str, _usable: Callable[[str], bool]) -> Downgrade | PublicError | None:
+    """Without anybody to ask, no budget refuses or turns anything."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class HttpContext:
     media_timeout_seconds: float = 600.0
     trusted_hops: int = 0
     trace_sample_ratio: float = 1.0
-    # Returns the error of a request that a budget refuses.
-    blocked: Callable[[Principal, str], PublicError | None] = never_blocked
+    # Returns what budgets turn a request to, or the error of one that they refuse; asks which models it may turn to.
+    turned: Turned = never_turned
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def caller(self, request: Request, endpoint: str = "") -> Principal:

@@ -111,10 +111,9 @@ def media_router(context: HttpContext) -> APIRouter:
         choice_field(body, "kind", "text_to_image", ("text_to_image",))
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
-        _check_budgets(context, principal, asked)
-        job = await context.media.create(asked)
+        job, told = await _create(context, principal, asked)
         span.end(asked.request_id, asked.model)
-        return json_response(render_job(context, request, job), 202)
+        return _told(json_response(render_job(context, request, job), 202), told)
 
     _add_jobs(router, context)
     _add_assets(router, context)
@@ -130,15 +129,14 @@ async def _drawn(
     span: _Span,
 ) -> Response:
     """Creates the job and answers with its pictures. Raises PublicError."""
-    _check_budgets(context, principal, asked)
     try:
-        job = await _wait(context, await context.media.create(asked))
-        content = await _images(context, request, job, answer)
+        job, told = await _create(context, principal, asked)
+        content = await _images(context, request, await _wait(context, job), answer)
     except PublicError as error:
         span.end(asked.request_id, asked.model, error.code)
         raise
     span.end(asked.request_id, asked.model)
-    return json_response(content)
+    return _told(json_response(content), told)
 
 
 async def _from_pictures(context: HttpContext, request: Request, kind: media.JobKind) -> Response:
@@ -155,10 +153,31 @@ async def _from_pictures(context: HttpContext, request: Request, kind: media.Job
     return await _drawn(context, request, principal, asked, answer, span)
 
 
-def _check_budgets(context: HttpContext, principal: Principal, asked: media.CreateJobRequest) -> None:
-    """Raises PublicError where a budget refuses the job; none of them turns a job to another model."""
-    if (blocked := context.blocked(principal, asked.model)) is not None:
-        raise blocked
+async def _create(context: HttpContext, principal: Principal, asked: media.CreateJobRequest) -> tuple[media.Job, str]:
+    """Returns the job, and what its caller is told where a budget turns it to another model. Raises PublicError.
+
+    A job that the other model cannot do goes on as it was asked for.
+    """
+    found = context.turned(principal, asked.model, lambda model: _model_problem(context, principal, model) is None)
+    if isinstance(found, PublicError):
+        raise found
+    if found is None:
+        return await context.media.create(asked), ""
+    turned = media.CreateJobRequest()
+    turned.CopyFrom(asked)
+    turned.model, turned.requested_model = found.model, asked.model
+    try:
+        return await context.media.create(turned), found.told
+    except PublicError as error:
+        if error.status not in {400, 404}:
+            raise
+    return await context.media.create(asked), ""
+
+
+def _told(response: Response, told: str) -> Response:
+    if told:
+        response.headers["x-tollgate-downgraded"] = told
+    return response
 
 
 def _add_jobs(router: APIRouter, context: HttpContext) -> None:
@@ -251,7 +270,8 @@ def _asked(
         output_format=choice_field(body, "output_format", "", _FORMATS),
         user=text_field(body, "user", longest=200),
     )
-    _check_model(context, principal, model)
+    if (problem := _model_problem(context, principal, model)) is not None:
+        raise problem
     return media.CreateJobRequest(
         tenant=tenant_message(principal),
         kind=kind,
@@ -274,21 +294,23 @@ def _idempotency_key(request: Request) -> str:
     return given or request_id_of(request.scope)
 
 
-def _check_model(context: HttpContext, principal: Principal, model: str) -> None:
+def _model_problem(context: HttpContext, principal: Principal, model: str) -> PublicError | None:
+    """Returns why images of this model may not be asked for, or None when they may."""
     version = context.version.current()
     if version is None:
-        raise public_error(errors.ERROR_KIND_UNAVAILABLE, retry_after_ms=1000)
+        return public_error(errors.ERROR_KIND_UNAVAILABLE, retry_after_ms=1000)
     found = version.model(principal.route_group, model)
     if found is None or (principal.models is not None and model not in principal.models):
-        raise public_error(
+        return public_error(
             errors.ERROR_KIND_MODEL_NOT_FOUND,
             f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
             "model",
         )
     if found.mode not in {"image", ""}:
-        raise public_error(
+        return public_error(
             errors.ERROR_KIND_INVALID_REQUEST, f"The model '{model}' is for {found.mode}, not for images.", "model"
         )
+    return None
 
 
 async def _wait(context: HttpContext, job: media.Job) -> media.Job:

@@ -32,6 +32,8 @@ class Principal:
     currency: str = ""
     # Words in alphabetic order, divided by commas.
     tags: str = ""
+    # Whose key it is, as an operator named them; empty where nobody is named.
+    member: str = ""
 
 
 def tenant_message(principal: Principal) -> wire.Tenant:
@@ -44,6 +46,7 @@ def tenant_message(principal: Principal) -> wire.Tenant:
         route_group=principal.route_group,
         currency=principal.currency,
         tags=principal.tags,
+        member=principal.member,
         limits=[
             wire.Limit(
                 kind=scope.kind,

@@ -128,6 +128,13 @@ class Admission:
             if which & (1 << (place - 1)):
                 self._on_new_budget(limits, place, started_us)
 
+    async def left(self, organization: str) -> int | None:
+        """Returns what a wallet has left; None where that cannot be known."""
+        try:
+            return await self._holds.left(organization)
+        except (RedisUnavailable, RedisError):
+            return None
+
     async def drain(self) -> None:
         """Sends what waits, for a process that stops."""
         self._flush()

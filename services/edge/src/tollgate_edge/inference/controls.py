@@ -5,7 +5,7 @@ dictionary, and none where no budget of any organization holds. While billing is
 says ends by itself at the time that it names.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -14,6 +14,7 @@ from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
+from tollgate_edge.ports import Downgrade
 
 BLOCK: Final = "block"
 _NOTHING: Final[Mapping[str, tuple["Control", ...]]] = {}
@@ -39,6 +40,8 @@ class Control:
             return self.scope_id == principal.project_id
         if self.scope == "tag":
             return self.scope_id in principal.tags.split(",")
+        if self.scope == "member":
+            return self.scope_id == principal.member
         return self.scope == "organization" or self.scope_id == model
 
     @property
@@ -86,6 +89,24 @@ class Controls:
                 held = held or one
         return held
 
+    def decide(
+        self, principal: Principal, model: str, now_us: int, usable: Callable[[str], bool]
+    ) -> Downgrade | PublicError | None:
+        """Returns what budgets turn a request to, the error of one that they refuse, or None.
+
+        `usable` says whether a request may ask for a model; a downgrade to one that it may not changes nothing.
+        """
+        held = self.find(principal, model, now_us) if self._of else None
+        if held is None or held.model == model:
+            return None
+        if held.action == BLOCK:
+            return refusal(held, now_us)
+        if not usable(held.model):
+            return None
+        # What it turns to may be what another budget blocks.
+        blocked = self.blocked(principal, held.model, now_us)
+        return Downgrade(held.model, f"{held.model}; budget={held.budget_id}") if blocked is None else blocked
+
     def blocked(self, principal: Principal, model: str, now_us: int) -> PublicError | None:
         """Returns the error of a request that a budget refuses, or None."""
         found = self.find(principal, model, now_us) if self._of else None
@@ -104,8 +125,3 @@ def refusal(control: Control, now_us: int) -> PublicError:
         said += " It opens when an operator deletes or replaces it."
     error = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA, said)
     return error.with_headers(**named)
-
-
-def downgraded_line(control: Control) -> bytes:
-    """Returns the header line that tells a caller which model answers instead, and which budget says so."""
-    return f"x-tollgate-downgraded: {control.model}; budget={control.budget_id}\r\n".encode()

@@ -17,11 +17,11 @@ from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import Face
 from tollgate_edge.inference.asking import gathered, read_asked
 from tollgate_edge.inference.client import Client
-from tollgate_edge.inference.controls import BLOCK, downgraded_line, refusal
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket
+from tollgate_edge.inference.marks import NO_MARKS
 from tollgate_edge.inference.words import STATUS_LINES
-from tollgate_edge.ports import Refused
+from tollgate_edge.ports import Downgrade, Refused
 from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ _NO_HEADERS: Final[list[wire.Header]] = []
 class InferenceExchange:
     __slots__ = (
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
-        "_too_dear", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts", "body_size",
-        "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face", "first_write",
-        "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write", "named", "opened_at",
-        "operation", "passed", "presented", "principal", "request_id", "requested_model", "span_id", "started",
-        "started_us", "status", "ticket", "told", "trace_id", "trace_parent", "traceparent", "tries",
+        "_too_dear", "_trimmed", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts",
+        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face",
+        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write",
+        "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
+        "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id", "trace_parent",
+        "traceparent", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class InferenceExchange:
         # Model and streaming, where the path says both.
         self.named = named
         self.request_id = gateway.new_request_id()
+        self.marks = NO_MARKS
         self.body_parts: list[bytes] = []
         self.body_size = 0
         self.body: bytes | bytearray = b""
@@ -104,6 +106,7 @@ class InferenceExchange:
         self._started = self._chunked = self.awaits_end = False
         self._delivered = self._drained = 0
         self._too_dear: tuple[str, ...] = ()
+        self._trimmed = False
 
     @property
     def stalled(self) -> bool:
@@ -157,27 +160,24 @@ class InferenceExchange:
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
-        self._admit(found, amount)
+        self.admit(found, amount)
 
     def _keep_to_budgets(self, principal: Principal, asked: Asked) -> PublicError | None:
         """Turns to the model that a budget names, where this request may ask for it; returns why a budget refuses."""
         gateway = self._gateway
-        now_us = gateway.clock.now_us()
-        held = gateway.controls.find(principal, asked.model, now_us)
-        if held is None or held.model == asked.model:
-            return None
-        if held.action == BLOCK:
-            return refusal(held, now_us)
-        if gateway.check_model(principal, held.model, self.operation) is not None:
-            return None
-        # What it turns to may be what another budget blocks.
-        blocked = gateway.controls.blocked(principal, held.model, now_us)
-        if blocked is None:
-            self.requested_model, self.told = asked.model, downgraded_line(held)
-            self.asked = msgspec.structs.replace(asked, model=held.model)
-        return blocked
+        found = gateway.controls.decide(
+            principal,
+            asked.model,
+            gateway.clock.now_us(),
+            lambda model: gateway.check_model(principal, model, self.operation) is None,
+        )
+        if not isinstance(found, Downgrade):
+            return found
+        self.requested_model, self.told = asked.model, f"x-tollgate-downgraded: {found.told}\r\n".encode()
+        self.asked = msgspec.structs.replace(asked, model=found.model)
+        return None
 
-    def _admit(self, principal: Principal, amount_pico: int) -> None:
+    def admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
         gateway = self._gateway
         self.hold_pico = amount_pico if principal.prepaid else 0
@@ -202,8 +202,17 @@ class InferenceExchange:
             else:
                 gateway.open.add(self)
                 self._open()
-        elif not self.closed and not (result in _TOO_DEAR and self._ask_cheaper()):
+        elif not self.closed and not (result in _TOO_DEAR and (self._ask_cheaper() or self._ask_for_less(result))):
             self.refuse(gateway.words.admission(result, self.ticket, gateway.clock.now_us()))
+
+    def _ask_for_less(self, result: HoldResult | None) -> bool:
+        """Asks what a nearly empty wallet has left, where it may be held in place of the worst case; else False."""
+        gateway = self._gateway
+        if not gateway.settings.trimmed_hold_tokens or self._trimmed or result is not HoldResult.INSUFFICIENT:
+            return False
+        self._trimmed = True
+        gateway.hold_what_is_left(self)
+        return True
 
     def _ask_cheaper(self) -> bool:
         """Turns to the next model that the route names for a balance that is too low; False when there is none."""
@@ -219,7 +228,7 @@ class InferenceExchange:
         amount = gateway.worst_case(self)
         if not isinstance(amount, int):
             return self._ask_cheaper()
-        self._admit(principal, amount)
+        self.admit(principal, amount)
         return True
 
     def _open(self) -> None:
@@ -241,6 +250,8 @@ class InferenceExchange:
         self._stream = stream
         self._link_id = stream.open(self)
         body = self.body
+        if self._gateway.marks is not None and self.tries == 1:
+            self.marks = self._gateway.marks.of(body, self._client.peer, self.forwarded)
         first = bytes(body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES])
         self._sent_body = len(first)
         stream.outbox.open(
@@ -261,6 +272,8 @@ class InferenceExchange:
             headers=self.passed,
             requested_model=self.requested_model,
             hold_pico=self.hold_pico,
+            client_network=self.marks[0],
+            prompt_hash=self.marks[1],
             as_array=self.face.as_array,
             **{"try": self.tries},
         )

@@ -19,6 +19,7 @@ from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
+from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.operations import OPERATIONS, misplaced
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
@@ -27,7 +28,7 @@ from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
-from tollgate_holds import LimitSet
+from tollgate_holds import HoldResult, LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
 from tollgate_rating import NoRate
@@ -42,6 +43,8 @@ _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _HOST: Final = re.compile(rb"[\w.-]+(?::\d+)?|\[[0-9A-Fa-f:.]+\](?::\d+)?", re.ASCII)
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
+# More than any answer has.
+_MANY_TOKENS: Final = 2**62
 
 
 class InferenceGateway:
@@ -60,6 +63,7 @@ class InferenceGateway:
         counters: InferenceCounters,
         access_log: AccessLog,
         refused_log: RefusedLog,
+        marks: Marks | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -74,6 +78,7 @@ class InferenceGateway:
             counters=counters,
         )
         self.controls = Controls()
+        self.marks = marks
         self.access_log = access_log
         self.refused_log = refused_log
         self.records = RequestRecords(counters, tracing, access_log, refused_log, clock, self.loop)
@@ -219,10 +224,11 @@ class InferenceGateway:
             return public_error(errors.ERROR_KIND_INVALID_REQUEST, problem, "model")
         return None
 
-    def worst_case(self, exchange: "InferenceExchange") -> int | PublicError:
+    def worst_case(self, exchange: "InferenceExchange", most_tokens: int = _MANY_TOKENS) -> int | PublicError:
         """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
 
-        What to say instead, when the model has no price or its currency no rate to the organization's.
+        It stops at an answer of `most_tokens`. What to say instead, when the model has no price or its currency no
+        rate to the organization's.
         """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
@@ -230,11 +236,11 @@ class InferenceGateway:
         assert version is not None
         found = version.model(principal.route_group, asked.model)
         try:
-            most = self._worst_case_of(exchange, version, found, asked.model)
+            most = self._worst_case_of(exchange, version, found, asked.model, most_tokens)
             if most is not None and found is not None and found.fallbacks:
                 for name in found.fallbacks:
                     other = version.model(principal.route_group, name)
-                    most = max(most, self._worst_case_of(exchange, version, other, name) or 0)
+                    most = max(most, self._worst_case_of(exchange, version, other, name, most_tokens) or 0)
         except NoRate as error:
             self.counters.unpriced += 1
             return self.words.no_rate(error)
@@ -244,7 +250,12 @@ class InferenceGateway:
         return most
 
     def _worst_case_of(
-        self, exchange: "InferenceExchange", version: EdgeVersion, found: EdgeModel | None, model: str
+        self,
+        exchange: "InferenceExchange",
+        version: EdgeVersion,
+        found: EdgeModel | None,
+        model: str,
+        most_tokens: int,
     ) -> int | None:
         asked, principal = exchange.asked, exchange.principal
         assert asked is not None
@@ -256,7 +267,28 @@ class InferenceGateway:
         if limit is None:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         # A token is at least one byte of the body.
-        return price.worst_case(asked.input_bound(len(exchange.body)), limit * asked.choices, asked.units)
+        return price.worst_case(
+            asked.input_bound(len(exchange.body)), min(limit, most_tokens) * asked.choices, asked.units
+        )
+
+    def hold_what_is_left(self, exchange: "InferenceExchange") -> None:
+        """Asks for all that the wallet of a request has left, where that covers the least and not the worst case."""
+        principal = exchange.principal
+        assert principal is not None
+
+        async def ask() -> None:
+            left = await self.admission.left(principal.organization_id)
+            least = self.worst_case(exchange, self.settings.trimmed_hold_tokens)
+            if exchange.closed:
+                return
+            if isinstance(least, int) and left is not None and least <= left < exchange.hold_pico:
+                exchange.admit(principal, left)
+            else:
+                exchange.refuse(self.words.admission(HoldResult.INSUFFICIENT, exchange.ticket, self.clock.now_us()))
+
+        task = self.loop.create_task(ask())
+        self._slow.add(task)
+        task.add_done_callback(self._slow.discard)
 
     def hold_limited(
         self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int

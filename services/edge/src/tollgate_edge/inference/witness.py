@@ -69,6 +69,7 @@ class Witness:
             **cast("Any", {"try": exchange.tries}),
         )
         event.hold_pico = exchange.hold_pico
+        event.client_network, event.prompt_hash = exchange.marks
         event.tenant.CopyFrom(tenant_message(principal))
         self._rate(event, version)
         payload = event.SerializeToString()

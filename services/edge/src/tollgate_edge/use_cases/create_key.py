@@ -28,6 +28,7 @@ class CreateKey:
         endpoints: tuple[str, ...] | None = None,
         cidrs: tuple[str, ...] | None = None,
         tags: tuple[str, ...] = (),
+        member: str = "",
         expires_at_us: int = 0,
         limits: Limits = NO_LIMITS,
     ) -> tuple[KeyRecord, Secret]:
@@ -41,6 +42,7 @@ class CreateKey:
             endpoints=endpoints,
             cidrs=cidrs,
             tags=tags,
+            member=member,
             expires_at_us=expires_at_us,
             limits=limits,
         )
@@ -56,6 +58,7 @@ class CreateKey:
         endpoints: tuple[str, ...] | None = None,
         cidrs: tuple[str, ...] | None = None,
         tags: tuple[str, ...] = (),
+        member: str = "",
         expires_at_us: int = 0,
         limits: Limits = NO_LIMITS,
     ) -> KeyRecord:
@@ -72,6 +75,7 @@ class CreateKey:
             endpoints=endpoints,
             cidrs=cidrs,
             tags=tags,
+            member=member,
             limits=limits,
         )
         await self.store.add_key(record, keyed_hash(key.reveal().encode(), self.pepper), self.pepper.id)

@@ -29,7 +29,13 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
     image, tenant = request.image, request.tenant
     return CreateCommand(
         tenant=Tenant(
-            tenant.organization_id, tenant.project_id, tenant.api_key_id, tenant.price_group, tenant.route_group
+            organization_id=tenant.organization_id,
+            project_id=tenant.project_id,
+            api_key_id=tenant.api_key_id,
+            price_group=tenant.price_group,
+            route_group=tenant.route_group,
+            tags=tenant.tags,
+            member=tenant.member,
         ),
         model=request.model,
         # A count that was left out is one picture.
@@ -47,6 +53,7 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
         currency=tenant.currency,
         idempotency_key=request.idempotency_key,
         traceparent=request.traceparent,
+        requested_model=request.requested_model,
     )
 
 

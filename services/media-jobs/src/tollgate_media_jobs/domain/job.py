@@ -24,6 +24,9 @@ class Tenant:
     api_key_id: str = ""
     price_group: str = ""
     route_group: str = ""
+    # Of the key: what usage is counted by in budgets.
+    tags: str = ""
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Job:
     traceparent: str = ""
     span_id: str = ""
     config_digest: str = ""
+    # What the caller named, where a budget turned the job to `model`.
+    requested_model: str = ""
     price_digest: str = ""
     currency: str = ""
     # In canonical form, where the organization pays in another currency than the price book's.

@@ -33,6 +33,8 @@ class CreateCommand:
     traceparent: str = ""
     # In which the organization pays; empty is the price book's.
     currency: str = ""
+    # What the caller named, where a budget turns the job to `model`.
+    requested_model: str = ""
     # Pictures to begin from: image or mask, and the bytes.
     files: tuple[tuple[str, bytes], ...] = ()
 
@@ -142,6 +144,7 @@ class CreateJob:
             traceparent=command.traceparent if traced else "",
             span_id=new_span_id(),
             config_digest=version.digest,
+            requested_model=command.requested_model,
             price_digest=price.digest,
             currency=price.currency,
             exchange_rate=price.exchange.canonical().decode() if price.exchange is not None else "",
@@ -224,7 +227,9 @@ def _hash(command: CreateCommand) -> str:
     if not command.image.sources:
         # As it was before there were any, so that a request may be repeated across releases.
         del image["sources"], image["variation"]
-    body = {"project": command.tenant.project_id, "model": command.model, "image": image}
+    # As the caller asked: a budget that turns a repetition to another model does not make another request of it.
+    model = command.requested_model or command.model
+    body = {"project": command.tenant.project_id, "model": model, "image": image}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 

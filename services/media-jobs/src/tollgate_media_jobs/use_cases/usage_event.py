@@ -106,6 +106,8 @@ def tenant_message(job: Job) -> wire.Tenant:
         price_group=tenant.price_group,
         route_group=tenant.route_group,
         currency=job.currency,
+        tags=tenant.tags,
+        member=tenant.member,
     )
 
 
@@ -147,6 +149,8 @@ def usage_message(
         ended_at_us=ended_at_us,
         tenant=tenant_message(job),
         model=job.model,
+        requested_model=job.requested_model,
+        fallback_reason="budget" if job.requested_model else "",
         operation=wire.OPERATION_IMAGE,
         outcome=outcome,
         usage=charged.usage,

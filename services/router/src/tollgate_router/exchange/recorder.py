@@ -154,6 +154,8 @@ class Recorder:
             event.conversion.CopyFrom(charge.conversion)
         if result.final and opened.hold_pico:
             event.hold_pico = opened.hold_pico
+        if opened.prompt_hash:
+            event.client_network, event.prompt_hash = opened.client_network, opened.prompt_hash
         if result.routing is not None:
             event.routing.CopyFrom(result.routing)
         traceparent = b""

@@ -103,7 +103,7 @@ class Limit(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., id: _Optional[str] = ..., requests_per_minute: _Optional[int] = ..., tokens_per_minute: _Optional[int] = ..., concurrency: _Optional[int] = ..., budget_pico: _Optional[int] = ..., budget_window: _Optional[str] = ...) -> None: ...
 
 class Tenant(_message.Message):
-    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group", "currency", "limits", "tags")
+    __slots__ = ("organization_id", "project_id", "api_key_id", "price_group", "route_group", "currency", "limits", "tags", "member")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,7 @@ class Tenant(_message.Message):
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     project_id: str
     api_key_id: str
@@ -120,10 +121,11 @@ class Tenant(_message.Message):
     currency: str
     limits: _containers.RepeatedCompositeFieldContainer[Limit]
     tags: str
-    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., tags: _Optional[str] = ...) -> None: ...
+    member: str
+    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., tags: _Optional[str] = ..., member: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico", "as_array")
+    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico", "client_network", "prompt_hash", "as_array")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +143,8 @@ class Open(_message.Message):
     BODY_LENGTH_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     HOLD_PICO_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
     AS_ARRAY_FIELD_NUMBER: _ClassVar[int]
     id: int
     request_id: str
@@ -158,8 +162,10 @@ class Open(_message.Message):
     body_length: int
     requested_model: str
     hold_pico: int
+    client_network: str
+    prompt_hash: int
     as_array: bool
-    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., as_array: _Optional[bool] = ..., **kwargs) -> None: ...
+    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ..., as_array: _Optional[bool] = ..., **kwargs) -> None: ...
 
 class Body(_message.Message):
     __slots__ = ("id", "data")

@@ -164,6 +164,7 @@ def _principal_of(row: Any) -> Principal:
         ),
         access=access_of(row.endpoints, row.cidrs),
         tags=row.tags,
+        member=row.member,
     )
 
 
@@ -190,6 +191,7 @@ def _row_of(key_hash: str, record: KeyRecord, pepper_id: str) -> dict[str, Any]:
         "endpoints": None if record.endpoints is None else list(record.endpoints),
         "cidrs": None if record.cidrs is None else list(record.cidrs),
         "tags": ",".join(record.tags),
+        "member": record.member,
         "created_at_us": record.created_at_us,
         "revoked_at_us": record.revoked_at_us,
         "expires_at_us": record.expires_at_us,
@@ -211,6 +213,7 @@ def _record_of(row: Any) -> KeyRecord:
         endpoints=None if row.endpoints is None else tuple(row.endpoints),
         cidrs=None if row.cidrs is None else tuple(row.cidrs),
         tags=tuple(row.tags.split(",")) if row.tags else (),
+        member=row.member,
         limits=limits_of(row),
     )
 

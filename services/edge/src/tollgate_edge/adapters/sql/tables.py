@@ -64,6 +64,8 @@ api_keys = sa.Table(
     sa.Column("cidrs", sa.JSON(none_as_null=True), nullable=True),
     # Words in alphabetic order, divided by commas, as they travel with each request.
     sa.Column("tags", sa.String(400), nullable=False, server_default=""),
+    # Whose it is; budgets count by it.
+    sa.Column("member", sa.String(100), nullable=False, server_default=""),
     sa.Column("created_at_us", sa.BigInteger, nullable=False),
     sa.Column("revoked_at_us", sa.BigInteger, nullable=False),
     sa.Column("expires_at_us", sa.BigInteger, nullable=False),

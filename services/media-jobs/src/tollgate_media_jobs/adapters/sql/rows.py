@@ -1,6 +1,6 @@
 """Values to rows and back."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +12,8 @@ from tollgate_rating import PriceBook
 
 _PLAIN = (
     "id", "request_id", "model", "version", "attempt", "ingest_tries", "request_hash", "traceparent", "span_id",
-    "config_digest", "price_digest", "currency", "exchange_rate", "hold_pico", "charge_pico", "created_at_us",
-    "deadline_at_us", "next_at_us", "ended_at_us",
+    "config_digest", "price_digest", "currency", "exchange_rate", "requested_model", "hold_pico", "charge_pico",
+    "created_at_us", "deadline_at_us", "next_at_us", "ended_at_us",
 )  # fmt: skip
 _ATTEMPT_PLAIN = (
     "job_id", "number", "channel", "provider", "upstream_model", "private_network", "span_id", "started_at_us",
@@ -39,7 +39,7 @@ def job_of(row: sa.Row[Any]) -> Job:
     """Returns the job of a row of media_jobs."""
     return Job(
         **{name: getattr(row, name) for name in _PLAIN},
-        tenant=Tenant(row.organization_id, row.project_id, row.api_key_id, row.price_group, row.route_group),
+        tenant=Tenant(**{one.name: getattr(row, one.name) for one in fields(Tenant)}),
         image=_image_of(row.image),
         state=JobState(row.state),
         tried=tuple(row.tried),

@@ -81,7 +81,7 @@ def sending(
     opened: wire.Open,
     members: Members | Form,
     target: Target,
-    body: bytes | bytearray,
+    body: bytes | bytearray = b"",
     *,
     remembers: bool = False,
 ) -> Sending:
