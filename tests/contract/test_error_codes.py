@@ -24,7 +24,7 @@ SOURCES = sorted(
 # Where a code may stand among the arguments of what makes an error; None: by its name only.
 MAKERS = {"public_error": 3, "UpstreamProblem": 3, "Failure": 3, "MediaError": None, "Error": None}
 # Handed on from somewhere else: codes of providers, of other services, and those of `access.problem`.
-PASSED = {"problem[0]", "code", "error.code", "end.error.code", "scrub(code)[:_MAX_CODE]"}
+PASSED = {"problem[0]", "code", "error.code", "end.error.code", "code[:_MAX_CODE]"}
 
 
 def codes_and_kinds(source):

@@ -74,7 +74,7 @@ class Vendor:
             dialect=dialect, operation=wire.OPERATION_CHAT, stream=stream, usage_wanted=usage, model="m",
             started_at_us=1_000_000, request_id="r1", body_length=len(raw),
         )  # fmt: skip
-        return sending(opened, read_body(raw), self.target)
+        return sending(opened, read_body(raw), self.target, raw)
 
     def answer(self, asked):
         """Returns status, body or frames, and the units that the simulator counted."""
@@ -314,7 +314,7 @@ def test_embeddings(name):
     raw = json.dumps(given).encode()
     opened = wire.Open(dialect=OPENAI, operation=wire.OPERATION_EMBEDDINGS, model="m", body_length=len(raw))
     vendor = Vendor(name)
-    asked = sending(opened, read_body(raw), vendor.target)
+    asked = sending(opened, read_body(raw), vendor.target, raw)
     sent = json.loads(asked.body)
     assert (asked.path, asked.filter, sent["model"], sent["input"]) == (b"/embeddings", None, "up", ["a", "b"])
     gone = {given_name for given_name in given if given_name not in sent}

@@ -180,7 +180,7 @@ def test_a_budget_is_kept_with_its_thresholds_in_order():
     [
         ({"name": ""}, "printable"),
         ({"name": "a\nb"}, "printable"),
-        ({"scope": "member"}, "scope is one of"),
+        ({"scope": "person"}, "scope is one of"),
         ({"scope": "project"}, "which project"),
         ({"scope_id": "x"}, "no scope_id"),
         ({"scope": "tag", "scope_id": "a,b"}, "one word"),

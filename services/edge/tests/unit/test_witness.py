@@ -57,6 +57,7 @@ def witnessed(operation, body, *, delivered=100):
         face=OPENAI,
         trace_id="0" * 32,
         span_id="0" * 16,
+        marks=("", 0),
         hold_pico=0,
     )
     prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])

@@ -63,7 +63,8 @@ def body_of(asked):
     ],
 )
 def test_a_body_passes_but_for_the_models_name(operation, path, body):
-    asked = sending(opened(operation), read_body(json.dumps({"model": "public", **body}).encode()), target())
+    raw = json.dumps({"model": "public", **body}).encode()
+    asked = sending(opened(operation), read_body(raw), target(), raw)
     assert asked.path == path
     assert json.loads(body_of(asked)) == {**body, "model": "theirs"}
 
@@ -72,7 +73,7 @@ def test_a_form_passes_but_for_the_models_name():
     before, after = b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\n', b"\r\n--b\r\n"
     after += b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + bytes(range(256)) + b"\r\n--b--\r\n"
     form = Form(before + b"public" + after, b"multipart/form-data; boundary=b")
-    asked = sending(opened(wire.OPERATION_TRANSLATION), form, target())
+    asked = sending(opened(wire.OPERATION_TRANSLATION), form, target(), b"")
     assert asked.path == b"/audio/translations"
     assert body_of(asked) == before + b"theirs" + after
     assert asked.content_type == b'multipart/form-data; boundary="b"'
@@ -83,9 +84,9 @@ def test_a_form_passes_but_for_the_models_name():
 
 def test_other_wires_serve_none_of_them():
     with pytest.raises(Refused, match="does not serve moderations"):
-        sending(opened(wire.OPERATION_MODERATION), {}, target(wire=wire.DIALECT_ANTHROPIC))
+        sending(opened(wire.OPERATION_MODERATION), {}, target(wire=wire.DIALECT_ANTHROPIC), b"{}")
     with pytest.raises(Refused, match="does not serve rerank"):
-        sending(opened(wire.OPERATION_RERANK), {}, target(operations=frozenset({wire.OPERATION_CHAT})))
+        sending(opened(wire.OPERATION_RERANK), {}, target(operations=frozenset({wire.OPERATION_CHAT})), b"{}")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,8 @@ FRAMES = (
 def ask(dialect, upstream, body):
     opened = wire.Open(dialect=dialect, operation=wire.OPERATION_EMBEDDINGS, model="public")
     target = Target("a", 0, "p", Origin("https", "h", 443), "/v1", "theirs", True, 1, b"", wire=upstream)
-    return sending(opened, read_body(json.dumps(body).encode()), target)
+    raw = json.dumps(body).encode()
+    return sending(opened, read_body(raw), target, raw)
 
 
 def content(*texts):
@@ -141,8 +142,8 @@ def test_an_array_that_breaks_off_is_left_open_for_the_error():
 
 def test_every_dialect_is_asked_for_events_behind_an_array():
     opened = wire.Open(dialect=GEMINI, operation=wire.OPERATION_CHAT, model="m", stream=True, as_array=True)
-    body = read_body(json.dumps({"contents": [{"parts": [{"text": "a"}]}]}).encode())
+    body = json.dumps({"contents": [{"parts": [{"text": "a"}]}]}).encode()
     target = Target("a", 0, "p", Origin("https", "h", 443), "/v1", "theirs", True, 1, b"", wire=GEMINI)
-    asked = sending(opened, body, target)
+    asked = sending(opened, read_body(body), target, body)
     assert asked.path.endswith(b":streamGenerateContent?alt=sse")
     assert isinstance(asked.filter, ArrayStream)

@@ -95,13 +95,14 @@ def test_messages():
 
 
 def test_the_next_target_gets_what_the_caller_sent():
-    members = read_body(json.dumps({"model": "m", "messages": HI, "seed": 1}).encode())
+    raw = json.dumps({"model": "m", "messages": HI, "seed": 1}).encode()
+    members = read_body(raw)
     target = Target(
         "c", 0, "acme", Origin("https", "h", 443), "/v1", "up", conforming=False, weight=1, header_block=b"",
         quirks=quirks(request={"drop": ["seed"]}, paths={"chat": "/say"}, query={"v": "2"}),
     )  # fmt: skip
     opened = wire.Open(dialect=wire.DIALECT_OPENAI_CHAT, operation=wire.OPERATION_CHAT, model="m", body_length=9)
-    asked = sending(opened, members, target)
+    asked = sending(opened, members, target, raw)
     assert (asked.path, asked.dropped, json.loads(asked.body)) == (
         b"/say?v=2", ("seed",), {"model": "up", "messages": HI},
     )  # fmt: skip

@@ -81,7 +81,7 @@ def sending(
     opened: wire.Open,
     members: Members | Form,
     target: Target,
-    body: bytes | bytearray = b"",
+    body: bytes | bytearray,
     *,
     remembers: bool = False,
 ) -> Sending:
