@@ -1,6 +1,7 @@
 """One request over several attempts: where it goes, what each event says, and what the health of targets is told."""
 
 import pytest
+from msgspec import structs
 from services.router.tests.fakes.exchange import CHUNK, Router
 from services.router.tests.fakes.versions import channel, route, snapshot
 
@@ -8,6 +9,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_router.domain.failure import FailureKind
+from tollgate_router.exchange.session import Session
 
 pytestmark = pytest.mark.unit
 
@@ -202,3 +204,34 @@ def test_headers_of_the_request_bind_it(tmp_path):
     for _ in range(10):
         router.open(headers=[wire.Header(name=b"x-session", value=b"one")])
     assert len({call.target.channel for call in router.upstream.calls}) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
+    session = Session(router.deps, None)
+    frame = wire.Open(
+        id=1,
+        request_id="req",
+        body=b"{}",
+        body_length=2,
+        tenant=wire.Tenant(route_group="default"),
+        dialect=wire.DIALECT_OPENAI_CHAT,
+        operation=wire.OPERATION_CHAT,
+        model="able",
+    )
+    session._dispatch(wire.EdgeBatch(open=[frame]))
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    request = session.requests[1]
+    request._sending = structs.replace(request._sending, read=broken)
+    if fails:
+        # Where it would go next is what breaks.
+        request._walk = None
+    (call,) = router.upstream.calls
+    call.fail() if fails else call.reply()
+    (message,) = session.outbox.take()
+    (end,) = wire.RouterBatch.FromString(message).end
+    assert end.error.kind == errors.ERROR_KIND_INTERNAL
+    assert (session.requests, router.deps.open_requests, router.open_calls()) == ({}, 0, 0)

@@ -310,6 +310,10 @@ class Request:
 
     def upstream_end(self) -> None:
         """The provider's reply is complete by its framing."""
+        # The connection serves another call by now: an error of ours must end this request, and nothing else will.
+        self._session.guarded(self, self._end_reply)
+
+    def _end_reply(self) -> None:
         self._call = None
         if self._ended:
             return
@@ -358,6 +362,9 @@ class Request:
 
     def upstream_failed(self, failure: "UpstreamFailure") -> None:
         """The call ended without a whole reply."""
+        self._session.guarded(self, self._end_broken, failure)
+
+    def _end_broken(self, failure: "UpstreamFailure") -> None:
         self._call = None
         if self._ended:
             return
