@@ -38,12 +38,10 @@ def chunk(text: str) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-_STREAM = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    + chunk("one ")
-    + chunk("two ")
+_BEFORE_CONTENT = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
 )
-_BEFORE_CONTENT = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_STREAM = _BEFORE_CONTENT + chunk("one ") + chunk("two ")
 
 
 def _chunked(data: bytes) -> bytes:

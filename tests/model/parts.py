@@ -162,7 +162,7 @@ class EdgeSlot(Slot):
             face=OPENAI,
             hold_pico=0,
             marks=("203.0.113.0/24", 7),
-            asked=SimpleNamespace(model="m", stream=True),
+            asked=SimpleNamespace(model="m", stream=True, likely=()),
             body=b"x" * 40,
             operation=wire.OPERATION_CHAT,
             request_id=call.name,

@@ -4,9 +4,11 @@ import os
 
 import pytest
 
+from tollgate_cli.commands.up import provider_variables
 from tollgate_cli.home import LONGEST_SOCKET_NAME, LONGEST_SOCKET_PATH, AlreadyRunning, Home, run_directory, write_json
 from tollgate_cli.supervisor.plan import Handles, Plan, needs_valkey
 from tollgate_cli.supervisor.spec import Options
+from tollgate_resources import load_catalogue
 
 pytestmark = pytest.mark.unit
 
@@ -162,3 +164,11 @@ def test_the_environment_may_set_grpc_otherwise(tmp_path):
     assert plan(tmp_path)["edge-0"].environment["GRPC_EXPERIMENTS"].startswith("-event_engine_client,")
     other = plan(tmp_path, {"GRPC_EXPERIMENTS": "none"})
     assert {one.environment["GRPC_EXPERIMENTS"] for one in other.values() if one.service != "valkey"} == {"none"}
+
+
+def test_the_keys_of_all_vendors_are_known_by_their_variables():
+    # Without them a key in the environment would be no reason to leave the simulator out.
+    catalogue = load_catalogue()
+    named = {name for provider in catalogue.providers.values() for name in provider.environment}
+    assert provider_variables() == named
+    assert {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "DEEPSEEK_API_KEY"} <= named

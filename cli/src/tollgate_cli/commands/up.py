@@ -94,14 +94,14 @@ def unreadable_credentials(channels: "Sequence[Channel]", environment: Mapping[s
 def provider_variables() -> set[str]:
     """Returns the names of the variables that may hold keys of known providers.
 
-    Read from the data file itself: importing the package would cost a quarter of a second at every start.
+    Read from the data files themselves: importing the package would cost a quarter of a second at every start.
     """
     import yaml
 
     found = importlib.util.find_spec("tollgate_resources")
     names: set[str] = set()
     for folder in found.submodule_search_locations or () if found else ():
-        for file in sorted((Path(folder) / "data").glob("providers*.yaml")):
+        for file in sorted((Path(folder) / "data" / "providers").glob("*.yaml")):
             text = file.read_bytes()
             for provider in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["providers"]:  # noqa: S506 - the safe loader, in C where it was built.
                 names.update(provider.get("environment", ()))
