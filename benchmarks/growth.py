@@ -137,7 +137,7 @@ def declared(bench: Bench, count: int, routes: int) -> dict[str, list[Any]]:
         "channels": [
             {
                 "name": f"c{number}",
-                "provider": "openai-compatible",
+                "provider": "openai",
                 "base_url": f"http://127.0.0.1:{bench.upstream.port}/v1",
                 "credentials": [{"file": str(secret)}],
                 "models": [MODEL],

@@ -25,7 +25,7 @@ SOURCES = ("cli/src", "libs/*/src", "services/*/src", "simulators/*/src")
 WITHOUT = Path(__file__).parent / "without"
 CHANNEL = """channels:
   - name: bench
-    provider: openai-compatible
+    provider: openai
     base_url: http://127.0.0.1:{port}/v1
     credentials: [{{file: {secret}}}]
     models: [{model}]

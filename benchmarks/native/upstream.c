@@ -29,8 +29,8 @@ static const char STREAM_HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 static const char CHUNK[] =
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
-    "\"model\":\"gpt-5-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"word%d \"},"
-    "\"finish_reason\":null}]}\n\n";
+    "\"model\":\"gpt-5-mini\",\"choices\":[{\"index\":0,\"delta\":{%s\"content\":\"word%d \"},"
+    "\"finish_reason\":%s}]}\n\n";
 static const char LAST_CHUNKS[] =
     "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,"
     "\"model\":\"gpt-5-mini\",\"choices\":[],"
@@ -91,7 +91,8 @@ static int write_stream(int fd, long apart) {
     if (write_all(fd, STREAM_HEAD, strlen(STREAM_HEAD))) return -1;
     for (int i = 0; i < chunks; i++) {
         char data[1024];
-        snprintf(data, sizeof data, CHUNK, i);
+        snprintf(data, sizeof data, CHUNK, i ? "" : "\"role\":\"assistant\",", i,
+                 i == chunks - 1 ? "\"stop\"" : "null");
         if (write_chunk(fd, data, "")) return -1;
         if (apart) wait_until_next(&at, apart);
     }
