@@ -217,9 +217,11 @@ async def clickhouse(request):
 
 async def test_what_if_is_what_the_oracle_adds_up(clickhouse):
     month, store = Month(random.random()), ClickHouseUsageStore(clickhouse)
-    for high, (judged, _, _) in enumerate(month.booked()):
+    booked = [one for judged, _, _ in month.booked() for one in judged]
+    # What corrects an event comes in a batch behind it.
+    for high, part in enumerate(([one for one in booked if not one.lost], [one for one in booked if one.lost])):
         bounds = Bounds(f"what-if-{id(month)}", "topic", 0, high, high + 1)
-        await store.insert_usage(rows_of(judged, bounds, 1), bounds.batch)
+        await store.insert_usage(rows_of(part, bounds, 1), bounds.batch)
     tiers = {model: [PriceTier(multiply="0.5", service="flex")] for model in NEW}
     draft = book({name: NEW[name] for name in NEW}, tiers)
     first, last = START_US + 10 * DAY_US, START_US + 40 * DAY_US
@@ -232,7 +234,7 @@ async def test_what_if_is_what_the_oracle_adds_up(clickhouse):
             would[key] += exact(NEW, *about)
             requests[key] += 1
     # A small page, so that pages meet in the middle of rows of one moment.
-    again = RateAgain(ClickHouseUsedRows(clickhouse, page=293))
+    again = RateAgain(ClickHouseUsedRows(clickhouse, page=37))
     found = await again(draft, "", first, last)
     mine = {key: row for key, row in found.rows if row.requests}
     assert {key: row.charged_pico for key, row in mine.items()} == charged
