@@ -70,7 +70,6 @@ class Router:
             publisher=self.publisher,
             tracing=self.tracing,
             sample_ratio=settings.trace_sample_ratio,
-            random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
             slow_us=round(settings.trace_slow_seconds * 1e6),
             counters=counters,
         )

@@ -22,7 +22,10 @@ class RouterSettings(ServiceSettings):
     )
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     trace_sample_ratio: float = Field(
-        default=0.01, ge=0, le=1, description="Share of traces that are kept besides errors, retries and slow ones."
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of traces that are kept besides errors, retries, fallbacks and slow ones.",
     )
     trace_slow_seconds: float = Field(default=30.0, gt=0, description="Requests that take longer are always traced.")
     exchange_pause_ms: float = Field(

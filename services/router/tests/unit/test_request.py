@@ -39,6 +39,20 @@ def test_an_answer_at_once(router):
     assert router.open_calls() == 0
 
 
+def test_another_model_at_the_first_attempt_keeps_its_trace(tmp_path):
+    router = Router(
+        tmp_path,
+        snapshot([channel("a"), channel("s", "small")], [route("able", ["a"], fallbacks={"error": ["small"]})]),
+    )
+    router.open()
+    router.upstream.calls[0].reply(401)
+    router.upstream.calls[1].reply()
+    router.open()
+    router.upstream.calls[2].reply()
+    last = router.events[-1]
+    assert (last.attempt, last.fallback_reason, last.trace_kept) == (1, "error", True)
+
+
 def test_a_failure_goes_on_and_every_event_says_whose_it_was(router):
     router.open()
     router.upstream.calls[0].reply(503)

@@ -443,7 +443,13 @@ class Request:
                 total_us=max(0, total),
             ),
             trace_kept=not final
-            or deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total),
+            or deps.recorder.keep_trace(
+                self._opened,
+                failed=outcome != wire.OUTCOME_OK,
+                attempts=self._number,
+                fell_back=bool(self._fallback[1]),
+                total_us=total,
+            ),
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
             routing=self._routing if final else None,
