@@ -350,7 +350,9 @@ class Request:
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        self._deliver(said if said is not None else estimate(self._opened, len(body) // _REPLY_BYTES_PER_TOKEN), body)
+        if said is None:
+            said = estimate(self._opened, self._members, len(body) // _REPLY_BYTES_PER_TOKEN)
+        self._deliver(said, body)
 
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         assert self._sending is not None
@@ -387,7 +389,7 @@ class Request:
 
     def _stream_usage(self, found: Filter) -> ReplyUsage:
         usage = found.usage
-        return usage if usage is not None else estimate(self._opened, found.frames)
+        return usage if usage is not None else estimate(self._opened, self._members, found.frames)
 
     def _usage_so_far(self) -> ReplyUsage:
         """What came before a cancel: nothing is charged while the provider has not answered."""
