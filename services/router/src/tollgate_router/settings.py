@@ -48,9 +48,11 @@ class RouterSettings(ServiceSettings):
         "ten seconds.",
     )
     retry_floor: int = Field(
-        default=30,
+        default=11,
         ge=0,
-        description="Extra attempts within ten seconds that are allowed however few first ones there were.",
+        description="Extra attempts within ten seconds that are allowed however few first ones there were: as many as "
+        "the failures that open a breaker and its first probe, so that nobody sees the outage of a quiet channel. From "
+        "55 first attempts on the share alone counts.",
     )
     breaker_failures: int = Field(
         default=10, ge=1, description="Failures in a row of a model of a channel that keep requests away from it."
