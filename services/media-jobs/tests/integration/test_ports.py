@@ -8,6 +8,7 @@ from media_jobs_fakes.outside import FakeEventLog, FakeFetcher, FakeHolds, FakeP
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_holds.holds import Holds
+from tollgate_kit.egress import DEFAULT_PORTS, Ports
 from tollgate_kit.event_log import new_consumer, new_producer
 from tollgate_media_jobs.adapters.credentials import Credentials
 from tollgate_media_jobs.adapters.egress import EgressClients
@@ -128,7 +129,7 @@ async def test_without_redis_nothing_is_known_of_holds(money):
 
 @pytest.fixture
 async def clients():
-    made = EgressClients(ca_file=None, connect_seconds=2, total_seconds=5)
+    made = EgressClients(Ports(DEFAULT_PORTS, "THE_PORTS"), ca_file=None, connect_seconds=2, total_seconds=5)
     yield made
     await made.close()
 

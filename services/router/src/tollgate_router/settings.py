@@ -1,11 +1,12 @@
 """Process settings of the router: `TOLLGATE_ROUTER_<NAME>`."""
 
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from tollgate_kit.egress import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_kit.settings import ServiceSettings
 from tollgate_router.domain.health.policy import HealthPolicy
 
@@ -123,6 +124,17 @@ class RouterSettings(ServiceSettings):
         description="Keys that stored responses are sealed with, 32 bytes in hex a line, the first for new ones; "
         "written (mode 0600) when it is absent. All routers need the same.",
     )
+
+    egress_ports: Annotated[str, AfterValidator(checked_ports)] = Field(
+        default=DEFAULT_PORTS,
+        description="Ports that channels may be reached at: numbers and ranges, such as `443,8000-8999`. A channel "
+        "with `private_network`, or a proxy with it, may use any.",
+    )
+
+    @property
+    def ports(self) -> Ports:
+        """The ports that channels may be reached at."""
+        return Ports(self.egress_ports, "TOLLGATE_ROUTER_EGRESS_PORTS")
 
     @model_validator(mode="after")
     def _has_a_place_for_responses(self) -> Self:
