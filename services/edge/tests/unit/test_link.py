@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.inference.link import RouterStream
+from tollgate_edge.inference.link import RouterPool, RouterStream
+from tollgate_edge.telemetry import InferenceCounters
 
 pytestmark = pytest.mark.unit
 
@@ -126,3 +127,27 @@ async def test_a_stream_that_has_ended_finishes_without_a_word(stream):
     await stream.finish()
     assert not stream.call.written
     assert not stream.call.done
+
+
+async def test_the_router_with_the_fewest_open_requests_is_asked_whosever_they_are():
+    pool = RouterPool(["unix:a", "unix:b"], pause_seconds=0, on_ready=lambda: None, counters=InferenceCounters())
+    for peer in pool.peers:
+        peer.stream = RouterStream(0.0)
+        peer.streams.add(peer.stream)
+    first, second = (peer.stream for peer in pool.peers)
+    first.open(Open())
+    assert pool.pick() is second
+    # Another edge has three open there, beside one of ours.
+    second.open(Open())
+    second.on_message(wire.RouterBatch(open_requests=4).SerializeToString())
+    assert pool.pick() is first
+    # What it said a while ago counts no more.
+    second._said_at -= HOUR
+    first.open(Open())
+    assert pool.pick() is second
+    # A renewed stream left two requests on the one before it.
+    old = RouterStream(0.0)
+    pool.peers[1].streams.add(old)
+    for _ in range(2):
+        old.open(Open())
+    assert pool.pick() is first

@@ -19,13 +19,15 @@ log = logging.getLogger(__name__)
 _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_BATCH_FRAMES: Final = 512
 _LAZY_PAUSE_SECONDS: Final = 0.02
-# From so many frames in a write on, the next one waits twice as long, as in the router: 5 % less of a small request at 32
-# connections (docs/reference/benchmarks.md).
+# From so many frames in a write on, the next one waits twice as long, as in the router: 5 % less of a small request
+# at 32 connections (docs/adr/0001-one-multiplexed-stream.md).
 _BUSY_FRAMES: Final = 6
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
 _CONNECT_SECONDS: Final = 5.0
+# A router that is asked for nothing says nothing, and must not be passed by for what it said once.
+_LOAD_SECONDS: Final = 1.0
 _PATH: Final = "/tollgate.exchange.v1.ExchangeService/Exchange"
 
 
@@ -119,12 +121,15 @@ class RouterStream:
 
     def __init__(self, pause_seconds: float, counters: InferenceCounters | None = None) -> None:
         self.call: Call | None = None
+        self._loop = asyncio.get_running_loop()
         # Acknowledgements wait for company.
         self._pace = Pace(pause_seconds, _LAZY_PAUSE_SECONDS, self._write)
         self._counters = counters or InferenceCounters()
         self._next_id = 0
         self.outbox = Outbox(self._pace.waits)
         self.pending: dict[int, Pending] = {}
+        # What is open at this router's process beside ours, as it said last, and when on the loop's clock.
+        self._others, self._said_at = 0, 0.0
         self.draining = False
         # The router's process stops.
         self.stopping = False
@@ -134,6 +139,12 @@ class RouterStream:
     @property
     def closed(self) -> bool:
         return self.ended.is_set()
+
+    @property
+    def load(self) -> int:
+        """Returns how many requests are open at the router's process. Its word is forgotten where it says nothing."""
+        others = self._others if self._loop.time() < self._said_at + _LOAD_SECONDS else 0
+        return len(self.pending) + others
 
     async def connect(self, address: str) -> None:
         """Opens the call. Raises NotOpened, OSError."""
@@ -205,6 +216,8 @@ class RouterStream:
             request = pending.get(credit.id)
             if request is not None:
                 _guarded(request.credit, credit.bytes)
+        # Requests of ours that are on their way to it are not in its count: it must not go below none.
+        self._others, self._said_at = max(0, batch.open_requests - len(pending)), self._loop.time()
         if batch.HasField("go_away"):
             self.draining = True
             self.stopping = batch.go_away.stopping
@@ -345,7 +358,7 @@ async def _first(*events: asyncio.Event) -> None:
 
 
 class RouterPool:
-    """Picks the router process with the fewest open requests."""
+    """Picks the router process with the fewest open requests: ours, and by its own word those of other edges."""
 
     def __init__(
         self,
@@ -372,12 +385,15 @@ class RouterPool:
     def pick(self, exclude: RouterStream | None = None) -> RouterStream | None:
         """Returns the stream to use, or None while no router is connected."""
         best: RouterStream | None = None
+        least = 0
         for peer in self.peers:
             stream = peer.stream
             if stream is None or stream is exclude or stream.draining or stream.closed:
                 continue
-            if best is None or len(stream.pending) < len(best.pending):
-                best = stream
+            # A stream that was renewed leaves its requests on the one before.
+            load = stream.load if len(peer.streams) == 1 else max(stream.load, peer.open_requests)
+            if best is None or load < least:
+                best, least = stream, load
         return best
 
     @property
