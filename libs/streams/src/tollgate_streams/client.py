@@ -4,7 +4,9 @@ import asyncio
 from typing import Final
 from urllib.parse import unquote
 
-from tollgate_streams.http2 import CANCEL, PREFACE, RST_STREAM, Connection, Headers, Listener, Stream
+from tollgate_streams.frames import CANCEL, PREFACE, RST_STREAM, Headers
+from tollgate_streams.http2 import Connection
+from tollgate_streams.stream import Listener, Stream
 
 _STREAM: Final = 1
 

@@ -10,18 +10,9 @@ from urllib.parse import quote, unquote
 
 import grpc
 
-from tollgate_streams.http2 import (
-    MAX_STREAMS,
-    PREFACE,
-    PROTOCOL_ERROR,
-    REFUSED_STREAM,
-    RST_STREAM,
-    Broken,
-    Connection,
-    Headers,
-    Listener,
-    Stream,
-)
+from tollgate_streams.frames import MAX_STREAMS, PREFACE, PROTOCOL_ERROR, REFUSED_STREAM, RST_STREAM, Broken, Headers
+from tollgate_streams.http2 import Connection
+from tollgate_streams.stream import Listener, Stream
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +74,8 @@ class _Unary:
         self._method = method
         self._seconds = seconds
         self._message: bytes | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[bytes] | None = None
+        self._context = _Context()
 
     def on_headers(self, headers: Headers, *, last: bool) -> None:
         """Trailers of a client say nothing."""
@@ -93,6 +85,7 @@ class _Unary:
 
     def on_end(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._answer)
 
     def on_lost(self, reason: str) -> None:  # noqa: ARG002 - nobody is left to be told.
         if self._task is not None:
@@ -101,28 +94,32 @@ class _Unary:
     def on_writable(self) -> None:
         """The reply is sent at once."""
 
-    async def _run(self) -> None:
-        context, method = _Context(), self._method
-        assert self.stream is not None
-        try:
-            async with asyncio.timeout(self._seconds):
-                reply = await method.unary_unary(method.request_deserializer(self._message or b""), context)
-            data = method.response_serializer(reply)
-        except _Aborted as aborted:
-            self._refuse(aborted.status, str(aborted), context)
-        except TimeoutError:
-            self._refuse(_DEADLINE_EXCEEDED, "Deadline exceeded.", context)
-        except Exception:
-            log.exception("a call failed")
-            self._refuse(_UNKNOWN, "Internal error.", context)
-        else:
-            self.stream.headers(list(_REPLY))
-            self.stream.send(data)
-            self.stream.headers(_trailers(_OK, "", context.trailing), last=True)
+    async def _run(self) -> bytes:
+        method = self._method
+        async with asyncio.timeout(self._seconds):
+            reply = await method.unary_unary(method.request_deserializer(self._message or b""), self._context)
+        return bytes(method.response_serializer(reply))
 
-    def _refuse(self, status: str, message: str, context: _Context) -> None:
+    def _answer(self, task: asyncio.Task[bytes]) -> None:
         assert self.stream is not None
-        self.stream.headers([*_REPLY, *_trailers(status, message, context.trailing)], last=True)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self.stream.headers(list(_REPLY))
+            self.stream.send(task.result())
+            self.stream.headers(_trailers(_OK, "", self._context.trailing), last=True)
+        elif isinstance(error, _Aborted):
+            self._refuse(error.status, str(error))
+        elif isinstance(error, TimeoutError):
+            self._refuse(_DEADLINE_EXCEEDED, "Deadline exceeded.")
+        else:
+            log.error("a call failed", exc_info=error)
+            self._refuse(_UNKNOWN, "Internal error.")
+
+    def _refuse(self, status: str, message: str) -> None:
+        assert self.stream is not None
+        self.stream.headers([*_REPLY, *_trailers(status, message, self._context.trailing)], last=True)
 
 
 class _ServerConnection(Connection):
@@ -205,8 +202,7 @@ class StreamServer:
             connection.go_away()
         loop = asyncio.get_running_loop()
         end = loop.time() + grace_seconds
-        # One that stops polls: it is the last thing that this process does.
-        while any(connection.streams for connection in self.connections) and loop.time() < end:  # noqa: ASYNC110
+        while any(one.streams for one in self.connections) and loop.time() < end:  # noqa: ASYNC110 - once in a process.
             await asyncio.sleep(_POLL_SECONDS)
         for connection in tuple(self.connections):
             connection.close("the server stops")

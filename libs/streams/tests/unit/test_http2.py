@@ -5,7 +5,7 @@ import struct
 import pytest
 from hpack import Decoder, Encoder
 
-from tollgate_streams import http2
+from tollgate_streams import frames as http2
 from tollgate_streams.http2 import Connection
 
 pytestmark = pytest.mark.unit

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.telemetry import InferenceCounters
 from tollgate_streams.client import Call, NotOpened, call
-from tollgate_streams.http2 import Headers
+from tollgate_streams.frames import Headers
 from tollgate_streams.pacing import Pace
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from tollgate_streams.pacing import Pace
 
 if TYPE_CHECKING:
     from tollgate_router.exchange.service import ExchangeDeps
-    from tollgate_streams.http2 import Headers
+    from tollgate_streams.frames import Headers
     from tollgate_streams.server import ServerCall
 
 log = logging.getLogger(__name__)
