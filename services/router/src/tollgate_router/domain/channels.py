@@ -104,6 +104,7 @@ class Ready:
                 can=can,
                 context_tokens=context_tokens,
                 dialects=_SPOKEN,
+                responses=channel.responses,
                 wire=place.wire,
                 platform=channel.platform,
                 query=place.query,
