@@ -19,6 +19,7 @@ _FREE_CALLS: Final = frozenset(
         *("tool_search_call", "mcp_call"),
     )
 )
+_MOST_SEARCHES: Final = 10_000
 _CALL: Final = re.compile(r"([a-z0-9_.-]{1,32})_call")
 # Codes of errors of which another provider would say the same; with status 200 nothing else tells.
 _OF_THE_REQUEST: Final = re.compile(r"invalid_|image_|unsupported_|empty_image|failed_to_download")
@@ -36,6 +37,7 @@ class _Response(msgspec.Struct):
     usage: msgspec.Raw = _ABSENT
     output: msgspec.Raw = _ABSENT
     service_tier: object = None
+    tool_usage: object = None
 
 
 _RESPONSE: Final = msgspec.json.Decoder(_Response)
@@ -58,7 +60,7 @@ def read_response(raw: bytes | msgspec.Raw) -> Found | UpstreamProblem:
         error = msgspec.json.decode(response.error)
     except _BROKEN:
         return unreadable()
-    usage = with_service(_with_calls(read_response_usage(response.usage), response.output), response.service_tier)
+    usage = with_service(_with_calls(read_response_usage(response.usage), response), response.service_tier)
     if error is not None or response.status == "failed":
         return Found(usage, problem_in(error))
     return Found(usage, None) if bytes(memoryview(response.output)[:1]) == b"[" else unreadable()
@@ -76,16 +78,21 @@ def retold(response: bytes | msgspec.Raw, told: Mapping[str, msgspec.Raw]) -> by
     return _ENCODER.encode({**_MEMBERS.decode(response), **told})
 
 
-def _with_calls(usage: ReplyUsage | None, output: msgspec.Raw) -> ReplyUsage | None:
+def _with_calls(usage: ReplyUsage | None, response: _Response) -> ReplyUsage | None:
     """Adds the calls of tools that run at the provider, who charges for them beside tokens."""
-    if usage is None or b'_call"' not in bytes(output):
+    if usage is None or b'_call"' not in bytes(response.output):
         return usage
     try:
-        items = _ITEMS.decode(output)
+        items = _ITEMS.decode(response.output)
     except _BROKEN:
         return usage
-    calls = Counter(unit for item in items if (unit := _unit(item)))
-    return ReplyUsage({**usage.units, **calls}, estimated=usage.estimated) if calls else usage
+    calls = dict(Counter(unit for item in items if (unit := _unit(item))))
+    searches = _member(_member(response.tool_usage, "web_search"), "num_requests")
+    if type(searches) is int and 0 <= searches <= _MOST_SEARCHES:
+        # What the provider counted itself goes before what shows.
+        calls["search"] = searches
+    units = {name: count for name, count in calls.items() if count}
+    return ReplyUsage({**usage.units, **units}, estimated=usage.estimated) if units else usage
 
 
 def _unit(item: _Item) -> str:
@@ -94,10 +101,10 @@ def _unit(item: _Item) -> str:
         return ""
     if item.type == "web_search_call":
         # To open a page that was found costs nothing of its own.
-        return "search" if _type(item.action) in {"", "search"} else ""
-    local = item.type == "shell_call" and _type(item.environment) == "local"
+        return "search" if _member(item.action, "type") in {None, "search"} else ""
+    local = item.type == "shell_call" and _member(item.environment, "type") == "local"
     return "" if local else f"tool_call:{found[1]}"
 
 
-def _type(found: object) -> str:
-    return str(found.get("type", "")) if isinstance(found, dict) else ""
+def _member(found: object, name: str) -> object:
+    return found.get(name) if isinstance(found, dict) else None
