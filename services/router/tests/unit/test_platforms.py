@@ -66,6 +66,13 @@ def test_the_v1_path_of_azure_names_the_deployment_in_the_body():
     assert one.full_path(embedding.path) == b"/openai/v1/embeddings"
 
 
+def test_responses_of_azure_have_their_path_beside_chats():
+    one = target("my-gpt", provider="azure", platform="azure", responses=True)
+    found = asked(one, wire.DIALECT_OPENAI_RESPONSES, {"input": "hi"})
+    assert one.full_path(found.path) == b"/openai/v1/responses"
+    assert json.loads(found.body) == {"input": "hi", "model": "my-gpt", "store": False}
+
+
 def test_what_is_signed_is_what_is_sent():
     cloud = Cloud(region="us-east-1")
     fields = {"provider": "bedrock", "platform": "bedrock", "wire": "bedrock", "cloud": cloud}

@@ -60,8 +60,8 @@ _OTHERS: Final[Mapping[str, Any]] = {
     "top_logprobs": Whole,
     "truncation": str,
 }
-# What the base64 of a list whose first part is a text begins with.
-SEALED_HERE: Final = "WyI"
+# What the base64 of a list whose first part is a text begins with, whatever the text.
+SEALED_HERE: Final = "Wy"
 FREE_FORM: Final = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
