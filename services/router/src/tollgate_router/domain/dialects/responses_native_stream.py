@@ -99,7 +99,7 @@ class NativeStream:
             return ready
         began, parts = self._began, []
         for frame in ready.replace(b"\r\n", b"\n").split(b"\n\n"):
-            if frame and not self.done:
+            if frame.strip() and not self.done:
                 parts.append(self._frame(frame))
             if self.problem is not None:
                 # Nothing was sent yet: another provider may do better.
