@@ -81,7 +81,9 @@ def test_a_conversation_without_sealed_thoughts_goes_on(client: openai.OpenAI) -
     first = client.responses.create(model=GPT, input=asked, reasoning={"effort": "low"})
     assert [item.type for item in first.output] == ["reasoning", "message"]
     turns = [*asked, *[item.model_dump(exclude_none=True) for item in first.output], *asked]
-    assert client.responses.create(model=GPT, input=turns).output_text
+    again = client.responses.with_raw_response.create(model=GPT, input=turns)
+    assert again.parse().output_text
+    assert again.headers["x-tollgate-dropped"] == "input.reasoning"
     # So are the thoughts of others, with which a conversation may have begun.
     thought = client.responses.create(model=CLAUDE, input=asked, reasoning={"effort": "low"})
     turns = [*asked, *[item.model_dump(exclude_none=True) for item in thought.output], *asked]

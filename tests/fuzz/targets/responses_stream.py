@@ -1,4 +1,4 @@
-"""A stream of the Responses API that passes: the same at every split, and what goes out is what came, or bears our id."""
+"""A stream of the Responses API that passes: the same at every split; what goes out is what came, or bears our id."""
 
 import json
 import re

@@ -126,7 +126,10 @@ def test_thoughts_that_the_provider_did_not_seal_are_not_sent():
     ours = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed("hm", "sig", "")}
     bare = {"type": "reasoning", "id": "rs_3", "summary": [{"type": "summary_text", "text": "hm"}]}
     words = {"role": "user", "content": 'about "reasoning"'}
-    assert sent(input=[ours, words, THEIRS, bare, MESSAGE])["input"] == [words, THEIRS, MESSAGE]
+    found = asked(input=[ours, words, THEIRS, bare, MESSAGE])
+    assert json.loads(found.body)["input"] == [words, THEIRS, MESSAGE]
+    assert found.dropped == ("input.reasoning",)
+    assert asked(input=[words, THEIRS]).dropped == ()
     # What cannot be read is the provider's to refuse.
     assert sent(input=[7, {"type": "reasoning", "encrypted_content": 7}])["input"][0] == 7
 

@@ -28,6 +28,7 @@ _COPIED_BODY_BYTES: Final = 64 * 1024
 _NULL: Final = b"null"
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
+_LEFT_OUT: Final = ("input.reasoning",)
 _SEALED: Final = "reasoning.encrypted_content"
 # What `stored.input_items` gives to items that came without an id.
 _OURS: Final = re.compile(r"_in\d+\Z")
@@ -59,12 +60,13 @@ def sending(opened: wire.Open, members: Members, target: Target, *, remembers: b
     if keeps and bytes(members.get("reasoning", _NULL)) != _NULL:
         # The next turn needs the thoughts, and they are kept nowhere else.
         asked["include"] = _with_sealed(members.get("include"))
+    dropped: tuple[str, ...] = ()
     if "input" in members:
-        asked["input"] = _sendable(members["input"], remembers=remembers)
+        asked["input"], dropped = _sendable(members["input"], remembers=remembers)
     small = opened.body_length <= _COPIED_BODY_BYTES
     body = (write_body if small else write_parts)(asked, target.upstream_model, stream=False)
     told = _told(opened, members, keeps=keeps) if remembers else {}
-    return Sending(_PATH, body, NativeStream(told) if opened.stream else None, partial(_read, told))
+    return Sending(_PATH, body, NativeStream(told) if opened.stream else None, partial(_read, told), (), dropped)
 
 
 def _told(opened: wire.Open, members: Members, *, keeps: bool) -> dict[str, msgspec.Raw]:
@@ -94,20 +96,20 @@ def _with_sealed(include: msgspec.Raw | None) -> msgspec.Raw:
     return msgspec.Raw(_ENCODER.encode(wanted if _SEALED in wanted else [*wanted, _SEALED]))
 
 
-def _sendable(found: msgspec.Raw, *, remembers: bool) -> msgspec.Raw:
-    """Returns the input without what this provider would look for in vain.
+def _sendable(found: msgspec.Raw, *, remembers: bool) -> tuple[msgspec.Raw, tuple[str, ...]]:
+    """Returns the input without what this provider would look for in vain, and the name of what was left out.
 
     A thought that it did not seal would be searched for among responses that it keeps, and it keeps none.
     """
     text = bytes(found)
     if not text.startswith(b"[") or not (remembers or b'"reasoning"' in text):
-        return found
+        return found, ()
     try:
         items = _ITEMS.decode(text)
     except _BROKEN:
-        return found
+        return found, ()
     kept = [item for raw in items if (item := _item(raw)) is not None]
-    return msgspec.Raw(_ENCODER.encode(kept))
+    return msgspec.Raw(_ENCODER.encode(kept)), _LEFT_OUT if len(kept) < len(items) else ()
 
 
 def _item(raw: msgspec.Raw) -> msgspec.Raw | None:
