@@ -15,6 +15,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.exchange.v1 import exchange_pb2_grpc
 from tollgate_edge.telemetry import InferenceCounters
 from tollgate_kit.grpc_io import new_channel
+from tollgate_kit.pacing import Pace
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +48,19 @@ class Pending(Protocol):
 
 
 class Outbox:
-    """Frames that wait for the next write of one stream."""
+    """Frames that wait for the next write of one stream.
 
-    __slots__ = ("_batch", "bytes", "frames", "urgent", "wake")
+    `waits` is told when the first frame comes to wait, and when the first urgent one does.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_batch", "_waits", "bytes", "frames", "urgent")
+
+    def __init__(self, waits: Callable[[bool], None]) -> None:
+        self._waits = waits
         self._batch = wire.EdgeBatch()
         self.bytes = 0
         self.frames = 0
         self.urgent = False
-        self.wake = asyncio.Event()
 
     def open(self, size: int, **fields: Any) -> None:
         """Adds an Open with `size` bytes of body; it is made inside the batch that it leaves in."""
@@ -82,16 +86,16 @@ class Outbox:
     def _added(self, size: int, *, urgent: bool) -> None:
         self.bytes += size
         self.frames += 1
-        if urgent:
+        if urgent and not self.urgent:
             self.urgent = True
-        if not self.wake.is_set():
-            self.wake.set()
+            self._waits(True)
+        elif self.frames == 1:
+            self._waits(False)
 
     def take(self) -> list[bytes]:
         """Returns what waits as encoded batches, each within the limits, and begins anew."""
         batch, frames, size = self._batch, self.frames, self.bytes
         self._batch, self.bytes, self.frames, self.urgent = wire.EdgeBatch(), 0, 0, False
-        self.wake.clear()
         if frames <= _MAX_BATCH_FRAMES and size <= _MAX_BATCH_BYTES:
             return [batch.SerializeToString()] if frames else []
         return [part.SerializeToString() for part in split(batch)]
@@ -122,10 +126,11 @@ class RouterStream:
         counters: InferenceCounters | None = None,
     ) -> None:
         self._call = call
-        self._pause = pause_seconds
+        # Acknowledgements wait for company.
+        self._pace = Pace(pause_seconds, _LAZY_PAUSE_SECONDS)
         self._counters = counters or InferenceCounters()
         self._next_id = 0
-        self.outbox = Outbox()
+        self.outbox = Outbox(self._pace.waits)
         self.pending: dict[int, Pending] = {}
         self.draining = False
         # The router's process stops.
@@ -189,20 +194,17 @@ class RouterStream:
             self.changed.set()
 
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        outbox, last, pause = self.outbox, 0.0, self._pause
+        outbox, pace = self.outbox, self._pace
         while True:
-            await outbox.wake.wait()
-            wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
-            while wait > 0:
-                # Acknowledgements wait for company; a frame that begins something cuts the wait short.
-                await asyncio.sleep(min(wait, pause))
-                wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
+            await pace.due.wait()
+            pace.leaves()
+            busy = outbox.frames >= _BUSY_FRAMES
             self._counters.sent.observe(outbox.frames)
-            pause = 2 * self._pause if outbox.frames >= _BUSY_FRAMES else self._pause
             if not await self._send(outbox.take()):
                 return
-            last = loop.time()
+            pace.left(busy=busy)
+            if outbox.frames:
+                pace.waits(outbox.urgent)
 
     async def finish(self) -> None:
         """Waits until nothing is open, then ends the stream from this side."""

@@ -13,6 +13,7 @@ import grpc
 from grpc import aio
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_kit.pacing import Pace
 from tollgate_router.exchange.outbox import Outbox
 from tollgate_router.exchange.recorder import Recorded
 from tollgate_router.exchange.remembering import RememberedRequest
@@ -32,7 +33,9 @@ _BUSY_FRAMES: Final = 3
 class Session:
     def __init__(self, deps: "ExchangeDeps", context: "aio.ServicerContext[bytes, bytes]") -> None:
         self.deps = deps
-        self.outbox = Outbox()
+        settings = deps.settings
+        self._pace = Pace(settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000)
+        self.outbox = Outbox(self._pace.waits)
         self.requests: dict[int, Request] = {}
         self.draining = False
         self._unacknowledged: dict[int, list[Recorded]] = {}
@@ -103,23 +106,19 @@ class Session:
         self.deps.open_requests -= 1
 
     async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        outbox, spool, settings = self.outbox, self.deps.recorder.spool, self.deps.settings
-        shortest, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
-        last, urgent = 0.0, shortest
+        outbox, pace, spool = self.outbox, self._pace, self.deps.recorder.spool
         while True:
-            await outbox.wake.wait()
-            wait = last + (urgent if outbox.urgent else lazy) - loop.time()
-            while wait > 0:
-                await asyncio.sleep(min(wait, urgent) or wait)
-                wait = last + (urgent if outbox.urgent else lazy) - loop.time()
-            urgent = 2 * shortest if outbox.frames >= _BUSY_FRAMES else shortest
+            await pace.due.wait()
+            pace.leaves()
+            busy = outbox.frames >= _BUSY_FRAMES
             self.deps.counters.sent.observe(outbox.waiting_frames)
             # The spool has every event before its End leaves.
             spool.flush()
             for message in outbox.take():
                 await self._context.write(message)
-            last = loop.time()
+            pace.left(busy=busy)
+            if outbox.waiting:
+                pace.waits(outbox.urgent)
 
     def go_away(self, reason: str, *, stopping: bool = False) -> None:
         """Tells edge to send no more; what is open, or was on its way, is finished here."""
