@@ -1,4 +1,4 @@
-"""Counts what the two parts of the request path do in this thread: decodes, tasks, copies, spans, lines of log.
+"""Counts what the parts of the request path do in this thread: decodes, tasks, copies, spans, lines of log.
 
 What happens is put down to the part whose code is nearest on the stack: a library, or a fake that a test handed in,
 counts as the part that called it.
@@ -22,7 +22,7 @@ from tollgate_holds.pipe import RedisPipe
 from tollgate_kit.tracing import SpanRecord
 from tollgate_router.exchange.request import Request
 
-PARTS: Final = {"tollgate_edge": "edge", "tollgate_router": "router"}
+PARTS: Final = {"tollgate_edge": "edge", "tollgate_router": "router", "tollgate_streams": "streams"}
 # All of the standard library's ways to read JSON end here.
 _IN_PYTHON: Final[frozenset[CodeType]] = frozenset({json.JSONDecoder.raw_decode.__code__})
 _OF_DECODER: Final = ("decode", "decode_lines")
@@ -134,9 +134,7 @@ class Counts:
                 self._count("decode", self.decodes, place_of(frame))
 
     def _task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":
-        # A library that is no Python makes tasks of its own while we wait for it.
-        ours = getattr(coroutine, "cr_frame", None) is not None
-        self._count("task", self.tasks, place_of(sys._getframe(1)) if ours else ("", ""))
+        self._count("task", self.tasks, place_of(sys._getframe(1)))
         return asyncio.Task(coroutine, loop=loop, **options)
 
     def _stepped(self, frame: FrameType, event: str, _: Any) -> Any:
