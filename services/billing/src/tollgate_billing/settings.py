@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
-from tollgate_kit.egress import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_kit.settings import ServiceSettings
+from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 
 _KEY_BYTES: Final = 32
 

@@ -16,7 +16,7 @@ from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
 from tollgate_billing.control_ports import Letter
 from tollgate_billing.domain.delivery import KINDS, Destination
 from tollgate_kit.clock import ManualClock, SystemClock
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 
 pytestmark = pytest.mark.integration
 

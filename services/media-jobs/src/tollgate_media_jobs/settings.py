@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from tollgate_kit.egress import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_kit.settings import ServiceSettings
+from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 
 
 class MediaJobsSettings(ServiceSettings):

@@ -8,7 +8,6 @@ from media_jobs_fakes.outside import FakeEventLog, FakeFetcher, FakeHolds, FakeP
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_holds.holds import Holds
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
 from tollgate_kit.event_log import new_consumer, new_producer
 from tollgate_media_jobs.adapters.credentials import Credentials
 from tollgate_media_jobs.adapters.egress import EgressClients
@@ -20,6 +19,7 @@ from tollgate_media_jobs.domain.channels import Channel, Target
 from tollgate_media_jobs.domain.job import ImageRequest, Message, Reported
 from tollgate_media_jobs.errors import AnswerLost, Failure, FetchFailed, FetchRefused, HoldsUnavailable, Refused
 from tollgate_media_jobs.ports import Answer, Drawn, HoldState
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 
 pytestmark = pytest.mark.integration
 

@@ -7,7 +7,6 @@ import pytest
 from media_jobs_fakes.images import png
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
 from tollgate_media_jobs.adapters.credentials import Credentials
 from tollgate_media_jobs.adapters.egress import EgressClients
 from tollgate_media_jobs.adapters.providers.fetcher import HttpFetcher
@@ -15,6 +14,7 @@ from tollgate_media_jobs.adapters.providers.openai_images import OpenAIImages
 from tollgate_media_jobs.domain.channels import Channel, CredentialRef, Target
 from tollgate_media_jobs.domain.job import ImageRequest
 from tollgate_media_jobs.errors import AnswerLost, FetchFailed, FetchRefused, Refused
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 
 pytestmark = pytest.mark.integration
 

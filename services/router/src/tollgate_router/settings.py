@@ -6,8 +6,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from tollgate_kit.egress import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_kit.settings import ServiceSettings
+from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_router.domain.health.policy import HealthPolicy
 
 

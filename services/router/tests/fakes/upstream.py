@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Callable
 
 from tollgate_kit.clock import ManualClock
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.target import Target, split_base_url
 from tollgate_router.upstream.call import UpstreamCall

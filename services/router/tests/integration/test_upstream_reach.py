@@ -11,7 +11,7 @@ from services.router.tests.fakes.upstream import PATH, FakeResolver, Listener, e
 from tests.integration.faulty import FullPort, RawServer, read_request
 
 from tollgate_kit.clock import ManualClock, SystemClock
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.reaching import Proxy
 from tollgate_router.upstream.client import ClientLimits, Timeouts

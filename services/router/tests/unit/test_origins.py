@@ -4,8 +4,8 @@ import base64
 
 import pytest
 
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
 from tollgate_resources import Declared, VersionChannel, compile_version, digest, load_catalogue, parse_version
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls

@@ -9,7 +9,8 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from tollgate_kit.egress import Ports, refusal
+from tollgate_kit.egress import refusal
+from tollgate_resources.ports import Ports
 
 _MAX_ADDRESSES: Final = 4
 

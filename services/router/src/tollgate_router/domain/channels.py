@@ -8,9 +8,9 @@ from math import inf
 from typing import Final, Protocol
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_kit.egress import Ports
 from tollgate_rating import PICO, ModelPrice, PriceBook, PriceTable, RatingError, parse_decimal
 from tollgate_resources import CatalogueModel, ChannelModel, Credential, VersionChannel
+from tollgate_resources.ports import Ports
 from tollgate_router.domain.abilities import AUDIO, EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health

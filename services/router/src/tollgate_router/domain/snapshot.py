@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_kit.egress import Ports
 from tollgate_rating import PriceTable
 from tollgate_resources import VersionDocument
+from tollgate_resources.ports import Ports
 from tollgate_router.domain.candidates import Candidates
 from tollgate_router.domain.channels import Costs, CredentialMissing, Credentials, Ready, prepare
 from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations

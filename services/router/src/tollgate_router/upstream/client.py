@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tollgate_kit.clock import Clock
-from tollgate_kit.egress import DEFAULT_PORTS, Ports
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.upstream.call import UpstreamCall

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tollgate_kit.clock import Clock
-from tollgate_kit.egress import Ports, refusal
+from tollgate_kit.egress import refusal
+from tollgate_resources.ports import Ports
 from tollgate_router.domain.failure import FailureKind
 
 _MAX_NAMES: Final = 4096
