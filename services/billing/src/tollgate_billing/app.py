@@ -197,7 +197,7 @@ class Billing:
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
         lag = LagSource(
-            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
+            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.consumer.open_exceptions
         )
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
         letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), self.clock)
@@ -256,7 +256,7 @@ class Billing:
         return {
             "lag_events": self.consumer.lag_events,
             "lag_ms": self.consumer.lag_ms,
-            "open_exceptions": self.record.open_exceptions,
+            "open_exceptions": self.consumer.open_exceptions,
             "recent_ids": self.consumer.recent_ids,
         }
 
