@@ -81,9 +81,9 @@ from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.metrics import Sample, new_registry
 from tollgate_kit.process_metrics import LoopMeasures
-from tollgate_kit.sealing import KeyRing, read_secrets
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_kit.tracing import new_tracing
+from tollgate_sealing.envelopes import Envelopes, KeyRing
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +179,7 @@ class Billing:
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
         self.notify_http = GuardedHttp(private_network=self.settings.notify_private_network)
-        file = self.settings.secrets_key_file or self.settings.state_directory / "secrets.key"
-        keys = KeyRing(read_secrets(file))
+        keys = Envelopes(KeyRing(self.settings.sealing_keys()))
         self.destinations = SqlDestinations(self.database, keys)
         self.notices = DeliverNotices(
             outbox=SqlOutbox(self.database, keys),
