@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from services.edge.tests.fakes.inference import MODEL, Client, chat, eventually
-from tests.integration.gateway import Call, Gateway, answer_whole, event
+from tests.integration.gateway import Call, Gateway, answer_whole, event, reply
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference.measured import gateway_samples
 
 pytestmark = pytest.mark.integration
@@ -246,6 +247,42 @@ async def test_a_request_that_takes_too_long_ends_with_504(make_gateway: Any) ->
         assert (status, json.loads(body)["error"]["code"]) == (504, "upstream_timeout")
         assert headers[b"x-request-id"]
         await eventually(lambda: gateway.upstream.gone == 1)
+
+
+def long_reply(size: int) -> bytes:
+    message = {"role": "assistant", "content": "y" * size}
+    return json.dumps({**json.loads(reply()), "choices": [{"index": 0, "message": message}]}).encode()
+
+
+async def test_a_long_whole_reply_waits_at_the_router_for_a_caller_that_reads_slowly(make_gateway: Any) -> None:
+    body = long_reply(20_000_000)
+
+    async def answer(call: Call) -> None:
+        await call.whole(body if call.body["messages"][0]["content"] == "long" else reply())
+
+    async with make_gateway().running() as gateway:
+        gateway.upstream.script = answer
+        client = await gateway.bench.client(receive_buffer=4096)
+        client.send(request("long"))
+        await eventually(lambda: figures(gateway)["tollgate_router_stalled_requests"] == 1)
+        await eventually(lambda: figures(gateway)["tollgate_edge_stalled_requests"] == 1)
+        # The provider is done; others are served meanwhile.
+        await gateway.ask(5)
+        gateway.bench.later(0)
+        found = figures(gateway)
+        assert 0 < found["tollgate_edge_reply_bytes"] < 600_000
+        assert found["tollgate_router_body_bytes"] > len(body)
+        assert found["tollgate_router_exchange_queued_bytes"] == 0
+        # It reads on, and gets every byte of it, in chunks.
+        received = bytearray()
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            piece = await asyncio.wait_for(client.reader.read(1 << 20), 30)
+            assert piece
+            received += piece
+        assert received.count(b"y") >= 20_000_000
+        assert len(received) < len(body) + 10_000
+        await eventually(lambda: figures(gateway)["tollgate_router_body_bytes"] == 0)
+        assert gateway.bench.counters.ends == {wire.OUTCOME_OK: 6}
 
 
 async def test_requests_wait_for_a_router_and_are_told_when_none_comes(make_gateway: Any) -> None:

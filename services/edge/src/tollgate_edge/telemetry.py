@@ -53,6 +53,14 @@ FAMILIES: Final = (
     Family("tollgate_edge_client_connections", "gauge", "Connections of callers."),
     Family("tollgate_edge_body_bytes", "gauge", "Request bodies in memory."),
     Family("tollgate_edge_body_limit_bytes", "gauge", "Size of all bodies at which requests are refused."),
+    Family("tollgate_edge_reply_bytes", "gauge", "Reply bytes in memory that callers have not taken, once a second."),
+    Family("tollgate_edge_reply_limit_bytes", "gauge", "Size of them all at which the slowest readers are closed."),
+    Family(
+        "tollgate_edge_slow_readers_closed_total", "counter",
+        "Connections that were closed since their caller took nothing for too long (`timeout`), or for longest while "
+        "too many bytes waited (`memory`).",
+        ("reason",),
+    ),
     Family("tollgate_edge_cached_keys", "gauge", "Keys that are remembered."),
     Family("tollgate_edge_key_reads_total", "counter", "Times that the database was asked about a key."),
     Family("tollgate_edge_key_checks", "gauge", "Requests that wait for what the database says of their key."),

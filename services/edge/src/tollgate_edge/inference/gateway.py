@@ -23,6 +23,7 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.operations import OPERATIONS, misplaced
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
+from tollgate_edge.inference.slow_readers import SlowReaders
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
@@ -88,6 +89,7 @@ class InferenceGateway:
         self.closing = False
         self.draining = False
         self.body_bytes = 0
+        self.slow_readers = SlowReaders(settings.write_timeout_seconds, settings.max_reply_memory_bytes)
         self.open: set[InferenceExchange] = set()
         self.doors: set[Door] = set()
         self._version = version
@@ -130,6 +132,7 @@ class InferenceGateway:
             exchange.keep_alive(now)
         for door in tuple(self.doors):
             door.check_deadline(now)
+        self.slow_readers.check(self.doors, now)
         self.admission.expire(now)
         wait = self.settings.router_wait_seconds
         while self._parked and self._parked[0].started + wait < now:
