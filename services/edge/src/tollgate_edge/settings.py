@@ -74,12 +74,20 @@ class EdgeSettings(ServiceSettings):
         default=60.0, gt=0, description="A caller that takes nothing of a reply for so long is closed."
     )
     keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
-    request_timeout_seconds: float = Field(default=900.0, gt=0, description="Longest an inference request may take.")
+    request_timeout_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="Longest an inference request may take, its reply included. The router keeps to it too; where it "
+        "does not answer, edge ends the request one to two seconds later.",
+    )
     router_wait_seconds: float = Field(
         default=5.0, gt=0, description="How long a request waits for a router to connect."
     )
     admission_timeout_seconds: float = Field(
-        default=2.0, gt=0, description="How long a request waits for Redis before it is refused."
+        default=2.0,
+        gt=0,
+        description="How long a request waits for Redis before it is refused, looked at once a second. A hold that "
+        "Redis places after that is given back.",
     )
     without_redis: Literal["refuse", "serve_postpaid"] = Field(
         default="refuse",

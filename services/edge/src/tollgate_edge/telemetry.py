@@ -69,7 +69,7 @@ FAMILIES: Final = (
         "tollgate_edge_unverified_spend", "gauge",
         "What requests may have spent that were let through since Redis went, in units of their currency.",
     ),
-    Family("tollgate_edge_admission_waiting", "gauge", "Requests that wait for their hold."),
+    Family("tollgate_edge_admission_waiting", "gauge", "Holds that Redis has not answered yet."),
     Family("tollgate_edge_admission_round_trips_total", "counter", "Calls of Redis, each for what had gathered."),
     Family("tollgate_edge_admission_refused_total", "counter", "Holds that were not placed."),
     Family("tollgate_edge_admission_settle_mismatches_total", "counter", "Holds that were settled at another cost."),

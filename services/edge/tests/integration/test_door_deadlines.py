@@ -1,17 +1,111 @@
-"""The door when time runs out: callers that take nothing of their replies."""
+"""The door when time runs out: requests whose router says nothing, and callers that take nothing of their replies."""
 
 import socket
+from dataclasses import replace
 
 import pytest
-from services.edge.tests.fakes.door import SSE, clean
-from services.edge.tests.fakes.inference import Bench, chat, eventually, get
+from services.edge.tests.fakes.door import CHUNK, SSE, clean, error_of
+from services.edge.tests.fakes.inference import Bench, FakeStream, chat, eventually, get
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_holds import LimitSet, Scope
 
 pytestmark = pytest.mark.integration
 
+LIMIT_SECONDS = 30.0
+# Past the limit and what a router that is there needs to say so by itself.
+LATE_SECONDS = LIMIT_SECONDS + 2
 PIECE = b"x" * 65_536
 MOST_BYTES = 400_000
+
+
+@pytest.fixture
+async def brief():
+    """The door with little time for a request."""
+    async with Bench(request_timeout_seconds=LIMIT_SECONDS, silence_seconds=900).serving() as made:
+        yield made
+        await clean(made)
+
+
+# A router that says nothing.
+
+
+async def test_a_request_whose_router_says_nothing_ends_with_504_and_is_settled_when_it_does(brief):
+    client = await brief.client()
+    client.send(chat())
+    frame = await brief.stream.next()
+    # The router has the same limit, and its answer is the better one.
+    brief.later(LIMIT_SECONDS)
+    assert brief.gateway.open
+    brief.later(LATE_SECONDS)
+    status, _, body = await client.reply()
+    error = error_of(body)
+    assert (status, error["code"], error["type"]) == (504, "timeout", "server_error")
+    assert brief.stream.cancels == [(frame.id, wire.CANCEL_REASON_DEADLINE)]
+    assert not brief.gateway.open
+    assert brief.counters.refused["timeout"] == 1
+    # What it cost is known when the router speaks again; until then the hold stays.
+    assert not brief.admission.settled
+    assert not brief.admission.forgotten
+    brief.stream.end(frame.id, charge_pico=3)
+    assert [charge for _, charge in brief.admission.settled] == [3]
+    assert brief.stream.acks == [frame.id]
+    # The connection serves the next request.
+    client.send(chat())
+    frame = await brief.stream.next()
+    brief.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+
+
+async def test_a_request_that_ran_out_of_time_is_witnessed_when_its_router_is_lost(brief):
+    brief.pool.streams.append(FakeStream())
+    client = await brief.client()
+    client.send(chat(stream=True))
+    frame = await brief.stream.next()
+    brief.stream.head(frame.id, SSE)
+    brief.stream.data(frame.id, CHUNK)
+    brief.later(LATE_SECONDS)
+    _, _, body = await client.reply()
+    events = body.removeprefix(CHUNK).split(b"\n\n")
+    assert error_of(events[0].removeprefix(b"data: "))["code"] == "timeout"
+    assert events[1:] == [b"data: [DONE]", b""]
+    brief.stream.lose()
+    # It is over for the caller: nobody is asked again.
+    assert brief.pool.streams[1].opened.empty()
+    assert [delivered for _, _, delivered in brief.witness.records] == [len(CHUNK)]
+
+
+async def test_half_a_json_reply_that_ran_out_of_time_ends_with_the_connection(brief):
+    client = await brief.client()
+    client.send(chat())
+    frame = await brief.stream.next()
+    brief.stream.head(frame.id)
+    brief.stream.data(frame.id, b'{"half":')
+    await client.until(b'{"half":')
+    brief.later(LATE_SECONDS)
+    assert await client.rest() == b"\r\n"
+    assert brief.stream.cancels == [(frame.id, wire.CANCEL_REASON_DEADLINE)]
+
+
+@pytest.mark.parametrize("tried", [False, True])
+async def test_a_request_that_runs_out_of_time_while_no_router_is_there_gives_back_what_it_holds(brief, tried):
+    limits = LimitSet("org_1", (Scope("key", "key_1", slots=1),))
+    brief.keys.principal = replace(brief.keys.principal, limits=limits)
+    client = await brief.client()
+    if not tried:
+        brief.pool.streams.clear()
+    client.send(chat())
+    if tried:
+        await brief.stream.next()
+        brief.stream.lose()
+    await eventually(lambda: brief.gateway.parked == 1)
+    (exchange,) = brief.gateway.open
+    exchange.run_out()
+    assert (await client.reply())[0] == 504
+    assert brief.gateway.parked == 0
+    # What was asked of a router may cost something, so that its hold is for billing.
+    given_back = brief.admission.ended if tried else brief.admission.forgotten
+    assert given_back == [exchange.request_id]
 
 
 # A caller that takes nothing.
