@@ -81,11 +81,12 @@ class Outbox:
             self.waiting = self.urgent = True
             self._waits(True)
 
-    def take(self) -> list[bytes]:
-        """Returns what waits as encoded batches and begins anew."""
+    def take(self, open_requests: int = 0) -> list[bytes]:
+        """Returns what waits as encoded batches and begins anew; they say how many requests the process has open."""
         batch, data, size, frames = self._batch, self._data, self._bytes, self.frames
         self._batch, self._data, self._bytes, self.frames = wire.RouterBatch(), {}, 0, 0
         self.waiting = self.urgent = False
+        batch.open_requests = open_requests
         if size > MAX_BATCH_BYTES or frames + len(data) > MAX_BATCH_FRAMES:
             return _split(batch, data)
         if not frames and not data:
