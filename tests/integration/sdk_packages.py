@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.servers.process import locked, unavailable
 
 FOLDER = Path(__file__).parent / "sdks"
+OLDER = Path(__file__).parent / "older_sdks"
 INSTALL = "have a package index in reach of `uv pip sync`"
 
 

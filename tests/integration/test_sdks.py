@@ -1,7 +1,8 @@
 """Clients of every kind, unmodified and each from its own lock: one scenario at models of three vendors.
 
 Each client asks the simulated provider itself, and through the gateway: at the vendor of its own dialect it must see
-the same, letter by letter; at another vendor what the scenario says. Two programs see it all; it is read in parts here.
+the same, letter by letter; at another vendor what the scenario says.
+Three programs see it all; it is read in parts here.
 """
 
 import json
@@ -22,6 +23,8 @@ CLIENTS: Final = {
     "ai-sdk-anthropic": "messages",
     "ai-sdk-google": "contents",
     "google-genai-node": "contents",
+    "openai-1": "chat",
+    "openai-1-responses": "responses",
     "openai-2": "chat",
     "openai-2-responses": "responses",
     "langchain-openai": "chat",
@@ -45,7 +48,7 @@ FEATURES: Final = {
     "refused": ("errors",),
     "broken": ("errors",),
 }
-REFUSED: Final = ("openai-2", "openai-2-responses", "llama-index")
+REFUSED: Final = ("openai-1", "openai-1-responses", "openai-2", "openai-2-responses", "llama-index")
 Seen = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -63,10 +66,11 @@ def cases() -> list[Any]:
 @pytest.fixture(scope="module")
 def programs() -> list[tuple[list[str], str]]:
     """How each program is run; asked for first, so that nothing is started in vain without their packages."""
-    node, python = node_packages.node(), sdk_packages.python()
+    node, python, older = node_packages.node(), sdk_packages.python(), sdk_packages.python(sdk_packages.OLDER)
     return [
         ([node, "sdks.mjs"], str(node_packages.FOLDER)),
         ([python, "-W", "ignore", "clients.py"], str(sdk_packages.FOLDER)),
+        ([older, "-W", "ignore", "older_clients.py"], str(sdk_packages.FOLDER)),
     ]
 
 
