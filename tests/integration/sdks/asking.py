@@ -1,7 +1,8 @@
 """Drives Python clients and prints what each saw of every model as JSON: by round, client, model and step.
 
 The argument is JSON: for each round, such as at
-the provider itself and through the gateway, `key`, `addresses` by dialect, and `models` by dialect. A step that raises
+the provider itself and through the gateway, `key`, `addresses` by dialect, `models` by dialect, and
+`clients` where not all are asked. A step that raises
 says so as {"raised": …}.
 """
 
@@ -37,6 +38,6 @@ def main(clients: Mapping[str, tuple[str, Callable[[str, str, str], Any]]]) -> N
         found[name] = {
             client: {model: seen(make(addresses[dialect], asked["key"], model)) for model in models[dialect]}
             for client, (dialect, make) in clients.items()
-            if dialect in addresses
+            if dialect in addresses and client in asked.get("clients", clients)
         }
     sys.stdout.write(json.dumps(found))
