@@ -168,7 +168,13 @@ def test_tools_and_pictures(sdk, model):
     assert answer.choices[0].finish_reason == "stop"
 
 
-@pytest.mark.parametrize("model", [CONVERSED, CLAUDE])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(CONVERSED, marks=pytest.mark.proves("messages", "bedrock", "thinking")),
+        pytest.param(CLAUDE, marks=pytest.mark.proves("messages", "vertex-messages", "thinking")),
+    ],
+)
 def test_claudes_thoughts_come_back_signed(claude_sdk, model):
     thinking = {"type": "adaptive"}
     fields = {"model": model, "max_tokens": 2000, "thinking": thinking}
