@@ -358,7 +358,8 @@ class Door(HttpToolsProtocol):
     def _answer(self, error: PublicError) -> None:
         """Writes an error that belongs to no exchange."""
         request_id = self.gateway.new_request_id()
-        body = render_openai(error, request_id, self.gateway.error_docs(self.host))
+        # How much of a head that is not whole was read depends on how it was cut: its host is not looked at.
+        body = render_openai(error, request_id, self.gateway.error_docs(b""))
         more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         self.transport.write(
             (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
