@@ -10,6 +10,7 @@ Schema = dict[str, Any]
 
 _TEXT: Final[Schema] = {"type": "string"}
 _MAYBE: Final[Schema] = {"type": ["string", "null"]}
+_PICO: Final[Schema] = {"type": "integer"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
@@ -50,7 +51,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Organization": _having(id=_TEXT, name=_TEXT, currency=_TEXT, created_at=_TEXT),
     "Project": _having(id=_TEXT, organization_id=_TEXT, name=_TEXT, price_group=_TEXT, route_group=_TEXT),
     "Budget": _having(id=_TEXT, organization_id=_TEXT, name=_TEXT, scope=_TEXT, scope_id=_MAYBE),
-    "Money": _having(organization_id=_TEXT, currency=_TEXT, balance=_TEXT, balance_pico={"type": "integer"}),
+    "Money": _having(organization_id=_TEXT, currency=_TEXT, balance=_TEXT, balance_pico=_PICO),
     "Checked": _having(ok={"type": "boolean"}, checks=_list()),
     "Answer": _having(id=_TEXT, object=_exactly("chat.completion"), created=_COUNT, model=_TEXT, choices=_list()),
     "Response": _having(id=_TEXT, object=_exactly("response"), status=_TEXT, output=_list()),
@@ -67,11 +68,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Balance": _having(
         organization_id=_TEXT,
         currency=_TEXT,
-        **{
-            name: kind
-            for part in ("ledger", "wallet", "held", "settled_unbooked")
-            for name, kind in ((part, _TEXT), (f"{part}_pico", {"type": "integer"}))
-        },
+        ledger=_TEXT,
+        ledger_pico=_PICO,
+        # Null until there is one.
+        wallet=_MAYBE,
+        wallet_pico={"type": ["integer", "null"]},
+        held=_TEXT,
+        held_pico=_PICO,
+        settled_unbooked=_TEXT,
+        settled_unbooked_pico=_PICO,
     ),
 }
 # By operation; what is not here is an object, or a page where a cursor is taken.
