@@ -259,10 +259,6 @@ class Door(HttpToolsProtocol):
             self.transport.write(data)
 
     @property
-    def host(self) -> bytes:
-        return next((value for name, value in self.headers or () if name == b"host"), b"")
-
-    @property
     def write_paused(self) -> bool:
         return self.flow.write_paused
 
@@ -306,6 +302,7 @@ class Door(HttpToolsProtocol):
             else:
                 if query:
                     exchange.presented = self.gateway.key_of_query(query)
+        exchange.host = found.get(b"host", b"")
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
