@@ -78,6 +78,8 @@ def _provider(provider: Provider, models: int) -> str:
         lines.append(f"The catalogue has {known}.")
     if provider.conforming:
         lines.append("Replies pass untouched.")
+    if provider.responses:
+        lines.append("The Responses API is passed on as well.")
     lines += [f"\n- {_quirk(quirk)}" for quirk in provider.quirks]
     return "\n".join(lines).replace("\n\n- ", "\n- ").replace(".\n- ", ".\n\n- ", 1) + "\n"
 

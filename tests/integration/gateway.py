@@ -12,10 +12,10 @@ from services.edge.tests.fakes.inference import MODEL, Bench, chat, eventually
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
 from tollgate_holds.holds import Holds
-from tollgate_kit.grpc_io import new_server
 from tollgate_resources import Channel, Credential, Declared, compile_version, digest, load_catalogue
 from tollgate_router.app import Router
 from tollgate_router.settings import RouterSettings
+from tollgate_streams.server import StreamServer
 
 SSE = b"text/event-stream"
 _PIECE_BYTES = 65_536
@@ -146,7 +146,7 @@ class RunningRouter:
             {"UPSTREAM_KEY": "sk-upstream"},
         )
         self.parts.apply(digest(document), document)
-        self.server = new_server(self.address)
+        self.server = StreamServer(self.address)
         self.parts.exchange.register(self.server)
         self._no_more = asyncio.Event()
 
@@ -157,11 +157,11 @@ class RunningRouter:
 
     async def vanish(self) -> None:
         """Breaks every stream at once, as a killed process does."""
-        await self.server.stop(None)
+        await self.server.stop(0)
 
     async def stop(self) -> None:
         """Stops and leaves nothing behind."""
-        await self.server.stop(None)
+        await self.server.stop(0)
         self._no_more.set()
         await self._publishing
         await self.parts.upstream.close()

@@ -187,6 +187,20 @@ def test_claudes_thoughts_come_back_signed(claude_sdk, model):
     assert second.content[-1].text.startswith("[simulated] You said: and more")
 
 
+@pytest.mark.parametrize(("model", "channel", "upstream"), [(V1, "azure-v1", "mini"), (DATED, "azure-dated", "my-gpt")])
+def test_responses_at_azure_with_their_rows(product, clouds, sdk, model, channel, upstream):
+    """The v1 path has them; at a dated version they are asked for by chat."""
+    raw = sdk.responses.with_raw_response.create(model=model, input="hello")
+    assert raw.parse().output_text.startswith("[simulated] You said: hello")
+    row_of(product, raw, channel, upstream)
+    page = httpx.get(f"http://127.0.0.1:{clouds.port}/_ledger", trust_env=False).json()
+    (entry,) = [one for one in page["items"] if one["x_request_id"] == raw.headers["x-request-id"]]
+    assert entry["operation"] == ("responses" if model == V1 else "chat")
+    with sdk.responses.stream(model=model, input="hello") as stream:
+        list(stream)
+        assert stream.get_final_response().output_text.startswith("[simulated]")
+
+
 def test_embeddings_and_pictures_of_azure(product, sdk):
     reply = sdk.embeddings.with_raw_response.create(model=EMBEDDED, input="hello")
     assert len(reply.parse().data[0].embedding) == 1536

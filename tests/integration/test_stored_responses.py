@@ -57,6 +57,17 @@ def test_turns_by_id(client: openai.OpenAI, keeping: Product, model: str) -> Non
     assert row["input_tokens"] == second.usage.input_tokens
 
 
+def test_thoughts_of_several_makers_in_one_conversation(client: openai.OpenAI) -> None:
+    """Each maker gets its own thoughts back, and none of the others', which it would refuse."""
+    previous: str | None = None
+    for model in (MODELS[1], MODELS[0], MODELS[0], MODELS[1]):
+        one = client.responses.create(
+            model=model, input="Go on", reasoning={"effort": "low"}, previous_response_id=previous
+        )
+        assert [item.type for item in one.output] == ["reasoning", "message"]
+        previous = one.id
+
+
 def test_deleted_and_of_others(client: openai.OpenAI, keeping: Product) -> None:
     one = client.responses.create(model=MODELS[0], input="Say hello")
     with pytest.raises(openai.BadRequestError):

@@ -16,6 +16,7 @@ from tests.fuzz.targets.provider_statements import ProviderStatementsTarget
 from tests.fuzz.targets.receiver_answers import ReceiverAnswersTarget
 from tests.fuzz.targets.redis_replies import RedisRepliesTarget
 from tests.fuzz.targets.request_fields import RequestFieldsTarget
+from tests.fuzz.targets.responses_stream import ResponsesStreamTarget
 from tests.fuzz.targets.spool_files import SpoolFilesTarget
 from tests.fuzz.targets.upstream_reply import UpstreamReplyTarget
 from tests.fuzz.targets.usage import UsageTarget
@@ -35,6 +36,7 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
     "receiver-answers": ReceiverAnswersTarget,
     "redis-replies": RedisRepliesTarget,
     "request-fields": RequestFieldsTarget,
+    "responses-stream": ResponsesStreamTarget,
     "spool-files": SpoolFilesTarget,
     "upstream-reply": UpstreamReplyTarget,
     "usage": UsageTarget,

@@ -56,6 +56,8 @@ class Child:
             raise
         finally:
             os.close(writer)
+        if self.spec.niceness:
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, self.spec.niceness)
         os.set_blocking(self.output, False)
         self.started = now
         self.restart_at = None

@@ -14,6 +14,8 @@ from tollgate_cli.supervisor.spec import Options, Spec
 
 SERVICES = {"edge": "EDGE", "router": "ROUTER", "billing": "BILLING", "media-jobs": "MEDIA_JOBS"}
 READS_KEYS = {"router", "media-jobs"}
+# Billing works behind the requests, on the same processors: it takes what they leave.
+NICENESS = {"billing": 10}
 WITH_REDIS = ("edge", "billing", "media-jobs")
 # gRPC's event engine hands every read and write of a socket to threads of its own. Without it the thread that waits for
 # completions does both: half the context switches and half the kernel's time a message. Read when gRPC is imported.
@@ -166,6 +168,7 @@ class Plan:
             | {prefix + key: value for key, value in values.items()},
             descriptors=descriptors,
             address=admin,
+            niceness=NICENESS.get(service, 0),
         )
 
     def _without_keys(self, service: str) -> dict[str, str]:

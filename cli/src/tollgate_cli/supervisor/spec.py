@@ -20,6 +20,7 @@ class Spec:
     address: str = ""
     last: bool = False
     bound: bool = False
+    niceness: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -91,6 +92,10 @@ class Database:
             raise SqlUnavailable(f"the database takes no writes now: {error.args[0]}") from error
 
     def _migrate(self, connection: sa.Connection) -> None:
+        package, _, folder = self._migrations.partition(":")
+        numbers = [path.name[:4] for path in files(package).joinpath(folder, "versions").iterdir()]
+        if _version(connection) == max(number for number in numbers if number.isdecimal()):
+            return
         # Alembic costs memory and start-up time, so only the migration itself loads it.
         from alembic.config import Config
         from alembic.runtime.environment import EnvironmentContext
@@ -111,17 +116,17 @@ class Database:
             environment.run_migrations()
 
 
+def _version(connection: sa.Connection) -> str | None:
+    """Returns the number of the last migration, with which the name of its file begins."""
+    known = sa.inspect(connection).has_table("alembic_version")
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() if known else None
+
+
 def _new_engine(url: str, threads: int) -> sa.Engine:
     parsed = sa.make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return sa.create_engine(
-            parsed,
-            pool_size=threads,
-            max_overflow=2,
-            pool_pre_ping=True,
-            pool_timeout=10,
-            connect_args={"connect_timeout": 5},
-        )
+        pool: dict[str, Any] = {"max_overflow": 2, "pool_pre_ping": True, "pool_timeout": 10}
+        return sa.create_engine(parsed, pool_size=threads, connect_args={"connect_timeout": 5}, **pool)
     engine = sa.create_engine(parsed, pool_size=threads, max_overflow=2, connect_args={"timeout": _BUSY_SECONDS})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
@@ -153,5 +158,4 @@ def _use_wal(cursor: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    read_only = connection.get_execution_options().get(_READ_ONLY, False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get(_READ_ONLY) else "BEGIN IMMEDIATE")

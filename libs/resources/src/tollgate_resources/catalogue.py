@@ -58,6 +58,8 @@ class Provider(Resource):
     credentials_required: Flag = True
     conforming: Flag = False
     """Replies keep to the wire's rules and may be passed on untouched."""
+    responses: Flag = False
+    """It speaks the Responses API as well, at `/responses`: who asks in it is passed on instead of translated."""
     environment: tuple[str, ...] = ()
     """Environment variables that hold a key of this provider; the first one set counts."""
     simulates: Name | None = None
@@ -78,6 +80,8 @@ class Provider(Resource):
     def _whole(self) -> "Provider":
         if self.quirks and self.wire != "openai":
             raise ValueError("`quirks` with `wire: openai` only")
+        if self.responses and not self.may_speak_responses:
+            raise ValueError("`responses: true` with `wire: openai` and the operation chat only")
         for name in self.all_quirks.paths:
             # Images are asked for by another service, which knows no other path.
             if name not in self.operations or name == "images":
@@ -85,6 +89,11 @@ class Provider(Resource):
         if self.conforming and self.all_quirks.reply != ReplyQuirks():
             raise ValueError("`conforming: false` beside quirks of replies; what conforms passes untouched")
         return self
+
+    @property
+    def may_speak_responses(self) -> bool:
+        """It chats on OpenAI's wire, which is where the Responses API has its place."""
+        return self.wire == "openai" and "chat" in self.operations
 
     @cached_property
     def all_quirks(self) -> Quirks:

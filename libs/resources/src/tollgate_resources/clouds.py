@@ -17,6 +17,8 @@ _WIDE: Final = {
     "us": "https://aiplatform.us.rep.googleapis.com",
     "eu": "https://aiplatform.eu.rep.googleapis.com",
 }
+# Versions of Azure's API that its v1 path has; all others name the deployment in the path.
+_V1: Final = (None, "preview")
 # They have no list of models that would answer the same credential at the same address.
 _WITHOUT_LIST: Final = frozenset({"bedrock", "vertex"})
 
@@ -44,8 +46,25 @@ def cloud_problems(channel: Channel, provider: Provider) -> Iterator[tuple[tuple
         if value is not None and name not in _ALLOWED[provider.platform]:
             allowed = ", ".join(_ALLOWED[provider.platform]) or "no `cloud` at all"
             yield ("cloud", name), name, f"for provider {provider.name}: {allowed}"
+    if channel.responses and not provider.may_speak_responses:
+        yield ("responses",), "true", f"false; provider {provider.name} does not chat on OpenAI's wire"
+    elif channel.responses and said.api_version not in _V1:
+        yield ("responses",), "true", "no `cloud.api_version`, or preview; Azure has the Responses API on its v1 path"
     if provider.platform in _WITHOUT_LIST and channel.probe is not None and channel.probe.model is None:
         yield ("probe",), "a probe without a model", f"a model to ask; provider {provider.name} lists none"
+
+
+def speaks_responses(channel: Channel, provider: Provider) -> bool:
+    """Tells whether a channel is asked in the Responses API by those who speak it.
+
+    A server that stands in for the provider's own need not have it, so its channel says so. Azure has it on the v1
+    path alone.
+    """
+    said = channel.responses
+    if said is None:
+        said = provider.responses and (channel.base_url is None or provider.base_url is None)
+    version = channel.cloud.api_version if channel.cloud is not None else None
+    return said and version in _V1
 
 
 def azure_place(cloud: Cloud, deployment: str) -> tuple[str, str]:
@@ -55,6 +74,6 @@ def azure_place(cloud: Cloud, deployment: str) -> tuple[str, str]:
     """
     version = cloud.api_version
     query = f"?api-version={version}" if version is not None else ""
-    if version is None or version == "preview":
+    if version in _V1:
         return "/openai/v1", query
     return f"/openai/deployments/{quote(deployment, safe='')}" if deployment else "/openai", query

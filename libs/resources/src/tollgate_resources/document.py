@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from tollgate_rating import PriceTable
 from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Operation, Platform, Provider, Wire
-from tollgate_resources.clouds import address_of
+from tollgate_resources.clouds import address_of, speaks_responses
 from tollgate_resources.declared import Declared
 from tollgate_resources.models import (
     ABILITIES,
@@ -58,6 +58,8 @@ class VersionChannel(Resource):
     base_url: Url
     auth: Auth = Auth()
     conforming: Flag = False
+    responses: Flag = False
+    """Who speaks the Responses API is passed on; false in versions of releases that did not say it."""
     operations: tuple[Operation, ...] = ()
     """What the provider serves; empty in versions of releases that did not say it."""
     quirks: Quirks | None = None
@@ -175,6 +177,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         base_url=base_url,
         auth=provider.auth,
         conforming=provider.conforming,
+        responses=speaks_responses(channel, provider),
         operations=provider.operations,
         quirks=catalogue.quirks_of(provider),
         credentials=channel.credentials,

@@ -259,6 +259,9 @@ class Channel(Resource):
     """False keeps it in the file and out of use."""
     region: Name | None = None
     """Where the provider computes, in words of your own, such as eu."""
+    responses: Flag | None = None
+    """Whether its server speaks the Responses API as well; left out, what the provider's data says of the provider's
+    own address."""
     probe: Probe | None = None
     """Asks after its health when set; otherwise requests tell."""
     cost_multiply: DecimalString = "1"

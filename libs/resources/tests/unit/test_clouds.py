@@ -3,7 +3,7 @@
 import pytest
 
 from tollgate_resources import Channel, Cloud, azure_place, compile_version, load, load_catalogue, parse_version
-from tollgate_resources.clouds import address_of
+from tollgate_resources.clouds import address_of, speaks_responses
 from tollgate_resources.declared import Declared
 
 pytestmark = pytest.mark.unit
@@ -54,6 +54,11 @@ def test_an_address_of_its_own_goes_before():
         ("provider: bedrock, cloud: {region: 'us-east-1/..'}", "cloud.region"),
         ("provider: vertex, cloud: {region: global, project: 'a/b'}", "cloud.project"),
         ("provider: bedrock, cloud: {region: us-east-1}, probe: {interval_seconds: 5}", "probe"),
+        ("provider: anthropic, responses: true", "responses: found true; allowed: false"),
+        (
+            "provider: azure, base_url: 'https://h', cloud: {api_version: '2024-10-21'}, responses: true",
+            "no `cloud.api_version`, or preview",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(tmp_path, text, line):
@@ -92,3 +97,30 @@ def test_a_version_says_all_that_a_router_needs():
     found = parse_version(compile_version(declared, CATALOGUE)).channels[0]
     assert (found.wire, found.platform, found.cloud.region) == ("bedrock", "bedrock", "us-east-1")
     assert found.base_url == "https://bedrock-runtime.us-east-1.amazonaws.com"
+
+
+OWN = {"base_url": "https://relay.example/v1"}
+
+
+@pytest.mark.parametrize(
+    ("provider", "said", "spoken"),
+    [
+        ("openai", {}, True),
+        ("openai", {"responses": False}, False),
+        # Another server than the vendor's may know chat alone.
+        ("openai", OWN, False),
+        ("openai", OWN | {"responses": True}, True),
+        ("deepseek", {}, False),
+        ("openai-compatible", OWN, False),
+        ("openai-compatible", OWN | {"responses": True}, True),
+        ("simulator", OWN, True),
+        ("azure", OWN, True),
+        ("azure", OWN | {"cloud": {"api_version": "preview"}}, True),
+        ("azure", OWN | {"cloud": {"api_version": "2024-10-21"}}, False),
+    ],
+)
+def test_who_is_asked_in_the_responses_api(provider, said, spoken):
+    one = Channel.model_validate({"name": "a", "provider": provider, "models": ["m"], **said})
+    assert speaks_responses(one, CATALOGUE.providers[provider]) is spoken
+    (version,) = parse_version(compile_version(Declared(channels=(one,)), CATALOGUE)).channels
+    assert version.responses is spoken

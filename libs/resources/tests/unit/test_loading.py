@@ -117,6 +117,11 @@ MISTAKES = [
         "providers[0]: found",
         "wire: openai",
     ),
+    (
+        "providers:\n  - name: acme\n    wire: gemini\n    operations: [chat]\n    responses: true\n",
+        "providers[0]: found",
+        "`responses: true` with `wire: openai`",
+    ),
     ("providers:\n  - name: acme\n  - name: acme\n", "tollgate.yaml:3: providers[1].name: found 'acme' again", "once"),
     ("providers:\n  - name: acme\n    simulates: openai\n", "tollgate.yaml:3: providers[0].simulates", "without it"),
     ("chanels: []\n", "tollgate.yaml:1: chanels: found 'chanels'", "(perhaps channels)"),

@@ -58,7 +58,8 @@ class ResponsesFace(Face):
         """Returns what its clients want at the end of a stream that broke off: the error, and that it failed."""
         said = openai_error(error, "", docs)
         failed = {
-            "id": f"resp_{request_id}",
+            # As the router names it, whose events went before.
+            "id": f"resp_{request_id.removeprefix('req_')}",
             "object": "response",
             "status": "failed",
             "error": {"code": error.code or "server_error", "message": error.message},

@@ -1,6 +1,8 @@
 """The stores: one suite for the fakes, SQLite and PostgreSQL."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 import sqlalchemy as sa
@@ -317,6 +319,19 @@ async def test_migrating_twice_and_at_once_makes_the_tables_that_the_code_knows(
     assert await databases[0].read(look) == []
     for database in databases:
         database.close()
+
+
+def test_a_schema_that_is_up_to_date_is_found_so_without_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path}/edge.sqlite"
+    program = (
+        "import asyncio, sys; from tollgate_edge.adapters.sql.database import Database; "
+        f"asyncio.run(Database({url!r}).migrate()); print('alembic' in sys.modules)"
+    )
+    told = [
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        for _ in range(2)
+    ]
+    assert told == ["True", "False"]
 
 
 async def test_a_database_that_cannot_be_reached_is_said_to_be_away(tmp_path):

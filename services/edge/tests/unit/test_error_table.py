@@ -42,6 +42,8 @@ def test_events_that_end_a_stream_link_to_it_too():
     error = public_error(errors.ERROR_KIND_UPSTREAM_CUT)
     for face in (OPENAI, RESPONSES, ANTHROPIC, GEMINI):
         assert f"{DOCS}#upstream_cut".encode() in face.error_event(error, "req_1", DOCS)
+    # The id is that of the events before it.
+    assert b'"id": "resp_1"' in RESPONSES.error_event(error, "req_1", DOCS)
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,24 @@ def test_nulls_are_as_good_as_nothing():
     assert (found.stream, found.usage_wanted, found.max_output_tokens, found.choices) == (False, False, None, 1)
 
 
+@pytest.mark.parametrize(
+    ("fields", "units"),
+    [
+        ({}, ()),
+        ({"tools": [{"type": "function", "name": "web_search"}], "max_tool_calls": 3}, (("search", 3),)),
+        ({"tools": [{"type": "web_search"}]}, (("search", 10),)),
+        ({"tools": [{"type": "web_search_preview"}], "max_tool_calls": 40}, (("search", 40),)),
+        ({"tools": [{"type": "web_search"}], "max_tool_calls": -1}, (("search", 0),)),
+        ({"tools": [{"type": "code_interpreter"}], "max_tool_calls": 3}, ()),
+    ],
+)
+def test_searches_that_a_response_may_make_are_held_for(fields, units):
+    """Too much is held where a function has the name: what is not used is given back."""
+    body = json.dumps({"model": "m", "input": "hi", **fields}).encode()
+    assert decode(CHAT, wire.DIALECT_OPENAI_RESPONSES, body, 128).units == units
+    assert decode(CHAT, OPENAI, body, 128).units == ()
+
+
 def test_a_duplicated_field_means_its_last_value():
     body = b'{"model":"a","messages":[],"model":"b"}'
     assert decode(CHAT, OPENAI, body, 128).model == "b"

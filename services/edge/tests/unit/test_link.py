@@ -1,40 +1,34 @@
-"""The end of a stream to a router: whatever ends it, what was open is told, and the peer may connect anew."""
+"""A stream to a router: what it writes and when, and whatever ends it, what was open is told."""
 
 import asyncio
 
 import pytest
-from grpc import aio
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.inference.link import RouterStream
+from tollgate_edge.inference.link import RouterPool, RouterStream
+from tollgate_edge.telemetry import InferenceCounters
 
 pytestmark = pytest.mark.unit
 
+HOUR = 3600.0
+
 
 class Call:
-    """A gRPC call whose reader finds out that it has ended by `ended`, and its writer from `finished` on."""
+    """A call that keeps what is sent."""
 
-    def __init__(self, error):
-        self.ended = asyncio.Event()
-        self.finished = False
+    def __init__(self):
+        self.writable = True
         self.written = []
-        self._error = error
+        self.done = self.cancelled = False
 
-    async def read(self):
-        await self.ended.wait()
-        return aio.EOF
+    def send(self, message):
+        self.written.append(wire.EdgeBatch.FromString(message))
 
-    async def write(self, message):
-        if self.finished:
-            raise self._error
-        self.written.append(message)
-
-    async def done_writing(self):
-        if self.finished:
-            raise self._error
+    def done_writing(self):
+        self.done = True
 
     def cancel(self):
-        self.ended.set()
+        self.cancelled = True
 
 
 class Open:
@@ -47,35 +41,113 @@ class Open:
         self.told += 1
 
 
-def away():
-    return aio.AioRpcError(14, aio.Metadata(), aio.Metadata(), "away")
+@pytest.fixture
+async def stream():
+    found = RouterStream(0.0)
+    found.call = Call()
+    return found
 
 
-@pytest.mark.parametrize("error", [asyncio.InvalidStateError("RPC already finished."), away()])
-async def test_a_write_to_a_call_that_has_ended_loses_nothing_but_the_stream(error):
-    call, request = Call(error), Open()
-    stream = RouterStream(call, 0.0)
-    running = asyncio.create_task(stream.run())
+async def turn():
+    """Lets everything run that waits for nothing."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_what_comes_in_one_turn_of_the_loop_leaves_in_one_batch(stream):
+    stream.outbox.ack(7)
+    for _ in range(3):
+        stream.outbox.open(0, id=stream.open(Open()))
+    assert stream.call.written == []
+    await turn()
+    (batch,) = stream.call.written
+    assert ([opened.id for opened in batch.open], list(batch.ack)) == ([1, 2, 3], [7])
+
+
+async def test_acknowledgements_wait_for_company():
+    stream = RouterStream(0.0)
+    stream.call = Call()
+    stream._pace._long = HOUR
+    stream._pace.left()
+    stream.outbox.ack(1)
+    await turn()
+    assert stream.call.written == []
+    stream.outbox.cancel(2, wire.CANCEL_REASON_CLIENT_GONE)
+    await turn()
+    (batch,) = stream.call.written
+    assert list(batch.ack) == [1]
+
+
+async def test_a_router_that_takes_no_more_is_waited_for(stream):
+    stream.call.writable = False
+    stream.outbox.open(0, id=1)
+    await turn()
+    stream.outbox.open(0, id=2)
+    await turn()
+    assert stream.call.written == []
+    stream.call.writable = True
+    stream.on_writable()
+    await turn()
+    (batch,) = stream.call.written
+    assert [opened.id for opened in batch.open] == [1, 2]
+
+
+@pytest.mark.parametrize("how", ["ended", "lost", "cancelled"])
+async def test_however_a_stream_ends_what_was_open_is_told_once(stream, how):
+    request = Open()
     frame_id = stream.open(request)
     stream.outbox.open(0, id=frame_id)
-    await asyncio.sleep(0.01)
-    assert wire.EdgeBatch.FromString(call.written[0]).open[0].id == frame_id
-    # The call has ended, and something is to be written before the reader finds out.
-    call.finished = True
+    if how == "ended":
+        stream.on_end()
+    elif how == "lost":
+        stream.on_lost("the connection broke")
+    else:
+        stream.cancel()
+        assert stream.call.cancelled
+    stream.on_lost("once more")
     stream.outbox.cancel(frame_id, wire.CANCEL_REASON_CLIENT_GONE)
-    await asyncio.sleep(0.01)
-    call.ended.set()
-    await running
+    await turn()
     assert stream.closed
     assert stream.changed.is_set()
     assert request.told == 1
     assert not stream.pending
+    assert stream.call.written == []
 
 
-@pytest.mark.parametrize("error", [asyncio.InvalidStateError("RPC already finished."), away()])
-async def test_a_stream_that_ends_while_it_is_finished_is_no_error(error):
-    call = Call(error)
-    stream = RouterStream(call, 0.0)
+async def test_a_stream_finishes_when_nothing_is_open(stream):
     stream.outbox.ack(1)
-    call.finished = True
     await stream.finish()
+    assert [list(batch.ack) for batch in stream.call.written] == [[1]]
+    assert stream.call.done
+
+
+async def test_a_stream_that_has_ended_finishes_without_a_word(stream):
+    stream.outbox.ack(1)
+    stream.on_lost("the connection broke")
+    await stream.finish()
+    assert not stream.call.written
+    assert not stream.call.done
+
+
+async def test_the_router_with_the_fewest_open_requests_is_asked_whosever_they_are():
+    pool = RouterPool(["unix:a", "unix:b"], pause_seconds=0, on_ready=lambda: None, counters=InferenceCounters())
+    for peer in pool.peers:
+        peer.stream = RouterStream(0.0)
+        peer.streams.add(peer.stream)
+    first, second = (peer.stream for peer in pool.peers)
+    first.open(Open())
+    assert pool.pick() is second
+    # Another edge has three open there, beside one of ours.
+    second.open(Open())
+    second.on_message(wire.RouterBatch(open_requests=4).SerializeToString())
+    assert pool.pick() is first
+    # What it said a while ago counts no more.
+    second._said_at -= HOUR
+    first.open(Open())
+    assert pool.pick() is second
+    # A renewed stream left two requests on the one before it.
+    old = RouterStream(0.0)
+    pool.peers[1].streams.add(old)
+    for _ in range(2):
+        old.open(Open())
+    assert pool.pick() is first

@@ -14,7 +14,6 @@ from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import new_producer
-from tollgate_kit.grpc_io import new_server
 from tollgate_kit.lifecycle import Lifecycle, stop_on_signals
 from tollgate_kit.metrics import Sample, new_registry
 from tollgate_kit.process_metrics import ProcessMeasures
@@ -42,6 +41,7 @@ from tollgate_router.upstream.token_server import TokenServer
 from tollgate_router.use_cases.keep_responses import KeepResponses
 from tollgate_router.use_cases.probe_channels import ProbeChannels
 from tollgate_router.use_cases.refresh_tokens import RefreshTokens
+from tollgate_streams.server import StreamServer
 
 if TYPE_CHECKING:
     from tollgate_router.adapters.sql_responses import SqlResponses
@@ -187,7 +187,7 @@ class Router:
 
     async def serve(self) -> None:
         """Runs until told to stop, then drains."""
-        server = new_server(self.settings.address)
+        server = StreamServer(self.settings.address)
         self.exchange.register(server)
         add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
         add_responses: Any = responses_pb2_grpc.add_StoredResponsesServiceServicer_to_server

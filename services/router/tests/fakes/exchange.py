@@ -119,7 +119,7 @@ class Router:
             responses=responses,
         )
         self.deps.snapshot = snapshot
-        self.outbox = Outbox()
+        self.outbox = Outbox(lambda _: None)
         self.recorded: list[Any] = []
 
     def ended(self, _frame_id: int, recorded: list[Any]) -> None:

@@ -12,19 +12,39 @@ def taken(outbox: Outbox) -> list[wire.RouterBatch]:
     return [wire.RouterBatch.FromString(message) for message in outbox.take()]
 
 
+def new_outbox(told: list[bool] | None = None) -> Outbox:
+    return Outbox((told if told is not None else []).append)
+
+
 def test_an_empty_outbox_writes_nothing():
-    outbox = Outbox()
+    told: list[bool] = []
+    outbox = new_outbox(told)
     assert outbox.take() == []
     assert not outbox.urgent
-    assert not outbox.wake.is_set()
+    assert told == []
+
+
+def test_who_paces_writes_is_told_of_the_first_frame_and_of_the_first_urgent_one():
+    told: list[bool] = []
+    outbox = new_outbox(told)
+    outbox.data(1, b"a")
+    outbox.data(2, b"b")
+    assert told == [False]
+    outbox.end(id=1)
+    outbox.head(id=2)
+    outbox.data(2, b"c")
+    assert told == [False, True]
+    outbox.take()
+    outbox.end(id=2)
+    assert told == [False, True, True]
 
 
 def test_data_of_one_request_is_joined_and_waits_for_company():
-    outbox = Outbox()
+    outbox = new_outbox()
     outbox.data(1, b"a")
     outbox.data(2, b"x")
     outbox.data(1, b"b")
-    assert outbox.wake.is_set()
+    assert outbox.waiting
     assert not outbox.urgent
     (batch,) = taken(outbox)
     assert [(frame.id, frame.data) for frame in batch.data] == [(1, b"ab"), (2, b"x")]
@@ -32,7 +52,7 @@ def test_data_of_one_request_is_joined_and_waits_for_company():
 
 
 def test_every_kind_of_frame_leaves_in_one_batch():
-    outbox = Outbox()
+    outbox = new_outbox()
     header = wire.Header(name=b"content-type", value=b"application/json")
     outbox.head(id=1, status=200, headers=(header,), attempt=2)
     outbox.data(1, b"body")
@@ -61,7 +81,7 @@ def test_every_kind_of_frame_leaves_in_one_batch():
 
 
 def test_dropped_data_does_not_leave():
-    outbox = Outbox()
+    outbox = new_outbox()
     outbox.data(1, b"gone")
     outbox.data(2, b"stays")
     outbox.drop(1)
@@ -71,7 +91,7 @@ def test_dropped_data_does_not_leave():
 
 @pytest.mark.parametrize("size", [MAX_BATCH_BYTES, MAX_BATCH_BYTES + 1, 3 * MAX_BATCH_BYTES + 5])
 def test_much_data_is_cut_and_ends_come_last(size):
-    outbox = Outbox()
+    outbox = new_outbox()
     data = bytes(range(256)) * (size // 256) + bytes(size % 256)
     outbox.head(id=1, status=200)
     outbox.data(1, data)
@@ -85,7 +105,7 @@ def test_much_data_is_cut_and_ends_come_last(size):
 
 
 def test_many_frames_are_cut():
-    outbox = Outbox()
+    outbox = new_outbox()
     count = MAX_BATCH_FRAMES + 3
     for frame_id in range(1, count + 1):
         outbox.head(id=frame_id, status=200)
@@ -100,7 +120,7 @@ def test_many_frames_are_cut():
 
 
 def test_ends_that_carry_much_data_are_cut():
-    outbox = Outbox()
+    outbox = new_outbox()
     body = b"x" * MAX_END_BYTES
     outbox.data(1, body)
     count = 3 * MAX_BATCH_BYTES // MAX_END_BYTES + 1

@@ -10,6 +10,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import Cloud, Credential, VersionChannel
 from tollgate_router.adapters.credentials import EnvironmentCredentials
+from tollgate_router.domain.abilities import AUDIO, EVERYTHING, TOOLS
 from tollgate_router.domain.channels import CredentialMissing, prepare
 from tollgate_router.domain.dialects.azure_stream import AzureStream
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation, sending, smallest_chat
@@ -64,6 +65,20 @@ def test_the_v1_path_of_azure_names_the_deployment_in_the_body():
     assert json.loads(found.body)["model"] == "my-gpt"
     embedding = asked(one, operation=wire.OPERATION_EMBEDDINGS, body={"input": "x"}, stream=False)
     assert one.full_path(embedding.path) == b"/openai/v1/embeddings"
+
+
+def test_responses_of_azure_have_their_path_beside_chats():
+    one = target("my-gpt", provider="azure", platform="azure", responses=True)
+    found = asked(one, wire.DIALECT_OPENAI_RESPONSES, {"input": "hi"})
+    assert one.full_path(found.path) == b"/openai/v1/responses"
+    assert json.loads(found.body) == {"input": "hi", "model": "my-gpt", "store": False}
+
+
+def test_models_that_hear_are_asked_by_chat():
+    one = ready(provider="openai", platform="", responses=True)
+    for can, spoken in ((EVERYTHING, True), (TOOLS, True), (TOOLS | AUDIO, False)):
+        (found,) = one.targets("m", 1, can, 0)
+        assert found.responses is spoken
 
 
 def test_what_is_signed_is_what_is_sent():

@@ -9,6 +9,16 @@ from services.router.tests.fakes.exchange import Router
 from services.router.tests.fakes.responses import MemoryResponses
 from services.router.tests.fakes.upstream import eventually
 from services.router.tests.fakes.versions import channel, snapshot
+from services.router.tests.unit.test_responses_native import (
+    BEGUN,
+    FAILURES,
+    MESSAGE,
+    OPENING,
+    SAID,
+    STREAM,
+    UNITS,
+    ended,
+)
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -40,11 +50,11 @@ def stream(text):
 class Remembering:
     """A router with a store; `ask` begins a request as session does and returns it."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, **more):
         self.store = MemoryResponses()
         self.router = Router(
             directory,
-            snapshot([channel("a"), channel("b")]),
+            snapshot([channel("a", **more), channel("b", **more)]),
             responses=self.store,
             responses_retention_days=2,
             responses_database_url="sqlite://",
@@ -263,3 +273,63 @@ def test_pages_of_input():
     assert ([item["content"] for item in rest["data"]], rest["has_more"]) == (["2", "1", "0"], False)
     assert json.loads(page(stored, after="", limit=1, newest_first=False))["data"][0]["type"] == "message"
     assert wanted_of({}).store is True
+
+
+# At a provider that speaks the Responses API.
+
+
+@pytest.fixture
+def native(tmp_path):
+    return Remembering(tmp_path, responses=True)
+
+
+async def test_turns_at_a_provider_that_speaks_the_dialect(native):
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAAAabc"}
+    native.ask(input="Hi", reasoning={"effort": "low"})
+    native.router.upstream.calls[-1].reply(body=json.dumps(ended() | {"output": [thought, MESSAGE]}).encode())
+    data, end = await native.ended()
+    first = json.loads(data)
+    assert (first["id"], first["store"], first["previous_response_id"]) == ("resp_1", True, None)
+    assert (end.usage.input_tokens, end.usage.reasoning_tokens) == (UNITS["input"], UNITS["reasoning"])
+    native.ask(input="And you?", previous_response_id="resp_1", streams=True)
+    await eventually(lambda: len(native.router.upstream.calls) == 2)
+    call = native.router.upstream.calls[-1]
+    asked = json.loads(call.body)
+    assert [item["type"] for item in asked["input"]] == ["message", "reasoning", "message", "message"]
+    assert (asked["store"], "previous_response_id" in asked) == (False, False)
+    native.store.gate.clear()
+    call.sink.upstream_head(200, [])
+    call.sink.upstream_data(STREAM)
+    call.sink.upstream_end()
+    await asyncio.sleep(0)
+    before, ends = native.out()
+    assert b"response.completed" not in before
+    assert not ends
+    native.store.gate.set()
+    rest, end = await native.ended()
+    said = check_responses(before + rest)
+    assert (said["id"], said["previous_response_id"], end.outcome) == ("resp_2", "resp_1", wire.OUTCOME_OK)
+    assert json.loads(native.store.rows["p", "resp_2"].response) == said
+
+
+async def test_a_response_that_fails_before_its_first_words_is_asked_for_elsewhere(native):
+    native.ask(input="Hi", streams=True)
+    for stream in (OPENING + FAILURES["failed"], STREAM):
+        call = native.router.upstream.calls[-1]
+        call.sink.upstream_head(200, [])
+        call.sink.upstream_data(stream)
+        call.sink.upstream_end()
+    data, end = await native.ended()
+    assert check_responses(data)["id"] == "resp_1"
+    assert (end.outcome, len(native.router.upstream.calls)) == (wire.OUTCOME_OK, 2)
+
+
+async def test_a_response_that_breaks_off_is_stored_nowhere(native):
+    native.ask(input="Hi", streams=True)
+    call = native.router.upstream.calls[-1]
+    call.sink.upstream_head(200, [])
+    call.sink.upstream_data(OPENING + BEGUN + SAID)
+    call.fail()
+    _, end = await native.ended()
+    assert (end.outcome, end.usage.output_tokens) == (wire.OUTCOME_UPSTREAM_CUT, 2)
+    assert not native.store.rows

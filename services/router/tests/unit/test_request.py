@@ -207,7 +207,7 @@ def test_headers_of_the_request_bind_it(tmp_path):
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
+async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
     session = Session(router.deps, None)
     frame = wire.Open(
         id=1,

@@ -24,6 +24,8 @@ from tollgate_simulator_provider import (
     judgements,
     operations,
     pictures,
+    responses,
+    responses_check,
     sounds,
 )
 from tollgate_simulator_provider.clouds import Clouds
@@ -45,6 +47,7 @@ EVENT_STREAM: Headers = [(b"content-type", b"application/vnd.amazon.eventstream"
 FILE = re.compile(r"/_files/([0-9a-f]{32})-(\d{1,4})x(\d{1,4})\.png")
 OPERATIONS = {
     "/chat/completions": "chat",
+    "/responses": "responses",
     "/embeddings": "embeddings",
     "/images/generations": "images",
     "/anthropic/v1/messages": "messages",
@@ -82,6 +85,9 @@ class Simulator:
         called = gemini.PATH.fullmatch(scope["path"])
         cloud = self._clouds.find(scope["path"], scope.get("raw_path") or b"")
         operation = "contents" if called is not None else OPERATIONS.get(path)
+        if vendor and operation == "responses":
+            # Compatible vendors are compatible with chat.
+            operation = None
         operation = cloud.operation if cloud is not None else operation
         try:
             if operation is not None and scope["method"] == "POST":
@@ -163,6 +169,8 @@ class Simulator:
         contents = request.get("contents")
         if isinstance(contents, list) and contents and isinstance(contents[-1], dict):
             text = "".join(str(part.get("text", "")) for part in contents[-1].get("parts") or ())
+        if isinstance(text, list):
+            text = responses.last_of_user(responses.items_of(text))
         if isinstance(messages, list):
             text = answers.last_of_user([item for item in messages if isinstance(item, dict)])
         return faults.in_text(text) if isinstance(text, str) else faults.NONE
@@ -171,7 +179,7 @@ class Simulator:
         asked = delivery.faults
         if asked.status or asked.html:
             await self._refuse(delivery)
-        elif delivery.operation == "chat":
+        elif delivery.operation in {"chat", "responses"}:
             await self._chat(delivery, _chat_reply(delivery, request))
         elif delivery.operation == "converse":
             await self._chat(delivery, bedrock.build(request, delivery.model, asked, delivery.id))
@@ -255,7 +263,13 @@ class Simulator:
     async def _chat(
         self,
         delivery: Delivery,
-        reply: chat.Reply | compatible.Reply | claude.Reply | gemini.Reply | bedrock.Reply | completions.Reply,
+        reply: chat.Reply
+        | compatible.Reply
+        | claude.Reply
+        | gemini.Reply
+        | bedrock.Reply
+        | completions.Reply
+        | responses.Reply,
     ) -> None:
         delivery.units = reply.units
         if not delivery.stream:
@@ -349,8 +363,11 @@ def _vendor(path: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | compatible.Reply:
+def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | compatible.Reply | responses.Reply:
     vendor, asked = delivery.vendor, delivery.faults
+    if delivery.operation == "responses":
+        responses_check.check(request)
+        return responses.build(request, asked, delivery.id, int(time.time()))
     if not vendor:
         chat.check(request)
         return chat.build(request, asked, delivery.id, int(time.time()))

@@ -11,9 +11,15 @@ from urllib.parse import parse_qs, unquote
 from tollgate_simulator_provider.refusals import Refused
 
 PATH = re.compile(
-    r"/azure/openai/(?:deployments/(?P<deployment>[^/]+)|v1)/(?P<path>chat/completions|embeddings|images/generations)"
+    r"/azure/openai/(?:deployments/(?P<deployment>[^/]+)|v1)/"
+    r"(?P<path>chat/completions|embeddings|images/generations|(?<=/v1/)responses)"
 )
-OPERATIONS = {"chat/completions": "chat", "embeddings": "embeddings", "images/generations": "images"}
+OPERATIONS = {
+    "chat/completions": "chat",
+    "embeddings": "embeddings",
+    "images/generations": "images",
+    "responses": "responses",
+}
 VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?")
 SAFE = {"filtered": False, "severity": "safe"}
 JUDGED = dict.fromkeys(("hate", "self_harm", "sexual", "violence"), SAFE)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from tollgate_simulator_provider import answers, aws_signature, azure, bedrock, gemini, vertex
+from tollgate_simulator_provider import answers, aws_signature, azure, bedrock, gemini, responses, vertex
 from tollgate_simulator_provider.refusals import Refused, error_body
 
 Headers = list[tuple[bytes, bytes]]
@@ -60,6 +60,8 @@ class AtAzure:
         messages = request.get("messages")
         if isinstance(messages, list):
             azure.judge(answers.last_of_user([item for item in messages if isinstance(item, dict)]))
+        if self.operation == "responses":
+            azure.judge(responses.last_of_user(responses.items_of(request.get("input"))))
         return request | {"model": unquote(self._deployment)} if self._deployment else request
 
     def stream(self, request: dict[str, Any]) -> bool:
@@ -68,7 +70,7 @@ class AtAzure:
 
     def frames(self, plain: Iterator[bytes]) -> Iterator[bytes]:
         """With the marks of the filter."""
-        return azure.frames(plain)
+        return plain if self.operation == "responses" else azure.frames(plain)
 
     def error(self, refused: Refused) -> tuple[Headers, bytes] | None:
         """As at OpenAI, with codes of its own."""

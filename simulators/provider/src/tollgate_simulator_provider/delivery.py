@@ -181,6 +181,9 @@ MID_ERRORS = {
     "converse": exception("throttlingException", "[simulated] Too many requests, please wait"),
     "messages": b"event: error\n"
     b'data: {"type":"error","error":{"type":"overloaded_error","message":"[simulated] Overloaded"}}\n\n',
+    "responses": b"event: error\n"
+    b'data: {"type":"error","sequence_number":9,"error":{"type":"server_error","code":"server_error",'
+    b'"message":"[simulated] The server had an error while processing your request","param":null}}\n\n',
     "contents": b'data: {"error":{"code":503,"message":"[simulated] Overloaded","status":"UNAVAILABLE"}}\r\n\r\n',
 }
 MID_ERROR = (

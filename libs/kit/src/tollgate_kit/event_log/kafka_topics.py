@@ -101,10 +101,7 @@ class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]
     API_VERSION = _VERSION
     RESPONSE_TYPE = MetadataResponse
     SCHEMA = Schema(
-        (
-            "topics",
-            CompactArray(("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields)),
-        ),
+        ("topics", CompactArray(("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields))),
         ("allow_auto_topic_creation", Boolean),
         ("include_cluster_authorized_operations", Boolean),
         ("include_topic_authorized_operations", Boolean),

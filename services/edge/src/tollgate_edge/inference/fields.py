@@ -1,6 +1,7 @@
 """The fields of a request that edge acts on, decoded once; all else stays bytes."""
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference import endpoint_fields
 from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, check_limit, check_model
+from tollgate_rating import SEARCH
 
 __all__ = ["Asked", "BadRequest", "check_depth", "decode", "is_json"]
 
@@ -18,6 +20,8 @@ _JSON_TYPES: Final = (b"application/json", b"text/json")
 # The newest name wins.
 _LIMITS: Final = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 _MAX_CHOICES: Final = 128
+# What is held where the caller does not say how often a model may search.
+_USUAL_SEARCHES: Final = 10
 
 
 class ChatFields(msgspec.Struct):
@@ -33,6 +37,13 @@ class ChatFields(msgspec.Struct):
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
     n: int | None = None
+
+
+class ResponsesFields(ChatFields):
+    """Of OpenAI's Responses API."""
+
+    tools: msgspec.Raw = ABSENT
+    max_tool_calls: int | None = None
 
 
 class MessagesFields(msgspec.Struct):
@@ -62,6 +73,7 @@ class ContentsFields(msgspec.Struct):
 
 
 _CHAT: Final = msgspec.json.Decoder(ChatFields)
+_RESPONSES: Final = msgspec.json.Decoder(ResponsesFields)
 _MESSAGES: Final = msgspec.json.Decoder(MessagesFields)
 _CONTENTS: Final = msgspec.json.Decoder(ContentsFields)
 
@@ -84,9 +96,7 @@ def decode(
                 return endpoint_fields.embed_contents(body, named[0])
             return _contents(_CONTENTS.decode(body), *named)
         if operation == wire.OPERATION_CHAT:
-            if dialect == wire.DIALECT_ANTHROPIC:
-                return _message(_MESSAGES.decode(body))
-            return _chat(_CHAT.decode(body), "input" if dialect == wire.DIALECT_OPENAI_RESPONSES else "messages")
+            return _CHATS.get(dialect, _chat_body)(body)
         return endpoint_fields.READERS[operation](body)
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
@@ -159,6 +169,15 @@ def _chat(found: ChatFields, needed: str) -> Asked:
     )
 
 
+def _response(found: ResponsesFields) -> Asked:
+    asked = _chat(found, "input")
+    if b'"web_search' not in bytes(found.tools):
+        return asked
+    # The provider charges for them beside tokens.
+    searches = _USUAL_SEARCHES if found.max_tool_calls is None else max(0, found.max_tool_calls)
+    return msgspec.structs.replace(asked, units=((SEARCH, searches),))
+
+
 def _message(found: MessagesFields) -> Asked:
     check_model(found.model)
     check_limit(found.max_tokens, 1, "max_tokens")
@@ -176,6 +195,16 @@ def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa
     if not 1 <= choices <= _MAX_CHOICES:
         raise BadRequest(f"candidateCount must be between 1 and {_MAX_CHOICES}.", "generationConfig")
     return Asked(model, stream=stream, usage_wanted=True, max_output_tokens=limit, choices=choices)
+
+
+def _chat_body(body: bytes | bytearray) -> Asked:
+    return _chat(_CHAT.decode(body), "messages")
+
+
+_CHATS: Final[Mapping[int, Callable[[bytes | bytearray], Asked]]] = {
+    wire.DIALECT_ANTHROPIC: lambda body: _message(_MESSAGES.decode(body)),
+    wire.DIALECT_OPENAI_RESPONSES: lambda body: _response(_RESPONSES.decode(body)),
+}
 
 
 def _explain(message: str) -> BadRequest:

@@ -1,33 +1,34 @@
 """The Exchange streams to router processes: batches out, batches in, and who is asked next.
 
-A stream's reader awaits nothing but `read()`, one task writes, and an error of one request never ends a loop.
+A batch is handed on while it is read, and written when it is due; an error of one request never ends a stream.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from grpc import aio
-
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate.exchange.v1 import exchange_pb2_grpc
 from tollgate_edge.telemetry import InferenceCounters
-from tollgate_kit.grpc_io import new_channel
+from tollgate_streams.client import Call, NotOpened, call
+from tollgate_streams.frames import Headers
+from tollgate_streams.pacing import Pace
 
 log = logging.getLogger(__name__)
 
 _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_BATCH_FRAMES: Final = 512
 _LAZY_PAUSE_SECONDS: Final = 0.02
-# From so many frames in a write on, the next one waits twice as long, as in the router.
+# From so many frames in a write on, the next one waits twice as long, as in the router: 5 % less of a small request
+# at 32 connections (docs/adr/0001-one-multiplexed-stream.md).
 _BUSY_FRAMES: Final = 6
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
-# What a write raises once the call has ended: the second when it had been told so before.
-_ENDED: Final = (aio.AioRpcError, asyncio.InvalidStateError)
+_CONNECT_SECONDS: Final = 5.0
+# A router that is asked for nothing says nothing, and must not be passed by for what it said once.
+_LOAD_SECONDS: Final = 1.0
+_PATH: Final = "/tollgate.exchange.v1.ExchangeService/Exchange"
 
 
 class Pending(Protocol):
@@ -47,16 +48,19 @@ class Pending(Protocol):
 
 
 class Outbox:
-    """Frames that wait for the next write of one stream."""
+    """Frames that wait for the next write of one stream.
 
-    __slots__ = ("_batch", "bytes", "frames", "urgent", "wake")
+    `waits` is told when the first frame comes to wait, and when the first urgent one does.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_batch", "_waits", "bytes", "frames", "urgent")
+
+    def __init__(self, waits: Callable[[bool], None]) -> None:
+        self._waits = waits
         self._batch = wire.EdgeBatch()
         self.bytes = 0
         self.frames = 0
         self.urgent = False
-        self.wake = asyncio.Event()
 
     def open(self, size: int, **fields: Any) -> None:
         """Adds an Open with `size` bytes of body; it is made inside the batch that it leaves in."""
@@ -82,16 +86,16 @@ class Outbox:
     def _added(self, size: int, *, urgent: bool) -> None:
         self.bytes += size
         self.frames += 1
-        if urgent:
+        if urgent and not self.urgent:
             self.urgent = True
-        if not self.wake.is_set():
-            self.wake.set()
+            self._waits(True)
+        elif self.frames == 1:
+            self._waits(False)
 
     def take(self) -> list[bytes]:
         """Returns what waits as encoded batches, each within the limits, and begins anew."""
         batch, frames, size = self._batch, self.frames, self.bytes
         self._batch, self.bytes, self.frames, self.urgent = wire.EdgeBatch(), 0, 0, False
-        self.wake.clear()
         if frames <= _MAX_BATCH_FRAMES and size <= _MAX_BATCH_BYTES:
             return [batch.SerializeToString()] if frames else []
         return [part.SerializeToString() for part in split(batch)]
@@ -113,25 +117,39 @@ def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
 
 
 class RouterStream:
-    """One gRPC call that carries many requests."""
+    """One gRPC call that carries many requests; it listens to the call, which `connect` makes."""
 
-    def __init__(
-        self,
-        call: "aio.StreamStreamCall[bytes, bytes]",
-        pause_seconds: float,
-        counters: InferenceCounters | None = None,
-    ) -> None:
-        self._call = call
-        self._pause = pause_seconds
+    def __init__(self, pause_seconds: float, counters: InferenceCounters | None = None) -> None:
+        self.call: Call | None = None
+        self._loop = asyncio.get_running_loop()
+        # Acknowledgements wait for company.
+        self._pace = Pace(pause_seconds, _LAZY_PAUSE_SECONDS, self._write)
         self._counters = counters or InferenceCounters()
         self._next_id = 0
-        self.outbox = Outbox()
+        self.outbox = Outbox(self._pace.waits)
         self.pending: dict[int, Pending] = {}
+        # What is open at this router's process beside ours, as it said last, and when on the loop's clock.
+        self._others, self._said_at = 0, 0.0
         self.draining = False
         # The router's process stops.
         self.stopping = False
-        self.closed = False
         self.changed = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self.ended.is_set()
+
+    @property
+    def load(self) -> int:
+        """Returns how many requests are open at the router's process. Its word is forgotten where it says nothing."""
+        others = self._others if self._loop.time() < self._said_at + _LOAD_SECONDS else 0
+        return len(self.pending) + others
+
+    async def connect(self, address: str) -> None:
+        """Opens the call. Raises NotOpened, OSError."""
+        self.call = await call(address, _PATH, self)
+        await self.call.taken()
 
     def open(self, pending: Pending) -> int:
         """Registers a request and returns its id on this stream."""
@@ -139,24 +157,39 @@ class RouterStream:
         self.pending[frame_id] = pending
         return frame_id
 
-    async def run(self) -> None:
-        """Reads and writes until the stream ends; what was open then is told that it is lost."""
-        writer = asyncio.create_task(self._write())
-        try:
-            while isinstance(message := await self._call.read(), bytes):
-                self._dispatch(wire.RouterBatch.FromString(message))
-        except aio.AioRpcError as error:
-            log.info("exchange stream ended", extra={"fields": {"code": error.code().name}})
-        finally:
-            self.closed = True
-            writer.cancel()
-            # However it ended, and it may have before: what follows must happen.
-            await asyncio.wait({writer})
-            self._call.cancel()
-            lost, self.pending = self.pending, {}
-            for pending in lost.values():
-                _guarded(pending.lost)
-            self.changed.set()
+    # From the call.
+
+    def on_headers(self, headers: Headers, *, last: bool) -> None:
+        """The call looks at them."""
+
+    def on_message(self, message: bytes) -> None:
+        """A batch of the router. Raises DecodeError, which ends the connection."""
+        self._dispatch(wire.RouterBatch.FromString(message))
+
+    def on_end(self) -> None:
+        """The router ended the stream."""
+        self._close("the router ended it")
+
+    def on_lost(self, reason: str) -> None:
+        """The stream broke."""
+        self._close(reason)
+
+    def on_writable(self) -> None:
+        """The router, or the network, takes more."""
+        if self.outbox.frames:
+            self._pace.waits(self.outbox.urgent)
+
+    def _close(self, reason: str) -> None:
+        """Tells what is open that it is lost: no End will come."""
+        if self.closed:
+            return
+        log.info("exchange stream ended", extra={"fields": {"reason": reason}})
+        self.ended.set()
+        self._pace.stop()
+        lost, self.pending = self.pending, {}
+        for pending in lost.values():
+            _guarded(pending.lost)
+        self.changed.set()
 
     def _dispatch(self, batch: wire.RouterBatch) -> None:  # noqa: C901 - one pass over a batch, in the hot path.
         heads = {head.id: head for head in batch.head}
@@ -183,43 +216,41 @@ class RouterStream:
             request = pending.get(credit.id)
             if request is not None:
                 _guarded(request.credit, credit.bytes)
+        # Requests of ours that are on their way to it are not in its count: it must not go below none.
+        self._others, self._said_at = max(0, batch.open_requests - len(pending)), self._loop.time()
         if batch.HasField("go_away"):
             self.draining = True
             self.stopping = batch.go_away.stopping
             self.changed.set()
 
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        outbox, last, pause = self.outbox, 0.0, self._pause
-        while True:
-            await outbox.wake.wait()
-            wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
-            while wait > 0:
-                # Acknowledgements wait for company; a frame that begins something cuts the wait short.
-                await asyncio.sleep(min(wait, pause))
-                wait = last + (pause if outbox.urgent else _LAZY_PAUSE_SECONDS) - loop.time()
-            self._counters.sent.observe(outbox.frames)
-            pause = 2 * self._pause if outbox.frames >= _BUSY_FRAMES else self._pause
-            if not await self._send(outbox.take()):
-                return
-            last = loop.time()
+    def _write(self) -> None:
+        if self.closed or self.call is None or not self.call.writable:
+            # What waits goes on from `on_writable`.
+            self._pace.stop()
+            return
+        busy = self.outbox.frames >= _BUSY_FRAMES
+        self._counters.sent.observe(self.outbox.frames)
+        self._send()
+        self._pace.left(busy=busy)
+
+    def _send(self) -> None:
+        assert self.call is not None
+        for message in self.outbox.take():
+            self.call.send(message)
 
     async def finish(self) -> None:
         """Waits until nothing is open, then ends the stream from this side."""
         while self.pending and not self.closed:  # noqa: ASYNC110 - a drain ends once in a stream.
             await asyncio.sleep(_DRAIN_POLL_SECONDS)
-        if not self.closed and await self._send(self.outbox.take()):
-            with contextlib.suppress(*_ENDED):
-                await self._call.done_writing()
+        if not self.closed and self.call is not None:
+            self._send()
+            self.call.done_writing()
 
-    async def _send(self, messages: Sequence[bytes]) -> bool:
-        """Writes to the call; False when it has ended, which its reader finds out as well."""
-        try:
-            for message in messages:
-                await self._call.write(message)
-        except _ENDED:
-            return False
-        return True
+    def cancel(self) -> None:
+        """Ends the stream at once; what is open is told."""
+        if self.call is not None:
+            self.call.cancel()
+        self._close("it was given up")
 
 
 def _guarded(function: Callable[..., None], *arguments: Any) -> None:
@@ -255,86 +286,79 @@ class RouterPeer:
         """Connects, and connects again with back-off, until `stopping`."""
         delay = _FIRST_RETRY_SECONDS
         while not stopping.is_set():
-            async with new_channel(self.address) as channel:
-                while not stopping.is_set():
-                    stream, task = await self._connect(channel)
-                    if stream is None or task is None:
-                        break
-                    self._old.add(task)
-                    task.add_done_callback(self._old.discard)
-                    await self._serve(stream, stopping)
-                    if not stream.stopping:
-                        delay = _FIRST_RETRY_SECONDS
-                    elif not stream.closed:
-                        await self._ended(task, stopping)
-                    if stream.closed:
-                        break
-                if stopping.is_set():
-                    await self._finish()
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, _LAST_RETRY_SECONDS)
+            stream = await self._connect()
+            if stream is not None:
+                await self._serve(stream, stopping)
+                if not stream.stopping:
+                    delay = _FIRST_RETRY_SECONDS
+                elif not stream.closed:
+                    await _first(stopping, stream.ended)
+                if not stream.closed:
+                    # A second stream opens beside this one, which finishes what it carries.
+                    continue
+            if not stopping.is_set():
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, _LAST_RETRY_SECONDS)
+        await self._finish()
 
-    async def _connect(self, channel: aio.Channel) -> tuple[RouterStream | None, asyncio.Task[None] | None]:
-        new_stub: Any = exchange_pb2_grpc.ExchangeServiceStub
-        stub = new_stub(_Bytes(channel))
-        call = stub.Exchange()
+    async def _connect(self) -> RouterStream | None:
+        stream = RouterStream(self._pause, self._counters)
         try:
-            await asyncio.wait_for(call.wait_for_connection(), 5)
-        except (aio.AioRpcError, TimeoutError, asyncio.CancelledError) as error:
-            call.cancel()
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return None, None
-        stream = RouterStream(call, self._pause, self._counters)
-        task = asyncio.create_task(stream.run())
-        task.add_done_callback(lambda _: self.streams.discard(stream))
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await stream.connect(self.address)
+        except (NotOpened, OSError, TimeoutError):
+            stream.cancel()
+            return None
+        except asyncio.CancelledError:
+            stream.cancel()
+            raise
+        if stream.closed:
+            return None
         self.streams.add(stream)
         self.opened += 1
         self.stream = stream
         log.info("exchange stream open", extra={"fields": {"router": self.address}})
         self._on_ready()
-        return stream, task
+        return stream
 
     async def _serve(self, stream: RouterStream, stopping: asyncio.Event) -> None:
-        stopped = asyncio.create_task(stopping.wait())
-        changed = asyncio.create_task(stream.changed.wait())
-        await asyncio.wait({stopped, changed}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        changed.cancel()
+        await _first(stopping, stream.changed)
         if self.stream is stream and (stream.closed or stream.draining):
             self.stream = None
         self.broken += stream.closed and not stream.draining
-        if stream.draining and not stream.closed:
-            # A second stream opens beside this one, which finishes what it carries.
-            task = asyncio.create_task(stream.finish())
+        if stream.closed:
+            self.streams.discard(stream)
+        elif stream.draining:
+            task = asyncio.create_task(self._let_finish(stream))
             self._old.add(task)
             task.add_done_callback(self._old.discard)
 
-    async def _ended(self, task: asyncio.Task[None], stopping: asyncio.Event) -> None:
-        """Waits until a router that stops has ended its stream: until then it takes no other."""
-        stopped = asyncio.create_task(stopping.wait())
-        await asyncio.wait({stopped, task}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
+    async def _let_finish(self, stream: RouterStream) -> None:
+        await stream.finish()
+        await stream.ended.wait()
+        self.streams.discard(stream)
 
     async def _finish(self) -> None:
         if self.stream is not None:
             await self.stream.finish()
-        if self._old:
-            await asyncio.wait(self._old, timeout=1)
+        if self.streams:
+            await asyncio.wait([asyncio.create_task(stream.ended.wait()) for stream in self.streams], timeout=1)
+        for stream in tuple(self.streams):
+            stream.cancel()
 
 
-class _Bytes:
-    """Stands in for a channel whose methods hand bytes through: batches are encoded where they are built."""
-
-    def __init__(self, channel: aio.Channel) -> None:
-        self._channel = channel
-
-    def stream_stream(self, method: str, **_: object) -> Any:
-        return self._channel.stream_stream(method)
+async def _first(*events: asyncio.Event) -> None:
+    """Waits for the first of these."""
+    waiting = {asyncio.create_task(event.wait()) for event in events}
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 class RouterPool:
-    """Picks the router process with the fewest open requests."""
+    """Picks the router process with the fewest open requests: ours, and by its own word those of other edges."""
 
     def __init__(
         self,
@@ -361,12 +385,15 @@ class RouterPool:
     def pick(self, exclude: RouterStream | None = None) -> RouterStream | None:
         """Returns the stream to use, or None while no router is connected."""
         best: RouterStream | None = None
+        least = 0
         for peer in self.peers:
             stream = peer.stream
             if stream is None or stream is exclude or stream.draining or stream.closed:
                 continue
-            if best is None or len(stream.pending) < len(best.pending):
-                best = stream
+            # A stream that was renewed leaves its requests on the one before.
+            load = stream.load if len(peer.streams) == 1 else max(stream.load, peer.open_requests)
+            if best is None or load < least:
+                best, least = stream, load
         return best
 
     @property

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_rating import PICO, ModelPrice, PriceBook, PriceTable, RatingError, parse_decimal
 from tollgate_resources import CatalogueModel, ChannelModel, Credential, VersionChannel
-from tollgate_router.domain.abilities import EVERYTHING, bits_of
+from tollgate_router.domain.abilities import AUDIO, EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
@@ -104,6 +104,8 @@ class Ready:
                 can=can,
                 context_tokens=context_tokens,
                 dialects=_SPOKEN,
+                # The Responses API has no sound: models that hear are asked by chat.
+                responses=channel.responses and (can == EVERYTHING or not can & AUDIO),
                 wire=place.wire,
                 platform=channel.platform,
                 query=place.query,

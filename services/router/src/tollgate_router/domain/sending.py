@@ -1,12 +1,17 @@
 """What is sent to a provider for one request, and what its reply passes on the way to the caller."""
 
+import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
+
+_UNSHOWN: Final = re.compile(r"[^A-Za-z0-9_.\-]")
+_MOST_SHOWN: Final = 32
+_MOST_SHOWN_LETTERS: Final = 64
 
 
 class Filter(Protocol):
@@ -63,3 +68,9 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     """Takes the type of the provider's reply and returns the caller's; None where that is known without."""
     content_type: bytes = b""
     """Of a body that is no JSON."""
+
+
+def shown_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns names as a header can carry them: callers invent some, of any letters, length and number."""
+    plain = [_UNSHOWN.sub("_", name[:_MOST_SHOWN_LETTERS]) or "_" for name in names[:_MOST_SHOWN]]
+    return (*plain, "...") if len(names) > _MOST_SHOWN else tuple(plain)

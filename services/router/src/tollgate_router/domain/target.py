@@ -105,6 +105,8 @@ class Target:
     """What prompt and answer may share; 0 where it is not known."""
     dialects: frozenset[int] = frozenset((wire.DIALECT_OPENAI_CHAT,))
     """What callers may speak to it; values of tollgate.exchange.v1.Dialect."""
+    responses: bool = False
+    """It speaks the Responses API beside its wire."""
     wire: int = wire.DIALECT_OPENAI_CHAT
     """What it speaks itself, which may be WIRE_BEDROCK; other dialects are translated."""
     platform: str = ""

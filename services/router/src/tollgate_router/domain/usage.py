@@ -81,6 +81,24 @@ def read_usage(raw: bytes | msgspec.Raw, *, needs_output: bool) -> ReplyUsage | 
     return exclusive(usage, doubtful=doubtful)
 
 
+_OF_RESPONSES: Final = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+}
+
+
+def read_response_usage(raw: bytes | msgspec.Raw) -> ReplyUsage | None:
+    """Returns the units in a `usage` object of the Responses API, which has other names; None as `read_usage` does."""
+    try:
+        found = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+    named = {_OF_RESPONSES.get(name, name): value for name, value in found.items()}
+    return read_usage(msgspec.json.encode(named), needs_output=True)
+
+
 def with_service(usage: ReplyUsage | None, said: object) -> ReplyUsage | None:
     """Returns the usage with the tier of service that a reply's `service_tier` says."""
     if usage is None or said is None or not isinstance(said, str):

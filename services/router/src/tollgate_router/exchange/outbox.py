@@ -1,6 +1,6 @@
 """Frames that wait for the next write of an Exchange stream. Data of one request that gathers is joined."""
 
-import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -12,17 +12,20 @@ MAX_END_BYTES: Final = 16 * 1024
 
 
 class Outbox:
-    """Frames are made inside the batch that they leave in: no copy when it is encoded."""
+    """Frames are made inside the batch that they leave in: no copy when it is encoded.
 
-    __slots__ = ("_batch", "_bytes", "_data", "frames", "urgent", "wake")
+    `waits` is told when the first frame comes to wait, and when the first urgent one does.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_batch", "_bytes", "_data", "_waits", "frames", "urgent", "waiting")
+
+    def __init__(self, waits: Callable[[bool], None]) -> None:
+        self._waits = waits
         self._batch = wire.RouterBatch()
         self._data: dict[int, list[bytes]] = {}
         self._bytes = 0
         self.frames = 0
-        self.urgent = False
-        self.wake = asyncio.Event()
+        self.waiting = self.urgent = False
 
     def head(self, **fields: Any) -> None:
         """Adds a Head, which begins a reply and so is urgent."""
@@ -37,8 +40,9 @@ class Outbox:
         else:
             waiting.append(data)
         self._bytes += len(data)
-        if not self.wake.is_set():
-            self.wake.set()
+        if not self.waiting:
+            self.waiting = True
+            self._waits(False)
 
     def end(self, size: int = 0, **fields: Any) -> wire.End:
         """Adds an End with `size` bytes of data and returns it; it leaves with the request's last bytes or later."""
@@ -73,15 +77,16 @@ class Outbox:
 
     def _added(self) -> None:
         self.frames += 1
-        self.urgent = True
-        if not self.wake.is_set():
-            self.wake.set()
+        if not self.urgent:
+            self.waiting = self.urgent = True
+            self._waits(True)
 
-    def take(self) -> list[bytes]:
-        """Returns what waits as encoded batches and begins anew."""
+    def take(self, open_requests: int = 0) -> list[bytes]:
+        """Returns what waits as encoded batches and begins anew; they say how many requests the process has open."""
         batch, data, size, frames = self._batch, self._data, self._bytes, self.frames
-        self._batch, self._data, self._bytes, self.frames, self.urgent = wire.RouterBatch(), {}, 0, 0, False
-        self.wake.clear()
+        self._batch, self._data, self._bytes, self.frames = wire.RouterBatch(), {}, 0, 0
+        self.waiting = self.urgent = False
+        batch.open_requests = open_requests
         if size > MAX_BATCH_BYTES or frames + len(data) > MAX_BATCH_FRAMES:
             return _split(batch, data)
         if not frames and not data:

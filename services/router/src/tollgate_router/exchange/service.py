@@ -4,11 +4,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from grpc import aio
-
-from tollgate.exchange.v1 import exchange_pb2_grpc
 from tollgate_kit.clock import Clock
 from tollgate_router.exchange.recorder import Recorder
 from tollgate_router.exchange.session import Session
@@ -16,12 +13,14 @@ from tollgate_router.ports import ResponseStore
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters
 from tollgate_router.upstream.client import Timeouts, UpstreamClient
+from tollgate_streams.server import ServerCall, StreamServer
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
+_PATH: Final = "/tollgate.exchange.v1.ExchangeService/Exchange"
 _MAX_TIMEOUTS: Final = 10_000
 # For the Ends of what is cut off, and edge's Acks.
 _LAST_SECONDS: Final = 1.0
@@ -81,29 +80,21 @@ class ExchangeService:
     def __init__(self, deps: ExchangeDeps) -> None:
         self._deps = deps
 
-    def register(self, server: aio.Server) -> None:
-        """Adds the method, with bytes in and out: batches are encoded where they are built."""
-        import grpc
+    def register(self, server: StreamServer) -> None:
+        """Adds the method."""
+        server.add_stream(_PATH, self._accept)
 
-        handler: Any = grpc.stream_stream_rpc_method_handler(self._exchange)
-        name = exchange_pb2_grpc.ExchangeServiceStub.__name__.removesuffix("Stub")
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(f"tollgate.exchange.v1.{name}", {"Exchange": handler}),)
+    def _accept(self, call: ServerCall) -> Session:
+        deps = self._deps
+        session = Session(deps, call)
+        deps.sessions.add(session)
+        deps.counters.streams += 1
+        session.age_timer = asyncio.get_running_loop().call_later(
+            deps.settings.stream_age_seconds, session.go_away, "the stream is old"
         )
-
-    async def _exchange(self, _: object, context: Any) -> None:
-        session = Session(self._deps, context)
-        self._deps.sessions.add(session)
-        self._deps.counters.streams += 1
-        timer = asyncio.get_running_loop().call_later(
-            self._deps.settings.stream_age_seconds, session.go_away, "the stream is old"
-        )
-        try:
-            if self._deps.stopping:
-                session.go_away("the router stops", stopping=True)
-            await session.run()
-        finally:
-            timer.cancel()
+        if deps.stopping:
+            session.go_away("the router stops", stopping=True)
+        return session
 
     async def drain(self, seconds: float) -> None:
         """Asks edges for no new requests, waits for those that are open, and ends the replies that take longer."""

@@ -1,59 +1,81 @@
 """One Exchange stream from an edge process: frames in, batches out.
 
-The reader awaits nothing but `read()`, one task writes. When the stream breaks, what still runs for it is cancelled and
-every event that was not acknowledged is published as unconfirmed.
+A batch is handed on while it is read, and written when it is due: no task and no wait stands between. When the stream
+breaks, what still runs for it is cancelled and every event that was not acknowledged is published as unconfirmed.
 """
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-import grpc
-from grpc import aio
+from google.protobuf.message import DecodeError
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.exchange.outbox import Outbox
 from tollgate_router.exchange.recorder import Recorded
 from tollgate_router.exchange.remembering import RememberedRequest
 from tollgate_router.exchange.request import Request
+from tollgate_streams.pacing import Pace
 
 if TYPE_CHECKING:
     from tollgate_router.exchange.service import ExchangeDeps
+    from tollgate_streams.frames import Headers
+    from tollgate_streams.server import ServerCall
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 0.05
 # From so many frames in a write on, the next one waits twice as long: a message costs more than a frame, and where
-# requests queue for the processor the wait is not felt.
+# requests queue for the processor the wait is not felt: 5 % less of a small request at 32 connections.
 _BUSY_FRAMES: Final = 3
+_INVALID_ARGUMENT: Final = "3"
 
 
 class Session:
-    def __init__(self, deps: "ExchangeDeps", context: "aio.ServicerContext[bytes, bytes]") -> None:
+    """Listens to its call. `age_timer` asks edge for a stream in place of this one."""
+
+    def __init__(self, deps: "ExchangeDeps", call: "ServerCall") -> None:
         self.deps = deps
-        self.outbox = Outbox()
+        settings = deps.settings
+        self._pace = Pace(settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000, self._write)
+        self.outbox = Outbox(self._pace.waits)
         self.requests: dict[int, Request] = {}
         self.draining = False
+        self.age_timer: asyncio.TimerHandle | None = None
         self._unacknowledged: dict[int, list[Recorded]] = {}
-        self._context = context
+        self._call = call
         self._abandoned = False
 
-    async def run(self) -> None:
-        """Serves the stream until edge ends it or it breaks."""
-        await self._context.send_initial_metadata(())
-        writer = asyncio.create_task(self._write())
+    # From the stream.
+
+    def on_headers(self, headers: "Headers", *, last: bool) -> None:
+        """Trailers of a client say nothing."""
+
+    def on_message(self, message: bytes) -> None:
+        """A batch of edge."""
         try:
-            while isinstance(message := await self._context.read(), bytes):
-                self._dispatch(wire.EdgeBatch.FromString(message))
-        except (aio.AioRpcError, grpc.RpcError, asyncio.CancelledError) as error:
-            log.info("exchange stream broke", extra={"fields": {"error": type(error).__name__}})
-            raise
-        finally:
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, aio.AioRpcError, grpc.RpcError):
-                await writer
+            batch = wire.EdgeBatch.FromString(message)
+        except DecodeError:
+            log.warning("an exchange stream carries what is no batch")
             self._abandon()
+            self._call.finish(_INVALID_ARGUMENT, "This is no batch.")
+            return
+        self._dispatch(batch)
+
+    def on_end(self) -> None:
+        """Edge ends the stream: it waits for nothing more."""
+        self._abandon()
+        self._call.finish()
+
+    def on_lost(self, reason: str) -> None:
+        """The stream broke."""
+        log.info("exchange stream broke", extra={"fields": {"reason": reason}})
+        self._abandon()
+
+    def on_writable(self) -> None:
+        """Edge, or the network, takes more."""
+        if self.outbox.waiting:
+            self._pace.waits(self.outbox.urgent)
 
     def _dispatch(self, batch: wire.EdgeBatch) -> None:
         requests = self.requests
@@ -102,24 +124,19 @@ class Session:
             self._give_up()
         self.deps.open_requests -= 1
 
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        outbox, spool, settings = self.outbox, self.deps.recorder.spool, self.deps.settings
-        shortest, lazy = settings.exchange_pause_ms / 1000, settings.exchange_data_pause_ms / 1000
-        last, urgent = 0.0, shortest
-        while True:
-            await outbox.wake.wait()
-            wait = last + (urgent if outbox.urgent else lazy) - loop.time()
-            while wait > 0:
-                await asyncio.sleep(min(wait, urgent) or wait)
-                wait = last + (urgent if outbox.urgent else lazy) - loop.time()
-            urgent = 2 * shortest if outbox.frames >= _BUSY_FRAMES else shortest
-            self.deps.counters.sent.observe(outbox.waiting_frames)
-            # The spool has every event before its End leaves.
-            spool.flush()
-            for message in outbox.take():
-                await self._context.write(message)
-            last = loop.time()
+    def _write(self) -> None:
+        if self._abandoned or not self._call.writable:
+            # What waits goes on from `on_writable`.
+            self._pace.stop()
+            return
+        outbox = self.outbox
+        busy = outbox.frames >= _BUSY_FRAMES
+        self.deps.counters.sent.observe(outbox.waiting_frames)
+        # The spool has every event before its End leaves.
+        self.deps.recorder.spool.flush()
+        for message in outbox.take(self.deps.open_requests):
+            self._call.send(message)
+        self._pace.left(busy=busy)
 
     def go_away(self, reason: str, *, stopping: bool = False) -> None:
         """Tells edge to send no more; what is open, or was on its way, is finished here."""
@@ -143,6 +160,10 @@ class Session:
             await asyncio.sleep(_POLL_SECONDS)
 
     def _abandon(self) -> None:
+        if self._abandoned:
+            return
+        if self.age_timer is not None:
+            self.age_timer.cancel()
         for request in list(self.requests.values()):
             self.guarded(request, request.cancel)
         self._abandoned = True

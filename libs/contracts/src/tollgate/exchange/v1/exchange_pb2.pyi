@@ -319,15 +319,17 @@ class GoAway(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., stopping: _Optional[bool] = ...) -> None: ...
 
 class RouterBatch(_message.Message):
-    __slots__ = ("head", "data", "end", "credit", "go_away")
+    __slots__ = ("head", "data", "end", "credit", "go_away", "open_requests")
     HEAD_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     GO_AWAY_FIELD_NUMBER: _ClassVar[int]
+    OPEN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     head: _containers.RepeatedCompositeFieldContainer[Head]
     data: _containers.RepeatedCompositeFieldContainer[Data]
     end: _containers.RepeatedCompositeFieldContainer[End]
     credit: _containers.RepeatedCompositeFieldContainer[Credit]
     go_away: GoAway
-    def __init__(self, head: _Optional[_Iterable[_Union[Head, _Mapping]]] = ..., data: _Optional[_Iterable[_Union[Data, _Mapping]]] = ..., end: _Optional[_Iterable[_Union[End, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ...) -> None: ...
+    open_requests: int
+    def __init__(self, head: _Optional[_Iterable[_Union[Head, _Mapping]]] = ..., data: _Optional[_Iterable[_Union[Data, _Mapping]]] = ..., end: _Optional[_Iterable[_Union[End, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., go_away: _Optional[_Union[GoAway, _Mapping]] = ..., open_requests: _Optional[int] = ...) -> None: ...

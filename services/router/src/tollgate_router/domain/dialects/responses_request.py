@@ -60,6 +60,8 @@ _OTHERS: Final[Mapping[str, Any]] = {
     "top_logprobs": Whole,
     "truncation": str,
 }
+# What the base64 of a list whose first part is a text begins with, whatever the text.
+SEALED_HERE: Final = "Wy"
 FREE_FORM: Final = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
@@ -165,7 +167,7 @@ def read_responses(
     members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted: bool, remembers: bool = False
 ) -> Request:
     """Returns what a body asks for. Raises Refused. `remembers`: what it says of storing is seen to elsewhere."""
-    _refuse_state(members, remembers=remembers)
+    refuse_state(members, remembers=remembers)
     found = read(members, "input", str | list[_Item])
     if not found:
         raise Refused("input: a text or at least one item is required.", "input")
@@ -218,7 +220,8 @@ def _flat(space: str, name: str) -> str:
     return f"{space}__{name}"
 
 
-def _refuse_state(members: Mapping[str, msgspec.Raw], *, remembers: bool) -> None:
+def refuse_state(members: Mapping[str, msgspec.Raw], *, remembers: bool) -> None:
+    """Raises Refused for what needs a memory; `remembers`: what a body says of storing is seen to elsewhere."""
     for name, words in _STATE:
         if bytes(members.get(name, b"null")) != b"null" and not (remembers and name in _STORED):
             raise Refused(words, name)
@@ -305,6 +308,7 @@ def _part(part: _Part, where: str) -> Part:
 
 def sealed(text: str, signature: str, hidden: str) -> str:
     """Returns a thought as `encrypted_content`: what it takes to say it again to its maker."""
+    # All of them begin with `SEALED_HERE`.
     return base64.b64encode(msgspec.json.encode([text, signature, hidden])).decode()
 
 

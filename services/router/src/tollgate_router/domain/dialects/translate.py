@@ -1,6 +1,5 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
@@ -11,7 +10,14 @@ from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.chat_repair import RepairedStream
-from tollgate_router.domain.dialects import anthropic_reply, converse_reply, gemini_reply, openai_reply, responses_reply
+from tollgate_router.domain.dialects import (
+    anthropic_reply,
+    converse_reply,
+    gemini_reply,
+    openai_reply,
+    responses_native,
+    responses_reply,
+)
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
@@ -54,7 +60,7 @@ from tollgate_router.domain.openai_chat import (
     write_parts,
 )
 from tollgate_router.domain.quirks.wire import WireQuirks
-from tollgate_router.domain.sending import Filter, Sending, WholeReader
+from tollgate_router.domain.sending import Filter, Sending, WholeReader, shown_names
 from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
@@ -69,9 +75,6 @@ _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
 _OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
-_UNSHOWN: Final = re.compile(r"[^A-Za-z0-9_.\-]")
-_MOST_SHOWN: Final = 32
-_MOST_SHOWN_LETTERS: Final = 64
 # The version that a provider of Claude is spoken to in where the caller does not say one.
 _ANTHROPIC_VERSION: Final = (b"anthropic-version", b"2023-06-01")
 _ANTHROPIC_HEADERS: Final = frozenset((b"anthropic-version", b"anthropic-beta"))
@@ -102,10 +105,18 @@ def sending(
         return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
+    if opened.dialect == _RESPONSES and target.responses:
+        return responses_native.sending(opened, members, target, remembers=remembers)
     # Also on chat's path, where one client sends such bodies and waits for chunks.
     responses = chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members)
     if opened.dialect == target.wire and not responses:
         return _SAME[target.wire](opened, members, target)
+    return _translating(opened, members, target, body, responses=responses, remembers=remembers)
+
+
+def _translating(
+    opened: wire.Open, members: Members, target: Target, body: bytes | bytearray, *, responses: bool, remembers: bool
+) -> Sending:
     try:
         refuse_repeated(body)
         if responses:
@@ -140,7 +151,7 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
     written = write(request, target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
-    return Sending(written.path, written.body, found, translation.read, written.headers, _shown(written.dropped))
+    return Sending(written.path, written.body, found, translation.read, written.headers, shown_names(written.dropped))
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -183,12 +194,6 @@ def smallest_chat(target: Target) -> Written:
 def _openai_path(opened: wire.Open, target: Target) -> bytes:
     operation = _OPENAI_OPERATIONS[opened.operation]
     return target.quirks.path(operation, _OPENAI_PATHS[opened.operation])
-
-
-def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns names as a header can carry them: callers invent some, of any letters, length and number."""
-    plain = [_UNSHOWN.sub("_", name[:_MOST_SHOWN_LETTERS]) or "_" for name in names[:_MOST_SHOWN]]
-    return (*plain, "...") if len(names) > _MOST_SHOWN else tuple(plain)
 
 
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
@@ -291,20 +296,12 @@ def _request_of_responses(opened: wire.Open, members: Members) -> Request:
     return read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
 
 
-def _request_of_messages(opened: wire.Open, members: Members) -> Request:
-    return read_messages(members, stream=opened.stream)
-
-
-def _request_of_contents(opened: wire.Open, members: Members) -> Request:
-    return read_contents(members, stream=opened.stream)
-
-
 _Passing = Callable[[wire.Open, Members, Target], Sending]
 _SAME: Final[Mapping[int, _Passing]] = {_OPENAI: _openai, _ANTHROPIC: _anthropic, _GEMINI: _gemini}
 _READERS: Final[Mapping[int, Callable[[wire.Open, Members], Request]]] = {
     _OPENAI: _request_of_chat,
-    _ANTHROPIC: _request_of_messages,
-    _GEMINI: _request_of_contents,
+    _ANTHROPIC: lambda opened, members: read_messages(members, stream=opened.stream),
+    _GEMINI: lambda opened, members: read_contents(members, stream=opened.stream),
     _RESPONSES: _request_of_responses,
 }
 _CONVERSATIONS: Final[Mapping[int, str]] = {
