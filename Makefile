@@ -115,7 +115,7 @@ chaos-model: $(STAMP) ## The way of usage events as a model, thousands of runs w
 	@$(BIN)/python -m tests.model $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
+fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME", or "--engine atheris --minutes M"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 .PHONY: openapi
