@@ -264,10 +264,6 @@ class Door(HttpToolsProtocol):
             self.transport.write(data)
 
     @property
-    def host(self) -> bytes:
-        return next((value for name, value in self.headers or () if name == b"host"), b"")
-
-    @property
     def write_paused(self) -> bool:
         return self.flow.write_paused
 
@@ -328,6 +324,7 @@ class Door(HttpToolsProtocol):
             else:
                 if query:
                     exchange.presented = self.gateway.key_of_query(query)
+        exchange.host = found.get(b"host", b"")
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
@@ -380,7 +377,8 @@ class Door(HttpToolsProtocol):
     def _answer(self, error: PublicError) -> None:
         """Writes an error that belongs to no exchange."""
         request_id = self.gateway.new_request_id()
-        body = render_openai(error, request_id, self.gateway.error_docs(self.host))
+        # How much of a head that is not whole was read depends on how it was cut: its host is not looked at.
+        body = render_openai(error, request_id, self.gateway.error_docs(b""))
         more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         self.transport.write(
             (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)

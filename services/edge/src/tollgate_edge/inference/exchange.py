@@ -43,7 +43,7 @@ class InferenceExchange:
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
         "_too_dear", "_trimmed", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts",
         "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face",
-        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write",
+        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10", "keep", "last_write",
         "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
         "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id", "trace_parent",
         "traceparent", "tries",
@@ -77,6 +77,8 @@ class InferenceExchange:
         self.traceparent: bytes | None = None
         # X-Forwarded-For, where proxies of ours write it.
         self.forwarded = b""
+        # What the caller calls this host, for errors: the connection may read the next request by then.
+        self.host = b""
         self.keep = True
         self.cors = self.http10 = self.client_gone = self.closed = self.headers_sent = False
         self.principal: Principal | None = None
@@ -379,7 +381,7 @@ class InferenceExchange:
         if self.headers_sent:
             self._write_reply(None, self._error_event(error, begun=self._started), last=True)
             return
-        body = self.face.error(error, self.request_id, self._gateway.error_docs(self._client.host))
+        body = self.face.error(error, self.request_id, self._gateway.error_docs(self.host))
         self.bytes_out = len(body)
         named = [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
         self._client.write(self._head(error.status, b"", len(body), named) + body)
@@ -387,7 +389,7 @@ class InferenceExchange:
         self._close(keep=self.keep)
 
     def _error_event(self, error: PublicError, *, begun: bool) -> bytes:
-        docs = self._gateway.error_docs(self._client.host)
+        docs = self._gateway.error_docs(self.host)
         return self.face.error_event(error, self.request_id, docs, begun=begun)
 
     def keep_alive(self, now: float) -> None:
