@@ -210,7 +210,7 @@ class Gateway:
         assert await holds.wait_ready(10)
         await holds.rebuild("org_1", 10**15)
         addresses = ",".join(router.address for router in self.routers)
-        self.bench = Bench(router_addresses=addresses, **self.edge_settings)
+        self.bench = Bench(**{"router_addresses": addresses, **self.edge_settings})
         self.inference = self.bench.gateway
         self.admission = Admission(
             holds,

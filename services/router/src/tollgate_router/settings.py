@@ -80,6 +80,12 @@ class RouterSettings(ServiceSettings):
     max_reply_bytes: int = Field(
         default=64 * 1024 * 1024, gt=0, description="Largest reply that is not a stream, in bytes."
     )
+    max_waiting_reply_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        gt=0,
+        description="All such replies of a process together that wait for callers who read slowly, in bytes; one above "
+        "it is handed to edge at once, which closes the slowest callers.",
+    )
     connect_timeout_seconds: float = Field(default=10.0, gt=0, description="Time to connect to a provider.")
     first_byte_timeout_seconds: float = Field(
         default=300.0, gt=0, description="Time from a request's last byte to the reply's first."
