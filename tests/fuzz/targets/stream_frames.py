@@ -1,4 +1,4 @@
-"""What an HTTP/2 peer sends on a gRPC connection: the same at every split; it ends the connection or is taken."""
+"""What an HTTP/2 peer sends on a gRPC connection: the same at every split, and what a slow reader finds."""
 
 import asyncio
 import struct
@@ -36,7 +36,10 @@ class StreamFramesTarget:
     cost = 2
 
     def draw(self, source: Random) -> Case:
-        frames = [mostly(source, _FRAMES, _ODD, 0.15) for _ in range(source.randint(1, 10))]
+        frames = [mostly(source, _FRAMES, _ODD, 0.15) for _ in range(source.randint(0, 8))]
+        # Messages that frames cut anywhere, before all that may end their stream.
+        messages = _MESSAGE * source.randint(0, 6)
+        frames[:0] = [(0, 0, 1, part) for part in pieces(messages, draw_cuts(source, len(messages)))]
         data = b"".join(struct.pack(">HBBBL", len(body) >> 8, len(body) & 255, *head) + body for *head, body in frames)
         spoiled = spoil(source, data, _SPICES) if source.random() < 0.5 else data
         return {"data": spoiled, "cuts": draw_cuts(source, len(spoiled)), "size": source.choice([0, 10, 70_000])}
@@ -52,7 +55,11 @@ class StreamFramesTarget:
 async def _check(whole: list[bytes], parts: list[bytes], size: int) -> None:
     once, split = _taken(whole, size), _taken(parts, size)
     assert once == split
-    assert [what for what, *_ in once[0]].count("lost") <= 1
+    told, closed, _ = once
+    assert [what for what, *_ in told].count("lost") <= 1
+    messages = [one[1] for one in told if one[0] == "message"]
+    expected = _messages(b"".join(whole))
+    assert messages == (expected[: len(messages)] if closed else expected)
 
 
 def _taken(parts: list[bytes], size: int) -> tuple[list[Any], bool, bytes]:
@@ -66,6 +73,31 @@ def _taken(parts: list[bytes], size: int) -> tuple[list[Any], bool, bytes]:
     closed = connection.closed
     connection.close("over")
     return [one for one in listener.told if one != ("lost", "over")], closed, bytes(transport.written)
+
+
+def _messages(data: bytes) -> list[bytes]:
+    """Returns the messages of stream 1, read the slow way: up to its end, or to what is no frame."""
+    joined, block_ends = b"", False
+    while len(data) >= 9:
+        length = int.from_bytes(data[:3], "big")
+        kind, flags, stream = data[3], data[4], int.from_bytes(data[5:9], "big") & 0x7FFFFFFF
+        body, data = data[9 : 9 + length], data[9 + length :]
+        if len(body) < length:
+            break
+        if kind == 1:
+            block_ends = stream == 1 and bool(flags & 1)
+        if (kind in {1, 9} and flags & 4 and block_ends) or (kind == 3 and stream == 1):
+            break
+        if kind == 0 and stream == 1:
+            joined += body[1 : len(body) - body[0]] if flags & 8 and body else body
+            if flags & 1:
+                break
+    found = []
+    while len(joined) >= 5 and len(joined) >= 5 + int.from_bytes(joined[1:5], "big"):
+        size = 5 + int.from_bytes(joined[1:5], "big")
+        found.append(joined[5:size])
+        joined = joined[size:]
+    return found
 
 
 class _Transport(asyncio.Transport):
