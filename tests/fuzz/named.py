@@ -18,6 +18,7 @@ from tests.fuzz.targets.redis_replies import RedisRepliesTarget
 from tests.fuzz.targets.request_fields import RequestFieldsTarget
 from tests.fuzz.targets.responses_stream import ResponsesStreamTarget
 from tests.fuzz.targets.spool_files import SpoolFilesTarget
+from tests.fuzz.targets.stream_frames import StreamFramesTarget
 from tests.fuzz.targets.upstream_reply import UpstreamReplyTarget
 from tests.fuzz.targets.usage import UsageTarget
 
@@ -38,6 +39,7 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
     "request-fields": RequestFieldsTarget,
     "responses-stream": ResponsesStreamTarget,
     "spool-files": SpoolFilesTarget,
+    "stream-frames": StreamFramesTarget,
     "upstream-reply": UpstreamReplyTarget,
     "usage": UsageTarget,
 }
