@@ -1,9 +1,10 @@
 """Process settings of the router: `TOLLGATE_ROUTER_<NAME>`."""
 
+import re
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_kit.settings import ServiceSettings
@@ -11,7 +12,9 @@ from tollgate_router.domain.health.policy import HealthPolicy
 
 
 class RouterSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="TOLLGATE_ROUTER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TOLLGATE_ROUTER_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     address: str = Field(description="Where Exchange and administration are served: `host:port` or `unix:PATH`.")
     config_addresses: str = Field(description="Edge's gRPC addresses, separated by commas.")
@@ -125,10 +128,24 @@ class RouterSettings(ServiceSettings):
         "written (mode 0600) when it is absent. All routers need the same.",
     )
 
+    responses_keys: SecretStr = Field(
+        default=SecretStr(""), description="The same keys in this variable, separated by spaces, in place of a file."
+    )
+
+    @field_validator("responses_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        if not all(re.fullmatch("[0-9a-fA-F]{64}", key) for key in value.get_secret_value().split()):
+            raise ValueError("keys have 32 bytes in hex, separated by spaces: openssl rand -hex 32")
+        return value
+
     @model_validator(mode="after")
     def _has_a_place_for_responses(self) -> Self:
-        if self.responses_retention_days and not (self.responses_database_url and self.responses_key_file):
-            raise ValueError("to store responses needs responses_database_url and responses_key_file")
+        keys = bool(self.responses_key_file) + bool(self.responses_keys.get_secret_value().strip())
+        if self.responses_retention_days and not (self.responses_database_url and keys == 1):
+            raise ValueError(
+                "to store responses needs responses_database_url, and one of responses_key_file and responses_keys"
+            )
         return self
 
     def health_policy(self) -> HealthPolicy:
