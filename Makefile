@@ -95,8 +95,8 @@ lock: ## Write requirements.lock from the members' requirements
 	@$(BIN)/python tools/lock.py --upgrade
 
 .PHONY: lock-clients
-lock-clients: ## Write the locks of the clients that tests drive, with their newest versions
-	@$(BIN)/python tools/lock_clients.py
+lock-clients: ## Write the locks of what tests run beside the product, with their newest versions; ARGS=FOLDER for one
+	@$(BIN)/python tools/lock_clients.py $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP) ## Processor time per request, against the numbers in docs/benchmarks.md
@@ -115,8 +115,12 @@ chaos-model: $(STAMP) ## The way of usage events as a model, thousands of runs w
 	@$(BIN)/python -m tests.model $(ARGS)
 
 .PHONY: fuzz
-fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME"
+fuzz: $(STAMP) ## Random bad input for whatever reads bytes from outside; ARGS="--examples N --seed S --target NAME", or "--engine atheris --minutes M"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+.PHONY: openapi
+openapi: $(STAMP) ## Requests drawn from the published description of the API, and the replies judged; ARGS="--examples N --seed S"
+	@$(BIN)/python -m tests.openapi $(ARGS)
 
 .PHONY: bench-translation
 bench-translation: $(STAMP) ## What translation costs a chunk, a small exchange and a picture, against what is aimed at

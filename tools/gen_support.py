@@ -22,7 +22,16 @@ DIALECTS = {
     "messages": "Anthropic Messages",
     "contents": "Gemini",
 }
-VENDORS = {"chat": "OpenAI", "messages": "Anthropic", "contents": "Gemini"}
+VENDORS = {
+    "chat": "OpenAI",
+    "messages": "Anthropic",
+    "contents": "Gemini",
+    "deepseek": "DeepSeek",
+    "azure": "Azure OpenAI",
+    "bedrock": "Claude on Bedrock",
+    "vertex-contents": "Gemini on Vertex",
+    "vertex-messages": "Claude on Vertex",
+}
 FEATURES = ("chat", "stream", "tools", "vision", "structured", "thinking", "errors", "usage")
 # By "dialect/vendor" and feature: the tests that proved it.
 Recorded = dict[str, dict[str, list[str]]]

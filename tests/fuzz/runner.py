@@ -63,15 +63,20 @@ def search(target: Target, examples: int, seed: int) -> Finding | None:
         case = target.draw(Random(f"{seed}/{number}"))
         error = failure(target, case)
         if error is not None:
-            same = _place(error)
-
-            def fails(smaller: Case, same: tuple[object, ...] = same) -> bool:
-                found = failure(target, smaller)
-                return found is not None and _place(found) == same
-
-            case = shrink(case, fails)
-            return Finding(number, case, failure(target, case) or error)
+            return made_small(target, number, case, error)
     return None
+
+
+def made_small(target: Target, number: int, case: Case, error: Exception) -> Finding:
+    """Returns a case that fails as small as it can be while it shows the same fault."""
+    same = _place(error)
+
+    def fails(smaller: Case) -> bool:
+        found = failure(target, smaller)
+        return found is not None and _place(found) == same
+
+    case = shrink(case, fails)
+    return Finding(number, case, failure(target, case) or error)
 
 
 def failure(target: Target, case: Case) -> Exception | None:

@@ -6,18 +6,22 @@ from random import Random
 
 import pytest
 
-from tests.fuzz import corpus
+from tests.fuzz import corpus, guided
 from tests.fuzz.__main__ import main
-from tests.fuzz.cases import EVERYWHERE, draw_cuts, draw_edit, dump, edited, load, pieces, spoil
+from tests.fuzz.cases import EVERYWHERE, draw_edit, dump, edited, load, pieces
 from tests.fuzz.counted_loop import Hang, run
+from tests.fuzz.named import TARGETS
+from tests.fuzz.planted import Deep, Planted, Standing
 from tests.fuzz.runner import failure, opened, search
 from tests.fuzz.shrink import shrink
-from tests.fuzz.targets import TARGETS
+from tests.servers.process import unavailable
 
 pytestmark = pytest.mark.integration
 
 # Enough that every target draws cases of each kind; `make fuzz` is for more.
 FEW = 400
+# Of the kept inputs of a quick target; of a slow one as many times fewer, and `make fuzz` goes on from all.
+MOST_KEPT = 100
 
 
 @pytest.mark.parametrize(
@@ -35,26 +39,18 @@ def test_a_few_new_cases_do_no_harm(name):
     assert finding is None, f"{finding.words}\n{dump(finding.case)}"
 
 
+@pytest.mark.parametrize("name", TARGETS)
+def test_inputs_that_reach_far_do_no_harm(name):
+    inputs = guided.kept_inputs(name)
+    assert inputs
+    with opened(TARGETS[name]) as target:
+        for one in inputs[: max(10, MOST_KEPT // target.cost)]:
+            case = target.draw(guided.ByteSource(one))
+            assert failure(target, case) is None, dump(case)
+
+
 def test_every_target_has_kept_cases():
     assert {name for name, _ in corpus.kept()} == set(TARGETS)
-
-
-class Planted:
-    """Fails at any "x" behind an "(", however far."""
-
-    cost = 1
-
-    def draw(self, source):
-        data = spoil(source, source.randbytes(40), [b"(", b"x", b")"])
-        return {"data": data, "cuts": draw_cuts(source, len(data)), "more": [source.randint(0, 9)]}
-
-    def check(self, case):
-        before, _, after = case["data"].partition(b"(")
-        if b"x" in after:
-            raise KeyError(before)
-
-    def close(self):
-        pass
 
 
 def test_what_is_planted_is_found_made_small_and_printed_with_its_seed(capsys):
@@ -72,14 +68,43 @@ def test_what_is_planted_is_found_made_small_and_printed_with_its_seed(capsys):
     assert Planted().draw(Random("7/1")) != Planted().draw(Random("8/1"))
 
 
-class Standing(Planted):
-    def check(self, case):
-        pass
-
-
 def test_a_run_that_finds_nothing_ends_well(capsys):
     assert main(["--examples", "5"], {"standing": Standing}) == 0
     assert "nothing broke" in capsys.readouterr().out
+
+
+def test_the_same_bytes_draw_the_same_case_and_near_ones_a_near_one():
+    def drawn(data):
+        return Planted().draw(guided.ByteSource(data))
+
+    data = Random(5).randbytes(200)
+    assert drawn(data) == drawn(data)
+    changed = bytes([*data[:60], data[60] ^ 1, *data[61:]])
+    assert drawn(data) != drawn(data[1:])
+    assert drawn(data)["data"][:20] == drawn(changed)["data"][:20]
+    # Beyond the bytes chance goes on, so that no draw waits for ever for a coin to fall.
+    assert len({guided.ByteSource(b"").random() for _ in range(5)}) == 1
+    source = guided.ByteSource(b"")
+    assert len({source.random() for _ in range(50)}) > 10
+
+
+def test_what_only_a_fuzzer_that_sees_the_code_finds(tmp_path):
+    packages, problem = guided.packages()
+    if problem:
+        unavailable("atheris", problem)
+    # By chance, one in 2^24 cases.
+    with opened(Deep) as target:
+        assert search(target, 10_000, seed=1) is None
+    run = guided.fuzz(Deep, packages, tmp_path, runs=1_000_000, seed=1)
+    assert run.broke
+    assert "found by what it reaches" in run.output
+    assert 0 < run.inputs < 1_000_000
+    assert len(guided.smallest(Deep, packages, tmp_path)) >= 2
+
+
+def test_kept_inputs_survive_being_written_down():
+    inputs = guided.kept_inputs("usage")
+    assert "".join(guided.lines_of(inputs)) == (guided.KEPT / "usage.txt").read_text()
 
 
 def test_a_search_is_bounded_by_count():

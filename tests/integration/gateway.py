@@ -215,7 +215,8 @@ class Gateway:
         assert await holds.wait_ready(10)
         await holds.rebuild("org_1", 10**15)
         addresses = ",".join(router.address for router in self.routers)
-        self.bench = Bench(tracing=self.routers[0].parts.tracing, router_addresses=addresses, **self.edge_settings)
+        tracing = self.routers[0].parts.tracing
+        self.bench = Bench(**{"tracing": tracing, "router_addresses": addresses, **self.edge_settings})
         self.inference = self.bench.gateway
         self.admission = Admission(
             holds,

@@ -1,4 +1,4 @@
-"""The Python packages of other clients, installed from their lock into an environment of their own."""
+"""Python packages that tests run beside the product, installed from a lock into an environment of their own."""
 
 import hashlib
 import os
@@ -9,29 +9,40 @@ from pathlib import Path
 from tests.servers.process import locked, unavailable
 
 FOLDER = Path(__file__).parent / "sdks"
-LOCK = FOLDER / "requirements.lock"
+OLDER = Path(__file__).parent / "older_sdks"
 INSTALL = "have a package index in reach of `uv pip sync`"
 
 
-def python() -> str:
-    """Returns the path of a Python that has what the lock names; ends the test when there is none to be had."""
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    with locked("sdks") as cache:
-        home = cache / f"sdks-{digest}"
-        binary, stamp = home / "bin" / "python", home / ".tollgate-lock"
-        problem = "" if stamp.is_file() else _install(home, binary)
-        if problem:
-            unavailable("The Python packages of the clients", f"{INSTALL}. {problem}")
-        stamp.touch()
+def python(folder: Path = FOLDER, what: str = "The Python packages of the clients") -> str:
+    """Returns the path of a Python that has what the lock of a folder names.
+
+    Ends the test, with `what` it lacks, when there is none to be had.
+    """
+    binary, problem = installed(folder)
+    if problem:
+        unavailable(what, f"{INSTALL}. {problem}")
     return str(binary)
 
 
-def _install(home: Path, binary: Path) -> str:
+def installed(folder: Path) -> tuple[Path, str]:
+    """Returns a Python that has what the lock of a folder names, and why it is not there, or nothing."""
+    lock = folder / "requirements.lock"
+    digest = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    with locked(folder.name) as cache:
+        home = cache / f"{folder.name}-{digest}"
+        binary, stamp = home / "bin" / "python", home / ".tollgate-lock"
+        problem = "" if stamp.is_file() else _install(home, binary, lock)
+        if not problem:
+            stamp.touch()
+    return binary, problem
+
+
+def _install(home: Path, binary: Path, lock: Path) -> str:
     """Returns why it did not work, or nothing."""
     uv = [sys.executable, "-m", "uv"]
     for command in (
         [*uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)],
-        [*uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(binary), str(LOCK)],
+        [*uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(binary), str(lock)],
     ):
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment())
         if done.returncode:

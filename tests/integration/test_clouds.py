@@ -7,7 +7,9 @@ import anthropic
 import httpx
 import openai
 import pytest
+from tests.integration import sdk_packages
 from tests.integration.product import Product
+from tests.integration.sdk_scenario import CHECKS, STEPS, addresses, drive, proofs
 from tests.integration.simulators import Simulator
 
 pytestmark = pytest.mark.integration
@@ -15,6 +17,17 @@ pytestmark = pytest.mark.integration
 DATED, V1, EMBEDDED, DRAWN = "gpt-4.1", "gpt-5-mini", "text-embedding-3-small", "gpt-image-1.5"
 CONVERSED, DENIED = "claude-sonnet-5", "claude-haiku-5-5"
 GEMINI, CLAUDE, UNSIGNED, UNREACHED = "gemini-2.5-pro", "claude-opus-5", "gemini-2.5-flash", "gemini-2.5-flash-lite"
+DEEPSEEK = "deepseek-chat"
+# A client of each dialect, and the models that the support matrix is about.
+CLIENTS = {
+    "openai-2": "chat",
+    "openai-2-responses": "responses",
+    "langchain-anthropic": "messages",
+    "langchain-google": "contents",
+}
+MATRIX = {
+    "azure": DATED, "bedrock": CONVERSED, "vertex-contents": GEMINI, "vertex-messages": CLAUDE, "deepseek": DEEPSEEK,
+}  # fmt: skip
 PICTURE = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 20).decode()
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 
@@ -29,7 +42,16 @@ def clouds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def product(clouds, tmp_path_factory):
+def vendors(tmp_path_factory):
+    running = Simulator(tmp_path_factory.mktemp("vendors"), "vendors")
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def product(clouds, vendors, tmp_path_factory):
     folder = tmp_path_factory.mktemp("product")
     root = f"http://127.0.0.1:{clouds.port}"
     key = httpx.get(f"{root}/bedrock/_key", trust_env=False).text
@@ -60,6 +82,11 @@ def product(clouds, tmp_path_factory):
         channel("bedrock", "bedrock", "/bedrock", claude, {"env": "BEDROCK_KEY"}, region="us-east-1"),
         channel("bedrock-wrong", "bedrock", "/bedrock", haiku, {"env": "WRONG_KEY"}, region="us-east-1"),
     ]
+    deepseek = {
+        "name": "deepseek", "provider": "deepseek", "base_url": f"http://127.0.0.1:{vendors.port}/deepseek/v1",
+        "private_network": True, "models": [DEEPSEEK], "credentials": [{"env": "AZURE_KEY"}],
+    }  # fmt: skip
+    channels.append(deepseek)
     config = folder / "tollgate.yaml"
     config.write_text(json.dumps({"channels": channels}))
     secrets = {"AZURE_KEY": "any", "BEDROCK_KEY": key, "WRONG_KEY": f"{key.partition(':')[0]}:not-the-secret"}
@@ -141,7 +168,13 @@ def test_tools_and_pictures(sdk, model):
     assert answer.choices[0].finish_reason == "stop"
 
 
-@pytest.mark.parametrize("model", [CONVERSED, CLAUDE])
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(CONVERSED, marks=pytest.mark.proves("messages", "bedrock", "thinking")),
+        pytest.param(CLAUDE, marks=pytest.mark.proves("messages", "vertex-messages", "thinking")),
+    ],
+)
 def test_claudes_thoughts_come_back_signed(claude_sdk, model):
     thinking = {"type": "adaptive"}
     fields = {"model": model, "max_tokens": 2000, "thinking": thinking}
@@ -243,3 +276,33 @@ def test_no_secret_is_in_a_log(product):
     written = "".join(path.read_text(encoding="utf-8") for path in (product.home / "logs").glob("*.log"))
     secrets = [product.environment[name].rpartition(":")[2] for name in ("BEDROCK_KEY", "WRONG_KEY")]
     assert not [secret for secret in ("s3cr3t", "PRIVATE KEY", "ya29.", *secrets) if secret in written]
+
+
+@pytest.fixture(scope="module")
+def seen(product):
+    """What a client of each dialect saw of the models of the matrix."""
+    program = ([sdk_packages.python(), "-W", "ignore", "clients.py"], str(sdk_packages.FOLDER))
+    models = {dialect: list(MATRIX.values()) for dialect in CLIENTS.values()}
+    asked = {"key": product.api_key, "addresses": addresses(product), "models": models, "clients": list(CLIENTS)}
+    return drive([program], {"through": asked})["through"]
+
+
+@pytest.mark.parametrize(
+    ("client", "place", "step"),
+    [
+        pytest.param(client, place, step, marks=proofs(dialect, place, step), id=f"{client}-{place}-{step}")
+        for client, dialect in CLIENTS.items()
+        for place in MATRIX
+        for step in STEPS
+        # DeepSeek takes no pictures and no schemas.
+        if place != "deepseek" or step not in {"vision", "structured"}
+    ],
+)
+def test_a_client_of_each_dialect_sees_what_the_scenario_says(seen, client, place, step):
+    steps = seen[client][MATRIX[place]]
+    CHECKS[step](steps[step], steps)
+
+
+def test_a_schema_that_deepseek_would_not_keep_is_refused_by_name(seen):
+    for client in CLIENTS:
+        assert "response_format" in seen[client][DEEPSEEK]["structured"]["words"]

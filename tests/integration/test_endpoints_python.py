@@ -2,13 +2,16 @@
 
 import base64
 import io
+import json
 import struct
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from tests.integration import sdk_packages
 from tests.integration.product import Product
 
 pytestmark = pytest.mark.integration
@@ -198,6 +201,29 @@ def test_rerank_in_coheres_shape_is_charged_by_the_search(http: httpx.Client, pr
     row = product.wait_row(reply.headers["x-request-id"])
     assert row["units"] == {"search": 2}
     assert row["charge_pico"] == 2 * 2 * 10**9
+
+
+def test_rerank_by_coheres_own_client_in_both_versions_of_its_api(product: Product) -> None:
+    python = sdk_packages.python(sdk_packages.OLDER, "The cohere package")
+    found = json.loads(
+        subprocess.run(
+            [python, "-W", "ignore", "rerank.py", json.dumps({"url": product.url, "key": product.api_key})],
+            cwd=sdk_packages.FOLDER,
+            env=sdk_packages.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    for version in ("v1", "v2"):
+        assert [index for index, _ in found[version]["results"]] == [2, 0]
+        assert all(0 <= score <= 1 for _, score in found[version]["results"])
+        assert found[version]["searches"] == 1
+        assert found[version]["id"]
+    kind, status, body = found["refused"]
+    assert (kind, status) == ("NotFoundError", 404)
+    # What it shows of an error.
+    assert "not-there" in body["message"]
 
 
 def test_moderations_need_no_model_and_cost_what_the_book_says(client: openai.OpenAI, product: Product) -> None:

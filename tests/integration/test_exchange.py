@@ -1,14 +1,17 @@
 """The stream between edge and routers, from outside: clients and providers on sockets, routers that come and go."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from services.edge.tests.fakes.inference import MODEL, Client, chat, eventually
-from tests.integration.gateway import Call, Gateway, answer_whole, event
+from tests.integration.gateway import Call, Gateway, answer_whole, event, reply
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference.measured import gateway_samples
 
 pytestmark = pytest.mark.integration
@@ -246,6 +249,113 @@ async def test_a_request_that_takes_too_long_ends_with_504(make_gateway: Any) ->
         assert (status, json.loads(body)["error"]["code"]) == (504, "upstream_timeout")
         assert headers[b"x-request-id"]
         await eventually(lambda: gateway.upstream.gone == 1)
+
+
+class Between:
+    """A way from edge to a router that can fall silent: its connections stay, and nothing passes any more."""
+
+    def __init__(self, directory: Path, target: str) -> None:
+        self.path, self._target = str(directory / "between.sock"), target.removeprefix("unix:")
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._copying: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        server = await asyncio.start_unix_server(self._serve, self.path)
+        try:
+            yield
+        finally:
+            server.close()
+            for task in self._copying:
+                task.cancel()
+            await asyncio.gather(*self._copying, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, commands = await asyncio.open_unix_connection(self._target)
+        self._copying |= {asyncio.create_task(self._copy(*ends)) for ends in ((reader, commands), (answers, writer))}
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                await self._passing.wait()
+                writer.write(data)
+        finally:
+            writer.close()
+
+    def fall_silent(self) -> None:
+        self._passing.clear()
+
+    def go_on(self) -> None:
+        self._passing.set()
+
+
+async def test_a_request_whose_way_to_the_router_fell_silent_is_answered_in_time(
+    make_gateway: Any, tmp_path: Path
+) -> None:
+    stage, gateway = Stage(), make_gateway()
+    way = Between(tmp_path, f"unix:{tmp_path}/router-0.sock")
+    gateway.edge_settings |= {"router_addresses": f"unix:{way.path}", "request_timeout_seconds": 100.0}
+    async with way.open(), gateway.running():
+        gateway.upstream.script = stage
+        whole, stream = await gateway.bench.client(), await gateway.bench.client()
+        whole.send(request())
+        await begun(stream)
+        await eventually(lambda: len(gateway.upstream.calls) == 2)
+        way.fall_silent()
+        stage.go_on.set()
+        gateway.bench.later(102)
+        status, _, body = await whole.reply()
+        assert (status, json.loads(body)["error"]["code"]) == (504, "timeout")
+        tail = await stream.rest_of_stream()
+        assert b'"code":"timeout"' in tail.replace(b": ", b":")
+        assert not gateway.inference.open
+        (peer,) = gateway.pool.peers
+        assert peer.open_requests == 2
+        # When the router is heard again, what it charged is settled, though the callers have had their answer.
+        way.go_on()
+        await eventually(lambda: peer.open_requests == 0)
+        await eventually(lambda: figures(gateway)["tollgate_router_unacknowledged"] == 0)
+        await gateway.admission.drain()
+        assert (await gateway.holds.balance("org_1")).held == 0
+        assert not gateway.bench.witness.records
+        await gateway.ask(1)
+
+
+def long_reply(size: int) -> bytes:
+    message = {"role": "assistant", "content": "y" * size}
+    return json.dumps({**json.loads(reply()), "choices": [{"index": 0, "message": message}]}).encode()
+
+
+async def test_a_long_whole_reply_waits_at_the_router_for_a_caller_that_reads_slowly(make_gateway: Any) -> None:
+    body = long_reply(20_000_000)
+
+    async def answer(call: Call) -> None:
+        await call.whole(body if call.body["messages"][0]["content"] == "long" else reply())
+
+    async with make_gateway().running() as gateway:
+        gateway.upstream.script = answer
+        client = await gateway.bench.client(receive_buffer=4096)
+        client.send(request("long"))
+        await eventually(lambda: figures(gateway)["tollgate_router_stalled_requests"] == 1)
+        await eventually(lambda: figures(gateway)["tollgate_edge_stalled_requests"] == 1)
+        # The provider is done; others are served meanwhile.
+        await gateway.ask(5)
+        gateway.bench.later(0)
+        found = figures(gateway)
+        assert 0 < found["tollgate_edge_reply_bytes"] < 600_000
+        assert found["tollgate_router_body_bytes"] > len(body)
+        assert found["tollgate_router_exchange_queued_bytes"] == 0
+        # It reads on, and gets every byte of it, in chunks.
+        received = bytearray()
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            piece = await asyncio.wait_for(client.reader.read(1 << 20), 30)
+            assert piece
+            received += piece
+        assert received.count(b"y") >= 20_000_000
+        assert len(received) < len(body) + 10_000
+        await eventually(lambda: figures(gateway)["tollgate_router_body_bytes"] == 0)
+        assert gateway.bench.counters.ends == {wire.OUTCOME_OK: 6}
 
 
 async def test_requests_wait_for_a_router_and_are_told_when_none_comes(make_gateway: Any) -> None:

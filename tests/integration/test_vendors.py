@@ -37,6 +37,7 @@ def client(product: Product) -> Iterator[openai.OpenAI]:
         yield one
 
 
+@pytest.mark.proves("chat", "deepseek", "thinking")
 def test_deepseek_is_there_without_a_key_and_thinks_where_clients_look(client: openai.OpenAI, product: Product) -> None:
     model = "deepseek-reasoner"
     whole = client.chat.completions.create(model=model, messages=HELLO)

@@ -11,7 +11,12 @@ from tests.model import broken
 from tests.model.run import explore
 
 EXAMPLES: Final = 5_000
-BUILDS: Final = {"sound": None, "no-deduplication": broken.NoDeduplication, "commit-first": broken.CommitBeforeInsert}
+BUILDS: Final = {
+    "sound": None,
+    "no-deduplication": broken.NoDeduplication,
+    "commit-first": broken.CommitBeforeInsert,
+    "looks-too-early": broken.LooksTooEarly,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
-"""Two broken builds, made of the product's parts by injection: the model has to find both."""
+"""Three broken builds, made of the product's parts by injection: the model has to find both."""
 
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
+from tests.model.overlap import Overlapping, TooEarly
 from tollgate_billing.domain.intent import parse_intent
 
 
@@ -15,6 +16,17 @@ class Sound:
     def consumer(self, consumer):
         """Returns what a build reads the log with."""
         return consumer
+
+    def record(self, **parts):
+        """Returns what a build books batches with."""
+        return Overlapping(**parts)
+
+
+class LooksTooEarly(Sound):
+    """A batch that is prepared ahead does not leave what needs the rows of the batch before it for later."""
+
+    def record(self, **parts):
+        return TooEarly(**parts)
 
 
 class NoDeduplication(Sound):

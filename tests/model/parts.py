@@ -10,6 +10,7 @@ from services.billing.tests.fakes.event_log import TOPIC
 from services.billing.tests.fakes.events import BOOK
 from services.billing.tests.fakes.process import Process, World
 
+from tests.model.overlap import Overlapping
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.consumers.usage_recorded import BatchLimits
@@ -203,6 +204,9 @@ class ModelWorld(World):
     def new_consumer(self):
         made = GuardedConsumer(self.log, self.fuse)
         return self.build.consumer(made) if self.build is not None else made
+
+    def new_record(self, **parts):
+        return self.build.record(**parts) if self.build is not None else Overlapping(**parts)
 
     def append(self, event, *, at_us=None):
         value = event if isinstance(event, bytes) else event.SerializeToString()

@@ -1,8 +1,8 @@
-"""Some hundred runs of the rule machine on the sound build, and as many as it takes on two broken ones."""
+"""Some hundred runs of the rule machine on the sound build, and as many as it takes on three broken ones."""
 
 import pytest
 
-from tests.model.broken import CommitBeforeInsert, NoDeduplication
+from tests.model.broken import CommitBeforeInsert, LooksTooEarly, NoDeduplication
 from tests.model.run import explore
 
 pytestmark = pytest.mark.unit
@@ -12,7 +12,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens():
     explore(150)
 
 
-@pytest.mark.parametrize("build", [NoDeduplication, CommitBeforeInsert])
+@pytest.mark.parametrize("build", [NoDeduplication, CommitBeforeInsert, LooksTooEarly])
 def test_a_broken_build_is_found(build):
     # By a seed, so that no run of the tests is the one that looks in the wrong places.
     with pytest.raises(AssertionError):

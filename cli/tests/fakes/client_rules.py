@@ -23,7 +23,8 @@ def cherry_studio(base):
         bare = base.removesuffix("/")
         if not re.search(r"/v\d+(?:alpha|beta)?(?=/|$)", urlsplit(bare).path):
             bare += "/v1"
-    return [f"{bare}/chat/completions", f"{bare}/models"]
+    paths = ("chat/completions", "models", "images/generations", "images/edits")
+    return [f"{bare}/{path}" for path in paths]
 
 
 def chatbox(base):
@@ -39,13 +40,15 @@ def nextchat(base):
     base = base.removesuffix("/")
     return [
         f"{base}/v1/chat/completions",
+        f"{base}/v1/images/generations",
+        f"{base}/v1/audio/speech",
         f"{base}/dashboard/billing/usage?start_date=2026-11-01&end_date=2026-11-30",
         f"{base}/dashboard/billing/subscription",
     ]
 
 
 def continue_(base):
-    return [urljoin(base.rstrip("/") + "/", path) for path in ("chat/completions", "embeddings", "models")]
+    return [urljoin(base.rstrip("/") + "/", path) for path in ("chat/completions", "embeddings", "rerank", "models")]
 
 
 def dify_openai(base):
@@ -63,17 +66,23 @@ _CHAT = literal("/chat/completions")
 _ANTHROPIC = literal("/v1/messages", "/v1/messages/count_tokens", "/v1/models")
 _GEMINI = literal("/v1/models/m:generateContent", "/v1beta/models/m:streamGenerateContent?alt=sse")
 CALLS = {
-    "openai-sdk": literal("/chat/completions", "/responses", "/embeddings", "/models"),
+    "openai-sdk": literal(
+        *("/chat/completions", "/responses", "/embeddings", "/models"),
+        *("/images/generations", "/images/edits", "/audio/speech", "/audio/transcriptions"),
+    ),
     "anthropic-sdk": _ANTHROPIC,
     "google-genai": _GEMINI,
     "ai-sdk": literal("/chat/completions", "/responses", "/messages"),
     "langchain": _CHAT,
     "llama-index": _CHAT,
     "cherry-studio": cherry_studio,
-    "lobechat": literal("/chat/completions", "/models"),
+    "lobechat": literal("/chat/completions", "/models", "/images/generations"),
     "chatbox": chatbox,
     "nextchat": nextchat,
-    "open-webui": literal("/models", "/chat/completions", "/responses", "/embeddings", "/messages"),
+    "open-webui": literal(
+        *("/models", "/chat/completions", "/responses", "/embeddings", "/messages"),
+        *("/audio/speech", "/images/generations", "/images/edits"),
+    ),
     "cursor": _CHAT,
     "claude-code": literal("/v1/messages?beta=true", "/v1/messages/count_tokens", "/v1/models?limit=1000"),
     "codex": literal("/responses", "/models?client_version=1.0"),

@@ -1,50 +1,9 @@
-"""Drives Python clients and prints what each saw of every model as JSON: by round, client, model and step.
-
-Runs in an environment of its own, whose lock stands beside this file. The argument is JSON: for each round, such as at
-the provider itself and through the gateway, `key`, `addresses` by dialect, and `models` by dialect. A step that raises
-says so as {"raised": …}.
-"""
-
-import asyncio
-import inspect
-import json
-import sys
-from collections.abc import Callable
-from typing import Any
+"""The clients of the lock beside this file; see `asking`."""
 
 from agent_clients import AGENTS
+from asking import main
 from chain_clients import CHAINS
 from openai_clients import PACKAGES
 
-STEPS = ("chat", "stream", "tools", "vision", "structured", "refused", "broken")
-
-
-def seen(client: Any) -> dict[str, Any]:
-    """Returns what a client saw, by step."""
-    with asyncio.Runner() as runner:
-        return {name: _tried(getattr(client, name), runner) for name in STEPS if hasattr(client, name)}
-
-
-def _tried(step: Callable[[], Any], runner: asyncio.Runner) -> Any:
-    try:
-        return runner.run(step()) if inspect.iscoroutinefunction(step) else step()
-    except Exception as error:  # noqa: BLE001 - whatever a client throws is what is looked for.
-        status = getattr(error, "status_code", None) or getattr(error, "code", None)
-        return {"raised": type(error).__name__, "status": status, "words": str(error)[:500]}
-
-
-def main() -> None:
-    """Prints the JSON."""
-    found: dict[str, Any] = {}
-    for name, asked in json.loads(sys.argv[1]).items():
-        addresses, models = asked["addresses"], asked["models"]
-        found[name] = {
-            client: {model: seen(make(addresses[dialect], asked["key"], model)) for model in models[dialect]}
-            for client, (dialect, make) in (PACKAGES | CHAINS | AGENTS).items()
-            if dialect in addresses
-        }
-    sys.stdout.write(json.dumps(found))
-
-
 if __name__ == "__main__":
-    main()
+    main({**PACKAGES, **CHAINS, **AGENTS})

@@ -19,6 +19,7 @@ class ClickHouseServer:
         except ImportError:
             unavailable("ClickHouse", "the wheel chdb")
         self.port = free_port()
+        self._mark = directory / "read-only"
         command = [sys.executable, "-m", "tests.servers.clickhouse.http_server", directory / "tables", str(self.port)]
         self._child = Child([*command, USER, PASSWORD], directory / "clickhouse.log", cwd=REPOSITORY)
 
@@ -44,6 +45,13 @@ class ClickHouseServer:
             return False
         finally:
             connection.close()
+
+    def read_only(self, *, on: bool) -> None:
+        """Has the engine refuse to write, as it does for a user who may only read, or take writes again."""
+        if on:
+            self._mark.touch()
+        else:
+            self._mark.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """Crashes the server."""

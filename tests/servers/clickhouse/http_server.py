@@ -81,6 +81,8 @@ class Engine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = str(directory)
+        # While this file is there, every query runs as that of a user who may only read.
+        self._read_only = directory.with_name("read-only")
         # The engine lives as long as one handle is open.
         self._keeper = chdb.connect(self._directory)
         self._busy: set[str] = set()
@@ -115,6 +117,8 @@ class Engine:
                     if not SETTING_NAME.match(name):
                         raise QueryError(115, f"Code: 115. DB::Exception: Unknown setting '{name}'")
                     handle.query(f"SET {name} = {_string(value)}")
+            if self._read_only.exists() and "readonly" not in parameters:
+                handle.query("SET readonly = 1")
             bound = {name[6:]: value for name, value in parameters.items() if name.startswith("param_")}
             insert = INSERT_WITH_DATA.match(statement)
             if insert is not None:

@@ -81,9 +81,9 @@ from tollgate_kit.ids import RandomIds
 from tollgate_kit.lifecycle import Lifecycle, forever, stop_on_signals
 from tollgate_kit.metrics import Sample, new_registry
 from tollgate_kit.process_metrics import LoopMeasures
-from tollgate_kit.sealing import KeyRing, read_secrets
 from tollgate_kit.sql import Database, SqlUnavailable
 from tollgate_kit.tracing import new_tracing
+from tollgate_sealing.envelopes import Envelopes, KeyRing
 
 log = logging.getLogger(__name__)
 
@@ -181,8 +181,7 @@ class Billing:
         self.notify_http = GuardedHttp(
             self.settings.notify_port_list, private_network=self.settings.notify_private_network
         )
-        file = self.settings.secrets_key_file or self.settings.state_directory / "secrets.key"
-        keys = KeyRing(read_secrets(file))
+        keys = Envelopes(KeyRing(self.settings.sealing_keys()))
         self.destinations = SqlDestinations(self.database, keys)
         self.notices = DeliverNotices(
             outbox=SqlOutbox(self.database, keys),
@@ -199,7 +198,7 @@ class Billing:
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
         lag = LagSource(
-            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.record.open_exceptions
+            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.consumer.open_exceptions
         )
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
         letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), self.clock)
@@ -258,7 +257,7 @@ class Billing:
         return {
             "lag_events": self.consumer.lag_events,
             "lag_ms": self.consumer.lag_ms,
-            "open_exceptions": self.record.open_exceptions,
+            "open_exceptions": self.consumer.open_exceptions,
             "recent_ids": self.consumer.recent_ids,
         }
 

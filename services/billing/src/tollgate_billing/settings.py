@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
+from tollgate_kit.secret_files import read_secrets
 from tollgate_kit.settings import ServiceSettings
 from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 
@@ -14,7 +15,9 @@ _KEY_BYTES: Final = 32
 
 
 class BillingSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="TOLLGATE_BILLING_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TOLLGATE_BILLING_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     address: str = Field(description="Where the billing service is served: `host:port` or `unix:PATH`.")
     config_addresses: str = Field(description="Addresses of edge's configuration service, separated by commas.")
@@ -121,6 +124,9 @@ class BillingSettings(ServiceSettings):
         "default `secrets.key` in the state directory, written (mode 0600) when it is absent. Who loses them makes "
         "destinations anew.",
     )
+    secrets_keys: SecretStr = Field(
+        default=SecretStr(""), description="The same keys in this variable, separated by spaces, in place of a file."
+    )
     smtp_host: str = Field(default="", description="The mail server that notifications leave by; empty: no mail.")
     smtp_port: int = Field(default=587, gt=0, le=65_535, description="Its port.")
     smtp_security: Literal["starttls", "tls", "none"] = Field(
@@ -170,13 +176,18 @@ class BillingSettings(ServiceSettings):
         if value is None or not value.exists():
             return value
         try:
-            keys = [bytes.fromhex(line) for line in value.read_text(encoding="utf-8").split()]
+            _check_keys(value.read_text(encoding="utf-8"))
         except OSError as error:
             raise ValueError(f"cannot be read: {error.strerror}") from None
-        except ValueError:
-            keys = []
-        if not keys or any(len(key) != _KEY_BYTES for key in keys):
-            raise ValueError(f"keys have {_KEY_BYTES} bytes in hex, one in each line: openssl rand -hex {_KEY_BYTES}")
+        return value
+
+    @field_validator("secrets_keys")
+    @classmethod
+    def _keys_here(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        if value.get_secret_value().strip():
+            _check_keys(value.get_secret_value())
+            if info.data.get("secrets_key_file") is not None:
+                raise ValueError("is there beside TOLLGATE_BILLING_SECRETS_KEY_FILE: set one of them")
         return value
 
     @field_validator("smtp_password_file")
@@ -197,6 +208,12 @@ class BillingSettings(ServiceSettings):
         """Returns the password of the mail server's user; empty without one."""
         return Path(self.smtp_password_file).read_text(encoding="utf-8").strip() if self.smtp_user else ""
 
+    def sealing_keys(self) -> tuple[bytes, ...]:
+        """Returns the keys that secrets in SQL are sealed with, of 32 bytes each, the current one first."""
+        if here := self.secrets_keys.get_secret_value().split():
+            return tuple(map(bytes.fromhex, here))
+        return read_secrets(self.secrets_key_file or self.state_directory / "secrets.key")
+
     def payment_secret(self) -> bytes:
         """Returns the secret that payment messages are signed with; empty without a provider."""
         return Path(self.payment_webhook_secret_file).read_bytes().strip() if self.payment_provider else b""
@@ -204,3 +221,12 @@ class BillingSettings(ServiceSettings):
     @property
     def config_address_list(self) -> list[str]:
         return [part.strip() for part in self.config_addresses.split(",") if part.strip()]
+
+
+def _check_keys(text: str) -> None:
+    try:
+        keys = [bytes.fromhex(line) for line in text.split()]
+    except ValueError:
+        keys = []
+    if not keys or any(len(key) != _KEY_BYTES for key in keys):
+        raise ValueError(f"keys have {_KEY_BYTES} bytes in hex, one in each line: openssl rand -hex {_KEY_BYTES}")

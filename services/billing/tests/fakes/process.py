@@ -50,6 +50,10 @@ class World:
         """Returns what a process reads the log with."""
         return FakeConsumer(self.log, self.fuse)
 
+    def new_record(self, **parts):
+        """Returns what a process books batches with."""
+        return RecordBatch(**parts)
+
     def append(self, event, *, at_us=None):
         """Puts an event into the log; returns its offset."""
         value = event if isinstance(event, bytes) else event.SerializeToString()
@@ -88,7 +92,7 @@ class Process:
     def __init__(self, world):
         lock = asyncio.Lock()
         self.keep = KeepWallets(world.ledger, world.wallets, world.counters, lock)
-        self.record = RecordBatch(
+        self.record = world.new_record(
             store=world.store,
             ledger=world.ledger,
             wallets=world.wallets,

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 
+import httpx
 from services.billing.tests.fakes.events import BOOK
 from services.billing.tests.integration.databases import new_clickhouse_database
 
@@ -160,6 +161,18 @@ class BillingClient:
                 return status
             assert time.monotonic() < deadline, f"{status} {self._process.log()[-2000:]}"
             await asyncio.sleep(0.1)
+
+    async def unready(self, words, seconds=180):
+        """Waits until /readyz says that the process is not ready, with these words in its reason; returns it."""
+        transport = httpx.AsyncHTTPTransport(uds=self._process.admin.removeprefix("unix:"))
+        deadline = time.monotonic() + seconds
+        async with httpx.AsyncClient(transport=transport, base_url="http://billing") as admin:
+            while True:
+                reply = await admin.get("/readyz")
+                if reply.status_code == 503 and words in reply.text:
+                    return reply.text
+                assert time.monotonic() < deadline, f"{reply.text} {self._process.log()[-2000:]}"
+                await asyncio.sleep(0.1)
 
     async def balance(self, organization="org"):
         return await self.call("GetBalance", billing_pb2.GetBalanceRequest(organization_id=organization))

@@ -128,10 +128,11 @@ class Books:
         self.offset += len(events)
         await self.ledger.claim(source.source, "owner")
         batch = Batch(source, "owner", records, resumed=False, started_us=self.clock.now_us())
-        await self.record.write(batch, self.state)
+        await self.record.prepare(batch, self.state)
+        await self.record.write(batch)
         if post:
             await self.record.book(batch)
-            self.record.finish(batch, self.state)
+            self.record.finish(batch)
         return source.batch
 
     async def hold(self, name, amount, settled=None):
@@ -236,25 +237,12 @@ async def test_rows_that_are_there_twice(books):
     history = await books.store.history({books.name("a")}, Bounds(books.epoch, "topic", 1, 0, 1))
     assert len(history[books.name("a")]) == 1
     books.state, books.offset = SourceState(), 0
-    twice = await books.record._prepare(
-        Batch(
-            bounds,
-            "owner",
-            [
-                Stored(
-                    Claim("topic", 0, books.epoch, 0),
-                    0,
-                    books.clock.now_us(),
-                    b"k",
-                    books.event("a").SerializeToString(),
-                )
-            ],
-            resumed=False,
-            started_us=0,
-        ),
-        books.state,
+    record = Stored(
+        Claim("topic", 0, books.epoch, 0), 0, books.clock.now_us(), b"k", books.event("a").SerializeToString()
     )
-    await books.store.insert_usage(twice.rows, "again/" + bounds.batch)
+    twice = Batch(bounds, "owner", [record], resumed=False, started_us=0)
+    await books.record.prepare(twice, books.state)
+    await books.store.insert_usage(twice.prepared.rows, "again/" + bounds.batch)
     found = {one.kind: one for one in await books.differences()}
     assert found["repeated_event"].request_ids == (books.name("a"),)
     assert found["charge"].request_ids == (books.name("a"),)

@@ -21,8 +21,8 @@ from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
-from tollgate_kit.sealing import KeyRing
 from tollgate_kit.sql import Database
+from tollgate_sealing.envelopes import Envelopes, KeyRing
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ class Desk:
 
     def __init__(self, database):
         self.database, self.clock, self.ids = database, ManualClock(START), RandomIds()
-        self.store, keys = FakeUsageStore(), KeyRing((b"k" * 32,))
+        self.store, keys = FakeUsageStore(), Envelopes(KeyRing((b"k" * 32,)))
         self.spending, self.ledger = FakeSpending(self.store), FakeLedger()
         self.budgets, self.outbox = SqlBudgets(database, self.ids), SqlOutbox(database, keys)
         self.destinations = SqlDestinations(database, keys)

@@ -17,8 +17,8 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.deliver_notices import DeliverNotices
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
-from tollgate_kit.sealing import KeyRing
 from tollgate_kit.sql import Database
+from tollgate_sealing.envelopes import Envelopes, KeyRing
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +41,7 @@ class Post:
 
     def seal_with(self, *keys):
         """What another process with these keys has."""
-        ring = KeyRing(keys)
+        ring = Envelopes(KeyRing(keys))
         self.outbox, self.destinations = SqlOutbox(self.database, ring), SqlDestinations(self.database, ring)
 
     def new_process(self):

@@ -14,6 +14,7 @@ from services.billing.tests.integration.databases import new_clickhouse_database
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
 from services.billing.tests.integration.test_usage_store import rows
 
+from tollgate.billing.v1 import billing_pb2
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
@@ -144,4 +145,40 @@ async def test_broker_and_store_stop_under_load_and_come_back(request, tmp_path,
         await client.close()
         assert billing.stop() == 0
     finally:
+        billing.clean()
+
+
+async def test_a_usage_store_that_takes_no_writes_is_waited_for(request, tmp_path, valkey):
+    """The store's user may only read, as after a wrong grant or on a replica without its Keeper: events wait."""
+    valkey.clear()
+    engine = request.getfixturevalue("http_process")
+    servers = servers_of("embedded", request, tmp_path, valkey)
+    servers["TOLLGATE_BILLING_CLICKHOUSE_DSN"] = new_clickhouse_database(engine.dsn)
+    billing = BillingProcess(tmp_path, servers)
+    url, now = servers["TOLLGATE_BILLING_EVENT_LOG_URL"], time.time_ns() // 1000
+    events = [usage_event(f"r{number}", output_tokens=number % 40, at_us=now) for number in range(120)]
+    try:
+        billing.start()
+        client = billing.client()
+        await client.grant(FUNDS)
+        await send(url, events[:30])
+        await client.booked(30)
+        engine.read_only(on=True)
+        await send(url, events[30:])
+        reason = await client.unready("booking waits: usage store")
+        assert "readonly mode" in reason
+        # What is there can be asked for, and what is not there is counted as waiting.
+        status = await client.call("GetStatus", billing_pb2.GetStatusRequest())
+        assert (status.rows, status.poison, (await client.total()).requests) == (30, 0, 30)
+        assert status.lag_ms > 0
+        engine.read_only(on=False)
+        await client.booked(120)
+        charged = sum(event.charge_pico for event in events)
+        total, balance = await client.total(), await client.balance()
+        assert (total.requests, total.charge_pico) == (120, charged)
+        assert balance.ledger_pico == balance.wallet_pico == FUNDS - charged
+        await client.close()
+        assert billing.stop() == 0
+    finally:
+        engine.read_only(on=False)
         billing.clean()

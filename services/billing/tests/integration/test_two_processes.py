@@ -118,10 +118,11 @@ class Process:
         return Batch(self._bounds(low, self.offset), "me", records, resumed=False, started_us=NOW_US)
 
     async def book(self, batch):
-        await self.record.write(batch, self.state)
+        await self.record.prepare(batch, self.state)
+        await self.record.write(batch)
         async with self.turns:
             await self.record.book(batch)
-        self.record.finish(batch, self.state)
+        self.record.finish(batch)
 
     def _bounds(self, low, high):
         return Bounds("e", "t", self.partition, low, high)

@@ -245,7 +245,7 @@ async def test_an_open_exception_closes_when_something_confirmed_wins(world):
     world.append(usage_event("a", status=WITNESS, attempt=0))
     await world.settle()
     assert set(world.ledger.exceptions) == {"a"}
-    assert world.process.record.open_exceptions == 1
+    assert world.process.consumer.open_exceptions == 1
     # A normal event of a request that is open is compared as well.
     world.append(usage_event("a"))
     await world.settle()
@@ -296,6 +296,67 @@ async def test_a_crash_at_any_call_changes_nothing_in_the_end(left):
     assert [row["offset"] for row in world.store.poison] == [4]
     lineage = [(row["src_offset"], row["src_index"]) for row in world.store.usage]
     assert len(lineage) == len(set(lineage))
+
+
+class Watching(FakeUsageStore):
+    """Says of each insert whether the batch after it was decided before it ended."""
+
+    def __init__(self, world):
+        super().__init__(fuse=world.fuse)
+        self.world, self.ahead = world, []
+
+    async def insert_usage(self, rows, token):
+        await super().insert_usage(rows, token)
+        (intake,) = self.world.process.consumer._intakes.values()
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        self.ahead.append(None if intake.ahead is None else intake.ahead.prepared is not None)
+
+
+async def test_a_batch_is_decided_while_the_one_before_it_is_written(world):
+    world.limits = BatchLimits(events=2, size_bytes=1 << 20, age_seconds=1.0)
+    world.store = Watching(world)
+    # The fourth comes twice, in two batches; the fifth needs the rows of earlier ones, so that its batch waits.
+    events = [usage_event(name) for name in "abcddefg"]
+    events[5] = usage_event("e", status=WITNESS, attempt=0)
+    for event in events:
+        world.append(event)
+    await world.settle()
+    assert world.store.ahead == [True, False, True, None]
+    assert world.sums() == (charge(*events[:4], *events[5:]),) * 3
+    assert world.counters.counts["duplicates"] == 1
+
+
+async def test_a_batch_that_was_decided_ahead_has_no_intent_and_is_made_again_after_a_crash(world):
+    world.limits = BatchLimits(events=2, size_bytes=1 << 20, age_seconds=1.0)
+    events = [usage_event(name) for name in "abcd"]
+    for event in events:
+        world.append(event)
+    world.wallets.away = True
+    await world.run(1)
+    (intake,) = world.process.consumer._intakes.values()
+    assert intake.ahead.prepared is not None
+    assert (world.log.committed[0], len(world.store.usage)) == ((0, "i1;0;2;2"), 2)
+    assert world.process.consumer.lag_ms >= 0
+    world.process, world.wallets.away = None, False
+    await world.settle()
+    assert world.sums() == (charge(*events),) * 3
+
+
+async def test_exceptions_that_another_owner_left_are_known_when_a_source_comes_back(world):
+    """One process has a source, loses it to another that books a witness, and gets it again."""
+    world.append(usage_event("a"))
+    await world.settle()
+    first, world.process = world.process, None
+    world.append(usage_event("b", status=WITNESS, attempt=0))
+    await world.settle()
+    assert set(world.ledger.exceptions) == {"b"}
+    world.process = first
+    await world.process.consumer._consumer.start()
+    world.append(usage_event("b", output_tokens=3))
+    await world.settle()
+    assert world.ledger.exceptions == {}
+    assert world.sums() == (charge(usage_event("a"), usage_event("b", output_tokens=3)),) * 3
 
 
 class HalfStore(FakeUsageStore):

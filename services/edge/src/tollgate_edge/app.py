@@ -95,6 +95,7 @@ class Edge:
         self.tracing = new_tracing("edge", slot=settings.slot, environment=environment)
         self.spool = spool
         self.peppers = read_peppers(settings.pepper_file, os.urandom)
+        self.marks = Marks(self.peppers[0].value, settings.trusted_hops) if settings.caller_marks else None
         self._seeded = False
         self._connect()
         self._build_control(environment)
@@ -198,7 +199,7 @@ class Edge:
                 settings.access_log, settings.access_log_sample_ratio, settings.access_log_lines_per_second
             ),
             refused_log=self.refused_log,
-            marks=Marks(self.peppers[0].value, settings.trusted_hops) if settings.caller_marks else None,
+            marks=self.marks,
         )
 
     def _http_context(self) -> HttpContext:
@@ -235,6 +236,7 @@ class Edge:
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
             trusted_hops=settings.trusted_hops,
+            marks=self.marks.of if self.marks is not None else None,
             trace_sample_ratio=settings.trace_sample_ratio,
             turned=lambda principal, model, usable: self.gateway.controls.decide(
                 principal, model, self.clock.now_us(), usable

@@ -111,9 +111,11 @@ TABLE: Final = (
         errors.ERROR_KIND_UPSTREAM_CUT, "provider_outcome_unknown", 502, UPSTREAM, "api_error", "INTERNAL",
         Retry.LATER, "Nobody can tell whether the provider did the work.",
         Text(
-            "The connection broke while the provider may have been at work; the gateway does not send such a job "
-            "twice by itself. Nothing is charged.",
-            "供应商可能已开始处理时连接中断；网关不会自行重复提交这样的任务。不计费。",
+            "The connection broke, or a part of the gateway was lost, while the provider may have been at work on an "
+            "image, a sound or a stored response; the gateway does not send such a request twice by itself. A media "
+            "job that ends so is not charged.",
+            "供应商可能已开始处理图片、音频或需要保存的 Response 时，连接中断或网关的某一部分失联；"
+            "网关不会自行重复提交这样的请求。以此结束的媒体任务不计费。",
         ),
         Text("Send it again, if a second result does no harm.", "若重复的结果无妨，请重新发送。"),
     ),

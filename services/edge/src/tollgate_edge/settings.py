@@ -47,6 +47,12 @@ class EdgeSettings(ServiceSettings):
     max_body_memory_bytes: int = Field(
         default=512 * 1024 * 1024, gt=0, description="All request bodies of a process together, in bytes."
     )
+    max_reply_memory_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        gt=0,
+        description="All replies of a process together that wait for slow readers, in bytes; above it those are "
+        "closed that took nothing for longest.",
+    )
     max_header_bytes: int = Field(default=64 * 1024, gt=0, description="Largest request head, in bytes.")
     max_header_count: int = Field(default=100, gt=0, description="Most header fields of a request.")
     max_json_depth: int = Field(default=64, gt=0, description="Deepest nesting of a JSON body.")
@@ -64,13 +70,24 @@ class EdgeSettings(ServiceSettings):
         gt=0,
         description="Longest silence within a request's body, and all it may take beside a second per 1,000 bytes.",
     )
+    write_timeout_seconds: float = Field(
+        default=60.0, gt=0, description="A caller that takes nothing of a reply for so long is closed."
+    )
     keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
-    request_timeout_seconds: float = Field(default=900.0, gt=0, description="Longest an inference request may take.")
+    request_timeout_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="Longest an inference request may take, its reply included. The router keeps to it too; where it "
+        "does not answer, edge ends the request one to two seconds later.",
+    )
     router_wait_seconds: float = Field(
         default=5.0, gt=0, description="How long a request waits for a router to connect."
     )
     admission_timeout_seconds: float = Field(
-        default=2.0, gt=0, description="How long a request waits for Redis before it is refused."
+        default=2.0,
+        gt=0,
+        description="How long a request waits for Redis before it is refused, looked at once a second. A hold that "
+        "Redis places after that is given back.",
     )
     without_redis: Literal["refuse", "serve_postpaid"] = Field(
         default="refuse",

@@ -53,6 +53,14 @@ FAMILIES: Final = (
     Family("tollgate_edge_client_connections", "gauge", "Connections of callers."),
     Family("tollgate_edge_body_bytes", "gauge", "Request bodies in memory."),
     Family("tollgate_edge_body_limit_bytes", "gauge", "Size of all bodies at which requests are refused."),
+    Family("tollgate_edge_reply_bytes", "gauge", "Reply bytes in memory that callers have not taken, once a second."),
+    Family("tollgate_edge_reply_limit_bytes", "gauge", "Size of them all at which the slowest readers are closed."),
+    Family(
+        "tollgate_edge_slow_readers_closed_total", "counter",
+        "Connections that were closed since their caller took nothing for too long (`timeout`), or for longest while "
+        "too many bytes waited (`memory`).",
+        ("reason",),
+    ),
     Family("tollgate_edge_cached_keys", "gauge", "Keys that are remembered."),
     Family("tollgate_edge_key_reads_total", "counter", "Times that the database was asked about a key."),
     Family("tollgate_edge_key_checks", "gauge", "Requests that wait for what the database says of their key."),
@@ -61,7 +69,7 @@ FAMILIES: Final = (
         "tollgate_edge_unverified_spend", "gauge",
         "What requests may have spent that were let through since Redis went, in units of their currency.",
     ),
-    Family("tollgate_edge_admission_waiting", "gauge", "Requests that wait for their hold."),
+    Family("tollgate_edge_admission_waiting", "gauge", "Holds that Redis has not answered yet."),
     Family("tollgate_edge_admission_round_trips_total", "counter", "Calls of Redis, each for what had gathered."),
     Family("tollgate_edge_admission_refused_total", "counter", "Holds that were not placed."),
     Family("tollgate_edge_admission_settle_mismatches_total", "counter", "Holds that were settled at another cost."),

@@ -13,6 +13,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.domain.keys import TOKEN_PREFIX, keyed_hash, new_key, pepper_of
 from tollgate_edge.inference.controls import Controls
+from tollgate_edge.inference.marks import Marks
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.create_key import CreateKey
@@ -67,13 +68,13 @@ async def http_world():
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
 
-    made.authenticator = KeyAuthenticator(
-        KeyLookups(made.keys, pause_seconds=0), [PEPPER], made.clock, max_keys=100, max_unknown=100
-    )
+    lookups = KeyLookups(made.keys, pause_seconds=0)
+    made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, max_keys=100, max_unknown=100)
     ids = CountingIds()
     create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
     made.app = create_http_app(
         HttpContext(
+            marks=Marks(PEPPER.value, 1).of,
             authenticator=made.authenticator,
             version=SimpleNamespace(current=lambda: made.version),
             keys=made.keys,

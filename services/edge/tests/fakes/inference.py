@@ -222,7 +222,7 @@ class Bench:
         )
         if "router_addresses" not in settings:
             self.pool = self.gateway.pool = FakePool(self.stream)
-        self.app_calls = []
+        self.app_calls, self.app_padding = [], 0
         self.app_gate = asyncio.Event()
         self.app_gate.set()
         self.clients = []
@@ -239,7 +239,7 @@ class Bench:
                 break
         self.app_calls.append(scope["path"])
         await self.app_gate.wait()
-        body = json.dumps({"app": scope["path"], "size": size}).encode()
+        body = json.dumps({"app": scope["path"], "size": size}).encode() + b" " * self.app_padding
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

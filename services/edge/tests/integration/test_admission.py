@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
 from typing import Self
 
 import pytest
+from services.edge.tests.fakes.inference import eventually
 from tests.servers.valkey import RedisServer
 
 from tollgate_edge.inference.admission import Admission
@@ -244,3 +248,92 @@ async def test_a_hold_whose_reply_was_lost_is_given_back_when_its_request_is_ref
             while (await broken.direct.balance(ORGANIZATION)).held:  # noqa: ASYNC110 - Redis tells nobody.
                 await asyncio.sleep(0.01)
         assert (await broken.direct.balance(ORGANIZATION)).wallet == FUNDS
+
+
+@contextlib.asynccontextmanager
+async def standing_still(valkey: RedisServer) -> AsyncIterator[None]:
+    """Redis does nothing and its connections stay, until afterwards."""
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+
+
+async def given_back(broken: Broken) -> None:
+    """Waits until nothing is held and the wallet is as it was."""
+    async with asyncio.timeout(10):
+        # What Redis was asked before comes first.
+        await broken.admission.drain()
+        while (await broken.direct.balance(ORGANIZATION)).held:
+            await broken.admission.drain()
+    assert (await broken.direct.balance(ORGANIZATION)).wallet == FUNDS
+    assert broken.admission.waiting == 0
+
+
+async def test_a_redis_that_stands_still_keeps_nobody_longer_than_their_time(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        late, patient = Waiting("req_late"), Waiting("req_patient")
+        patient.admission_deadline = 3.0
+        async with standing_still(valkey):
+            for request in (late, patient):
+                broken.admission.hold(ORGANIZATION, request, AMOUNT)
+            await eventually(lambda: broken.admission.round_trips == 1)
+            broken.admission.expire(late.admission_deadline)
+            assert not late.result.done()
+            broken.admission.expire(2.0)
+            assert late.result.result() is None
+            assert not patient.result.done()
+            # Answered once, however long it goes on.
+            broken.admission.expire(2.5)
+        assert await patient.result is HoldResult.DONE
+        broken.admission.settle(ORGANIZATION, "req_patient", 0)
+        # Redis has placed both.
+        await given_back(broken)
+
+
+async def test_a_limited_hold_that_redis_places_too_late_counts_nowhere(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        request = Waiting("req_late")
+        async with standing_still(valkey):
+            broken.hold(request)
+            await eventually(lambda: broken.admission.round_trips == 1)
+            broken.admission.expire(2.0)
+            assert request.result.result() is None
+        await given_back(broken)
+        assert (await broken.tokens(), await broken.open()) == (0, 0)
+
+
+async def test_who_pays_later_goes_on_alone_while_redis_stands_still(valkey: RedisServer) -> None:
+    alone = Alone(FUNDS, lambda: 7.0)
+    async with Broken(valkey, alone) as broken:
+        later, ahead = Waiting("req_later"), Waiting("req_ahead")
+        async with standing_still(valkey):
+            ticket = broken.hold(later, prepaid=False)
+            broken.hold(ahead)
+            await eventually(lambda: broken.admission.round_trips == 1)
+            broken.admission.expire(2.0)
+            assert (later.result.result(), ahead.result.result()) == (HoldResult.DONE, None)
+            assert (ticket.era, ticket.second) == (1, 7)
+            assert alone.unverified_pico() == AMOUNT
+        await given_back(broken)
+        # As while Redis is away: it counts in no limit there, and nothing is counted here once Redis is back.
+        assert (await broken.tokens(), await broken.open()) == (0, 0)
+        assert alone.unverified_pico() == 0
+        broken.admission.settle(ORGANIZATION, "req_later", 5, ticket, 30)
+        await given_back(broken)
+
+
+async def test_a_hold_that_was_given_up_is_not_placed_again_when_the_connection_breaks(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        request = Waiting("req_lost")
+        broken.wire.losing = broken.wire.cut = True
+        broken.admission.hold(ORGANIZATION, request, AMOUNT)
+        await broken.wire.lost.wait()
+        broken.admission.expire(2.0)
+        assert request.result.result() is None
+        assert (await broken.direct.balance(ORGANIZATION)).held == AMOUNT
+        await broken.lose_replies()
+        assert broken.admission.waiting == 0
+        await broken.come_back()
+        await given_back(broken)

@@ -1,11 +1,12 @@
 """The door when a side goes away or falls silent: what is cancelled, tried again, witnessed and given back."""
 
 import asyncio
+import json
 import socket
 
 import pytest
 from services.edge.tests.fakes.door import CHUNK, SSE, answered, error_of
-from services.edge.tests.fakes.inference import UPSTREAM_CUT, FakeStream, chat, eventually
+from services.edge.tests.fakes.inference import MODEL, UPSTREAM_CUT, FakeStream, chat, eventually
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_holds import HoldResult
@@ -106,6 +107,68 @@ async def test_a_request_whose_second_router_vanishes_too_fails(bench):
     status, _, body = await client.reply()
     assert (status, error_of(body)["code"]) == (502, "upstream_cut")
     assert [tries for _, tries, _ in bench.witness.records] == [1, 2]
+
+
+def speech():
+    body = json.dumps({"model": "speaks", "input": "x", "voice": "v"}).encode()
+    return chat(path="/v1/audio/speech", body=body)
+
+
+def form(path):
+    """Returns a request for the text of a file."""
+    parts = (b'name="model"\r\n\r\nhears', b'name="file"; filename="a.wav"\r\n\r\nsound')
+    body = b"".join(b"--b\r\ncontent-disposition: form-data; %b\r\n" % part for part in parts) + b"--b--\r\n"
+    kind = f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n"
+    return chat(path=path, body=body, extra=kind)
+
+
+def response(**fields):
+    return chat(path="/v1/responses", body=json.dumps({"model": MODEL, "input": "hi", **fields}).encode())
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        speech(),
+        form("/v1/audio/transcriptions"),
+        form("/v1/audio/translations"),
+        response(),
+        response(store=None),
+        response(store=True),
+        response(store=True, stream=True),
+    ],
+)
+async def test_what_may_be_paid_for_or_stored_twice_is_not_asked_of_a_second_router(bench, request_bytes):
+    bench.pool.streams.append(spare := FakeStream())
+    client = await bench.client()
+    client.send(request_bytes)
+    await bench.stream.next()
+    bench.stream.lose()
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == (502, "provider_outcome_unknown")
+    assert "twice" in error_of(body)["message"]
+    assert spare.opened.empty()
+    assert [(tries, delivered) for _, tries, delivered in bench.witness.records] == [(1, 0)]
+
+
+def embeddings():
+    return chat(path="/v1/embeddings", body=b'{"model":"vectors","input":"x"}')
+
+
+def rerank():
+    return chat(path="/v1/rerank", body=b'{"model":"ranks","query":"x","documents":["y"]}')
+
+
+@pytest.mark.parametrize("request_bytes", [embeddings(), rerank(), response(store=False)])
+async def test_what_harms_nobody_is_asked_of_a_second_router(bench, request_bytes):
+    bench.pool.streams.append(spare := FakeStream())
+    client = await bench.client()
+    client.send(request_bytes)
+    await bench.stream.next()
+    bench.stream.lose()
+    frame = await spare.next()
+    spare.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
 
 
 async def test_a_stream_whose_router_vanishes_after_a_byte_ends_with_an_error_and_is_witnessed(bench):

@@ -93,6 +93,8 @@ def job(number=1, **changes):
         "currency": "CNY",
         "exchange_rate": '{"base":"USD"}',
         "requested_model": "gpt-image-2",
+        "client_network": "203.0.113.0/24",
+        "prompt_hash": "ff00000000000001",
         "hold_pico": 2**62,
     }
     return Job(**(values | changes))

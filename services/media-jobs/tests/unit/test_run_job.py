@@ -66,6 +66,16 @@ async def test_the_event_says_what_budgets_count_by_and_what_one_turned_the_job_
     assert (event.model, event.requested_model, event.fallback_reason) == ("gpt-image-1", "gpt-image-dear", "budget")
 
 
+@pytest.mark.parametrize("marks", [("203.0.113.0/24", 2**64 - 1), ("", 1), ("", 0)])
+async def test_the_event_says_where_the_job_came_from_and_what_repetitions_of_it_have_in_common(marks):
+    bench = Bench()
+    bench.provider.script = [answer(png(2, 2))]
+    await bench.create(command(client_network=marks[0], prompt_hash=marks[1]))
+    await bench.work()
+    (event,) = await sent(bench)
+    assert (event.client_network, event.prompt_hash) == marks
+
+
 async def test_success_stores_settles_and_says_so_once():
     bench = await started(answer(png(2, 2), png(2, 2, 9), tokens={"input": 10}))
     await bench.work()

@@ -234,11 +234,13 @@ def _new_responses(settings: RouterSettings) -> "SqlResponses | None":
     if not settings.responses_retention_days:
         return None
     # SQL and ciphers cost memory and start-up time, so only a router that stores responses loads them.
-    from tollgate_kit.sealing import KeyRing, read_secrets
+    from tollgate_kit.secret_files import read_secrets
     from tollgate_router.adapters.sql_responses import SqlResponses
+    from tollgate_sealing.envelopes import Envelopes, KeyRing
 
-    assert settings.responses_key_file is not None
-    return SqlResponses(settings.responses_database_url, KeyRing(read_secrets(settings.responses_key_file)))
+    here, file = settings.responses_keys.get_secret_value().split(), settings.responses_key_file
+    keys = tuple(map(bytes.fromhex, here)) if file is None else read_secrets(file)
+    return SqlResponses(settings.responses_database_url, Envelopes(KeyRing(keys)))
 
 
 def _keep() -> None:

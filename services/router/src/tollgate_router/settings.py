@@ -1,9 +1,10 @@
 """Process settings of the router: `TOLLGATE_ROUTER_<NAME>`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_kit.settings import ServiceSettings
@@ -12,7 +13,9 @@ from tollgate_router.domain.health.policy import HealthPolicy
 
 
 class RouterSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="TOLLGATE_ROUTER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TOLLGATE_ROUTER_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     address: str = Field(description="Where Exchange and administration are served: `host:port` or `unix:PATH`.")
     config_addresses: str = Field(description="Edge's gRPC addresses, separated by commas.")
@@ -83,6 +86,12 @@ class RouterSettings(ServiceSettings):
     max_reply_bytes: int = Field(
         default=64 * 1024 * 1024, gt=0, description="Largest reply that is not a stream, in bytes."
     )
+    max_waiting_reply_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        gt=0,
+        description="All such replies of a process together that wait for callers who read slowly, in bytes; one above "
+        "it is handed to edge at once, which closes the slowest callers.",
+    )
     connect_timeout_seconds: float = Field(default=10.0, gt=0, description="Time to connect to a provider.")
     first_byte_timeout_seconds: float = Field(
         default=300.0, gt=0, description="Time from a request's last byte to the reply's first."
@@ -124,12 +133,21 @@ class RouterSettings(ServiceSettings):
         description="Keys that stored responses are sealed with, 32 bytes in hex a line, the first for new ones; "
         "written (mode 0600) when it is absent. All routers need the same.",
     )
-
+    responses_keys: SecretStr = Field(
+        default=SecretStr(""), description="The same keys in this variable, separated by spaces, in place of a file."
+    )
     egress_ports: Annotated[str, AfterValidator(checked_ports)] = Field(
         default=DEFAULT_PORTS,
         description="Ports that channels may be reached at: numbers and ranges, such as `443,8000-8999`. A channel "
         "with `private_network`, or a proxy with it, may use any.",
     )
+
+    @field_validator("responses_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        if not all(re.fullmatch("[0-9a-fA-F]{64}", key) for key in value.get_secret_value().split()):
+            raise ValueError("keys have 32 bytes in hex, separated by spaces: openssl rand -hex 32")
+        return value
 
     @property
     def ports(self) -> Ports:
@@ -138,8 +156,11 @@ class RouterSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _has_a_place_for_responses(self) -> Self:
-        if self.responses_retention_days and not (self.responses_database_url and self.responses_key_file):
-            raise ValueError("to store responses needs responses_database_url and responses_key_file")
+        keys = bool(self.responses_key_file) + bool(self.responses_keys.get_secret_value().strip())
+        if self.responses_retention_days and not (self.responses_database_url and keys == 1):
+            raise ValueError(
+                "to store responses needs responses_database_url, and one of responses_key_file and responses_keys"
+            )
         return self
 
     def health_policy(self) -> HealthPolicy:

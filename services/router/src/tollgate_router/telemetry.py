@@ -27,6 +27,11 @@ FAMILIES: Final = (
     Family("tollgate_router_stalled_requests", "gauge", "Replies that are held since the caller reads too slowly."),
     Family("tollgate_router_credit_stalls_total", "counter", "Times that a reply had used up its window."),
     Family("tollgate_router_body_bytes", "gauge", "Bodies of open requests, and replies that are held whole."),
+    Family(
+        "tollgate_router_waiting_reply_bytes", "gauge",
+        "Whole replies that leave at the pace of callers who read slowly; `TOLLGATE_ROUTER_MAX_WAITING_REPLY_BYTES` is "
+        "their limit.",
+    ),
     Family("tollgate_router_exchange_streams", "gauge", "Streams from edge processes."),
     Family("tollgate_router_exchange_streams_total", "counter", "Streams that edge processes opened."),
     Family(
@@ -116,6 +121,7 @@ class RouterCounters:
         self.sent = Histogram(POWERS_OF_TWO)
         self.streams = 0
         self.stalls = 0
+        self.waiting_reply_bytes = 0
 
     def samples(self) -> Iterator[Sample]:
         """Yields everything that was counted here."""
@@ -124,6 +130,7 @@ class RouterCounters:
         for reason, count in self.fallbacks.items():
             yield "tollgate_router_fallbacks_total", (reason,), count
         yield "tollgate_router_credit_stalls_total", (), self.stalls
+        yield "tollgate_router_waiting_reply_bytes", (), self.waiting_reply_bytes
         yield "tollgate_router_exchange_streams_total", (), self.streams
         for direction, frames in (("received", self.received), ("sent", self.sent)):
             yield "tollgate_router_exchange_batch_frames", (direction,), frames

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 import sqlalchemy as sa
 
-from tollgate_kit.sealing import KeyRing
 from tollgate_router.adapters.sql_responses import SqlResponses
 from tollgate_router.domain.stored import StoredResponse
 from tollgate_router.ports import StoreUnavailable
+from tollgate_sealing.envelopes import Envelopes, KeyRing
 
 pytestmark = pytest.mark.integration
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -23,7 +23,7 @@ def url(request, tmp_path):
 
 @pytest.fixture
 async def store(url):
-    made = SqlResponses(url, KeyRing([OLD]))
+    made = SqlResponses(url, Envelopes(KeyRing([OLD])))
     await made.migrate()
     yield made
     made.close()
@@ -74,7 +74,7 @@ async def test_sealed_for_their_project_by_keys_that_may_change(store, url):
         connection.execute(sa.text("UPDATE responses SET project_id = 'p'"))
     engine.dispose()
     for keys, opens in (((NEW, OLD), True), ((NEW,), False)):
-        other = SqlResponses(url, KeyRing(keys))
+        other = SqlResponses(url, Envelopes(KeyRing(keys)))
         if opens:
             assert await other.get("p", "resp_1", 50) == response(1)
         else:
@@ -84,7 +84,7 @@ async def test_sealed_for_their_project_by_keys_that_may_change(store, url):
 
 
 async def test_a_database_that_is_away():
-    made = SqlResponses("postgresql+psycopg://nobody@127.0.0.1:1/x", KeyRing([OLD]))
+    made = SqlResponses("postgresql+psycopg://nobody@127.0.0.1:1/x", Envelopes(KeyRing([OLD])))
     for step in (made.migrate, lambda: made.get("p", "resp_1", 1), lambda: made.add(response(1))):
         with pytest.raises(StoreUnavailable):
             await step()

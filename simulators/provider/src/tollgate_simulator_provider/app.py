@@ -149,6 +149,8 @@ class Simulator:
             streams = request.get("stream") in {True, "true"} or request.get("stream_format") == "sse"
             delivery.stream = delivery.stream if delivery.cloud is not None else streams
         delivery.id = f"chatcmpl-sim{self._boot}{delivery.sequence:08x}"
+        if delivery.operation == "contents":
+            gemini.check_shape(gemini.plainly(request))
         try:
             delivery.faults = self._faults(request, headers)
         except faults.UnknownFault as error:

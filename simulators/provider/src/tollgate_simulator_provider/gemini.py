@@ -188,6 +188,44 @@ def build(request: Mapping[str, Any], model: str, faults: Faults, reply_id: str)
     )
 
 
+def check_shape(request: Mapping[str, Any]) -> None:
+    """Raises Refused for a value of another type than the vendor's message has there."""
+    for name in ("systemInstruction", "generationConfig", "toolConfig", "content"):
+        _typed(request, name, dict, name)
+    for name in ("contents", "requests", "tools", "safetySettings"):
+        _typed(request, name, list, name)
+    for name in ("contents", "requests", "tools"):
+        for place, one in enumerate(request.get(name) or ()):
+            where = f"{name}[{place}]"
+            if not isinstance(one, dict):
+                raise Refused(400, f"Invalid value at '{where}'")
+            _check_content(one, where)
+            _typed(one, "content", dict, f"{where}.content")
+            _check_content(one.get("content") or {}, f"{where}.content")
+    for name in ("systemInstruction", "content"):
+        _check_content(request.get(name) or {}, name)
+
+
+def _check_content(content: Mapping[str, Any], where: str) -> None:
+    _typed(content, "parts", list, f"{where}.parts")
+    _typed(content, "role", str, f"{where}.role")
+    for place, part in enumerate(content.get("parts") or ()):
+        here = f"{where}.parts[{place}]"
+        if not isinstance(part, dict):
+            raise Refused(400, f"Invalid value at '{here}'")
+        _typed(part, "text", str, f"{here}.text")
+        for name in ("inlineData", "fileData", "functionCall", "functionResponse"):
+            _typed(part, name, dict, f"{here}.{name}")
+        for name in ("functionCall", "functionResponse"):
+            if name in part and not isinstance((part[name] or {}).get("name"), str):
+                raise Refused(400, f"Invalid value at '{here}.{name}.name'")
+
+
+def _typed(holder: Mapping[str, Any], name: str, kind: type, where: str) -> None:
+    if not isinstance(holder.get(name), kind | None):
+        raise Refused(400, f"Invalid value at '{where}'")
+
+
 def check(request: Mapping[str, Any]) -> None:
     """Raises Refused for a request that the real wire would not take."""
     for name in request:

@@ -1,6 +1,7 @@
 """The simulated endpoints beside chat: what is counted, and what is refused as the vendors refuse it."""
 
 import json
+import re
 import struct
 
 import pytest
@@ -121,3 +122,27 @@ def test_gemini_embeds_one_or_many():
     for broken in ({**one, "model": "models/other"}, {**one, "content": {"parts": []}}, {**one, "more": 1}):
         with pytest.raises(Refused):
             gemini.embed(broken, "m", batch=False)
+
+
+@pytest.mark.parametrize(
+    ("request_", "where"),
+    [
+        ({"contents": [[None]]}, "contents[0]"),
+        ({"contents": [{"parts": "x"}]}, "contents[0].parts"),
+        ({"contents": [{"parts": [None]}]}, "contents[0].parts[0]"),
+        ({"contents": [{"parts": [{"text": 3}]}]}, "contents[0].parts[0].text"),
+        ({"contents": [{"parts": [{"functionCall": {}}]}]}, "contents[0].parts[0].functionCall.name"),
+        ({"systemInstruction": "x"}, "systemInstruction"),
+        ({"requests": [{"content": {"parts": [1]}}]}, "requests[0].content.parts[0]"),
+        ({"requests": "x"}, "requests"),
+        ({"content": {"parts": [None]}}, "content.parts[0]"),
+    ],
+)
+def test_gemini_refuses_a_value_of_another_type_by_its_place(request_, where):
+    with pytest.raises(Refused, match=f"'{re.escape(where)}'"):
+        gemini.check_shape(request_)
+
+
+def test_gemini_takes_what_is_typed_as_its_messages_are():
+    call = {"functionCall": {"name": "f", "args": {}}}
+    gemini.check_shape({"contents": [{"role": "user", "parts": [{"text": "a"}, call]}], "systemInstruction": None})

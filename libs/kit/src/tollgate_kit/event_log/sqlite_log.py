@@ -29,6 +29,7 @@ _TRIM_ROWS: Final = 5_000
 _FIELDS: Final = 5
 _ROWS_TOGETHER: Final = (64, 8, 1)
 _INSERT: Final = "INSERT INTO records (topic, at_us, key, value, headers) VALUES "
+_LAST: Final = "SELECT max(position) FROM records"
 _LENGTHS: Final = struct.Struct("<HI")
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -203,9 +204,11 @@ class SqliteConsumer:
             " WHERE position >= ? AND topic = ? ORDER BY position LIMIT ?"
         )
         values = (self._next[claim.topic], claim.topic, limit)
-        rows = await self._file.read(lambda connection: connection.execute(sql, values).fetchall())
-        if rows:
-            self._next[claim.topic] = rows[-1][0] + 1
+        rows, last = await self._file.read(
+            lambda connection: (connection.execute(sql, values).fetchall(), connection.execute(_LAST).fetchone()[0])
+        )
+        # Records of other topics that were looked through are not looked through again, which may be a week of them.
+        self._next[claim.topic] = (rows[-1][0] if len(rows) == limit else last or claim.offset - 1) + 1
         return [Stored(claim, row[0], row[1], row[2], row[3], _unpack(row[4])) for row in rows]
 
     def _trim(self, connection: sqlite3.Connection) -> None:

@@ -4,6 +4,7 @@ One unit of quota is 1 / QuotaPerUnit USD; a model's ratio is units for a token.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -23,6 +24,8 @@ _SETTINGS: Final = {
     "billing_setting.billing_mode": "billing_mode",
 }
 _OTHERS: Final = {"GroupGroupRatio", "tool_price_setting.prices"}
+# As `Name` of the models.
+_GROUP: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _PER_UNIT: Final = Decimal(500_000)
 _MOST_UNITS: Final = 10**12
 _MILLION: Final = 1_000_000
@@ -136,8 +139,10 @@ def _per_token(entry: Entry, ratios: Ratios, per_unit: Decimal) -> dict[str, str
 def _group(entry: Entry, ratio: Any, found: Imported) -> None:
     factor = entry.number("GroupRatio", ratio)
     name = entry.name.lower()
-    if not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        entry.refuse("a price group's name has letters, digits, '.', '_' and '-' only")
+    if not _GROUP.fullmatch(name):
+        entry.refuse(
+            "a price group's name is up to 63 letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        )
     if factor is None or entry.failed:
         return
     if name in found.groups:

@@ -21,8 +21,8 @@ from tollgate_billing.control_ports import Fact, Message, Notice, Outcome
 from tollgate_billing.domain.delivery import Destination, Quiet, due_at, loud_at
 from tollgate_billing.errors import InvalidControl, NameTaken
 from tollgate_kit.ids import Ids
-from tollgate_kit.sealing import CannotOpen, KeyRing
 from tollgate_kit.sql import Database
+from tollgate_sealing.envelopes import CannotOpen, Envelopes
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _NOTICE: Final = (
 
 
 class SqlDestinations:
-    def __init__(self, database: Database, keys: KeyRing) -> None:
+    def __init__(self, database: Database, keys: Envelopes) -> None:
         self._database = database
         self._keys = keys
 
@@ -67,7 +67,7 @@ class SqlDestinations:
 
 
 class SqlOutbox:
-    def __init__(self, database: Database, keys: KeyRing) -> None:
+    def __init__(self, database: Database, keys: Envelopes) -> None:
         self._database = database
         self._keys = keys
 
@@ -127,7 +127,7 @@ def post_notices(connection: sa.Connection, fact: Fact, now_us: int, ids: Ids) -
     return made
 
 
-def _add(connection: sa.Connection, destination: Destination, keys: KeyRing) -> None:
+def _add(connection: sa.Connection, destination: Destination, keys: Envelopes) -> None:
     count = connection.execute(sa.select(sa.func.count()).select_from(DESTINATIONS)).scalar_one()
     if count >= MOST_DESTINATIONS:
         raise InvalidControl(f"there are at most {MOST_DESTINATIONS} destinations; delete one first")
@@ -156,7 +156,7 @@ def _due(now_us: int) -> sa.ColumnElement[bool]:
     return sa.and_(NOTICES.c.state == "waiting", NOTICES.c.due_us <= now_us, NOTICES.c.leased_us <= now_us)
 
 
-def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, keys: KeyRing) -> list[Message]:
+def _take(connection: sa.Connection, now_us: int, lease_us: int, limit: int, keys: Envelopes) -> list[Message]:
     due = _due(now_us)
     query = sa.select(NOTICES).where(due).order_by(NOTICES.c.due_us, NOTICES.c.id).limit(limit * _MOST_A_MESSAGE)
     # Processes that look at once do not take the same; SQLite's writers come one after the other.
@@ -201,7 +201,7 @@ def _rows(connection: sa.Connection) -> "Sequence[sa.Row[Any]]":
     return connection.execute(sa.select(DESTINATIONS).order_by(DESTINATIONS.c.name)).all()
 
 
-def _opened(connection: sa.Connection, keys: KeyRing) -> list[Destination]:
+def _opened(connection: sa.Connection, keys: Envelopes) -> list[Destination]:
     return [_open(row, keys) for row in _rows(connection)]
 
 
@@ -212,7 +212,7 @@ def _destination(row: "sa.Row[Any]") -> Destination:
     return Destination(**plain, target="", quiet=quiet, about=about)
 
 
-def _open(row: "sa.Row[Any]", keys: KeyRing) -> Destination:
+def _open(row: "sa.Row[Any]", keys: Envelopes) -> Destination:
     if not row.sealed:
         # Of an older release that runs beside this one: sealed at the next start.
         return replace(_destination(row), target=row.target, secret=row.secret)
@@ -235,12 +235,19 @@ def _about(destination_id: str) -> bytes:
     return f"{destination_id}/destination".encode()
 
 
-def _sealed(destination_id: str, target: str, secret: str, keys: KeyRing) -> dict[str, str]:
+def _sealed(destination_id: str, target: str, secret: str, keys: Envelopes) -> dict[str, str]:
     plain = json.dumps({"target": target, "secret": secret}).encode()
     return {"target": "", "secret": "", "sealed": keys.seal(plain, _about(destination_id)).hex()}
 
 
-def _seal(connection: sa.Connection, keys: KeyRing) -> int:
+def _renewed(row: "sa.Row[Any]", keys: Envelopes) -> dict[str, str]:
+    """Returns the columns under the current key: what was open is sealed, of the rest the key is wrapped anew."""
+    if not row.sealed:
+        return _sealed(row.id, row.target, row.secret, keys)
+    return {"target": "", "secret": "", "sealed": keys.renewed(_bytes_of(row.sealed), _about(row.id)).hex()}
+
+
+def _seal(connection: sa.Connection, keys: Envelopes) -> int:
     if connection.dialect.name == "sqlite":
         # What was there is overwritten, not only unlinked.
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
@@ -248,11 +255,11 @@ def _seal(connection: sa.Connection, keys: KeyRing) -> int:
     for row in _rows(connection):
         if row.sealed and keys.is_current(_bytes_of(row.sealed)):
             continue
-        found = _open(row, keys)
-        if found.problem:
-            log.warning("a destination cannot be used", extra={"fields": {"id": row.id, "reason": found.problem}})
+        try:
+            values = _renewed(row, keys)
+        except CannotOpen as error:
+            log.warning("a destination cannot be used", extra={"fields": {"id": row.id, "reason": str(error)}})
             continue
-        values = _sealed(row.id, found.target, found.secret, keys)
         connection.execute(sa.update(DESTINATIONS).where(DESTINATIONS.c.id == row.id).values(values))
         changed += 1
     return changed

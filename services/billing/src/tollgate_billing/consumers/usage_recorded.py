@@ -1,13 +1,16 @@
 """Reads usage.recorded.v1 and books it in batches: intent, write, book, commit, one batch at a time.
 
-The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile.
+The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile. While
+one is written, the next one is prepared, if it is here: decoded and judged, which writes nothing.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from opentelemetry.trace import SpanKind
@@ -55,16 +58,27 @@ class Intake:
     records: list[Stored] = field(default_factory=list)
     size_bytes: int = 0
     since: float = 0.0
+    # The next batch, whose records are no longer among the others. Nothing says in the log yet that it was begun.
+    ahead: Batch | None = None
 
-    def add(self, record: Stored, now: float) -> None:
-        """Takes a record in, at `now` of the monotonic clock."""
+    @property
+    def first(self) -> Stored | None:
+        """The oldest record that no batch was begun for."""
+        if self.ahead is not None:
+            return self.ahead.records[0]
+        return self.records[0] if self.records else None
+
+    def add(self, records: Sequence[Stored], now: float) -> None:
+        """Takes records in, at `now` of the monotonic clock."""
         if not self.records:
             self.since = now
-        self.records.append(record)
-        self.size_bytes += len(record.value)
+        self.records += records
+        self.size_bytes += sum(len(record.value) for record in records)
 
     def due(self, limits: BatchLimits, now: float) -> bool:
         """Tells whether a batch closes now. One that was begun before closes when all its records are here."""
+        if self.ahead is not None:
+            return True
         if not self.records:
             return False
         if self.resume is not None:
@@ -130,7 +144,7 @@ class UsageRecordedConsumer:
     @property
     def lag_ms(self) -> int:
         """Age of the oldest record that was read and is not booked, in milliseconds."""
-        oldest = [intake.records[0].at_us for intake in self._intakes.values() if intake.records]
+        oldest = [first.at_us for intake in self._intakes.values() if (first := intake.first) is not None]
         if self._open is not None:
             oldest.append(self._open[1].records[0].at_us)
         return max(0, self._clock.now_us() - min(oldest)) // 1000 if oldest else 0
@@ -138,6 +152,11 @@ class UsageRecordedConsumer:
     @property
     def recent_ids(self) -> int:
         return sum(len(intake.state.recent or ()) for intake in self._intakes.values())
+
+    @property
+    def open_exceptions(self) -> int:
+        """How many finals nobody confirmed, of the sources that are held and of those that were when they began."""
+        return len(set[str]().union(*(intake.state.exceptions or () for intake in self._intakes.values())))
 
     async def step(self, stopping: asyncio.Event) -> None:
         """Reads once and books what is due; waits a moment when something is away."""
@@ -165,27 +184,31 @@ class UsageRecordedConsumer:
     async def drain(self) -> None:
         """Books what has been read, for a stop in good order."""
         for intake in list(self._intakes.values()):
-            while self._open is None and intake.records and not intake.claim.lost and intake.resume is None:
+            while self._open is None and intake.first and not intake.claim.lost and intake.resume is None:
                 await self._close(intake)
 
     async def _read(self) -> None:
         if not self._started:
             await self._consumer.start()
             self._started = True
-        waiting = sum(len(intake.records) for intake in self._intakes.values())
+        waiting = sum(
+            len(intake.records) + (len(intake.ahead.records) if intake.ahead else 0)
+            for intake in self._intakes.values()
+        )
         # Every partition makes batches of its own: with room for one of them in all, each would be a fraction.
-        room = max(1, self._limits.events * min(max(1, len(self._intakes)), _MOST_WAITING) - waiting)
-        for record in await self._consumer.poll(room, _POLL_SECONDS):
-            intake = self._intakes.get(record.claim) or await self._begin(record.claim)
-            intake.add(record, self._clock.monotonic())
+        room = max(1, self._limits.events * (min(max(1, len(self._intakes)), _MOST_WAITING) + 1) - waiting)
+        found = await self._consumer.poll(room, 0 if self._next() else _POLL_SECONDS)
+        for claim, records in groupby(found, attrgetter("claim")):
+            intake = self._intakes.get(claim) or await self._begin(claim)
+            intake.add(list(records), self._clock.monotonic())
         for claim in self._consumer.claims():
             if claim not in self._intakes:
                 await self._begin(claim)
         for claim in [one for one in self._intakes if one.lost]:
             del self._intakes[claim]
-        for intake in list(self._intakes.values()):
-            while intake.due(self._limits, self._clock.monotonic()):
-                await self._close(intake)
+        # One a turn, so that what comes after the next one is here by the time that it is prepared.
+        if (due := self._next()) is not None:
+            await self._close(due)
         await self._measure_lag()
 
     async def _begin(self, claim: Claim) -> Intake:
@@ -208,7 +231,28 @@ class UsageRecordedConsumer:
         self._open = None
         self._started = False
 
+    def _next(self) -> Intake | None:
+        """Returns whose batch closes now: one that is prepared, or else what has waited longest."""
+        now = self._clock.monotonic()
+        due = [intake for intake in self._intakes.values() if intake.due(self._limits, now)]
+        return min(due, key=lambda intake: (intake.ahead is None, intake.since), default=None)
+
     async def _close(self, intake: Intake) -> None:
+        batch, intake.ahead = intake.ahead or self._taken(intake), None
+        self._open = (intake, batch)
+        await self._finish(intake, batch)
+
+    async def _prepare_ahead(self) -> None:
+        intake = self._next()
+        if intake is None:
+            return
+        intake.ahead = intake.ahead or self._taken(intake)
+        # What is away is met again when it is this one's turn.
+        with contextlib.suppress(Unavailable, EventLogUnavailable):
+            await self._record.prepare(intake.ahead, intake.state, ahead=True)
+
+    def _taken(self, intake: Intake) -> Batch:
+        """Returns the next batch, its records taken out of the intake."""
         records = intake.close(self._limits, self._clock.monotonic())
         claim = intake.claim
         low, high = records[0].offset, records[-1].offset + 1
@@ -222,9 +266,7 @@ class UsageRecordedConsumer:
                 )
             self._counters.add("repeated_batches")
         bounds = Bounds(claim.epoch, claim.topic, claim.partition, low, high)
-        batch = Batch(bounds, intake.owner, records, resumed=resume is not None, started_us=self._clock.now_us())
-        self._open = (intake, batch)
-        await self._finish(intake, batch)
+        return Batch(bounds, intake.owner, records, resumed=resume is not None, started_us=self._clock.now_us())
 
     async def _finish(self, intake: Intake, batch: Batch) -> None:
         """Takes the batch from intent to commit; called again for the same batch after a failure."""
@@ -235,15 +277,20 @@ class UsageRecordedConsumer:
             intent = Intent(bounds.low, bounds.high, len(batch.records))
             await self._consumer.commit(claim, bounds.low, intent.encode())
         self._reached("after_intent")
-        await self._record.write(batch, intake.state)
-        async with self._booking:
-            await self._record.book(batch)
-        self._reached("before_commit")
-        await self._consumer.commit(claim, bounds.high, "")
-        self._reached("after_commit")
-        self._record.finish(batch, intake.state)
-        intake.position = bounds.high
-        self._open = None
+        await self._record.prepare(batch, intake.state)
+        ahead = asyncio.create_task(self._prepare_ahead())
+        try:
+            await self._record.write(batch)
+            async with self._booking:
+                await self._record.book(batch)
+            self._reached("before_commit")
+            await self._consumer.commit(claim, bounds.high, "")
+            self._reached("after_commit")
+            self._record.finish(batch)
+            intake.position = bounds.high
+            self._open = None
+        finally:
+            await ahead
         self._trace(batch)
 
     async def _measure_lag(self) -> None:
@@ -254,7 +301,7 @@ class UsageRecordedConsumer:
         ends = await self._consumer.ends()
         lag = 0
         for claim, intake in self._intakes.items():
-            done = intake.records[0].offset if intake.records else intake.position
+            done = first.offset if (first := intake.first) is not None else intake.position
             lag += max(0, ends.get(claim.partition, 0) - done)
         self.lag_events = lag
 

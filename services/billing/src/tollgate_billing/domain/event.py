@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -36,7 +37,8 @@ class Event:
     """A decoded event and where in the log it is. `units` are exclusive quantities by the rating's names.
 
     `exceptional`: earlier events of the request have to be looked up before this one is booked. `fields` has what of
-    the message is a plain value: one of a message is made anew each time that it is asked for.
+    the message is a plain value, and what few messages have is asked for once: a part of a message is made anew each
+    time. `counted`: it has images or units of other names than those of tokens. `converted`: by an exchange rate.
     """
 
     message: events.UsageRecorded
@@ -45,6 +47,8 @@ class Event:
     offset: int
     at_us: int
     exceptional: bool
+    counted: bool
+    converted: bool
 
     @property
     def event_id(self) -> bytes:
@@ -63,6 +67,11 @@ class Event:
         return self.fields.final
 
     @property
+    def rate_digest(self) -> str:
+        """The address of the exchange rate that the charge was converted by; empty where it was not."""
+        return self.message.conversion.rate_digest if self.converted else ""
+
+    @property
     def rank(self) -> tuple[int, int]:
         """What decides between two finals of a request: the greater one carries the charge."""
         return _STATUS_RANKS[self.fields.status], self.fields.number_of_try
@@ -77,27 +86,38 @@ def decode(value: bytes, offset: int, at_us: int) -> Event:
     fields = fields_of(message)
     _check_identity(fields)
     _check_time(fields, at_us)
-    _check_money(message, fields)
+    _check_money(fields)
+    if converted := message.HasField("conversion"):
+        _check_conversion(message)
     exceptional = fields.number_of_try > 1 or fields.replay or fields.status != events.EVENT_STATUS_CONFIRMED
-    return Event(message, fields, units_of(message, fields), offset, at_us, exceptional)
+    units, counted = units_of(message, fields)
+    return Event(message, fields, units, offset, at_us, exceptional, counted, converted)
 
 
-def units_of(message: events.UsageRecorded, fields: Fields) -> dict[str, int]:
-    """Returns the used quantities by the rating's names: `input`, `cache_read`, `image:1024x1024:high` and so on."""
-    units = {name: quantity for name, quantity in zip(_TOKEN_UNITS, fields.tokens, strict=True) if quantity}
+def units_of(message: events.UsageRecorded, fields: Fields) -> tuple[dict[str, int], bool]:
+    """Returns the used quantities by the rating's names, and whether there are others than tokens and requests.
+
+    Names are `input`, `cache_read`, `image:1024x1024:high` and so on.
+    """
+    tokens = fields.tokens
+    units = dict(zip(compress(_TOKEN_UNITS, tokens), filter(None, tokens), strict=True))
     if fields.requests:
         units["request"] = fields.requests
     usage = message.usage
-    for image in usage.images:
-        name = ":".join(part for part in ("image", image.size, image.quality) if part)
-        units[name] = units.get(name, 0) + image.count
-    for name, quantity in usage.units.items():
-        if quantity:
-            units[name] = units.get(name, 0) + quantity
+    images, others = usage.images, usage.units
+    # Most have neither, and asking costs less than going through nothing.
+    counted = bool(images or others)
+    if counted:
+        for image in images:
+            name = ":".join(part for part in ("image", image.size, image.quality) if part)
+            units[name] = units.get(name, 0) + image.count
+        for name, quantity in others.items():
+            if quantity:
+                units[name] = units.get(name, 0) + quantity
     if units and max(units.values()) > _MAX_UNITS:
         name, quantity = max(units.items(), key=lambda unit: unit[1])
         raise Poison(f"{quantity} of {name} is more than one request can use")
-    return units
+    return units, counted
 
 
 def _check_identity(fields: Fields) -> None:
@@ -123,13 +143,12 @@ def _check_time(fields: Fields, at_us: int) -> None:
         raise Poison(f"ended_at_us {ended} does not fit between its start and {at_us}")
 
 
-def _check_money(message: events.UsageRecorded, fields: Fields) -> None:
+def _check_money(fields: Fields) -> None:
     charge, cost = fields.charge_pico, fields.cost_pico
     if not (0 <= charge <= MAX_AMOUNT_PICO and 0 <= cost <= MAX_AMOUNT_PICO):
         amounts = {"charge_pico": charge, "cost_pico": cost}
         name, amount = next((name, one) for name, one in amounts.items() if not 0 <= one <= MAX_AMOUNT_PICO)
         raise Poison(f"{name} is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-    _check_conversion(message)
     if fields.hold_pico < 0:
         raise Poison(f"hold_pico is {fields.hold_pico}, below 0")
     if charge and not fields.final:
@@ -140,15 +159,7 @@ def _check_money(message: events.UsageRecorded, fields: Fields) -> None:
         raise Poison("what has no price has no charge")
 
 
-def rate_digest_of(message: events.UsageRecorded) -> str:
-    """Returns the address of the exchange rate that a charge was converted by; empty where it was not."""
-    # Most were not, and a message that is not there is costly to read.
-    return message.conversion.rate_digest if message.HasField("conversion") else ""
-
-
 def _check_conversion(message: events.UsageRecorded) -> None:
-    if not message.HasField("conversion"):
-        return
     converted = message.conversion
     for name, amount in (("list", converted.list_charge_pico), ("provider", converted.provider_cost_pico)):
         if not 0 <= amount <= MAX_AMOUNT_PICO:

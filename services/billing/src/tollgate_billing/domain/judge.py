@@ -14,6 +14,7 @@ Above is: confirmed over unconfirmed over witness, then the higher try.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from tollgate_billing.domain.event import Event
@@ -48,7 +49,7 @@ class Judged:
         return 0 if self.lost or not fields.final else fields.charge_pico
 
 
-def looked_up(events: Iterable[Event], open_requests: frozenset[str]) -> frozenset[str]:
+def looked_up(events: Iterable[Event], open_requests: AbstractSet[str]) -> frozenset[str]:
     """Returns the requests whose earlier events matter for these."""
     return frozenset(
         event.request_id for event in events if event.exceptional or event.fields.request_id in open_requests
@@ -65,9 +66,12 @@ def judge(
         request: one for request, booked in history.items() for one in booked if one.final and not one.superseded
     }
     dropped = 0
+    ids = {event.fields.event_id for event in events}
+    # As good as always all are new, which is seen at once.
+    fresh = len(ids) == len(events) and known.isdisjoint(ids) and recent.has_none(ids)
     for event in events:
         event_id = event.fields.event_id
-        if event_id in known or recent.has(event_id, event.at_us):
+        if not fresh and (event_id in known or recent.has(event_id, event.at_us)):
             dropped += 1
             continue
         known.add(event_id)

@@ -26,7 +26,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from tollgate_billing.domain.event import rate_digest_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
 
@@ -79,7 +78,7 @@ def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
     """Returns one transfer for each organization, project, model, price version, exchange rate and pair of accounts."""
     sums: dict[tuple[str, ...], list[int]] = {}
     for one in judged:
-        of, rate = one.event.fields, rate_digest_of(one.event.message)
+        of, rate = one.event.fields, one.event.rate_digest
         about = (of.organization_id, of.project_id, of.model, of.price_digest, of.currency)
         _add(sums, (*about, WALLET, REVENUE, rate), one.charge_pico)
         _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE, rate), of.cost_pico)

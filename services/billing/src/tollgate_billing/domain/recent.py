@@ -4,6 +4,7 @@ Time is the log's, never the clock's, so that a batch which is made again after 
 """
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 WINDOW_US: Final = 30 * 60 * 1_000_000
@@ -34,6 +35,10 @@ class RecentIds:
                 for old in [one for one in self._slots if one < number - _SLOTS - 1]:
                     del self._slots[old]
         slot.add(event_id)
+
+    def has_none(self, ids: AbstractSet[bytes]) -> bool:
+        """Tells that none of these ids is remembered, whenever it came."""
+        return all(slot.isdisjoint(ids) for slot in self._slots.values())
 
     def has(self, event_id: bytes, at_us: int) -> bool:
         """Tells whether the id came in the half hour before `at_us`, or after it."""

@@ -108,7 +108,7 @@ def _conversion_columns(columns: dict[str, list[Any]], judged: Sequence[Judged])
     ):
         columns[name] = list(columns[source])
     for place, one in enumerate(judged):
-        if not one.event.message.HasField("conversion"):
+        if not one.event.converted:
             continue
         found = one.event.message.conversion
         columns["rate_digest"][place] = found.rate_digest
@@ -183,15 +183,14 @@ def _turned(events_of: Sequence[Event]) -> Iterator[list[Any]]:
 
 
 def _images(event: Event) -> int:
-    images = event.message.usage.images
-    return sum(image.count for image in images) if images else 0
+    return sum(image.count for image in event.message.usage.images) if event.counted else 0
 
 
 def _extra_units(event: Event) -> dict[str, int]:
     """Returns the units that have no column of their own."""
-    usage = event.message.usage
-    if not usage.images and not usage.units:
+    if not event.counted:
         return {}
+    usage = event.message.usage
     return {name: count for name, count in event.units.items() if ":" in name or name in usage.units}
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from tollgate_billing.domain.event import Event, rate_digest_of
+from tollgate_billing.domain.event import Event
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 
 
@@ -43,7 +43,7 @@ def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
         return Mismatch(event, "no_price_named", fields.charge_pico, 0) if event.units else None
     price = _find(event, prices)
     if price is None:
-        rate = rate_digest_of(event.message)
+        rate = event.rate_digest
         reason = missing(prices, fields.price_digest, rate)
         return Mismatch(event, reason, fields.charge_pico, 0, rate if "rate" in reason else fields.price_digest)
     return _compare(event, price)
@@ -58,7 +58,7 @@ def missing(prices: KnownPrices, book: str, rate: str) -> str:
 
 def _find(event: Event, prices: KnownPrices) -> ModelPrice | None:
     fields = event.fields
-    return prices.find(fields.price_digest, fields.model, fields.price_group, rate_digest_of(event.message))
+    return prices.find(fields.price_digest, fields.model, fields.price_group, event.rate_digest)
 
 
 def _compare(event: Event, price: ModelPrice) -> Mismatch | None:

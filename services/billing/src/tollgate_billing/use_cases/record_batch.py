@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tollgate_billing.domain.event import Event, Poison, decode, rate_digest_of
+from tollgate_billing.domain.event import Event, Poison, decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged, judge, looked_up
-from tollgate_billing.domain.postings import effects_of, transfers_of
+from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify
@@ -41,6 +41,10 @@ class Prepared:
     letters: list[Letter]
     mismatches: list[Mismatch]
     duplicates: int
+    transfers: list[Transfer]
+    effects: list[WalletEffect]
+    opened: list[OpenException]
+    closed: list[str]
 
 
 @dataclass(slots=True)
@@ -52,14 +56,20 @@ class Batch:
     records: Sequence[Stored]
     resumed: bool
     started_us: int
+    decoded: tuple[list[Event], list[Letter]] | None = None
     prepared: Prepared | None = None
 
 
 @dataclass(slots=True)
 class SourceState:
-    """What is remembered about a source while it is held."""
+    """What is remembered about a source while it is held: of every batch that was prepared, written or not.
+
+    A batch that was prepared is tried until it is booked, or the source is lost and this with it. `exceptions` are
+    requests with a final that something better may still replace; those of other sources do no harm.
+    """
 
     recent: RecentIds | None = None
+    exceptions: set[str] | None = None
 
 
 def _nobody_asks(_organizations: Iterable[str]) -> None:
@@ -97,17 +107,38 @@ class RecordBatch:
         self._reached = reached
         self._keep = keep
         self._booked = booked
-        self._open: set[str] | None = None
 
-    @property
-    def open_exceptions(self) -> int:
-        return len(self._open or ())
+    async def prepare(self, batch: Batch, state: SourceState, *, ahead: bool = False) -> None:
+        """Decides what becomes of each event, once; writes nothing. Batches of a source are prepared in their order.
 
-    async def write(self, batch: Batch, state: SourceState) -> None:
-        """Decides, then writes the usage store and dead letters. Raises Unavailable or EventLogUnavailable."""
-        if batch.prepared is None:
-            batch.prepared = await self._prepare(batch, state)
+        `ahead` is while an earlier batch is being written: what needs the rows of earlier ones is left to another call.
+        Raises Unavailable.
+        """
+        if batch.prepared is not None:
+            return
+        if batch.decoded is None:
+            batch.decoded = await asyncio.to_thread(_decode_all, batch.records)
+        events, letters = batch.decoded
+        first_us = min(record.at_us for record in batch.records)
+        if state.exceptions is None:
+            state.exceptions = set(await self._ledger.open_requests(first_us - _OPEN_US))
+        if state.recent is None:
+            state.recent = await self._store.recent_ids(batch.bounds, first_us - _RECENT_US)
+        looked = looked_up(events, state.exceptions)
+        if looked and ahead:
+            return
+        history = await self._store.history(looked, batch.bounds) if looked else {}
+        await self._learn_prices(events)
+        judged, duplicates = judge(events, state.recent, looked, history)
+        batch.prepared = await asyncio.to_thread(self._decided, judged, letters, duplicates, batch.bounds)
+        batch.decoded = None
+        _remember(batch.prepared, state.recent, state.exceptions)
+        _report(batch.prepared.mismatches)
+
+    async def write(self, batch: Batch) -> None:
+        """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
         prepared, token = batch.prepared, batch.bounds.batch
+        assert prepared is not None
         if prepared.letters:
             await self._letters.send(prepared.letters)
             self._reached("after_letters")
@@ -125,15 +156,14 @@ class RecordBatch:
         """
         prepared = batch.prepared
         assert prepared is not None
-        opened, closed = _exceptions(prepared.judged)
         effects = await self._ledger.post(
             Posting(
                 bounds=batch.bounds,
                 owner=batch.owner,
-                transfers=transfers_of(prepared.judged),
-                effects=effects_of(prepared.judged),
-                opened=opened,
-                closed=closed,
+                transfers=prepared.transfers,
+                effects=prepared.effects,
+                opened=prepared.opened,
+                closed=prepared.closed,
                 now_us=self._clock.now_us(),
             )
         )
@@ -161,28 +191,22 @@ class RecordBatch:
             self._counters.add("rebuilt_wallets")
         self._reached("after_redis")
 
-    def finish(self, batch: Batch, state: SourceState) -> None:
-        """Remembers what was booked, once the batch is committed."""
+    def finish(self, batch: Batch) -> None:
+        """Counts what was booked, once the batch is committed."""
         prepared = batch.prepared
         assert prepared is not None
-        assert state.recent is not None
-        for one in prepared.judged:
-            state.recent.add(one.event.fields.event_id, one.event.at_us)
-        opened, closed = _exceptions(prepared.judged)
-        if self._open is not None:
-            self._open.difference_update(closed)
-            self._open.update(one.request_id for one in opened)
-        self._count(prepared)
+        add = self._counters.add
+        add("batches")
+        add("events", len(prepared.judged))
+        add("duplicates", prepared.duplicates)
+        add("poison", len(prepared.letters))
+        add("lost", sum(one.lost for one in prepared.judged))
+        add("adjustments", sum(one.corrects is not None for one in prepared.judged))
+        add("unpriced", sum(one.event.fields.unpriced for one in prepared.judged))
+        for mismatch in prepared.mismatches:
+            self._counters.mismatches[mismatch.reason] += 1
 
-    async def _prepare(self, batch: Batch, state: SourceState) -> Prepared:
-        events, letters = await asyncio.to_thread(_decode_all, batch.records)
-        first_us = min(record.at_us for record in batch.records)
-        if self._open is None:
-            self._open = set(await self._ledger.open_requests(first_us - _OPEN_US))
-        if state.recent is None:
-            state.recent = await self._store.recent_ids(batch.bounds, first_us - _RECENT_US)
-        looked = looked_up(events, frozenset(self._open))
-        history = await self._store.history(looked, batch.bounds) if looked else {}
+    async def _learn_prices(self, events: Iterable[Event]) -> None:
         unknown = {
             digest: event.fields.config_digest
             for event in events
@@ -191,14 +215,21 @@ class RecordBatch:
         }
         if unknown:
             await self._prices.learn(unknown)
-        judged, duplicates = judge(events, state.recent, looked, history)
-        rows, mismatches = await asyncio.to_thread(self._finish_rows, judged, batch.bounds)
-        _report(mismatches)
-        return Prepared(judged, rows, letters, mismatches, duplicates)
 
-    def _finish_rows(self, judged: list[Judged], bounds: Bounds) -> tuple[Block, list[Mismatch]]:
+    def _decided(self, judged: list[Judged], letters: list[Letter], duplicates: int, bounds: Bounds) -> Prepared:
         mismatches = [found for one in judged if (found := verify(one.event, self._prices)) is not None]
-        return rows_of(judged, bounds, self._clock.now_us()), mismatches
+        opened, closed = _exceptions(judged)
+        return Prepared(
+            judged=judged,
+            rows=rows_of(judged, bounds, self._clock.now_us()),
+            letters=letters,
+            mismatches=mismatches,
+            duplicates=duplicates,
+            transfers=transfers_of(judged),
+            effects=effects_of(judged),
+            opened=opened,
+            closed=closed,
+        )
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
         """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now.
@@ -217,22 +248,10 @@ class RecordBatch:
         # The same batch may be tried again by this process, when a later step failed.
         batch.resumed = True
 
-    def _count(self, prepared: Prepared) -> None:
-        add = self._counters.add
-        add("batches")
-        add("events", len(prepared.judged))
-        add("duplicates", prepared.duplicates)
-        add("poison", len(prepared.letters))
-        add("lost", sum(one.lost for one in prepared.judged))
-        add("adjustments", sum(one.corrects is not None for one in prepared.judged))
-        add("unpriced", sum(one.event.fields.unpriced for one in prepared.judged))
-        for mismatch in prepared.mismatches:
-            self._counters.mismatches[mismatch.reason] += 1
-
 
 def _digests(event: Event) -> tuple[str, ...]:
     """Returns the content addresses that rating an event again needs."""
-    rate = rate_digest_of(event.message)
+    rate = event.rate_digest
     return (event.fields.price_digest, rate) if rate else (event.fields.price_digest,)
 
 
@@ -251,6 +270,13 @@ def _decode_all(records: Sequence[Stored]) -> tuple[list[Event], list[Letter]]:
         fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
         log.error("records of the event log cannot be used", extra={"fields": fields})
     return events, letters
+
+
+def _remember(prepared: Prepared, recent: RecentIds, exceptions: set[str]) -> None:
+    for one in prepared.judged:
+        recent.add(one.event.fields.event_id, one.event.at_us)
+    exceptions.difference_update(prepared.closed)
+    exceptions.update(one.request_id for one in prepared.opened)
 
 
 def _report(mismatches: Sequence[Mismatch]) -> None:

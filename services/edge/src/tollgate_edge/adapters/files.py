@@ -7,7 +7,7 @@ from pathlib import Path
 from tollgate_edge.domain.keys import Pepper, Secret, pepper_of
 from tollgate_edge.use_cases.bootstrap import FirstKeys
 from tollgate_kit.config_client import write_atomically
-from tollgate_kit.sealing import read_secrets
+from tollgate_kit.secret_files import read_secrets
 
 
 class JsonKeysFile:

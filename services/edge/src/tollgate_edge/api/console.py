@@ -19,6 +19,8 @@ from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
 
 _MOST_LISTED: Final = 100
+# As long as the name of a model may be.
+_LONGEST_LISTED: Final = 200
 _MOST_TAGS: Final = 10
 
 
@@ -156,9 +158,12 @@ def _texts(body: dict[str, Any], name: str, what: str) -> tuple[str, ...] | None
     if (
         not isinstance(value, list)
         or len(value) > _MOST_LISTED
-        or not all(isinstance(one, str) and one for one in value)
+        or not all(isinstance(one, str) and 0 < len(one) <= _LONGEST_LISTED for one in value)
     ):
-        raise invalid(f"'{name}' must be a list of at most {_MOST_LISTED} {what}.", name)
+        raise invalid(
+            f"'{name}' must be a list of at most {_MOST_LISTED} {what}, each 1 to {_LONGEST_LISTED} characters long.",
+            name,
+        )
     return tuple(dict.fromkeys(value))
 
 

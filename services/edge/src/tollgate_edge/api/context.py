@@ -76,6 +76,8 @@ class HttpContext:
     public_url: str = ""
     media_timeout_seconds: float = 600.0
     trusted_hops: int = 0
+    # Returns the network of a caller and the keyed hash of a body, from that, the peer and X-Forwarded-For.
+    marks: Callable[[bytes, str, bytes], tuple[str, int]] | None = None
     trace_sample_ratio: float = 1.0
     # Returns what budgets turn a request to, or the error of one that they refuse; asks which models it may turn to.
     turned: Turned = never_turned

@@ -82,12 +82,17 @@ def _add_balance(router: APIRouter, context: HttpContext) -> None:
 
 
 async def organization_asked(context: HttpContext, principal: Principal, asked: str) -> str:
-    """Returns the organization to speak of: a key's own, or for operators the one asked for or else the oldest."""
+    """Returns the organization to speak of: a key's own, or for operators the one asked for or else the oldest.
+
+    Raises PublicError for one that is not there.
+    """
     if not principal.is_operator:
         if asked not in {"", principal.organization_id}:
             raise public_error(errors.ERROR_KIND_FORBIDDEN, "This key belongs to another organization.")
         return principal.organization_id
     if asked:
+        if await context.tenants.find_organization(asked) is None:
+            raise public_error(errors.ERROR_KIND_NOT_FOUND, "There is no such organization.", "organization_id")
         return asked
     found = await context.tenants.find_project("", "")
     if found is None:

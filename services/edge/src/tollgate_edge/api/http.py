@@ -18,6 +18,7 @@ from tollgate_edge.api.connection import connection_router
 from tollgate_edge.api.console import console_router
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.dead_letters import dead_letters_router
+from tollgate_edge.api.description import complete
 from tollgate_edge.api.error_page import error_page_router
 from tollgate_edge.api.figures import figures_router
 from tollgate_edge.api.frame import Frame, request_id_of
@@ -39,7 +40,7 @@ from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
 from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
-from tollgate_edge.faces import face_of
+from tollgate_edge.faces import face_of, gemini_call
 from tollgate_edge.ports import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ INFERENCE_PATHS: Final = tuple(
 )
 _TWO_VERSIONS: Final = re.compile(r"/v1(?:beta)?/v1(?:beta)?/")
 _ENDPOINT_AND_MORE: Final = re.compile(r"/(chat/completions|responses|messages|embeddings)/")
+_PARAMETER: Final = re.compile(r"\{[^}]*\}")
 _METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _ROUTERS: Final = (
     welcome_router,
@@ -90,6 +92,12 @@ class EdgeApi(FastAPI):
         self._context = context
         # FastAPI keeps those of an included router within it.
         self.all_routes: list[BaseRoute] = []
+
+    def openapi(self) -> dict[str, Any]:
+        """Returns the description of the API, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi())
+        return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
         return Frame(super().build_middleware_stack(), self._context.new_request_id)
@@ -190,12 +198,20 @@ def _hint(path: str) -> str:
 
 
 def _methods_at(request: Request) -> set[str]:
-    """Returns the methods of all routes of the path; the error knows those of the first one only."""
-    return {
-        method
+    """Returns the methods of the path; the error knows those of the first route only.
+
+    Where it is a path of its own and the id of something else as well, as in keys/import, the former is meant.
+    """
+    if gemini_call(request.url.path.encode(), b"") is not None:
+        return {"POST"}
+    found = [
+        route
         for route in request.app.all_routes
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
+    ]
+    nearest = max(len(_PARAMETER.sub("", route.path)) for route in found)
+    return {
+        method for route in found if len(_PARAMETER.sub("", route.path)) == nearest for method in route.methods or ()
     }
 
 

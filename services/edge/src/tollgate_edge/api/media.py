@@ -48,6 +48,8 @@ _NOT_PASSED_ON: Final = {
     "style": ("vivid",),
 }
 _MAX_LIST: Final = 100
+# Of each picture that a job begins from, so much and its length are part of what it is recognised by.
+_END_BYTES: Final = 1024
 
 
 class _Span:
@@ -111,6 +113,7 @@ def media_router(context: HttpContext) -> APIRouter:
         choice_field(body, "kind", "text_to_image", ("text_to_image",))
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
+        _mark(context, request, asked)
         job, told = await _create(context, principal, asked)
         span.end(asked.request_id, asked.model)
         return _told(json_response(render_job(context, request, job), 202), told)
@@ -129,6 +132,7 @@ async def _drawn(
     span: _Span,
 ) -> Response:
     """Creates the job and answers with its pictures. Raises PublicError."""
+    _mark(context, request, asked)
     try:
         job, told = await _create(context, principal, asked)
         content = await _images(context, request, await _wait(context, job), answer)
@@ -281,6 +285,17 @@ def _asked(
         request_id=request_id_of(request.scope),
         traceparent=traceparent,
     )
+
+
+def _mark(context: HttpContext, request: Request, asked: media.CreateJobRequest) -> None:
+    """Adds what the job's usage is recognised by: as of other requests, but of what was understood of the body."""
+    if context.marks is None:
+        return
+    ends = (b"%d" % len(one.data) + one.data[-_END_BYTES:] for one in asked.sources)
+    body = b"\0".join((asked.model.encode(), asked.image.SerializeToString(deterministic=True), *ends))
+    peer = request.client.host if request.client is not None else ""
+    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).encode("latin-1")
+    asked.client_network, asked.prompt_hash = context.marks(body, peer, forwarded)
 
 
 def _unless_auto(value: str) -> str:

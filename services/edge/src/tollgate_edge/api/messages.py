@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.reading import text_field
 from tollgate_edge.domain.access import CHAT
 from tollgate_edge.errors import public_error
 
@@ -30,6 +31,8 @@ def messages_router(context: HttpContext) -> APIRouter:
         for name in ("model", "messages"):
             if not body.get(name):
                 raise public_error(errors.ERROR_KIND_INVALID_REQUEST, f"{name}: this field is required", name)
+        text_field(body, "model", longest=200)
+        _check_objects(body, "messages")
         return json_response({"input_tokens": estimate(body)})
 
     @router.post("/v1beta/models/{model}:countTokens", summary="About how many tokens a prompt has")
@@ -43,9 +46,16 @@ def messages_router(context: HttpContext) -> APIRouter:
             raise public_error(
                 errors.ERROR_KIND_INVALID_REQUEST, f"contents: required to count for {model}", "contents"
             )
+        _check_objects(asked, "contents")
         return json_response({"totalTokens": estimate(asked)})
 
     return router
+
+
+def _check_objects(body: dict[str, Any], name: str) -> None:
+    """Raises PublicError where a field is no list of objects."""
+    if not isinstance(body[name], list) or not all(isinstance(one, dict) for one in body[name]):
+        raise public_error(errors.ERROR_KIND_INVALID_REQUEST, f"{name}: must be a list of objects", name)
 
 
 def estimate(body: dict[str, Any]) -> int:

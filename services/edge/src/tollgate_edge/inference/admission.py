@@ -3,6 +3,9 @@
 A hold is repeated under its id when the connection broke, so a request that was asked for twice is held once. Settles
 are a courtesy: what is lost stays held until billing books the event.
 
+A request is answered within its time, whether its hold waits here or Redis was asked and says nothing. Who was answered
+without Redis holds nothing there: what it places later is given back.
+
 Requests with limits carry a ticket and travel behind those without, in the same call; a batch without any is said to
 the script as if there were no limits at all.
 """
@@ -25,10 +28,29 @@ _SETTLE_PAUSE_SECONDS: Final = 0.02
 # After an error that trying at once would only repeat: a read-only replica, a full memory.
 _ERROR_PAUSE_SECONDS: Final = 0.05
 _MAX_WAITING: Final = 20_000
+# No time of the loop's clock is before it.
+_ANSWERED: Final = -1.0
 
 
 def _ignore(_limits: LimitSet, _place: int, _started_us: int) -> None:
     """Without anybody to ask, a budget begins whole."""
+
+
+class Unanswered:
+    """Stands in a batch for a request that was answered before Redis did, and gives back what is placed for it."""
+
+    admission_deadline = _ANSWERED
+
+    def __init__(self, request: Admitted, give_back: Callable[["Unanswered", HoldResult | None], None]) -> None:
+        self.request_id = request.request_id
+        self.started_us = request.started_us
+        # Not the request's own, which may have been admitted without Redis.
+        self.ticket = None if request.ticket is None else Ticket(request.ticket.limits, request.ticket.tokens)
+        self._give_back = give_back
+
+    def admitted(self, result: HoldResult | None) -> None:
+        """Called with what became of the hold; None when that is not known."""
+        self._give_back(self, result)
 
 
 class Admission:
@@ -58,6 +80,8 @@ class Admission:
         self._alone = alone
         self._on_new_budget = on_new_budget
         self._batches: dict[str, Batch] = {}
+        # Those that Redis was sent and has not answered, and whose they are.
+        self._sent: dict[Batch, str] = {}
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._due = float("inf")
         self._last = 0.0
@@ -142,7 +166,7 @@ class Admission:
             await self._holds.pipe.call("PING")
 
     def expire(self, now: float) -> None:
-        """Gives up on holds that waited too long for a connection; called once a second.
+        """Gives up on holds that waited too long for a connection or a reply; called once a second.
 
         One whose reply was lost may have been placed, so it is given back when there is a connection again.
         """
@@ -152,6 +176,27 @@ class Admission:
             for request in late:
                 self.forget(organization, request.request_id, request.ticket)
                 request.admitted(None)
+        for batch, organization in tuple(self._sent.items()):
+            self._go_on_without(batch, organization, now)
+
+    def _go_on_without(self, batch: Batch, organization: str, now: float) -> None:
+        """Answers those of a batch that Redis let wait too long."""
+
+        def give_back(one: Unanswered, result: HoldResult | None) -> None:
+            if result is None or result is HoldResult.DONE:
+                self.forget(organization, one.request_id, one.ticket)
+            if result is not None and self._alone is not None:
+                # Redis is back, over the same connection.
+                self._alone.clear()
+
+        bound, later = batch.replace_late(now, lambda request: Unanswered(request, give_back))
+        for request in bound:
+            request.admitted(None)
+        for request, amount in later:
+            if self._alone is None:
+                request.admitted(None)
+            else:
+                self._admit_alone(self._alone, request, amount)
 
     def _other(self, organization: str, operation: bytes, request_id: str, amount: int) -> None:
         batch = self._batch(organization)
@@ -194,11 +239,14 @@ class Admission:
         for batch in tuple(self._batches.values()):
             for request, amount in batch.take_postpaid():
                 self.waiting -= 1
-                assert request.ticket is not None
-                result = alone.hold(request.request_id, amount, request.ticket)
-                if result is not HoldResult.DONE:
-                    self.refused += 1
-                request.admitted(result)
+                self._admit_alone(alone, request, amount)
+
+    def _admit_alone(self, alone: Alone, request: Admitted, amount: int) -> None:
+        assert request.ticket is not None
+        result = alone.hold(request.request_id, amount, request.ticket)
+        if result is not HoldResult.DONE:
+            self.refused += 1
+        request.admitted(result)
 
     def _wake(self, when: float) -> None:
         if when >= self._due:
@@ -228,7 +276,9 @@ class Admission:
             def done(reply: object, organization: str = organization, batch: Batch = batch) -> None:
                 self._done(organization, batch, reply)
 
-            if not self._holds.pipe.submit(packed, done):
+            if self._holds.pipe.submit(packed, done):
+                self._sent[batch] = organization
+            else:
                 self._again(organization, batch)
 
     def _pack(self, organization: str, batch: Batch) -> bytes:
@@ -247,6 +297,7 @@ class Admission:
         )
 
     def _done(self, organization: str, batch: Batch, reply: object) -> None:
+        del self._sent[batch]
         if batch.limited is not None:
             self._limited_done(organization, batch, batch.limited, reply)
             return
@@ -308,6 +359,10 @@ class Admission:
             self._wake(self._loop.time() + _ERROR_PAUSE_SECONDS)
 
     def _again(self, organization: str, batch: Batch) -> None:
+        # Nobody waits for these any more.
+        for one in batch.take_late(0.0):
+            self.waiting -= 1
+            one.admitted(None)
         self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
 
     async def _load_scripts(self) -> None:

@@ -1,5 +1,6 @@
 """What gathers for one organization until the next call to Redis."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -11,7 +12,7 @@ T = TypeVar("T")
 
 
 class Admitted(Protocol):
-    """A request that waits for its hold."""
+    """A request that waits for its hold, until `admission_deadline` of the loop's clock."""
 
     request_id: str
     admission_deadline: float
@@ -79,7 +80,7 @@ class Limited:
         return place
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Batch:
     """Operations of one organization that go out together; `waiting` are the holds, in the order of `operations`."""
 
@@ -109,6 +110,27 @@ class Batch:
                 self.limited.keep(kept)
                 late += more
         return late
+
+    def replace_late(
+        self, now: float, instead: Callable[[Admitted], Admitted]
+    ) -> tuple[list[Admitted], list[tuple[Admitted, int]]]:
+        """Puts others in the places of requests whose time to wait is over: the replies are still to come.
+
+        Returns those who were replaced: the ones that need Redis, and those who pay later, each with its amount.
+        """
+        bound, later, limited = [], [], self.limited
+        for place, request in enumerate(self.waiting):
+            if request.admission_deadline < now:
+                self.waiting[place] = instead(request)
+                bound.append(request)
+        for place, request in enumerate(limited.waiting if limited is not None else ()):
+            if limited is not None and request.admission_deadline < now:
+                limited.waiting[place] = instead(request)
+                if limited.holds[place * 3] == b"p":
+                    later.append((request, int(limited.holds[place * 3 + 2])))
+                else:
+                    bound.append(request)
+        return bound, later
 
     def take_postpaid(self) -> list[tuple[Admitted, int]]:
         """Takes out the holds of those who pay later, each with its amount."""

@@ -17,11 +17,6 @@ class Client(Protocol):
         ...
 
     @property
-    def host(self) -> bytes:
-        """What the request calls this host, as it was sent; empty where it is not known. Asked for errors only."""
-        ...
-
-    @property
     def write_paused(self) -> bool:
         """The client reads more slowly than we write."""
         ...

@@ -53,12 +53,16 @@ class Door(HttpToolsProtocol):
         self.read_deadline = 0.0
         # When a body is due of which nothing has come yet.
         self._body_due = 0.0
+        # See `unread`.
+        self.taken_at = 0.0
+        self._taken = 0
 
     # The transport.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.peer = "" if self.client is None else str(self.client[0])
+        self.taken_at = self.loop.time()
         self.gateway.doors.add(self)
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
 
@@ -90,6 +94,7 @@ class Door(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self.taken_at = self.loop.time()
         if self._serving is not None:
             self._serving.drained()
 
@@ -259,10 +264,6 @@ class Door(HttpToolsProtocol):
             self.transport.write(data)
 
     @property
-    def host(self) -> bytes:
-        return next((value for name, value in self.headers or () if name == b"host"), b"")
-
-    @property
     def write_paused(self) -> bool:
         return self.flow.write_paused
 
@@ -291,6 +292,23 @@ class Door(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def unread(self, now: float) -> int:
+        """Returns how many bytes of replies wait for the caller, and notes whether it took any since the last look.
+
+        The kernel's buffer is not among them. What was written meanwhile is known of exchanges only, so that nothing is
+        counted as it is written; a reply of the app pauses where much waits, and goes on when it was taken.
+        """
+        unsent = self.transport.get_write_buffer_size()
+        taken = (self._serving.bytes_out if self._serving is not None else 0) - unsent
+        if not unsent or taken > self._taken:
+            self.taken_at = now
+        self._taken = taken
+        return unsent
+
+    def drop(self) -> None:
+        """Closes at once; what waits for the caller is lost."""
+        self.transport.abort()
+
     # Refusals before a request is whole.
 
     def _read_headers(self, exchange: InferenceExchange, query: bytes) -> None:
@@ -306,6 +324,7 @@ class Door(HttpToolsProtocol):
             else:
                 if query:
                     exchange.presented = self.gateway.key_of_query(query)
+        exchange.host = found.get(b"host", b"")
         exchange.content_type = found.get(b"content-type")
         exchange.traceparent = found.get(b"traceparent")
         exchange.cors = b"origin" in found
@@ -358,7 +377,8 @@ class Door(HttpToolsProtocol):
     def _answer(self, error: PublicError) -> None:
         """Writes an error that belongs to no exchange."""
         request_id = self.gateway.new_request_id()
-        body = render_openai(error, request_id, self.gateway.error_docs(self.host))
+        # How much of a head that is not whole was read depends on how it was cut: its host is not looked at.
+        body = render_openai(error, request_id, self.gateway.error_docs(b""))
         more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
         self.transport.write(
             (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)

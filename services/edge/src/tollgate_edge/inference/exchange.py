@@ -15,7 +15,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import Face
-from tollgate_edge.inference.asking import gathered, read_asked
+from tollgate_edge.inference.asking import gathered, may_repeat, read_asked
 from tollgate_edge.inference.client import Client
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket
@@ -43,7 +43,7 @@ class InferenceExchange:
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
         "_too_dear", "_trimmed", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts",
         "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face",
-        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "http10", "keep", "last_write",
+        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10", "keep", "last_write",
         "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
         "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id", "trace_parent",
         "traceparent", "tries",
@@ -77,6 +77,8 @@ class InferenceExchange:
         self.traceparent: bytes | None = None
         # X-Forwarded-For, where proxies of ours write it.
         self.forwarded = b""
+        # What the caller calls this host, for errors: the connection may read the next request by then.
+        self.host = b""
         self.keep = True
         self.cors = self.http10 = self.client_gone = self.closed = self.headers_sent = False
         self.principal: Principal | None = None
@@ -379,7 +381,7 @@ class InferenceExchange:
         if self.headers_sent:
             self._write_reply(None, self._error_event(error, begun=self._started), last=True)
             return
-        body = self.face.error(error, self.request_id, self._gateway.error_docs(self._client.host))
+        body = self.face.error(error, self.request_id, self._gateway.error_docs(self.host))
         self.bytes_out = len(body)
         named = [b"%s: %s\r\n" % (name.encode(), value.encode()) for name, value in error.headers.items()]
         self._client.write(self._head(error.status, b"", len(body), named) + body)
@@ -387,7 +389,7 @@ class InferenceExchange:
         self._close(keep=self.keep)
 
     def _error_event(self, error: PublicError, *, begun: bool) -> bytes:
-        docs = self._gateway.error_docs(self._client.host)
+        docs = self._gateway.error_docs(self.host)
         return self.face.error_event(error, self.request_id, docs, begun=begun)
 
     def keep_alive(self, now: float) -> None:
@@ -424,25 +426,36 @@ class InferenceExchange:
     def _let_go(self, reason: wire.CancelReason) -> None:
         if self._stream is not None and not self._stream.closed:
             self._stream.outbox.cancel(self._link_id, reason)
-        elif self.tries == 0 and self._gateway.unpark(self):
+        elif self._gateway.unpark(self):
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self.tries == 0:
             self._gateway.forget(self)
+        else:
+            self._gateway.end_without_cost(self)
 
     def cut_off(self) -> None:
         """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
-        if self.closed:
-            return
         self.keep = False
-        if self.headers_sent and not (self.asked is not None and self.asked.stream):
-            self._close(keep=False)
-        else:
-            self.refuse(self._gateway.words.draining)
-        self._let_go(wire.CANCEL_REASON_DRAINING)
+        self._stop(self._gateway.words.draining, wire.CANCEL_REASON_DRAINING)
+
+    def run_out(self) -> None:
+        """The time of the request is up, and its router, which has the same limit, did not say so."""
+        self._stop(self._gateway.words.out_of_time, wire.CANCEL_REASON_DEADLINE)
+
+    def _stop(self, error: PublicError, reason: wire.CancelReason) -> None:
+        if not self.closed:
+            self._fail(error)
+            self._let_go(reason)
 
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
         self._gateway.record_witness(self, self._delivered)
         self.awaits_end = False
-        if not self.closed and not self._started and self.tries < _MAX_TRIES:
+        words, untouched = self._gateway.words, not self.closed and not self._started
+        again = untouched and may_repeat(self.operation, self.face.dialect, self.body)
+        if again and self.tries < _MAX_TRIES:
             self._delivered = self._drained = 0
             self._open()
             return
@@ -450,20 +463,17 @@ class InferenceExchange:
         if self.closed:
             self._gateway.records.ended_here(self)
         else:
-            self._broke_off()
+            self._fail(words.outcome_unknown if untouched and not again else words.broke_off)
 
-    def _broke_off(self) -> None:
+    def _fail(self, error: PublicError) -> None:
         if self.headers_sent and not (self.asked is not None and self.asked.stream):
             self._close(keep=False)
         else:
-            self.refuse(public_error(errors.ERROR_KIND_UPSTREAM_CUT, self._gateway.words.broke_off))
+            self.refuse(error)
 
     def give_up(self) -> None:
         """No router came back in time for a request that was parked."""
-        if self.tries == 0:
-            self._gateway.forget(self)
-        else:
-            self._gateway.end_without_cost(self)
+        self._give_back()
         self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
 
     def _ended(self, end: wire.End) -> None:

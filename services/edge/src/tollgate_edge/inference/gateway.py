@@ -1,6 +1,7 @@
 """What all inference exchanges of a process share: limits, money, routers, counters, and the once-a-second sweep."""
 
 import asyncio
+import contextlib
 import os
 import random
 import re
@@ -23,6 +24,7 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.operations import OPERATIONS, misplaced
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
+from tollgate_edge.inference.slow_readers import SlowReaders
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
@@ -41,6 +43,8 @@ _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
 _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
+# A router that is there says by itself that the time of a request is up.
+_DEADLINE_GRACE_SECONDS: Final = 1.0
 _HOST: Final = re.compile(rb"[\w.-]+(?::\d+)?|\[[0-9A-Fa-f:.]+\](?::\d+)?", re.ASCII)
 _FALLBACK_OUTPUT_TOKENS: Final = 8192
 # More than any answer has.
@@ -88,6 +92,7 @@ class InferenceGateway:
         self.closing = False
         self.draining = False
         self.body_bytes = 0
+        self.slow_readers = SlowReaders(settings.write_timeout_seconds, settings.max_reply_memory_bytes)
         self.open: set[InferenceExchange] = set()
         self.doors: set[Door] = set()
         self._version = version
@@ -126,10 +131,15 @@ class InferenceGateway:
 
     def sweep(self, now: float) -> None:
         """Keeps silent streams alive and ends what takes too long, as seen at `now` of the loop's clock."""
+        latest = now - self.settings.request_timeout_seconds - _DEADLINE_GRACE_SECONDS
         for exchange in tuple(self.open):
-            exchange.keep_alive(now)
+            if exchange.started < latest:
+                exchange.run_out()
+            else:
+                exchange.keep_alive(now)
         for door in tuple(self.doors):
             door.check_deadline(now)
+        self.slow_readers.check(self.doors, now)
         self.admission.expire(now)
         wait = self.settings.router_wait_seconds
         while self._parked and self._parked[0].started + wait < now:
@@ -280,7 +290,10 @@ class InferenceGateway:
         assert principal is not None
 
         async def ask() -> None:
-            left = await self.admission.left(principal.organization_id)
+            left = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(exchange.admission_deadline):
+                    left = await self.admission.left(principal.organization_id)
             least = self.worst_case(exchange, self.settings.trimmed_hold_tokens)
             if exchange.closed:
                 return

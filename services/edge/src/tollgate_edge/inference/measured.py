@@ -18,6 +18,8 @@ def gateway_samples(gateway: InferenceGateway) -> Iterator[Sample]:
         ("client_connections", len(gateway.doors)),
         ("body_bytes", gateway.body_bytes),
         ("body_limit_bytes", gateway.settings.max_body_memory_bytes),
+        ("reply_bytes", gateway.slow_readers.waiting_bytes),
+        ("reply_limit_bytes", gateway.settings.max_reply_memory_bytes),
         ("key_checks", gateway.key_checks),
         ("admission_waiting", admission.waiting),
         ("admission_round_trips_total", admission.round_trips),
@@ -34,6 +36,8 @@ def gateway_samples(gateway: InferenceGateway) -> Iterator[Sample]:
         ("exchange_queued_bytes", sum(outbox.bytes for outbox in outboxes)),
     ):
         yield f"tollgate_edge_{name}", (), value
+    for why, count in gateway.slow_readers.closed.items():
+        yield "tollgate_edge_slow_readers_closed_total", (why,), count
     for peer in peers:
         router = (peer.address,)
         yield "tollgate_edge_router_open_requests", router, peer.open_requests

@@ -9,11 +9,15 @@ from tollgate_edge.faces import ANTHROPIC, OPENAI, RERANK, RESPONSES, Face
 
 
 class Operation(NamedTuple):
-    """`endpoint` is the word of a key's list, `kinds` are the kinds of model that serve it; `form`: its body is one."""
+    """`endpoint` is the word of a key's list, `kinds` are the kinds of model that serve it; `form`: its body is one.
+
+    `once`: it is not asked of a second router, since a provider may be at work on it and be paid twice.
+    """
 
     endpoint: str
     kinds: frozenset[str]
     form: bool = False
+    once: bool = False
 
 
 _TRANSCRIPTION: Final = frozenset({"transcription"})
@@ -24,9 +28,9 @@ OPERATIONS: Final[Mapping[int, Operation]] = {
     wire.OPERATION_COMPLETION: Operation(access.COMPLETIONS, frozenset({"completion", "chat"})),
     wire.OPERATION_MODERATION: Operation(access.MODERATIONS, frozenset({"moderation"})),
     wire.OPERATION_RERANK: Operation(access.RERANK, frozenset({"rerank"})),
-    wire.OPERATION_SPEECH: Operation(access.AUDIO, frozenset({"speech"})),
-    wire.OPERATION_TRANSCRIPTION: Operation(access.AUDIO, _TRANSCRIPTION, form=True),
-    wire.OPERATION_TRANSLATION: Operation(access.AUDIO, _TRANSCRIPTION, form=True),
+    wire.OPERATION_SPEECH: Operation(access.AUDIO, frozenset({"speech"}), once=True),
+    wire.OPERATION_TRANSCRIPTION: Operation(access.AUDIO, _TRANSCRIPTION, form=True, once=True),
+    wire.OPERATION_TRANSLATION: Operation(access.AUDIO, _TRANSCRIPTION, form=True, once=True),
 }
 FORMS: Final = frozenset(number for number, operation in OPERATIONS.items() if operation.form)
 # Where a model of this kind is asked, for those who asked elsewhere.

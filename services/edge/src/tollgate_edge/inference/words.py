@@ -39,9 +39,17 @@ class Words:
     bad_http = "The HTTP request is malformed."
     no_calls = "An access token manages the gateway. Call models with an API key."
     no_upgrade = "This path does not upgrade to another protocol."
-    broke_off = (
-        "The answer broke off before its end. What was delivered is charged; send the request again for the rest."
+    broke_off = public_error(
+        errors.ERROR_KIND_UPSTREAM_CUT,
+        "The answer broke off before its end. What was delivered is charged; send the request again for the rest.",
     )
+    outcome_unknown = public_error(
+        errors.ERROR_KIND_UPSTREAM_CUT,
+        "A part of the gateway was lost while the provider may have been at work, and this kind of request is not sent "
+        "twice by itself. Send it again, if a second result does no harm.",
+        code="provider_outcome_unknown",
+    )
+    out_of_time = public_error(errors.ERROR_KIND_DEADLINE)
     no_router = "The gateway is not ready to serve. Try again in a moment."
 
     def __init__(self, *, max_body_bytes: int, max_header_bytes: int) -> None:

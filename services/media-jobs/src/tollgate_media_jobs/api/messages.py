@@ -54,6 +54,8 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
         idempotency_key=request.idempotency_key,
         traceparent=request.traceparent,
         requested_model=request.requested_model,
+        client_network=request.client_network,
+        prompt_hash=request.prompt_hash,
     )
 
 

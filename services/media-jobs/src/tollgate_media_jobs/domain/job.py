@@ -82,6 +82,9 @@ class Job:
     config_digest: str = ""
     # What the caller named, where a budget turned the job to `model`.
     requested_model: str = ""
+    # What its usage is recognised by; the hash in 16 hex digits, empty where there is none.
+    client_network: str = ""
+    prompt_hash: str = ""
     price_digest: str = ""
     currency: str = ""
     # In canonical form, where the organization pays in another currency than the price book's.

@@ -35,6 +35,9 @@ class CreateCommand:
     currency: str = ""
     # What the caller named, where a budget turns the job to `model`.
     requested_model: str = ""
+    # By which billing notices a stolen key or a loop: where it came from, and the hash of what was asked; 0 is none.
+    client_network: str = ""
+    prompt_hash: int = 0
     # Pictures to begin from: image or mask, and the bytes.
     files: tuple[tuple[str, bytes], ...] = ()
 
@@ -145,6 +148,8 @@ class CreateJob:
             span_id=new_span_id(),
             config_digest=version.digest,
             requested_model=command.requested_model,
+            client_network=command.client_network,
+            prompt_hash=f"{command.prompt_hash:016x}" if command.prompt_hash else "",
             price_digest=price.digest,
             currency=price.currency,
             exchange_rate=price.exchange.canonical().decode() if price.exchange is not None else "",

@@ -163,6 +163,8 @@ def usage_message(
         traceparent=job_traceparent(job),
         trace_kept=keeps_trace(job, sample_ratio),
         media_job_id=job.id,
+        client_network=job.client_network,
+        prompt_hash=int(job.prompt_hash or "0", 16),
     )
     if charged.conversion is not None:
         event.conversion.CopyFrom(charged.conversion)

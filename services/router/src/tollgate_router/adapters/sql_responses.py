@@ -6,10 +6,10 @@ from typing import Any, Final, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from tollgate_kit.sealing import CannotOpen, KeyRing
 from tollgate_kit.sql import Database, SqlUnavailable, Work
 from tollgate_router.domain.stored import StoredResponse
 from tollgate_router.ports import StoreUnavailable
+from tollgate_sealing.envelopes import CannotOpen, Envelopes
 
 # A conversation that is longer is more than any model reads.
 _MOST_TURNS: Final = 1_000
@@ -28,12 +28,12 @@ _TABLE: Final = sa.table(
 class SqlResponses:
     """SQLite and PostgreSQL pass the same suite. Every method raises StoreUnavailable."""
 
-    def __init__(self, url: str, ring: KeyRing) -> None:
+    def __init__(self, url: str, envelopes: Envelopes) -> None:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         self._database = Database(url, migrations="tollgate_router:migrations", threads=2)
-        self._ring = ring
+        self._envelopes = envelopes
 
     async def migrate(self) -> None:
         """Brings the schema up to date."""
@@ -48,7 +48,7 @@ class SqlResponses:
 
     async def add(self, one: StoredResponse) -> None:
         """Keeps a response; one of the same id takes the place of what a try before it left."""
-        sealed = self._ring.seal(msgspec.msgpack.encode((one.items, one.response)), _about(one.project_id, one.id))
+        sealed = self._envelopes.seal(msgspec.msgpack.encode((one.items, one.response)), _about(one.project_id, one.id))
 
         def work(connection: sa.Connection) -> None:
             connection.execute(_TABLE.delete().where(_is(one.project_id, one.id)))
@@ -102,7 +102,7 @@ class SqlResponses:
         if row is None:
             return None
         try:
-            items, response = _BODY.decode(self._ring.open(row.sealed, _about(project_id, response_id)))
+            items, response = _BODY.decode(self._envelopes.open(row.sealed, _about(project_id, response_id)))
         except CannotOpen as error:
             raise StoreUnavailable(f"a stored response cannot be opened: {error}") from error
         return StoredResponse(

@@ -363,6 +363,13 @@ def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool
     )
 
 
+def timings_message(upstream_started_us: int, first_byte_us: int, total_us: int) -> wire.Timings:
+    """Returns times as a message; a clock that was set back does not make one negative."""
+    return wire.Timings(
+        upstream_started_us=max(0, upstream_started_us), first_byte_us=max(0, first_byte_us), total_us=max(0, total_us)
+    )
+
+
 def usage_message(units: Mapping[str, int], service: str = "") -> wire.Usage:
     """Returns exclusive units and the tier of service as a message.
 

@@ -11,19 +11,15 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Filter, Sending, sending
 from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
-from tollgate_router.domain.upstream_errors import (
-    NO_HINTS,
-    UpstreamProblem,
-    hints_of,
-    problem_of_failure,
-)
+from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of, estimate, read_request
 from tollgate_router.exchange.dispatching import AwaitedCall, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
+from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
 from tollgate_router.exchange.outbox import MAX_END_BYTES
-from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_message, usage_message
 from tollgate_router.telemetry import operation_name
 
 if TYPE_CHECKING:
@@ -33,7 +29,6 @@ if TYPE_CHECKING:
     from tollgate_router.exchange.session import Session
     from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
 
-_WINDOW_BYTES: Final = 256 * 1024
 _MAX_ERROR_BYTES: Final = 64 * 1024
 _DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
@@ -52,7 +47,7 @@ class Request:
         "_arrived_us", "_attempt_us", "_body", "_call", "_ended", "_error_body", "_fallback", "_filter",
         "_first_byte_us", "_head", "_head_sent", "_hints", "_long", "_members", "_number", "_opened", "_paused",
         "_recorded", "_reply", "_reply_size", "_routing", "_sending", "_session", "_snapshot", "_status", "_target",
-        "_ticket", "_unacked", "_walk",
+        "_ticket", "_unacked", "_walk", "_whole",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
@@ -77,6 +72,8 @@ class Request:
         self._recorded: list[Recorded] = []
         self._reply: list[bytes] = []
         self._reply_size = 0
+        # The reply is here to its end, and leaves as the caller takes it.
+        self._whole: LongReply | None = None
         self._error_body: list[bytes] = []
         self._status = 0
         self._number = 0
@@ -122,7 +119,9 @@ class Request:
     def credit(self, size: int) -> None:
         """The caller took `size` bytes of the reply."""
         self._unacked -= size
-        if self._paused and self._unacked < _WINDOW_BYTES // 2 and self._call is not None:
+        if self._whole is not None:
+            self._session.guarded(self, self._send_more, self._whole, size)
+        elif self._paused and self._unacked < WINDOW_BYTES // 2 and self._call is not None:
             self._paused = False
             self._call.resume()
 
@@ -148,6 +147,9 @@ class Request:
     def out_of_time(self) -> None:
         """The process stops: a reply that has begun ends here; what has not, edge asks elsewhere when we are gone."""
         if self._ended or not self._head_sent:
+            return
+        if self._whole is not None:
+            self._send_more(self._whole, self._whole.left)
             return
         self._stop_call()
         problem = UpstreamProblem(errors.ERROR_KIND_UNAVAILABLE, "The gateway stopped before the answer was whole.")
@@ -230,8 +232,7 @@ class Request:
 
     def _retry(self, problem: UpstreamProblem, outcome: int) -> None:
         """Goes on to where the walk leads after this problem; else ends with it."""
-        deps, walk = self._session.deps, self._walk
-        target = self._target
+        deps, walk, target = self._session.deps, self._walk, self._target
         assert target is not None
         assert walk is not None
         deps.counters.failures[target.channel] += 1
@@ -295,7 +296,7 @@ class Request:
             self._send_head(self._head or _EVENT_STREAM)
         outbox.data(frame_id, data)
         self._unacked += len(data)
-        if self._unacked > _WINDOW_BYTES and not self._paused and self._call is not None:
+        if self._unacked > WINDOW_BYTES and not self._paused and self._call is not None:
             self._paused = True
             self._session.deps.counters.stalls += 1
             self._call.pause()
@@ -358,9 +359,20 @@ class Request:
         assert self._sending is not None
         if len(body) > MAX_END_BYTES or self._sending.dropped or self._head:
             self._send_head(self._head or _JSON)
-            self._session.outbox.data(self._opened.id, body)
-            body = b""
-        self._end(wire.OUTCOME_OK, usage, None, body)
+            deps = self._session.deps
+            whole = self._whole = LongReply(self._session.outbox, self._opened.id, body, usage, deps.counters)
+            self._reply, self._reply_size = [], len(body)
+            # The provider is done, however long its caller takes.
+            self._judge(wire.OUTCOME_OK, None)
+            self._send_more(whole, whole.begin(deps.settings.max_waiting_reply_bytes))
+            self._paused = whole.left > 0
+        else:
+            self._end(wire.OUTCOME_OK, usage, None, body)
+
+    def _send_more(self, whole: LongReply, room: int) -> None:
+        # The event is written before the last bytes leave.
+        if not self._ended and whole.send(room):
+            self._end(wire.OUTCOME_OK, whole.usage, None)
 
     def upstream_failed(self, failure: "UpstreamFailure") -> None:
         """The call ended without a whole reply."""
@@ -393,6 +405,8 @@ class Request:
 
     def _usage_so_far(self) -> ReplyUsage:
         """What came before a cancel: nothing is charged while the provider has not answered."""
+        if self._whole is not None:
+            return self._whole.usage
         if self._filter is not None and self._filter.frames:
             return self._stream_usage(self._filter)
         return ReplyUsage({}, estimated=False)
@@ -400,9 +414,10 @@ class Request:
     # The end.
 
     def _judge(self, outcome: int, problem: UpstreamProblem | None) -> None:
-        """Tells the health of the target how the last attempt ended."""
+        """Tells the health of the target how the last attempt ended, once."""
         target, ticket = self._target, self._ticket
-        assert target is not None
+        if target is None or ticket < 0:
+            return
         now = self._session.deps.clock.monotonic()
         if outcome == wire.OUTCOME_OK or (outcome == wire.OUTCOME_CANCELLED and self._head_sent):
             self._ticket = -1
@@ -426,8 +441,7 @@ class Request:
         now = deps.clock.now_us()
         if usage.others:
             usage = deps.recorder.priced(self._opened, self._snapshot, self._fallback[0], usage)
-        # A clock that was set back must not make a time negative.
-        upstream, total = self._attempt_us - arrived, now - arrived
+        total = now - arrived
         result = AttemptResult(
             target=self._target,
             number=max(1, self._number),
@@ -439,11 +453,7 @@ class Request:
             usage=usage_message(usage.units, usage.service),
             estimated=usage.estimated,
             ended_us=now,
-            timings=wire.Timings(
-                upstream_started_us=max(0, upstream),
-                first_byte_us=max(0, self._first_byte_us),
-                total_us=max(0, total),
-            ),
+            timings=timings_message(self._attempt_us - arrived, self._first_byte_us, total),
             trace_kept=not final
             or deps.recorder.keep_trace(
                 self._opened,
@@ -468,8 +478,7 @@ class Request:
             return
         self._ended = True
         deps, frame_id = self._session.deps, self._opened.id
-        if self._ticket >= 0:
-            self._judge(outcome, problem)
+        self._judge(outcome, problem)
         result, charge = self._record(outcome, usage, problem, final=True)
         end = self._session.outbox.end(
             len(data),
@@ -493,3 +502,6 @@ class Request:
         self._session.ended(frame_id, self._recorded)
         # Nothing is asked of the body any more: this object stays until edge's Ack.
         self._walk, self._members, self._body = None, {}, b""
+        if self._whole is not None:
+            self._whole.close()
+            self._whole = None

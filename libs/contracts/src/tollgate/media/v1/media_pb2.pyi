@@ -125,7 +125,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., created_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., reported_tokens: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
-    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "sources", "requested_model")
+    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "sources", "requested_model", "client_network", "prompt_hash")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +135,8 @@ class CreateJobRequest(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_NETWORK_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
     tenant: _exchange_pb2.Tenant
     kind: JobKind
     model: str
@@ -144,7 +146,9 @@ class CreateJobRequest(_message.Message):
     traceparent: str
     sources: _containers.RepeatedCompositeFieldContainer[ImageSource]
     requested_model: str
-    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[ImageSource, _Mapping]]] = ..., requested_model: _Optional[str] = ...) -> None: ...
+    client_network: str
+    prompt_hash: int
+    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[ImageSource, _Mapping]]] = ..., requested_model: _Optional[str] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ...) -> None: ...
 
 class CreateJobResponse(_message.Message):
     __slots__ = ("job",)

@@ -12,8 +12,8 @@ from tollgate_rating import PriceBook
 
 _PLAIN = (
     "id", "request_id", "model", "version", "attempt", "ingest_tries", "request_hash", "traceparent", "span_id",
-    "config_digest", "price_digest", "currency", "exchange_rate", "requested_model", "hold_pico", "charge_pico",
-    "created_at_us", "deadline_at_us", "next_at_us", "ended_at_us",
+    "config_digest", "price_digest", "currency", "exchange_rate", "requested_model", "client_network",
+    "prompt_hash", "hold_pico", "charge_pico", "created_at_us", "deadline_at_us", "next_at_us", "ended_at_us",
 )  # fmt: skip
 _ATTEMPT_PLAIN = (
     "job_id", "number", "channel", "provider", "upstream_model", "private_network", "span_id", "started_at_us",

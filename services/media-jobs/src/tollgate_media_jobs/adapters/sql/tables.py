@@ -36,6 +36,8 @@ media_jobs: Final = sa.Table(
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("exchange_rate", sa.Text, nullable=False, server_default=""),
     sa.Column("requested_model", sa.Text, nullable=False, server_default=""),
+    sa.Column("client_network", sa.Text, nullable=False, server_default=""),
+    sa.Column("prompt_hash", sa.Text, nullable=False, server_default=""),
     sa.Column("hold_pico", sa.BigInteger, nullable=False),
     sa.Column("charge_pico", sa.BigInteger, nullable=False),
     sa.Column("billing", sa.Text, nullable=False),

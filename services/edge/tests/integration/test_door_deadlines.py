@@ -1,0 +1,202 @@
+"""The door when time runs out: requests whose router says nothing, and callers that take nothing of their replies."""
+
+import socket
+from dataclasses import replace
+
+import pytest
+from services.edge.tests.fakes.door import CHUNK, SSE, clean, error_of
+from services.edge.tests.fakes.inference import Bench, FakeStream, chat, eventually, get
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_holds import LimitSet, Scope
+
+pytestmark = pytest.mark.integration
+
+LIMIT_SECONDS = 30.0
+# Past the limit and what a router that is there needs to say so by itself.
+LATE_SECONDS = LIMIT_SECONDS + 2
+PIECE = b"x" * 65_536
+MOST_BYTES = 400_000
+
+
+@pytest.fixture
+async def brief():
+    """The door with little time for a request."""
+    async with Bench(request_timeout_seconds=LIMIT_SECONDS, silence_seconds=900).serving() as made:
+        yield made
+        await clean(made)
+
+
+# A router that says nothing.
+
+
+async def test_a_request_whose_router_says_nothing_ends_with_504_and_is_settled_when_it_does(brief):
+    client = await brief.client()
+    client.send(chat())
+    frame = await brief.stream.next()
+    # The router has the same limit, and its answer is the better one.
+    brief.later(LIMIT_SECONDS)
+    assert brief.gateway.open
+    brief.later(LATE_SECONDS)
+    status, _, body = await client.reply()
+    error = error_of(body)
+    assert (status, error["code"], error["type"]) == (504, "timeout", "server_error")
+    assert brief.stream.cancels == [(frame.id, wire.CANCEL_REASON_DEADLINE)]
+    assert not brief.gateway.open
+    assert brief.counters.refused["timeout"] == 1
+    # What it cost is known when the router speaks again; until then the hold stays.
+    assert not brief.admission.settled
+    assert not brief.admission.forgotten
+    brief.stream.end(frame.id, charge_pico=3)
+    assert [charge for _, charge in brief.admission.settled] == [3]
+    assert brief.stream.acks == [frame.id]
+    # The connection serves the next request.
+    client.send(chat())
+    frame = await brief.stream.next()
+    brief.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+
+
+async def test_a_request_that_ran_out_of_time_is_witnessed_when_its_router_is_lost(brief):
+    brief.pool.streams.append(FakeStream())
+    client = await brief.client()
+    client.send(chat(stream=True))
+    frame = await brief.stream.next()
+    brief.stream.head(frame.id, SSE)
+    brief.stream.data(frame.id, CHUNK)
+    brief.later(LATE_SECONDS)
+    _, _, body = await client.reply()
+    events = body.removeprefix(CHUNK).split(b"\n\n")
+    assert error_of(events[0].removeprefix(b"data: "))["code"] == "timeout"
+    assert events[1:] == [b"data: [DONE]", b""]
+    brief.stream.lose()
+    # It is over for the caller: nobody is asked again.
+    assert brief.pool.streams[1].opened.empty()
+    assert [delivered for _, _, delivered in brief.witness.records] == [len(CHUNK)]
+
+
+async def test_half_a_json_reply_that_ran_out_of_time_ends_with_the_connection(brief):
+    client = await brief.client()
+    client.send(chat())
+    frame = await brief.stream.next()
+    brief.stream.head(frame.id)
+    brief.stream.data(frame.id, b'{"half":')
+    await client.until(b'{"half":')
+    brief.later(LATE_SECONDS)
+    assert await client.rest() == b"\r\n"
+    assert brief.stream.cancels == [(frame.id, wire.CANCEL_REASON_DEADLINE)]
+
+
+@pytest.mark.parametrize("tried", [False, True])
+async def test_a_request_that_runs_out_of_time_while_no_router_is_there_gives_back_what_it_holds(brief, tried):
+    limits = LimitSet("org_1", (Scope("key", "key_1", slots=1),))
+    brief.keys.principal = replace(brief.keys.principal, limits=limits)
+    client = await brief.client()
+    if not tried:
+        brief.pool.streams.clear()
+    client.send(chat())
+    if tried:
+        await brief.stream.next()
+        brief.stream.lose()
+    await eventually(lambda: brief.gateway.parked == 1)
+    (exchange,) = brief.gateway.open
+    exchange.run_out()
+    assert (await client.reply())[0] == 504
+    assert brief.gateway.parked == 0
+    # What was asked of a router may cost something, so that its hold is for billing.
+    given_back = brief.admission.ended if tried else brief.admission.forgotten
+    assert given_back == [exchange.request_id]
+
+
+# A caller that takes nothing.
+
+
+async def stalled(bench):
+    """A stream whose caller reads nothing: returns the client, the frame's id, and the door, which has paused."""
+    before = set(bench.gateway.doors)
+    client = await bench.client(receive_buffer=4096)
+    client.send(chat(stream=True))
+    frame = await bench.stream.next()
+    bench.stream.head(frame.id, SSE)
+    (door,) = set(bench.gateway.doors) - before
+    door.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    while not door.write_paused:
+        bench.stream.data(frame.id, PIECE)
+    return client, frame.id, door
+
+
+def measured(bench):
+    """Returns (bytes that wait, connections closed for their time, for their memory)."""
+    found = bench.gateway.slow_readers
+    return found.waiting_bytes, found.closed["timeout"], found.closed["memory"]
+
+
+async def test_a_caller_that_takes_nothing_for_too_long_is_closed(bench):
+    _, frame_id, door = await stalled(bench)
+    waiting = door.transport.get_write_buffer_size()
+    bench.later(0)
+    assert measured(bench) == (waiting, 0, 0)
+    bench.later(59)
+    assert not bench.stream.cancels
+    # What comes from the router meanwhile is none of the caller's doing.
+    bench.stream.data(frame_id, PIECE)
+    bench.later(59.5)
+    bench.later(119)
+    await eventually(lambda: bench.stream.cancels == [(frame_id, wire.CANCEL_REASON_CLIENT_GONE)])
+    assert measured(bench) == (0, 1, 0)
+    assert door not in bench.gateway.doors
+
+
+async def test_a_caller_that_takes_a_little_now_and_then_is_kept(bench):
+    client, frame_id, door = await stalled(bench)
+    for minute in range(3):
+        before = door.transport.get_write_buffer_size()
+        bench.later(minute * 59)
+        while door.transport.get_write_buffer_size() >= before:
+            assert await client.reader.read(65_536)
+    # More waits for one that does not quite keep up, and it is kept too.
+    before = door.transport.get_write_buffer_size()
+    bench.stream.data(frame_id, PIECE)
+    while door.transport.get_write_buffer_size() >= before + len(PIECE):
+        assert await client.reader.read(4096)
+    assert door.transport.get_write_buffer_size() > before
+    bench.later(3 * 59)
+    bench.later(4 * 59)
+    assert door in bench.gateway.doors
+    assert not bench.stream.cancels
+
+
+async def test_a_reply_that_is_over_for_the_router_keeps_no_connection_open(bench):
+    _, frame_id, door = await stalled(bench)
+    bench.stream.end(frame_id)
+    assert not bench.gateway.open
+    bench.later(0)
+    bench.later(61)
+    await eventually(lambda: door not in bench.gateway.doors)
+
+
+async def test_a_reply_of_the_app_that_nobody_takes_is_closed(bench):
+    client = await bench.client(receive_buffer=4096)
+    (door,) = bench.gateway.doors
+    door.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    bench.app_padding = 10_000_000
+    client.send(get("/api/v1/usage"))
+    await eventually(door.transport.get_write_buffer_size)
+    bench.later(0)
+    bench.later(61)
+    await eventually(lambda: door not in bench.gateway.doors)
+
+
+async def test_above_the_limit_of_memory_callers_that_take_nothing_are_closed():
+    async with Bench(max_reply_memory_bytes=MOST_BYTES).serving() as bench:
+        doors, waiting = [], 0
+        while waiting <= MOST_BYTES:
+            assert measured(bench)[1:] == (0, 0)
+            doors.append((await stalled(bench))[2])
+            waiting = sum(door.transport.get_write_buffer_size() for door in doors)
+            bench.later(0)
+        await eventually(lambda: len(bench.gateway.doors) == len(doors) - 1)
+        assert [reason for _, reason in bench.stream.cancels] == [wire.CANCEL_REASON_CLIENT_GONE]
+        assert measured(bench)[0] <= MOST_BYTES
+        assert measured(bench)[1:] == (0, 1)
+        await clean(bench)

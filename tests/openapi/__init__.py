@@ -1,0 +1,1 @@
+"""The published description of the API against the running product, by schemathesis from a lock of its own."""
