@@ -129,7 +129,7 @@ class Recorder:
             self._publish(Recorded(record.sequence, event.request_id.encode(), record.payload, traceparent), suffix)
         return len(found)
 
-    def keep_trace(self, opened: wire.Open, *, failed: bool, attempts: int, fell_back: bool, total_us: int) -> bool:
+    def keep_trace(self, opened: wire.Open, attempts: int, total_us: int, *, failed: bool, fell_back: bool) -> bool:
         """Decides at a request's end whether its trace is kept.
 
         The share is taken by trace id, so that two tries of a request, and other requests of its trace, agree.

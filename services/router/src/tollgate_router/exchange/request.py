@@ -351,9 +351,7 @@ class Request:
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        if said is None:
-            said = estimate(self._opened, self._members, len(body) // _REPLY_BYTES_PER_TOKEN)
-        self._deliver(said, body)
+        self._deliver(said or estimate(self._opened, self._members, len(body) // _REPLY_BYTES_PER_TOKEN), body)
 
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         assert self._sending is not None
@@ -442,6 +440,8 @@ class Request:
         if usage.others:
             usage = deps.recorder.priced(self._opened, self._snapshot, self._fallback[0], usage)
         total = now - arrived
+        failed, other = outcome != wire.OUTCOME_OK, bool(self._fallback[1])
+        kept = not final or deps.recorder.keep_trace(self._opened, self._number, total, failed=failed, fell_back=other)
         result = AttemptResult(
             target=self._target,
             number=max(1, self._number),
@@ -454,14 +454,7 @@ class Request:
             estimated=usage.estimated,
             ended_us=now,
             timings=timings_message(self._attempt_us - arrived, self._first_byte_us, total),
-            trace_kept=not final
-            or deps.recorder.keep_trace(
-                self._opened,
-                failed=outcome != wire.OUTCOME_OK,
-                attempts=self._number,
-                fell_back=bool(self._fallback[1]),
-                total_us=total,
-            ),
+            trace_kept=kept,
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
             routing=self._routing if final else None,
