@@ -1,6 +1,7 @@
 """One round: mixed load, accidents at random moments, rest, and every book held against the others."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from tests.chaos.accidents import KINDS, Accident, draw, happen
+from tests.chaos.answers import DEADLINE_SECONDS, Moment, check_answers
 from tests.integration.audit import (
     COUNTED,
     Auditor,
@@ -29,6 +31,7 @@ SETTINGS: Final = {
     "TOLLGATE_MEDIA_JOBS_UNKNOWN_GRACE_SECONDS": "5",
     "TOLLGATE_MEDIA_JOBS_OUTBOX_LEASE_SECONDS": "5",
     "TOLLGATE_BILLING_RECONCILE_SECONDS": "2",
+    "TOLLGATE_EDGE_REQUEST_TIMEOUT_SECONDS": f"{DEADLINE_SECONDS:g}",
 }
 CLIENTS: Final = 12
 MOST_ACCIDENTS: Final = 4
@@ -49,6 +52,8 @@ class Round:
     books: Books
     # Processes that were killed, by service.
     kills: Counter[str] = field(default_factory=Counter)
+    # When each of the accidents was.
+    moments: Sequence[Moment] = ()
 
     def __str__(self) -> str:
         statuses = Counter(str(row["status"]) for row in self.books.rows if row["kind"] == "usage")
@@ -70,26 +75,31 @@ def run_round(product: Product, accidents: Sequence[Accident], source: Random) -
     """Runs a round to its rest. Raises AssertionError or ServerFailedError when the product does not come back."""
     auditor = Auditor(product)
     crowd = Crowd(product.base_url, auditor.key, CLIENTS)
-    kills = asyncio.run(_load(product, crowd, accidents, source.randint(0, 2**32)))
+    kills, moments = asyncio.run(_load(product, crowd, accidents, source.randint(0, 2**32)))
     answered = [answer for answer in crowd.answers if answer.answered]
-    return Round(accidents, crowd.answers, auditor.close([answer.request_id for answer in answered]), kills)
+    return Round(accidents, crowd.answers, auditor.close([answer.request_id for answer in answered]), kills, moments)
 
 
-async def _load(product: Product, crowd: Crowd, accidents: Sequence[Accident], calls: int) -> Counter[str]:
+async def _load(
+    product: Product, crowd: Crowd, accidents: Sequence[Accident], calls: int
+) -> tuple[Counter[str], list[Moment]]:
     kills: Counter[str] = Counter()
+    moments = []
     stopping = asyncio.Event()
     load = asyncio.create_task(crowd.send_until(stopping, mixed_calls(_CALLS, seed=calls)))
     try:
         await _answers(crowd, _KINDS, _PATIENCE_SECONDS)
         for accident in accidents:
             await _answers(crowd, {"": accident.after}, _STANDSTILL_SECONDS)
+            began = time.monotonic()
             kills += await asyncio.to_thread(happen, accident, product)
+            moments.append(Moment(accident, began, time.monotonic()))
         if not await _answers(crowd, _KINDS, _PATIENCE_SECONDS):
             raise AssertionError(f"nothing is answered any more after {accidents[-1]}:\n{product.child.tail()}")
     finally:
         stopping.set()
         await load
-    return kills
+    return kills, moments
 
 
 async def _answers(crowd: Crowd, wanted: Mapping[str, int], seconds: float) -> bool:
@@ -119,10 +129,11 @@ def check_round(found: Round) -> None:
     Wallet, ledger, rows and the store's sums are the same money. Every answer that a client has whole is charged once,
     for what the client was told and the provider counted. No row says what the provider did not count. What the
     provider counted and no row says was on its way through a process that died: a request that was not answered, or
-    was tried again.
+    was tried again. Callers were told what they can act on, in time, unless it was edge that was broken.
     """
     books, answers = found.books, found.answers
     answered = [answer for answer in answers if answer.answered]
+    check_answers(answers, found.moments)
     check_money(books)
     finals = charged_finals(books.rows)
     assert {answer.request_id: len(finals[answer.request_id]) for answer in answered} == {

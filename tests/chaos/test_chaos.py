@@ -63,6 +63,20 @@ def test_a_request_that_is_charged_twice_is_noticed(found):
         check_round(replace(found, books=books))
 
 
+def test_an_answer_that_is_none_is_noticed(found):
+    """Its request is charged and every book adds up, but the caller has half of it, or what no caller can read."""
+    # The last accident takes edge with it.
+    until = found.moments[-1].began
+    place = next(
+        place for place, one in enumerate(found.answers) if one.answered and one.call.stream and one.ended < until
+    )
+    one = found.answers[place]
+    for broken in (replace(one, text=one.text[:-30]), replace(one, status=500, text=b"Internal Server Error")):
+        answers = [*found.answers[:place], broken, *found.answers[place + 1 :]]
+        with pytest.raises(AssertionError, match="answers that are none"):
+            check_round(replace(found, answers=answers))
+
+
 def test_a_wallet_that_differs_by_one_unit_is_noticed(found):
     balance = {**found.books.balance, "wallet_pico": str(int(found.books.balance["wallet_pico"]) + 1)}
     with pytest.raises(AssertionError):

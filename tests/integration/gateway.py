@@ -130,7 +130,9 @@ class Upstream:
 class RunningRouter:
     """One router's parts, listening at `address`."""
 
-    def __init__(self, directory: Path, name: str, document: bytes, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, directory: Path, name: str, document: bytes, settings: dict[str, Any], environment: dict[str, str]
+    ) -> None:
         self.address = f"unix:{directory}/{name}.sock"
         self.parts = Router(
             RouterSettings(
@@ -140,10 +142,9 @@ class RunningRouter:
                 spool_directory=directory / name,
                 event_log_url=f"sqlite:///{directory}/events.sqlite",
                 admin_address="127.0.0.1:0",
-                trace_sample_ratio=0,
-                **settings,
+                **{"trace_sample_ratio": 0, **settings},
             ),
-            {"UPSTREAM_KEY": "sk-upstream"},
+            {"UPSTREAM_KEY": "sk-upstream", **environment},
         )
         self.parts.apply(digest(document), document)
         self.server = StreamServer(self.address)
@@ -166,6 +167,7 @@ class RunningRouter:
         await self._publishing
         await self.parts.upstream.close()
         await self.parts.producer.close()
+        self.parts.tracing.shutdown()
         self.parts.spool.close()
 
 
@@ -176,6 +178,9 @@ class Gateway:
         self._directory, self._redis_url = directory, redis_url
         self._count, self._settings = routers, router_settings
         self.edge_settings: dict[str, Any] = {}
+        # Standard variables of the routers' environment, and the provider that the upstream is said to be.
+        self.environment: dict[str, str] = {}
+        self.provider = "openai-compatible"
         self.alone: Alone | None = None
         self.upstream = Upstream()
         self.routers: list[RunningRouter] = []
@@ -186,7 +191,7 @@ class Gateway:
         server = await asyncio.start_server(self.upstream.serve, "127.0.0.1", 0)
         channel = Channel(
             name="one",
-            provider="openai-compatible",
+            provider=self.provider,
             base_url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1",
             credentials=(Credential(env="UPSTREAM_KEY"),),
             models=(MODEL,),  # type: ignore[arg-type] - read as a file would say it.
@@ -196,7 +201,7 @@ class Gateway:
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(server.close)
             for number in range(self._count):
-                router = RunningRouter(self._directory, f"router-{number}", document, self._settings)
+                router = RunningRouter(self._directory, f"router-{number}", document, self._settings, self.environment)
                 await router.start()
                 stack.push_async_callback(router.stop)
                 self.routers.append(router)
@@ -210,7 +215,8 @@ class Gateway:
         assert await holds.wait_ready(10)
         await holds.rebuild("org_1", 10**15)
         addresses = ",".join(router.address for router in self.routers)
-        self.bench = Bench(**{"router_addresses": addresses, **self.edge_settings})
+        tracing = self.routers[0].parts.tracing
+        self.bench = Bench(**{"tracing": tracing, "router_addresses": addresses, **self.edge_settings})
         self.inference = self.bench.gateway
         self.admission = Admission(
             holds,

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -53,6 +54,9 @@ class Answer:
     whole: bool
     text: bytes = b""
     retry_after: float = -1
+    # On the clock of `time.monotonic`: when it was asked, and when nothing more was to come.
+    began: float = 0.0
+    ended: float = 0.0
 
     @property
     def answered(self) -> bool:
@@ -147,14 +151,16 @@ class Crowd:
 
     async def _send(self, session: aiohttp.ClientSession, call: Call) -> None:
         async with self._turns:
+            began = time.monotonic()
             asking = asyncio.ensure_future(self._ask_patiently(session, call))
             if call.leaves and not call.stream:
                 await asyncio.wait({asking}, timeout=0.2)
                 asking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                self.answers.append(await asking)
+                answer = await asking
+                self.answers.append(replace(answer, began=began, ended=time.monotonic()))
                 return
-            self.answers.append(Answer(call, "", 0, whole=False))
+            self.answers.append(Answer(call, "", 0, whole=False, began=began, ended=time.monotonic()))
 
     async def _ask_patiently(self, session: aiohttp.ClientSession, call: Call) -> Answer:
         for _ in range(self._patience):

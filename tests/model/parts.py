@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 from types import SimpleNamespace
 
 from libs.kit.tests.fakes.memory_log import MemoryConsumer, MemoryLog, MemoryProducer
@@ -85,7 +84,6 @@ class RouterSlot(Slot):
             publisher=self.publisher,
             tracing=NoTracing(),
             sample_ratio=0,
-            random_source=random.Random(1),
             slow_us=1 << 40,
         )
         self.recorder.publish_recovered()

@@ -178,7 +178,9 @@ class Billing:
         budgets = SqlBudgets(self.database, ids)
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
-        self.notify_http = GuardedHttp(private_network=self.settings.notify_private_network)
+        self.notify_http = GuardedHttp(
+            self.settings.notify_port_list, private_network=self.settings.notify_private_network
+        )
         keys = Envelopes(KeyRing(self.settings.sealing_keys()))
         self.destinations = SqlDestinations(self.database, keys)
         self.notices = DeliverNotices(

@@ -1,14 +1,15 @@
 """Process settings of billing: `TOLLGATE_BILLING_<NAME>`."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
 from tollgate_kit.secret_files import read_secrets
 from tollgate_kit.settings import ServiceSettings
+from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 
 _KEY_BYTES: Final = 32
 
@@ -111,7 +112,11 @@ class BillingSettings(ServiceSettings):
     )
     notify_private_network: bool = Field(
         default=False,
-        description="Lets notifications go to loopback and private addresses, and over plain HTTP.",
+        description="Lets notifications go to loopback and private addresses, to any port, and over plain HTTP.",
+    )
+    notify_ports: Annotated[str, AfterValidator(checked_ports)] = Field(
+        default=DEFAULT_PORTS,
+        description="Ports that notifications may go to: numbers and ranges, such as `443,8000-8999`.",
     )
     secrets_key_file: Path | None = Field(
         default=None,
@@ -135,6 +140,11 @@ class BillingSettings(ServiceSettings):
     failpoint: str = Field(
         default="", description="For tests: the step after which the process kills itself, such as `after_insert:2`."
     )
+
+    @property
+    def notify_port_list(self) -> Ports:
+        """The ports that notifications may go to."""
+        return Ports(self.notify_ports, "TOLLGATE_BILLING_NOTIFY_PORTS")
 
     @field_validator("payment_checkout_url")
     @classmethod

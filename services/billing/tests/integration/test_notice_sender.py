@@ -16,9 +16,11 @@ from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
 from tollgate_billing.control_ports import Letter
 from tollgate_billing.domain.delivery import KINDS, Destination
 from tollgate_kit.clock import ManualClock, SystemClock
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 
 pytestmark = pytest.mark.integration
 
+PORTS = Ports("1-65535", "THE_PORTS")
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 SIGNED = {"webhook": SECRET, "feishu": "SEC-feishu", "dingtalk": "SEC-钉钉"}
 FACT = {"about": "budget", "percent": 80, "spent_pico": 9_007_199_254_740_993}
@@ -48,7 +50,7 @@ def receivers(tmp_path_factory, authority):
 
 @pytest.fixture
 def http():
-    made = GuardedHttp(private_network=True)
+    made = GuardedHttp(PORTS, private_network=True)
     yield made
     made.close()
 
@@ -106,7 +108,7 @@ async def test_what_an_answer_says_is_heeded(receivers, sender):
 
 
 async def test_no_private_address_is_reached_unless_it_is_allowed(receivers):
-    guarded = GuardedHttp(private_network=False)
+    guarded = GuardedHttp(PORTS, private_network=False)
     sender = NoticeSender(guarded, None, SystemClock())
     url = receivers.add("private", "webhook", SECRET)
     for target, said in (
@@ -121,11 +123,20 @@ async def test_no_private_address_is_reached_unless_it_is_allowed(receivers):
         assert said in problem, (target, problem)
         assert "/webhook/private" not in problem
     guarded.close()
-    open_one = GuardedHttp(private_network=True)
+    open_one = GuardedHttp(PORTS, private_network=True)
     metadata = destination("webhook", "http://169.254.169.254/", SECRET)
     assert "may not be reached" in (await NoticeSender(open_one, None, SystemClock()).send(metadata, LETTER)).problem
     open_one.close()
     assert receivers.messages("private") == []
+
+
+@pytest.mark.parametrize("place", ["1.1.1.1:22", "localhost:25", "[2606:4700:4700::1111]:6379", "hooks.example:1"])
+async def test_no_port_is_reached_that_is_not_listed(place):
+    guarded = GuardedHttp(Ports(DEFAULT_PORTS, "THE_PORTS"), private_network=False)
+    hook = destination("webhook", f"https://{place}/", SECRET)
+    problem = (await NoticeSender(guarded, None, SystemClock()).send(hook, LETTER)).problem
+    assert problem.startswith(f"port {place.rpartition(':')[2]} is not among those that THE_PORTS lists")
+    guarded.close()
 
 
 async def test_an_answer_that_drips_in_is_not_waited_for():
@@ -142,7 +153,7 @@ async def test_an_answer_that_drips_in_is_not_waited_for():
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    http = GuardedHttp(private_network=True, total_seconds=0.3, threads=1)
+    http = GuardedHttp(PORTS, private_network=True, total_seconds=0.3, threads=1)
     hook = destination("webhook", f"http://127.0.0.1:{port}/", SECRET)
     outcome = await NoticeSender(http, None, SystemClock()).send(hook, LETTER)
     assert outcome.problem == "no whole answer within 0.3 s"
@@ -158,7 +169,7 @@ async def test_https_is_checked_by_name(tmp_path, authority, trusted):
     arguments = ["--http-certificate", str(made.certificate), "--http-key", str(made.key)]
     running = Receivers(tmp_path, arguments, trusted).start()
     url = running.add("safe", "webhook", SECRET)
-    known, stranger = GuardedHttp(private_network=True, tls=trusted), GuardedHttp(private_network=True)
+    known, stranger = GuardedHttp(PORTS, private_network=True, tls=trusted), GuardedHttp(PORTS, private_network=True)
     assert (
         await NoticeSender(known, None, SystemClock()).send(destination("webhook", url, SECRET), LETTER)
     ).problem == ""

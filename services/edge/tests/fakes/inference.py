@@ -191,7 +191,7 @@ class FakeWitness:
 class Bench:
     """The door on a real port over uvicorn, with everything behind it in reach of the test."""
 
-    def __init__(self, **settings):
+    def __init__(self, *, tracing=None, **settings):
         where = {"grpc_address": "", "router_addresses": "", "billing_address": "", "media_address": ""}
         stores = {"database_url": "", "redis_url": "", "event_log_url": "", "spool_directory": "", "pepper_file": ""}
         self.stream, self.spare = FakeStream(), FakeStream()
@@ -210,7 +210,7 @@ class Bench:
             version=SimpleNamespace(current=lambda: self.version),
             admission=self.admission,
             witness=self.witness,
-            tracing=NoTracing(),
+            tracing=tracing or NoTracing(),
             counters=self.counters,
             access_log=new_access_log(
                 self.settings.access_log,

@@ -69,6 +69,7 @@ class MediaJobs:
         self.versions = VersionHolder()
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self._apply)
         self.clients = EgressClients(
+            settings.ports,
             ca_file=settings.ca_file,
             connect_seconds=settings.connect_timeout_seconds,
             total_seconds=max(settings.answer_timeout_seconds, settings.fetch_timeout_seconds),

@@ -1,11 +1,13 @@
 """Process settings of media-jobs: `TOLLGATE_MEDIA_JOBS_<NAME>`."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_kit.settings import ServiceSettings
+from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 
 
 class MediaJobsSettings(ServiceSettings):
@@ -55,6 +57,11 @@ class MediaJobsSettings(ServiceSettings):
     )
     max_pixels: int = Field(default=100_000_000, gt=0, description="Largest result, in pixels.")
     max_wait_seconds: float = Field(default=900.0, gt=0, description="Longest a caller can wait for a job in one call.")
+    egress_ports: Annotated[str, AfterValidator(checked_ports)] = Field(
+        default=DEFAULT_PORTS,
+        description="Ports that channels and results may be reached at: numbers and ranges, such as `443,8000-8999`. A "
+        "channel with `private_network`, and its results, may use any.",
+    )
     ca_file: Path | None = Field(default=None, description="Certificates to trust in place of the system's, as PEM.")
     outbox_lease_seconds: float = Field(
         default=30.0, gt=0, description="Age at which an event that a silent process had taken is sent by another."
@@ -62,6 +69,11 @@ class MediaJobsSettings(ServiceSettings):
     failpoint: str = Field(
         default="", description="For crash tests: the process kills itself on reaching the place of this name."
     )
+
+    @property
+    def ports(self) -> Ports:
+        """The ports that channels and results may be reached at."""
+        return Ports(self.egress_ports, "TOLLGATE_MEDIA_JOBS_EGRESS_PORTS")
 
     @property
     def config_address_list(self) -> list[str]:

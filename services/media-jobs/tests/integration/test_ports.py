@@ -19,6 +19,7 @@ from tollgate_media_jobs.domain.channels import Channel, Target
 from tollgate_media_jobs.domain.job import ImageRequest, Message, Reported
 from tollgate_media_jobs.errors import AnswerLost, Failure, FetchFailed, FetchRefused, HoldsUnavailable, Refused
 from tollgate_media_jobs.ports import Answer, Drawn, HoldState
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 
 pytestmark = pytest.mark.integration
 
@@ -128,7 +129,7 @@ async def test_without_redis_nothing_is_known_of_holds(money):
 
 @pytest.fixture
 async def clients():
-    made = EgressClients(ca_file=None, connect_seconds=2, total_seconds=5)
+    made = EgressClients(Ports(DEFAULT_PORTS, "THE_PORTS"), ca_file=None, connect_seconds=2, total_seconds=5)
     yield made
     await made.close()
 

@@ -14,13 +14,14 @@ from tollgate_media_jobs.adapters.providers.openai_images import OpenAIImages
 from tollgate_media_jobs.domain.channels import Channel, CredentialRef, Target
 from tollgate_media_jobs.domain.job import ImageRequest
 from tollgate_media_jobs.errors import AnswerLost, FetchFailed, FetchRefused, Refused
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
 async def clients():
-    made = EgressClients(ca_file=None, connect_seconds=2, total_seconds=5)
+    made = EgressClients(Ports(DEFAULT_PORTS, "THE_PORTS"), ca_file=None, connect_seconds=2, total_seconds=5)
     yield made
     await made.close()
 
@@ -178,3 +179,10 @@ async def test_a_result_that_is_gone_too_large_or_away(fetcher, provider):
             await fetcher.fetch(f"{provider.base_url}{path}", private_network=True)
     with pytest.raises(FetchFailed):
         await fetcher.fetch("http://127.0.0.1:1/x", private_network=True)
+
+
+@pytest.mark.parametrize("place", ["1.1.1.1:22", "results.example:6379", "[2606:4700:4700::1111]:25"])
+async def test_no_result_is_fetched_from_a_port_that_is_not_listed(clients, place):
+    fetcher = HttpFetcher(clients, max_bytes=1000, total_seconds=5)
+    with pytest.raises(FetchRefused, match="is not among those that THE_PORTS lists"):
+        await fetcher.fetch(f"https://{place}/a.png", private_network=False)

@@ -70,7 +70,6 @@ class Router:
             publisher=self.publisher,
             tracing=self.tracing,
             sample_ratio=settings.trace_sample_ratio,
-            random_source=random.Random(),  # noqa: S311 - picks samples, keeps no secret.
             slow_us=round(settings.trace_slow_seconds * 1e6),
             counters=counters,
         )
@@ -81,6 +80,7 @@ class Router:
             max_connections_per_origin=settings.max_connections_per_origin,
             keep_idle_seconds=settings.keep_idle_seconds,
             ca_file=settings.ca_file,
+            ports=settings.ports,
             limits=ClientLimits(connection_age_seconds=settings.connection_age_seconds),
         )
         self.modes = ModeFile(settings.state_directory)
@@ -119,7 +119,9 @@ class Router:
     def apply(self, digest: str, document: bytes) -> None:
         """Swaps in the snapshot of a configuration version."""
         at_us = self.deps.clock.now_us()
-        snapshot = compile_snapshot(parse_version(document), digest, self.credentials, self.health, at_us, self.tokens)
+        snapshot = compile_snapshot(
+            parse_version(document), digest, self.credentials, self.health, at_us, self.tokens, self.settings.ports
+        )
         self.deps.snapshot = snapshot
         self.upstream.warm(snapshot.origins(), self.settings.warm_connections)
         self.probes.follow(snapshot)

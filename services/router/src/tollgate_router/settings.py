@@ -2,12 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from tollgate_kit.settings import ServiceSettings
+from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_router.domain.health.policy import HealthPolicy
 
 
@@ -25,7 +26,10 @@ class RouterSettings(ServiceSettings):
     )
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     trace_sample_ratio: float = Field(
-        default=0.01, ge=0, le=1, description="Share of traces that are kept besides errors, retries and slow ones."
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of traces that are kept besides errors, retries, fallbacks and slow ones.",
     )
     trace_slow_seconds: float = Field(default=30.0, gt=0, description="Requests that take longer are always traced.")
     exchange_pause_ms: float = Field(
@@ -48,9 +52,11 @@ class RouterSettings(ServiceSettings):
         "ten seconds.",
     )
     retry_floor: int = Field(
-        default=30,
+        default=11,
         ge=0,
-        description="Extra attempts within ten seconds that are allowed however few first ones there were.",
+        description="Extra attempts within ten seconds that are allowed however few first ones there were: as many as "
+        "the failures that open a breaker and its first probe, so that nobody sees the outage of a quiet channel. From "
+        "55 first attempts on the share alone counts.",
     )
     breaker_failures: int = Field(
         default=10, ge=1, description="Failures in a row of a model of a channel that keep requests away from it."
@@ -127,9 +133,13 @@ class RouterSettings(ServiceSettings):
         description="Keys that stored responses are sealed with, 32 bytes in hex a line, the first for new ones; "
         "written (mode 0600) when it is absent. All routers need the same.",
     )
-
     responses_keys: SecretStr = Field(
         default=SecretStr(""), description="The same keys in this variable, separated by spaces, in place of a file."
+    )
+    egress_ports: Annotated[str, AfterValidator(checked_ports)] = Field(
+        default=DEFAULT_PORTS,
+        description="Ports that channels may be reached at: numbers and ranges, such as `443,8000-8999`. A channel "
+        "with `private_network`, or a proxy with it, may use any.",
     )
 
     @field_validator("responses_keys")
@@ -138,6 +148,11 @@ class RouterSettings(ServiceSettings):
         if not all(re.fullmatch("[0-9a-fA-F]{64}", key) for key in value.get_secret_value().split()):
             raise ValueError("keys have 32 bytes in hex, separated by spaces: openssl rand -hex 32")
         return value
+
+    @property
+    def ports(self) -> Ports:
+        """The ports that channels may be reached at."""
+        return Ports(self.egress_ports, "TOLLGATE_ROUTER_EGRESS_PORTS")
 
     @model_validator(mode="after")
     def _has_a_place_for_responses(self) -> Self:

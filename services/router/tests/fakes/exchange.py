@@ -106,7 +106,6 @@ class Router:
             publisher=Publisher(self.spool, Log(), "topic", gather_seconds=0),
             tracing=NoTracing(),
             sample_ratio=0,
-            random_source=random.Random(1),
             slow_us=10**9,
         )
         self.deps = ExchangeDeps(

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable
 
 from tollgate_kit.clock import ManualClock
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.target import Target, split_base_url
 from tollgate_router.upstream.call import UpstreamCall
@@ -164,7 +165,7 @@ class Bench:
         self.limits = limits or ClientLimits()
         self.clock = ManualClock()
         origin, _ = split_base_url("http://127.0.0.1:1", private_network=True)
-        names = Names(FakeResolver({}), self.clock, fresh_seconds=1, stale_seconds=1)
+        names = Names(FakeResolver({}), self.clock, Ports(DEFAULT_PORTS, "THE_PORTS"), fresh_seconds=1, stale_seconds=1)
         connector = Connector(names, TlsContexts(None), delay_seconds=1)
         self.pool = Pool(origin, connector, self.limits, self.clock, Counters())
         self.wire = Wire()

@@ -11,6 +11,7 @@ from services.router.tests.fakes.upstream import PATH, FakeResolver, Listener, e
 from tests.integration.faulty import FullPort, RawServer, read_request
 
 from tollgate_kit.clock import ManualClock, SystemClock
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.reaching import Proxy
 from tollgate_router.upstream.client import ClientLimits, Timeouts
@@ -54,11 +55,37 @@ async def test_resolvers_know_addresses_and_names(resolver):
 
 async def test_other_spellings_of_an_address_are_judged_as_what_they_mean():
     """The C library reads them all; none of them gets past the guard."""
-    names = Names(SystemResolver(), SystemClock(), fresh_seconds=1, stale_seconds=1)
+    names = Names(SystemResolver(), SystemClock(), Ports("80", "THE_PORTS"), fresh_seconds=1, stale_seconds=1)
     for spelling in "127.1", "0x7f.1", "2130706433", "017700000001", "::ffff:127.0.0.1":
         with pytest.raises(CannotConnect) as error:
             await names.addresses(spelling, 80, private_network=False)
         assert error.value.kind is FailureKind.DENIED
+
+
+async def test_no_port_is_reached_that_is_not_listed(make_client, serve):
+    server = serve(says(b"hi"))
+    resolver = FakeResolver({"inside.example": ["127.0.0.1"], "out.example": ["1.1.1.1"]})
+    client = make_client(resolver=resolver, ports=Ports(DEFAULT_PORTS, "THE_PORTS"))
+    for place in "out.example:22", "1.1.1.1:6379", "[2606:4700:4700::1111]:25":
+        sink = await ask(client, f"http://{place}", private_network=False).over()
+        assert (sink.kind, sink.failure.sent) == (FailureKind.DENIED, False)
+        assert "that THE_PORTS lists" in sink.failure.detail
+    # Nobody is asked for the address of what may not be reached anyway.
+    assert resolver.asked == []
+    # Where private addresses may be reached, so may their ports.
+    assert (await ask(client, f"http://inside.example:{server.port}").over()).status == 200
+
+
+@pytest.mark.parametrize("resolves", [False, True], ids=["address", "name"])
+async def test_a_proxy_leads_to_no_other_port(make_client, serve, resolves):
+    server = serve(says(b"hi"))
+    client = make_client(resolver=FakeResolver({"out.example": ["1.1.1.1"]}), ports=Ports("443", "THE_PORTS"))
+    inner = Proxy("127.0.0.1", server.port, private_network=True, resolves=resolves)
+    sink = await ask(client, "https://out.example:25", private_network=False, proxy=inner).over()
+    assert (sink.kind, server.accepted) == (FailureKind.DENIED, 0)
+    outer = replace(inner, host="1.1.1.1", private_network=False)
+    sink = await ask(client, "https://out.example", private_network=False, proxy=outer).over()
+    assert (sink.kind, f"port {server.port} " in sink.failure.detail) == (FailureKind.DENIED, True)
 
 
 async def test_a_private_address_is_reached_only_when_the_channel_says_so(make_client, serve):

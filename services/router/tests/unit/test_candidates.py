@@ -120,7 +120,7 @@ NEEDS = {
 
 @pytest.mark.parametrize(("body", "needs"), NEEDS.values(), ids=NEEDS.keys())
 def test_what_a_request_asks_for(body, needs):
-    assert needs_of(read_body(body)) == needs
+    assert needs_of(read_body(body), wire.DIALECT_OPENAI_CHAT) == needs
 
 
 def test_a_prompt_is_estimated_without_embedded_files():

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tollgate_resources import Declared, VersionChannel, compile_version, digest, load_catalogue, parse_version
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.domain.origins import origin_of
 from tollgate_router.domain.reaching import ORDINARY_TLS, Proxy, Tls
@@ -93,3 +94,24 @@ def test_targets_of_a_snapshot_go_the_way_that_their_channel_says():
         ("good", "/ca", "p")
     }
     assert snapshot.origins() == {targets[0].origin}
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"base_url": "https://api.example:6379/v1"}, "port 6379 "),
+        ({"base_url": "https://api.example:6379/v1", "private_network": True}, ""),
+        ({"base_url": "https://api.example/v1"}, ""),
+        ({"base_url": "https://api.example/v1", "proxy": {"url": "http://proxy.example:25"}}, "port 25 "),
+        ({"base_url": "https://api.example/v1", "proxy": {"url": "http://10.0.0.1:25", "private_network": True}}, ""),
+    ],
+)
+def test_a_channel_at_a_port_that_is_not_listed_is_left_out_and_says_why(more, said):
+    one = {"name": "one", "provider": "openai", "models": ["gpt-5.1"], "credentials": [{"env": "KEY"}]}
+    declared = Declared.model_validate({"channels": [one | more]})
+    document = parse_version(compile_version(declared, load_catalogue()))
+    ports = Ports(DEFAULT_PORTS, "THE_PORTS")
+    (state,) = compile_snapshot(document, "d", CREDENTIALS, ports=ports).channels
+    assert state.problem.startswith(said)
+    assert bool(state.problem) == bool(said)
+    assert "THE_PORTS" in state.problem or not said

@@ -1,7 +1,6 @@
 """The usage event of an attempt: every field as billing reads it, whatever of it is encoded once and shared."""
 
 import asyncio
-import random
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -56,7 +55,7 @@ class Spans:
 
 
 class World:
-    def __init__(self, directory, *, tracing=False):
+    def __init__(self, directory, *, tracing=False, ratio=0):
         self.spool = Spool.open(directory)
         self.log = Log()
         self.publisher = Publisher(self.spool, self.log, "topic", gather_seconds=0)
@@ -66,8 +65,7 @@ class World:
             spool=self.spool,
             publisher=self.publisher,
             tracing=self.spans,
-            sample_ratio=0,
-            random_source=random.Random(1),
+            sample_ratio=ratio,
             slow_us=1_000_000,
             counters=self.counters,
         )
@@ -421,3 +419,47 @@ def test_the_event_has_what_edge_marked_the_request_with(tmp_path):
     assert (event.client_network, event.prompt_hash) == ("203.0.113.0/24", 2**64 - 1)
     event, _, _ = recorded_event(world, plain, snapshot(), result(target()))
     assert (event.client_network, event.prompt_hash) == ("", 0)
+
+
+USUAL = {"failed": False, "attempts": 1, "fell_back": False, "total_us": 999_999}
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({}, False),
+        ({"failed": True}, True),
+        ({"attempts": 2}, True),
+        ({"fell_back": True}, True),
+        ({"total_us": 1_000_000}, True),
+    ],
+    ids=["usual", "failed", "second attempt", "another model at its first attempt", "slow"],
+)
+def test_which_traces_are_kept_at_a_share_of_none(tmp_path, changes, kept):
+    assert World(tmp_path).recorder.keep_trace(opened(), **(USUAL | changes)) is kept
+
+
+def test_the_trace_of_a_model_that_a_budget_named_is_kept(tmp_path):
+    of = opened()
+    of.requested_model = "dear"
+    assert World(tmp_path).recorder.keep_trace(of, **USUAL)
+
+
+def test_two_tries_of_a_request_agree_whether_it_is_of_the_share(tmp_path):
+    recorders = [World(tmp_path / name, ratio=0.25).recorder for name in ("one", "other")]
+    kept = []
+    for number in range(400):
+        of = opened()
+        of.traceparent = f"00-{number * 0x9E3779B97F4A7C15 % 2**128:032x}-{'b' * 16}-01"
+        first, second = (recorder.keep_trace(of, **USUAL) for recorder in recorders)
+        assert first == second
+        kept.append(first)
+    assert 80 <= sum(kept) <= 120
+
+
+def test_what_has_no_trace_is_of_no_share(tmp_path):
+    of = opened()
+    of.traceparent = ""
+    assert not World(tmp_path, ratio=1).recorder.keep_trace(of, **USUAL)
+    of.traceparent = TRACE
+    assert World(tmp_path / "other", ratio=1).recorder.keep_trace(of, **USUAL)

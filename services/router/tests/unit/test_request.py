@@ -39,6 +39,57 @@ def test_an_answer_at_once(router):
     assert router.open_calls() == 0
 
 
+def test_another_model_at_the_first_attempt_keeps_its_trace(tmp_path):
+    router = Router(
+        tmp_path,
+        snapshot([channel("a"), channel("s", "small")], [route("able", ["a"], fallbacks={"error": ["small"]})]),
+    )
+    router.open()
+    router.upstream.calls[0].reply(401)
+    router.upstream.calls[1].reply()
+    router.open()
+    router.upstream.calls[2].reply()
+    last = router.events[-1]
+    assert (last.attempt, last.fallback_reason, last.trace_kept) == (1, "error", True)
+
+
+def spread(router, count, fails):
+    """Sends so many requests over ten seconds, of which channel a fails those that `fails` picks; returns the rest.
+
+    That is how many extra attempts were made, and how many callers were told of a failure.
+    """
+    ended = len(router.events)
+    for number in range(count):
+        router.open()
+        (call,) = [call for call in router.upstream.calls if not call.cancelled]
+        router.upstream.calls.clear()
+        call.reply(503 if call.target.channel == "a" and fails(number) else 200)
+        for extra in router.upstream.calls:
+            extra.reply()
+        router.upstream.calls.clear()
+        router.clock.advance(10 / count)
+    events = router.events[ended:]
+    failed = [one for one in events if one.final and one.outcome != wire.OUTCOME_OK]
+    return len(events) - count, len(failed)
+
+
+@pytest.mark.parametrize(("count", "most"), [(9, 3), (30, 10), (48, 11), (60, 12), (99, 19), (300, 60)])
+def test_failures_cause_a_fifth_of_extra_attempts_at_most(tmp_path, count, most):
+    router = Router(tmp_path, snapshot([channel("a"), channel("b")], [route("able", ["a"], ["b"])]))
+    # Every third fails: too few for the breaker, more than the budget, which grows as requests come.
+    for _ in range(2):
+        extra, told_of = spread(router, count, lambda number: number % 3 == 2)
+        assert extra + told_of == count // 3
+        assert most - 1 <= extra <= most
+        router.clock.advance(10)
+
+
+def test_callers_of_a_quiet_channel_see_nothing_of_its_outage(tmp_path):
+    router = Router(tmp_path, snapshot([channel("a"), channel("b")], [route("able", ["a"], ["b"])]))
+    # Ten failures in a row are moved on; then the breaker is open, and only its probe is sent there.
+    assert spread(router, 40, lambda _: True) == (11, 0)
+
+
 def test_a_failure_goes_on_and_every_event_says_whose_it_was(router):
     router.open()
     router.upstream.calls[0].reply(503)

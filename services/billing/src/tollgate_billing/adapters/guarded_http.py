@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tollgate_kit.egress import refusal
+from tollgate_resources.ports import Ports
 
 _MOST_ANSWER_BYTES: Final = 64 * 1024
 _MOST_ADDRESSES: Final = 4
@@ -59,6 +60,7 @@ class GuardedHttp:
 
     def __init__(
         self,
+        ports: Ports,
         *,
         private_network: bool,
         timeout_seconds: float = 15.0,
@@ -66,6 +68,7 @@ class GuardedHttp:
         threads: int = 8,
         tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._ports = ports
         self._private_network = private_network
         self._timeout = timeout_seconds
         self._total = total_seconds
@@ -100,6 +103,9 @@ class GuardedHttp:
                 "only https:// addresses are posted to; TOLLGATE_BILLING_NOTIFY_PRIVATE_NETWORK allows http://"
             )
         port = parts.port or (443 if secure else 80)
+        refused = self._ports.refusal(port, private_network=self._private_network)
+        if refused is not None:
+            raise NotSent(refused)
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
         try:
             connection.sock = line.take(self._connect(host, port, secure=secure))

@@ -54,3 +54,8 @@ def check_limit(limit: int | None, least: int, name: str, param: str = "") -> No
     """Raises BadRequest for a limit of output tokens that nobody can mean."""
     if limit is not None and not least <= limit <= _MAX_TOKENS:
         raise BadRequest(f"{name} must be between {least} and {_MAX_TOKENS}, found {limit}.", param or name)
+
+
+def beginning(value: msgspec.Raw) -> bytes:
+    """Returns the first five bytes, which tell `null` and `""` from all else without a copy of a long value."""
+    return bytes(memoryview(value)[:5])

@@ -8,7 +8,7 @@ import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference import endpoint_fields
-from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, check_limit, check_model
+from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, beginning, check_limit, check_model
 from tollgate_rating import SEARCH
 
 __all__ = ["Asked", "BadRequest", "check_depth", "decode", "is_json"]
@@ -150,7 +150,7 @@ def is_json(content_type: bytes | None) -> bool:
 
 def _chat(found: ChatFields, needed: str) -> Asked:
     check_model(found.model)
-    if bytes(found.input) == b"null" and (needed == "input" or bytes(found.messages) == b"null"):
+    if beginning(found.input) == b"null" and (needed == "input" or beginning(found.messages) == b"null"):
         raise BadRequest(f"The request body has no '{needed}'.", needed)
     limits = {name: getattr(found, name) for name in _LIMITS}
     name = next((one for one, limit in limits.items() if limit is not None), "max_tokens")

@@ -171,7 +171,10 @@ class InferenceGateway:
         return f"http://{host.decode()}{ERRORS_PATH}" if _HOST.fullmatch(host) else ""
 
     def new_trace(self, given: tuple[str, str, bool] | None) -> tuple[str, str, str]:
-        """Returns (trace id, parent span id or empty, our span id)."""
+        """Returns (trace id, parent span id or empty, our span id).
+
+        The caller's flag is not followed: most libraries set it always, and what is kept is for the operator to say.
+        """
         digits = f"{self._random.getrandbits(192):048x}"
         if given is None:
             return digits[:32], "", digits[32:]

@@ -10,6 +10,7 @@ import httpcore
 import httpx
 
 from tollgate_kit.egress import refusal
+from tollgate_resources.ports import Ports
 
 _MAX_ADDRESSES: Final = 4
 
@@ -19,7 +20,8 @@ class EgressDenied(httpcore.ConnectError):
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    def __init__(self, *, private_network: bool) -> None:
+    def __init__(self, ports: Ports, *, private_network: bool) -> None:
+        self._ports = ports
         self._private_network = private_network
         self._inner = httpcore.AnyIOBackend()
 
@@ -31,6 +33,9 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        refused = self._ports.refusal(port, private_network=self._private_network)
+        if refused is not None:
+            raise EgressDenied(refused)
         error: Exception = EgressDenied(f"{host} has no address")
         for address in await self._resolve(host, port, timeout):
             try:
@@ -64,25 +69,25 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
     A connection kept open may have been closed by the other side just then, which would make a clean refusal ambiguous.
     """
 
-    def __init__(self, tls: ssl.SSLContext, *, private_network: bool) -> None:
+    def __init__(self, tls: ssl.SSLContext, ports: Ports, *, private_network: bool) -> None:
         super().__init__(verify=tls, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_keepalive_connections=0,
-            network_backend=_GuardedBackend(private_network=private_network),
+            network_backend=_GuardedBackend(ports, private_network=private_network),
         )
 
 
 class EgressClients:
     """Two clients: one for public addresses only, one for channels that may reach private ones."""
 
-    def __init__(self, *, ca_file: Path | None, connect_seconds: float, total_seconds: float) -> None:
+    def __init__(self, ports: Ports, *, ca_file: Path | None, connect_seconds: float, total_seconds: float) -> None:
         tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         # Between two bytes of an answer may lie all the time that drawing takes; the whole is limited by the caller.
         timeout = httpx.Timeout(total_seconds, connect=connect_seconds)
         self._clients = {
             private: httpx.AsyncClient(
-                transport=_GuardedTransport(tls, private_network=private),
+                transport=_GuardedTransport(tls, ports, private_network=private),
                 timeout=timeout,
                 follow_redirects=False,
                 trust_env=False,

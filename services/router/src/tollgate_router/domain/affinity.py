@@ -4,6 +4,7 @@ Nothing is stored: a value's hash decides, the same way in every process and aft
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -13,14 +14,25 @@ import msgspec
 _HEADER: Final = "header:"
 _CONVERSATION: Final = "conversation"
 _MASK: Final = (1 << 64) - 1
+_CONTENTS: Final = "contents"
+_TURNS: Final = ("messages", "input", _CONTENTS)
+# Clients of Anthropic's move this mark from turn to turn.
+_CACHE_MARK: Final = re.compile(rb'\s*,\s*"cache_control"\s*:\s*(?:\{[^{}]*\}|null)')
 
 
-class _Message(msgspec.Struct):
+_ABSENT: Final = msgspec.Raw(b"")
+
+
+class _Turn(msgspec.Struct):
+    """What is said. Ids are left out: where responses are stored, items get one of each request's own."""
+
     role: str = ""
+    content: msgspec.Raw = _ABSENT
+    parts: msgspec.Raw = _ABSENT
 
 
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_MESSAGE: Final = msgspec.json.Decoder(_Message)
+_TURN: Final = msgspec.json.Decoder(_Turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +45,14 @@ class Affinity:
     def __str__(self) -> str:
         return {"field": self.name, "header": f"{_HEADER}{self.name}"}.get(self.kind, _CONVERSATION)
 
-    def value(self, members: Mapping[str, msgspec.Raw], headers: Mapping[bytes, bytes]) -> bytes | None:
-        """Returns the value that a request carries, or None."""
+    def value(self, members: Mapping[str, msgspec.Raw], headers: Mapping[bytes, bytes], *, chat: bool) -> bytes | None:
+        """Returns the value that a request carries, or None; only chat is a conversation."""
         if self.kind == "header":
             return headers.get(self.name.encode()) or None
         if self.kind == "conversation":
-            return _beginning(members.get("messages"))
-        found = members.get(self.name)
-        value = b"" if found is None else bytes(found)
+            found = next((name for name in _TURNS if chat and name in members), None)
+            return None if found is None else _beginning(found, members[found])
+        value = bytes(members.get(self.name, _ABSENT))
         return None if value in {b"", b"null", b'""'} else value
 
 
@@ -55,14 +67,20 @@ def parse_affinity(declared: str | None) -> Affinity | None:
     return Affinity("field", declared)
 
 
-def _beginning(messages: msgspec.Raw | None) -> bytes | None:
-    """Returns everything up to the first message of the user: what every later turn of a conversation repeats."""
+def _beginning(name: str, turns: msgspec.Raw) -> bytes | None:
+    """Returns everything up to the first turn of the user: what every later turn of a conversation repeats."""
+    shape = bytes(memoryview(turns)[:1])
+    if shape == b'"':
+        return bytes(turns)
+    said: list[bytes] = []
     try:
-        found = _LIST.decode(messages) if messages is not None else []
-        for place, message in enumerate(found):
-            if _MESSAGE.decode(message).role == "user":
-                return b",".join(bytes(one) for one in found[: place + 1])
-    except msgspec.DecodeError:
+        for one in [turns] if shape == b"{" else _LIST.decode(turns):
+            turn = _TURN.decode(one)
+            said += (turn.role.encode(), bytes(turn.content), bytes(turn.parts))
+            # In Gemini's dialect, who says nothing else is the user.
+            if turn.role == "user" or (not turn.role and name == _CONTENTS):
+                return _CACHE_MARK.sub(b"", b",".join(said))
+    except (msgspec.DecodeError, RecursionError):
         return None
     return None
 

@@ -167,7 +167,7 @@ class Candidates:
 
     def limits(self, ask: Ask) -> Limits:
         """Returns what a request asks for that not every target is known to have."""
-        needs = needs_of(ask.members) & self._varying if ask.chat and self._varying else 0
+        needs = needs_of(ask.members, ask.dialect) & self._varying if ask.chat and self._varying else 0
         tokens = 0
         if ask.body_bytes > self.roomy_bytes:
             asked = tokens_of(ask.members, ask.body_bytes)
@@ -197,7 +197,7 @@ class Candidates:
 
     def session(self, ask: Ask) -> int | None:
         """Returns the number that binds this request to others, or None when it carries nothing that does."""
-        value = self.affinity.value(ask.members, ask.headers) if self.affinity else None
+        value = self.affinity.value(ask.members, ask.headers, chat=ask.chat) if self.affinity else None
         return None if value is None else hash_of(ask.project_id.encode(), value)
 
     def takes_canary(self, ask: Ask, session: int | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_rating import PICO, ModelPrice, PriceBook, PriceTable, RatingError, parse_decimal
 from tollgate_resources import CatalogueModel, ChannelModel, Credential, VersionChannel
+from tollgate_resources.ports import Ports
 from tollgate_router.domain.abilities import AUDIO, EVERYTHING, bits_of
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
@@ -145,10 +146,25 @@ class Ready:
 
 
 def prepare(
-    channel: VersionChannel, credentials: Credentials, health: Health, *, needs_key: bool, tokens: Tokens | None = None
+    channel: VersionChannel,
+    credentials: Credentials,
+    health: Health,
+    *,
+    needs_key: bool,
+    tokens: Tokens | None = None,
+    ports: Ports | None = None,
 ) -> Ready:
-    """Returns a channel ready to be sent to. Raises CredentialMissing, and ValueError for an address that is none."""
+    """Returns a channel ready to be sent to.
+
+    Raises CredentialMissing, and ValueError for an address that is none or whose port, or its proxy's, is not allowed.
+    """
     origin, base_path = origin_of(channel, credentials.resolve)
+    for place in (origin, origin.proxy):
+        # The guard judges it again when it connects; here an operator learns it before anybody asks.
+        if place is not None and ports is not None:
+            refused = ports.refusal(place.port, private_network=place.private_network)
+            if refused is not None:
+                raise ValueError(refused)
     keys = []
     missing = []
     for credential in channel.credentials:

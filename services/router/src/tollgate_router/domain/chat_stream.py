@@ -200,7 +200,7 @@ class ChatStream:
         return b"\n".join(kept)
 
     def _line(self, line: bytes) -> bytes | None:
-        chunk = _decode(line)
+        chunk = _decode(line) if line.startswith(b"data:") else None
         if chunk is None or self.problem is not None:
             return line
         if chunk.is_error:

@@ -95,7 +95,7 @@ def explain(snapshot: "Snapshot", walk: Walk, taken: Target | None, now: float) 
         affinity=str(own.affinity or ""),
         bound=session is not None,
         canary=own.takes_canary(ask, session),
-        needs=tuple(names_of(needs_of(ask.members))) if ask.chat else (),
+        needs=tuple(names_of(needs_of(ask.members, ask.dialect))) if ask.chat else (),
         unmet=tuple(names_of(plan.unmet)),
         prompt_tokens=tokens_of(ask.members, ask.body_bytes),
         targets=tuple(kept),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_rating import PriceTable
 from tollgate_resources import VersionDocument
+from tollgate_resources.ports import Ports
 from tollgate_router.domain.candidates import Candidates
 from tollgate_router.domain.channels import Costs, CredentialMissing, Credentials, Ready, prepare
 from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations
@@ -70,11 +71,13 @@ def compile_snapshot(
     health: Health | None = None,
     at_us: int = 0,
     tokens: Tokens | None = None,
+    ports: Ports | None = None,
 ) -> Snapshot:
     """Returns the snapshot of a version. A channel that cannot be used is left out of routing and says why.
 
     `health` is what is known of the channels, kept across versions; `at_us` (microseconds since the epoch) says which
-    prices decide what is cheapest; `tokens` are those of service accounts.
+    prices decide what is cheapest; `tokens` are those of service accounts, `ports` those that the egress guard
+    allows.
     """
     health = health or Health()
     keyless = {provider.name for provider in document.providers if not provider.credentials_required}
@@ -85,7 +88,9 @@ def compile_snapshot(
         if channel.enabled:
             try:
                 needs_key = channel.provider not in keyless
-                ready[channel.name] = prepare(channel, credentials, health, needs_key=needs_key, tokens=tokens)
+                ready[channel.name] = prepare(
+                    channel, credentials, health, needs_key=needs_key, tokens=tokens, ports=ports
+                )
             except (CredentialMissing, ValueError) as error:
                 problem = str(error)
         keys = len(ready[channel.name].keys) if not problem else 0

@@ -1,7 +1,6 @@
 """Rates an attempt and appends its usage event to the spool; says when edge has acknowledged it."""
 
 import contextlib
-import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -18,6 +17,7 @@ from tollgate_kit.tracing import (
     SpanRecord,
     Tracing,
     format_traceparent,
+    is_sampled,
     new_span_id,
     parse_traceparent,
     record_publish,
@@ -44,6 +44,9 @@ _USAGE_FIELDS: Final = {REQUEST: "requests"} | {
     if field.name.endswith("_tokens")
 }
 _MAX_CONSTANTS: Final = 10_000
+# Of a traceparent as edge writes it.
+_TRACE_ID_DIGITS: Final = 32
+_TRACE_ID: Final = slice(3, 3 + _TRACE_ID_DIGITS)
 # Units, when the request began, and the tier of service: what a price rates.
 _Used = tuple[Mapping[str, int], int, str]
 
@@ -103,7 +106,6 @@ class Recorder:
         publisher: Publisher,
         tracing: Tracing,
         sample_ratio: float,
-        random_source: random.Random,
         slow_us: int,
         counters: RouterCounters | None = None,
     ) -> None:
@@ -111,7 +113,6 @@ class Recorder:
         self._publisher = publisher
         self._tracing = tracing
         self._sample_ratio = sample_ratio
-        self._random = random_source
         self._slow_us = slow_us
         self._counters = counters or RouterCounters()
         self.unpriced = 0
@@ -128,11 +129,15 @@ class Recorder:
             self._publish(Recorded(record.sequence, event.request_id.encode(), record.payload, traceparent), suffix)
         return len(found)
 
-    def keep_trace(self, *, failed: bool, attempts: int, total_us: int) -> bool:
-        """Decides at a request's end whether its trace is kept."""
-        if failed or attempts > 1 or total_us >= self._slow_us:
+    def keep_trace(self, opened: wire.Open, attempts: int, total_us: int, *, failed: bool, fell_back: bool) -> bool:
+        """Decides at a request's end whether its trace is kept.
+
+        The share is taken by trace id, so that two tries of a request, and other requests of its trace, agree.
+        """
+        if failed or attempts > 1 or fell_back or opened.requested_model or total_us >= self._slow_us:
             return True
-        return self._sample_ratio > 0 and self._random.random() < self._sample_ratio
+        trace_id = opened.traceparent[_TRACE_ID]
+        return self._sample_ratio > 0 and len(trace_id) == _TRACE_ID_DIGITS and is_sampled(trace_id, self._sample_ratio)
 
     def record(self, opened: wire.Open, snapshot: "Snapshot | None", result: AttemptResult) -> tuple[Recorded, Charge]:
         """Appends the event of one attempt; returns it and what the attempt costs."""

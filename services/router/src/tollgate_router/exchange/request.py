@@ -351,7 +351,7 @@ class Request:
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        self._deliver(said if said is not None else estimate(self._opened, len(body) // _REPLY_BYTES_PER_TOKEN), body)
+        self._deliver(said or estimate(self._opened, self._members, len(body) // _REPLY_BYTES_PER_TOKEN), body)
 
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         assert self._sending is not None
@@ -399,7 +399,7 @@ class Request:
 
     def _stream_usage(self, found: Filter) -> ReplyUsage:
         usage = found.usage
-        return usage if usage is not None else estimate(self._opened, found.frames)
+        return usage if usage is not None else estimate(self._opened, self._members, found.frames)
 
     def _usage_so_far(self) -> ReplyUsage:
         """What came before a cancel: nothing is charged while the provider has not answered."""
@@ -440,6 +440,8 @@ class Request:
         if usage.others:
             usage = deps.recorder.priced(self._opened, self._snapshot, self._fallback[0], usage)
         total = now - arrived
+        failed, other = outcome != wire.OUTCOME_OK, bool(self._fallback[1])
+        kept = not final or deps.recorder.keep_trace(self._opened, self._number, total, failed=failed, fell_back=other)
         result = AttemptResult(
             target=self._target,
             number=max(1, self._number),
@@ -452,8 +454,7 @@ class Request:
             estimated=usage.estimated,
             ended_us=now,
             timings=timings_message(self._attempt_us - arrived, self._first_byte_us, total),
-            trace_kept=not final
-            or deps.recorder.keep_trace(failed=outcome != wire.OUTCOME_OK, attempts=self._number, total_us=total),
+            trace_kept=kept,
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
             routing=self._routing if final else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tollgate_kit.clock import Clock
+from tollgate_resources.ports import DEFAULT_PORTS, Ports
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.upstream.call import UpstreamCall
@@ -63,6 +64,7 @@ class UpstreamClient:
         ca_file: Path | None = None,
         limits: ClientLimits | None = None,
         resolver: Resolver | None = None,
+        ports: Ports | None = None,
     ) -> None:
         self._clock = clock
         self._limits = limits or ClientLimits()
@@ -73,6 +75,7 @@ class UpstreamClient:
         names = Names(
             resolver or SystemResolver(),
             clock,
+            ports or Ports(DEFAULT_PORTS, "egress_ports"),
             fresh_seconds=self._limits.name_fresh_seconds,
             stale_seconds=self._limits.name_stale_seconds,
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.target import Origin
 from tollgate_router.upstream.connection import Connection
-from tollgate_router.upstream.names import CannotConnect, Names, judge_address
+from tollgate_router.upstream.names import CannotConnect, Names
 from tollgate_router.upstream.racing import open_first
 from tollgate_router.upstream.tls import TlsContexts
 from tollgate_router.upstream.tunnel import open_tunnel
@@ -66,7 +66,7 @@ class Connector:
             return await open_first(addresses, origin.port, self._delay_seconds)
         host = origin.host
         if proxy.resolves:
-            judge_address(host, origin.port, private_network=origin.private_network)
+            self._names.judge(host, origin.port, private_network=origin.private_network)
         else:
             # The guard holds behind the proxy as well: it is handed the address that was judged, not the name.
             host = (await self._names.addresses(host, origin.port, private_network=origin.private_network))[0]

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from tollgate_kit.clock import Clock
 from tollgate_kit.egress import refusal
+from tollgate_resources.ports import Ports
 from tollgate_router.domain.failure import FailureKind
 
 _MAX_NAMES: Final = 4096
@@ -40,15 +41,6 @@ class SystemResolver:
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def judge_address(host: str, port: int, *, private_network: bool) -> None:
-    """Raises CannotConnect when `host` is an address, in any spelling, that may not be reached; names pass."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
-        return
-    _allowed(host, [str(entry[4][0]) for entry in found], private_network=private_network)
-
-
 def _allowed(host: str, found: list[str], *, private_network: bool) -> list[str]:
     refused = [refusal(address, private_network=private_network) for address in found]
     allowed = [address for address, reason in zip(found, refused, strict=True) if reason is None]
@@ -66,7 +58,10 @@ class _Known:
 class Names:
     """`fresh_seconds`: how old an answer may be; `stale_seconds`: how old when the resolver fails."""
 
-    def __init__(self, resolver: Resolver, clock: Clock, *, fresh_seconds: float, stale_seconds: float) -> None:
+    def __init__(
+        self, resolver: Resolver, clock: Clock, ports: Ports, *, fresh_seconds: float, stale_seconds: float
+    ) -> None:
+        self._ports = ports
         self._resolver = resolver
         self._clock = clock
         self._fresh_seconds = fresh_seconds
@@ -76,7 +71,22 @@ class Names:
 
     async def addresses(self, host: str, port: int, *, private_network: bool) -> list[str]:
         """Returns the addresses of `host` that may be reached, best first. Raises CannotConnect."""
+        self._judge_port(port, private_network=private_network)
         return _allowed(host, await self._look_up(host, port), private_network=private_network)
+
+    def judge(self, host: str, port: int, *, private_network: bool) -> None:
+        """Raises CannotConnect for a port, or an address in any spelling, that may not be reached; names pass."""
+        self._judge_port(port, private_network=private_network)
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            return
+        _allowed(host, [str(entry[4][0]) for entry in found], private_network=private_network)
+
+    def _judge_port(self, port: int, *, private_network: bool) -> None:
+        refused = self._ports.refusal(port, private_network=private_network)
+        if refused is not None:
+            raise CannotConnect(FailureKind.DENIED, refused)
 
     async def _look_up(self, host: str, port: int) -> list[str]:
         key = host, port

@@ -27,8 +27,13 @@ class HealthPolicy:
     """How long a probe may take before another request may try; a stream may be under way for longer."""
     retry_ratio: float = 0.2
     """Extra attempts that the failures of a channel may cause, as a share of its first attempts within ten seconds."""
-    retry_floor: int = 30
-    """Extra attempts within ten seconds that are allowed however few first attempts there were."""
+    retry_floor: int = 11
+    """Extra attempts within ten seconds that are allowed however few first attempts there were.
+
+    As many as `consecutive_failures` and a probe: until a breaker opens, and when its first probe fails, the requests
+    of a quiet channel move on. One a second is no storm; with none, a channel of four requests in ten seconds would
+    never fail over.
+    """
     latency_half_life: float = 30.0
     """Age at which a measured first-byte latency counts half."""
     probe_failures: int = 3
