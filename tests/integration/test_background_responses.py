@@ -21,7 +21,8 @@ ENDLESS = "[[sim:chunks=10000,gap_ms=20]] x"
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    settings = {"TOLLGATE_ROUTER_RESPONSES_RETENTION_DAYS": "1", "TOLLGATE_ROUTER_DRAIN_SECONDS": "8"}
+    settings = {"TOLLGATE_ROUTER_RESPONSES_RETENTION_DAYS": "1"}
+    settings |= {f"TOLLGATE_{service}_DRAIN_SECONDS": "8" for service in ("EDGE", "ROUTER")}
     one = Product(tmp_path_factory.mktemp("background"), ["--workers", "2"], settings)
     try:
         yield one.start()
@@ -48,8 +49,8 @@ def until(client: openai.OpenAI, product: Product, response_id: str, statuses: s
     def reached() -> bool:
         try:
             seen.append(client.responses.retrieve(response_id))
-        except openai.InternalServerError:
-            # Edge has no connection yet to a router that was started again: 503, which clients send again.
+        except (openai.InternalServerError, openai.APIConnectionError):
+            # A process that was started again is not reached yet; clients send such requests again.
             return False
         return seen[-1].status in statuses
 
@@ -160,19 +161,27 @@ def test_where_nothing_is_stored(product: Product) -> None:
         assert missing.value.code == "response_not_stored"
 
 
-def replaced(running: Product, old: set[int], signal_number: int) -> None:
-    """Ends all routers and waits until others serve."""
+def replaced(running: Product, service: str, signal_number: int) -> None:
+    """Ends all processes of a service and waits until others serve."""
+    old = set(running.pids(service))
     for pid in old:
         os.kill(pid, signal_number)
-    running.wait(lambda: len(found := running.pids("router")) == 2 and not old & set(found), "two other routers")
-    running.wait(lambda: httpx.get(f"{running.url}/readyz", trust_env=False).status_code == 200, "edge to reach them")
+    running.wait(lambda: len(found := running.pids(service)) == 2 and not old & set(found), f"two others of {service}")
+    running.wait(lambda: _ready(running), "edge to reach routers")
+
+
+def _ready(running: Product) -> bool:
+    try:
+        return httpx.get(f"{running.url}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_routers_that_are_killed(client: openai.OpenAI, running: Product) -> None:
     before = running.wait_settled()
     one = begun(client, MODELS[0], ENDLESS)
     until(client, running, one.id, {"in_progress"})
-    replaced(running, set(running.pids("router")), signal.SIGKILL)
+    replaced(running, "router", signal.SIGKILL)
     found = over(client, running, one.id)
     assert found.status == "failed"
     assert found.error is not None
@@ -184,10 +193,11 @@ def test_routers_that_are_killed(client: openai.OpenAI, running: Product) -> Non
     assert client.responses.cancel(one.id).status == "failed"
 
 
-def test_routers_that_are_stopped(client: openai.OpenAI, running: Product) -> None:
+@pytest.mark.parametrize("service", ["router", "edge"])
+def test_processes_that_are_stopped(client: openai.OpenAI, running: Product, service: str) -> None:
     short = begun(client, MODELS[0], "[[sim:chunks=40,gap_ms=50]] x")
     long = begun(client, MODELS[0], ENDLESS)
-    replaced(running, set(running.pids("router")), signal.SIGTERM)
+    replaced(running, service, signal.SIGTERM)
     assert over(client, running, short.id).status == "completed"
     found = over(client, running, long.id)
     assert found.status == "failed"
