@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 from services.router.tests.fakes.exchange import Router
+from services.router.tests.fakes.responses import MemoryResponses
 from services.router.tests.fakes.upstream import eventually
 from services.router.tests.unit.test_remembering import Remembering, stream
 from services.router.tests.unit.test_responses_native import STREAM
@@ -428,6 +429,31 @@ async def test_one_that_goes_on_from_another(one):
     ends(call, stream("Fine."))
     await outcome(one)
     assert (await Owner(one).get("resp_2"))["output"][0]["content"][0]["text"] == "Fine."
+
+
+class ClosingResponses(MemoryResponses):
+    """Answers nothing more once it was asked for the turns before."""
+
+    async def chain(self, project_id, response_id, now_us):
+        found = await super().chain(project_id, response_id, now_us)
+        self.gate.clear()
+        return found
+
+
+async def test_a_step_that_begins_another(one):
+    await one.turn("Hello.", input="Hi")
+    slow = ClosingResponses()
+    slow.rows, one.store = one.store.rows, slow
+    request = one.ask(input="And you?", previous_response_id="resp_1", background=True)
+    await eventually(lambda: not slow.gate.is_set())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    # It waits for the store, and is known to: the loop itself keeps no task alive.
+    assert request._task is not None
+    slow.gate.set()
+    await eventually(lambda: len(one.router.upstream.calls) == 2)
+    await Owner(one).cancel("resp_2")
+    assert (await outcome(one))[0] == wire.OUTCOME_CANCELLED
 
 
 async def test_the_loop_that_looks(one):

@@ -169,7 +169,9 @@ class RememberedRequest(Request):
 
     def _end_step(self, task: "asyncio.Task[None]") -> None:
         """Whatever fails in a step ends this request and nothing else."""
-        self._task = None
+        if self._task is task:
+            # Else it has begun another.
+            self._task = None
         if not task.cancelled():
             self._session.guarded(self, task.result)
 
