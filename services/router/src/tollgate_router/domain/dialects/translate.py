@@ -42,6 +42,7 @@ from tollgate_router.domain.dialects.neutral import (
     Text,
 )
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.passing import look_over
 from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_echo import echo_of
@@ -91,10 +92,12 @@ def sending(
     """Returns what to send to this target; `body` is what the members were read from.
 
     `remembers`: what a body of the Responses API says of storing it has been done, or will be.
-    Raises Refused for what is malformed or cannot be said on its wire. A body of the wire's own dialect goes as it is:
-    to look at every field would cost more than all else that is done with it, and the provider looks.
+    Raises Refused for what is malformed or cannot be said on its wire. Of a body of the wire's own dialect, which goes
+    as it is, `passing` looks at some, and the provider at the rest.
     """
     if opened.operation in endpoints.OPERATIONS or isinstance(members, Form):
+        if not isinstance(members, Form):
+            look_over(opened, members, body, within=target.origin.private_network)
         return endpoints.sending(opened, members, target)
     chat = opened.operation == wire.OPERATION_CHAT
     if not chat and embeddings.translates(opened, target):
@@ -106,10 +109,12 @@ def sending(
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
     if opened.dialect == _RESPONSES and target.responses:
+        look_over(opened, members, body, within=target.origin.private_network)
         return responses_native.sending(opened, members, target, remembers=remembers)
     # Also on chat's path, where one client sends such bodies and waits for chunks.
     responses = chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members)
     if opened.dialect == target.wire and not responses:
+        look_over(opened, members, body, within=target.origin.private_network)
         return _SAME[target.wire](opened, members, target)
     return _translating(opened, members, target, body, responses=responses, remembers=remembers)
 
