@@ -117,6 +117,7 @@ class Ready:
                 max_tokens_name=channel.max_tokens_name,
                 operations=_operations_of(channel),
                 quirks=self.quirks,
+                rerank=channel.rerank,
                 region=channel.region or "",
                 cost=self.cost,
             )
