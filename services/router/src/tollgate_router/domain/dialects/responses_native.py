@@ -1,8 +1,8 @@
 """The Responses API at a provider that speaks it: what is sent, and what a response says of use and failure.
 
 A body goes as it came but for the model's name, for what concerns storing, and for what the provider's data says of its
-Responses API: nothing is kept at the provider, whose
-account all callers share. Where this gateway keeps responses, a reply bears the names that it has here.
+Responses API: nothing is kept at the provider, whose account all callers share. Where this gateway keeps responses, a
+reply bears the names that it has here.
 """
 
 import re
