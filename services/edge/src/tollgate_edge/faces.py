@@ -175,7 +175,8 @@ SECOND_RERANK: Final = SecondRerankFace()
 GEMINI: Final = GeminiFace()
 GEMINI_ARRAY: Final = GeminiArrayFace()
 _MODEL_PATH: Final = re.compile(
-    rb"(?:/v1beta|/v1)?/models/([^:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
+    # Names have colons, too: `qwen3:8b`.
+    rb"(?:/v1beta|/v1)?/models/([^?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
 )
 _EVENTS_ASKED: Final = re.compile(rb"(?:^|&)alt=sse(?:&|$)")
 
