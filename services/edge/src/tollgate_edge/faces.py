@@ -39,6 +39,10 @@ class Face:
         }
     )
 
+    def spoken(self, error: PublicError) -> PublicError:
+        """Returns an error with the status that it has in this dialect."""
+        return error
+
     def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         """Returns the body of an error. `docs` is the address of the page of errors; empty: its path on this host."""
         return render_openai(error, request_id, docs)
@@ -99,6 +103,9 @@ class AnthropicFace(Face):
     keep_alive = b'event: ping\ndata: {"type": "ping"}\n\n'
     passed_headers = (b"anthropic-version", b"anthropic-beta")
     routes = MappingProxyType({wire.OPERATION_CHAT: "/v1/messages"})
+
+    def spoken(self, error: PublicError) -> PublicError:
+        return error.with_status(error.entry.anthropic_status) if error.entry.anthropic_status else error
 
     def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         inner = {

@@ -109,6 +109,7 @@ class EdgeApi(FastAPI):
         route = getattr(request.scope.get("route"), "path", "")
         self._context.refused(request_id, caller, route, error)
         face = face_of_request(request)
+        error = face.spoken(error)
         docs = f"{self._context.base_url(request)}{ERRORS_PATH}"
         return Response(face.error(error, request_id, docs), error.status, dict(error.headers), "application/json")
 

@@ -2,7 +2,7 @@
 
 import enum
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -99,6 +99,12 @@ _BY_STATUS: Final = {
     504: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
     524: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
 }
+# Of UPSTREAM_UNAVAILABLE: callers wait where a provider has too much to do, and look elsewhere where it is broken.
+OVERLOADED: Final = "server_is_overloaded"
+_OVERLOADED_STATUS: Final = frozenset((503, 529))
+_OVERLOADED_WORDS: Final = frozenset(
+    ("overloaded", "overloaded_error", "engine_overloaded_error", OVERLOADED, "serviceunavailableexception")
+)
 # Words that providers use in `code` or `type`, and names of errors at Amazon, compared in lower case.
 _BY_CODE: Final = {
     "accessdeniedexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
@@ -314,7 +320,14 @@ def classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProble
     bench = Bench.NONE
     if kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS:
         bench = _bench(status, f"{code} {kind_word} {words}")
-    return problem_of_kind(kind, error, wait_ms, bench)
+    problem = problem_of_kind(kind, error, wait_ms, bench)
+    busy = status in _OVERLOADED_STATUS or not _OVERLOADED_WORDS.isdisjoint((code.lower(), kind_word.lower()))
+    return overloaded(problem) if busy and kind == errors.ERROR_KIND_UPSTREAM_UNAVAILABLE else problem
+
+
+def overloaded(problem: UpstreamProblem) -> UpstreamProblem:
+    """Returns the problem of a provider that has too much to do just now."""
+    return replace(problem, message="The provider is overloaded now.", code=OVERLOADED)
 
 
 def problem_of_kind(kind: int, error: dict[str, Any], wait_ms: int, bench: Bench) -> UpstreamProblem:
