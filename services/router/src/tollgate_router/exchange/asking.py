@@ -1,16 +1,13 @@
 """What a choice looks at where targets differ, from the words of a request; most requests are never asked."""
 
-from typing import Final
-
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.abilities import BYTES_PER_TOKEN, embedded_in
 from tollgate_router.domain.candidates import Ask
 from tollgate_router.domain.endpoints.form import Form, form_of
 from tollgate_router.domain.endpoints.sending import FORMS
+from tollgate_router.domain.estimated import estimate
 from tollgate_router.domain.openai_chat import Members, read_body
-from tollgate_router.domain.usage import ReplyUsage
 
-_TOKENS_PER_FILE: Final = 1600
+__all__ = ["ask_of", "estimate", "read_request"]
 
 
 def read_request(opened: wire.Open, body: bytes | bytearray) -> Members | Form:
@@ -33,16 +30,3 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )
-
-
-def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:
-    """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token.
-
-    A file that is embedded in it counts as edge's count of tokens has it, where its size would be more.
-    """
-    files = [] if isinstance(asked, Form) else embedded_in(asked)
-    saved = sum(max(0, size // BYTES_PER_TOKEN - _TOKENS_PER_FILE) for size in files)
-    units = {"input": max(0, opened.body_length // BYTES_PER_TOKEN - saved) + 1}
-    if opened.operation != wire.OPERATION_EMBEDDINGS:
-        units["output"] = output_tokens
-    return ReplyUsage(units, estimated=True)

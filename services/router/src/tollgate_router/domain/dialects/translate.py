@@ -9,7 +9,6 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.chat_repair import RepairedStream
 from tollgate_router.domain.dialects import (
     anthropic_reply,
     converse_reply,
@@ -50,6 +49,7 @@ from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, 
 from tollgate_router.domain.endpoints import embeddings
 from tollgate_router.domain.endpoints import sending as endpoints
 from tollgate_router.domain.endpoints.form import Form
+from tollgate_router.domain.estimated import RepairedStream, repaired
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     Members,
@@ -217,8 +217,8 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
         kind = AzureStream if target.platform == "azure" else ChatStream
         found = kind(usage_wanted=opened.usage_wanted) if stream else None
         return Sending(path, body, found, _read_openai, (), dropped)
-    repaired = _repaired(opened, target, usage_wanted=opened.usage_wanted) if stream else None
-    return Sending(path, body, repaired, partial(_read_repaired, quirks, chat=chat), (), dropped)
+    mended = _repaired(opened, target, members if opened.usage_wanted else None) if stream else None
+    return Sending(path, body, mended, partial(_read_repaired, quirks, chat=chat), (), dropped)
 
 
 def _mends(target: Target) -> bool:
@@ -226,13 +226,13 @@ def _mends(target: Target) -> bool:
     return target.wire == _OPENAI and not target.conforming and target.platform != "azure"
 
 
-def _repaired(opened: wire.Open, target: Target, *, usage_wanted: bool) -> RepairedStream:
+def _repaired(opened: wire.Open, target: Target, members: Members | None) -> RepairedStream:
     given = {
         "id": openai_reply.chat_id(opened.request_id),
         "created": opened.started_at_us // 1_000_000,
         "model": target.upstream_model,
     }
-    return RepairedStream(target.quirks, given, usage_wanted=usage_wanted)
+    return repaired(target.quirks, given, opened, members)
 
 
 def _read_repaired(quirks: WireQuirks, body: bytes, *, chat: bool) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
@@ -362,7 +362,7 @@ class Translation:
         if self._upstream == _OPENAI:
             if self._mending is None:
                 return openai_reply.ChatReader()
-            return RepairedReader(_repaired(self._opened, self._mending, usage_wanted=False))
+            return RepairedReader(_repaired(self._opened, self._mending, None))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
         return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
