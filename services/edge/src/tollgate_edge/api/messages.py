@@ -25,7 +25,7 @@ _KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 # Google's server takes one for a list of one.
 _GEMINI_KINDS: Final = _KINDS | {"tools": (list, dict)}
-_WORDS: Final = {str: "text", list: "a list", dict: "an object"}
+_WORDS: Final[dict[type, str]] = {str: "text", list: "a list", dict: "an object"}
 _EMBEDDED: Final = re.compile(rb'"data":"[A-Za-z0-9+/=]{256,}"')
 
 
