@@ -21,6 +21,7 @@ from tollgate_edge.inference.words import STATUS_LINES
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.gateway import InferenceGateway
+    from tollgate_edge.inference.slow_readers import SlowReaders
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Door(HttpToolsProtocol):
     """One client connection. `gateway` and its limits are set on a subclass by `door_class`."""
 
     gateway: "InferenceGateway"
+    slow_readers: "SlowReaders"
     max_header_bytes: int
     max_header_count: int
     trusted_hops: int
@@ -262,6 +264,11 @@ class Door(HttpToolsProtocol):
         """Sends bytes; a vanished client is ignored."""
         if not self.transport.is_closing():
             self.transport.write(data)
+            # What is written is counted and not what waits, which would have to be asked for: 0.05 µs in place of 0.2.
+            readers = self.slow_readers
+            readers.room -= len(data)
+            if readers.room < 0:
+                readers.find_room(self.gateway.doors, self.loop.time())
 
     @property
     def write_paused(self) -> bool:
@@ -411,4 +418,4 @@ def door_class(gateway: "InferenceGateway") -> type[Door]:
     """Returns the protocol class to give to uvicorn as `http=`."""
     names = ("max_header_bytes", "max_header_count", "trusted_hops")
     limits = {name: getattr(gateway.settings, name) for name in names}
-    return type("BoundDoor", (Door,), {"gateway": gateway, **limits})
+    return type("BoundDoor", (Door,), {"gateway": gateway, "slow_readers": gateway.slow_readers, **limits})
