@@ -179,6 +179,10 @@ class Router:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_router_open_requests", (), self.deps.open_requests
         yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
+        yield "tollgate_router_gathered_reply_bytes", (), self.deps.memories.replies.bytes
+        yield "tollgate_router_replies_refused_total", (), self.deps.memories.replies.refused
+        yield "tollgate_router_long_body_bytes", (), self.deps.memories.bodies.bytes
+        yield "tollgate_router_bodies_refused_total", (), self.deps.memories.bodies.refused
         yield "tollgate_router_probes_total", (), self.probes.sent
         yield "tollgate_router_probes_failed_total", (), self.probes.failed
         yield from self.deps.counters.samples()

@@ -68,6 +68,8 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     """Takes the type of the provider's reply and returns the caller's; None where that is known without."""
     content_type: bytes = b""
     """Of a body that is no JSON."""
+    kept: Callable[[], int] | None = None
+    """How many bytes of what has left the filter keeps, to say them again at the end; None where it keeps none."""
 
 
 def shown_names(names: tuple[str, ...]) -> tuple[str, ...]:
