@@ -17,6 +17,7 @@ from tollgate_router.domain.dialects.responses_reply import response_id
 from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body
 from tollgate_router.domain.stored import StoredResponse, Wanted, going_on, input_items, unstored, wanted_of
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.exchange.long_body import NO_ROOM_FOR_BODY
 from tollgate_router.exchange.request import Request
 from tollgate_router.ports import ResponseStore, StoreUnavailable
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 _DAY_US: Final = 86_400_000_000
 # The longest conversation that is put together, in bytes.
 _MOST_BYTES: Final = 32 * 1024 * 1024
+# A body that is not counted; longer ones come to the router in several frames.
+_SHORT_BYTES: Final = 64 * 1024
 _ENDINGS: Final = (b"event: response.completed\ndata: ", b"event: response.incomplete\ndata: ")
 _NOTHING_WANTED: Final = Wanted(store=False, previous_id="")
 _NOT_FOUND: Final = "previous_response_id: no response of this project has this id, or it is not stored any more."
@@ -47,6 +50,11 @@ class RememberedRequest(Request):
         self._items = b""
         self._last_event = b""
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def once(self) -> bool:
+        """A response that is to be stored is made once."""
+        return self._wanted.store or super().once
 
     @property
     def _is_storing(self) -> bool:
@@ -93,7 +101,10 @@ class RememberedRequest(Request):
         except Refused as refused:
             self._cannot_say(refused)
             return
-        self._opened.body_length = len(self._body)
+        self._opened.body_length = size = len(self._body)
+        if size > _SHORT_BYTES and not self._hold_body(size):
+            self._refuse(errors.ERROR_KIND_UNAVAILABLE, NO_ROOM_FOR_BODY, 1000)
+            return
         super()._start()
 
     def _joined(self, turns: list[StoredResponse]) -> bytes:
