@@ -6,7 +6,7 @@ the next turn finds it.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -34,9 +34,12 @@ _AWAY: Final = "Stored responses cannot be read now."
 
 
 class RememberedRequest(Request):
-    """`_keeps` says that its reply is to be stored; `_task` is the step that waits for the store."""
+    """`_keeps` says that its reply is to be stored; `_task` is the step that waits for the store.
 
-    __slots__ = ("_items", "_keeps", "_last_event", "_previous_id", "_store", "_task")
+    `_afterwards` is what was to become of the request meanwhile, and becomes of a reply that did not leave at once.
+    """
+
+    __slots__ = ("_afterwards", "_items", "_keeps", "_last_event", "_previous_id", "_store", "_task")
     remembers = True
 
     def __init__(self, session: "Session", opened: wire.Open, store: ResponseStore) -> None:
@@ -47,6 +50,7 @@ class RememberedRequest(Request):
         self._items = b""
         self._last_event = b""
         self._task: asyncio.Task[None] | None = None
+        self._afterwards: Callable[[], None] | None = None
 
     @property
     def _is_storing(self) -> bool:
@@ -125,6 +129,9 @@ class RememberedRequest(Request):
     async def _deliver_kept(self, usage: ReplyUsage, body: bytes) -> None:
         kept = await self._kept(body)
         self._session.guarded(self, super()._deliver, usage, body if kept else unstored(body))
+        if self._afterwards is not None:
+            # Nobody takes more of a long one.
+            self._session.guarded(self, self._afterwards)
 
     def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, data: bytes = b"") -> None:
         if self._last_event and not self._ended:
@@ -173,10 +180,14 @@ class RememberedRequest(Request):
 
     def cancel(self) -> None:
         """The caller is gone; what it gets stored is stored."""
-        if not self._is_storing:
+        if self._is_storing:
+            self._afterwards = super().cancel
+        else:
             super().cancel()
 
     def out_of_time(self) -> None:
         """The process stops."""
-        if not self._is_storing:
+        if self._is_storing:
+            self._afterwards = self._afterwards or super().out_of_time
+        else:
             super().out_of_time()
