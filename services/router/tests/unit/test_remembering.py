@@ -156,6 +156,26 @@ async def test_a_reply_is_stored_before_its_end_is_seen(one):
     assert list(one.store.rows) == [("p", "resp_1")]
 
 
+@pytest.mark.parametrize("why", ["cancel", "out_of_time"])
+async def test_a_long_reply_that_was_stored_for_nobody_ends_all_the_same(one, why):
+    one.store.gate.clear()
+    request = one.ask(input="Hi")
+    one.router.upstream.calls[-1].reply(body=reply("y" * 1_000_000))
+    await asyncio.sleep(0)
+    getattr(request, why)()
+    one.store.gate.set()
+    await eventually(lambda: one.router.events)
+    data, (end,) = one.out()
+    # A process that stops sends the rest, whoever takes it; a caller that left gets nothing, and pays for what was
+    # made.
+    expected = (wire.OUTCOME_OK, True) if why == "out_of_time" else (wire.OUTCOME_CANCELLED, False)
+    assert (end.outcome, len(data) > 1_000_000) == expected
+    (event,) = one.router.events
+    assert event.usage.output_tokens == 2
+    assert one.router.deps.counters.waiting_reply_bytes == 0
+    assert list(one.store.rows) == [("p", "resp_1")]
+
+
 async def test_the_last_event_of_a_stream_waits_for_the_store(one):
     one.store.gate.clear()
     one.ask(input="Hi", streams=True)

@@ -6,7 +6,8 @@ the next turn finds it.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -38,9 +39,12 @@ AWAY: Final = "Stored responses cannot be read now."
 
 
 class RememberedRequest(Request):
-    """`_task` is the step that waits for the store."""
+    """`_task` is the step that waits for the store.
 
-    __slots__ = ("_items", "_last_event", "_store", "_task", "_wanted")
+    `_afterwards` is what was to become of the request meanwhile, and becomes of a reply that did not leave at once.
+    """
+
+    __slots__ = ("_afterwards", "_items", "_last_event", "_store", "_task", "_wanted")
     remembers = True
 
     def __init__(self, session: "Session", opened: wire.Open, store: ResponseStore) -> None:
@@ -50,6 +54,7 @@ class RememberedRequest(Request):
         self._items = b""
         self._last_event = b""
         self._task: asyncio.Task[None] | None = None
+        self._afterwards: Callable[[], None] | None = None
 
     @property
     def once(self) -> bool:
@@ -140,6 +145,9 @@ class RememberedRequest(Request):
     async def _deliver_kept(self, usage: ReplyUsage, body: bytes) -> None:
         kept = await self._kept(body)
         self._session.guarded(self, super()._deliver, usage, body if kept else unstored(body))
+        if self._afterwards is not None:
+            # Nobody takes more of a long one.
+            self._session.guarded(self, self._afterwards)
 
     def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, data: bytes = b"") -> None:
         if self._last_event and not self._ended:
@@ -190,10 +198,14 @@ class RememberedRequest(Request):
 
     def cancel(self, reason: int = 0) -> None:
         """The caller is gone; what it gets stored is stored."""
-        if not self._is_storing:
+        if self._is_storing:
+            self._afterwards = partial(super().cancel, reason)
+        else:
             super().cancel(reason)
 
     def out_of_time(self) -> None:
         """The process stops."""
-        if not self._is_storing:
+        if self._is_storing:
+            self._afterwards = self._afterwards or super().out_of_time
+        else:
             super().out_of_time()
