@@ -1,11 +1,13 @@
 """The door when time runs out: requests whose router says nothing, and callers that take nothing of their replies."""
 
+import socket
 from dataclasses import replace
 
 import pytest
 from services.edge.tests.fakes.door import (
     CHUNK,
     PIECE,
+    SSE,
     asked,
     clean,
     error_of,
