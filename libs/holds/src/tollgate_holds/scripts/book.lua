@@ -16,9 +16,22 @@ if last then
 end
 local has_wallet = call('EXISTS', wallet) == 1
 local corrected = 0
-for i = 0, tonumber(ARGV[4]) - 1 do
-  local id, charge = ARGV[5 + i * 2], ARGV[6 + i * 2]
-  local record = call('HGET', holds, id)
+local total = tonumber(ARGV[4])
+-- All records are read in one call before, and what is done with is deleted in one after: of two calls for each effect
+-- none is left. Some at a time, since a call takes some thousands of arguments at most.
+local AT_ONCE = 1000
+local ids, records, gone = {}, {}, {}
+for i = 1, total do ids[i] = ARGV[3 + i * 2] end
+for i = 1, total, AT_ONCE do
+  local found = call('HMGET', holds, unpack(ids, i, math.min(i + AT_ONCE - 1, total)))
+  for k = 1, #found do records[i + k - 1] = found[k] end
+end
+local seen = {}
+for i = 1, total do
+  local id, charge = ids[i], ARGV[4 + i * 2]
+  -- The first effect on a hold leaves nothing for a second one.
+  local record = not seen[id] and records[i]
+  seen[id] = true
   local state, budgets = record and string.byte(record), nil
   if state and state < 97 then state, budgets = state_of(record) end
   if state == 104 or state == 115 then
@@ -33,8 +46,9 @@ for i = 0, tonumber(ARGV[4]) - 1 do
     if has_wallet and charge ~= '0' then call('DECRBY', wallet, charge) end
     if budgets then move_budgets(holds, budgets, '0', charge) end
   end
-  if state then call('HDEL', holds, id) end
+  if state then gone[#gone + 1] = id end
 end
+for i = 1, #gone, AT_ONCE do call('HDEL', holds, unpack(gone, i, math.min(i + AT_ONCE - 1, #gone))) end
 if has_wallet and ARGV[3] ~= '0' then call('INCRBY', wallet, ARGV[3]) end
 call('HSET', booked, ARGV[1], ARGV[2])
 return {has_wallet and 1 or 2, corrected}

@@ -19,7 +19,7 @@ from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
 from tollgate_router.exchange.outbox import MAX_END_BYTES
-from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_message, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_fields, usage_fields
 from tollgate_router.telemetry import operation_name
 
 if TYPE_CHECKING:
@@ -450,10 +450,10 @@ class Request:
             upstream_status=self._status,
             error_kind=problem.kind if problem is not None else 0,
             units=usage.units,
-            usage=usage_message(usage.units, usage.service),
+            usage=usage_fields(usage.units, usage.service),
             estimated=usage.estimated,
             ended_us=now,
-            timings=timings_message(self._attempt_us - arrived, self._first_byte_us, total),
+            timings=timings_fields(self._attempt_us - arrived, self._first_byte_us, total),
             trace_kept=kept,
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
