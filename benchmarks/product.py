@@ -23,6 +23,7 @@ REQUEST_PATH = ("edge", "router", "valkey")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("cli/src", "libs/*/src", "services/*/src", "simulators/*/src")
 WITHOUT = Path(__file__).parent / "without"
+COUNTED = Path(__file__).parent / "counted"
 CHANNEL = """channels:
   - name: bench
     provider: openai
@@ -103,12 +104,18 @@ def sources(root: Path) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    home: Path, config: Path | None = None, *, root: Path = ROOT, without: str = "", **settings: str
+    home: Path,
+    config: Path | None = None,
+    *,
+    root: Path = ROOT,
+    without: str = "",
+    counted: str = "",
+    **settings: str,
 ) -> Iterator[Product]:
     """Runs the product of the checkout `root` on a home, with this interpreter.
 
-    `without` names a feature to switch off; see `without/sitecustomize.py`. Raises NoTree, and RuntimeError when it
-    does not start.
+    `without` names a feature to switch off, `counted` a kind of process that runs under callgrind; see the
+    `sitecustomize.py` of these folders. Raises NoTree, and RuntimeError when it does not start.
     """
     environment = {
         name: value
@@ -125,6 +132,9 @@ def running(
     if without:
         environment["TOLLGATE_BENCH_WITHOUT"] = without
         path.insert(0, str(WITHOUT))
+    if counted:
+        environment["TOLLGATE_BENCH_COUNTED"] = counted
+        path.insert(0, str(COUNTED))
     environment["PYTHONPATH"] = os.pathsep.join(path)
     ready = home.with_name(f"{home.name}.ready.json")
     ready.unlink(missing_ok=True)
