@@ -349,7 +349,7 @@ class Edge:
                 self.gateway.closing = True
                 await asyncio.sleep(self.settings.drain_notice_seconds)
                 self.gateway.draining = True
-                await server.drain()
+                await asyncio.gather(server.drain(), self.gateway.drain_detached(self.settings.drain_seconds))
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> PublicServer:
         """Starts the parts in order; the stack stops them in reverse."""
@@ -468,7 +468,7 @@ async def _open_spool(settings: EdgeSettings) -> Spool:
     waited = 0.0
     while True:
         try:
-            return Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
+            return Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes, fsync=settings.spool_fsync)
         except SpoolLocked:
             if waited >= _SPOOL_WAIT_SECONDS:
                 raise

@@ -60,7 +60,9 @@ class Router:
         self.lifecycle = Lifecycle()
         clock = SystemClock()
         self.tracing = new_tracing("router", slot=settings.slot, environment=environment)
-        self.spool = Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
+        self.spool = Spool.open(
+            settings.spool_directory, max_bytes=settings.spool_max_bytes, fsync=settings.spool_fsync
+        )
         self.producer = new_producer(settings.event_log_url)
         again = events.UsageRecorded(replay=True).SerializeToString()
         self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
@@ -178,6 +180,8 @@ class Router:
     def samples(self) -> Iterator[Sample]:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_router_open_requests", (), self.deps.open_requests
+        if self.deps.background is not None:
+            yield "tollgate_router_background_responses", (), len(self.deps.background.running)
         yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
         yield "tollgate_router_probes_total", (), self.probes.sent
         yield "tollgate_router_probes_failed_total", (), self.probes.failed
@@ -193,7 +197,8 @@ class Router:
         self.exchange.register(server)
         add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
         add_responses: Any = responses_pb2_grpc.add_StoredResponsesServiceServicer_to_server
-        add_responses(StoredResponses(self.responses, self.deps.clock), server)
+        background = self.deps.background
+        add_responses(StoredResponses(self.responses, background, self.deps.clock), server)
         add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel, self.health, self.modes.save), server)
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
@@ -206,6 +211,8 @@ class Router:
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
             keeping = asyncio.create_task(self.keep.run(self.lifecycle.stopping)) if self.keep is not None else None
+            # Until the last one has ended, since a drain waits for them.
+            watching = asyncio.create_task(background.run(stopped)) if background is not None else None
             refreshing = asyncio.create_task(self.refreshing.run(stopped))
             await server.start()
             self.lifecycle.ready()
@@ -215,7 +222,9 @@ class Router:
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            tasks = {task for task in (publishing, configuring, probing, refreshing, keeping) if task is not None}
+            tasks = {
+                task for task in (publishing, configuring, probing, refreshing, keeping, watching) if task is not None
+            }
             await asyncio.wait(tasks, timeout=5)
             for task in tasks:
                 task.cancel()

@@ -54,10 +54,13 @@ class Lane:
     def _work(self, work: Callable[[Any], T]) -> T:
         # Loading the engine takes seconds and a lot of memory: not before it is needed.
         import clickhouse_connect
+        import pyarrow as pa
         from clickhouse_connect.driver.exceptions import ClickHouseError
 
         try:
             if self._client is None:
+                # Arrow's own pool keeps 9 MB that the system's gives back while nothing is booked.
+                pa.set_memory_pool(pa.system_memory_pool())
                 if self._prepare is not None:
                     self._prepare()
                 self._client = clickhouse_connect.get_client(dsn=self._dsn, settings=self._settings, **self._options)
