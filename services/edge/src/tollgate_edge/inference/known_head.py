@@ -76,10 +76,11 @@ def known_head(data: bytes, read: InferenceExchange, names: Sequence[bytes]) -> 
     The body is as long as the parser says, and so is the number in the head: with both, the head ends where the parser
     has it end, and the number is the one that it read.
     """
-    head, end, body = data.partition(_END)
-    if not end or len(head) > _MOST_BYTES or len(body) != read.content_length or read.operation in FORMS:
+    end = data.find(_END, 0, _MOST_BYTES)
+    body_at = end + len(_END)
+    if end < 0 or len(data) - body_at != read.content_length or read.operation in FORMS:
         return None
-    length = _LENGTH.search(data, 0, len(head) + 2)
+    length = _LENGTH.search(data, 0, end + 2)
     if length is None or int(length[1]) != read.content_length:
         return None
-    return KnownHead(data[: length.start(1)], data[length.end(1) : len(head) + len(_END)], read, names)
+    return KnownHead(data[: length.start(1)], data[length.end(1) : body_at], read, names)
