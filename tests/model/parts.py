@@ -23,7 +23,7 @@ from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import NoTracing
 from tollgate_rating import PriceTable
-from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_fields
 
 ORGANIZATION = "org"
 FUNDS = 10**12
@@ -110,10 +110,10 @@ class RouterSlot(Slot):
                 upstream_status=200 if last else 500,
                 error_kind=0,
                 units=units,
-                usage=usage_message(units),
+                usage=usage_fields(units),
                 estimated=False,
                 ended_us=self._clock.now_us(),
-                timings=wire.Timings(),
+                timings={"upstream_started_us": 0, "first_byte_us": 0, "total_us": 0},
                 trace_kept=False,
             )
             made, charge = self.recorder.record(opened, VERSION, result)

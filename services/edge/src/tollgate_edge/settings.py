@@ -79,7 +79,9 @@ class EdgeSettings(ServiceSettings):
     write_timeout_seconds: float = Field(
         default=60.0, gt=0, description="A caller that takes nothing of a reply for so long is closed."
     )
-    keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
+    keep_alive_seconds: int = Field(
+        default=75, gt=0, description="How long an idle client connection is kept; up to a second longer."
+    )
     request_timeout_seconds: float = Field(
         default=900.0,
         gt=0,

@@ -49,12 +49,17 @@ class FakeStream:
         self.closed = self.draining = False
         self.changed = asyncio.Event()
         self.outbox = SimpleNamespace(
-            open=lambda _, **fields: self.opened.put_nowait(wire.Open(**fields)),
+            open=self._open,
             body=lambda frame_id, data: self._note(self.bodies, (frame_id, data)),
             credit=lambda frame_id, size: self._note(self.credits, (frame_id, size)),
             cancel=lambda frame_id, reason: self._note(self.cancels, (frame_id, reason)),
             ack=lambda frame_id: self._note(self.acks, frame_id),
         )
+
+    def _open(self, size, common, **fields):
+        opened = wire.Open(**fields)
+        opened.MergeFromString(common)
+        self.opened.put_nowait(opened)
 
     def _note(self, notes, note):
         notes.append(note)

@@ -105,12 +105,19 @@ class AttemptSeries:
         self.first_chunk = Histogram(GEN_AI_MICROSECONDS, 1e-6)
         self.units: defaultdict[str, int] = defaultdict(int)
 
-    def add(self, timings: wire.Timings, units: Mapping[str, int], *, first_chunk: bool) -> None:
+    def add(
+        self,
+        *,
+        upstream_started_us: int,
+        first_byte_us: int,
+        total_us: int,
+        units: Mapping[str, int],
+        first_chunk: bool,
+    ) -> None:
         """An upstream call has ended; `first_chunk`: it was a whole stream."""
-        began = timings.upstream_started_us
-        self.duration.observe(timings.total_us - began)
+        self.duration.observe(total_us - upstream_started_us)
         if first_chunk:
-            self.first_chunk.observe(timings.first_byte_us - began)
+            self.first_chunk.observe(first_byte_us - upstream_started_us)
         added = self.units
         for unit, quantity in units.items():
             added[unit] += quantity

@@ -60,3 +60,8 @@ def check_limit(limit: int | None, least: int, name: str, param: str = "") -> No
 def beginning(value: msgspec.Raw) -> bytes:
     """Returns the first five bytes, which tell `null` and `""` from all else without a copy of a long value."""
     return bytes(memoryview(value)[:5])
+
+
+def is_null(value: msgspec.Raw) -> bool:
+    """Tells whether a member is `null`, or absent."""
+    return len(value) == 4 and bytes(value) == b"null"

@@ -7,7 +7,16 @@ import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.limits import MAX_CHOICES
-from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, beginning, check_limit, check_model
+from tollgate_edge.inference.asked import (
+    ABSENT,
+    Asked,
+    BadRequest,
+    StreamOptions,
+    beginning,
+    check_limit,
+    check_model,
+    is_null,
+)
 from tollgate_kit.multipart import BrokenForm, Part, boundary_of, form_type, read_parts
 from tollgate_rating import AUDIO_SECOND, CHARACTER, REQUEST, SEARCH
 
@@ -127,7 +136,7 @@ def embed_contents(body: bytes | bytearray, model: str) -> Asked:
     """Returns what `embedContent` and `batchEmbedContents` ask for; the path names the model."""
     check_model(model)
     found = _EMBED.decode(body)
-    if beginning(found.content) == b"null" and beginning(found.requests) == b"null":
+    if is_null(found.content) and is_null(found.requests):
         raise BadRequest("The request body has neither 'content' nor 'requests'.", "content")
     return Asked(model, stream=False, usage_wanted=True, max_output_tokens=0, choices=1)
 

@@ -7,7 +7,7 @@ the caller it ends once, in `_close`.
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -233,9 +233,6 @@ class InferenceExchange:
 
     def open_on(self, stream: "RouterStream") -> None:
         """Opens the next try of this request on a router's stream."""
-        principal, asked = self.principal, self.asked
-        assert principal is not None
-        assert asked is not None
         self.tries += 1
         self.awaits_end = True
         if self.tries == 1:
@@ -247,30 +244,24 @@ class InferenceExchange:
             self.marks = self._gateway.marks.of(body, self._client.peer, self.forwarded)
         first = bytes(body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES])
         self._sent_body = len(first)
-        stream.outbox.open(
-            self._sent_body,
-            id=self._link_id,
-            request_id=self.request_id,
-            started_at_us=self.started_us,
-            dialect=self.face.dialect,
-            operation=self.operation,
-            model=asked.model,
-            stream=asked.stream,
-            usage_wanted=asked.usage_wanted,
-            tenant=self._gateway.tenant_of(principal),
-            traceparent=f"00-{self.trace_id}-{self.span_id}-01",
-            timeout_ms=self._gateway.timeout_ms_left(self.started),
-            body=first,
-            body_length=len(body),
-            headers=self.passed,
-            requested_model=self.requested_model,
-            hold_pico=self.hold_pico,
-            client_network=self.marks[0],
-            prompt_hash=self.marks[1],
-            as_array=self.face.as_array,
-            api_version=self.face.api_version,
-            **{"try": self.tries},
-        )
+        own: dict[str, Any] = {
+            "id": self._link_id,
+            "request_id": self.request_id,
+            "try": self.tries,
+            "started_at_us": self.started_us,
+            "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
+            "timeout_ms": self._gateway.timeout_ms_left(self.started),
+            "body": first,
+            "body_length": len(body),
+            "hold_pico": self.hold_pico,
+            "client_network": self.marks[0],
+            "prompt_hash": self.marks[1],
+        }
+        if self.passed:
+            own["headers"] = self.passed
+        if self.requested_model:
+            own["requested_model"] = self.requested_model
+        stream.outbox.open(self._sent_body, self._gateway.common_of(self), **own)
         if self._sent_body < len(body):
             self._send_body(_WINDOW_BYTES - self._sent_body)
 
@@ -307,16 +298,17 @@ class InferenceExchange:
     def _write_reply(self, head: wire.Head | None, data: bytes, *, last: bool) -> None:
         out: list[bytes] = []
         if not self.headers_sent:
-            if head is None:
-                # Early headers are only sent for streams, by `keep_alive`; a Head always comes before Data.
-                head = wire.Head(status=200)
-            content_type, named = b"", []
-            for header in head.headers:
-                if header.name == b"content-type":
-                    content_type = header.value
-                else:
-                    named.append(b"%b: %b\r\n" % (header.name, header.value))
-            out.append(self._head(head.status, content_type, len(data) if last else None, named))
+            # A short reply that is whole comes without a Head, as JSON; early headers are only sent for streams, by
+            # `keep_alive`.
+            status, content_type, named = 200, b"", list[bytes]()
+            if head is not None:
+                status = head.status
+                for header in head.headers:
+                    if header.name == b"content-type":
+                        content_type = header.value
+                    else:
+                        named.append(b"%b: %b\r\n" % (header.name, header.value))
+            out.append(self._head(status, content_type, len(data) if last else None, named))
         if data:
             self._started = True
             self.bytes_out += len(data)

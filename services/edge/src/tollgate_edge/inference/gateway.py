@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
 
 _MAX_PARKED: Final = 10_000
-_MAX_TENANTS: Final = 100_000
+_MAX_COMMON: Final = 100_000
 _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
@@ -102,7 +102,8 @@ class InferenceGateway:
         self._version = version
         self._witness = witness
         self._parked: deque[InferenceExchange] = deque()
-        self._tenants: dict[str, tuple[Principal, wire.Tenant]] = {}
+        # By key, model and kind of request; principals are told apart by identity.
+        self._common: dict[tuple[object, ...], tuple[Principal, bytes]] = {}
         self._slow: set[asyncio.Task[None]] = set()
         # Ids of one process: a random prefix and a count, unique without a system call for each (0.4 µs).
         self._id_prefix = f"req_{os.urandom(8).hex()}"
@@ -404,16 +405,32 @@ class InferenceGateway:
         version = self._version.current()
         return version.headers if version is not None else ()
 
-    def tenant_of(self, principal: Principal) -> wire.Tenant:
-        """Returns the tenant of a key, as it travels; kept, since to make it takes 1.4 µs."""
-        known = self._tenants.get(principal.api_key_id)
+    def common_of(self, exchange: "InferenceExchange") -> bytes:
+        """Returns the fields of an Open that it shares with all of the same key, model and kind, encoded.
+
+        Kept, since to make the tenant alone takes 1.4 µs.
+        """
+        principal, asked, face = exchange.principal, exchange.asked, exchange.face
+        assert principal is not None
+        assert asked is not None
+        name = (principal.api_key_id, asked.model, exchange.operation, face, asked.stream, asked.usage_wanted)
+        known = self._common.get(name)
         if known is not None and known[0] is principal:
             return known[1]
-        if len(self._tenants) >= _MAX_TENANTS:
-            self._tenants.clear()
-        tenant = tenant_message(principal)
-        self._tenants[principal.api_key_id] = principal, tenant
-        return tenant
+        if len(self._common) >= _MAX_COMMON:
+            self._common.clear()
+        common = wire.Open(
+            dialect=face.dialect,  # type: ignore[arg-type]
+            operation=exchange.operation,  # type: ignore[arg-type]
+            model=asked.model,
+            stream=asked.stream,
+            usage_wanted=asked.usage_wanted,
+            tenant=tenant_message(principal),
+            as_array=face.as_array,
+            api_version=face.api_version,
+        ).SerializeToString()
+        self._common[name] = principal, common
+        return common
 
     def timeout_ms_left(self, started: float) -> int:
         """Returns how long a request may still take."""

@@ -22,7 +22,7 @@ from tollgate_router.exchange.held import Held
 from tollgate_router.exchange.long_body import NO_ROOM_FOR_BODY, LongBody, without_body
 from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
 from tollgate_router.exchange.outbox import MAX_END_BYTES
-from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_message, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_fields, usage_fields
 
 if TYPE_CHECKING:
     from tollgate.routing.v1.explanation_pb2 import Explanation
@@ -449,10 +449,10 @@ class Request(Held):
             upstream_status=self._status,
             error_kind=problem.kind if problem is not None else 0,
             units=usage.units,
-            usage=usage_message(usage.units, usage.service),
+            usage=usage_fields(usage.units, usage.service),
             estimated=usage.estimated,
             ended_us=now,
-            timings=timings_message(self._attempt_us - arrived, self._first_byte_us, total),
+            timings=timings_fields(self._attempt_us - arrived, self._first_byte_us, total),
             trace_kept=kept,
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],

@@ -89,9 +89,10 @@ def sending(
     Raises Refused for what is malformed or cannot be said on its wire. A body of the wire's own dialect goes as it is:
     to look at every field would cost more than all else that is done with it, and the provider looks.
     """
-    if opened.operation in endpoints.OPERATIONS or isinstance(members, Form):
+    operation, dialect = opened.operation, opened.dialect
+    if operation in endpoints.OPERATIONS or isinstance(members, Form):
         return endpoints.sending(opened, members, target)
-    chat = opened.operation == wire.OPERATION_CHAT
+    chat = operation == wire.OPERATION_CHAT
     if not chat and embeddings.translates(opened, target):
         return embeddings.sending(opened, members, target)
     if opened.as_array:
@@ -100,11 +101,11 @@ def sending(
         return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
-    if opened.dialect == _RESPONSES and target.responses:
+    if dialect == _RESPONSES and target.responses:
         return responses_native.sending(opened, members, target, remembers=remembers)
     # Also on chat's path, where one client sends such bodies and waits for chunks.
-    responses = chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members)
-    if opened.dialect == target.wire and not responses:
+    responses = chat and dialect in {_OPENAI, _RESPONSES} and is_responses(members)
+    if dialect == target.wire and not responses:
         return _SAME[target.wire](opened, members, target)
     return _translating(opened, members, target, body, responses=responses, remembers=remembers)
 
@@ -188,13 +189,9 @@ def smallest_chat(target: Target) -> Written:
     return write(Request(messages=(Message("user", (Text("hi"),)),), max_output_tokens=1), target)
 
 
-def _openai_path(opened: wire.Open, target: Target) -> bytes:
-    operation = _OPENAI_OPERATIONS[opened.operation]
-    return target.quirks.path(operation, _OPENAI_PATHS[opened.operation])
-
-
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
-    chat = opened.operation == wire.OPERATION_CHAT
+    operation = opened.operation
+    chat = operation == wire.OPERATION_CHAT
     stream = opened.stream and chat
     quirks = target.quirks
     dropped: tuple[str, ...] = ()
@@ -204,7 +201,7 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
         dropped = quirks.request.edit(members, "messages" if chat else "")
     write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
     body = write(members, target.upstream_model, stream=stream and quirks.asks_usage)
-    path = _openai_path(opened, target)
+    path = quirks.path(_OPENAI_OPERATIONS[operation], _OPENAI_PATHS[operation])
     if not _mends(target):
         kind = AzureStream if target.platform == "azure" else ChatStream
         found = kind(usage_wanted=opened.usage_wanted) if stream else None
