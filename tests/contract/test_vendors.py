@@ -134,7 +134,7 @@ def refusal_or_answer(vendor, **more):
 
 
 def test_every_compatible_provider_has_a_simulated_vendor():
-    own = {"simulator", "openai-compatible", "openai", "gemini"}
+    own = {"simulator", "openai-compatible", "openai", "gemini-openai"}
     known = {
         name
         for name, provider in CATALOGUE.providers.items()
