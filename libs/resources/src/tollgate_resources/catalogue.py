@@ -78,8 +78,8 @@ class Provider(Resource):
 
     @model_validator(mode="after")
     def _whole(self) -> "Provider":
-        if self.quirks and self.wire != "openai":
-            raise ValueError("`quirks` with `wire: openai` only")
+        if self.wire != "openai" and any(not quirk.is_of_errors for quirk in self.quirks):
+            raise ValueError("`quirks` with `wire: openai`; on other wires only `error` and `errors`")
         if self.responses and not self.may_speak_responses:
             raise ValueError("`responses: true` with `wire: openai` and the operation chat only")
         for name in self.all_quirks.paths:

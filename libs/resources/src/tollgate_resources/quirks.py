@@ -142,6 +142,11 @@ class Quirk(Quirks):
     """`page`: a copy of that page; `quoted`: documentation of others that quotes it; `known`: not read, but said to be
     there."""
 
+    @property
+    def is_of_errors(self) -> bool:
+        """It says nothing of requests and good replies."""
+        return not (self.paths or self.query) and (self.request, self.reply) == (RequestQuirks(), ReplyQuirks())
+
 
 class ConflictingQuirks(ValueError):  # noqa: N818 - a fault of data.
     """Two quirks of one provider say different things of one field."""

@@ -31,7 +31,7 @@ from tollgate_simulator_provider import (
 from tollgate_simulator_provider.clouds import Clouds
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
-from tollgate_simulator_provider.refusals import Refused, error_body
+from tollgate_simulator_provider.refusals import Refused, RefusedByVendor, error_body, recorded
 from tollgate_simulator_provider.vendors import vendors
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -124,8 +124,9 @@ class Simulator:
             self._prepare(delivery, request, headers)
             delivery.accept()
             await self._answer(delivery, request, headers)
-        except compatible.RefusedByVendor as refused:
-            await delivery.whole(refused.status, self._headers(delivery, JSON), refused.body)
+        except RefusedByVendor as refused:
+            named = [(b"x-amzn-errortype", refused.name.encode())] if refused.name else []
+            await delivery.whole(refused.status, [*self._headers(delivery, JSON), *named], refused.body)
         except Refused as refused:
             await self._say(delivery, refused)
 
@@ -179,6 +180,9 @@ class Simulator:
         asked = delivery.faults
         if asked.status or asked.html:
             await self._refuse(delivery)
+        elif asked.refuse and not delivery.vendor:
+            at_vertex = delivery.cloud is not None and delivery.operation in {"messages", "contents"}
+            raise recorded("vertex" if at_vertex else WIRES.get(delivery.operation, "openai"), asked.refuse)
         elif delivery.operation in {"chat", "responses"}:
             await self._chat(delivery, _chat_reply(delivery, request))
         elif delivery.operation == "converse":
@@ -349,6 +353,10 @@ class Simulator:
         count = asked.get("count", 1)
         self._queued = [*self._queued, *[wanted] * min(10_000, count)] if type(count) is int and count > 0 else []
         await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
+
+
+# Whose refusals a request that asks for one is told.
+WIRES = {"messages": "anthropic", "contents": "gemini", "converse": "bedrock"}
 
 
 def _typed(kind: bytes) -> Headers:

@@ -6,19 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tollgate_simulator_provider import chat
-from tollgate_simulator_provider.refusals import Refused
+from tollgate_simulator_provider.refusals import Refused, RefusedByVendor
 from tollgate_simulator_provider.vendors import Ways, vendors
 
 INVALID = "invalid_parameter"
-
-
-class RefusedByVendor(Exception):  # noqa: N818
-    """A refusal with a body of the vendor's own."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
 
 
 @dataclass(frozen=True, slots=True)

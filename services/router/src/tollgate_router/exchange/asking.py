@@ -1,6 +1,6 @@
 """What a choice looks at where targets differ, from the words of a request; most requests are never asked."""
 
-from typing import Final
+from typing import Final, TypeVar
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.abilities import BYTES_PER_TOKEN, embedded_in
@@ -8,9 +8,12 @@ from tollgate_router.domain.candidates import Ask
 from tollgate_router.domain.endpoints.form import Form, form_of
 from tollgate_router.domain.endpoints.sending import FORMS
 from tollgate_router.domain.openai_chat import Members, read_body
+from tollgate_router.domain.target import Target
+from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
 
 _TOKENS_PER_FILE: Final = 1600
+T = TypeVar("T")
 
 
 def read_request(opened: wire.Open, body: bytes | bytearray) -> Members | Form:
@@ -33,6 +36,11 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )
+
+
+def known(target: Target | None, found: T) -> T | UpstreamProblem:
+    """Returns a problem that was found in a good reply as the provider's data knows it; else `found`."""
+    return found if target is None else target.quirks.errors.again(found)
 
 
 def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:

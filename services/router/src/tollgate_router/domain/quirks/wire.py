@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_resources import Quirks
+from tollgate_resources import Quirks, RequestQuirks
 from tollgate_router.domain.quirks.asking import RequestEdit
 from tollgate_router.domain.quirks.errors import ErrorReading
 from tollgate_router.domain.quirks.replies import ReplyEdit
@@ -22,7 +22,7 @@ class WireQuirks:
 
     def __init__(self, quirks: Quirks | None = None) -> None:
         data = quirks or Quirks()
-        self.request = None if quirks is None else RequestEdit(data.request)
+        self.request = None if data.request == RequestQuirks() else RequestEdit(data.request)
         """None: requests go as they are."""
         self.asks_usage = data.request.stream_options is not False
         self.reply = ReplyEdit(data.reply)
