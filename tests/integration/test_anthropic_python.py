@@ -112,6 +112,9 @@ def test_errors_are_of_their_own_classes(client: anthropic.Anthropic, product: P
     assert missing.value.request_id
     with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
         ask(max_tokens=0)
+    # Claude Code makes its conversation shorter at these words, whoever says that it must.
+    with pytest.raises(anthropic.BadRequestError, match="prompt is too long"):
+        ask(messages=[{"role": "user", "content": "[[sim:refuse=context_length]]"}])
     with pytest.raises(anthropic.BadRequestError, match="messages"):
         ask(messages=7)
     with pytest.raises(anthropic.AuthenticationError):

@@ -123,6 +123,10 @@ class Simulator:
             request = forms.read(body, headers.get(b"content-type", b"")) if form else _object(body)
             self._prepare(delivery, request, headers)
             delivery.accept()
+            if delivery.faults.refuse and not delivery.vendor:
+                at_vertex = delivery.cloud is not None and delivery.operation in {"messages", "contents"}
+                vendor = "vertex" if at_vertex else WIRES.get(delivery.operation, "openai")
+                raise recorded(vendor, delivery.faults.refuse)
             await self._answer(delivery, request, headers)
         except RefusedByVendor as refused:
             named = [(b"x-amzn-errortype", refused.name.encode())] if refused.name else []
@@ -180,9 +184,6 @@ class Simulator:
         asked = delivery.faults
         if asked.status or asked.html:
             await self._refuse(delivery)
-        elif asked.refuse and not delivery.vendor:
-            at_vertex = delivery.cloud is not None and delivery.operation in {"messages", "contents"}
-            raise recorded("vertex" if at_vertex else WIRES.get(delivery.operation, "openai"), asked.refuse)
         elif delivery.operation in {"chat", "responses"}:
             await self._chat(delivery, _chat_reply(delivery, request))
         elif delivery.operation == "converse":
