@@ -73,7 +73,7 @@ def test_contents_become_chat_and_messages():
     one = translation(OPENAI, GEMINI)
     said = check_chat(whole(one, CONTENTS), usage=True)
     assert (said["thought"], said["text"], said["reason"]) == ("Hm, 好.", 'Grüße, "usageMetadata"', "tool_calls")
-    assert said["calls"] == {0: ["call_0", "first", '{"a": 1}'], 1: ["call_1", "second", "{}"]}
+    assert said["calls"] == {0: ["call_r1_0", "first", '{"a": 1}'], 1: ["call_r1_1", "second", "{}"]}
     assert one.usage.units == {"input": 20, "cache_read": 10, "output": 5, "reasoning": 4}
     found = check_messages(whole(translation(ANTHROPIC, GEMINI), CONTENTS))
     assert [block["type"] for block in found["blocks"]] == ["thinking", "text", "tool_use", "tool_use"]

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.chat_stream import MAX_FRAME_BYTES, TAIL_BYTES, ChatStream
+from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import read_usage, with_service
@@ -245,7 +246,7 @@ class RepairedStream(ChatStream):
                 arguments = "" if arguments is None else msgspec.json.encode(arguments).decode()
             if place == len(known):
                 name = str(function.get("name") or "")
-                known.append((call.get("index"), str(call.get("id") or f"call_{place}")))
+                known.append((call.get("index"), str(call.get("id") or call_id(self._given["id"], place))))
                 said: dict[str, Any] = {"name": name, "arguments": arguments}
                 found.append({"index": place, "id": known[place][1], "type": "function", "function": said})
             else:

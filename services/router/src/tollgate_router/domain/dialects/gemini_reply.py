@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
@@ -124,10 +125,11 @@ def units_of(raw: msgspec.Raw) -> ReplyUsage | None:
 
 
 class ContentReader(StreamReader):
-    """One streamed reply; the end of the connection is its end."""
+    """One streamed reply; the end of the connection is its end. `reply_id` stands in for one that names no id."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply_id: str = "") -> None:
         super().__init__()
+        self._id = reply_id
         self._began = False
         self._calls = 0
         self.usage: ReplyUsage | None = None
@@ -145,6 +147,7 @@ class ContentReader(StreamReader):
         self.usage = units_of(chunk.usage_metadata) or self.usage
         if not self._began:
             self._began = True
+            self._id = chunk.response_id or self._id
             yield Began(chunk.response_id, chunk.model_version)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason and not self.finished:
             self.finished = True
@@ -160,7 +163,7 @@ class ContentReader(StreamReader):
             if part.function_call is not None and part.function_call.name:
                 call, number = part.function_call, self._calls
                 self._calls += 1
-                yield CallBegan(number, call.id or f"call_{number}", call.name)
+                yield CallBegan(number, call.id or call_id(self._id, number), call.name)
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
                 yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
@@ -170,7 +173,7 @@ class ContentReader(StreamReader):
             yield Finished(CALLS if self._calls and reason == STOP else reason)
 
 
-def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
+def read_whole(body: bytes, reply_id: str = "") -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
     """Returns a whole reply and what it used: the same as one chunk of a stream."""
     try:
         chunk = _CHUNK.decode(body)
@@ -180,7 +183,7 @@ def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem
         return problem_of_error(msgspec.json.decode(chunk.error))
     if not chunk.candidates and chunk.prompt_feedback is None:
         return unreadable()
-    reader = ContentReader()
+    reader = ContentReader(reply_id)
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""
     for event in reader.take(chunk):

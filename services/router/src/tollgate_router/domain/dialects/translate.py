@@ -22,6 +22,7 @@ from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
+from tollgate_router.domain.dialects.call_ids import told_apart
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.gemini_array import ArrayStream
 from tollgate_router.domain.dialects.gemini_body import write_contents
@@ -148,7 +149,7 @@ def _as_events(opened: wire.Open) -> wire.Open:
 
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
-    written = write(request, target)
+    written = write(structs.replace(request, messages=told_apart(request.messages)), target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
     return Sending(written.path, written.body, found, translation.read, written.headers, shown_names(written.dropped))
@@ -356,11 +357,11 @@ class Translation:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
             if self._mending is None:
-                return openai_reply.ChatReader()
+                return openai_reply.ChatReader(self._id)
             return RepairedReader(_repaired(self._opened, self._mending, usage_wanted=False))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
-        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
+        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader(self._id)
 
     def writer(self) -> _Writer:
         """Returns what writes a stream for the caller."""
@@ -399,7 +400,7 @@ class Translation:
         if self._upstream == _ANTHROPIC:
             return anthropic_reply.read_whole(body)
         if self._upstream == _GEMINI:
-            return gemini_reply.read_whole(body)
+            return gemini_reply.read_whole(body, self._id)
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.read_whole(body, self._id)
         if self._mending is not None:
@@ -410,7 +411,7 @@ class Translation:
         usage = read_reply(body)
         if isinstance(usage, UpstreamProblem):
             return usage
-        reply = openai_reply.read_whole(body)
+        reply = openai_reply.read_whole(body, self._id)
         return reply if isinstance(reply, UpstreamProblem) else (reply, usage)
 
 
