@@ -113,6 +113,8 @@ def test_a_conversation_with_calls_of_gemini_goes_on_with_claude(product: Produc
             said = chat.chat.completions.create(model=GEMINI, messages=turns, tools=tools).choices[0].message
             (call,) = said.tool_calls or ()
             turns += [said.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.id, "content": "x"}]
+            turns.append({"role": "assistant", "content": "It is x."})
+        turns.append({"role": "user", "content": "And?"})
         # It refuses two calls of one id.
         assert chat.chat.completions.create(model=CLAUDE, messages=turns, tools=tools).choices[0].message.content
 

@@ -67,6 +67,8 @@ class RequestQuirks(Resource):
     """Members of messages that are left out; named as `messages.NAME`."""
     developer_role: Literal["developer", "system"] | None = None
     """What a message of the developer is called; `system` where the provider knows no other."""
+    extra_content: Flag | None = None
+    """True: calls come with `extra_content`, such as Gemini's signature, and are taken back with it."""
     stream_options: Flag | None = None
     """False: the provider refuses `stream_options` and reports the usage of a stream unasked."""
 

@@ -51,7 +51,10 @@ def test_each_dialect_says_it_in_its_words_and_links_to_it(entry):
 )
 def test_a_client_of_claude_knows_a_prompt_that_is_too_long_by_the_words(said, told):
     error = public_error(errors.ERROR_KIND_CONTEXT_LENGTH, said)
-    for body in (ANTHROPIC.error(error, "req_1", DOCS), ANTHROPIC.error_event(error, "req_1", DOCS).split(b"data: ")[1]):
+    for body in (
+        ANTHROPIC.error(error, "req_1", DOCS),
+        ANTHROPIC.error_event(error, "req_1", DOCS).split(b"data: ")[1],
+    ):
         assert json.loads(body)["error"]["message"] == (told or said)
     assert json.loads(OPENAI.error(error, "req_1", DOCS))["error"]["message"] == error.message
 

@@ -76,8 +76,9 @@ def test_contents_become_chat_and_messages():
     assert said["calls"] == {0: ["call_r1_0", "first", '{"a": 1}'], 1: ["call_r1_1", "second", "{}"]}
     assert one.usage.units == {"input": 20, "cache_read": 10, "output": 5, "reasoning": 4}
     found = check_messages(whole(translation(ANTHROPIC, GEMINI), CONTENTS))
-    assert [block["type"] for block in found["blocks"]] == ["thinking", "text", "tool_use", "tool_use"]
-    assert found["blocks"][2]["input"] == {"a": 1}
+    assert [block["type"] for block in found["blocks"]] == ["thinking", "text", "thinking", "tool_use", "tool_use"]
+    assert found["blocks"][2]["signature"] == "google:s"
+    assert found["blocks"][3]["input"] == {"a": 1}
     assert (found["reason"], found["usage"]["input_tokens"], found["usage"]["output_tokens"]) == ("tool_use", 20, 9)
 
 

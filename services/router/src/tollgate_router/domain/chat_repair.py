@@ -248,7 +248,10 @@ class RepairedStream(ChatStream):
                 name = str(function.get("name") or "")
                 known.append((call.get("index"), str(call.get("id") or call_id(self._given["id"], place))))
                 said: dict[str, Any] = {"name": name, "arguments": arguments}
-                found.append({"index": place, "id": known[place][1], "type": "function", "function": said})
+                begun = {"index": place, "id": known[place][1], "type": "function", "function": said}
+                # Some want it back with the call.
+                extra = call.get("extra_content")
+                found.append(begun | {"extra_content": extra} if extra else begun)
             else:
                 found.append({"index": place, "function": {"arguments": arguments}})
         return found

@@ -35,7 +35,7 @@ _REFUSED: Final = {
     "container": (),
 }
 _NOTHING: Final = frozenset((b"null", b"false", b"{}", b"[]", b"0", b"0.0", b"1", b'["text"]'))
-# The vendor takes it where a call comes back without the signature that other dialects have no place for.
+# The vendor takes it where a call comes back without its signature: another maker's, or its client kept none.
 _NO_SIGNATURE: Final = "skip_thought_signature_validator"
 _LEVELS: Final = re.compile(r"gemini-(\d+)")
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
@@ -137,10 +137,10 @@ def _parts(message: Message, names: dict[str, str]) -> Iterable[dict[str, Any]]:
         if isinstance(part, Call):
             names[part.id] = part.name
             written: dict[str, Any] = {"functionCall": {"name": part.name, "args": object_of(part.arguments)}}
-            if not proven:
-                # Only the first call of a turn carries a signature.
-                written["thoughtSignature"] = _NO_SIGNATURE
-                proven = True
+            # Only the first call of a turn must have one.
+            if signature := part.signature or ("" if proven else _NO_SIGNATURE):
+                written["thoughtSignature"] = signature
+            proven = True
             yield written
         elif isinstance(part, Result):
             yield from _answer(part, names)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.dialects.members import object_of
@@ -63,6 +64,7 @@ class _Part(msgspec.Struct, rename="camel"):
     text: str | None = None
     thought: bool = False
     function_call: _FunctionCall | None = None
+    thought_signature: str | None = None
 
 
 class _Content(msgspec.Struct):
@@ -163,7 +165,7 @@ class ContentReader(StreamReader):
             if part.function_call is not None and part.function_call.name:
                 call, number = part.function_call, self._calls
                 self._calls += 1
-                yield CallBegan(number, call.id or call_id(self._id, number), call.name)
+                yield CallBegan(number, call.id or call_id(self._id, number), call.name, part.thought_signature or "")
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
                 yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
@@ -202,11 +204,11 @@ def _gather(parts: list[Text | Thinking | Call], event: Event) -> None:
     elif isinstance(event, ThinkingDelta):
         parts.append(Thinking(event.text))
     elif isinstance(event, CallBegan):
-        parts.append(Call(event.id, event.name, "{}"))
+        parts.append(Call(event.id, event.name, "{}", signature=event.signature))
     elif isinstance(event, CallArguments):
         begun = parts[-1]
         assert isinstance(begun, Call)
-        parts[-1] = Call(begun.id, begun.name, event.json)
+        parts[-1] = structs.replace(begun, arguments=event.json)
 
 
 # Written.
@@ -246,7 +248,7 @@ class ContentWriter:
             elif isinstance(event, ThinkingDelta):
                 out.append(self._parts([{"text": event.text, "thought": True}]))
             elif isinstance(event, CallBegan):
-                self._calls[event.number] = [event.id, event.name, ""]
+                self._calls[event.number] = [event.id, event.name, "", event.signature]
             elif isinstance(event, CallArguments):
                 self._calls[event.number][2] += event.json
             elif isinstance(event, Finished):
@@ -274,7 +276,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
         if isinstance(part, Text):
             parts.append({"text": part.text})
         elif isinstance(part, Call):
-            parts.append(_call(part.id, part.name, part.arguments))
+            parts.append(_call(part.id, part.name, part.arguments, part.signature))
         elif part.text:
             parts.append({"text": part.text, "thought": True})
     if reply.refusal and not parts:
@@ -284,5 +286,6 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    return {"functionCall": {"id": call_id, "name": name, "args": object_of(arguments)}}
+def _call(said_id: str, name: str, arguments: str, signature: str) -> dict[str, Any]:
+    part: dict[str, Any] = {"functionCall": {"id": said_id, "name": name, "args": object_of(arguments)}}
+    return part | {"thoughtSignature": signature} if signature else part

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.dialects.call_ids import call_id
+from tollgate_router.domain.dialects.google_signature import extra_of, signature_in
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
     LENGTH,
@@ -61,6 +62,7 @@ class _ToolDelta(msgspec.Struct):
     index: int = 0
     id: str | None = None
     function: _Function | None = None
+    extra_content: msgspec.Raw = _ABSENT
 
 
 class _Delta(msgspec.Struct):
@@ -90,6 +92,7 @@ class _Chunk(msgspec.Struct):
 class _WholeCall(msgspec.Struct):
     function: _Function
     id: str = ""
+    extra_content: msgspec.Raw = _ABSENT
 
 
 class _WholeMessage(msgspec.Struct):
@@ -160,21 +163,21 @@ class ChatReader(StreamReader):
             if delta.refusal:
                 yield RefusalDelta(delta.refusal)
             for call in delta.tool_calls or ():
-                yield from self._call(call.index, call.id, call.function)
+                yield from self._call(call.index, call.id, call.function, signature_in(call.extra_content))
             if delta.function_call is not None:
-                yield from self._call(0, None, delta.function_call)
+                yield from self._call(0, None, delta.function_call, "")
         if choice.finish_reason and not self.finished:
             self.finished = True
             reason = _REASONS.get(choice.finish_reason, STOP)
             # Some say stop where they have called tools.
             yield Finished(CALLS if self._calls and reason == STOP else reason)
 
-    def _call(self, index: int, said: str | None, function: _Function | None) -> Iterable[Event]:
+    def _call(self, index: int, said: str | None, function: _Function | None, signature: str) -> Iterable[Event]:
         number = self._calls.get(index)
         if number is None:
             number = self._calls[index] = len(self._calls)
             name = (function.name if function is not None else None) or ""
-            yield CallBegan(number, said or call_id(self._id, number), name)
+            yield CallBegan(number, said or call_id(self._id, number), name, signature)
         if function is not None and function.arguments:
             yield CallArguments(number, function.arguments)
 
@@ -195,7 +198,9 @@ def read_whole(body: bytes, reply_id: str = "") -> Reply | UpstreamProblem:
     if message.content:
         parts.append(Text(message.content))
     for number, call in enumerate(message.tool_calls or ()):
-        parts.append(Call(call.id or call_id(named, number), call.function.name or "", call.function.arguments or "{}"))
+        said, signature = call.function, signature_in(call.extra_content)
+        arguments = said.arguments or "{}"
+        parts.append(Call(call.id or call_id(named, number), said.name or "", arguments, signature=signature))
     if message.function_call is not None:
         name = message.function_call.name or ""
         parts.append(Call(call_id(named, 0), name, message.function_call.arguments or "{}"))
@@ -253,7 +258,7 @@ class ChatWriter:
                 self._silent.add(event.number)
                 function = {"name": event.name, "arguments": ""}
                 call = {"index": event.number, "id": event.id, "type": "function", "function": function}
-                out.append(self._chunk({"tool_calls": [call]}))
+                out.append(self._chunk({"tool_calls": [call | extra_of(event.signature)]}))
             elif isinstance(event, CallArguments):
                 self._silent.discard(event.number)
                 out.append(self._arguments(event.number, event.json))
@@ -290,6 +295,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int) -> by
     thought = "".join(part.text for part in reply.parts if isinstance(part, Thinking))
     calls = [
         {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        | extra_of(part.signature)
         for part in reply.parts
         if isinstance(part, Call)
     ]

@@ -24,10 +24,11 @@ from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
 from tollgate_router.domain.dialects.call_ids import told_apart
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
-from tollgate_router.domain.dialects.gemini_array import ArrayStream
+from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
+from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, marked, without_extra
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
     STOP,
@@ -40,6 +41,7 @@ from tollgate_router.domain.dialects.neutral import (
     Refused,
     Reply,
     Request,
+    Signature,
     Text,
 )
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
@@ -101,7 +103,7 @@ def sending(
     if not chat and embeddings.translates(opened, target):
         return embeddings.sending(opened, members, target)
     if opened.as_array:
-        opened = _as_events(opened)
+        opened = as_events(opened)
         asked = sending(opened, members, target, body, remembers=remembers)
         return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
@@ -141,15 +143,8 @@ def _response(opened: wire.Open, members: Members, target: Target, *, remembers:
     return _translated(opened, request, target, tools)
 
 
-def _as_events(opened: wire.Open) -> wire.Open:
-    found = wire.Open()
-    found.CopyFrom(opened)
-    found.as_array = False
-    return found
-
-
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
-    written = write(structs.replace(request, messages=told_apart(request.messages)), target)
+    written = write(structs.replace(request, messages=told_apart(back_on_calls(request.messages))), target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
     return Sending(written.path, written.body, found, translation.read, written.headers, shown_names(written.dropped))
@@ -178,8 +173,8 @@ def write(request: Request, target: Target) -> Written:
         return Written(converse_path(model, stream=request.stream), converse.body, converse.dropped, (), converse.names)
     if target.wire == _GEMINI:
         return Written(_gemini_path(target, stream=request.stream), *write_contents(request, model))
-    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name)
     quirks = target.quirks
+    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name, extra=quirks.keeps_extra)
     if quirks.request is not None:
         members = read_body(body)
         dropped += quirks.request.edit(members, chat=True)
@@ -202,6 +197,8 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     stream = opened.stream and chat
     quirks = target.quirks
     dropped: tuple[str, ...] = ()
+    if chat and not quirks.keeps_extra:
+        members = without_extra(members)
     if quirks.request is not None:
         # The same members serve the next target.
         members = dict(members)
@@ -347,6 +344,7 @@ class Translation:
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
+        self.signs_thoughts = opened.dialect in {_ANTHROPIC, _RESPONSES}
         # Of a reply whose wire has no ids.
         self._id = opened.request_id
         self._upstream = upstream
@@ -387,6 +385,8 @@ class Translation:
             structs.replace(part, name=self.renamed(part.name)) if isinstance(part, Call) else part
             for part in reply.parts
         )
+        if self.signs_thoughts:
+            parts = tuple(as_thoughts(parts))
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
@@ -476,6 +476,8 @@ class StreamTranslation:
             if not self._began and not isinstance(event, Began):
                 yield _NAMELESS
             self._called = self._called or isinstance(event, CallBegan)
+            if isinstance(event, CallBegan) and event.signature and self._translation.signs_thoughts:
+                yield Signature(marked(event.signature))
             if not self._began or not isinstance(event, Began):
                 self._began = True
                 yield event

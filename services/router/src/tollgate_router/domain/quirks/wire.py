@@ -24,6 +24,8 @@ class WireQuirks:
         data = quirks or Quirks()
         self.request = None if data.request == RequestQuirks() else RequestEdit(data.request)
         """None: requests go as they are."""
+        self.keeps_extra = data.request.extra_content is True
+        """Calls come and go with `extra_content`."""
         self.asks_usage = data.request.stream_options is not False
         self.reply = ReplyEdit(data.reply)
         self.errors = ErrorReading(data)
