@@ -69,6 +69,11 @@ class RequestQuirks(Resource):
     """What a message of the developer is called; `system` where the provider knows no other."""
     extra_content: Flag | None = None
     """True: calls come with `extra_content`, such as Gemini's signature, and are taken back with it."""
+    returns_reasoning: Literal["strict", "lenient", "welcome"] | None = None
+    """Thoughts of earlier turns are sent back as `reasoning_content`. `strict`: with tools every turn of the model needs
+    them, else `thinking` is switched off; `lenient`: turns with calls need them, or a dot; `welcome`: where known."""
+    thinking_switch: Flag | None = None
+    """True: `thinking: {type: disabled}` is what `reasoning_effort: none` is elsewhere."""
     stream_options: Flag | None = None
     """False: the provider refuses `stream_options` and reports the usage of a stream unasked."""
 

@@ -383,7 +383,8 @@ def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | com
     if asked.refuse:
         raise compatible.refusal(vendor, asked.refuse)
     compatible.check(vendor, request)
-    thoughts = vendors()[vendor].thinks.get(delivery.model, 0)
+    off = (request.get("thinking") or {}).get("type") == "disabled"
+    thoughts = 0 if off else vendors()[vendor].thinks.get(delivery.model, 0)
     if thoughts and not asked.reasoning:
         asked = replace(asked, reasoning=thoughts)
     return compatible.build(vendor, request, chat.build(request, asked, delivery.id, int(time.time())))

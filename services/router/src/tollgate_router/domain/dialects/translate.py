@@ -174,7 +174,7 @@ def write(request: Request, target: Target) -> Written:
     if target.wire == _GEMINI:
         return Written(_gemini_path(target, stream=request.stream), *write_contents(request, model))
     quirks = target.quirks
-    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name, extra=quirks.keeps_extra)
+    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name, quirks=quirks)
     if quirks.request is not None:
         members = read_body(body)
         dropped += quirks.request.edit(members, chat=True)

@@ -24,6 +24,10 @@ class WireQuirks:
         data = quirks or Quirks()
         self.request = None if data.request == RequestQuirks() else RequestEdit(data.request)
         """None: requests go as they are."""
+        self.takes_thoughts = data.request.returns_reasoning is not None
+        """The thoughts of earlier turns are sent back."""
+        self.can_switch_off = data.request.thinking_switch is True
+        """An effort of none is understood, whatever the model."""
         self.keeps_extra = data.request.extra_content is True
         """Calls come and go with `extra_content`."""
         self.asks_usage = data.request.stream_options is not False
