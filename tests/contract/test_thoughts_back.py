@@ -1,4 +1,4 @@
-"""Vendors that want a turn's thoughts back get them, in every dialect; where a client kept none, they are not asked for.
+"""Vendors that want a turn's thoughts back get them, in every dialect; where a client kept none, they do without.
 
 The simulated vendors refuse what the real ones do: the thoughts of a turn with calls must come back while they think.
 """

@@ -70,8 +70,9 @@ class RequestQuirks(Resource):
     extra_content: Flag | None = None
     """True: calls come with `extra_content`, such as Gemini's signature, and are taken back with it."""
     returns_reasoning: Literal["strict", "lenient", "welcome"] | None = None
-    """Thoughts of earlier turns are sent back as `reasoning_content`. `strict`: with tools every turn of the model needs
-    them, else `thinking` is switched off; `lenient`: turns with calls need them, or a dot; `welcome`: where known."""
+    """Thoughts of earlier turns are sent back as `reasoning_content`. `strict`: with tools every turn of the model
+    needs them, else `thinking` is switched off; `lenient`: turns with calls need them, or a dot; `welcome`: where
+    known."""
     thinking_switch: Flag | None = None
     """True: `thinking: {type: disabled}` is what `reasoning_effort: none` is elsewhere."""
     stream_options: Flag | None = None

@@ -30,6 +30,8 @@ STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
+# Where a file may be fetched from.
+FILE = re.compile(r"(?:https|gs)://[^\s/]+/")
 # What stands in for the signature of a call that another model made.
 NO_SIGNATURE = "skip_thought_signature_validator"
 # Members whose contents are the caller's own.
@@ -273,6 +275,11 @@ def _check_parts(content: Mapping[str, Any], calls: Sequence[str]) -> list[str]:
         if part.get("thoughtSignature") not in {None, NO_SIGNATURE, signature_of(part["functionCall"])}:
             raise Refused(400, "Thought signature is not valid.")
     for part in parts:
+        file = part.get("fileData")
+        if file is not None and not FILE.match(str(file.get("fileUri"))):
+            raise Refused(400, "Invalid or unsupported file uri: " + str(file.get("fileUri"))[:100])
+        if file is not None and not file.get("mimeType"):
+            raise Refused(400, "* GenerateContentRequest.contents.parts.file_data.mime_type: must be set")
         if "functionResponse" in part and not isinstance(part["functionResponse"].get("response"), dict):
             raise Refused(400, "Invalid value at 'function_response.response' (Struct)")
     return [part["functionCall"]["name"] for part in made]
