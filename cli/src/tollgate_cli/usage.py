@@ -35,6 +35,9 @@ def sums(
     group_by: Annotated[str, typer.Option(help="model, day, project, key …; several separated by commas.")] = "model",
     start: Annotated[str | None, typer.Option("--from", help="First day or time, such as 2026-11-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="First day or time after it.")] = None,
+    organization: Annotated[
+        str | None, typer.Option("--organization", help="Name or id of an organization; for operators, else all.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -46,7 +49,7 @@ def sums(
     \b
     tollgate usage
     tollgate usage --group-by model,day --from 2026-11-01 --to 2026-12-01 --json
-    tollgate usage --group-by day --chart
+    tollgate usage --group-by day --organization acme --chart
     tollgate usage view spend_by_model since=7d --csv
     """
     if context.invoked_subcommand is not None:
@@ -55,7 +58,7 @@ def sums(
     from tollgate_cli.tables import Form
 
     form = Form.chosen(as_json=as_json, as_csv=as_csv, parquet=parquet, chart=chart)
-    run_usage(home, dict(os.environ), group_by, start, end, form)
+    run_usage(home, dict(os.environ), group_by, start, end, organization, form)
 
 
 def views(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
