@@ -389,8 +389,8 @@ class Request:
             if rest := self._filter.finish():
                 self._send(rest)
             # What the provider said before it went tells more than that it went.
-            problem = known(self._target, self._filter.problem) or problem
-            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), problem)
+            cut = known(self._target, self._filter.problem)
+            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), cut or problem)
         else:
             timed_out = problem.kind == errors.ERROR_KIND_UPSTREAM_TIMEOUT
             self._retry(problem, wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR)
