@@ -90,6 +90,7 @@ REPLIES: Final[Mapping[str, str]] = {
     "POST /v1/chat/completions": "Answer",
     "POST /v1/responses": "Response",
     "GET /v1/responses/{response}": "Response",
+    "POST /v1/responses/{response}/cancel": "Response",
     "POST /v1/messages": "Message",
     "POST /v1beta/models/{model}:generateContent": "Contents",
     "POST /v1/completions": "Continued",

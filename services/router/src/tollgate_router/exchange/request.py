@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
-_DROPPED: Final = b"x-tollgate-dropped"
+DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
@@ -125,7 +125,7 @@ class Request:
             self._paused = False
             self._call.resume()
 
-    def cancel(self) -> None:
+    def cancel(self, reason: int = 0) -> None:  # noqa: ARG002 - for one that goes on without its caller.
         """The caller is gone: stop the upstream call; what came until now is charged."""
         if self._ended:
             return
@@ -304,7 +304,7 @@ class Request:
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
         if self._sending is not None and (dropped := self._sending.dropped):
-            headers = (*headers, wire.Header(name=_DROPPED, value=", ".join(dropped).encode()))
+            headers = (*headers, wire.Header(name=DROPPED, value=", ".join(dropped).encode()))
         if self._target is not None and self._target.seat.until:
             self._ticket = self._target.seat.answered(self._ticket)
         self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)

@@ -206,16 +206,18 @@ class EdgeBatch(_message.Message):
     def __init__(self, open: _Optional[_Iterable[_Union[Open, _Mapping]]] = ..., body: _Optional[_Iterable[_Union[Body, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., cancel: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., ack: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Head(_message.Message):
-    __slots__ = ("id", "status", "headers", "attempt")
+    __slots__ = ("id", "status", "headers", "attempt", "detached")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
     id: int
     status: int
     headers: _containers.RepeatedCompositeFieldContainer[Header]
     attempt: int
-    def __init__(self, id: _Optional[int] = ..., status: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    detached: bytes
+    def __init__(self, id: _Optional[int] = ..., status: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., attempt: _Optional[int] = ..., detached: _Optional[bytes] = ...) -> None: ...
 
 class Data(_message.Message):
     __slots__ = ("id", "data")
