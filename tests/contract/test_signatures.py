@@ -27,7 +27,8 @@ def question(name):
         asked = {"messages": [{"role": "user", "content": "Use weather"}], "tools": [tool], "max_tokens": 2000}
         return asked | {"thinking": thinking}
     tool = {"type": "function", "name": "weather", "parameters": SCHEMA}
-    return {"input": [{"role": "user", "content": "Use weather"}], "tools": [tool], "reasoning": {"effort": "low"}}
+    asked = {"input": [{"role": "user", "content": "Use weather"}], "tools": [tool], "reasoning": {"effort": "low"}}
+    return asked | {"include": ["reasoning.encrypted_content"]}
 
 
 def events(stream):
@@ -116,6 +117,19 @@ def test_a_call_comes_back_to_gemini_with_its_own_signature(name, stream):
     if name != "responses":
         found, _ = asked_of_gemini(name, bare, stream=stream)
         (part,) = [part for content in found["contents"] for part in content["parts"] if "functionCall" in part]
+        assert part["thoughtSignature"] == gemini.NO_SIGNATURE
+
+
+def test_a_caller_of_responses_who_asks_for_nothing_sealed_gets_no_item_for_it():
+    asked = question("responses")
+    del asked["include"], asked["reasoning"]
+    for stream in (False, True):
+        body, said = asked_of_gemini("responses", asked, stream=stream)
+        output = events(said)[-1]["response"]["output"] if stream else json.loads(said)["output"]
+        # Some would refer to it by its id in the next request, and nothing is stored.
+        assert [item["type"] for item in output] == ["function_call"]
+        body, _ = asked_of_gemini("responses", turn("responses", asked, said, stream=stream), stream=stream)
+        (part,) = [part for content in body["contents"] for part in content["parts"] if "functionCall" in part]
         assert part["thoughtSignature"] == gemini.NO_SIGNATURE
 
 

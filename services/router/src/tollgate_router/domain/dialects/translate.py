@@ -76,6 +76,7 @@ _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
+_SEALED: Final = b'"reasoning.encrypted_content"'
 _OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # The version that a provider of Claude is spoken to in where the caller does not say one.
@@ -139,7 +140,8 @@ def _translating(
 def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
     request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
     reply_id = responses_reply.response_id(opened.request_id)
-    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id)
+    seals = _SEALED in bytes(members.get("include", b""))
+    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id, seals=seals)
     return _translated(opened, request, target, tools)
 
 
@@ -344,7 +346,7 @@ class Translation:
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
-        self.signs_thoughts = opened.dialect in {_ANTHROPIC, _RESPONSES}
+        self.signs_thoughts = opened.dialect == _ANTHROPIC or tools.seals
         # Of a reply whose wire has no ids.
         self._id = opened.request_id
         self._upstream = upstream
