@@ -11,8 +11,11 @@ from tollgate_router.domain.upstream_errors import UpstreamProblem
 
 
 class TokenPort(Protocol):
-    async def fetch(self, target: Target, form: bytes) -> Token | str:
-        """Asks a token server and returns a token, or why there is none, in words for operators. Never raises."""
+    async def fetch(self, target: Target, form: bytes, hidden: str = "") -> Token | str:
+        """Asks a token server and returns a token, or why there is none, in words for operators. Never raises.
+
+        `hidden` is what the words must not hold.
+        """
         ...
 
 

@@ -263,6 +263,7 @@ class InferenceExchange:
             client_network=self.marks[0],
             prompt_hash=self.marks[1],
             as_array=self.face.as_array,
+            api_version=self.face.api_version,
             **{"try": self.tries},
         )
         if self._sent_body < len(body):

@@ -14,7 +14,7 @@ from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of, estimate, known, read_request
-from tollgate_router.exchange.dispatching import AwaitedCall, dispatch, forget_proof
+from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tollgate_router.domain.endpoints.form import Form
     from tollgate_router.domain.snapshot import Snapshot, Target
     from tollgate_router.exchange.session import Session
-    from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
+    from tollgate_router.upstream.client import UpstreamFailure
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
 DROPPED: Final = b"x-tollgate-dropped"
@@ -64,7 +64,7 @@ class Request:
         self._target: Target | None = None
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
         self._ticket = -1
-        self._call: UpstreamCall | AwaitedCall | None = None
+        self._call: Call | None = None
         self._filter: Filter | None = None
         # Of the attempt under way, and the type of its reply where that is not the usual one.
         self._sending: Sending | None = None

@@ -32,8 +32,11 @@ class RequestEdit:
         self._thoughts = quirks.returns_reasoning or "welcome"
         self._in_messages = tuple(f'"{name}"'.encode() for name in names)
 
-    def edit(self, members: Members, *, chat: bool) -> tuple[str, ...]:
-        """Changes the members in place, and returns the names of what was left out. Raises Refused."""
+    def edit(self, members: Members, conversation: str = "") -> tuple[str, ...]:
+        """Changes the members in place, and returns the names of what was left out. Raises Refused.
+
+        `conversation` is where the messages are, `messages` or `input`; empty for what is no conversation.
+        """
         quirks = self._quirks
         dropped: list[str] = []
         for name in quirks.refuse:
@@ -53,8 +56,8 @@ class RequestEdit:
             said = _value(members[name]) if name in members else None
             if isinstance(said, str) and said in words:
                 members[name] = _raw(words[said])
-        if chat:
-            dropped += self._chat(members)
+        if conversation:
+            dropped += self._said(members, conversation)
         return tuple(dropped)
 
     def _check(self, members: Members, name: str, allowed: tuple[Any, ...]) -> None:
@@ -68,7 +71,7 @@ class RequestEdit:
             listed = ", ".join(str(one) for one in allowed)
             raise Refused(f"{name}: the provider of this model takes only {listed}.", name)
 
-    def _chat(self, members: Members) -> list[str]:
+    def _said(self, members: Members, conversation: str) -> list[str]:
         if self._quirks.stream_options is False:
             members.pop("stream_options", None)
         members |= self._always
@@ -77,7 +80,7 @@ class RequestEdit:
         if self._quirks.thinking_switch and _value(members.get("reasoning_effort", _NULL)) == "none":
             del members["reasoning_effort"]
             members.setdefault("thinking", _OFF)
-        messages = members.get("messages")
+        messages = members.get(conversation)
         raw = b"" if messages is None else bytes(messages)
         edits = any(name in raw for name in self._in_messages)
         thinks = self._thoughts != "welcome" and _ASSISTANT in raw and (_CALLS in raw or "tools" in members)
@@ -87,7 +90,7 @@ class RequestEdit:
         dropped: dict[str, None] = {}
         turns = [message for message in found if isinstance(message, dict)]
         for message in turns if edits else ():
-            self._message(message, dropped)
+            self._message(message, dropped, conversation)
         if thinks and self._has_no_thoughts(turns) and members.get("thinking") != _OFF:
             # It may only go on thinking with its own thoughts, which most clients do not keep.
             for name in ("reasoning_effort", "thinking"):
@@ -95,7 +98,7 @@ class RequestEdit:
                     dropped[name] = None
                     del members[name]
             members["thinking"] = _OFF
-        members["messages"] = _raw(found)
+        members[conversation] = _raw(found)
         return list(dropped)
 
     def _has_no_thoughts(self, turns: list[dict[str, Any]]) -> bool:
@@ -108,10 +111,10 @@ class RequestEdit:
                 turn["reasoning_content"] = "."
         return False
 
-    def _message(self, message: dict[str, Any], dropped: dict[str, None]) -> None:
+    def _message(self, message: dict[str, Any], dropped: dict[str, None], conversation: str) -> None:
         for name in self._quirks.drop_in_messages:
             if name in message and not _is_usual(name, message.pop(name)):
-                dropped[f"messages.{name}"] = None
+                dropped[f"{conversation}.{name}"] = None
         if self._quirks.developer_role == "system" and message.get("role") == "developer":
             message["role"] = "system"
 

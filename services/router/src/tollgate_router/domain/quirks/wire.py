@@ -24,6 +24,8 @@ class WireQuirks:
         data = quirks or Quirks()
         self.request = None if data.request == RequestQuirks() else RequestEdit(data.request)
         """None: requests go as they are."""
+        self.responses = None if data.responses == RequestQuirks() else RequestEdit(data.responses)
+        """The same of bodies of the Responses API."""
         self.takes_thoughts = data.request.returns_reasoning is not None
         """The thoughts of earlier turns are sent back."""
         self.can_switch_off = data.request.thinking_switch is True
