@@ -14,7 +14,7 @@ import openai
 import pytest
 import yaml
 from tests.integration.product import Product
-from tests.integration.simulators import Simulator
+from tests.integration.simulators import Simulator, simulated
 
 from tollgate_resources import load_catalogue
 from tollgate_simulator_provider.vendors import vendors
@@ -91,9 +91,7 @@ def test_what_deepseek_does_not_take_is_left_out_by_name_or_refused_by_name(clie
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("vendors"), "vendors").start()
-    yield one
-    one.stop()
+    yield from simulated(tmp_path_factory.mktemp("vendors"), "vendors")
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,24 @@ async def test_booking_charges_once_from_every_state(holds, before, charge, corr
     assert (balance.wallet, balance.held, balance.settled) == (100 - charge, 0, 0)
 
 
+async def test_a_hold_that_a_batch_names_twice_is_booked_once_and_charged_twice(holds):
+    await fund(holds, 100)
+    await holds.hold(ORGANIZATION, "r1", 8, 60)
+    booking = await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 3), ("r2", 1), ("r1", 4)])
+    assert booking.state is BookState.APPLIED
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (100 - 8, 0, 0)
+
+
+async def test_a_long_batch_is_booked_whole(holds):
+    await fund(holds, 10_000)
+    for number in range(0, 2_500, 100):
+        await holds.hold(ORGANIZATION, f"r{number}", 8, 60)
+    await holds.book(ORGANIZATION, "t/0", "b1", [(f"r{number}", 2) for number in range(2_500)])
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (5_000, 0, 0)
+
+
 async def test_a_released_hold_cannot_be_taken_again(holds):
     await fund(holds, 100)
     await holds.hold(ORGANIZATION, "r1", 8, -5)

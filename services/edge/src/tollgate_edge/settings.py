@@ -57,7 +57,7 @@ class EdgeSettings(ServiceSettings):
         default=256 * 1024 * 1024,
         gt=0,
         description="All replies of a process together that wait for slow readers, in bytes; above it those are "
-        "closed that took nothing for longest.",
+        "closed that took nothing for longest. Looked at once a second, and whenever so much was written since.",
     )
     max_header_bytes: int = Field(default=64 * 1024, gt=0, description="Largest request head, in bytes.")
     max_header_count: int = Field(default=100, gt=0, description="Most header fields of a request.")

@@ -45,6 +45,7 @@ class FakeStream:
         self.pending = {}
         self.opened = asyncio.Queue()
         self.bodies, self.credits, self.cancels, self.acks = [], [], [], []
+        self.sent_bytes = 0
         self.closed = self.draining = False
         self.changed = asyncio.Event()
         self.outbox = SimpleNamespace(
@@ -73,6 +74,7 @@ class FakeStream:
         self.pending[frame_id].deliver(wire.Head(id=frame_id, status=200, headers=[header]), b"", None)
 
     def data(self, frame_id, data):
+        self.sent_bytes += len(data)
         self.pending[frame_id].deliver(None, data, None)
 
     def end(self, frame_id, *, charge_pico=7, error=None):

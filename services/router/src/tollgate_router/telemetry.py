@@ -29,6 +29,19 @@ FAMILIES: Final = (
     Family("tollgate_router_credit_stalls_total", "counter", "Times that a reply had used up its window."),
     Family("tollgate_router_body_bytes", "gauge", "Bodies of open requests, and replies that are held whole."),
     Family(
+        "tollgate_router_long_body_bytes", "gauge",
+        "Of these bodies, what counts towards `TOLLGATE_ROUTER_MAX_BODY_MEMORY_BYTES`: all beyond 64 KiB, whole.",
+    ),
+    Family("tollgate_router_bodies_refused_total", "counter", "Requests that were refused since it was full."),
+    Family(
+        "tollgate_router_gathered_reply_bytes", "gauge",
+        "Of these replies, those that are not whole yet and count towards `TOLLGATE_ROUTER_MAX_GATHERED_REPLY_BYTES`.",
+    ),
+    Family(
+        "tollgate_router_replies_refused_total", "counter",
+        "Replies that were given up since there was no room to gather them.",
+    ),
+    Family(
         "tollgate_router_waiting_reply_bytes", "gauge",
         "Whole replies that leave at the pace of callers who read slowly; `TOLLGATE_ROUTER_MAX_WAITING_REPLY_BYTES` is "
         "their limit.",

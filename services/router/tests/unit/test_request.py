@@ -277,9 +277,15 @@ def test_headers_of_the_request_bind_it(tmp_path):
     assert len({call.target.channel for call in router.upstream.calls}) == 1
 
 
-@pytest.mark.parametrize("fails", [False, True])
-async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
-    session = Session(router.deps, None)
+class Finished:
+    """A call that may end."""
+
+    def finish(self, *_):
+        """Takes the status."""
+
+
+def opening():
+    """Returns the message of a batch that opens a request."""
     frame = wire.Open(
         id=1,
         request_id="req",
@@ -290,7 +296,20 @@ async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, f
         operation=wire.OPERATION_CHAT,
         model="able",
     )
-    session._dispatch(wire.EdgeBatch(open=[frame]))
+    return wire.EdgeBatch(open=[frame]).SerializeToString()
+
+
+async def test_behind_what_is_no_batch_no_request_is_begun(router):
+    session = Session(router.deps, Finished())
+    session.on_message(b"\xff")
+    session.on_message(opening())
+    assert router.upstream.calls == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
+    session = Session(router.deps, None)
+    session.on_message(opening())
 
     def broken(*_):
         raise ZeroDivisionError

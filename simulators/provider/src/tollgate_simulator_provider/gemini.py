@@ -15,7 +15,7 @@ from typing import Any
 from tollgate_simulator_provider import answers, vectors
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
-from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
+from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
 
 PATH = re.compile(
     r"/gemini/v1(?:beta)?/models/([^:/]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
@@ -90,30 +90,19 @@ class Reply:
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        counted = {
-            "input": self.prompt - self.cached,
-            "cache_read": self.cached,
-            "output": len(self.choice.pieces),
-            "reasoning": len(self.thoughts),
-        }
-        return {name: count for name, count in counted.items() if count}
+        return counted(self.prompt, self.cached, output=len(self.choice.pieces), reasoning=len(self.thoughts))
 
-    def usage(self) -> object:
+    def usage(self) -> dict[str, Any] | None:
         """Returns the counts to send, which a fault may have made wrong; None: not to be sent."""
         said, thought = len(self.choice.pieces), len(self.thoughts)
-        usage: dict[str, Any] = {
+        usage = {
             "promptTokenCount": self.prompt,
             "cachedContentTokenCount": self.cached,
             "candidatesTokenCount": said,
             "thoughtsTokenCount": thought,
             "totalTokenCount": self.prompt + said + thought,
         }
-        wrong = self.faults.wrong_usage
-        if wrong == "missing":
-            return None
-        if wrong:
-            usage["candidatesTokenCount"] = {"negative": -said, "text": "many"}.get(wrong, said * 10 + 7)
-        return usage
+        return self.faults.told(usage, "candidatesTokenCount")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""

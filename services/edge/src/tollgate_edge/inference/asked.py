@@ -4,8 +4,9 @@ from typing import Final
 
 import msgspec
 
+from tollgate_edge.domain.limits import MAX_OUTPUT_TOKENS
+
 ABSENT: Final = msgspec.Raw(b"null")
-_MAX_TOKENS: Final = 100_000_000
 
 
 class StreamOptions(msgspec.Struct):
@@ -52,8 +53,8 @@ def check_model(model: str) -> None:
 
 def check_limit(limit: int | None, least: int, name: str, param: str = "") -> None:
     """Raises BadRequest for a limit of output tokens that nobody can mean."""
-    if limit is not None and not least <= limit <= _MAX_TOKENS:
-        raise BadRequest(f"{name} must be between {least} and {_MAX_TOKENS}, found {limit}.", param or name)
+    if limit is not None and not least <= limit <= MAX_OUTPUT_TOKENS:
+        raise BadRequest(f"{name} must be between {least} and {MAX_OUTPUT_TOKENS}, found {limit}.", param or name)
 
 
 def beginning(value: msgspec.Raw) -> bytes:

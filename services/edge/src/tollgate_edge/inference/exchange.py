@@ -1,7 +1,8 @@
 """One inference request, from the last byte of its body to its last byte out.
 
-Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitted` (open on a router's stream) →
-`deliver` (write what comes back) → done (acknowledge, settle). It ends once, in `_close`.
+Steps, each a callback: `begin` (whose key) → `_authenticated` (may it, decode, price) → `admit` (hold) → `admitted` →
+`open_on` (a router's stream) → `deliver` (write what comes back) → `_ended` (acknowledge, settle, write down). Towards
+the caller it ends once, in `_close`.
 """
 
 import logging
@@ -142,28 +143,32 @@ class InferenceExchange:
             self.barred = found.principal
             self.refuse(self._gateway.refusal(found))
             return
-        self.principal = found
-        outside = found.access and self._gateway.check_access(self, found.access, self._client.peer)
-        settings, words = self._gateway.settings, self._gateway.words
-        asked = outside or read_asked(self, words, settings.max_json_depth)
-        if isinstance(asked, PublicError):
-            self.refuse(asked)
-            return
-        self.asked = asked
-        gateway = self._gateway
-        problem_found = gateway.check_model(found, asked.model, self.operation)
-        if problem_found is None and gateway.controls.any:
-            problem_found = gateway.keep_to_budgets(self, found, asked)
-        if problem_found is not None:
-            self.refuse(problem_found)
-            return
-        amount = gateway.worst_case(self)
+        self.principal, gateway = found, self._gateway
+        refused = gateway.check_access(self, found, self._client.peer) or self._read() or self._check_model(found)
+        amount = refused or self._keep_to_budgets(found) or gateway.worst_case(self)
         if not isinstance(amount, int):
             self.refuse(amount)
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self.admit(found, amount)
+
+    def _read(self) -> PublicError | None:
+        """Decodes the fields that edge acts on, once."""
+        asked = read_asked(self, self._gateway.words, self._gateway.settings.max_json_depth)
+        if isinstance(asked, PublicError):
+            return asked
+        self.asked = asked
+        return None
+
+    def _check_model(self, principal: Principal) -> PublicError | None:
+        assert self.asked is not None
+        return self._gateway.check_model(principal, self.asked.model, self.operation)
+
+    def _keep_to_budgets(self, principal: Principal) -> PublicError | None:
+        gateway = self._gateway
+        assert self.asked is not None
+        return gateway.keep_to_budgets(self, principal, self.asked) if gateway.controls.any else None
 
     def admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""

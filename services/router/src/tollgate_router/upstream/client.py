@@ -81,7 +81,7 @@ class UpstreamClient:
         )
         self._connector = Connector(names, TlsContexts(ca_file), delay_seconds=self._limits.address_delay_seconds)
         self._pools: dict[Origin, Pool] = {}
-        # The same by target: hashing an origin costs 1.2 µs, and a target is found by its identity.
+        # The same by target: hashing an origin costs 0.3 µs, and a target is found by its identity.
         self._pool_of: dict[Target, Pool] = {}
         self._pool_of_since = clock.monotonic()
         self._loop = asyncio.get_running_loop()

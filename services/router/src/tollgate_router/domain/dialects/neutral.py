@@ -209,6 +209,13 @@ class Finished(msgspec.Struct, frozen=True):
 Event = Began | TextDelta | RefusalDelta | ThinkingDelta | Signature | CallBegan | CallArguments | Finished
 
 
+def text_length(event: Event) -> int:
+    """Returns how long the words of an event are that are no arguments."""
+    if isinstance(event, TextDelta | ThinkingDelta | RefusalDelta):
+        return len(event.text)
+    return len(event.signature) + len(event.hidden) if isinstance(event, Signature) else 0
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A whole answer: its parts in order, and how it ended."""
 

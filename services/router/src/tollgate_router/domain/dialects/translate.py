@@ -1,6 +1,6 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -28,20 +28,13 @@ from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
-from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, marked, without_extra
+from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
 from tollgate_router.domain.dialects.neutral import (
-    CALLS,
-    STOP,
-    Began,
     Call,
-    CallBegan,
-    Event,
-    Finished,
     Message,
     Refused,
     Reply,
     Request,
-    Signature,
     Text,
 )
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
@@ -49,6 +42,7 @@ from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
+from tollgate_router.domain.dialects.translated_stream import StreamTranslation
 from tollgate_router.domain.endpoints import embeddings
 from tollgate_router.domain.endpoints import sending as endpoints
 from tollgate_router.domain.endpoints.form import Form
@@ -149,7 +143,9 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
     written = write(structs.replace(request, messages=told_apart(back_on_calls(request.messages))), target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
-    return Sending(written.path, written.body, found, translation.read, written.headers, shown_names(written.dropped))
+    kept = None if found is None else found.kept
+    dropped = shown_names(written.dropped)
+    return Sending(written.path, written.body, found, translation.read, written.headers, dropped, kept=kept)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -353,6 +349,11 @@ class Translation:
         self._names = names
         self._tools = tools
 
+    @property
+    def repeats(self) -> bool:
+        """The last event of a stream says again all that was said, as that of the Responses API does."""
+        return self._dialect == _RESPONSES
+
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
@@ -415,86 +416,3 @@ class Translation:
             return usage
         reply = openai_reply.read_whole(body, self._id)
         return reply if isinstance(reply, UpstreamProblem) else (reply, usage)
-
-
-_NAMELESS: Final = Began("", "")
-
-
-class StreamTranslation:
-    """A streamed reply on its way into the caller's dialect; only what is not whole is held back, and how it ended."""
-
-    def __init__(self, translation: Translation) -> None:
-        self._translation = translation
-        self._reader = translation.reader()
-        self._writer = translation.writer()
-        self._events = 0
-        self._began = False
-        self._called = False
-        # Nothing may stand behind the reason, and some say more: it goes out last.
-        self._finish: Finished | None = None
-        self._ended = False
-
-    @property
-    def problem(self) -> UpstreamProblem | None:
-        return self._reader.problem
-
-    @property
-    def usage(self) -> ReplyUsage | None:
-        return self._reader.usage
-
-    @property
-    def done(self) -> bool:
-        return self._reader.done
-
-    @property
-    def complete(self) -> bool:
-        return self.problem is None and (self._reader.done or self._reader.finished)
-
-    @property
-    def frames(self) -> int:
-        return self._events
-
-    def feed(self, data: bytes) -> bytes:
-        """Takes what one read held; returns what may go to the caller now."""
-        written = b"" if self._ended else self._write(self._reader.feed(data))
-        return written + self._end() if self._reader.done else written
-
-    def finish(self) -> bytes:
-        """The provider has ended: a stream that gave its reason ends well in the caller's dialect, too."""
-        written = b"" if self._ended else self._write(self._reader.finish())
-        return written + self._end() if self.complete else written
-
-    def _write(self, events: Iterable[Event]) -> bytes:
-        found = [self._renamed(event) for event in self._begun(events)]
-        self._events += len(found)
-        return self._writer.write(found)
-
-    def _begun(self, events: Iterable[Event]) -> Iterable[Event]:
-        """Yields one beginning before all else, whether the provider says none or several; the reason waits."""
-        for event in events:
-            if isinstance(event, Finished):
-                self._finish = event
-                continue
-            if not self._began and not isinstance(event, Began):
-                yield _NAMELESS
-            self._called = self._called or isinstance(event, CallBegan)
-            if isinstance(event, CallBegan) and event.signature and self._translation.signs_thoughts:
-                yield Signature(marked(event.signature))
-            if not self._began or not isinstance(event, Began):
-                self._began = True
-                yield event
-
-    def _end(self) -> bytes:
-        if self._ended or self.problem is not None:
-            return b""
-        self._ended = True
-        finish = self._finish or Finished(CALLS if self._called else STOP)
-        last = (finish,) if self._began else (_NAMELESS, finish)
-        return self._writer.write(last) + self._writer.end(self.usage)
-
-    def _renamed(self, event: Event) -> Event:
-        return (
-            structs.replace(event, name=self._translation.renamed(event.name))
-            if isinstance(event, CallBegan)
-            else event
-        )
