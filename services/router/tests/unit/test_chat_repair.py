@@ -183,7 +183,7 @@ def test_calls_have_a_number_and_are_named_once(name):
 def test_a_call_and_its_end_in_one_chunk_without_an_id():
     bare = {"function": {"name": "f", "arguments": "{}"}}
     said = check_chat(repaired().feed(chunk({"role": "assistant", "tool_calls": [bare]}, "stop") + DONE), usage=False)
-    assert (said["calls"], said["reason"]) == ({0: ["call_0", "f", "{}"]}, "tool_calls")
+    assert (said["calls"], said["reason"]) == ({0: ["call_chatcmplgiven_0", "f", "{}"]}, "tool_calls")
 
 
 def test_thoughts_under_another_name():

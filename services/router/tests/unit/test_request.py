@@ -9,6 +9,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_router.domain.failure import FailureKind
+from tollgate_router.domain.upstream_errors import Bench
 from tollgate_router.exchange.session import Session
 
 pytestmark = pytest.mark.unit
@@ -132,6 +133,25 @@ def test_the_last_failure_is_told_with_its_wait(router):
     router.open("small")
     router.upstream.calls[1].reply()
     assert router.end().outcome == wire.OUTCOME_OK
+
+
+GOOGLES_QUOTA = (
+    b'{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"You exceeded your current quota, please check your '
+    b'plan and billing details.","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"26s"}]}}'
+)
+
+
+@pytest.mark.parametrize("way", ["status", "whole", "stream"])
+def test_a_quota_of_google_is_a_wait_and_no_empty_account_however_it_comes(tmp_path, way):
+    router = Router(tmp_path, snapshot([channel("g", provider="gemini", keys=1)], [route("able", ["g"])]))
+    router.open(body=b'{"messages":[{"role":"user","content":"x"}]}', stream=way == "stream")
+    call = router.upstream.calls[0]
+    body = b"data: %b\r\n\r\n" % GOOGLES_QUOTA if way == "stream" else GOOGLES_QUOTA
+    call.reply(429 if way == "status" else 200, body)
+    end = router.end()
+    assert (end.error.kind, end.error.retry_after_ms) == (errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, 26_000)
+    # The account itself is fine.
+    assert call.target.seat.key.bench is Bench.NONE
 
 
 def test_a_stream_moves_on_until_its_first_bytes_and_not_after(router):

@@ -213,6 +213,9 @@ def check(request: Mapping[str, Any], model: str) -> None:
         if one.get("role") != ("assistant" if place % 2 else "user"):
             raise Refused(400, "A conversation must alternate between user and assistant roles, and start with user.")
         calls = _check_turn(one, f"messages.{place}", calls)
+    made = [block["toolUse"]["toolUseId"] for one in messages for block in one["content"] if "toolUse" in block]
+    if "claude" in model and len(set(made)) < len(made):
+        raise Refused(400, "The model returned the following errors: messages: `tool_use` ids must be unique")
     used = any(kind in block for one in messages for block in one["content"] for kind in ("toolUse", "toolResult"))
     if used and "toolConfig" not in request:
         raise Refused(400, "The toolConfig field must be defined when using toolUse and toolResult content blocks.")

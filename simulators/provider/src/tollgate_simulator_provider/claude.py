@@ -193,10 +193,16 @@ def check(request: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
     if not isinstance(messages, list) or not messages:
         raise Refused(400, "messages: at least one message is required")
     calls: set[str] = set()
+    made: set[str] = set()
     for place, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
             raise Refused(400, f"messages.{place}.role: Input should be 'user' or 'assistant'")
         calls = _check_message(message, place, calls)
+        for number, block in enumerate(_blocks(message)):
+            if block.get("type") == "tool_use":
+                if block["id"] in made:
+                    raise Refused(400, f"messages.{place}.content.{number}: `tool_use` ids must be unique")
+                made.add(block["id"])
     if messages[0]["role"] != "user":
         raise Refused(400, 'messages: first message must use the "user" role')
     _check_tools(request)

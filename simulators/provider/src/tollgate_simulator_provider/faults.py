@@ -20,7 +20,7 @@ They come as `name` or `name=value`, separated by commas, from the header `x-sim
     cached=100          report so many prompt tokens as read from a cache
     reasoning=20        think for so many tokens first
     tool                call the first tool offered
-    refuse=quota        refuse as a compatible vendor does: auth, quota, rate_limit, context_length and so on
+    refuse=quota        refuse as the vendor was seen to do: auth, quota, rate_limit, context_length and so on
     finish=failed       end for another reason than the answer's own, in a compatible vendor's words
 """
 

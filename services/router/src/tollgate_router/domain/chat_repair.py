@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.chat_stream import MAX_FRAME_BYTES, ChatStream
+from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import read_usage, with_service
@@ -283,9 +284,12 @@ class RepairedStream(ChatStream):
                 arguments = "" if arguments is None else msgspec.json.encode(arguments).decode()
             if place == len(known):
                 name = str(function.get("name") or "")
-                known.append((call.get("index"), str(call.get("id") or f"call_{place}")))
+                known.append((call.get("index"), str(call.get("id") or call_id(self._given["id"], place))))
                 said: dict[str, Any] = {"name": name, "arguments": arguments}
-                found.append({"index": place, "id": known[place][1], "type": "function", "function": said})
+                begun = {"index": place, "id": known[place][1], "type": "function", "function": said}
+                # Some want it back with the call.
+                extra = call.get("extra_content")
+                found.append(begun | {"extra_content": extra} if extra else begun)
             else:
                 found.append({"index": place, "function": {"arguments": arguments}})
         return found

@@ -1,6 +1,6 @@
 """What a request asks: of a choice where targets differ, which most are never asked, and how much time it has."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -9,6 +9,7 @@ from tollgate_router.domain.candidates import Ask, Candidates
 from tollgate_router.domain.endpoints.form import Form, form_of
 from tollgate_router.domain.endpoints.sending import FORMS
 from tollgate_router.domain.openai_chat import Members, read_body
+from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
 from tollgate_router.telemetry import operation_name
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot
 
 _TOKENS_PER_FILE: Final = 1600
+T = TypeVar("T")
 
 
 def serving(snapshot: "Snapshot", opened: wire.Open) -> Candidates | UpstreamProblem:
@@ -50,6 +52,11 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )
+
+
+def known(target: Target | None, found: T) -> T | UpstreamProblem:
+    """Returns a problem that was found in a good reply as the provider's data knows it; else `found`."""
+    return found if target is None else target.quirks.errors.again(found)
 
 
 def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:

@@ -15,7 +15,7 @@ from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
 from tollgate_router.domain.repeating import ONCE, refuses, unknown
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
-from tollgate_router.exchange.asking import ask_of, estimate, is_late, read_request, serving, time_left_ms
+from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.held import Held
@@ -326,7 +326,7 @@ class Request(Held):
 
     def _end_stream(self, found: Filter) -> None:
         rest = found.finish()
-        problem = found.problem
+        problem = known(self._target, found.problem)
         if problem is not None and not self._head_sent:
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
             return
@@ -343,7 +343,7 @@ class Request(Held):
 
     def _end_whole(self, body: bytes) -> None:
         assert self._sending is not None
-        found = self._sending.read(body)
+        found = known(self._target, self._sending.read(body))
         if isinstance(found, UpstreamProblem):
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
@@ -384,11 +384,11 @@ class Request(Held):
             return
         problem = problem_of_failure(failure)
         if self._head_sent and self._filter is not None:
-            rest = self._filter.finish()
-            if rest:
+            if rest := self._filter.finish():
                 self._send(rest)
             # What the provider said before it went tells more than that it went.
-            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), self._filter.problem or problem)
+            cut = known(self._target, self._filter.problem)
+            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), cut or problem)
         else:
             timed_out = problem.kind == errors.ERROR_KIND_UPSTREAM_TIMEOUT
             outcome = wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR

@@ -99,12 +99,11 @@ class ResponseWriter:
         elif isinstance(event, ThinkingDelta):
             yield from self._said("thought", event.text)
         elif isinstance(event, Signature):
-            if self._open == "thought" or event.hidden:
-                if self._open != "thought":
-                    yield from self._close()
-                    yield from self._begin("thought")
-                self._seal = (event.signature, event.hidden)
+            if self._open != "thought":
                 yield from self._close()
+                yield from self._begin("thought")
+            self._seal = (event.signature, event.hidden)
+            yield from self._close()
         elif isinstance(event, CallBegan):
             yield from self._close()
             self._call = event.id, event.name

@@ -22,11 +22,13 @@ from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
+from tollgate_router.domain.dialects.call_ids import told_apart
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
-from tollgate_router.domain.dialects.gemini_array import ArrayStream
+from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
+from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
 from tollgate_router.domain.dialects.neutral import (
     Call,
     Message,
@@ -68,6 +70,7 @@ _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
+_SEALED: Final = b'"reasoning.encrypted_content"'
 _OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # The version that a provider of Claude is spoken to in where the caller does not say one.
@@ -96,7 +99,7 @@ def sending(
     if not chat and embeddings.translates(opened, target):
         return embeddings.sending(opened, members, target)
     if opened.as_array:
-        opened = _as_events(opened)
+        opened = as_events(opened)
         asked = sending(opened, members, target, body, remembers=remembers)
         return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
@@ -132,19 +135,13 @@ def _translating(
 def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
     request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
     reply_id = responses_reply.response_id(opened.request_id)
-    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id)
+    seals = _SEALED in bytes(members.get("include", b""))
+    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id, seals=seals)
     return _translated(opened, request, target, tools)
 
 
-def _as_events(opened: wire.Open) -> wire.Open:
-    found = wire.Open()
-    found.CopyFrom(opened)
-    found.as_array = False
-    return found
-
-
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
-    written = write(request, target)
+    written = write(structs.replace(request, messages=told_apart(back_on_calls(request.messages))), target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
     kept = None if found is None else found.kept
@@ -175,8 +172,8 @@ def write(request: Request, target: Target) -> Written:
         return Written(converse_path(model, stream=request.stream), converse.body, converse.dropped, (), converse.names)
     if target.wire == _GEMINI:
         return Written(_gemini_path(target, stream=request.stream), *write_contents(request, model))
-    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name)
     quirks = target.quirks
+    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name, quirks=quirks)
     if quirks.request is not None:
         members = read_body(body)
         dropped += quirks.request.edit(members, "messages")
@@ -195,6 +192,8 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     stream = opened.stream and chat
     quirks = target.quirks
     dropped: tuple[str, ...] = ()
+    if chat and not quirks.keeps_extra:
+        members = without_extra(members)
     if quirks.request is not None:
         # The same members serve the next target.
         members = dict(members)
@@ -340,6 +339,7 @@ class Translation:
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
+        self.signs_thoughts = opened.dialect == _ANTHROPIC or tools.seals
         # Of a reply whose wire has no ids.
         self._id = opened.request_id
         self._upstream = upstream
@@ -355,11 +355,11 @@ class Translation:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
             if self._mending is None:
-                return openai_reply.ChatReader()
+                return openai_reply.ChatReader(self._id)
             return RepairedReader(_repaired(self._opened, self._mending, usage_wanted=False))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
-        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
+        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader(self._id)
 
     def writer(self) -> _Writer:
         """Returns what writes a stream for the caller."""
@@ -385,6 +385,8 @@ class Translation:
             structs.replace(part, name=self.renamed(part.name)) if isinstance(part, Call) else part
             for part in reply.parts
         )
+        if self.signs_thoughts:
+            parts = tuple(as_thoughts(parts))
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
@@ -398,7 +400,7 @@ class Translation:
         if self._upstream == _ANTHROPIC:
             return anthropic_reply.read_whole(body)
         if self._upstream == _GEMINI:
-            return gemini_reply.read_whole(body)
+            return gemini_reply.read_whole(body, self._id)
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.read_whole(body, self._id)
         if self._mending is not None:
@@ -409,5 +411,5 @@ class Translation:
         usage = read_reply(body)
         if isinstance(usage, UpstreamProblem):
             return usage
-        reply = openai_reply.read_whole(body)
+        reply = openai_reply.read_whole(body, self._id)
         return reply if isinstance(reply, UpstreamProblem) else (reply, usage)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from tollgate_router.domain.dialects.google_signature import marked
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
     STOP,
@@ -13,6 +14,7 @@ from tollgate_router.domain.dialects.neutral import (
     CallBegan,
     Event,
     Finished,
+    Signature,
     text_length,
 )
 from tollgate_router.domain.upstream_errors import UpstreamProblem
@@ -93,6 +95,8 @@ class StreamTranslation:
             if not self._began and not isinstance(event, Began):
                 yield _NAMELESS
             self._called = self._called or isinstance(event, CallBegan)
+            if isinstance(event, CallBegan) and event.signature and self._translation.signs_thoughts:
+                yield Signature(marked(event.signature))
             if not self._began or not isinstance(event, Began):
                 self._began = True
                 yield event
