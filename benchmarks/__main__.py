@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import costs, fresh, growth, memory
+from benchmarks import costs, fresh, growth, instructions, memory
 from benchmarks.machine import load, machine
 from benchmarks.native import NoCompiler, build, running_upstream
 from benchmarks.product import running, write_channel
@@ -22,9 +22,10 @@ ALONE = {
     "bodies": memory.bodies,
     "keys": growth.keys,
     "channels": growth.channels,
+    "instructions": instructions.instructions,
 }
 ON_ONE_PRODUCT = ("requests", "latency", "paced", "features", "freshness")
-PARTS = ("clone", "start", "ceiling", *ON_ONE_PRODUCT, "open", "bodies", "keys", "channels")
+PARTS = ("clone", "start", "ceiling", *ON_ONE_PRODUCT, "open", "bodies", "keys", "channels", "instructions")
 QUICK = ("start", "ceiling", "requests", "latency", "paced")
 
 
@@ -62,7 +63,7 @@ def _run(bench: Bench, results: Results, parts: Sequence[str], *, quick: bool) -
             ALONE[part](bench, results)
     if any(part in parts for part in ON_ONE_PRODUCT):
         _measure_one_product(bench, results, parts, quick=quick)
-    for part in ("open", "bodies", "keys", "channels"):
+    for part in ("open", "bodies", "keys", "channels", "instructions"):
         if part in parts:
             ALONE[part](bench, results)
             results.note_busy()

@@ -11,6 +11,7 @@ from statistics import median
 from benchmarks.machine import percentile, spread
 from benchmarks.processes import processor_seconds
 from benchmarks.product import REQUEST_PATH, Product, running
+from benchmarks.receiver import receiving
 from benchmarks.results import Results
 from benchmarks.workloads import OPEN_LOOP, OPEN_LOOP_REQUESTS, SMALL, STREAM, Bench, Round, Workload
 
@@ -20,8 +21,12 @@ FEATURES = {
     "rating": "rating in the router",
     "event": "usage event with rating, spool and log",
     "log": "event log (spool kept)",
+    "metrics": "metrics: histograms and series of requests and attempts",
 }
 FEATURE_ROUNDS = 3
+# What the product that is measured elsewhere has off, or keeps of one request in a hundred.
+KEEP_ALL = {"TOLLGATE_ROUTER_TRACE_SAMPLE_RATIO": "1"}
+ACCESS_LOG = {"TOLLGATE_EDGE_ACCESS_LOG": "on", "TOLLGATE_EDGE_ACCESS_LOG_LINES_PER_SECOND": "1000000"}
 FRESHNESS_RATE = 200
 FRESHNESS_SECONDS = 12
 POLL_SECONDS = 0.1
@@ -90,24 +95,34 @@ def paced(bench: Bench, results: Results, product: Product, workload: Workload) 
 
 
 def features(bench: Bench, results: Results, product: Product, config: Path) -> None:
-    """Prints how much less a product costs that lacks a feature, beside the whole one, in turns."""
-    print("\nWhat a feature costs, us a request: small / stream (each switched off beside the whole product, in turns)")
+    """Prints how much less a product costs that lacks a feature, or more that has it, beside this one, in turns."""
+    print("\nWhat a feature costs, us a request: small / stream (two products, one with it and one without, in turns)")
     for name, title in FEATURES.items():
         with running(bench.directory / f"without-{name}", config, without=name) as less:
-            saved: list[float] = []
-            for workload in (SMALL, STREAM):
-                bench.warm_up(less, workload)
-                pairs = [
-                    (bench.round(product, workload).path, bench.round(less, workload).path)
-                    for _ in range(FEATURE_ROUNDS)
-                ]
-                for number, (whole, without) in enumerate(pairs):
-                    results.add(
-                        "features", feature=title, workload=workload.name, round=number, whole=whole, without=without
-                    )
-                # The lowest rounds are those that the machine's other load disturbed least.
-                saved.append(min(whole for whole, _ in pairs) - min(without for _, without in pairs))
-        print(f"  {title:<42} {saved[0]:6.0f} / {saved[1]:6.0f}", flush=True)
+            _feature(bench, results, title, product, less)
+    with receiving() as receiver:
+        for name, title, settings in (
+            ("spans", "spans, every trace kept and exported", KEEP_ALL | receiver.environment()),
+            ("access-log", "access log, a line for every request", ACCESS_LOG),
+        ):
+            with running(bench.directory / f"with-{name}", config, **settings) as more:
+                _feature(bench, results, title, more, product)
+        print(f"  {receiver.spans()} spans came in")
+
+
+def _feature(bench: Bench, results: Results, title: str, whole: Product, without: Product) -> None:
+    saved: list[float] = []
+    for workload in (SMALL, STREAM):
+        for product in (whole, without):
+            bench.warm_up(product, workload)
+        pairs = [
+            (bench.round(whole, workload).path, bench.round(without, workload).path) for _ in range(FEATURE_ROUNDS)
+        ]
+        for number, (more, less) in enumerate(pairs):
+            results.add("features", feature=title, workload=workload.name, round=number, whole=more, without=less)
+        # The lowest rounds are those that the machine's other load disturbed least.
+        saved.append(min(more for more, _ in pairs) - min(less for _, less in pairs))
+    print(f"  {title:<60} {saved[0]:6.0f} / {saved[1]:6.0f}", flush=True)
 
 
 def freshness(bench: Bench, results: Results, product: Product) -> None:

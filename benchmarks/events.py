@@ -46,10 +46,15 @@ def price_table() -> PriceTable:
 
 
 class EventSource:
-    """Makes events that differ as real ones do: keys, models, sizes, times over a week."""
+    """Makes events that differ as real ones do: keys, models, sizes, times over a week.
 
-    def __init__(self, template: Template, seed: int) -> None:
+    Of more than one organization, each has a number behind the template's name.
+    """
+
+    def __init__(self, template: Template, seed: int, organizations: int = 1) -> None:
         self._template = template
+        name = template.organization
+        self.organizations = [f"{name}{number:03}" for number in range(organizations)] if organizations > 1 else [name]
         self._random = random.Random(seed)
         self._prices = price_table()
         self._made = 0
@@ -84,7 +89,9 @@ class EventSource:
             started_at_us=at_us,
             ended_at_us=at_us + total_us,
             tenant=wire.Tenant(
-                organization_id=template.organization,
+                organization_id=source.choice(self.organizations)
+                if len(self.organizations) > 1
+                else template.organization,
                 project_id=template.project,
                 api_key_id=f"key_bench{source.randrange(KEYS):04d}",
                 price_group="default",
@@ -157,15 +164,16 @@ async def publish(product: Product, redis_url: str, source: EventSource, count: 
 
 
 async def _hold_and_settle(holds: Holds, part: Sequence[tuple[events.UsageRecorded, int]]) -> None:
-    organization = part[0][0].tenant.organization_id
-    done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-    operations: list[bytes | str | int] = []
+    operations: dict[str, list[bytes | str | int]] = {}
     for event, charge in part:
-        operations += (b"h", event.request_id, 2 * charge, b"s", event.request_id, charge)
-    assert holds.pipe.submit(holds.pack(organization, HOLD_SECONDS, operations), done.set_result)
-    reply = await done
-    assert isinstance(reply, list), reply
-    assert set(reply) == {1}, "a hold was refused"
+        of = operations.setdefault(event.tenant.organization_id, [])
+        of += (b"h", event.request_id, 2 * charge, b"s", event.request_id, charge)
+    for organization, some in operations.items():
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        assert holds.pipe.submit(holds.pack(organization, HOLD_SECONDS, some), done.set_result)
+        reply = await done
+        assert isinstance(reply, list), reply
+        assert set(reply) == {1}, "a hold was refused"
 
 
 def _log(home: Path) -> Path:

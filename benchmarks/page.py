@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page_peers, page_product, page_usage
+from benchmarks import page_counts, page_peers, page_product, page_usage
 from benchmarks.markdown import ran, table
 from benchmarks.plots import figure
 from benchmarks.product import ROOT
@@ -38,6 +38,7 @@ def render(found: Found) -> dict[Path, str]:
         parts += page_peers.section(found, plots)
     if "product" in found:
         parts += page_product.section(found, plots)
+    parts += page_counts.section(found)
     if "usage" in found or "usage-views" in found:
         parts += page_usage.section(found)
     if "routing" in found:

@@ -20,7 +20,12 @@ def section(found: Found, plots: dict[str, str]) -> Iterator[str]:
     run = found["product"]
     yield f"\n## The product alone\n\n{ran(run)}\n"
     for name, part in PARTS.items():
-        if rows(run, name):
+        # A part may have been run by itself since.
+        alone = found.get(name)
+        if alone is not None and rows(alone, name):
+            yield from part(alone, plots)
+            yield f"\nOf a run by itself: {ran(alone)}\n"
+        elif rows(run, name):
             yield from part(run, plots)
 
 
@@ -83,8 +88,8 @@ def _latency(run: Mapping[str, Any], _: dict[str, str]) -> Iterator[str]:
 
 def _features(run: Mapping[str, Any], _: dict[str, str]) -> Iterator[str]:
     yield (
-        "\n### What a feature costs\n\nEach is switched off beside the whole product, rounds in turns; "
-        "the difference of the lowest rounds, and the ratios of the pairs, whole over without.\n\n"
+        "\n### What a feature costs\n\nTwo products, one with it and one without, rounds in turns; "
+        "the difference of the lowest rounds, and the ratios of the pairs, with over without.\n\n"
     )
     lines = []
     for feature in dict.fromkeys(row["feature"] for row in rows(run, "features")):

@@ -53,6 +53,16 @@ def _kafka(found: Mapping[str, Any]) -> Iterator[str]:
     )
 
 
+def _alone(found: Mapping[str, Any]) -> Iterator[str]:
+    yield table(
+        ("booking events that wait in a file, billing alone", "rows a second", "billing, µs a row", "valkey, µs a row"),
+        [
+            (f"{row['events']} events", f"{row['rate']:.0f}", figure(row["billing"]), figure(row["valkey"]))
+            for row in rows(found, "alone")
+        ],
+    )
+
+
 def _booking(found: Mapping[str, Any]) -> Iterator[str]:
     titles = {
         "rate": "rows a second",
@@ -116,6 +126,7 @@ def _views(found: Mapping[str, Any]) -> Iterator[str]:
 
 PARTS = {
     "insert": _insert,
+    "alone": _alone,
     "kafka": _kafka,
     "booking": _booking,
     "freshness of rows": _freshness,

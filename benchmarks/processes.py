@@ -1,5 +1,6 @@
 """What the kernel says about processes, processor time used and memory held, and how they are stopped."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,6 +19,18 @@ def processor_seconds(pids: Iterable[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / TICKS
+
+
+def thread_seconds(pid: int) -> dict[str, float]:
+    """Returns the same of the threads of a process that run now, added up by their names."""
+    found: dict[str, float] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end while they are looked through.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            head, _, tail = (task / "stat").read_text().rpartition(")")
+            name, fields = head.partition("(")[2], tail.split()
+            found[name] = found.get(name, 0.0) + (int(fields[11]) + int(fields[12])) / TICKS
+    return found
 
 
 def proportional_bytes(pid: int) -> int:

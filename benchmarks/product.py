@@ -103,12 +103,18 @@ def sources(root: Path) -> list[str]:
 
 @contextlib.contextmanager
 def running(
-    home: Path, config: Path | None = None, *, root: Path = ROOT, without: str = "", **settings: str
+    home: Path,
+    config: Path | None = None,
+    *,
+    root: Path = ROOT,
+    without: str = "",
+    callgrind: Path | None = None,
+    **settings: str,
 ) -> Iterator[Product]:
     """Runs the product of the checkout `root` on a home, with this interpreter.
 
-    `without` names a feature to switch off; see `without/sitecustomize.py`. Raises NoTree, and RuntimeError when it
-    does not start.
+    `without` names a feature to switch off, `callgrind` a directory where edge and router leave counts of instructions
+    when they are told to; see `without/sitecustomize.py`. Raises NoTree, and RuntimeError when it does not start.
     """
     environment = {
         name: value
@@ -122,8 +128,9 @@ def running(
         "TOLLGATE_ROUTER_TRACE_SAMPLE_RATIO": "0.01",
         **settings,
     }
-    if without:
+    if without or callgrind is not None:
         environment["TOLLGATE_BENCH_WITHOUT"] = without
+        environment["TOLLGATE_BENCH_CALLGRIND"] = "" if callgrind is None else str(callgrind)
         path.insert(0, str(WITHOUT))
     environment["PYTHONPATH"] = os.pathsep.join(path)
     ready = home.with_name(f"{home.name}.ready.json")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks import usage_fresh, usage_insert, usage_kafka, usage_views
+from benchmarks import usage_alone, usage_fresh, usage_insert, usage_views
 from benchmarks.events import KEYS, MODELS, EventSource, publish, template_of
 from benchmarks.machine import load, machine, percentile, spread
 from benchmarks.processes import processor_seconds
@@ -28,7 +28,7 @@ ROUNDS = 4
 QUESTIONS = 40
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.05
-PARTS = ("insert", "kafka", "booking", "questions", "freshness")
+PARTS = ("insert", "alone", "kafka", "booking", "questions", "freshness")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(directory: Path, results: Results, parts: set[str], options: argparse.Namespace) -> None:
     if "insert" in parts:
         usage_insert.run(directory, results)
-    if "kafka" in parts:
-        usage_kafka.run(directory / "kafka", results, options.events)
+    for kind in usage_alone.TITLES:
+        if kind in parts:
+            usage_alone.run(directory / kind, results, options.events, kind)
     if not parts & {"booking", "questions", "freshness"}:
         return
     with running(directory / "product") as product:

@@ -1,6 +1,7 @@
-"""Takes one feature out of edge or router, to measure what it costs. Python imports this file at start by its name.
+"""Takes one feature out of edge or router, to measure what it costs, or has their instructions counted.
 
-Only the benchmarks put this folder on the path. The product itself has no switch that turns money off.
+Python imports this file at start by its name. Only the benchmarks put this folder on the path: the product itself has
+no switch that turns money off.
 """
 
 import os
@@ -57,13 +58,47 @@ def _without_log() -> None:
     Publisher.queue = lambda self, sequence, key, value, headers=(): self._spool.discard((sequence,))
 
 
-_FEATURES = {
-    "authentication": ("tollgate_edge", _without_authentication),
-    "hold": ("tollgate_edge", _without_hold),
-    "rating": ("tollgate_router", _without_rating),
-    "event": ("tollgate_router", _without_event),
-    "log": ("tollgate_router", _without_log),
-}
+def _without_histograms() -> None:
+    from tollgate_kit.metrics import Histogram
 
-if (_found := _FEATURES.get(os.environ.get("TOLLGATE_BENCH_WITHOUT", ""))) and _found[0] in sys.orig_argv:
-    _found[1]()
+    Histogram.observe = lambda self, value: None
+
+
+def _without_metrics_of_edge() -> None:
+    from tollgate_edge.telemetry import InferenceCounters
+
+    _without_histograms()
+    InferenceCounters.count_end = lambda self, operation, outcome, queue, first_token, duration: None
+
+
+def _without_metrics_of_router() -> None:
+    from tollgate_router.telemetry import AttemptSeries
+
+    _without_histograms()
+    AttemptSeries.add = lambda self, timings, units, *, first_chunk: None
+
+
+_FEATURES = {
+    "authentication": {"tollgate_edge": _without_authentication},
+    "hold": {"tollgate_edge": _without_hold},
+    "rating": {"tollgate_router": _without_rating},
+    "event": {"tollgate_router": _without_event},
+    "log": {"tollgate_router": _without_log},
+    "metrics": {"tollgate_edge": _without_metrics_of_edge, "tollgate_router": _without_metrics_of_router},
+}
+_COUNTED = ("tollgate_edge", "tollgate_router")
+
+
+def _count_instructions(program: str, directory: str) -> None:
+    """Begins anew under callgrind, as the same process, so that whoever started it notices nothing but the time."""
+    valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--quiet"]
+    out = [f"--callgrind-out-file={directory}/{program}.%p", f"--log-file={directory}/{program}.%p.log"]
+    os.execvp("valgrind", [*valgrind, *out, sys.executable, *sys.orig_argv[1:]])
+
+
+_program = next((one for one in _COUNTED if one in sys.orig_argv), "")
+# Taken out, so that the process under valgrind does not begin anew again.
+if _program and (_directory := os.environ.pop("TOLLGATE_BENCH_CALLGRIND", "")):
+    _count_instructions(_program, _directory)
+if _found := _FEATURES.get(os.environ.get("TOLLGATE_BENCH_WITHOUT", ""), {}).get(_program):
+    _found()

@@ -116,6 +116,36 @@ def test_a_page_is_made_of_whatever_was_run(tmp_path):
     assert "What a feature costs" not in page
 
 
+def test_a_part_that_was_run_by_itself_replaces_that_of_the_whole_run(tmp_path):
+    whole, alone = product_run(), Results("benchmarks")
+    for run, cost in ((whole, 90.0), (alone, 70.0)):
+        for workload in ("small", "burst"):
+            run.add("features", feature="spans", workload=workload, round=0, whole=cost, without=50.0)
+    page = next(iter(render(written(tmp_path, product=whole)).values()))
+    assert "| spans | 40 | 1.80 | 40 | 1.80 |" in page
+    page = next(iter(render(written(tmp_path, product=whole, features=alone)).values()))
+    assert "| spans | 20 | 1.40 | 20 | 1.40 |" in page
+    assert "| 40 | 1.80 |" not in page
+    assert page.count("Of a run by itself") == 1
+
+
+def test_the_page_has_what_was_counted(tmp_path):
+    counted, tricks = Results("benchmarks"), Results("benchmarks.tricks")
+    for without, thousands in (("", (900.0, 800.0)), ("hold", (700.0, 650.0))):
+        for workload in ("small", "burst"):
+            for number, count in enumerate(thousands):
+                for kind in ("edge", "router"):
+                    row = {"without": without, "workload": workload, "round": number, "kind": kind}
+                    counted.add("instructions", **row, thousands=count)
+    tricks.add("tricks", where="here", what="this", plain_ns=120.4, trick_ns=40.2)
+    page = next(iter(render(written(tmp_path, instructions=counted, tricks=tricks)).values()))
+    # The lowest round of each, and the sum of both processes.
+    assert "| router | 800 | 800 |" in page
+    assert "| of them: hold and settle in Valkey | 300 | 300 |" in page
+    assert "of them: rating" not in page
+    assert "| here | this | 120 | 40 |" in page
+
+
 def test_committed_results_are_of_a_commit_and_not_of_changed_files():
     found = load_results()
     assert {"peers", "product"} <= set(found), f"{RESULTS} lacks results"

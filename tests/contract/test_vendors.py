@@ -28,7 +28,7 @@ from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem
 from tollgate_simulator_provider import chat, compatible, faults, operations
 from tollgate_simulator_provider.refusals import Refused as RefusedByWire
-from tollgate_simulator_provider.refusals import error_body
+from tollgate_simulator_provider.refusals import RefusedByVendor, error_body
 from tollgate_simulator_provider.vendors import vendors
 
 pytestmark = pytest.mark.contract
@@ -84,7 +84,7 @@ class Vendor:
             if found.refuse:
                 raise compatible.refusal(self.name, found.refuse)
             compatible.check(self.name, request)
-        except compatible.RefusedByVendor as refused:
+        except RefusedByVendor as refused:
             return refused.status, [refused.body], {}
         except RefusedByWire as refused:
             return refused.status, [error_body(refused.status, refused.message, param=refused.param)], {}
@@ -134,7 +134,7 @@ def refusal_or_answer(vendor, **more):
 
 
 def test_every_compatible_provider_has_a_simulated_vendor():
-    own = {"simulator", "openai-compatible", "openai", "gemini"}
+    own = {"simulator", "openai-compatible", "openai", "gemini-openai"}
     known = {
         name
         for name, provider in CATALOGUE.providers.items()

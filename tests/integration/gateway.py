@@ -66,6 +66,15 @@ class Call:
         )
         await self._writer.drain()
 
+    async def promise(self, size: int) -> None:
+        """Sends the head of a reply of so many bytes."""
+        self._writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % size)
+
+    async def write(self, data: bytes) -> None:
+        """Sends bytes of it as they are."""
+        self._writer.write(data)
+        await self._writer.drain()
+
     async def begin(self) -> None:
         """Sends the head of a stream."""
         self._writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n" % SSE)
@@ -119,6 +128,8 @@ class Upstream:
         await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
         if gone.done() and not answering.done():
             self.gone += 1
+            # Whether it closed or broke the connection is all the same.
+            gone.exception()
             answering.cancel()
             raise ConnectionResetError
         gone.cancel()

@@ -1,6 +1,7 @@
 """Simulated providers beside the product's own: each with a port, a queue of faults and a ledger of its own."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,3 +55,12 @@ class Simulator:
             if not page["items"]:
                 return outcomes
             self._since = page["next"]
+
+
+def simulated(folder: Path, name: str) -> Iterator[Simulator]:
+    """Yields one that answers, and ends it: what a fixture is made of."""
+    running = Simulator(folder, name)
+    try:
+        yield running.start()
+    finally:
+        running.stop()

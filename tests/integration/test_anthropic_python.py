@@ -9,7 +9,7 @@ import pytest
 from tests.integration.product import Product
 
 pytestmark = pytest.mark.integration
-CLAUDE, GPT = "claude-haiku-4-5", "gpt-5-mini"
+CLAUDE, GPT, GEMINI = "claude-haiku-4-5", "gpt-5-mini", "gemini-3.5-flash"
 HELLO: list[Any] = [{"role": "user", "content": "Say hello"}]
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS: list[Any] = [{"name": "weather", "description": "How it is", "input_schema": WEATHER}]
@@ -93,6 +93,25 @@ def test_thoughts_of_claude_are_proven_over_turns(client: anthropic.Anthropic) -
         client.messages.create(model=CLAUDE, max_tokens=2000, messages=turns, tools=TOOLS, thinking=thinking)
 
 
+@pytest.mark.parametrize("model", [pytest.param(GEMINI, id="gemini"), pytest.param("deepseek-reasoner", id="deepseek")])
+def test_thoughts_of_others_come_back_over_turns(client: anthropic.Anthropic, model: str) -> None:
+    more: dict[str, Any] = {"model": model, "max_tokens": 2000, "tools": TOOLS}
+    more["thinking"] = {"type": "enabled", "budget_tokens": 1024}
+    asked: list[Any] = [{"role": "user", "content": "Use weather"}]
+    with client.messages.stream(messages=asked, **more) as stream:
+        final = stream.get_final_message()
+    said = [block.model_dump(exclude_none=True) for block in final.content]
+    assert (said[0]["type"], said[-1]["type"]) == ("thinking", "tool_use")
+    answer = [{"type": "tool_result", "tool_use_id": said[-1]["id"], "content": "sunny"}]
+    turns: list[Any] = [*asked, {"role": "assistant", "content": said}, {"role": "user", "content": answer}]
+    # Gemini refuses the call without its signature or with another one, DeepSeek without its thoughts.
+    assert client.messages.create(messages=turns, **more).stop_reason == "end_turn"
+    if model == GEMINI:
+        said[-2]["signature"] = "google:forged"
+        with pytest.raises(anthropic.BadRequestError, match="signature"):
+            client.messages.create(messages=turns, **more)
+
+
 @models
 def test_pictures(client: anthropic.Anthropic, model: str) -> None:
     source = {"type": "base64", "media_type": "image/png", "data": PIXEL}
@@ -112,6 +131,9 @@ def test_errors_are_of_their_own_classes(client: anthropic.Anthropic, product: P
     assert missing.value.request_id
     with pytest.raises(anthropic.BadRequestError, match="max_tokens"):
         ask(max_tokens=0)
+    # Claude Code makes its conversation shorter at these words, whoever says that it must.
+    with pytest.raises(anthropic.BadRequestError, match="prompt is too long"):
+        ask(messages=[{"role": "user", "content": "[[sim:refuse=context_length]]"}])
     with pytest.raises(anthropic.BadRequestError, match="messages"):
         ask(messages=7)
     with pytest.raises(anthropic.AuthenticationError):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import runpy
 import socket
 import sys
 import threading
@@ -13,16 +14,22 @@ from dataclasses import replace
 import pytest
 import yaml
 from benchmarks import beside
+from benchmarks.costs import FEATURES
 from benchmarks.events import EventSource, Template, price_table
+from benchmarks.instructions import TOTALS, instructions
 from benchmarks.machine import percentile
 from benchmarks.native import build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, started
 from benchmarks.processes import forget_peak, peak_bytes, resident_bytes
-from benchmarks.product import NoTree, running
+from benchmarks.product import WITHOUT, NoTree, running
+from benchmarks.receiver import receiving
 from benchmarks.subject import Subject, descendants
 from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, Bench, NotWhole, request_of
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from tests.servers.process import Child
 
 pytestmark = pytest.mark.integration
@@ -334,3 +341,37 @@ def test_the_load_client_notices_a_stream_that_is_not_whole(programs, tmp_path, 
     with answering(serve) as port:
         found = run_load(programs, port, request, requests=1, events=3)
     assert (found.good, found.not_whole, found.broken) == seen
+
+
+# What a feature costs.
+
+
+def test_every_feature_that_can_be_left_out_is_known_to_what_leaves_it_out():
+    # Loading it changes nothing: no program that it looks for runs here.
+    found = runpy.run_path(str(WITHOUT / "sitecustomize.py"))
+    assert found["_FEATURES"].keys() == FEATURES.keys()
+    assert {program for parts in found["_FEATURES"].values() for program in parts} == set(found["_COUNTED"])
+
+
+def test_the_receiver_counts_the_spans_that_come_in():
+    with receiving() as receiver:
+        exporter = OTLPSpanExporter(endpoint=receiver.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"], insecure=True)
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        for _ in range(3):
+            provider.get_tracer("test").start_span("one").end()
+        provider.shutdown()
+        assert receiver.spans() == 3
+
+
+def test_without_valgrind_the_part_says_how_to_get_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    instructions(None, None)
+    said = capsys.readouterr().out
+    assert "valgrind, callgrind_control, vgdb not found (Debian: apt-get install valgrind)" in said
+
+
+def test_instructions_are_read_from_what_callgrind_writes():
+    # As `callgrind_control --dump` leaves it: a process of several threads has one total.
+    dump = "version: 1\npid: 7\nevents: Ir\nsummary: 1234567\n\nfn=(1) a\n0 9\n\ntotals: 1234567\n"
+    assert TOTALS.findall(dump)[:1] == ["1234567"]

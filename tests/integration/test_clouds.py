@@ -10,7 +10,7 @@ import pytest
 from tests.integration import sdk_packages
 from tests.integration.product import Product
 from tests.integration.sdk_scenario import CHECKS, STEPS, addresses, drive, proofs
-from tests.integration.simulators import Simulator
+from tests.integration.simulators import simulated
 
 pytestmark = pytest.mark.integration
 # Public names by where they are served; the simulators check keys, signatures and bodies as the vendors do.
@@ -35,20 +35,12 @@ TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 
 @pytest.fixture(scope="module")
 def clouds(tmp_path_factory):
-    running = Simulator(tmp_path_factory.mktemp("clouds"), "clouds")
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    yield from simulated(tmp_path_factory.mktemp("clouds"), "clouds")
 
 
 @pytest.fixture(scope="module")
 def vendors(tmp_path_factory):
-    running = Simulator(tmp_path_factory.mktemp("vendors"), "vendors")
-    try:
-        yield running.start()
-    finally:
-        running.stop()
+    yield from simulated(tmp_path_factory.mktemp("vendors"), "vendors")
 
 
 @pytest.fixture(scope="module")

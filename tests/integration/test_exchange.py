@@ -358,6 +358,60 @@ async def test_a_long_whole_reply_waits_at_the_router_for_a_caller_that_reads_sl
         assert gateway.bench.counters.ends == {wire.OUTCOME_OK: 6}
 
 
+class Slow:
+    """A provider whose replies come but for their end, and their end when `go_on` is set."""
+
+    def __init__(self, body: bytes, held: int) -> None:
+        self.go_on = asyncio.Event()
+        self._body, self._held = body, held
+
+    async def __call__(self, call: Call) -> None:
+        if call.body["messages"][0]["content"] != "long":
+            await answer_whole(call)
+            return
+        await call.promise(len(self._body))
+        await call.write(self._body[: self._held])
+        await self.go_on.wait()
+        await call.write(self._body[self._held :])
+
+
+async def test_long_replies_that_come_slowly_take_no_more_memory_than_their_limit(make_gateway: Any) -> None:
+    body, held, limit, asked = long_reply(1_000_000), 900_000, 3_200_000, 12
+    async with make_gateway(max_gathered_reply_bytes=limit).running() as gateway:
+        gateway.upstream.script = slow = Slow(body, held)
+        clients = [await gateway.bench.client() for _ in range(asked)]
+        for client in clients:
+            client.send(request("long"))
+
+        def gathered() -> tuple[int, int]:
+            found = figures(gateway)
+            refused = found["tollgate_router_replies_refused_total"]
+            return found["tollgate_router_gathered_reply_bytes"], asked - refused
+
+        # As many as have room are gathered; the others are given up, each as it needs more than there is.
+        await eventually(lambda: gathered()[0] == gathered()[1] * held)
+        room = gathered()[1]
+        # One more may have had to go, when several were nearly as long as they get.
+        assert limit // held - 1 <= room <= limit // held
+        await eventually(lambda: gateway.upstream.gone == asked - room)
+        # Short ones are answered all the while.
+        await gateway.ask(3)
+        assert gathered() == (room * held, room)
+        slow.go_on.set()
+        replies = [await client.reply() for client in clients]
+        whole = [json.loads(found)["choices"][0]["message"]["content"] for status, _, found in replies if status == 200]
+        assert [len(text) for text in whole] == [1_000_000] * room
+        refused = [(status, headers, json.loads(text)["error"]) for status, headers, text in replies if status != 200]
+        assert {(status, headers[b"retry-after"], error["code"]) for status, headers, error in refused} == {
+            (503, b"1", "service_unavailable")
+        }
+        await eventually(lambda: figures(gateway)["tollgate_router_gathered_reply_bytes"] == 0)
+        # Nothing is held of who was given up, and they may come again.
+        await eventually(lambda: figures(gateway)["tollgate_router_body_bytes"] == 0)
+        clients[0].send(request("long"))
+        assert (await clients[0].reply())[0] == 200
+
+
 async def test_requests_wait_for_a_router_and_are_told_when_none_comes(make_gateway: Any) -> None:
     gateway = make_gateway()
     async with gateway.running():

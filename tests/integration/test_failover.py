@@ -15,6 +15,7 @@ LIMITED, LONG, CONTENT, OTHER = "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5.6"
 BOUND, PROBED = "gpt-5.5", "gpt-5.4"
 ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
 SHARED, CAPPED = "gpt-5-nano", "gpt-5.4-mini"
+SPOKEN = "gpt-4o-mini-tts"
 SETTINGS = {
     "TOLLGATE_ROUTER_BENCH_SECONDS": "2",
     "TOLLGATE_ROUTER_BREAKER_SECONDS": "2",
@@ -42,7 +43,7 @@ def providers(tmp_path_factory):
 @pytest.fixture(scope="module")
 def product(providers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("failover")
-    usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER, BOUND]
+    usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER, BOUND, SPOKEN]
     channels = [
         providers["a"].channel(*usual, ALONE),
         providers["b"].channel(*usual, BENCHED, BROKEN, SHARED),
@@ -60,6 +61,7 @@ def product(providers, tmp_path_factory):
         levels(BENCHED, "c", "b"),
         levels(BROKEN, "d", "b"),
         levels(SHARED, "small", "b"),
+        levels(SPOKEN, "a", "b"),
         {
             "model": BOUND,
             "levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}],
@@ -126,6 +128,30 @@ def test_a_stream_that_has_begun_is_not_begun_again(product, providers):
     assert '"upstream_cut"' in reply.text
     assert attempts(product, reply) == [("a", STREAMED, "upstream_cut", True)]
     assert providers["b"].seen() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("status=429", None), ("status=503", "upstream_unavailable"), ("drop", "provider_outcome_unknown")],
+)
+def test_speech_is_asked_of_nobody_else_once_it_may_have_been_made(product, providers, fault, told):
+    providers["a"].plant(fault)
+    reply = httpx.post(
+        f"{product.base_url}/audio/speech",
+        json={"model": SPOKEN, "input": "hello", "voice": "alloy"},
+        headers={"authorization": f"Bearer {product.api_key}"},
+        timeout=60,
+        trust_env=False,
+    )
+    if told is None:
+        # It was refused, so nobody is paid twice.
+        assert reply.status_code == 200, reply.text
+        assert attempts(product, reply) == [("a", SPOKEN, "upstream_error", False), ("b", SPOKEN, "ok", True)]
+    else:
+        assert (reply.status_code, reply.json()["error"]["code"]) == (502, told)
+        assert attempts(product, reply) == [("a", SPOKEN, "upstream_error", True)]
+        assert providers["b"].seen() == []
+        assert [int(row["charge_pico"]) for row in product.requests(request_id=reply.headers["x-request-id"])] == [0]
 
 
 FALLBACKS = {

@@ -103,6 +103,22 @@ def test_models_and_counting(client: genai.Client) -> None:
     assert client.models.count_tokens(model=GEMINI, contents="Hello there").total_tokens
 
 
+def test_a_conversation_with_calls_of_gemini_goes_on_with_claude(product: Product) -> None:
+    tools: list[Any] = [{"type": "function", "function": {"name": "weather", "parameters": CITY}}]
+    turns: list[Any] = []
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=product.base_url, api_key=product.api_key, http_client=http, max_retries=0) as chat:
+        for _ in range(2):
+            turns.append({"role": "user", "content": "Use weather"})
+            said = chat.chat.completions.create(model=GEMINI, messages=turns, tools=tools).choices[0].message
+            (call,) = said.tool_calls or ()
+            turns += [said.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.id, "content": "x"}]
+            turns.append({"role": "assistant", "content": "It is x."})
+        turns.append({"role": "user", "content": "And?"})
+        # It refuses two calls of one id.
+        assert chat.chat.completions.create(model=CLAUDE, messages=turns, tools=tools).choices[0].message.content
+
+
 @pytest.mark.proves("chat", "contents", "thinking")
 def test_the_other_packages_reach_gemini(product: Product) -> None:
     asked: list[Any] = [{"role": "user", "content": "Use weather"}]

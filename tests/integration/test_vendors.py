@@ -14,7 +14,7 @@ import openai
 import pytest
 import yaml
 from tests.integration.product import Product
-from tests.integration.simulators import Simulator
+from tests.integration.simulators import Simulator, simulated
 
 from tollgate_resources import load_catalogue
 from tollgate_simulator_provider.vendors import vendors
@@ -57,6 +57,26 @@ def test_deepseek_is_there_without_a_key_and_thinks_where_clients_look(client: o
     assert row["output_tokens"] == whole.usage.completion_tokens - 16
 
 
+@pytest.mark.parametrize("thoughts", ["kept", "lost"])
+def test_deepseek_goes_on_with_tools_whether_its_thoughts_come_back_or_not(
+    client: openai.OpenAI, thoughts: str
+) -> None:
+    function = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    asked: dict[str, Any] = {"model": "deepseek-reasoner", "tools": [{"type": "function", "function": function}]}
+    turns: list[Any] = [{"role": "user", "content": "Use weather"}]
+    said = client.chat.completions.create(messages=turns, **asked).choices[0].message
+    (call,) = said.tool_calls or ()
+    message = said.model_dump(exclude_none=True)
+    assert message["reasoning_content"]
+    if thoughts == "lost":
+        del message["reasoning_content"]
+    turns += [message, {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    # It refuses a turn without them while it thinks.
+    found = client.chat.completions.create(messages=turns, **asked).choices[0].message
+    assert found.content
+    assert bool(getattr(found, "reasoning_content", None)) is (thoughts == "kept")
+
+
 def test_what_deepseek_does_not_take_is_left_out_by_name_or_refused_by_name(client: openai.OpenAI) -> None:
     given: dict[str, Any] = {"model": "deepseek-chat", "messages": HELLO}
     reply = client.chat.completions.with_raw_response.create(**given, seed=1, user="ann", max_completion_tokens=9)
@@ -71,9 +91,7 @@ def test_what_deepseek_does_not_take_is_left_out_by_name_or_refused_by_name(clie
 
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    one = Simulator(tmp_path_factory.mktemp("vendors"), "vendors").start()
-    yield one
-    one.stop()
+    yield from simulated(tmp_path_factory.mktemp("vendors"), "vendors")
 
 
 @pytest.fixture(scope="module")

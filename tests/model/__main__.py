@@ -16,6 +16,7 @@ BUILDS: Final = {
     "no-deduplication": broken.NoDeduplication,
     "commit-first": broken.CommitBeforeInsert,
     "looks-too-early": broken.LooksTooEarly,
+    "one-intent": broken.OneIntent,
 }
 
 

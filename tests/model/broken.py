@@ -1,9 +1,9 @@
-"""Three broken builds, made of the product's parts by injection: the model has to find both."""
+"""Broken builds, made of the product's parts by injection: the model has to find each."""
 
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
 from tests.model.overlap import Overlapping, TooEarly
-from tollgate_billing.domain.intent import parse_intent
+from tollgate_billing.domain.intent import encode_intents, parse_intents
 
 
 class Sound:
@@ -59,7 +59,19 @@ class CommitFirst:
         return getattr(self._consumer, name)
 
     async def commit(self, claim, offset, metadata):
-        intent = parse_intent(metadata)
-        if intent is not None:
-            offset, metadata = intent.high, ""
+        intents = parse_intents(metadata)
+        if intents:
+            offset, metadata = intents[-1].high, ""
         await self._consumer.commit(claim, offset, metadata)
+
+
+class OneIntent(Sound):
+    """The intent of a batch that is written beside the booking of another one is not kept."""
+
+    def consumer(self, consumer):
+        return FirstIntent(consumer)
+
+
+class FirstIntent(CommitFirst):
+    async def commit(self, claim, offset, metadata):
+        await self._consumer.commit(claim, offset, encode_intents(parse_intents(metadata)[:1]))

@@ -90,7 +90,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.world.wallets.hold(ORGANIZATION, call.name, HOLD)
         self.calls.append(call)
 
-    @rule(router=routers, count=st.integers(1, 4), tokens=st.integers(1, 9), published=st.booleans())
+    @rule(router=routers, count=st.integers(1, 8), tokens=st.integers(1, 9), published=st.booleans())
     @running
     async def requests(self, router, count, tokens, published):
         """Some requests go the whole way as they should."""
@@ -266,7 +266,7 @@ class UsageMachine(RuleBasedStateMachine):
             self.world.clock.advance(0.6)
         self.world.fuse.left = None
 
-    @precondition(lambda self: self.world.process and len(self.zombies) < 2 and self.world.behind())
+    @precondition(lambda self: len(self.zombies) < 2 and self.world.behind())
     @rule(calls=fuses)
     @running
     async def stand_still(self, calls):
@@ -275,6 +275,8 @@ class UsageMachine(RuleBasedStateMachine):
             found = await self.world.hang(calls)
         except Crash:
             self.world.process = None
+            return
+        except Unavailable:
             return
         if found is not None:
             self.zombies.append(found)

@@ -23,7 +23,7 @@ from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import NoTracing
 from tollgate_rating import PriceTable
-from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_fields
 
 ORGANIZATION = "org"
 FUNDS = 10**12
@@ -110,10 +110,10 @@ class RouterSlot(Slot):
                 upstream_status=200 if last else 500,
                 error_kind=0,
                 units=units,
-                usage=usage_message(units),
+                usage=usage_fields(units),
                 estimated=False,
                 ended_us=self._clock.now_us(),
-                timings=wire.Timings(),
+                timings={"upstream_started_us": 0, "first_byte_us": 0, "total_us": 0},
                 trace_kept=False,
             )
             made, charge = self.recorder.record(opened, VERSION, result)
@@ -194,7 +194,8 @@ class ModelWorld(World):
 
     def __init__(self, build=None):
         # A window of few tokens, so that some are forgotten before they are needed.
-        super().__init__(BatchLimits(events=3, size_bytes=1 << 20, age_seconds=1.0), window=4)
+        super().__init__(window=4)
+        self.started = 0
         self.log = MemoryLog(partitions=2, clock=self.clock)
         self.log.topic(TOPIC)
         self.build = build
@@ -204,6 +205,12 @@ class ModelWorld(World):
     def new_consumer(self):
         made = GuardedConsumer(self.log, self.fuse)
         return self.build.consumer(made) if self.build is not None else made
+
+    def new_process(self):
+        """Returns another process, whose batches have another size: settings change, and what was begun does not."""
+        self.started += 1
+        self.limits = BatchLimits(events=(3, 2, 4)[self.started % 3], size_bytes=1 << 20, age_seconds=1.0)
+        return Process(self)
 
     def new_record(self, **parts):
         return self.build.record(**parts) if self.build is not None else Overlapping(**parts)
@@ -224,7 +231,7 @@ class ModelWorld(World):
         """Steps billing, starting it when there is none; a crash leaves none. Nothing that is away is waited for."""
         try:
             if self.process is None:
-                process = Process(self)
+                process = self.new_process()
                 await process.keep.resume()
                 self.process = process
             await self.process.consumer.step(_stopped())
@@ -237,8 +244,13 @@ class ModelWorld(World):
     async def hang(self, calls):
         """Steps billing until it stands still at one of its next calls, and leaves it there.
 
-        Returns the gate that lets it go on and its task, or None when it came to the end of the step before.
+        One that is gone is started first. Returns the gate that lets it go on and its task, or None when it came to
+        the end of the step before. Raises Unavailable when it cannot start.
         """
+        if self.process is None:
+            process = self.new_process()
+            await process.keep.resume()
+            self.process = process
         gates = len(self.fuse.gates)
         self.fuse.pause = calls
         task = asyncio.ensure_future(self.process.consumer.step(_stopped()))

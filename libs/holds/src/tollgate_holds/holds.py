@@ -130,9 +130,10 @@ class Holds:
         again. Call it after the ledger has the batch; on NO_WALLET call `rebuild` with the ledger's balance.
         """
         wallet, holds, booked, _ = self._keys_of(organization)
-        flat: list[str | int] = []
-        for hold_id, charge in effects:
-            flat += (hold_id, checked(charge))
+        charges = [charge for _, charge in effects] or [0]
+        checked(min(charges))
+        checked(max(charges))
+        flat: list[str | int] = [part for effect in effects for part in effect]
         reply = await self._run(
             "book", (wallet, holds, booked), partition, batch, str(checked(credit_pico)), len(effects), *flat
         )

@@ -94,6 +94,24 @@ async def test_booking_charges_once_from_every_state(holds, before, charge, corr
     assert (balance.wallet, balance.held, balance.settled) == (100 - charge, 0, 0)
 
 
+async def test_a_hold_that_a_batch_names_twice_is_booked_once_and_charged_twice(holds):
+    await fund(holds, 100)
+    await holds.hold(ORGANIZATION, "r1", 8, 60)
+    booking = await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 3), ("r2", 1), ("r1", 4)])
+    assert booking.state is BookState.APPLIED
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (100 - 8, 0, 0)
+
+
+async def test_a_long_batch_is_booked_whole(holds):
+    await fund(holds, 10_000)
+    for number in range(0, 2_500, 100):
+        await holds.hold(ORGANIZATION, f"r{number}", 8, 60)
+    await holds.book(ORGANIZATION, "t/0", "b1", [(f"r{number}", 2) for number in range(2_500)])
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (5_000, 0, 0)
+
+
 async def test_a_released_hold_cannot_be_taken_again(holds):
     await fund(holds, 100)
     await holds.hold(ORGANIZATION, "r1", 8, -5)
@@ -141,6 +159,29 @@ async def test_amounts_beyond_what_doubles_count_stay_exact(holds):
     await holds.settle(ORGANIZATION, "r1", 2**60 + 1)
     await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 2**60 + 1)])
     assert (await holds.balance(ORGANIZATION)).wallet == large - 2**60 - 1
+
+
+async def test_what_no_wallet_can_hold_is_not_held_when_it_is_asked_for_again(holds):
+    """A wallet below nothing, less the most that there is, is beyond what Redis counts."""
+    await fund(holds, -5)
+    for _ in range(2):
+        assert await holds.hold(ORGANIZATION, "r1", 2**63 - 1, 60) is HoldResult.INSUFFICIENT
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held) == (-5, 0)
+
+
+async def test_a_batch_of_many_effects_is_booked_like_many_batches(holds):
+    """More than one call of Redis takes, some of them on holds that are settled, missing, or named before."""
+    await fund(holds, 10_000)
+    names = [f"r{number}" for number in range(2_300)]
+    await asyncio.gather(*(holds.hold(ORGANIZATION, name, 3, 60) for name in names))
+    await asyncio.gather(*(holds.settle(ORGANIZATION, name, 2) for name in names[::2]))
+    effects = [(name, 2) for name in names] + [("missing", 7), ("r0", 1), (names[-1], 1), ("missing", 1)]
+    booking = await holds.book(ORGANIZATION, "t/0", "b1", effects)
+    assert (booking.state, booking.corrected) == (BookState.APPLIED, 0)
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (10_000 - 2 * len(names) - 10, 0, 0)
+    assert await holds.records(ORGANIZATION) == []
 
 
 async def test_many_operations_travel_in_one_call_and_answer_in_order(holds):

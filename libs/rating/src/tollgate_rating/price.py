@@ -176,6 +176,24 @@ class ModelPrice:
                 return price
         return self
 
+    def plain(self, units: Sequence[str], service: str = "") -> tuple[int, tuple[int | None, ...]] | None:
+        """Returns a denominator and, over it, what one of each unit costs in pico-units; None for one without a price.
+
+        The sum of quantities times these is exact, and `rate` is it where it is whole. None in place of all where it
+        depends on the usage or its time which tier is in force; `service` is the tier of service.
+        """
+        for conditions, price in self._tiers:
+            known = conditions.known_for(service)
+            if known is None:
+                return None
+            if known:
+                return price.plain(units)
+        numerators = self._numerators
+        costs = (
+            next((numerators[name] for name in (unit, *stand_ins(unit)) if name in numerators), None) for unit in units
+        )
+        return self._denominator, tuple(costs)
+
     def lines(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> tuple[Line, ...]:
         """Returns one line per used unit; their amounts add up to exactly `rate` of the same. Raises what it raises."""
         price = self.tier(units, at_us, service)

@@ -41,6 +41,12 @@ class Conditions:
     service: str
     minutes: tuple[int, int] | None
 
+    def known_for(self, service: str) -> bool | None:
+        """Tells whether all usage of a tier of service is of this tier, or none; None where that depends on more."""
+        if self.service and self.service != service:
+            return False
+        return True if self.minutes is None and self.context_over is None else None
+
     def hold(self, units: Mapping[str, int], at_us: int, service: str) -> bool:
         """Tells whether usage that began at `at_us` (microseconds since the epoch) is of this tier."""
         if self.service and self.service != service:

@@ -111,6 +111,28 @@ def made(base: dict, group: str = "1", found: list | None = None) -> PriceBook:
 
 @given(base=prices, group=multiples, found=tiers, usage=usages, moment=moments, service=st.sampled_from(["", "flex"]))
 @slow
+def test_a_plain_sum_is_the_rate_where_it_is_whole(base, group, found, usage, moment, service):
+    try:
+        price = made(base, group, found).price("m", "g")
+    except InvalidPrice:
+        return
+    plain = price.plain(list(usage), service)
+    if plain is None:
+        assert any("hours" in tier or "context_over" in tier for tier in found)
+        return
+    denominator, costs = plain
+    unpriced = any(cost is None and count for cost, count in zip(costs, usage.values(), strict=True))
+    if reference(base, group, found, usage, moment, service) is None:
+        assert unpriced
+        return
+    assert not unpriced
+    exact = sum((cost or 0) * count for cost, count in zip(costs, usage.values(), strict=True))
+    rate = price.rate(usage, us(moment), service)
+    assert exact == rate * denominator if not exact % denominator else abs(exact - rate * denominator) < denominator
+
+
+@given(base=prices, group=multiples, found=tiers, usage=usages, moment=moments, service=st.sampled_from(["", "flex"]))
+@slow
 def test_a_tiered_rate_is_what_the_slow_reference_says(base, group, found, usage, moment, service):
     try:
         book = made(base, group, found)

@@ -81,8 +81,8 @@ class Provider(Resource):
 
     @model_validator(mode="after")
     def _whole(self) -> "Provider":
-        if self.quirks and self.wire != "openai":
-            raise ValueError("`quirks` with `wire: openai` only")
+        if self.wire != "openai" and any(not quirk.is_of_errors for quirk in self.quirks):
+            raise ValueError("`quirks` with `wire: openai`; on other wires only `error` and `errors`")
         if self.rerank and "rerank" not in self.operations:
             raise ValueError("`rerank` with the operation rerank only")
         if self.responses and not self.may_speak_responses:

@@ -67,6 +67,14 @@ class RequestQuirks(Resource):
     """Members of messages that are left out; named as `messages.NAME`."""
     developer_role: Literal["developer", "system"] | None = None
     """What a message of the developer is called; `system` where the provider knows no other."""
+    extra_content: Flag | None = None
+    """True: calls come with `extra_content`, such as Gemini's signature, and are taken back with it."""
+    returns_reasoning: Literal["strict", "lenient", "welcome"] | None = None
+    """Thoughts of earlier turns are sent back as `reasoning_content`. `strict`: with tools every turn of the model
+    needs them, else `thinking` is switched off; `lenient`: turns with calls need them, or a dot; `welcome`: where
+    known."""
+    thinking_switch: Flag | None = None
+    """True: `thinking: {type: disabled}` is what `reasoning_effort: none` is elsewhere."""
     stream_options: Flag | None = None
     """False: the provider refuses `stream_options` and reports the usage of a stream unasked."""
 
@@ -153,6 +161,12 @@ class Quirk(Quirks):
     evidence: Evidence = ""
     """`page`: a copy of that page; `quoted`: documentation of others that quotes it; `known`: not read, but said to be
     there."""
+
+    @property
+    def is_of_errors(self) -> bool:
+        """It says nothing of requests and good replies."""
+        asking = self.request == self.responses == RequestQuirks()
+        return asking and self.reply == ReplyQuirks() and not (self.paths or self.query)
 
 
 class ConflictingQuirks(ValueError):  # noqa: N818 - a fault of data.

@@ -146,7 +146,7 @@ def test_replies_are_only_said_to_conform_where_that_is_known():
         "simulator",
         "simulator-anthropic",
         "simulator-gemini",
-        "gemini-native",
+        "gemini",
     }
 
 

@@ -160,10 +160,25 @@ def test_keys_in_the_environment_become_channels(catalogue):
     assert {channel.name: channel.credentials[0].env for channel in found.channels} == {
         "openai": "OPENAI_API_KEY",
         "gemini": "GOOGLE_API_KEY",
+        "gemini-openai": "GOOGLE_API_KEY",
     }
     version = parse_version(compile_version(found, catalogue))
     assert {model.name for channel in version.channels for model in channel.models} == {
-        model.name for model in catalogue.models.values() if model.provider in {"openai", "gemini"}
+        model.name for model in catalogue.models.values() if model.provider in {"openai", "gemini", "gemini-openai"}
+    }
+
+
+def test_a_key_of_google_asks_gemini_on_its_own_wire_and_for_pictures_on_openais(catalogue):
+    found = environment_channels({"GEMINI_API_KEY": "x"}, catalogue)
+    channels = {channel.name: channel for channel in parse_version(compile_version(found, catalogue)).channels}
+    assert {name: channel.wire for name, channel in channels.items()} == {"gemini": "gemini", "gemini-openai": "openai"}
+    of_google = {model.name: model.kind for model in catalogue.models.values() if model.name.startswith("gemini-")}
+    assert len(of_google) == 26
+    assert {model.name for model in channels["gemini-openai"].models} == {
+        name for name, kind in of_google.items() if kind == "image"
+    }
+    assert {model.name for model in channels["gemini"].models} == {
+        name for name, kind in of_google.items() if kind != "image"
     }
 
 

@@ -49,6 +49,10 @@ class UsageStore(Protocol):
         """Tells whether the token of a batch that has rows is surely remembered still; False where it may not be."""
         ...
 
+    def make_ready(self, rows: Block) -> None:
+        """Makes of rows what `insert_usage` writes, in the calling thread, so that it need not."""
+        ...
+
     async def insert_usage(self, rows: Block, token: str) -> None:
         """Adds usage rows once per token, to the rows and to each rollup, whichever of them has them already."""
         ...

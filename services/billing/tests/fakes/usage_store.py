@@ -50,6 +50,9 @@ class FakeUsageStore:
     async def remembers(self, bounds):
         return bounds.batch in self._tokens["usage"]
 
+    def make_ready(self, rows):
+        pass
+
     @guarded
     async def insert_usage(self, rows, token):
         self._insert("usage", rows, token)

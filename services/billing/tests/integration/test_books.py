@@ -30,6 +30,7 @@ from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.domain.books import missing_offsets, parse_batch
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.postings import REVENUE
+from tollgate_billing.domain.rows import Block
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import Grant
 from tollgate_billing.telemetry import BillingCounters
@@ -61,12 +62,14 @@ class Tampering:
         return getattr(self._store, name)
 
     async def insert_usage(self, rows, token):
-        places = set()
-        for number, request in enumerate(rows.columns["request_id"]):
-            rows.columns["charge"][number] += self.dearer.get(request, 0)
-            if request in self.lost:
-                places.add((rows.columns["src_offset"][number], rows.columns["src_index"][number]))
-        rows = rows.without(places)
+        columns = rows.columns
+        charges = [
+            charge + self.dearer.get(request, 0)
+            for request, charge in zip(columns["request_id"], columns["charge"], strict=True)
+        ]
+        lineage = zip(columns["request_id"], columns["src_offset"], columns["src_index"], strict=True)
+        lost = {(offset, index) for request, offset, index in lineage if request in self.lost}
+        rows = Block({**columns, "charge": charges}).without(lost)
         if rows:
             await self._store.insert_usage(rows, token)
 

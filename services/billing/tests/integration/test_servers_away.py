@@ -117,14 +117,26 @@ async def test_a_ledger_that_takes_no_writes_is_waited_for(request, tmp_path, ki
     database.close()
 
 
+def events_now(count):
+    now = time.time_ns() // 1000
+    return [usage_event(f"r{number}", output_tokens=number % 40, at_us=now) for number in range(count)]
+
+
+async def all_booked(client, events):
+    """Waits until all events are rows, and checks that each was charged once."""
+    await client.booked(len(events))
+    charged = sum(event.charge_pico for event in events)
+    total, balance = await client.total(), await client.balance()
+    assert (total.requests, total.charge_pico) == (len(events), charged)
+    assert balance.ledger_pico == balance.wallet_pico == FUNDS - charged
+
+
 async def test_broker_and_store_stop_under_load_and_come_back(request, tmp_path, valkey):
     """The short form of an outage: what comes meanwhile waits, and is booked once when they are back."""
     valkey.clear()
     billing = BillingProcess(tmp_path, servers_of("cluster", request, tmp_path, valkey))
     broker, engine = request.getfixturevalue("fresh_kafka"), request.getfixturevalue("http_process")
-    url = billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"]
-    now = time.time_ns() // 1000
-    events = [usage_event(f"r{number}", output_tokens=number % 40, at_us=now) for number in range(300)]
+    url, events = billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], events_now(300)
     try:
         billing.start()
         client = billing.client()
@@ -137,11 +149,7 @@ async def test_broker_and_store_stop_under_load_and_come_back(request, tmp_path,
         broker.kill()
         await asyncio.to_thread(broker.start)
         await send(url, events[200:])
-        charged = sum(event.charge_pico for event in events)
-        await client.booked(300)
-        total, balance = await client.total(), await client.balance()
-        assert (total.requests, total.charge_pico) == (300, charged)
-        assert balance.ledger_pico == balance.wallet_pico == FUNDS - charged
+        await all_booked(client, events)
         await client.close()
         assert billing.stop() == 0
     finally:
@@ -155,8 +163,7 @@ async def test_a_usage_store_that_takes_no_writes_is_waited_for(request, tmp_pat
     servers = servers_of("embedded", request, tmp_path, valkey)
     servers["TOLLGATE_BILLING_CLICKHOUSE_DSN"] = new_clickhouse_database(engine.dsn)
     billing = BillingProcess(tmp_path, servers)
-    url, now = servers["TOLLGATE_BILLING_EVENT_LOG_URL"], time.time_ns() // 1000
-    events = [usage_event(f"r{number}", output_tokens=number % 40, at_us=now) for number in range(120)]
+    url, events = servers["TOLLGATE_BILLING_EVENT_LOG_URL"], events_now(120)
     try:
         billing.start()
         client = billing.client()
@@ -172,11 +179,7 @@ async def test_a_usage_store_that_takes_no_writes_is_waited_for(request, tmp_pat
         assert (status.rows, status.poison, (await client.total()).requests) == (30, 0, 30)
         assert status.lag_ms > 0
         engine.read_only(on=False)
-        await client.booked(120)
-        charged = sum(event.charge_pico for event in events)
-        total, balance = await client.total(), await client.balance()
-        assert (total.requests, total.charge_pico) == (120, charged)
-        assert balance.ledger_pico == balance.wallet_pico == FUNDS - charged
+        await all_booked(client, events)
         await client.close()
         assert billing.stop() == 0
     finally:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate_billing.domain.intent import Intent, parse_intent
+from tollgate_billing.domain.intent import Intent, encode_intents, parse_intents
 from tollgate_billing.domain.rows import to_decimal, to_pico
 
 pytestmark = pytest.mark.unit
@@ -29,9 +29,18 @@ def test_what_has_more_than_twelve_places_is_refused(text):
         to_pico(Decimal(text))
 
 
-def test_an_intent_comes_back_from_its_text():
-    intent = Intent(5, 9, 4)
-    assert parse_intent(intent.encode()) == intent
-    assert parse_intent("") is None
-    with pytest.raises(ValueError, match="unknown commit metadata"):
-        parse_intent("i2;1")
+def test_intents_come_back_from_their_text():
+    intents = [Intent(5, 9, 4), Intent(11, 12, 1)]
+    assert parse_intents(encode_intents(intents)) == intents
+    assert parse_intents(encode_intents(intents[:1])) == intents[:1]
+    assert parse_intents(encode_intents([])) == []
+
+
+def test_a_single_intent_is_written_as_earlier_releases_read_it():
+    assert encode_intents([Intent(5, 9, 4)]) == "i1;5;9;4"
+
+
+@pytest.mark.parametrize("text", ["i2;1", "i2;5;9;4", "i1;5;9;4;", "i1;5;9;4,", "i1;a;9;4"])
+def test_metadata_of_something_else_is_refused(text):
+    with pytest.raises(ValueError):
+        parse_intents(text)

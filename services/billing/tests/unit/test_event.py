@@ -3,9 +3,11 @@
 import pytest
 from services.billing.tests.fakes.events import NOW_US, usage_event
 
+from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import MAX_AMOUNT_PICO, Poison, decode, units_of
-from tollgate_billing.domain.fields import fields_of
+from tollgate_billing.domain.event import DAY_US, MAX_AMOUNT_PICO, Poison, decode, decode_all
+from tollgate_billing.domain.fields import columns_of
+from tollgate_kit.event_log import Stored
 
 pytestmark = pytest.mark.unit
 
@@ -24,38 +26,70 @@ def test_images_are_units_by_size_and_quality():
         ],
         requests=1,
     )
-    message = usage_event(usage=usage)
-    assert units_of(message, fields_of(message))[0] == {
+    event = decode(usage_event(usage=usage).SerializeToString(), 0, NOW_US)
+    assert event.units == {
         "image:1024x1024:high": 2,
         "image:512x512": 1,
         "image": 3,
         "request": 1,
     }
+    assert (event.counted.images, event.counted.extra) == (6, {"image:1024x1024:high": 2, "image:512x512": 1})
 
 
-@pytest.mark.parametrize(
-    ("changes", "word"),
-    [
-        ({"event_id": b"short"}, "event_id"),
-        ({"request_id": ""}, "request_id"),
-        ({"request_id": "r" * 300}, "request_id"),
-        ({"tenant": wire.Tenant()}, "organization_id"),
-        ({"status": 0}, "status"),
-        ({"status": 77}, "status"),
-        ({"source": 0}, "source"),
-        ({"try": 0}, "try"),
-        ({"try": 300}, "try"),
-        ({"charge_pico": -1}, "charge_pico"),
-        ({"cost_pico": MAX_AMOUNT_PICO + 1}, "cost_pico"),
-        ({"currency": ""}, "currency"),
-        ({"unpriced": True}, "no price"),
-        ({"final": False, "charge_pico": 5}, "not final"),
-        ({"started_at_us": NOW_US + 2 * 3600 * 10**6}, "started_at_us"),
-        ({"started_at_us": NOW_US - 91 * 24 * 3600 * 10**6}, "started_at_us"),
-        ({"ended_at_us": 0}, "ended_at_us"),
-        ({"usage": wire.Usage(input_tokens=2**63)}, "more than one request"),
-    ],
-)
+BAD = [
+    ({"event_id": b"short"}, "event_id"),
+    ({"request_id": ""}, "request_id"),
+    ({"request_id": "r" * 300}, "request_id"),
+    ({"tenant": wire.Tenant()}, "organization_id"),
+    ({"status": 0}, "status"),
+    ({"status": 77}, "status"),
+    ({"source": 0}, "source"),
+    ({"try": 0}, "try"),
+    ({"try": 300}, "try"),
+    ({"charge_pico": -1}, "charge_pico"),
+    ({"cost_pico": MAX_AMOUNT_PICO + 1}, "cost_pico"),
+    ({"currency": ""}, "currency"),
+    ({"unpriced": True}, "no price"),
+    ({"final": False, "charge_pico": 5}, "not final"),
+    ({"started_at_us": NOW_US + 2 * 3600 * 10**6}, "started_at_us"),
+    ({"started_at_us": NOW_US - 91 * 24 * 3600 * 10**6}, "started_at_us"),
+    ({"ended_at_us": 0}, "ended_at_us"),
+    ({"usage": wire.Usage(input_tokens=2**63)}, "more than one request"),
+]
+# Just inside of what is refused.
+GOOD = [
+    {},
+    {"request_id": "r" * 256},
+    {"try": 255, "attempt": 255},
+    {"status": 2, "replay": True},
+    {"charge_pico": MAX_AMOUNT_PICO, "cost_pico": MAX_AMOUNT_PICO},
+    {"charge_pico": 0, "cost_pico": 0, "currency": ""},
+    {"unpriced": True, "charge_pico": 0},
+    {"final": False, "charge_pico": 0},
+    {"started_at_us": NOW_US + 3600 * 10**6, "ended_at_us": NOW_US},
+    {"started_at_us": NOW_US - 90 * DAY_US},
+    {"ended_at_us": NOW_US + 3600 * 10**6},
+    {"usage": wire.Usage(output_tokens=2**40, requests=2**40)},
+    {"usage": wire.Usage(images=[wire.ImageCount(size="512x512", count=2)], units={"search": 3})},
+    {"usage": wire.Usage(units={"input": 2**40})},
+]
+WORSE = [
+    {"tenant": wire.Tenant(organization_id="o" * 257)},
+    {"attempt": 256},
+    {"charge_pico": MAX_AMOUNT_PICO + 1},
+    {"cost_pico": -1},
+    {"hold_pico": -1},
+    {"charge_pico": 0, "currency": ""},
+    {"ended_at_us": NOW_US + 3601 * 10**6},
+    {"started_at_us": NOW_US + 3600 * 10**6, "ended_at_us": NOW_US - 1},
+    {"usage": wire.Usage(requests=2**40 + 1)},
+    {"usage": wire.Usage(input_tokens=2**40, units={"input": 1})},
+    {"conversion": events.Conversion(rate_digest="sha256:rate", list_charge_pico=3)},
+    {"conversion": events.Conversion(list_charge_pico=-1, list_currency="USD", provider_currency="USD")},
+]
+
+
+@pytest.mark.parametrize(("changes", "word"), BAD)
 def test_an_event_that_cannot_be_booked_is_poison_and_says_why(changes, word):
     with pytest.raises(Poison, match=word):
         decode(usage_event(**changes).SerializeToString(), 0, NOW_US)
@@ -77,3 +111,36 @@ def test_a_status_that_is_appended_counts():
     appended = event.SerializeToString() + type(event)(status=2, replay=True).SerializeToString()
     found = decode(appended, 0, NOW_US)
     assert (found.rank, found.exceptional) == ((1, 1), True)
+
+
+def one_by_one(records):
+    """Returns what `decode` says of each record."""
+    found, poison = [], []
+    for place, record in enumerate(records):
+        try:
+            found.append(decode(record.value, record.offset, record.at_us))
+        except Poison as error:
+            poison.append((place, str(error)))
+    return found, columns_of([event.fields for event in found]), poison
+
+
+@pytest.mark.parametrize("bad", [*(changes for changes, _ in BAD), *WORSE, b"\xff\xff\xff"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_poison_among_many_is_found_and_its_neighbours_are_not_changed(bad, place):
+    values = [usage_event("a").SerializeToString(), usage_event("b", output_tokens=3).SerializeToString()]
+    values.insert(place, bad if isinstance(bad, bytes) else usage_event("bad", **bad).SerializeToString())
+    records = [Stored(None, 7 + number, NOW_US, b"", value) for number, value in enumerate(values)]
+    found = decode_all(records)
+    assert found == one_by_one(records)
+    assert [number for number, _ in found[2]] == [place]
+
+
+def test_many_events_are_decoded_as_each_alone():
+    records = [
+        Stored(None, number, NOW_US, b"", usage_event(**{"request": f"r{number}"} | changes).SerializeToString())
+        for number, changes in enumerate(GOOD)
+    ]
+    found = decode_all(records)
+    assert found == one_by_one(records)
+    assert (len(found[0]), found[2]) == (len(GOOD), [])
+    assert decode_all([]) == one_by_one([])

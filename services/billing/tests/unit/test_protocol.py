@@ -308,7 +308,7 @@ class Watching(FakeUsageStore):
     async def insert_usage(self, rows, token):
         await super().insert_usage(rows, token)
         (intake,) = self.world.process.consumer._intakes.values()
-        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+        if others := [task for task in asyncio.all_tasks() if "_look_ahead" in task.get_coro().__qualname__]:
             await asyncio.wait(others)
         self.ahead.append(None if intake.ahead is None else intake.ahead.prepared is not None)
 
@@ -341,6 +341,58 @@ async def test_a_batch_that_was_decided_ahead_has_no_intent_and_is_made_again_af
     world.process, world.wallets.away = None, False
     await world.settle()
     assert world.sums() == (charge(*events),) * 3
+
+
+async def two_under_way(world, names="abcd"):
+    """Stops where the first batch of two events is written and not booked, and the second one is written beside it."""
+    world.limits = BatchLimits(events=2, size_bytes=1 << 20, age_seconds=1.0)
+    events = [usage_event(name) for name in names]
+    for event in events:
+        world.append(event)
+    world.wallets.away = True
+    await world.run(1)
+    await step_once(world)
+    return events
+
+
+async def test_a_batch_is_written_while_the_one_before_it_is_booked_and_the_log_has_both_intents(world):
+    events = await two_under_way(world)
+    assert world.log.committed[0] == (0, "i1;0;2;2,i1;2;4;2")
+    assert (len(world.store.usage), {batch for batch, _ in world.ledger.transfers if "-" in batch}) == (
+        4,
+        {"epoch/usage.recorded.v1/0/0-2"},
+    )
+    # Nothing goes on beyond that.
+    await step_once(world)
+    assert world.log.committed[0] == (0, "i1;0;2;2,i1;2;4;2")
+    world.wallets.away = False
+    await world.settle()
+    assert world.log.commits[-2:] == [(0, 2, "i1;2;4;2"), (0, 4, "")]
+    assert world.sums() == (charge(*events),) * 3
+
+
+async def test_two_batches_that_a_process_left_are_made_again_one_after_the_other(world):
+    events = await two_under_way(world)
+    world.process, world.wallets.away = None, False
+    # With others that came meanwhile, both would be other batches.
+    world.limits = BatchLimits(events=5, size_bytes=1 << 20, age_seconds=1.0)
+    events.append(usage_event("e"))
+    world.append(events[-1])
+    await world.settle()
+    assert [row["batch"].rpartition("/")[2] for row in world.store.usage] == ["0-2", "0-2", "2-4", "2-4", "4-5"]
+    assert (0, 2, "i1;2;4;2") in world.log.commits
+    assert world.counters.counts["repeated_batches"] == 2
+    assert world.sums() == (charge(*events),) * 3
+
+
+async def test_a_source_that_a_late_process_claimed_in_the_ledger_is_claimed_again(world):
+    """It stood still since before it lost the partition; the log knows, and the ledger does not."""
+    world.append(usage_event("a"))
+    await world.settle()
+    await world.ledger.claim("epoch/usage.recorded.v1/0", "who was late")
+    world.append(usage_event("b"))
+    await world.settle()
+    assert world.sums() == (charge(usage_event("a"), usage_event("b")),) * 3
 
 
 async def test_exceptions_that_another_owner_left_are_known_when_a_source_comes_back(world):

@@ -1,18 +1,25 @@
 """Billing rates every final again and says where it gets another number."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from services.billing.tests.fakes.events import BOOK, NOW_US, usage_event
 from services.billing.tests.fakes.prices import FakePrices
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import decode
-from tollgate_billing.domain.verify import verify
+from tollgate_billing.domain.event import MAX_AMOUNT_PICO, decode
+from tollgate_billing.domain.fields import TOKEN_FIELDS, columns_of
+from tollgate_billing.domain.verify import verify, verify_all
+from tollgate_rating import GroupRule, PriceBook, PriceTier, RatingError
+from tollgate_rating.units import INPUT_UNITS, OUTPUT_UNITS
 
 pytestmark = pytest.mark.unit
 
 
 def found(**changes):
-    mismatch = verify(decode(usage_event(**changes).SerializeToString(), 0, NOW_US), FakePrices(BOOK))
+    event = decode(usage_event(**changes).SerializeToString(), 0, NOW_US)
+    mismatch = verify(event, FakePrices(BOOK))
+    assert verify_all([event], columns_of([event.fields]), FakePrices(BOOK)) == ([mismatch] if mismatch else [])
     return mismatch and (mismatch.reason, mismatch.found_pico, mismatch.expected_pico)
 
 
@@ -49,3 +56,47 @@ def test_one_pico_unit_is_a_mismatch():
 )
 def test_what_cannot_be_verified_is_a_mismatch_too(changes, reason):
     assert found(**changes)[0] == reason
+
+
+PRICES = st.dictionaries(
+    st.sampled_from([*INPUT_UNITS, *OUTPUT_UNITS[:-1], "request"]),
+    st.decimals(0, 10**6, places=12).map(lambda price: f"{price.normalize():f}"),
+    min_size=1,
+)
+QUANTITIES = st.fixed_dictionaries({}, optional=dict.fromkeys([*TOKEN_FIELDS, "requests"], st.integers(0, 2**30)))
+
+
+@given(
+    prices=PRICES,
+    multiply=st.sampled_from(["1", "0.333333333333", "1.1"]),
+    tier=st.sampled_from(
+        [{}, {"context_over": 1000}, {"service": "flex"}, {"service": "flex", "hours": "00:00-12:00"}]
+    ),
+    service=st.sampled_from(["", "flex"]),
+    used=st.lists(QUANTITIES, min_size=1, max_size=4),
+    off=st.sampled_from([0, 0, 0, 1, -1]),
+    own=st.sampled_from(["", "USD", "CNY"]),
+)
+def test_all_at_once_finds_what_one_by_one_finds(prices, multiply, tier, service, used, off, own):
+    book = PriceBook(
+        name="public",
+        effective_us=0,
+        currency="USD",
+        models={"m": prices},
+        groups={"vip": GroupRule(multiply)},
+        tiers={"m": [PriceTier(multiply="2", **tier)]} if tier else None,
+    )
+    judged = []
+    for number, quantities in enumerate(used):
+        usage = wire.Usage(**quantities, service_tier=service)
+        event = usage_event(f"r{number}", usage=usage, price_digest=book.digest, charge_pico=0, cost_pico=0)
+        event.tenant.price_group, event.tenant.currency = "vip", own
+        units = decode(event.SerializeToString(), 0, NOW_US).units
+        try:
+            charge = book.price("m", "vip").rate(units, event.started_at_us, service)
+        except RatingError:
+            charge = 5
+        event.charge_pico = min(max(0, charge + off), MAX_AMOUNT_PICO)
+        judged.append(decode(event.SerializeToString(), number, NOW_US))
+    each = [found for event in judged if (found := verify(event, FakePrices(book)))]
+    assert verify_all(judged, columns_of([event.fields for event in judged]), FakePrices(book)) == each

@@ -7,9 +7,13 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, openai_error, render_openai
 
+# Clients of Claude know by these words that a prompt, or prompt and answer together, were too long.
+_TOO_LONG: Final = "prompt is too long"
+_TOGETHER_TOO_LONG: Final = "exceed context limit"
 _BROKEN_OFF: Final = b"data: [DONE]\n\n"
 
 
@@ -108,9 +112,12 @@ class AnthropicFace(Face):
         return error.with_status(error.entry.anthropic_status) if error.entry.anthropic_status else error
 
     def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
+        message = error.message
+        if error.entry.kind == errors.ERROR_KIND_CONTEXT_LENGTH and not _says_too_long(message):
+            message = f"{_TOO_LONG}: {message}"
         inner = {
             "type": error.entry.anthropic,
-            "message": error.message,
+            "message": message,
             "code": error.code,
             "param": error.param,
             "doc_url": error.link(docs),
@@ -124,6 +131,11 @@ class AnthropicFace(Face):
 
     def id_lines(self, request_id: bytes) -> bytes:
         return b"x-request-id: %b\r\nrequest-id: %b\r\n" % (request_id, request_id)
+
+
+def _says_too_long(message: str) -> bool:
+    plain = message.lower()
+    return _TOO_LONG in plain or _TOGETHER_TOO_LONG in plain
 
 
 class GeminiFace(Face):

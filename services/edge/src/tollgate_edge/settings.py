@@ -57,7 +57,7 @@ class EdgeSettings(ServiceSettings):
         default=256 * 1024 * 1024,
         gt=0,
         description="All replies of a process together that wait for slow readers, in bytes; above it those are "
-        "closed that took nothing for longest.",
+        "closed that took nothing for longest. Looked at once a second, and whenever so much was written since.",
     )
     max_header_bytes: int = Field(default=64 * 1024, gt=0, description="Largest request head, in bytes.")
     max_header_count: int = Field(default=100, gt=0, description="Most header fields of a request.")
@@ -79,7 +79,9 @@ class EdgeSettings(ServiceSettings):
     write_timeout_seconds: float = Field(
         default=60.0, gt=0, description="A caller that takes nothing of a reply for so long is closed."
     )
-    keep_alive_seconds: int = Field(default=75, gt=0, description="How long an idle client connection is kept.")
+    keep_alive_seconds: int = Field(
+        default=75, gt=0, description="How long an idle client connection is kept; up to a second longer."
+    )
     request_timeout_seconds: float = Field(
         default=900.0,
         gt=0,

@@ -45,15 +45,21 @@ class FakeStream:
         self.pending = {}
         self.opened = asyncio.Queue()
         self.bodies, self.credits, self.cancels, self.acks = [], [], [], []
+        self.sent_bytes = 0
         self.closed = self.draining = False
         self.changed = asyncio.Event()
         self.outbox = SimpleNamespace(
-            open=lambda _, **fields: self.opened.put_nowait(wire.Open(**fields)),
+            open=self._open,
             body=lambda frame_id, data: self._note(self.bodies, (frame_id, data)),
             credit=lambda frame_id, size: self._note(self.credits, (frame_id, size)),
             cancel=lambda frame_id, reason: self._note(self.cancels, (frame_id, reason)),
             ack=lambda frame_id: self._note(self.acks, frame_id),
         )
+
+    def _open(self, size, common, **fields):
+        opened = wire.Open(**fields)
+        opened.MergeFromString(common)
+        self.opened.put_nowait(opened)
 
     def _note(self, notes, note):
         notes.append(note)
@@ -73,6 +79,7 @@ class FakeStream:
         self.pending[frame_id].deliver(wire.Head(id=frame_id, status=200, headers=[header]), b"", None)
 
     def data(self, frame_id, data):
+        self.sent_bytes += len(data)
         self.pending[frame_id].deliver(None, data, None)
 
     def end(self, frame_id, *, charge_pico=7, error=None):

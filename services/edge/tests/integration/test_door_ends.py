@@ -2,10 +2,19 @@
 
 import asyncio
 import json
-import socket
 
 import pytest
-from services.edge.tests.fakes.door import CHUNK, SSE, answered, error_of
+from services.edge.tests.fakes.door import (
+    CHUNK,
+    SSE,
+    answered,
+    asked,
+    error_of,
+    half_answered,
+    stalled,
+    streaming,
+    without_its_router,
+)
 from services.edge.tests.fakes.inference import MODEL, UPSTREAM_CUT, FakeStream, chat, eventually
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -18,18 +27,14 @@ pytestmark = pytest.mark.integration
 
 
 async def test_a_client_that_goes_away_cancels_its_request_which_is_still_settled(bench):
-    client = await bench.client()
-    client.send(chat(stream=True))
-    frame = await bench.stream.next()
-    bench.stream.head(frame.id, SSE)
-    bench.stream.data(frame.id, CHUNK)
+    client, frame_id = await streaming(bench)
     await client.until(CHUNK)
     await client.close()
-    await eventually(lambda: bench.stream.cancels == [(frame.id, wire.CANCEL_REASON_CLIENT_GONE)])
+    await eventually(lambda: bench.stream.cancels == [(frame_id, wire.CANCEL_REASON_CLIENT_GONE)])
     assert not bench.admission.settled
-    bench.stream.end(frame.id, charge_pico=3)
+    bench.stream.end(frame_id, charge_pico=3)
     assert [charge for _, charge in bench.admission.settled] == [3]
-    assert bench.stream.acks == [frame.id]
+    assert bench.stream.acks == [frame_id]
     assert bench.counters.client_gone == 1
 
 
@@ -56,17 +61,8 @@ async def test_a_client_that_goes_away_within_its_body_costs_nothing(bench):
 
 
 async def test_a_client_that_reads_slowly_holds_the_router_back_until_it_reads_on(bench):
-    client = await bench.client(receive_buffer=4096)
-    client.send(chat(stream=True))
-    frame = await bench.stream.next()
-    bench.stream.head(frame.id, SSE)
-    (door,) = bench.gateway.doors
-    # The kernel's buffer and the transport's are filled, so that writing is paused.
-    door.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    piece, sent = b"x" * 65_536, 0
-    while not door.write_paused:
-        bench.stream.data(frame.id, piece)
-        sent += len(piece)
+    client, frame_id, door = await stalled(bench)
+    sent = bench.stream.sent_bytes
     granted = sum(size for _, size in bench.stream.credits)
     assert granted < sent
     # A silent stream gets no comment either: nothing would read it.
@@ -76,7 +72,7 @@ async def test_a_client_that_reads_slowly_holds_the_router_back_until_it_reads_o
     while sum(size for _, size in bench.stream.credits) < sent:
         async with asyncio.timeout(30):
             await client.reader.read(65_536)
-    bench.stream.end(frame.id)
+    bench.stream.end(frame_id)
     assert (await client.rest_of_stream()).endswith(b"0\r\n\r\n")
 
 
@@ -84,11 +80,7 @@ async def test_a_client_that_reads_slowly_holds_the_router_back_until_it_reads_o
 
 
 async def test_a_request_whose_router_vanishes_before_a_byte_is_tried_once_more(bench):
-    bench.pool.streams.append(spare := FakeStream())
-    client = await bench.client()
-    client.send(chat())
-    await bench.stream.next()
-    bench.stream.lose()
+    client, spare = await without_its_router(bench, chat())
     frame = await spare.next()
     assert getattr(frame, "try") == 2
     spare.reply(frame.id, b"again")
@@ -97,11 +89,7 @@ async def test_a_request_whose_router_vanishes_before_a_byte_is_tried_once_more(
 
 
 async def test_a_request_whose_second_router_vanishes_too_fails(bench):
-    bench.pool.streams.append(spare := FakeStream())
-    client = await bench.client()
-    client.send(chat())
-    await bench.stream.next()
-    bench.stream.lose()
+    client, spare = await without_its_router(bench, chat())
     await spare.next()
     spare.lose()
     status, _, body = await client.reply()
@@ -139,11 +127,7 @@ def response(**fields):
     ],
 )
 async def test_what_may_be_paid_for_or_stored_twice_is_not_asked_of_a_second_router(bench, request_bytes):
-    bench.pool.streams.append(spare := FakeStream())
-    client = await bench.client()
-    client.send(request_bytes)
-    await bench.stream.next()
-    bench.stream.lose()
+    client, spare = await without_its_router(bench, request_bytes)
     status, _, body = await client.reply()
     assert (status, error_of(body)["code"]) == (502, "provider_outcome_unknown")
     assert "twice" in error_of(body)["message"]
@@ -161,11 +145,7 @@ def rerank():
 
 @pytest.mark.parametrize("request_bytes", [embeddings(), rerank(), response(store=False)])
 async def test_what_harms_nobody_is_asked_of_a_second_router(bench, request_bytes):
-    bench.pool.streams.append(spare := FakeStream())
-    client = await bench.client()
-    client.send(request_bytes)
-    await bench.stream.next()
-    bench.stream.lose()
+    client, spare = await without_its_router(bench, request_bytes)
     frame = await spare.next()
     spare.reply(frame.id, b"{}")
     assert (await client.reply())[0] == 200
@@ -173,11 +153,7 @@ async def test_what_harms_nobody_is_asked_of_a_second_router(bench, request_byte
 
 async def test_a_stream_whose_router_vanishes_after_a_byte_ends_with_an_error_and_is_witnessed(bench):
     bench.pool.streams.append(FakeStream())
-    client = await bench.client()
-    client.send(chat(stream=True))
-    frame = await bench.stream.next()
-    bench.stream.head(frame.id, SSE)
-    bench.stream.data(frame.id, CHUNK)
+    client, _ = await streaming(bench)
     bench.stream.lose()
     _, _, body = await client.reply()
     parts = body.split(b"\n\n")
@@ -188,11 +164,7 @@ async def test_a_stream_whose_router_vanishes_after_a_byte_ends_with_an_error_an
 
 
 async def test_half_a_json_reply_whose_router_vanishes_ends_with_the_connection(bench):
-    client = await bench.client()
-    client.send(chat())
-    frame = await bench.stream.next()
-    bench.stream.head(frame.id)
-    bench.stream.data(frame.id, b'{"half":')
+    client, _ = await half_answered(bench)
     bench.stream.lose()
     found = await client.rest()
     assert b'{"half":' in found
@@ -229,9 +201,7 @@ async def test_a_client_that_leaves_while_no_router_is_there_gets_its_hold_back(
 
 
 async def test_an_error_before_a_byte_has_its_own_status_and_one_after_ends_the_stream(bench):
-    client = await bench.client()
-    client.send(chat(stream=True))
-    frame = await bench.stream.next()
+    client, frame = await asked(bench, chat(stream=True))
     bench.stream.end(frame.id, error=UPSTREAM_CUT)
     status, headers, body = await client.reply()
     assert (status, headers[b"content-type"]) == (502, b"application/json")
@@ -247,9 +217,7 @@ async def test_an_error_before_a_byte_has_its_own_status_and_one_after_ends_the_
 
 
 async def test_a_silent_stream_gets_its_headers_and_comments_and_keeps_its_hold(bench):
-    client = await bench.client()
-    client.send(chat(stream=True))
-    frame = await bench.stream.next()
+    client, frame = await asked(bench, chat(stream=True))
     bench.later(5)
     assert not bench.admission.renewed
     bench.later(20)
@@ -266,9 +234,7 @@ async def test_a_silent_stream_gets_its_headers_and_comments_and_keeps_its_hold(
 
 
 async def test_an_error_after_a_keep_alive_ends_the_stream_as_an_event(bench):
-    client = await bench.client()
-    client.send(chat(stream=True))
-    frame = await bench.stream.next()
+    client, frame = await asked(bench, chat(stream=True))
     bench.later(20)
     bench.stream.end(frame.id, error=UPSTREAM_CUT)
     status, _, body = await client.reply()
@@ -279,9 +245,7 @@ async def test_an_error_after_a_keep_alive_ends_the_stream_as_an_event(bench):
 
 
 async def test_a_reply_that_is_no_stream_gets_no_comment(bench):
-    client = await bench.client()
-    client.send(chat())
-    frame = await bench.stream.next()
+    client, frame = await asked(bench, chat())
     bench.later(200)
     assert len(bench.admission.renewed) == 1
     bench.stream.reply(frame.id, b"{}")

@@ -115,6 +115,13 @@ async def test_what_a_key_lists_is_as_long_as_a_name_can_be(world, name):
     check_error(reply, 400, "invalid_request", name)
 
 
+async def test_as_many_tags_as_are_described_are_taken(world):
+    most = described.BODIES["POST /api/v1/keys"]["properties"]["tags"]["maxItems"]
+    tags = [f"tag-{number}" for number in range(most)]
+    reply = await world.client.post("/api/v1/keys", json={"tags": tags}, headers=world.operator)
+    assert reply.status_code == 201
+
+
 @pytest.mark.parametrize("path", ["balance", "ledger", "ledger/transfers", "forecast", "topups"])
 async def test_an_organization_that_is_not_there_has_no_figures(world, path):
     reply = await world.client.get(f"/api/v1/{path}?organization_id=org_none", headers=world.operator)

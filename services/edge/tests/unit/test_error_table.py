@@ -50,6 +50,27 @@ def test_a_provider_that_is_overloaded_has_a_status_of_its_own_in_anthropics_dia
     assert ANTHROPIC.spoken(other).status == 502
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("The input token count (9) exceeds 7.", "prompt is too long: The input token count (9) exceeds 7."),
+        ("", f"prompt is too long: {public_error(errors.ERROR_KIND_CONTEXT_LENGTH).message}"),
+        ("Prompt is too long", "Prompt is too long"),
+        ("prompt is too long: 9 tokens > 7 maximum", "prompt is too long: 9 tokens > 7 maximum"),
+        # Who reads this one asks again for a shorter answer.
+        ("input length and `max_tokens` exceed context limit: 5 + 4 > 7", None),
+    ],
+)
+def test_a_client_of_claude_knows_a_prompt_that_is_too_long_by_the_words(said, told):
+    error = public_error(errors.ERROR_KIND_CONTEXT_LENGTH, said)
+    for body in (
+        ANTHROPIC.error(error, "req_1", DOCS),
+        ANTHROPIC.error_event(error, "req_1", DOCS).split(b"data: ")[1],
+    ):
+        assert json.loads(body)["error"]["message"] == (told or said)
+    assert json.loads(OPENAI.error(error, "req_1", DOCS))["error"]["message"] == error.message
+
+
 def test_events_that_end_a_stream_link_to_it_too():
     error = public_error(errors.ERROR_KIND_UPSTREAM_CUT)
     for face in (OPENAI, RESPONSES, ANTHROPIC, GEMINI):

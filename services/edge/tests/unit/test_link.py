@@ -92,7 +92,7 @@ async def test_a_router_that_takes_no_more_is_waited_for(stream):
     assert [opened.id for opened in batch.open] == [1, 2]
 
 
-@pytest.mark.parametrize("how", ["ended", "lost", "cancelled"])
+@pytest.mark.parametrize("how", ["ended", "lost", "cancelled", "garbled"])
 async def test_however_a_stream_ends_what_was_open_is_told_once(stream, how):
     request = Open()
     frame_id = stream.open(request)
@@ -102,7 +102,7 @@ async def test_however_a_stream_ends_what_was_open_is_told_once(stream, how):
     elif how == "lost":
         stream.on_lost("the connection broke")
     else:
-        stream.cancel()
+        stream.cancel() if how == "cancelled" else stream.on_message(b"\xff")
         assert stream.call.cancelled
     stream.on_lost("once more")
     stream.outbox.cancel(frame_id, wire.CANCEL_REASON_CLIENT_GONE)

@@ -45,3 +45,26 @@ def test_above_the_limit_those_go_first_that_took_nothing_for_longest_and_then_t
 
 def test_time_makes_room_before_memory_is_looked_at():
     assert looked([Reader(900, 99.0), Reader(500, 30.0)]) == (900, 1, 0, [1])
+
+
+def test_room_is_what_the_limit_leaves_after_a_look():
+    found = SlowReaders(60.0, 1000)
+    assert found.room == 1000
+    found.room -= 700
+    found.check([Reader(300, 99.0)], 100.0)
+    assert (found.room, found.waiting_bytes) == (700, 300)
+    found.check([], 100.0)
+    assert (found.room, found.waiting_bytes) == (1000, 0)
+
+
+def test_who_looks_for_room_leaves_an_eighth_of_the_limit_free():
+    found = SlowReaders(60.0, 1000)
+    readers = [Reader(300, 99.0 - place) for place in range(3)]
+    # At the regular look this is within the limit.
+    found.check(readers, 100.0)
+    assert (found.room, found.closed["memory"]) == (100, 0)
+    found.room -= 101
+    found.find_room(readers, 100.0)
+    assert [reader.dropped for reader in readers] == [False, False, True]
+    assert (found.room, found.waiting_bytes) == (400, 600)
+    assert found.room >= 1000 // 8

@@ -183,6 +183,10 @@ class Router:
         if self.deps.background is not None:
             yield "tollgate_router_background_responses", (), len(self.deps.background.running)
         yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
+        yield "tollgate_router_gathered_reply_bytes", (), self.deps.memories.replies.bytes
+        yield "tollgate_router_replies_refused_total", (), self.deps.memories.replies.refused
+        yield "tollgate_router_long_body_bytes", (), self.deps.memories.bodies.bytes
+        yield "tollgate_router_bodies_refused_total", (), self.deps.memories.bodies.refused
         yield "tollgate_router_probes_total", (), self.probes.sent
         yield "tollgate_router_probes_failed_total", (), self.probes.failed
         yield from self.deps.counters.samples()

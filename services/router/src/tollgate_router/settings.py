@@ -89,8 +89,22 @@ class RouterSettings(ServiceSettings):
     latency_half_life_seconds: float = Field(
         default=30.0, gt=0, description="Age at which a measured first-byte latency counts half (lowest_latency)."
     )
+    max_body_memory_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        gt=0,
+        description="All request bodies of a process together that are longer than 64 KiB, in bytes; a request whose "
+        "body finds no room is refused and its caller told to come back (503). Edges have a limit of their own each.",
+    )
     max_reply_bytes: int = Field(
-        default=64 * 1024 * 1024, gt=0, description="Largest reply that is not a stream, in bytes."
+        default=64 * 1024 * 1024,
+        gt=0,
+        description="Largest reply that is not a stream, and most that is held of a stream, in bytes.",
+    )
+    max_gathered_reply_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        gt=0,
+        description="All replies of a process together that are held since they are not whole yet, in bytes, each from "
+        "256 KiB on; the one that finds no room is given up and its caller told to come back (503).",
     )
     max_waiting_reply_bytes: int = Field(
         default=512 * 1024 * 1024,

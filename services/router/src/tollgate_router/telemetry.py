@@ -29,6 +29,19 @@ FAMILIES: Final = (
     Family("tollgate_router_credit_stalls_total", "counter", "Times that a reply had used up its window."),
     Family("tollgate_router_body_bytes", "gauge", "Bodies of open requests, and replies that are held whole."),
     Family(
+        "tollgate_router_long_body_bytes", "gauge",
+        "Of these bodies, what counts towards `TOLLGATE_ROUTER_MAX_BODY_MEMORY_BYTES`: all beyond 64 KiB, whole.",
+    ),
+    Family("tollgate_router_bodies_refused_total", "counter", "Requests that were refused since it was full."),
+    Family(
+        "tollgate_router_gathered_reply_bytes", "gauge",
+        "Of these replies, those that are not whole yet and count towards `TOLLGATE_ROUTER_MAX_GATHERED_REPLY_BYTES`.",
+    ),
+    Family(
+        "tollgate_router_replies_refused_total", "counter",
+        "Replies that were given up since there was no room to gather them.",
+    ),
+    Family(
         "tollgate_router_waiting_reply_bytes", "gauge",
         "Whole replies that leave at the pace of callers who read slowly; `TOLLGATE_ROUTER_MAX_WAITING_REPLY_BYTES` is "
         "their limit.",
@@ -92,12 +105,19 @@ class AttemptSeries:
         self.first_chunk = Histogram(GEN_AI_MICROSECONDS, 1e-6)
         self.units: defaultdict[str, int] = defaultdict(int)
 
-    def add(self, timings: wire.Timings, units: Mapping[str, int], *, first_chunk: bool) -> None:
+    def add(
+        self,
+        *,
+        upstream_started_us: int,
+        first_byte_us: int,
+        total_us: int,
+        units: Mapping[str, int],
+        first_chunk: bool,
+    ) -> None:
         """An upstream call has ended; `first_chunk`: it was a whole stream."""
-        began = timings.upstream_started_us
-        self.duration.observe(timings.total_us - began)
+        self.duration.observe(total_us - upstream_started_us)
         if first_chunk:
-            self.first_chunk.observe(timings.first_byte_us - began)
+            self.first_chunk.observe(first_byte_us - upstream_started_us)
         added = self.units
         for unit, quantity in units.items():
             added[unit] += quantity

@@ -52,9 +52,9 @@ class Call:
         self.sink.upstream_head(200, [])
         self.sink.upstream_data(CHUNK)
 
-    def fail(self, kind: FailureKind = FailureKind.CUT) -> None:
-        """Breaks off."""
-        self.sink.upstream_failed(UpstreamFailure(kind, sent=True))
+    def fail(self, kind: FailureKind = FailureKind.CUT, *, sent: bool = True) -> None:
+        """Breaks off; `sent`: the provider may have acted on it."""
+        self.sink.upstream_failed(UpstreamFailure(kind, sent=sent))
 
 
 class Upstream:
@@ -76,7 +76,7 @@ class Upstream:
         content_type: bytes = b"",
     ) -> Call:
         """Returns a new call."""
-        assert not content_type, "a chat is JSON"
+        assert not content_type or isinstance(body, tuple), "only a form is no JSON"
         self.calls.append(Call(target, body, sink, timeouts))
         self.calls[-1].proof = proof
         return self.calls[-1]
@@ -132,8 +132,9 @@ class Router:
     def open(self, model: str = "able", *, body: bytes = b'{"messages":[]}', **fields: Any) -> Request:
         """Begins a request."""
         tenant = wire.Tenant(project_id="p", api_key_id="k", route_group="default")
-        values = {"dialect": wire.DIALECT_OPENAI_CHAT, "operation": wire.OPERATION_CHAT, "model": model} | fields
-        frame = wire.Open(id=1, request_id="req", body=body, body_length=len(body), tenant=tenant, **values)
+        values = {"dialect": wire.DIALECT_OPENAI_CHAT, "operation": wire.OPERATION_CHAT, "model": model}
+        values |= {"body_length": len(body)} | fields
+        frame = wire.Open(id=1, request_id="req", body=body, tenant=tenant, **values)
         request = Request(self, frame)  # type: ignore[arg-type]
         request.begin()
         return request

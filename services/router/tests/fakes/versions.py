@@ -13,6 +13,7 @@ from tollgate_resources import (
     build_catalogue,
     compile_version,
     digest,
+    load_catalogue,
     parse_version,
 )
 from tollgate_router.domain.candidates import Ask
@@ -30,6 +31,7 @@ CATALOGUE = build_catalogue(
     [
         Provider(name="openai", base_url="https://api.example/v1", conforming=True),
         Provider(name="free", base_url="http://10.0.0.1/v1", credentials_required=False),
+        load_catalogue().providers["gemini"],
     ],
     [
         CatalogueModel(name="able", provider="openai", context_tokens=100_000, abilities=("tools", "image_input")),

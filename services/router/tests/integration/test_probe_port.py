@@ -1,13 +1,16 @@
 """The port of active probes: one suite for the fake and for the real client against a server of its own."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from services.router.tests.fakes.probes import FakeProbePort
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import SystemClock
+from tollgate_resources import load_catalogue
 from tollgate_router.domain.probes import ProbeRequest
+from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import Bench
 from tollgate_router.upstream.client import UpstreamClient
@@ -22,8 +25,9 @@ TOKEN = ProbeRequest(b"POST", b"/chat/completions", b"{}")
 class Server:
     """Answers every request with one status; 0 closes at once. Keeps the request lines and bodies."""
 
-    def __init__(self, status):
+    def __init__(self, status, body=b"{}"):
         self._status = status
+        self._body = body
         self.asked = []
 
     async def __aenter__(self):
@@ -40,7 +44,8 @@ class Server:
         length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         self.asked.append((head.split(b"\r\n")[0], b"key" in head, await reader.readexactly(length)))
         if self._status:
-            writer.write(b"HTTP/1.1 %d X\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}" % self._status)
+            head = b"HTTP/1.1 %d X\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            writer.write(head % (self._status, len(self._body)) + self._body)
         writer.close()
 
 
@@ -75,6 +80,21 @@ async def test_an_answer(real, request_, status, kind, bench):
     if real:
         line = request_.method + b" /v1" + request_.path + b" HTTP/1.1"
         assert server.asked == [(line, True, request_.body)]
+
+
+async def test_what_a_refusal_means_is_what_the_data_of_the_provider_says():
+    body = b'{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"You exceeded your current quota"}}'
+    catalogue = load_catalogue()
+    quirks = WireQuirks(catalogue.quirks_of(catalogue.providers["gemini"]))
+    async with Server(429, body) as server:
+        client = UpstreamClient(SystemClock())
+        try:
+            found = await UpstreamProbe(client, SystemClock()).ask(replace(target(server.port), quirks=quirks), TOKEN)
+        finally:
+            await client.close()
+    # Not an empty account, which would bench the credential.
+    assert found is not None
+    assert (found.kind, found.bench) == (errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, Bench.NONE)
 
 
 @pytest.mark.parametrize("real", [False, True], ids=["fake", "real"])

@@ -306,7 +306,7 @@ async def test_a_provider_that_refuses(one):
 
 async def test_another_provider_is_asked(one):
     _, call = await queued(one)
-    call.reply(status=503, body=b"{}")
+    call.reply(status=429, body=b"{}")
     await eventually(lambda: len(one.router.upstream.calls) == 2)
     ends(one.router.upstream.calls[-1], stream("Hello."))
     assert await outcome(one) == (wire.OUTCOME_OK, USED, "")

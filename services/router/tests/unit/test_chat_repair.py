@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from services.router.tests.fakes.dialects import check_chat
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -85,6 +87,73 @@ def test_what_is_right_goes_on_byte_for_byte():
     assert b"".join(map(chunk, words)) in repaired().feed(stream(*words))
 
 
+PREFIX, _, SUFFIX = chunk({"content": "|"}).partition(b"|")
+
+
+def passed(parts, **more):
+    """Returns what a stream in these parts becomes, and its problem."""
+    found = repaired(**more)
+    out = b"".join([*map(found.feed, parts), found.finish()])
+    return out, found.problem
+
+
+def is_json(frame):
+    try:
+        json.loads(frame.removeprefix(b"data: "))
+    except ValueError:
+        return False
+    return True
+
+
+BROKEN_WORDS = [b"a\n\nb", b"a\nb", b"a\rb", b'a"b', b'a","b":"c', b"\n\n", b'"\\"']
+
+
+@pytest.mark.parametrize("words", BROKEN_WORDS)
+@pytest.mark.parametrize("behind", [b"", PREFIX + b"c" + SUFFIX])
+def test_a_broken_frame_among_good_ones_is_found_however_they_are_cut(words, behind):
+    good = 2 * (PREFIX + b"a" + SUFFIX)
+    sent = chunk({"role": "assistant", "content": ""}) + good + PREFIX + words + SUFFIX + behind + DONE
+    for at in range(len(sent) + 1):
+        out, found = passed((sent[:at], sent[at:]))
+        assert good in out
+        assert all(map(is_json, out.removesuffix(DONE).removesuffix(b"\n\n").split(b"\n\n")))
+        assert found is not None or words == b'a","b":"c'
+
+
+@pytest.mark.parametrize("index", [[], {}, None, "0", 0.0, True])
+def test_an_index_that_is_none_is_no_reason_to_fail(index):
+    odd = chunk({"content": "b"}).replace(b'"index": 0', b'"index": ' + json.dumps(index).encode())
+    sent = chunk({"role": "assistant", "content": "a"}) + odd + chunk({}, "stop") + DONE
+    out, found = passed([sent])
+    assert found is None
+    assert b'"b"' in out
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.text(st.sampled_from('a ,:{}[]"\\\n\r\0é😀\ud83d') | st.characters(), max_size=5), max_size=8),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_words_go_on_byte_for_byte_however_they_are_written_and_cut(words, ascii_only, source):
+    def frame(text):
+        written = json.dumps(text, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+        return PREFIX.removesuffix(b'"') + written + SUFFIX.removeprefix(b'"')
+
+    opening, frames = chunk({"role": "assistant", "content": ""}), b"".join(map(frame, words))
+    sent = opening + frames + chunk({}, "stop") + DONE
+    at = sorted(source.randrange(len(sent) + 1) for _ in range(source.randrange(4)))
+    parts = [sent[start:end] for start, end in zip([0, *at], [*at, len(sent)], strict=True)]
+    if any(0xD800 <= ord(letter) < 0xE000 for letter in "".join(words)):
+        # Half a letter: it is passed on, or is no JSON; the same however it is cut.
+        assert passed(parts) == passed([sent])
+        return
+    out, found = passed(parts)
+    assert found is None
+    assert frames in out
+    assert out.count(b"\n\n") == len(words) + 3
+
+
 CALLS = {
     "as they should be": ([{"tool_calls": [CALL]}, {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":1}'}}]},
                            {"tool_calls": [OTHER]}], "tool_calls"),
@@ -114,7 +183,7 @@ def test_calls_have_a_number_and_are_named_once(name):
 def test_a_call_and_its_end_in_one_chunk_without_an_id():
     bare = {"function": {"name": "f", "arguments": "{}"}}
     said = check_chat(repaired().feed(chunk({"role": "assistant", "tool_calls": [bare]}, "stop") + DONE), usage=False)
-    assert (said["calls"], said["reason"]) == ({0: ["call_0", "f", "{}"]}, "tool_calls")
+    assert (said["calls"], said["reason"]) == ({0: ["call_chatcmplgiven_0", "f", "{}"]}, "tool_calls")
 
 
 def test_thoughts_under_another_name():

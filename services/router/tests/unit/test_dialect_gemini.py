@@ -8,6 +8,7 @@ from services.router.tests.unit.test_dialect_streams import CHAT, MESSAGES, open
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
@@ -15,6 +16,7 @@ from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_simulator_provider import gemini as simulated
 
 pytestmark = pytest.mark.unit
 OPENAI, ANTHROPIC, GEMINI = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC, wire.DIALECT_GEMINI
@@ -73,11 +75,12 @@ def test_contents_become_chat_and_messages():
     one = translation(OPENAI, GEMINI)
     said = check_chat(whole(one, CONTENTS), usage=True)
     assert (said["thought"], said["text"], said["reason"]) == ("Hm, 好.", 'Grüße, "usageMetadata"', "tool_calls")
-    assert said["calls"] == {0: ["call_0", "first", '{"a": 1}'], 1: ["call_1", "second", "{}"]}
+    assert said["calls"] == {0: ["call_r1_0", "first", '{"a": 1}'], 1: ["call_r1_1", "second", "{}"]}
     assert one.usage.units == {"input": 20, "cache_read": 10, "output": 5, "reasoning": 4}
     found = check_messages(whole(translation(ANTHROPIC, GEMINI), CONTENTS))
-    assert [block["type"] for block in found["blocks"]] == ["thinking", "text", "tool_use", "tool_use"]
-    assert found["blocks"][2]["input"] == {"a": 1}
+    assert [block["type"] for block in found["blocks"]] == ["thinking", "text", "thinking", "tool_use", "tool_use"]
+    assert found["blocks"][2]["signature"] == "google:s"
+    assert found["blocks"][3]["input"] == {"a": 1}
     assert (found["reason"], found["usage"]["input_tokens"], found["usage"]["output_tokens"]) == ("tool_use", 20, 9)
 
 
@@ -259,8 +262,41 @@ def test_what_cannot_be_said_names_the_field(body, param):
 
 
 @pytest.mark.parametrize(
+    ("url", "mime"),
+    [
+        ("https://h.example/a.PNG?x=1.gif", "image/png"),
+        ("https://h.example/a.webp#b", "image/webp"),
+        # A picture that does not say what it is, is most often one of these.
+        ("https://h.example/a", "image/jpeg"),
+        ("https://h.example/a.pdf", "image/jpeg"),
+    ],
+)
+def test_pictures_by_their_address(url, mime):
+    part = {"type": "image_url", "image_url": {"url": url}}
+    body, _ = to_gemini(messages=[{"role": "user", "content": [part]}])
+    assert body["contents"][0]["parts"] == [{"fileData": {"mimeType": mime, "fileUri": url}}]
+    simulated.check(body)
+
+
+def test_documents_by_their_address():
+    def asked(url):
+        source = {"type": "document", "source": {"type": "url", "url": url}}
+        members_ = members({"messages": [{"role": "user", "content": [source]}], "max_tokens": 9})
+        return json.loads(write_contents(read_messages(members_, stream=False), "gemini-3.5-flash")[0])
+
+    for url, mime in (("https://h.example/a.txt", "text/plain"), ("https://h.example/a", "application/pdf")):
+        body = asked(url)
+        assert body["contents"][0]["parts"] == [{"fileData": {"mimeType": mime, "fileUri": url}}]
+        simulated.check(body)
+    # Of the simulated vendor's strictness.
+    for broken in ({"fileUri": "http://h.example/a", "mimeType": "image/png"}, {"fileUri": "https://h.example/a"}):
+        with pytest.raises(simulated.Refused):
+            simulated.check({"contents": [{"role": "user", "parts": [{"fileData": broken}]}]})
+
+
+@pytest.mark.parametrize(
     "body",
-    [{"n": 2}, {"logprobs": True}, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "https://h.example/a.png"}]}]}],
+    [{"n": 2}, {"logprobs": True}, {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "http://h.example/a.png"}]}]}],
 )  # fmt: skip
 def test_what_cannot_be_said_to_gemini(body):
     with pytest.raises(Refused):

@@ -15,7 +15,7 @@ from tollgate_kit.spool import Spool
 from tollgate_rating import PICO, ExchangeRate, GroupRule, PriceBook, PriceTable
 from tollgate_router.domain.snapshot import Snapshot
 from tollgate_router.domain.target import ChannelCost, Origin, Target
-from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_message
+from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_fields
 from tollgate_router.telemetry import RouterCounters
 
 pytestmark = pytest.mark.unit
@@ -124,10 +124,10 @@ def result(of, **changes):
         "upstream_status": 200,
         "error_kind": 0,
         "units": units,
-        "usage": usage_message(units),
+        "usage": usage_fields(units),
         "estimated": False,
         "ended_us": STARTED + 900,
-        "timings": wire.Timings(upstream_started_us=1, first_byte_us=2, total_us=3),
+        "timings": {"upstream_started_us": 1, "first_byte_us": 2, "total_us": 3},
         "trace_kept": False,
     }
     return AttemptResult(**(values | changes))
@@ -161,7 +161,7 @@ def expected(of, of_target, digest="sha256:one", **changes):
         "price_digest": BOOK.digest,
         "config_digest": digest,
         "traceparent": TRACE,
-        "timings": wire.Timings(upstream_started_us=1, first_byte_us=2, total_us=3),
+        "timings": {"upstream_started_us": 1, "first_byte_us": 2, "total_us": 3},
     }
     return events.UsageRecorded(**(values | changes))
 
@@ -408,8 +408,8 @@ async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
         ({"character": 5, "input": 1}, wire.Usage(input_tokens=1, units={"character": 5})),
     ],
 )
-def test_units_as_a_message(units, message):
-    assert usage_message(units) == message
+def test_units_as_fields_of_a_message(units, message):
+    assert wire.Usage(**usage_fields(units)) == message
 
 
 def test_the_event_has_what_edge_marked_the_request_with(tmp_path):

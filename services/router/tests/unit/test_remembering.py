@@ -22,6 +22,7 @@ from services.router.tests.unit.test_responses_native import (
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.stored import input_items, page, wanted_of
 from tollgate_router.exchange.background import BackgroundRequest
 from tollgate_router.use_cases.keep_responses import KeepResponses
@@ -152,6 +153,26 @@ async def test_a_reply_is_stored_before_its_end_is_seen(one):
     data, end = await one.ended()
     assert json.loads(data)["store"] is True
     assert (end.outcome, end.usage.output_tokens) == (wire.OUTCOME_OK, 2)
+    assert list(one.store.rows) == [("p", "resp_1")]
+
+
+@pytest.mark.parametrize("why", ["cancel", "out_of_time"])
+async def test_a_long_reply_that_was_stored_for_nobody_ends_all_the_same(one, why):
+    one.store.gate.clear()
+    request = one.ask(input="Hi")
+    one.router.upstream.calls[-1].reply(body=reply("y" * 1_000_000))
+    await asyncio.sleep(0)
+    getattr(request, why)()
+    one.store.gate.set()
+    await eventually(lambda: one.router.events)
+    data, (end,) = one.out()
+    # A process that stops sends the rest, whoever takes it; a caller that left gets nothing, and pays for what was
+    # made.
+    expected = (wire.OUTCOME_OK, True) if why == "out_of_time" else (wire.OUTCOME_CANCELLED, False)
+    assert (end.outcome, len(data) > 1_000_000) == expected
+    (event,) = one.router.events
+    assert event.usage.output_tokens == 2
+    assert one.router.deps.counters.waiting_reply_bytes == 0
     assert list(one.store.rows) == [("p", "resp_1")]
 
 
@@ -322,16 +343,41 @@ async def test_turns_at_a_provider_that_speaks_the_dialect(native):
     assert json.loads(native.store.rows["p", "resp_2"].response) == said
 
 
-async def test_a_response_that_fails_before_its_first_words_is_asked_for_elsewhere(native):
-    native.ask(input="Hi", streams=True)
-    for stream in (OPENING + FAILURES["failed"], STREAM):
-        call = native.router.upstream.calls[-1]
-        call.sink.upstream_head(200, [])
-        call.sink.upstream_data(stream)
-        call.sink.upstream_end()
-    data, end = await native.ended()
-    assert check_responses(data)["id"] == "resp_1"
-    assert (end.outcome, len(native.router.upstream.calls)) == (wire.OUTCOME_OK, 2)
+async def test_a_response_that_fails_before_its_first_words_is_asked_for_elsewhere_unless_it_is_stored(native):
+    for stored, attempts in ((False, 2), (True, 1)):
+        native.router.upstream.calls.clear()
+        native.ask(input="Hi", streams=True, store=stored)
+        for stream in (OPENING + FAILURES["failed"], STREAM):
+            call = native.router.upstream.calls[-1]
+            call.sink.upstream_head(200, [])
+            call.sink.upstream_data(stream)
+            call.sink.upstream_end()
+        data, end = await native.ended()
+        assert len(native.router.upstream.calls) == attempts
+        if stored:
+            assert (end.outcome, data, native.store.rows) == (wire.OUTCOME_UPSTREAM_ERROR, b"", {})
+        else:
+            assert (end.outcome, check_responses(data)["status"]) == (wire.OUTCOME_OK, "completed")
+
+
+@pytest.mark.parametrize(
+    ("fails", "elsewhere"),
+    [
+        (lambda call: call.fail(FailureKind.REFUSED, sent=False), True),
+        (lambda call: call.reply(429), True),
+        (lambda call: call.reply(503), False),
+        (lambda call: call.fail(FailureKind.CUT), False),
+    ],
+    ids=["nothing was sent", "refused by the provider", "failed", "broke off"],
+)
+async def test_a_response_that_is_to_be_stored_is_made_once(one, fails, elsewhere):
+    one.ask(input="Hi")
+    fails(one.router.upstream.calls[0])
+    assert len(one.router.upstream.calls) == 1 + elsewhere
+    one.ask(input="Hi", store=False)
+    place = len(one.router.upstream.calls)
+    fails(one.router.upstream.calls[-1])
+    assert len(one.router.upstream.calls) == place + 1
 
 
 async def test_a_response_that_breaks_off_is_stored_nowhere(native):

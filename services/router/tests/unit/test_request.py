@@ -9,6 +9,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_router.domain.failure import FailureKind
+from tollgate_router.domain.upstream_errors import Bench
 from tollgate_router.exchange.session import Session
 
 pytestmark = pytest.mark.unit
@@ -134,6 +135,25 @@ def test_the_last_failure_is_told_with_its_wait(router):
     assert router.end().outcome == wire.OUTCOME_OK
 
 
+GOOGLES_QUOTA = (
+    b'{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","message":"You exceeded your current quota, please check your '
+    b'plan and billing details.","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"26s"}]}}'
+)
+
+
+@pytest.mark.parametrize("way", ["status", "whole", "stream"])
+def test_a_quota_of_google_is_a_wait_and_no_empty_account_however_it_comes(tmp_path, way):
+    router = Router(tmp_path, snapshot([channel("g", provider="gemini", keys=1)], [route("able", ["g"])]))
+    router.open(body=b'{"messages":[{"role":"user","content":"x"}]}', stream=way == "stream")
+    call = router.upstream.calls[0]
+    body = b"data: %b\r\n\r\n" % GOOGLES_QUOTA if way == "stream" else GOOGLES_QUOTA
+    call.reply(429 if way == "status" else 200, body)
+    end = router.end()
+    assert (end.error.kind, end.error.retry_after_ms) == (errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, 26_000)
+    # The account itself is fine.
+    assert call.target.seat.key.bench is Bench.NONE
+
+
 def test_a_stream_moves_on_until_its_first_bytes_and_not_after(router):
     router.open(stream=True)
     router.upstream.calls[0].sink.upstream_head(200, [])
@@ -257,9 +277,15 @@ def test_headers_of_the_request_bind_it(tmp_path):
     assert len({call.target.channel for call in router.upstream.calls}) == 1
 
 
-@pytest.mark.parametrize("fails", [False, True])
-async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
-    session = Session(router.deps, None)
+class Finished:
+    """A call that may end."""
+
+    def finish(self, *_):
+        """Takes the status."""
+
+
+def opening():
+    """Returns the message of a batch that opens a request."""
     frame = wire.Open(
         id=1,
         request_id="req",
@@ -270,7 +296,20 @@ async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, f
         operation=wire.OPERATION_CHAT,
         model="able",
     )
-    session._dispatch(wire.EdgeBatch(open=[frame]))
+    return wire.EdgeBatch(open=[frame]).SerializeToString()
+
+
+async def test_behind_what_is_no_batch_no_request_is_begun(router):
+    session = Session(router.deps, Finished())
+    session.on_message(b"\xff")
+    session.on_message(opening())
+    assert router.upstream.calls == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, fails):
+    session = Session(router.deps, None)
+    session.on_message(opening())
 
     def broken(*_):
         raise ZeroDivisionError

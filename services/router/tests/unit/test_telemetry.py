@@ -14,9 +14,9 @@ STREAM = wire.Open(operation=wire.OPERATION_CHAT, stream=True)
 
 
 def count(counters, opened=CHAT, channel="one", kind=0, units=None):
-    timings = wire.Timings(upstream_started_us=1000, first_byte_us=31_000, total_us=51_000)
+    timings = {"upstream_started_us": 1000, "first_byte_us": 31_000, "total_us": 51_000}
     series = counters.series[channel, "openai", opened.operation, kind]
-    series.add(timings, units or {}, first_chunk=opened.stream and not kind)
+    series.add(**timings, units=units or {}, first_chunk=opened.stream and not kind)
 
 
 def values(counters, name):

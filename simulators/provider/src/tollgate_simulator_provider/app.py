@@ -32,7 +32,7 @@ from tollgate_simulator_provider import (
 from tollgate_simulator_provider.clouds import Clouds
 from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
-from tollgate_simulator_provider.refusals import Refused, error_body
+from tollgate_simulator_provider.refusals import Refused, RefusedByVendor, error_body, recorded
 from tollgate_simulator_provider.vendors import vendors
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -131,9 +131,14 @@ class Simulator:
             request = forms.read(body, headers.get(b"content-type", b"")) if form else _object(body)
             self._prepare(delivery, request, headers)
             delivery.accept()
+            if delivery.faults.refuse and not delivery.vendor:
+                at_vertex = delivery.cloud is not None and delivery.operation in {"messages", "contents"}
+                vendor = "vertex" if at_vertex else WIRES.get(delivery.operation, "openai")
+                raise recorded(vendor, delivery.faults.refuse)
             await self._answer(delivery, request, headers)
-        except compatible.RefusedByVendor as refused:
-            await delivery.whole(refused.status, self._headers(delivery, JSON), refused.body)
+        except RefusedByVendor as refused:
+            named = [(b"x-amzn-errortype", refused.name.encode())] if refused.name else []
+            await delivery.whole(refused.status, [*self._headers(delivery, JSON), *named], refused.body)
         except Refused as refused:
             await self._say(delivery, refused)
 
@@ -373,6 +378,10 @@ class Simulator:
         await _reply(send, 200, json.dumps({"queued": len(self._queued)}).encode())
 
 
+# Whose refusals a request that asks for one is told.
+WIRES = {"messages": "anthropic", "contents": "gemini", "converse": "bedrock"}
+
+
 def _typed(kind: bytes) -> Headers:
     return [(b"content-type", kind), *JSON[1:]]
 
@@ -396,7 +405,8 @@ def _chat_reply(delivery: Delivery, request: dict[str, Any]) -> chat.Reply | com
     if asked.refuse:
         raise compatible.refusal(vendor, asked.refuse)
     compatible.check(vendor, request)
-    thoughts = vendors()[vendor].thinks.get(delivery.model, 0)
+    off = (request.get("thinking") or {}).get("type") == "disabled"
+    thoughts = 0 if off else vendors()[vendor].thinks.get(delivery.model, 0)
     if thoughts and not asked.reasoning:
         asked = replace(asked, reasoning=thoughts)
     return compatible.build(vendor, request, chat.build(request, asked, delivery.id, int(time.time())))

@@ -17,7 +17,7 @@ from typing import Any
 from tollgate_simulator_provider import answers
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
-from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
+from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
 
 PATH = re.compile(r"/bedrock/model/(?P<model>[^/]+(?:/[^/]+)?)/(?P<verb>converse|converse-stream|invoke)")
 MODEL = re.compile(r"[a-zA-Z0-9-:.]{1,2048}|arn:aws[a-z-]*:bedrock:[a-z0-9-]{1,20}:[0-9]{0,12}:[a-z-]+/[a-zA-Z0-9-:.]+")
@@ -104,26 +104,19 @@ class Reply:
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache; the wire does not tell thought from output."""
-        said = len(self.choice.pieces) + len(self.thoughts)
-        counted = {"input": self.prompt - self.cached, "cache_read": self.cached, "output": said}
-        return {name: count for name, count in counted.items() if count}
+        return counted(self.prompt, self.cached, output=len(self.choice.pieces) + len(self.thoughts))
 
-    def usage(self) -> object:
+    def usage(self) -> dict[str, Any] | None:
         """Returns the counts to send, which a fault may have made wrong; None: not to be sent."""
         said = len(self.choice.pieces) + len(self.thoughts)
-        usage: dict[str, Any] = {
+        usage = {
             "inputTokens": self.prompt - self.cached,
             "outputTokens": said,
             "totalTokens": self.prompt + said,
             "cacheReadInputTokens": self.cached,
             "cacheWriteInputTokens": 0,
         }
-        wrong = self.faults.wrong_usage
-        if wrong == "missing":
-            return None
-        if wrong:
-            usage["outputTokens"] = {"negative": -said, "text": "many"}.get(wrong, said * 10 + 7)
-        return usage
+        return self.faults.told(usage, "outputTokens")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""
@@ -220,6 +213,9 @@ def check(request: Mapping[str, Any], model: str) -> None:
         if one.get("role") != ("assistant" if place % 2 else "user"):
             raise Refused(400, "A conversation must alternate between user and assistant roles, and start with user.")
         calls = _check_turn(one, f"messages.{place}", calls)
+    made = [block["toolUse"]["toolUseId"] for one in messages for block in one["content"] if "toolUse" in block]
+    if "claude" in model and len(set(made)) < len(made):
+        raise Refused(400, "The model returned the following errors: messages: `tool_use` ids must be unique")
     used = any(kind in block for one in messages for block in one["content"] for kind in ("toolUse", "toolResult"))
     if used and "toolConfig" not in request:
         raise Refused(400, "The toolConfig field must be defined when using toolUse and toolResult content blocks.")

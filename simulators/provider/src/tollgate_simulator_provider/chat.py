@@ -8,7 +8,7 @@ from typing import Any
 from tollgate_simulator_provider import answers
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
-from tollgate_simulator_provider.tokens import prompt_tokens
+from tollgate_simulator_provider.tokens import counted, prompt_tokens
 
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 8
@@ -32,35 +32,21 @@ class Reply:
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        counted = {
-            "input": self.prompt - self.cached,
-            "cache_read": self.cached,
-            "output": sum(len(choice.pieces) for choice in self.choices),
-            "reasoning": len(self.thoughts) * len(self.choices),
-        }
-        return {name: count for name, count in counted.items() if count}
+        said = sum(len(choice.pieces) for choice in self.choices)
+        return counted(self.prompt, self.cached, output=said, reasoning=len(self.thoughts) * len(self.choices))
 
-    def usage(self) -> object:
+    def usage(self) -> dict[str, Any] | None:
         """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
         thought = len(self.thoughts) * len(self.choices)
         completion = sum(len(choice.pieces) for choice in self.choices) + thought
-        usage: dict[str, Any] = {
+        usage = {
             "prompt_tokens": self.prompt,
             "completion_tokens": completion,
             "total_tokens": self.prompt + completion,
             "prompt_tokens_details": {"cached_tokens": self.cached, "audio_tokens": 0},
             "completion_tokens_details": {"reasoning_tokens": thought, "audio_tokens": 0},
         }
-        wrong = self.faults.wrong_usage
-        if wrong == "missing":
-            return None
-        if wrong == "negative":
-            usage["completion_tokens"] = -completion
-        elif wrong == "text":
-            usage["completion_tokens"] = "many"
-        elif wrong:
-            usage["completion_tokens"] = completion * 10 + 7
-        return usage
+        return self.faults.told(usage, "completion_tokens")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""

@@ -13,7 +13,7 @@ from typing import Any
 from tollgate_simulator_provider import answers
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
-from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
+from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 PICTURES = {"image/jpeg", "image/png", "image/gif", "image/webp"}
@@ -55,18 +55,12 @@ class Reply:
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        counted = {
-            "input": self.prompt - self.cached,
-            "cache_read": self.cached,
-            "output": len(self.choice.pieces),
-            "reasoning": len(self.thoughts),
-        }
-        return {name: count for name, count in counted.items() if count}
+        return counted(self.prompt, self.cached, output=len(self.choice.pieces), reasoning=len(self.thoughts))
 
-    def usage(self) -> object:
+    def usage(self) -> dict[str, Any] | None:
         """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
         answered = len(self.choice.pieces) + len(self.thoughts)
-        usage: dict[str, Any] = {
+        usage = {
             "input_tokens": self.prompt - self.cached,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": self.cached,
@@ -75,12 +69,7 @@ class Reply:
             "output_tokens_details": {"thinking_tokens": len(self.thoughts)},
             "service_tier": "standard",
         }
-        wrong = self.faults.wrong_usage
-        if wrong == "missing":
-            return None
-        if wrong:
-            usage["output_tokens"] = {"negative": -answered, "text": "many"}.get(wrong, answered * 10 + 7)
-        return usage
+        return self.faults.told(usage, "output_tokens")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""
@@ -204,10 +193,16 @@ def check(request: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
     if not isinstance(messages, list) or not messages:
         raise Refused(400, "messages: at least one message is required")
     calls: set[str] = set()
+    made: set[str] = set()
     for place, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in {"user", "assistant"}:
             raise Refused(400, f"messages.{place}.role: Input should be 'user' or 'assistant'")
         calls = _check_message(message, place, calls)
+        for number, block in enumerate(_blocks(message)):
+            if block.get("type") == "tool_use":
+                if block["id"] in made:
+                    raise Refused(400, f"messages.{place}.content.{number}: `tool_use` ids must be unique")
+                made.add(block["id"])
     if messages[0]["role"] != "user":
         raise Refused(400, 'messages: first message must use the "user" role')
     _check_tools(request)

@@ -6,19 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tollgate_simulator_provider import chat
-from tollgate_simulator_provider.refusals import Refused
+from tollgate_simulator_provider.refusals import Refused, RefusedByVendor
 from tollgate_simulator_provider.vendors import Ways, vendors
 
 INVALID = "invalid_parameter"
-
-
-class RefusedByVendor(Exception):  # noqa: N818
-    """A refusal with a body of the vendor's own."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +151,23 @@ def check(vendor: str, request: Mapping[str, Any]) -> None:
             if name in message:
                 raise refusal(vendor, INVALID, f"messages.{name}")
     chat.check(request)
+    _check_thoughts(request, ways)
+
+
+def _check_thoughts(request: Mapping[str, Any], ways: Ways) -> None:
+    if (request.get("thinking") or {}).get("type") == "disabled" or request.get("model") in ways.plain:
+        return
+    for place, message in enumerate(request["messages"]):
+        if message.get("role") != "assistant" or message.get("reasoning_content"):
+            continue
+        if ways.returns == "all" and (request.get("tools") or message.get("tool_calls")):
+            said = "The `reasoning_content` in the thinking mode must be passed back to the API."
+            raise Refused(400, said)
+        if ways.returns == "calls" and message.get("tool_calls"):
+            said = (
+                f"thinking is enabled but reasoning_content is missing in assistant tool call message at index {place}"
+            )
+            raise Refused(400, said)
 
 
 def refusal(vendor: str, kind: str, param: str = "messages") -> Exception:

@@ -33,12 +33,11 @@ class Reply:
         """What was counted."""
         return {"input": self.prompt, "output": sum(len(choice.pieces) for choice in self.choices) + self.unseen}
 
-    def usage(self) -> object:
-        """Returns the usage object to send; None: not to be sent."""
-        if self.faults.wrong_usage == "missing":
-            return None
+    def usage(self) -> dict[str, Any] | None:
+        """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
         into, out = self.units["input"], self.units["output"]
-        return {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out}
+        usage = {"prompt_tokens": into, "completion_tokens": out, "total_tokens": into + out}
+        return self.faults.told(usage, "completion_tokens")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""

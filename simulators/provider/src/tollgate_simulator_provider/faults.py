@@ -20,12 +20,13 @@ They come as `name` or `name=value`, separated by commas, from the header `x-sim
     cached=100          report so many prompt tokens as read from a cache
     reasoning=20        think for so many tokens first
     tool                call the first tool offered
-    refuse=quota        refuse as a compatible vendor does: auth, quota, rate_limit, context_length and so on
+    refuse=quota        refuse as the vendor was seen to do: auth, quota, rate_limit, context_length and so on
     finish=failed       end for another reason than the answer's own, in a compatible vendor's words
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 MARKER = re.compile(r"\[\[sim:([^\]]*)\]\]")
 LONGEST_SECONDS = 600.0
@@ -67,8 +68,18 @@ class Faults:
         """Tells whether the reply waits for anything, so that the client may leave meanwhile."""
         return bool(self.delay or self.slow_headers or self.gap_ms or self.stall >= 0)
 
+    def told(self, usage: dict[str, Any], name: str) -> dict[str, Any] | None:
+        """Returns the usage to send: the true one, one in which the count of this name is wrong, or none."""
+        if not self.wrong_usage:
+            return usage
+        if self.wrong_usage == "missing":
+            return None
+        count = usage[name]
+        return usage | {name: {"negative": -count, "text": "many"}.get(self.wrong_usage, count * 10 + 7)}
+
 
 NONE = Faults()
+NAMES = {one.name for one in fields(Faults)} - {"text"}
 
 
 def parse(text: str) -> Faults:
@@ -95,9 +106,9 @@ def without_markers(text: str) -> str:
 
 
 def _value(name: str, key: str, value: str) -> str | int | float | bool:
-    default = getattr(NONE, key, None)
-    if default is None or key in {"text", "paced"}:
+    if key not in NAMES:
         raise UnknownFault(f"there is no fault named {name!r}")
+    default = getattr(NONE, key)
     try:
         if isinstance(default, bool):
             return True

@@ -4,6 +4,8 @@ It is as strict as the vendor where a gateway could get it wrong: who speaks, an
 signatures of calls, names of members, values out of range.
 """
 
+import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ from typing import Any
 from tollgate_simulator_provider import answers, vectors
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
-from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
+from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
 
 PATH = re.compile(
     r"/gemini/v1(?:beta)?/models/([^:/]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
@@ -28,6 +30,10 @@ STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
+# Where a file may be fetched from.
+FILE = re.compile(r"(?:https|gs)://[^\s/]+/")
+# What stands in for the signature of a call that another model made.
+NO_SIGNATURE = "skip_thought_signature_validator"
 # Members whose contents are the caller's own.
 FREE = {"args", "response", "parametersJsonSchema", "parameters", "responseSchema", "responseJsonSchema"}
 MEMBERS = {
@@ -84,30 +90,19 @@ class Reply:
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        counted = {
-            "input": self.prompt - self.cached,
-            "cache_read": self.cached,
-            "output": len(self.choice.pieces),
-            "reasoning": len(self.thoughts),
-        }
-        return {name: count for name, count in counted.items() if count}
+        return counted(self.prompt, self.cached, output=len(self.choice.pieces), reasoning=len(self.thoughts))
 
-    def usage(self) -> object:
+    def usage(self) -> dict[str, Any] | None:
         """Returns the counts to send, which a fault may have made wrong; None: not to be sent."""
         said, thought = len(self.choice.pieces), len(self.thoughts)
-        usage: dict[str, Any] = {
+        usage = {
             "promptTokenCount": self.prompt,
             "cachedContentTokenCount": self.cached,
             "candidatesTokenCount": said,
             "thoughtsTokenCount": thought,
             "totalTokenCount": self.prompt + said + thought,
         }
-        wrong = self.faults.wrong_usage
-        if wrong == "missing":
-            return None
-        if wrong:
-            usage["candidatesTokenCount"] = {"negative": -said, "text": "many"}.get(wrong, said * 10 + 7)
-        return usage
+        return self.faults.told(usage, "candidatesTokenCount")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""
@@ -130,7 +125,7 @@ class Reply:
 
     def _call(self) -> dict[str, Any]:
         call = {"name": self.choice.tool, "args": json.loads(self.choice.text)}
-        return {"functionCall": call, "thoughtSignature": "c2ltdWxhdGVk"}
+        return {"functionCall": call, "thoughtSignature": signature_of(call)}
 
     def _chunk(self, parts: list[dict[str, Any]], *, finished: bool = False) -> bytes:
         candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
@@ -141,6 +136,12 @@ class Reply:
         if usage is not None:
             chunk["usageMetadata"] = usage
         return json.dumps(chunk, separators=(",", ":")).encode()
+
+
+def signature_of(call: Mapping[str, Any]) -> str:
+    """Returns what a call of this model comes with, and must come back with; another call has another."""
+    said = json.dumps([call["name"], call.get("args") or {}], sort_keys=True).encode()
+    return base64.b64encode(hashlib.sha256(b"gemini" + said).digest()).decode()
 
 
 def plainly(value: Any) -> Any:
@@ -261,7 +262,15 @@ def _check_parts(content: Mapping[str, Any], calls: Sequence[str]) -> list[str]:
     made = [part for part in parts if "functionCall" in part]
     if made and not made[0].get("thoughtSignature"):
         raise Refused(400, "Function call is missing a thought_signature in functionCall parts.")
+    for part in made:
+        if part.get("thoughtSignature") not in {None, NO_SIGNATURE, signature_of(part["functionCall"])}:
+            raise Refused(400, "Thought signature is not valid.")
     for part in parts:
+        file = part.get("fileData")
+        if file is not None and not FILE.match(str(file.get("fileUri"))):
+            raise Refused(400, "Invalid or unsupported file uri: " + str(file.get("fileUri"))[:100])
+        if file is not None and not file.get("mimeType"):
+            raise Refused(400, "* GenerateContentRequest.contents.parts.file_data.mime_type: must be set")
         if "functionResponse" in part and not isinstance(part["functionResponse"].get("response"), dict):
             raise Refused(400, "Invalid value at 'function_response.response' (Struct)")
     return [part["functionCall"]["name"] for part in made]

@@ -1,6 +1,9 @@
 """Errors in the shape and words of the wire."""
 
 import json
+from functools import cache
+from importlib import resources
+from typing import Any
 
 KINDS = {
     400: ("invalid_request_error", None),
@@ -22,6 +25,31 @@ class Refused(Exception):  # noqa: N818
         self.message = message
         self.param = param
         self.code = code
+
+
+class RefusedByVendor(Exception):  # noqa: N818
+    """A refusal with a body of the vendor's own; `name` is the error's where that stands in a header."""
+
+    def __init__(self, status: int, body: bytes, name: str = "") -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+        self.name = name
+
+
+@cache
+def _recorded() -> dict[str, dict[str, dict[str, Any]]]:
+    data = resources.files("tollgate_simulator_provider") / "data" / "refusals.json"
+    found: dict[str, dict[str, dict[str, Any]]] = json.loads(data.read_bytes())
+    return found
+
+
+def recorded(vendor: str, kind: str) -> RefusedByVendor:
+    """Returns what a vendor with a wire of its own was seen to refuse with. Raises Refused where nothing is known."""
+    found = _recorded().get(vendor, {}).get(kind)
+    if found is None:
+        raise Refused(400, f"[simulated] no refusal {kind!r} of {vendor} is recorded", code="unknown_fault")
+    return RefusedByVendor(found["status"], json.dumps(found["body"]).encode(), found.get("name", ""))
 
 
 def error_body(status: int, message: str, *, param: str | None = None, code: str | None = None) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from tollgate_simulator_provider import answers
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.responses_check import sealed
-from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
+from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
 
 THOUGHTS = 8
 ECHOED: dict[str, Any] = {
@@ -51,31 +51,20 @@ class Reply:
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        counted = {
-            "input": self.prompt - self.cached,
-            "cache_read": self.cached,
-            "output": len(self.choice.pieces),
-            "reasoning": len(self.thoughts),
-            "search": self.searches,
-        }
-        return {name: count for name, count in counted.items() if count}
+        said, thought = len(self.choice.pieces), len(self.thoughts)
+        return counted(self.prompt, self.cached, output=said, reasoning=thought, search=self.searches)
 
-    def usage(self) -> object:
+    def usage(self) -> dict[str, Any] | None:
         """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
         answered = len(self.choice.pieces) + len(self.thoughts)
-        usage: dict[str, Any] = {
+        usage = {
             "input_tokens": self.prompt,
             "input_tokens_details": {"cached_tokens": self.cached, "cache_write_tokens": 0},
             "output_tokens": answered,
             "output_tokens_details": {"reasoning_tokens": len(self.thoughts)},
             "total_tokens": self.prompt + answered,
         }
-        wrong = self.faults.wrong_usage
-        if wrong == "missing":
-            return None
-        if wrong:
-            usage["output_tokens"] = {"negative": -answered, "text": "many"}.get(wrong, answered * 10 + 7)
-        return usage
+        return self.faults.told(usage, "output_tokens")
 
     def body(self) -> bytes:
         """Returns the reply that is no stream."""

@@ -59,3 +59,9 @@ def input_tokens(value: object) -> int:
     if isinstance(value, list) and value and all(isinstance(item, str | list) for item in value):
         return sum(input_tokens(item) for item in value)
     raise ValueError("must be a string, an array of strings, an array of integers or an array of such arrays")
+
+
+def counted(prompt: int, cached: int, **answered: int) -> dict[str, int]:
+    """Returns the units of a chat: `input` without what was read from a cache, and what it answered with."""
+    units = {"input": prompt - cached, "cache_read": cached, **answered}
+    return {name: count for name, count in units.items() if count}

@@ -38,6 +38,10 @@ class Ways:
     """What is not there: index (of calls) or done."""
     whole_calls: bool = False
     """A call comes as one piece."""
+    returns: str = ""
+    """Whose thoughts must come back while it thinks: all (of every turn of the model, with tools) or calls."""
+    plain: tuple[str, ...] = ()
+    """Models that never think."""
     thinks: Mapping[str, int] = field(default_factory=dict)
     """Model → pieces that it thinks where a fault asks for none."""
     fine: Mapping[str, Any] = field(default_factory=dict)

@@ -217,3 +217,20 @@ def test_demands_its_key_and_ends_with_its_supervisor():
     assert process.child.wait(10) == 0
     process.supervisor = os.open(os.devnull, os.O_RDONLY)
     process.stop()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status", "words"),
+    [
+        ("/v1/chat/completions", "context_length", 400, "maximum context length"),
+        ("/anthropic/v1/messages", "context_length", 400, "prompt is too long"),
+        ("/gemini/v1beta/models/m:generateContent", "rate_limit", 429, "GenerateContentInputTokensPerModelPerMinute"),
+        ("/gemini/v1beta/models/m:generateContent", "nothing", 400, "no refusal"),
+    ],
+)
+def test_vendors_refuse_as_they_were_seen_to(http, path, kind, status, words):
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+    if "gemini" in path:
+        body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}]}
+    reply = http.post(path, json=body, headers={"x-sim-fault": f"refuse={kind}"})
+    assert (reply.status_code, words in reply.text) == (status, True), reply.text

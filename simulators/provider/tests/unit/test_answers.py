@@ -9,7 +9,7 @@ from array import array
 
 import pytest
 
-from tollgate_simulator_provider import chat, faults, operations, pictures, tokens, vectors
+from tollgate_simulator_provider import chat, completions, faults, operations, pictures, tokens, vectors
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused
 
@@ -170,7 +170,7 @@ def test_faults_come_from_markers_and_wrong_ones_are_named():
     assert (found.cut, found.chunks, found.gap_ms, found.paced) == (2, 65, 20.0, True)
     assert faults.in_text("nothing [[other]]") == faults.NONE
     assert faults.without_markers("a [[sim:cut=2]]") == "a"
-    for text in ("no-such", "cut=x", "cut", "text=1", "paced"):
+    for text in ("no-such", "cut=x", "cut", "text=1", "paced", "told", "__doc__"):
         with pytest.raises(faults.UnknownFault):
             faults.parse(text)
 
@@ -178,6 +178,10 @@ def test_faults_come_from_markers_and_wrong_ones_are_named():
 @pytest.mark.parametrize("wrong", ["wrong-usage", "wrong-usage=negative", "wrong-usage=text", "wrong-usage=missing"])
 def test_wrong_usage_is_reported_and_the_true_one_counted(wrong):
     right, reply = ask("one"), ask("one", wrong)
+    assert reply.units == right.units
+    assert reply.usage() != right.usage()
+    asked = {"model": "m", "prompt": "one"}
+    right, reply = (completions.build(asked, found, "cmpl-1", 0) for found in (faults.NONE, faults.parse(wrong)))
     assert reply.units == right.units
     assert reply.usage() != right.usage()
 

@@ -309,7 +309,11 @@ for i = 0, total - 1 do
       result = 2
     elseif call('HSETNX', holds, id, set and set.budgets and 'H:' .. expiry .. ':' .. set.budgets .. ':' .. amount
       or 'h:' .. expiry .. ':' .. amount) == 1 then
-      if has_wallet and call('DECRBY', wallet, amount) < 0 and operation == 'h' then
+      -- Less than Redis counts is an error: nothing is taken then, and no record may say so to who asks again.
+      local left = has_wallet and redis.pcall('DECRBY', wallet, amount) or 0
+      local beyond = type(left) == 'table'
+      if beyond and not string.find(left.err, 'overflow', 1, true) then return left end
+      if beyond or left < 0 and operation == 'h' then
         result = 0
       elseif set then
         spent = set.budgets and limits.take(set, amount)
@@ -317,7 +321,7 @@ for i = 0, total - 1 do
         counted = not spent and now or 0
       end
       if result ~= 1 then
-        if has_wallet then call('INCRBY', wallet, amount) end
+        if has_wallet and not beyond then call('INCRBY', wallet, amount) end
         call('HDEL', holds, id)
       end
     elseif state_of(call('HGET', holds, id)) == 114 then

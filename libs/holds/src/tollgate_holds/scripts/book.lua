@@ -16,24 +16,37 @@ if last then
 end
 local has_wallet = call('EXISTS', wallet) == 1
 local corrected = 0
-for i = 0, tonumber(ARGV[4]) - 1 do
-  local id, charge = ARGV[5 + i * 2], ARGV[6 + i * 2]
-  local record = call('HGET', holds, id)
-  local state, budgets = record and string.byte(record), nil
-  if state and state < 97 then state, budgets = state_of(record) end
-  if state == 104 or state == 115 then
-    local taken = string.match(record, ':(%d+)$')
-    if state == 115 and taken ~= charge then corrected = corrected + 1 end
-    if has_wallet and (state == 104 or taken ~= charge) then
-      call('INCRBY', wallet, taken)
-      call('DECRBY', wallet, charge)
-    end
-    if budgets then move_budgets(holds, budgets, taken, charge) end
-  else
-    if has_wallet and charge ~= '0' then call('DECRBY', wallet, charge) end
-    if budgets then move_budgets(holds, budgets, '0', charge) end
+-- Records are asked for and deleted many at once, which takes half the time of one by one.
+local at, last_at = 5, 4 + 2 * tonumber(ARGV[4])
+while at <= last_at do
+  local ids, charges, gone, seen = {}, {}, {}, {}
+  while at <= last_at and #ids < 1000 do
+    ids[#ids + 1], charges[#charges + 1] = ARGV[at], ARGV[at + 1]
+    at = at + 2
   end
-  if state then call('HDEL', holds, id) end
+  local records = call('HMGET', holds, unpack(ids))
+  for i, id in ipairs(ids) do
+    local charge = charges[i]
+    -- Whoever is named twice has no record any more the second time.
+    local record = not seen[id] and records[i]
+    seen[id] = true
+    local state, budgets = record and string.byte(record), nil
+    if state and state < 97 then state, budgets = state_of(record) end
+    if state == 104 or state == 115 then
+      local taken = string.match(record, ':(%d+)$')
+      if state == 115 and taken ~= charge then corrected = corrected + 1 end
+      if has_wallet and (state == 104 or taken ~= charge) then
+        call('INCRBY', wallet, taken)
+        call('DECRBY', wallet, charge)
+      end
+      if budgets then move_budgets(holds, budgets, taken, charge) end
+    else
+      if has_wallet and charge ~= '0' then call('DECRBY', wallet, charge) end
+      if budgets then move_budgets(holds, budgets, '0', charge) end
+    end
+    if state then gone[#gone + 1] = id end
+  end
+  if #gone > 0 then call('HDEL', holds, unpack(gone)) end
 end
 if has_wallet and ARGV[3] ~= '0' then call('INCRBY', wallet, ARGV[3]) end
 call('HSET', booked, ARGV[1], ARGV[2])

@@ -1,7 +1,7 @@
 """The event log as its users see it: records go in by key, come out by partition in order, and positions are kept."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
@@ -38,8 +38,7 @@ class Claim:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A record in the log. `at_us` is when it was appended, in microseconds since the epoch."""
 
     claim: Claim
@@ -47,7 +46,7 @@ class Stored:
     at_us: int
     key: bytes
     value: bytes
-    headers: Headers = field(default=())
+    headers: Headers = ()
 
 
 class EventProducer(Protocol):

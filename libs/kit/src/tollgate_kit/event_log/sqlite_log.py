@@ -209,7 +209,10 @@ class SqliteConsumer:
         )
         # Records of other topics that were looked through are not looked through again, which may be a week of them.
         self._next[claim.topic] = (rows[-1][0] if len(rows) == limit else last or claim.offset - 1) + 1
-        return [Stored(claim, row[0], row[1], row[2], row[3], _unpack(row[4])) for row in rows]
+        return [
+            Stored(claim, position, at_us, key, value, _unpack(headers) if headers else ())
+            for position, at_us, key, value, headers in rows
+        ]
 
     def _trim(self, connection: sqlite3.Connection) -> None:
         """Forgets what every group has read and is older than a week, some rows at a time; others stay for replay."""

@@ -6,11 +6,10 @@ holds booking up and no question keeps a budget open.
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tollgate_billing.adapters.arrow import Kinds, arrow_table
 from tollgate_billing.adapters.usage_schema import Cluster, Retention, keep_for, migrate
 from tollgate_billing.domain.table import Table
 from tollgate_billing.errors import UsageStoreUnavailable
@@ -88,10 +87,8 @@ class ClickHouse:
         await self._writing.run(lambda client: migrate(client, self._cluster))
         await self._writing.run(lambda client: keep_for(client, self._retention, self._cluster))
 
-    async def insert(
-        self, table: str, columns: Mapping[str, Sequence[Any]], kinds: Kinds, token: str, *, aside: bool = False
-    ) -> None:
-        """Adds rows as one block, once per token; `kinds` says how the values of each column are written.
+    async def insert(self, table: str, made: Callable[[], Any], token: str, *, aside: bool = False) -> None:
+        """Adds the `pyarrow.Table` that `made` returns as one block, once per token.
 
         `aside` inserts on a lane of its own, which booking does not wait for.
         """
@@ -99,7 +96,7 @@ class ClickHouse:
         if self._cluster is not None:
             settings["insert_quorum"] = "auto"
         await (self._aside if aside else self._writing).run(
-            lambda client: client.insert_arrow(table, arrow_table(columns, kinds), settings=settings)
+            lambda client: client.insert_arrow(table, made(), settings=settings)
         )
 
     async def rows(

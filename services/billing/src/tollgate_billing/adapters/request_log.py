@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tollgate_billing.adapters.arrow import Kinds
+from tollgate_billing.adapters.arrow import Kinds, arrow_table
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.domain.rows import Row
 from tollgate_billing.ports import Place, RequestFilter
@@ -55,7 +55,7 @@ class ClickHouseRequestLog:
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
         columns = {name: [row[name] for row in rows] for name in _KINDS}
-        await self._clickhouse.insert("request_log", columns, _KINDS, token, aside=True)
+        await self._clickhouse.insert("request_log", lambda: arrow_table(columns, _KINDS), token, aside=True)
 
     async def find(self, where: RequestFilter, limit: int, before: Place | None) -> list[dict[str, Any]]:
         if where.outcome not in {"", *_WORDS} or where.status not in {"", "refused"}:

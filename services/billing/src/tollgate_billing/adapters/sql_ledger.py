@@ -102,9 +102,9 @@ def _in_currency(connection: sa.Connection, effects: Sequence[WalletEffect]) -> 
     found = []
     for effect in effects:
         own = currency_of.get(effect.organization_id, "")
-        charges: dict[str, int] = {}
-        for (hold_id, currency), charge in effect.charges.items():
-            charges[hold_id] = charges.get(hold_id, 0) + (charge if currency == own else 0)
+        charges = {hold_id: charge for (hold_id, currency), charge in effect.charges.items() if currency == own}
+        if len(charges) < len(effect.charges):
+            charges = dict.fromkeys((hold_id for hold_id, _ in effect.charges), 0) | charges
         found.append(Effect(effect.organization_id, tuple(charges.items()), effect.credits.get(own, 0)))
     return tuple(found)
 
@@ -112,16 +112,20 @@ def _in_currency(connection: sa.Connection, effects: Sequence[WalletEffect]) -> 
 def _note_exceptions(connection: sa.Connection, posting: Posting) -> None:
     if posting.closed:
         connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.request_id.in_(posting.closed)))
-    for one in posting.opened:
-        values = {
+    rows = [
+        {
             "request_id": one.request_id,
             "event_id": one.event_id.hex(),
             "status": one.status,
             "number_of_try": one.number_of_try,
             "logged_us": one.at_us,
         }
-        statement = insert(connection, EXCEPTIONS).values(values)
-        connection.execute(statement.on_conflict_do_update(index_elements=["request_id"], set_=values))
+        for one in posting.opened
+    ]
+    if rows:
+        statement = insert(connection, EXCEPTIONS)
+        fresh = {name: statement.excluded[name] for name in rows[0]}
+        connection.execute(statement.on_conflict_do_update(index_elements=["request_id"], set_=fresh), rows)
 
 
 def _open_requests(connection: sa.Connection, since_us: int) -> frozenset[str]:

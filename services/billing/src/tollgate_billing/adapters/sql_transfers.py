@@ -67,9 +67,10 @@ def lock(connection: sa.Connection, pairs: Iterable[tuple[str, str]]) -> dict[st
     """
     first: dict[str, str] = {}
     for organization, currency in sorted(set(pairs)):
-        if first.setdefault(organization, currency) == currency:
-            values = {"organization_id": organization, "currency": currency}
-            connection.execute(insert(connection, ORGANIZATIONS).values(values).on_conflict_do_nothing())
+        first.setdefault(organization, currency)
+    rows = [{"organization_id": organization, "currency": currency} for organization, currency in first.items()]
+    if rows:
+        connection.execute(insert(connection, ORGANIZATIONS).on_conflict_do_nothing(), rows)
     query = sa.select(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency)
     query = query.where(ORGANIZATIONS.c.organization_id.in_(first)).order_by(ORGANIZATIONS.c.organization_id)
     return {row.organization_id: row.currency for row in connection.execute(query.with_for_update())}
@@ -103,15 +104,14 @@ def _write(connection: sa.Connection, transfers: Sequence[Transfer], batch: str,
         for account, sign in ((one.line.debit, -1), (one.line.credit, 1)):
             key = (one.line.organization_id, account, one.line.currency)
             changes[key] = changes.get(key, 0) + sign * one.amount_pico
-    for (organization, account, currency), change in sorted(changes.items()):
-        values = {"organization_id": organization, "account": account, "currency": currency, "balance_pico": change}
-        statement = insert(connection, ACCOUNTS).values(values)
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["organization_id", "account", "currency"],
-                set_={"balance_pico": ACCOUNTS.c.balance_pico + statement.excluded.balance_pico},
-            )
-        )
+    names = ("organization_id", "account", "currency")
+    statement = insert(connection, ACCOUNTS)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=names, set_={"balance_pico": ACCOUNTS.c.balance_pico + statement.excluded.balance_pico}
+        ),
+        [dict(zip(names, key, strict=True)) | {"balance_pico": change} for key, change in sorted(changes.items())],
+    )
 
 
 def _cover(connection: sa.Connection, owners: Mapping[str, _Owner], batch: str, now_us: int) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-from tollgate_billing.adapters.arrow import Kinds
+from tollgate_billing.adapters.arrow import Kinds, arrow_table
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.usage_schema import REPLICATED_WINDOW, REPLICATED_WINDOW_SECONDS
 from tollgate_billing.domain.fields import TOKEN_FIELDS
@@ -146,18 +146,21 @@ class ClickHouseUsageStore:
         (found,) = await self._clickhouse.rows(_REMEMBERED, {**_about(bounds), "high": bounds.high}, booking=True)
         return bool(found["remembered"])
 
+    def make_ready(self, rows: Block) -> None:
+        rows.ready = arrow_table(rows.columns, KINDS)
+
     async def insert_usage(self, rows: Block, token: str) -> None:
-        await self._clickhouse.insert("usage_events", rows.columns, KINDS, token)
+        await self._clickhouse.insert("usage_events", lambda: rows.ready or arrow_table(rows.columns, KINDS), token)
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
-        await self._clickhouse.insert("usage_mismatches", _columns(rows, _MISMATCH_KINDS), _MISMATCH_KINDS, token)
+        await self._clickhouse.insert("usage_mismatches", lambda: _table(rows, _MISMATCH_KINDS), token)
 
     async def insert_poison(self, rows: Sequence[Row], token: str) -> None:
-        await self._clickhouse.insert("usage_poison", _columns(rows, _POISON_KINDS), _POISON_KINDS, token)
+        await self._clickhouse.insert("usage_poison", lambda: _table(rows, _POISON_KINDS), token)
 
 
-def _columns(rows: Sequence[Row], kinds: Kinds) -> dict[str, list[Any]]:
-    return {name: [row[name] for row in rows] for name in kinds}
+def _table(rows: Sequence[Row], kinds: Kinds) -> Any:
+    return arrow_table({name: [row[name] for row in rows] for name in kinds}, kinds)
 
 
 def _about(bounds: Bounds) -> dict[str, Any]:

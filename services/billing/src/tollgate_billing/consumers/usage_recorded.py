@@ -1,22 +1,24 @@
-"""Reads usage.recorded.v1 and books it in batches: intent, write, book, commit, one batch at a time.
+"""Reads usage.recorded.v1 and books it in batches: intent, write, book, commit, each batch in the order of its log.
 
-The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile. While
-one is written, the next one is prepared, if it is here: decoded and judged, which writes nothing.
+The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile. Of a
+backlog, three batches are under way: one is booked while the next one is written and the third one, which nothing says
+in the log yet, is decoded and judged.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
-from tollgate_billing.domain.intent import Bounds, Intent, parse_intent
+from tollgate_billing.domain.intent import Bounds, Intent, encode_intents, parse_intents
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
@@ -27,6 +29,9 @@ from tollgate_kit.event_log import Claim, EventConsumer, EventLogUnavailable, Ow
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_span_id, parse_traceparent
 
 log = logging.getLogger(__name__)
+
+_CLAIM_OF: Final = attrgetter("claim")
+_OFFSET_OF: Final = attrgetter("offset")
 
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 5.0
@@ -47,11 +52,16 @@ class BatchLimits:
 
 @dataclass(slots=True)
 class Intake:
-    """What was read of a claim and is not booked yet."""
+    """What was read of a claim and is not booked yet.
+
+    `intents` are what the log knows of batches that were begun; `resume` those of them that an earlier process began
+    and whose records are not taken out yet.
+    """
 
     claim: Claim
     owner: str
-    resume: Intent | None
+    intents: list[Intent]
+    resume: list[Intent]
     # One beyond the last record that was booked.
     position: int
     state: SourceState = field(default_factory=SourceState)
@@ -60,6 +70,11 @@ class Intake:
     since: float = 0.0
     # The next batch, whose records are no longer among the others. Nothing says in the log yet that it was begun.
     ahead: Batch | None = None
+
+    @property
+    def source(self) -> str:
+        """The name of the partition in the ledger and in Redis."""
+        return Bounds(self.claim.epoch, self.claim.topic, self.claim.partition, 0, 0).source
 
     @property
     def first(self) -> Stored | None:
@@ -81,25 +96,21 @@ class Intake:
             return True
         if not self.records:
             return False
-        if self.resume is not None:
-            return self.records[-1].offset + 1 >= self.resume.high
+        if self.resume:
+            return self.records[-1].offset + 1 >= self.resume[0].high
         full = len(self.records) >= limits.events or self.size_bytes >= limits.size_bytes
         return full or now - self.since >= limits.age_seconds
 
     def close(self, limits: BatchLimits, now: float) -> list[Stored]:
         """Takes the records of the next batch out."""
-        count = 0
-        size = 0
-        for record in self.records:
-            if self.resume is not None:
-                if record.offset >= self.resume.high:
-                    break
-            elif count and (count >= limits.events or size >= limits.size_bytes):
-                break
-            count += 1
-            size += len(record.value)
+        if self.resume:
+            count = bisect_left(self.records, self.resume[0].high, key=_OFFSET_OF)
+        else:
+            sizes = list(accumulate(len(record.value) for record in self.records[: limits.events]))
+            # The one that reaches the size is in.
+            count = min(bisect_left(sizes, limits.size_bytes) + 1, len(sizes))
         taken, self.records = self.records[:count], self.records[count:]
-        self.size_bytes -= size
+        self.size_bytes -= sum(len(record.value) for record in taken)
         self.since = now
         return taken
 
@@ -135,7 +146,11 @@ class UsageRecordedConsumer:
         self._new_owner = new_owner
         self._started = False
         self._intakes: dict[Claim, Intake] = {}
-        self._open: tuple[Intake, Batch] | None = None
+        # What was read while batches were under way.
+        self._polled: list[Stored] = []
+        # The oldest first. Only the last one may not be written yet.
+        self._begun: list[tuple[Intake, Batch]] = []
+        self._failed = False
         self._delay = _FIRST_RETRY_SECONDS
         self._lag_at = -_LAG_SECONDS
         self.problem = "the event log was not read yet"
@@ -145,8 +160,7 @@ class UsageRecordedConsumer:
     def lag_ms(self) -> int:
         """Age of the oldest record that was read and is not booked, in milliseconds."""
         oldest = [first.at_us for intake in self._intakes.values() if (first := intake.first) is not None]
-        if self._open is not None:
-            oldest.append(self._open[1].records[0].at_us)
+        oldest += [batch.records[0].at_us for _, batch in self._begun]
         return max(0, self._clock.now_us() - min(oldest)) // 1000 if oldest else 0
 
     @property
@@ -161,15 +175,25 @@ class UsageRecordedConsumer:
     async def step(self, stopping: asyncio.Event) -> None:
         """Reads once and books what is due; waits a moment when something is away."""
         try:
-            if self._open is not None:
-                await self._finish(*self._open)
+            if self._failed:
+                await self._finish()
+            self._failed = False
             await self._read()
+            if (due := self._next()) is not None:
+                self._open(due)
+            if self._begun:
+                await self._turn()
+            # A batch waits to be booked only for another one that is written beside it.
+            if self._next() is None:
+                await self._finish()
+            await self._measure_lag()
             self.problem = "" if self._intakes else "no partition of the event log is held"
             self._delay = _FIRST_RETRY_SECONDS
         except OwnershipLost as error:
             log.warning("a partition is lost", extra={"fields": {"reason": str(error)}})
-            self._open = None
+            self._failed = True
         except (Unavailable, EventLogUnavailable) as error:
+            self._failed = True
             self._counters.add("retries")
             if not self.problem:
                 log.warning("booking waits; nothing is skipped", extra={"fields": {"reason": str(error)}})
@@ -178,57 +202,68 @@ class UsageRecordedConsumer:
                 await asyncio.wait_for(stopping.wait(), self._delay)
             self._delay = min(self._delay * 2, _LAST_RETRY_SECONDS)
         except BaseException:
+            self._failed = True
             self.problem = "booking failed; see the log"
             raise
 
     async def drain(self) -> None:
         """Books what has been read, for a stop in good order."""
+        await self._finish()
         for intake in list(self._intakes.values()):
-            while self._open is None and intake.first and not intake.claim.lost and intake.resume is None:
-                await self._close(intake)
+            while intake.first and not intake.claim.lost and not intake.resume:
+                self._open(intake)
+                await self._finish()
 
     async def _read(self) -> None:
         if not self._started:
             await self._consumer.start()
             self._started = True
-        waiting = sum(
+        await self._take_in()
+        if self._next() is None:
+            self._polled = await self._consumer.poll(max(1, self._room()), _POLL_SECONDS)
+            await self._take_in()
+
+    def _room(self) -> int:
+        """Returns how many records may be read now."""
+        waiting = len(self._polled) + sum(
             len(intake.records) + (len(intake.ahead.records) if intake.ahead else 0)
             for intake in self._intakes.values()
         )
         # Every partition makes batches of its own: with room for one of them in all, each would be a fraction.
-        room = max(1, self._limits.events * (min(max(1, len(self._intakes)), _MOST_WAITING) + 1) - waiting)
-        found = await self._consumer.poll(room, 0 if self._next() else _POLL_SECONDS)
-        for claim, records in groupby(found, attrgetter("claim")):
-            intake = self._intakes.get(claim) or await self._begin(claim)
-            intake.add(list(records), self._clock.monotonic())
+        return self._limits.events * (min(max(1, len(self._intakes)), _MOST_WAITING) + 1) - waiting
+
+    async def _take_in(self) -> None:
+        """Adds what was read to its claims, begins new ones and forgets those that are lost."""
+        polled, self._polled = self._polled, []
+        for claim, records in groupby(polled, _CLAIM_OF):
+            if not claim.lost:
+                intake = self._intakes.get(claim) or await self._begin(claim)
+                intake.add(list(records), self._clock.monotonic())
         for claim in self._consumer.claims():
             if claim not in self._intakes:
                 await self._begin(claim)
         for claim in [one for one in self._intakes if one.lost]:
             del self._intakes[claim]
-        # One a turn, so that what comes after the next one is here by the time that it is prepared.
-        if (due := self._next()) is not None:
-            await self._close(due)
-        await self._measure_lag()
 
     async def _begin(self, claim: Claim) -> Intake:
         owner = self._new_owner()
-        bounds = Bounds(claim.epoch, claim.topic, claim.partition, claim.offset, claim.offset)
-        intake = Intake(claim, owner, parse_intent(claim.metadata), claim.offset)
+        intents = parse_intents(claim.metadata)
+        intake = Intake(claim, owner, intents, list(intents), claim.offset)
         self._intakes[claim] = intake
         try:
-            await self._ledger.claim(bounds.source, owner)
+            await self._ledger.claim(intake.source, owner)
         except Unavailable:
             # What was polled would be gone: the whole consumer begins again at what is committed.
             self._forget()
             raise
-        if intake.resume is not None:
-            log.warning("a batch of an earlier process is finished first", extra={"fields": {"source": bounds.source}})
+        if intents:
+            log.warning("batches of an earlier process are finished first", extra={"fields": {"source": intake.source}})
         return intake
 
     def _forget(self) -> None:
         self._intakes.clear()
-        self._open = None
+        self._polled.clear()
+        self._begun.clear()
         self._started = False
 
     def _next(self) -> Intake | None:
@@ -237,26 +272,28 @@ class UsageRecordedConsumer:
         due = [intake for intake in self._intakes.values() if intake.due(self._limits, now)]
         return min(due, key=lambda intake: (intake.ahead is None, intake.since), default=None)
 
-    async def _close(self, intake: Intake) -> None:
+    def _open(self, intake: Intake) -> None:
+        """Begins the next batch of an intake; nothing says so in the log yet."""
         batch, intake.ahead = intake.ahead or self._taken(intake), None
-        self._open = (intake, batch)
-        await self._finish(intake, batch)
+        self._begun.append((intake, batch))
 
-    async def _prepare_ahead(self) -> None:
-        intake = self._next()
-        if intake is None:
-            return
-        intake.ahead = intake.ahead or self._taken(intake)
-        # What is away is met again when it is this one's turn.
+    async def _look_ahead(self) -> None:
+        """Prepares the batch after those that are begun, and reads on. What is away is met again in its turn."""
         with contextlib.suppress(Unavailable, EventLogUnavailable):
-            await self._record.prepare(intake.ahead, intake.state, ahead=True)
+            intake = self._next()
+            if intake is not None:
+                intake.ahead = intake.ahead or self._taken(intake)
+                await self._record.prepare(intake.ahead, intake.state, ahead=True)
+            # A broker hands out little at once, and every partition makes a batch of its own.
+            while (room := self._room()) > 0 and (found := await self._consumer.poll(room, 0)):
+                self._polled += found
 
     def _taken(self, intake: Intake) -> Batch:
         """Returns the next batch, its records taken out of the intake."""
         records = intake.close(self._limits, self._clock.monotonic())
         claim = intake.claim
         low, high = records[0].offset, records[-1].offset + 1
-        resume, intake.resume = intake.resume, None
+        resume = intake.resume.pop(0) if intake.resume else None
         if resume is not None:
             low, high = resume.low, resume.high
             if len(records) != resume.count:
@@ -266,32 +303,86 @@ class UsageRecordedConsumer:
                 )
             self._counters.add("repeated_batches")
         bounds = Bounds(claim.epoch, claim.topic, claim.partition, low, high)
-        return Batch(bounds, intake.owner, records, resumed=resume is not None, started_us=self._clock.now_us())
+        batch = Batch(bounds, intake.owner, records, resumed=resume is not None, started_us=self._clock.now_us())
+        batch.marked = batch.resumed
+        return batch
 
-    async def _finish(self, intake: Intake, batch: Batch) -> None:
-        """Takes the batch from intent to commit; called again for the same batch after a failure."""
-        claim, bounds = intake.claim, batch.bounds
-        if claim.lost:
-            raise OwnershipLost(f"{bounds.source} was given to another consumer")
-        if not batch.resumed:
-            intent = Intent(bounds.low, bounds.high, len(batch.records))
-            await self._consumer.commit(claim, bounds.low, intent.encode())
-        self._reached("after_intent")
+    async def _finish(self) -> None:
+        """Takes all batches that are begun to their end."""
+        while self._begun:
+            await self._turn()
+
+    async def _turn(self) -> None:
+        """Books the oldest batch that is begun, if it is written, and beside that writes the newest, if it is not."""
+        (first, oldest), (last, newest) = self._begun[0], self._begun[-1]
+        works: list[tuple[Intake, Coroutine[Any, Any, None]]] = []
+        if not newest.written:
+            # Before what goes on beside it, which ends with a commit too.
+            await self._mark(last, newest)
+            self._reached("after_intent")
+            works.append((last, self._write(last, newest)))
+        if oldest.written:
+            works.append((first, self._book(first, oldest)))
+        outcomes = await asyncio.gather(*(work for _, work in works), return_exceptions=True)
+        for (intake, _), outcome in zip(works, outcomes, strict=True):
+            if isinstance(outcome, OwnershipLost):
+                await self._give_up(intake)
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        if failures:
+            # What ends the process before what is only away.
+            raise min(failures, key=lambda one: (isinstance(one, Exception), isinstance(one, OwnershipLost)))
+
+    async def _mark(self, intake: Intake, batch: Batch) -> None:
+        """Keeps the intent in the log, behind those of batches that are not booked yet; then it may be written."""
+        if batch.marked:
+            return
+        intents = [*intake.intents, Intent(batch.bounds.low, batch.bounds.high, len(batch.records))]
+        try:
+            await self._consumer.commit(intake.claim, intents[0].low, encode_intents(intents))
+        except OwnershipLost:
+            self._drop(intake)
+            raise
+        intake.intents, batch.marked = intents, True
+
+    async def _write(self, intake: Intake, batch: Batch) -> None:
+        _check_held(intake)
         await self._record.prepare(batch, intake.state)
-        ahead = asyncio.create_task(self._prepare_ahead())
+        ahead = asyncio.create_task(self._look_ahead())
         try:
             await self._record.write(batch)
-            async with self._booking:
-                await self._record.book(batch)
-            self._reached("before_commit")
-            await self._consumer.commit(claim, bounds.high, "")
-            self._reached("after_commit")
-            self._record.finish(batch)
-            intake.position = bounds.high
-            self._open = None
+            batch.written = True
         finally:
             await ahead
+
+    async def _book(self, intake: Intake, batch: Batch) -> None:
+        _check_held(intake)
+        async with self._booking:
+            await self._record.book(batch)
+        self._reached("before_commit")
+        intents = intake.intents[1:]
+        position = intents[0].low if intents else batch.bounds.high
+        await self._consumer.commit(intake.claim, position, encode_intents(intents))
+        self._reached("after_commit")
+        intake.intents, intake.position = intents, batch.bounds.high
+        self._begun.pop(0)
+        self._record.finish(batch)
         self._trace(batch)
+
+    async def _give_up(self, intake: Intake) -> None:
+        """Drops what is under way of a partition that is lost.
+
+        Where only the ledger says so and the log does not, a process that was late has claimed what it had lost before:
+        the source is claimed again, and nothing is dropped.
+        """
+        if not intake.claim.lost:
+            with contextlib.suppress(OwnershipLost):
+                await self._consumer.commit(intake.claim, intake.intents[0].low, encode_intents(intake.intents))
+                await self._ledger.claim(intake.source, intake.owner)
+                return
+        self._drop(intake)
+
+    def _drop(self, intake: Intake) -> None:
+        self._begun = [one for one in self._begun if one[0] is not intake]
 
     async def _measure_lag(self) -> None:
         now = self._clock.monotonic()
@@ -302,6 +393,7 @@ class UsageRecordedConsumer:
         lag = 0
         for claim, intake in self._intakes.items():
             done = first.offset if (first := intake.first) is not None else intake.position
+            done = intake.intents[0].low if intake.intents else done
             lag += max(0, ends.get(claim.partition, 0) - done)
         self.lag_events = lag
 
@@ -310,8 +402,8 @@ class UsageRecordedConsumer:
             return
         now = self._clock.now_us()
         for one in batch.prepared.judged:
-            message = one.event.message
-            parent = parse_traceparent(message.traceparent) if message.trace_kept else None
+            fields = one.event.fields
+            parent = parse_traceparent(fields.traceparent) if fields.trace_kept else None
             if parent is None:
                 continue
             self._tracing.record(
@@ -331,3 +423,8 @@ class UsageRecordedConsumer:
                     },
                 )
             )
+
+
+def _check_held(intake: Intake) -> None:
+    if intake.claim.lost:
+        raise OwnershipLost(f"{intake.source} was given to another consumer")

@@ -1,14 +1,16 @@
 """A usage event, decoded and checked. What does not pass is poison: kept with its bytes, never guessed at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Final
+from operator import not_, or_, sub
+from typing import Final, NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
 
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate_billing.domain.fields import TOKEN_FIELDS, Fields, fields_of
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, Fields, columns_of, fields_of
 from tollgate_rating import INT64_MAX
 
 DAY_US: Final = 24 * 3600 * 1_000_000
@@ -19,7 +21,7 @@ MAX_AMOUNT_PICO: Final = INT64_MAX // 10_000
 MAX_BATCH_EVENTS: Final = 50_000
 _MAX_UNITS: Final = 2**40
 _MAX_NAME: Final = 256
-_TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS)
+TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS)
 _SOURCES: Final[frozenset[int]] = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
 _STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_CONFIRMED: 2,
@@ -32,23 +34,63 @@ class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
     """The record is no usage event that can be booked; the message says why."""
 
 
-@dataclass(slots=True)
-class Event:
-    """A decoded event and where in the log it is. `units` are exclusive quantities by the rating's names.
+class Record(Protocol):
+    """A record of the log: its bytes, its place and when it was appended, in microseconds since the epoch."""
 
-    `exceptional`: earlier events of the request have to be looked up before this one is booked. `fields` has what of
-    the message is a plain value, and what few messages have is asked for once: a part of a message is made anew each
-    time. `counted`: it has images or units of other names than those of tokens. `converted`: by an exchange rate.
+    @property
+    def offset(self) -> int: ...
+    @property
+    def at_us(self) -> int: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+class Converted(NamedTuple):
+    """What amounts were before an exchange rate converted them, in pico-units."""
+
+    rate_digest: str
+    list_currency: str
+    list_charge_pico: int
+    provider_currency: str
+    provider_cost_pico: int
+
+
+class Counted(NamedTuple):
+    """Used quantities by the rating's names, where there are others than tokens and requests.
+
+    `extra` are those that have no column of their own.
     """
 
-    message: events.UsageRecorded
-    fields: Fields
     units: dict[str, int]
+    images: int
+    extra: dict[str, int]
+
+
+@dataclass(slots=True)
+class Event:
+    """A decoded event and where in the log it is.
+
+    `exceptional`: earlier events of the request have to be looked up before this one is booked. `fields` has what of
+    the message is a plain value, and what few messages have is asked for once.
+    """
+
+    fields: Fields
+    value: bytes
     offset: int
     at_us: int
     exceptional: bool
-    counted: bool
-    converted: bool
+    counted: Counted | None
+    converted: Converted | None
+
+    @property
+    def message(self) -> events.UsageRecorded:
+        """The whole message, decoded anew."""
+        return events.UsageRecorded.FromString(self.value)
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """Exclusive quantities by the rating's names; most events are rated without them."""
+        return _units_of(self.fields) if self.counted is None else self.counted.units
 
     @property
     def event_id(self) -> bytes:
@@ -69,7 +111,7 @@ class Event:
     @property
     def rate_digest(self) -> str:
         """The address of the exchange rate that the charge was converted by; empty where it was not."""
-        return self.message.conversion.rate_digest if self.converted else ""
+        return self.converted.rate_digest if self.converted is not None else ""
 
     @property
     def rank(self) -> tuple[int, int]:
@@ -83,41 +125,133 @@ def decode(value: bytes, offset: int, at_us: int) -> Event:
         message = events.UsageRecorded.FromString(value)
     except DecodeError as error:
         raise Poison(f"not a UsageRecorded message: {error}") from error
-    fields = fields_of(message)
+    event = _read(message, value, offset, at_us)
+    fields = event.fields
     _check_identity(fields)
     _check_time(fields, at_us)
     _check_money(fields)
-    if converted := message.HasField("conversion"):
-        _check_conversion(message)
-    exceptional = fields.number_of_try > 1 or fields.replay or fields.status != events.EVENT_STATUS_CONFIRMED
-    units, counted = units_of(message, fields)
-    return Event(message, fields, units, offset, at_us, exceptional, counted, converted)
+    _check_units(event.units)
+    return event
 
 
-def units_of(message: events.UsageRecorded, fields: Fields) -> tuple[dict[str, int], bool]:
-    """Returns the used quantities by the rating's names, and whether there are others than tokens and requests.
+def decode_all(records: Sequence[Record]) -> tuple[list[Event], Columns, list[tuple[int, str]]]:
+    """Returns the events of records, their fields by column, and place and reason of each that is poison.
 
-    Names are `input`, `cache_read`, `image:1024x1024:high` and so on.
+    What `decode` checks of one event is checked of all at once here, in a fifth of the time; only a batch that has
+    something unusual is looked at event by event.
     """
+    parse = events.UsageRecorded.FromString
+    try:
+        found = [_read(parse(record.value), record.value, record.offset, record.at_us) for record in records]
+        columns = columns_of([event.fields for event in found])
+        if not found or _all_sound(columns, [record.at_us for record in records]):
+            return found, columns, []
+    except (DecodeError, Poison):
+        pass
+    found, poison = [], []
+    for place, record in enumerate(records):
+        try:
+            found.append(decode(record.value, record.offset, record.at_us))
+        except Poison as error:
+            poison.append((place, str(error)))
+    return found, columns_of([event.fields for event in found]), poison
+
+
+def _read(message: events.UsageRecorded, value: bytes, offset: int, at_us: int) -> Event:
+    """Returns an event of which only what few have is checked."""
+    fields = fields_of(message)
+    counted = _counted(fields, message.usage) if fields.counted else None
+    converted = _converted(message.conversion) if message.HasField("conversion") else None
+    exceptional = fields.number_of_try > 1 or fields.replay or fields.status != events.EVENT_STATUS_CONFIRMED
+    return Event(fields, value, offset, at_us, exceptional, counted, converted)
+
+
+def _counted(fields: Fields, usage: wire.Usage) -> Counted:
+    """Returns the used quantities; names are `input`, `cache_read`, `image:1024x1024:high` and so on."""
+    units = _units_of(fields)
+    for image in usage.images:
+        name = ":".join(part for part in ("image", image.size, image.quality) if part)
+        units[name] = units.get(name, 0) + image.count
+    for name, quantity in usage.units.items():
+        if quantity:
+            units[name] = units.get(name, 0) + quantity
+    _check_units(units)
+    extra = {name: count for name, count in units.items() if ":" in name or name in usage.units}
+    return Counted(units, sum(image.count for image in usage.images), extra)
+
+
+def _units_of(fields: Fields) -> dict[str, int]:
     tokens = fields.tokens
-    units = dict(zip(compress(_TOKEN_UNITS, tokens), filter(None, tokens), strict=True))
+    units = dict(zip(compress(TOKEN_UNITS, tokens), filter(None, tokens), strict=True))
     if fields.requests:
         units["request"] = fields.requests
-    usage = message.usage
-    images, others = usage.images, usage.units
-    # Most have neither, and asking costs less than going through nothing.
-    counted = bool(images or others)
-    if counted:
-        for image in images:
-            name = ":".join(part for part in ("image", image.size, image.quality) if part)
-            units[name] = units.get(name, 0) + image.count
-        for name, quantity in others.items():
-            if quantity:
-                units[name] = units.get(name, 0) + quantity
+    return units
+
+
+def _check_units(units: Mapping[str, int]) -> None:
     if units and max(units.values()) > _MAX_UNITS:
         name, quantity = max(units.items(), key=lambda unit: unit[1])
         raise Poison(f"{quantity} of {name} is more than one request can use")
-    return units, counted
+
+
+def _converted(found: events.Conversion) -> Converted:
+    for name, amount in (("list", found.list_charge_pico), ("provider", found.provider_cost_pico)):
+        if not 0 <= amount <= MAX_AMOUNT_PICO:
+            raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
+    if not found.list_currency or not found.provider_currency:
+        raise Poison("an amount that was converted has a currency")
+    return Converted(
+        found.rate_digest,
+        found.list_currency,
+        found.list_charge_pico,
+        found.provider_currency,
+        found.provider_cost_pico,
+    )
+
+
+def _all_sound(columns: Columns, at_us: Sequence[int]) -> bool:
+    """Tells whether surely none of these is poison."""
+    return _sound_identities(columns) and _sound_times(columns, at_us) and _sound_amounts(columns)
+
+
+def _sound_identities(columns: Columns) -> bool:
+    lengths = [len(name) for name in {*columns["organization_id"]}]
+    lengths += {*map(len, columns["request_id"])}
+    tries = columns["number_of_try"]
+    return (
+        {*map(len, columns["event_id"])} == {16}
+        and 0 < min(lengths) <= max(lengths) <= _MAX_NAME
+        and _STATUS_RANKS.keys() >= {*columns["status"]}
+        and {*columns["source"]} <= _SOURCES
+        and 0 < min(tries) <= max(tries) < 256
+        and max(columns["attempt"]) <= 255
+    )
+
+
+def _sound_times(columns: Columns, at_us: Sequence[int]) -> bool:
+    started, ended = columns["started_at_us"], columns["ended_at_us"]
+    begun: list[int] = list(map(sub, started, at_us))
+    took: list[int] = list(map(sub, ended, started))
+    over: list[int] = list(map(sub, ended, at_us))
+    return (
+        -_MAX_AGE_US <= min(begun) <= max(begun) <= _MAX_AHEAD_US
+        and min(took) >= -_MAX_AHEAD_US
+        and max(over) <= _MAX_AHEAD_US
+    )
+
+
+def _sound_amounts(columns: Columns) -> bool:
+    charges, costs, finals, currencies = (columns[name] for name in ("charge_pico", "cost_pico", "final", "currency"))
+    return (
+        0 <= min(charges) <= max(charges) <= MAX_AMOUNT_PICO
+        and 0 <= min(costs) <= max(costs) <= MAX_AMOUNT_PICO
+        and min(columns["hold_pico"]) >= 0
+        and not any(compress(charges, map(not_, finals)))
+        and not any(compress(charges, columns["unpriced"]))
+        and not any(compress(map(or_, charges, costs), map(not_, currencies)))
+        and max(columns["requests"]) <= _MAX_UNITS
+        and max(map(max, columns["tokens"])) <= _MAX_UNITS
+    )
 
 
 def _check_identity(fields: Fields) -> None:
@@ -157,12 +291,3 @@ def _check_money(fields: Fields) -> None:
         raise Poison("an amount has a currency")
     if charge and fields.unpriced:
         raise Poison("what has no price has no charge")
-
-
-def _check_conversion(message: events.UsageRecorded) -> None:
-    converted = message.conversion
-    for name, amount in (("list", converted.list_charge_pico), ("provider", converted.provider_cost_pico)):
-        if not 0 <= amount <= MAX_AMOUNT_PICO:
-            raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-    if not converted.list_currency or not converted.provider_currency:
-        raise Poison("an amount that was converted has a currency")

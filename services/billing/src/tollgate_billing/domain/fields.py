@@ -1,10 +1,15 @@
 """The plain values of a usage event, read from its message once and in few calls."""
 
-from collections.abc import Callable
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from google.protobuf.json_format import MessageToJson
+
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate.exchange.v1 import exchange_pb2 as wire
 
 TOKEN_FIELDS: Final = (
     "input_tokens",
@@ -23,7 +28,9 @@ TOKEN_FIELDS: Final = (
 class Fields(NamedTuple):
     """Named as columns of the usage store where they are one; enumerations are their numbers.
 
-    `tokens` are the quantities of TOKEN_FIELDS, in that order.
+    `tokens` are the quantities of TOKEN_FIELDS, in that order; `own_currency` is the tenant's. `routing` explains a
+    request that fell back, and `limits` is what a request was admitted within, on its final event: JSON, or nothing.
+    `counted`: other units than tokens and requests were used.
     """
 
     event_id: bytes
@@ -67,12 +74,16 @@ class Fields(NamedTuple):
     tags: str
     member: str
     price_group: str
+    own_currency: str
     upstream_started_us: int
     first_byte_us: int
     total_us: int
     requests: int
     service_tier: str
     tokens: tuple[int, ...]
+    routing: str
+    limits: str
+    counted: bool
 
 
 Reader = Callable[[Any], tuple[Any, ...]]
@@ -83,21 +94,47 @@ _USAGE_AT: Final = Fields._fields.index("requests")
 _OF_MESSAGE: Final[Reader] = attrgetter(
     *("try" if one == "number_of_try" else one for one in Fields._fields[:_TENANT_AT])
 )
-_OF_TENANT: Final[Reader] = attrgetter(*Fields._fields[_TENANT_AT:_TIMINGS_AT])
+_OF_TENANT: Final[Reader] = attrgetter(
+    *("currency" if one == "own_currency" else one for one in Fields._fields[_TENANT_AT:_TIMINGS_AT])
+)
 _OF_TIMINGS: Final[Reader] = attrgetter(*Fields._fields[_TIMINGS_AT:_USAGE_AT])
 _OF_USAGE: Final[Reader] = attrgetter("requests", "service_tier")
 _TOKENS: Final[Reader] = attrgetter(*TOKEN_FIELDS)
+# The values of each field of a batch, by its name.
+Columns = Mapping[str, Sequence[Any]]
 
 
 def fields_of(message: events.UsageRecorded) -> Fields:
     """Returns the plain values of a message."""
-    usage = message.usage
-    return Fields._make(
+    tenant, usage = message.tenant, message.usage
+    limits = tenant.limits
+    return tuple.__new__(
+        Fields,
         (
             *_OF_MESSAGE(message),
-            *_OF_TENANT(message.tenant),
+            *_OF_TENANT(tenant),
             *_OF_TIMINGS(message.timings),
             *_OF_USAGE(usage),
             _TOKENS(usage),
-        )
+            _json_of(message.routing) if message.HasField("routing") else "",
+            _limits_of(tuple(limit.SerializeToString() for limit in limits)) if limits and message.final else "",
+            bool(usage.images or usage.units),
+        ),
     )
+
+
+def _json_of(message: Any) -> str:
+    return str(MessageToJson(message, preserving_proto_field_name=True, indent=None))
+
+
+@functools.lru_cache(maxsize=4096)
+def _limits_of(limits: tuple[bytes, ...]) -> str:
+    found = [wire.Limit.FromString(limit).ListFields() for limit in limits]
+    plain = [{field.name: value for field, value in fields} for fields in found]
+    return json.dumps(plain, separators=(",", ":"), sort_keys=True)
+
+
+def columns_of(rows: Sequence[Fields]) -> Columns:
+    """Returns the same values by field: turning all of them at once costs a fifth of a loop for each."""
+    turned = list(zip(*rows, strict=True)) or [()] * len(Fields._fields)
+    return dict(zip(Fields._fields, turned, strict=True))

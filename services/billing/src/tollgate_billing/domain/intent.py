@@ -1,11 +1,13 @@
-"""The intent: which records a batch is made of, kept in the commit metadata before anything is written.
+"""The intents: which records batches are made of, kept in the commit metadata before anything of them is written.
 
-Whoever comes after a crash makes the same batch again, so that its writes are recognised as repeated.
+Whoever comes after a crash makes the same batches again, so that their writes are recognised as repeated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _VERSION = "i1"
+_BETWEEN = ","
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,18 +18,21 @@ class Intent:
     high: int
     count: int
 
-    def encode(self) -> str:
-        """Returns the text for the commit metadata."""
-        return f"{_VERSION};{self.low};{self.high};{self.count}"
+
+def encode_intents(intents: Sequence[Intent]) -> str:
+    """Returns the text for the commit metadata; nothing where no batch is begun."""
+    return _BETWEEN.join(f"{_VERSION};{one.low};{one.high};{one.count}" for one in intents)
 
 
-def parse_intent(metadata: str) -> Intent | None:
-    """Returns the intent, or None where the last batch was finished. Raises ValueError for anything else."""
-    if not metadata:
-        return None
-    parts = metadata.split(";")
+def parse_intents(metadata: str) -> list[Intent]:
+    """Returns the batches that were begun and not finished, in order. Raises ValueError for what is none."""
+    return [_parsed(text) for text in metadata.split(_BETWEEN)] if metadata else []
+
+
+def _parsed(text: str) -> Intent:
+    parts = text.split(";")
     if len(parts) != 4 or parts[0] != _VERSION:
-        raise ValueError(f"unknown commit metadata {metadata!r}")
+        raise ValueError(f"unknown commit metadata {text!r}")
     return Intent(int(parts[1]), int(parts[2]), int(parts[3]))
 
 

@@ -51,9 +51,10 @@ class Judged:
 
 def looked_up(events: Iterable[Event], open_requests: AbstractSet[str]) -> frozenset[str]:
     """Returns the requests whose earlier events matter for these."""
-    return frozenset(
-        event.request_id for event in events if event.exceptional or event.fields.request_id in open_requests
-    )
+    names = {event.fields.request_id for event in events if event.exceptional}
+    if open_requests:
+        names.update(event.fields.request_id for event in events if event.fields.request_id in open_requests)
+    return frozenset(names)
 
 
 def judge(
@@ -69,6 +70,8 @@ def judge(
     ids = {event.fields.event_id for event in events}
     # As good as always all are new, which is seen at once.
     fresh = len(ids) == len(events) and known.isdisjoint(ids) and recent.has_none(ids)
+    if fresh and not looked:
+        return [Judged(event, exceptional=False) for event in events], 0
     for event in events:
         event_id = event.fields.event_id
         if not fresh and (event_id in known or recent.has(event_id, event.at_us)):

@@ -22,10 +22,11 @@ debit of `receivable`; the wallet itself is never below zero. What it brought in
 debited. `clearing` is zero over all organizations.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
 
@@ -41,6 +42,7 @@ RECEIVABLE: Final = "receivable"
 CLEARING: Final = "clearing"
 # What can be spent is the sum of these.
 SPENDABLE: Final = (WALLET, BONUS, RECEIVABLE)
+_ABOUT: Final = ("organization_id", "project_id", "model", "price_digest", "currency")
 
 
 class Line(NamedTuple):
@@ -74,32 +76,49 @@ class WalletEffect:
     credits: dict[str, int] = field(default_factory=dict)
 
 
-def transfers_of(judged: Iterable[Judged]) -> list[Transfer]:
-    """Returns one transfer for each organization, project, model, price version, exchange rate and pair of accounts."""
-    sums: dict[tuple[str, ...], list[int]] = {}
-    for one in judged:
-        of, rate = one.event.fields, one.event.rate_digest
-        about = (of.organization_id, of.project_id, of.model, of.price_digest, of.currency)
-        _add(sums, (*about, WALLET, REVENUE, rate), one.charge_pico)
-        _add(sums, (*about, LOSS if one.lost else PROVIDER_COST, PAYABLE, rate), of.cost_pico)
+def transfers_of(judged: Sequence[Judged], fields: Columns | None = None) -> list[Transfer]:
+    """Returns one transfer for each organization, project, model, price version, exchange rate and pair of accounts.
+
+    `fields` are those of the same events by column, where they are known.
+    """
+    columns = fields or columns_of([one.event.fields for one in judged])
+    about = zip(*(columns[name] for name in _ABOUT), strict=True)
+    # Amount and number of charges, of costs that count, and of costs that are lost.
+    found: dict[tuple[tuple[str, ...], str], list[int]] = {}
+    adjusted: dict[Line, list[int]] = {}
+    for one, key, charge, cost in zip(judged, about, columns["charge_pico"], columns["cost_pico"], strict=True):
+        place = (key, one.event.rate_digest if one.event.converted is not None else "")
+        entry = found.get(place)
+        if entry is None:
+            entry = found[place] = [0] * 6
+        if one.lost:
+            entry[4] += cost
+            entry[5] += cost > 0
+        else:
+            # Only a final has a charge.
+            entry[0] += charge
+            entry[1] += charge > 0
+            entry[2] += cost
+            entry[3] += cost > 0
         if one.corrects is not None:
-            row: Any = one.corrects.row
-            about = (row["organization_id"], row["project_id"], row["model"], row["price_digest"], row["currency"])
-            rate = row["rate_digest"]
-            _add(sums, (*about, ADJUSTMENT, WALLET, rate), to_pico(row["charge"]))
-            _add(sums, (*about, LOSS, PROVIDER_COST, rate), to_pico(row["cost"]))
-    return [Transfer(Line(*key), amount, count) for key, (amount, count) in sorted(sums.items())]
+            _take_back(adjusted, one.corrects.row)
+    sums = [
+        (Line._make((*key, *accounts, rate)), entry[place : place + 2])
+        for (key, rate), entry in found.items()
+        for place, accounts in ((0, (WALLET, REVENUE)), (2, (PROVIDER_COST, PAYABLE)), (4, (LOSS, PAYABLE)))
+    ]
+    sums += adjusted.items()
+    return [Transfer(line, amount, count) for line, (amount, count) in sorted(sums) if amount]
 
 
-def _add(sums: dict[tuple[str, ...], list[int]], key: tuple[str, ...], amount: int) -> None:
-    if not amount:
-        return
-    entry = sums.get(key)
-    if entry is None:
-        sums[key] = [amount, 1]
-    else:
-        entry[0] += amount
-        entry[1] += 1
+def _take_back(sums: dict[Line, list[int]], row: Any) -> None:
+    """Adds what takes a booked row's charge back and moves its cost to loss."""
+    about, rate = [row[name] for name in _ABOUT], row["rate_digest"]
+    for accounts, name in (((ADJUSTMENT, WALLET), "charge"), ((LOSS, PROVIDER_COST), "cost")):
+        if amount := to_pico(row[name]):
+            entry = sums.setdefault(Line._make((*about, *accounts, rate)), [0, 0])
+            entry[0] += amount
+            entry[1] += 1
 
 
 def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
@@ -113,8 +132,10 @@ def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
         effect = effects.get(organization)
         if effect is None:
             effect = effects[organization] = WalletEffect(organization)
+        charges = effect.charges
         key = (of.request_id, of.currency)
-        effect.charges[key] = effect.charges.get(key, 0) + one.charge_pico
+        charge = 0 if one.lost else of.charge_pico
+        charges[key] = charges[key] + charge if key in charges else charge
         if one.corrects is not None:
             row: Any = one.corrects.row
             owner = effects.setdefault(row["organization_id"], WalletEffect(row["organization_id"]))

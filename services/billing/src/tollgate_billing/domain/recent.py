@@ -3,7 +3,7 @@
 Time is the log's, never the clock's, so that a batch which is made again after a crash judges the same.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -35,6 +35,18 @@ class RecentIds:
                 for old in [one for one in self._slots if one < number - _SLOTS - 1]:
                     del self._slots[old]
         slot.add(event_id)
+
+    def add_all(self, ids: Sequence[bytes], at_us: Sequence[int]) -> None:
+        """Remembers ids, each with when its record was appended."""
+        if not ids:
+            return
+        self.add(ids[0], at_us[0])
+        number = at_us[0] // _SLOT_US
+        if min(at_us) // _SLOT_US == number == max(at_us) // _SLOT_US:
+            self._slots.get(number, set()).update(ids)
+            return
+        for event_id, at in zip(ids, at_us, strict=True):
+            self.add(event_id, at)
 
     def has_none(self, ids: AbstractSet[bytes]) -> bool:
         """Tells that none of these ids is remembered, whenever it came."""

@@ -4,20 +4,17 @@ Amounts are `Decimal` with twelve places, made from pico-units without rounding.
 """
 
 import functools
-import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from itertools import compress
 from typing import Any, Final, overload
 
-from google.protobuf.json_format import MessageToJson
-
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import Event
-from tollgate_billing.domain.fields import TOKEN_FIELDS, Fields
+from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged
 
@@ -36,6 +33,7 @@ IDS: Final = ("event_id", "corrects_event_id")
 AMOUNTS: Final = ("charge", "cost", "loss", "list_charge", "provider_cost", "hold")
 STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
 _PLACES: Final = -12
+_NO_UNITS: Final[Mapping[str, int]] = {}
 
 
 def to_decimal(pico: int) -> Decimal:
@@ -57,10 +55,12 @@ class Block(Sequence[Row]):
     """Rows by column, as they are inserted; read one by one they are `Row`s.
 
     In `columns` amounts are integers in pico-units, ids 16 bytes, times microseconds; all columns have one length.
+    `ready` is what the usage store has made of them beforehand.
     """
 
-    def __init__(self, columns: dict[str, list[Any]]) -> None:
+    def __init__(self, columns: Mapping[str, Sequence[Any]]) -> None:
         self.columns = columns
+        self.ready: object = None
 
     def __len__(self) -> int:
         return len(self.columns["event_id"])
@@ -86,83 +86,82 @@ class Block(Sequence[Row]):
         return Block({name: list(compress(values, kept)) for name, values in self.columns.items()})
 
 
-def rows_of(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> Block:
-    """Returns the rows of a batch: each event's, then the adjustments that they cause."""
-    columns = _usage_columns(judged, bounds, ingested_us)
-    for one in judged:
-        if one.corrects is not None:
-            row = _adjustment_row(one.corrects, one.event, bounds, ingested_us)
-            for name, values in columns.items():
-                values.append(row[name])
+def rows_of(judged: Sequence[Judged], bounds: Bounds, ingested_us: int, fields: Columns | None = None) -> Block:
+    """Returns the rows of a batch: each event's, then the adjustments that they cause.
+
+    `fields` are those of the same events by column, where they are known.
+    """
+    columns = _usage_columns(judged, bounds, ingested_us, fields or columns_of([one.event.fields for one in judged]))
+    adjustments = [
+        _adjustment_row(one.corrects, one.event, bounds, ingested_us) for one in judged if one.corrects is not None
+    ]
+    if adjustments:
+        columns = {name: [*values, *(row[name] for row in adjustments)] for name, values in columns.items()}
     return Block(columns)
 
 
-def _conversion_columns(columns: dict[str, list[Any]], judged: Sequence[Judged]) -> None:
+def _conversion_columns(columns: dict[str, Sequence[Any]], judged: Sequence[Judged]) -> None:
     """Adds what amounts were before they were converted: the same where nothing was."""
+    same = {
+        "list_currency": "currency",
+        "list_charge": "charge",
+        "provider_currency": "currency",
+        "provider_cost": "cost",
+    }
     columns["rate_digest"] = [""] * len(judged)
-    for name, source in (
-        ("list_currency", "currency"),
-        ("list_charge", "charge"),
-        ("provider_currency", "currency"),
-        ("provider_cost", "cost"),
-    ):
-        columns[name] = list(columns[source])
-    for place, one in enumerate(judged):
-        if not one.event.converted:
-            continue
-        found = one.event.message.conversion
-        columns["rate_digest"][place] = found.rate_digest
-        columns["list_currency"][place] = found.list_currency
-        columns["list_charge"][place] = 0 if one.lost else found.list_charge_pico
-        columns["provider_currency"][place] = found.provider_currency
-        columns["provider_cost"][place] = found.provider_cost_pico
+    for name, source in same.items():
+        columns[name] = columns[source]
+    converted = [(place, one) for place, one in enumerate(judged) if one.event.converted is not None]
+    if not converted:
+        return
+    changed: dict[str, list[Any]] = {name: list(columns[name]) for name in ("rate_digest", *same)}
+    for place, one in converted:
+        found = one.event.converted
+        assert found is not None
+        changed["rate_digest"][place] = found.rate_digest
+        changed["list_currency"][place] = found.list_currency
+        changed["list_charge"][place] = 0 if one.lost else found.list_charge_pico
+        changed["provider_currency"][place] = found.provider_currency
+        changed["provider_cost"][place] = found.provider_cost_pico
+    columns |= changed
 
 
-def _limits(event: Event) -> str:
-    """Returns what a request was admitted within, as JSON; empty where it had no limits, or this was not its end."""
-    limits = event.message.tenant.limits if event.final else ()
-    return _limits_of(tuple(limit.SerializeToString() for limit in limits)) if limits else ""
-
-
-@functools.lru_cache(maxsize=4096)
-def _limits_of(limits: tuple[bytes, ...]) -> str:
-    found = [wire.Limit.FromString(limit).ListFields() for limit in limits]
-    plain = [{field.name: value for field, value in fields} for fields in found]
-    return json.dumps(plain, separators=(",", ":"), sort_keys=True)
-
-
-def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -> dict[str, list[Any]]:
-    """Returns a list of each column: turning all fields at once costs a fifth of a loop for each of them."""
+def _usage_columns(
+    judged: Sequence[Judged], bounds: Bounds, ingested_us: int, fields: Columns
+) -> dict[str, Sequence[Any]]:
     count = len(judged)
     events_of = [one.event for one in judged]
-    columns: dict[str, list[Any]] = dict(zip(Fields._fields, _turned(events_of), strict=True))
-    tokens = zip(*columns.pop("tokens"), strict=True) if count else ([] for _ in TOKEN_FIELDS)
-    columns |= {name: list(values) for name, values in zip(TOKEN_FIELDS, tokens, strict=True)}
+    columns = dict(fields)
+    del columns["own_currency"], columns["counted"]
     take = columns.pop
+    tokens = list(zip(*take("tokens"), strict=True)) or [()] * len(TOKEN_FIELDS)
+    columns |= dict(zip(TOKEN_FIELDS, tokens, strict=True))
+    lost = [one.lost for one in judged]
+    charges, costs = take("charge_pico"), take("cost_pico")
+    counted = [event.counted for event in events_of]
+    plain = not any(counted)
     columns |= {
         "kind": ["usage"] * count,
         "corrects_event_id": [NO_EVENT.bytes] * count,
         "try": take("number_of_try"),
-        "source": [_SOURCE[value] for value in take("source")],
-        "status": [_STATUS[value] for value in take("status")],
-        "superseded": [one.lost for one in judged],
+        "source": _mapped(take("source"), _SOURCE.__getitem__),
+        "status": _mapped(take("status"), _STATUS.__getitem__),
+        "superseded": lost,
         "trace_id": [trace_id_of(value) for value in take("traceparent")],
         "started_at": take("started_at_us"),
         "ended_at": take("ended_at_us"),
         "logged_at": [event.at_us for event in events_of],
         "ingested_at": [ingested_us] * count,
-        "dialect": [_name(wire.Dialect, value, "DIALECT_") for value in take("dialect")],
-        "operation": [_name(wire.Operation, value, "OPERATION_") for value in take("operation")],
-        "outcome": [_name(wire.Outcome, value, "OUTCOME_") for value in take("outcome")],
-        "upstream_status": [min(value, 65_535) for value in take("upstream_status")],
-        "routing": [_routing(event.message) for event in events_of],
-        "images": [_images(event) for event in events_of],
-        "extra_units": [_extra_units(event) for event in events_of],
-        "charge": [one.charge_pico for one in judged],
-        "cost": take("cost_pico"),
-        "loss": [one.event.fields.cost_pico if one.lost else 0 for one in judged],
+        "dialect": _mapped(take("dialect"), functools.partial(_name, wire.Dialect, "DIALECT_")),
+        "operation": _mapped(take("operation"), functools.partial(_name, wire.Operation, "OPERATION_")),
+        "outcome": _mapped(take("outcome"), functools.partial(_name, wire.Outcome, "OUTCOME_")),
+        "upstream_status": _mapped(take("upstream_status"), lambda value: min(value, 65_535)),
+        "images": [0] * count if plain else [0 if one is None else one.images for one in counted],
+        "extra_units": [_NO_UNITS] * count if plain else [_NO_UNITS if one is None else one.extra for one in counted],
+        "charge": [one.charge_pico for one in judged] if any(lost) else charges,
+        "cost": costs,
+        "loss": [cost if gone else 0 for cost, gone in zip(costs, lost, strict=True)] if any(lost) else [0] * count,
         "hold": take("hold_pico"),
-        "limits": [_limits(event) for event in events_of],
         "batch": [bounds.batch] * count,
         "src_epoch": [bounds.epoch] * count,
         "src_topic": [bounds.topic] * count,
@@ -170,35 +169,14 @@ def _usage_columns(judged: Sequence[Judged], bounds: Bounds, ingested_us: int) -
         "src_offset": [event.offset for event in events_of],
         "src_index": [0] * count,
     }
-    del columns["charge_pico"]
     _conversion_columns(columns, judged)
     return columns
 
 
-def _turned(events_of: Sequence[Event]) -> Iterator[list[Any]]:
-    """Yields the values of each field, in the order of `Fields`."""
-    if events_of:
-        return map(list, zip(*[event.fields for event in events_of], strict=True))
-    return ([] for _ in Fields._fields)
-
-
-def _images(event: Event) -> int:
-    return sum(image.count for image in event.message.usage.images) if event.counted else 0
-
-
-def _extra_units(event: Event) -> dict[str, int]:
-    """Returns the units that have no column of their own."""
-    if not event.counted:
-        return {}
-    usage = event.message.usage
-    return {name: count for name, count in event.units.items() if ":" in name or name in usage.units}
-
-
-def _routing(message: events.UsageRecorded) -> str:
-    """Returns the explanation of a request that fell back as JSON, or nothing."""
-    if not message.HasField("routing"):
-        return ""
-    return str(MessageToJson(message.routing, preserving_proto_field_name=True, indent=None))
+def _mapped(values: Sequence[Any], change: Callable[[Any], Any]) -> Sequence[Any]:
+    """Returns the change of each value, computed once for each that there is."""
+    known = {value: change(value) for value in set(values)}
+    return [known[value] for value in values]
 
 
 def _adjustment_row(booked: Booked, cause: Event, bounds: Bounds, ingested_us: int) -> Row:
@@ -261,8 +239,7 @@ def trace_id_of(traceparent: str) -> str:
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else ""
 
 
-@functools.lru_cache(maxsize=256)
-def _name(kind: Any, value: int, prefix: str) -> str:
+def _name(kind: Any, prefix: str, value: int) -> str:
     """Returns the enum's name in lower case; a value of a newer release keeps its number."""
     try:
         return str(kind.Name(value)).removeprefix(prefix).lower()

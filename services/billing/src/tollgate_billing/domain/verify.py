@@ -1,9 +1,12 @@
 """Rates an event again and says where router and billing do not agree."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from operator import mul
+from typing import Final, Protocol
 
-from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.event import TOKEN_UNITS, Event
+from tollgate_billing.domain.fields import Columns
 from tollgate_rating import ModelPrice, RatingError, Unpriced
 
 
@@ -29,6 +32,54 @@ class Mismatch:
     found_pico: int
     expected_pico: int
     detail: str = ""
+
+
+# Of a unit without a price: no sum with it is a charge.
+_NO_PRICE: Final = -(1 << 512)
+_Plain = tuple[int, int, tuple[int, ...]]
+
+
+def verify_all(judged: Sequence[Event], columns: Columns, prices: KnownPrices) -> list[Mismatch]:
+    """Returns the mismatches among events, whose fields `columns` has.
+
+    Nearly all charges are a sum of tokens times their prices; whatever that does not confirm is rated by `verify`.
+    """
+    doubtful = _not_confirmed(judged, columns, prices)
+    return [found for event in doubtful if (found := verify(event, prices)) is not None]
+
+
+def _not_confirmed(judged: Sequence[Event], columns: Columns, prices: KnownPrices) -> Iterator[Event]:
+    known: dict[tuple[str, ...], _Plain | None] = {}
+    names = ("price_digest", "model", "price_group", "currency", "own_currency", "service_tier")
+    rows = zip(
+        judged,
+        zip(*(columns[name] for name in names), strict=True),
+        *(columns[name] for name in ("charge_pico", "tokens", "requests", "unpriced")),
+        strict=True,
+    )
+    for event, key, charge, tokens, requests, unpriced in rows:
+        if key not in known:
+            known[key] = _plain(key, prices)
+        plain = known[key]
+        if plain is None or unpriced or event.counted is not None or event.converted is not None:
+            yield event
+            continue
+        denominator, fee, numerators = plain
+        if sum(map(mul, numerators, tokens)) + fee * requests != charge * denominator:
+            yield event
+
+
+def _plain(key: tuple[str, ...], prices: KnownPrices) -> _Plain | None:
+    """Returns a denominator, and numerators of the fee and of each kind of token; None where more than these counts."""
+    digest, model, group, currency, own, service = key
+    price = prices.find(digest, model, group)
+    if price is None or price.currency != currency or own not in {"", currency}:
+        return None
+    plain = price.plain(("request", *TOKEN_UNITS), service)
+    if plain is None:
+        return None
+    fee, *numerators = (_NO_PRICE if one is None else one for one in plain[1])
+    return plain[0], fee, tuple(numerators)
 
 
 def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
@@ -64,14 +115,14 @@ def _find(event: Event, prices: KnownPrices) -> ModelPrice | None:
 def _compare(event: Event, price: ModelPrice) -> Mismatch | None:
     found, currency = event.fields.charge_pico, event.fields.currency
     # Whoever is older than exchange rates says nothing of the tenant's.
-    own = event.message.tenant.currency or currency
+    own = event.fields.own_currency or currency
     if not price.currency == currency == own:
         return Mismatch(event, "currency", found, 0, f"{currency}, not {price.currency if own == currency else own}")
     listed = unconverted = 0
     try:
         expected = _rated(event, price) if event.units else 0
         if price.exchange is not None:
-            listed = event.message.conversion.list_charge_pico
+            listed = event.converted.list_charge_pico if event.converted is not None else 0
             unconverted = _rated(event, price.unconverted) if event.units else 0
     except RatingError as error:
         return Mismatch(event, "cannot_be_rated", found, 0, str(error))

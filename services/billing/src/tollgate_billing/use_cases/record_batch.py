@@ -6,18 +6,20 @@ batch of each source. So whatever breaks, the batch is done again from its first
 
 import asyncio
 import base64
+import functools
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tollgate_billing.domain.event import Event, Poison, decode
+from tollgate_billing.domain.event import Event, decode_all
+from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
-from tollgate_billing.domain.judge import Judged, judge, looked_up
+from tollgate_billing.domain.judge import Booked, Judged, judge, looked_up
 from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
-from tollgate_billing.domain.verify import Mismatch, verify
+from tollgate_billing.domain.verify import Mismatch, verify_all
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
@@ -45,19 +47,37 @@ class Prepared:
     effects: list[WalletEffect]
     opened: list[OpenException]
     closed: list[str]
+    lost: int
+    adjustments: int
+    unpriced: int
+
+
+@dataclass(slots=True)
+class Decoded:
+    """The events of a batch, their fields by column, and what is none; the versions that have the prices they name."""
+
+    events: list[Event]
+    columns: Columns
+    letters: list[Letter]
+    versions: dict[str, str]
 
 
 @dataclass(slots=True)
 class Batch:
-    """Records of one source, in order. `resumed`: an earlier process had begun to book them."""
+    """Records of one source, in order. `resumed`: an earlier process had begun to book them.
+
+    `marked`: the log has its intent; `written`: the usage store has its rows.
+    """
 
     bounds: Bounds
     owner: str
     records: Sequence[Stored]
     resumed: bool
     started_us: int
-    decoded: tuple[list[Event], list[Letter]] | None = None
+    decoded: Decoded | None = None
     prepared: Prepared | None = None
+    marked: bool = False
+    written: bool = False
 
 
 @dataclass(slots=True)
@@ -117,23 +137,25 @@ class RecordBatch:
         if batch.prepared is not None:
             return
         if batch.decoded is None:
-            batch.decoded = await asyncio.to_thread(_decode_all, batch.records)
-        events, letters = batch.decoded
+            batch.decoded = await asyncio.to_thread(_decoded, batch.records)
+        decoded = batch.decoded
         first_us = min(record.at_us for record in batch.records)
         if state.exceptions is None:
             state.exceptions = set(await self._ledger.open_requests(first_us - _OPEN_US))
         if state.recent is None:
             state.recent = await self._store.recent_ids(batch.bounds, first_us - _RECENT_US)
-        looked = looked_up(events, state.exceptions)
+        looked = looked_up(decoded.events, state.exceptions)
         if looked and ahead:
             return
         history = await self._store.history(looked, batch.bounds) if looked else {}
-        await self._learn_prices(events)
-        judged, duplicates = judge(events, state.recent, looked, history)
-        batch.prepared = await asyncio.to_thread(self._decided, judged, letters, duplicates, batch.bounds)
+        await self._learn_prices(decoded.versions)
+        decide = functools.partial(self._decided, decoded, looked, history, state.recent, batch.bounds)
+        prepared = batch.prepared = await asyncio.to_thread(decide)
         batch.decoded = None
-        _remember(batch.prepared, state.recent, state.exceptions)
-        _report(batch.prepared.mismatches)
+        _remember(prepared, state.recent)
+        state.exceptions.difference_update(prepared.closed)
+        state.exceptions.update(one.request_id for one in prepared.opened)
+        _report(prepared.mismatches)
 
     async def write(self, batch: Batch) -> None:
         """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
@@ -200,35 +222,44 @@ class RecordBatch:
         add("events", len(prepared.judged))
         add("duplicates", prepared.duplicates)
         add("poison", len(prepared.letters))
-        add("lost", sum(one.lost for one in prepared.judged))
-        add("adjustments", sum(one.corrects is not None for one in prepared.judged))
-        add("unpriced", sum(one.event.fields.unpriced for one in prepared.judged))
+        add("lost", prepared.lost)
+        add("adjustments", prepared.adjustments)
+        add("unpriced", prepared.unpriced)
         for mismatch in prepared.mismatches:
             self._counters.mismatches[mismatch.reason] += 1
 
-    async def _learn_prices(self, events: Iterable[Event]) -> None:
-        unknown = {
-            digest: event.fields.config_digest
-            for event in events
-            for digest in _digests(event)
-            if digest and not self._prices.knows(digest)
-        }
+    async def _learn_prices(self, versions: Mapping[str, str]) -> None:
+        unknown = {digest: version for digest, version in versions.items() if digest and not self._prices.knows(digest)}
         if unknown:
             await self._prices.learn(unknown)
 
-    def _decided(self, judged: list[Judged], letters: list[Letter], duplicates: int, bounds: Bounds) -> Prepared:
-        mismatches = [found for one in judged if (found := verify(one.event, self._prices)) is not None]
+    def _decided(
+        self,
+        decoded: Decoded,
+        looked: frozenset[str],
+        history: Mapping[str, Sequence[Booked]],
+        recent: RecentIds,
+        bounds: Bounds,
+    ) -> Prepared:
+        judged, duplicates = judge(decoded.events, recent, looked, history)
+        events = [one.event for one in judged]
+        columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
         opened, closed = _exceptions(judged)
+        rows = rows_of(judged, bounds, self._clock.now_us(), columns)
+        self._store.make_ready(rows)
         return Prepared(
             judged=judged,
-            rows=rows_of(judged, bounds, self._clock.now_us()),
-            letters=letters,
-            mismatches=mismatches,
+            rows=rows,
+            letters=decoded.letters,
+            mismatches=verify_all(events, columns, self._prices),
             duplicates=duplicates,
-            transfers=transfers_of(judged),
+            transfers=transfers_of(judged, columns),
             effects=effects_of(judged),
             opened=opened,
             closed=closed,
+            lost=sum(rows.columns["superseded"]),
+            adjustments=sum(one.corrects is not None for one in judged),
+            unpriced=sum(columns["unpriced"]),
         )
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
@@ -249,34 +280,28 @@ class RecordBatch:
         batch.resumed = True
 
 
-def _digests(event: Event) -> tuple[str, ...]:
-    """Returns the content addresses that rating an event again needs."""
-    rate = event.rate_digest
-    return (event.fields.price_digest, rate) if rate else (event.fields.price_digest,)
-
-
-def _decode_all(records: Sequence[Stored]) -> tuple[list[Event], list[Letter]]:
-    events, letters = [], []
-    for record in records:
-        try:
-            events.append(decode(record.value, record.offset, record.at_us))
-        except Poison as error:
-            claim = record.claim
-            letters.append(
-                Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, str(error))
-            )
+def _decoded(records: Sequence[Stored]) -> Decoded:
+    events, columns, poison = decode_all(records)
+    letters = []
+    for place, reason in poison:
+        record = records[place]
+        claim = record.claim
+        letters.append(
+            Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
+        )
     if letters:
         first = letters[0]
         fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
         log.error("records of the event log cannot be used", extra={"fields": fields})
-    return events, letters
+    versions = dict(zip(columns["price_digest"], columns["config_digest"], strict=True))
+    versions |= {event.rate_digest: event.fields.config_digest for event in events if event.converted is not None}
+    return Decoded(events, columns, letters, versions)
 
 
-def _remember(prepared: Prepared, recent: RecentIds, exceptions: set[str]) -> None:
-    for one in prepared.judged:
-        recent.add(one.event.fields.event_id, one.event.at_us)
-    exceptions.difference_update(prepared.closed)
-    exceptions.update(one.request_id for one in prepared.opened)
+def _remember(prepared: Prepared, recent: RecentIds) -> None:
+    # Adjustments are the last rows, and no events.
+    count, columns = len(prepared.judged), prepared.rows.columns
+    recent.add_all(columns["event_id"][:count], columns["logged_at"][:count])
 
 
 def _report(mismatches: Sequence[Mismatch]) -> None:

@@ -13,7 +13,7 @@ from tollgate_edge.api.rendering import invalid, parse_time, plain, render_time
 from tollgate_edge.api.tenants import NO_PROJECT
 from tollgate_edge.domain.access import ENDPOINTS, Access, network_of
 from tollgate_edge.domain.limits import NO_LIMITS
-from tollgate_edge.domain.names import MEMBER, MEMBER_WORDS, TAG, TAG_WORDS
+from tollgate_edge.domain.names import MEMBER, MEMBER_WORDS, MOST_TAGS, TAG, TAG_WORDS
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.ports import Conflict, KeyRecord, Project
@@ -21,7 +21,6 @@ from tollgate_edge.ports import Conflict, KeyRecord, Project
 _MOST_LISTED: Final = 100
 # As long as the name of a model may be.
 _LONGEST_LISTED: Final = 200
-_MOST_TAGS: Final = 10
 
 
 def console_router(context: HttpContext) -> APIRouter:
@@ -151,27 +150,27 @@ def _cidrs(body: dict[str, Any]) -> tuple[str, ...] | None:
         raise invalid(f"'cidrs' are networks such as 203.0.113.0/24 or 2001:db8::/32: {error}.", "cidrs") from None
 
 
-def _texts(body: dict[str, Any], name: str, what: str) -> tuple[str, ...] | None:
+def _texts(body: dict[str, Any], name: str, what: str, most: int = _MOST_LISTED) -> tuple[str, ...] | None:
     value = body.get(name)
     if value is None:
         return None
     if (
         not isinstance(value, list)
-        or len(value) > _MOST_LISTED
+        or len(value) > most
         or not all(isinstance(one, str) and 0 < len(one) <= _LONGEST_LISTED for one in value)
     ):
         raise invalid(
-            f"'{name}' must be a list of at most {_MOST_LISTED} {what}, each 1 to {_LONGEST_LISTED} characters long.",
+            f"'{name}' must be a list of at most {most} {what}, each 1 to {_LONGEST_LISTED} characters long.",
             name,
         )
     return tuple(dict.fromkeys(value))
 
 
 def _tags(body: dict[str, Any]) -> tuple[str, ...]:
-    found = tuple(sorted(set(_texts(body, "tags", "tags") or ())))
-    if len(found) > _MOST_TAGS or not all(TAG.fullmatch(one) for one in found):
-        raise invalid(f"'tags' are up to {_MOST_TAGS} words of {TAG_WORDS}.", "tags")
-    return found
+    found = _texts(body, "tags", "tags", MOST_TAGS) or ()
+    if not all(TAG.fullmatch(one) for one in found):
+        raise invalid(f"'tags' are up to {MOST_TAGS} words of {TAG_WORDS}.", "tags")
+    return tuple(sorted(found))
 
 
 def _member(body: dict[str, Any]) -> str:

@@ -9,14 +9,11 @@ from typing import Any, Final
 from tollgate_edge.api.key_import import MOST_KEYS
 from tollgate_edge.api.ledger import MAX_PRIORITY
 from tollgate_edge.domain.access import ENDPOINTS
-from tollgate_edge.domain.limits import LIMIT_NAMES
-from tollgate_edge.domain.names import CURRENCIES
+from tollgate_edge.domain.limits import LIMIT_NAMES, MAX_CHOICES, MAX_OUTPUT_TOKENS
+from tollgate_edge.domain.names import CURRENCIES, MOST_TAGS, TAG
 from tollgate_holds import BUDGET_WINDOWS, MAX_LIMIT
 
 Schema = dict[str, Any]
-
-_MAX_TOKENS: Final = 100_000_000
-_MAX_CHOICES: Final = 128
 
 
 def _text(longest: int = 1_000) -> Schema:
@@ -77,13 +74,14 @@ _KEY: Final[dict[str, Schema]] = {
     "expires_at": _TIME,
     "limits": {"type": ["object", "null"], "properties": _LIMITS, "additionalProperties": False},
 }
+_TAG: Final[Schema] = {"type": "string", "pattern": f"^{TAG.pattern}$"}
 _GIVEN: Final[dict[str, Schema]] = {"amount": _AMOUNT, "reason": _text(200)}
 _STREAM: Final[Schema] = {"type": ["boolean", "null"]}
 _BACKGROUND: Final[Schema] = {
     "type": ["boolean", "null"],
     "description": "Whether to answer at once, and make the response meanwhile; where responses are stored.",
 }
-_TOKENS: Final = _whole(0, _MAX_TOKENS)
+_TOKENS: Final = _whole(0, MAX_OUTPUT_TOKENS)
 _TEXTS: Final[Schema] = {"type": ["string", "array"], "examples": ["Say hello."]}
 # The provider says what it may be.
 _PASSED: Final[Schema] = {"examples": ["Say hello."]}
@@ -117,7 +115,7 @@ INFERENCE: Final[dict[str, tuple[str, Schema]]] = {
             model=_CHAT_MODEL,
             messages=_MESSAGES,
             stream=_STREAM,
-            n=_whole(1, _MAX_CHOICES),
+            n=_whole(1, MAX_CHOICES),
             max_tokens=_TOKENS,
             max_completion_tokens=_TOKENS,
         ),
@@ -140,7 +138,7 @@ INFERENCE: Final[dict[str, tuple[str, Schema]]] = {
             model=_needed(200, "claude-haiku-4-5"),
             messages=_MESSAGES,
             stream=_STREAM,
-            max_tokens={"type": "integer", "minimum": 1, "maximum": _MAX_TOKENS, "examples": [64]},
+            max_tokens={"type": "integer", "minimum": 1, "maximum": MAX_OUTPUT_TOKENS, "examples": [64]},
         ),
     ),
     "/v1beta/models/{model}:generateContent": (
@@ -166,7 +164,7 @@ INFERENCE: Final[dict[str, tuple[str, Schema]]] = {
             model=_CHAT_MODEL,
             prompt={"type": ["string", "array", "null"], "examples": ["Say hello."]},
             stream=_STREAM,
-            n=_whole(1, _MAX_CHOICES),
+            n=_whole(1, MAX_CHOICES),
             max_tokens=_TOKENS,
         ),
     ),
@@ -206,7 +204,7 @@ BODIES: Final[dict[str, Schema]] = {
     "POST /v1/images/generations": _object("model", "prompt", **_IMAGE, response_format=_one_of("b64_json", "url")),
     "POST /v1/media/jobs": _object("model", "prompt", **_IMAGE, kind=_one_of("text_to_image")),
     "POST /api/v1/keys": _object(
-        organization_id=_ID, project_id=_ID, name=_text(), tags=_list(_needed(200), 100), member=_text(100), **_KEY
+        organization_id=_ID, project_id=_ID, name=_text(), tags=_list(_TAG, MOST_TAGS), member=_text(100), **_KEY
     ),
     "POST /api/v1/keys/import": _object(
         "keys",

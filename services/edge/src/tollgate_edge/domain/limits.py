@@ -11,6 +11,9 @@ PROJECT: Final = "project"
 ORGANIZATION: Final = "organization"
 # Whole numbers, 0 for none.
 LIMIT_NAMES: Final = ("requests_per_minute", "tokens_per_minute", "concurrency")
+# Of one request, whoever asks: beyond it nobody can mean it.
+MAX_OUTPUT_TOKENS: Final = 100_000_000
+MAX_CHOICES: Final = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ CURRENCIES: Final = ("USD", "CNY")
 _MAX_LENGTH: Final = 100
 # As in the format of declared resources.
 TAG: Final = re.compile(r"[a-z0-9][a-z0-9._:-]{0,38}")
+MOST_TAGS: Final = 10
 TAG_WORDS: Final = "1 to 39 of a-z, 0-9, '.', '_', ':' and '-'"
 # An id, a login or a mail address: whatever the operator knows a person by.
 MEMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,99}")

@@ -101,7 +101,8 @@ class Admission:
         batch = self._batch(organization)
         batch.operations += (b"h", request.request_id, amount_pico)
         batch.waiting.append(request)
-        self._wake(self._last + self._pause)
+        if self._last + self._pause < self._due:
+            self._wake(self._last + self._pause)
 
     def hold_limited(
         self, organization: str, request: Admitted, amount_pico: int, ticket: Ticket, *, prepaid: bool
@@ -202,7 +203,8 @@ class Admission:
         batch = self._batch(organization)
         if len(batch.others) < 3 * _MAX_WAITING:
             batch.others += (operation, request_id, amount)
-        self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
+        if self._timer is None:
+            self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
 
     def _limited_other(
         self, organization: str, operation: bytes, request_id: str, amount: int, ticket: Ticket, tokens: int

@@ -4,8 +4,9 @@ from typing import Final
 
 import msgspec
 
+from tollgate_edge.domain.limits import MAX_OUTPUT_TOKENS
+
 ABSENT: Final = msgspec.Raw(b"null")
-_MAX_TOKENS: Final = 100_000_000
 
 
 class StreamOptions(msgspec.Struct):
@@ -52,10 +53,15 @@ def check_model(model: str) -> None:
 
 def check_limit(limit: int | None, least: int, name: str, param: str = "") -> None:
     """Raises BadRequest for a limit of output tokens that nobody can mean."""
-    if limit is not None and not least <= limit <= _MAX_TOKENS:
-        raise BadRequest(f"{name} must be between {least} and {_MAX_TOKENS}, found {limit}.", param or name)
+    if limit is not None and not least <= limit <= MAX_OUTPUT_TOKENS:
+        raise BadRequest(f"{name} must be between {least} and {MAX_OUTPUT_TOKENS}, found {limit}.", param or name)
 
 
 def beginning(value: msgspec.Raw) -> bytes:
     """Returns the first five bytes, which tell `null` and `""` from all else without a copy of a long value."""
     return bytes(memoryview(value)[:5])
+
+
+def is_null(value: msgspec.Raw) -> bool:
+    """Tells whether a member is `null`, or absent."""
+    return len(value) == 4 and bytes(value) == b"null"

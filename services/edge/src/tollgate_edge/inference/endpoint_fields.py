@@ -6,11 +6,20 @@ from typing import Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, beginning, check_limit, check_model
+from tollgate_edge.domain.limits import MAX_CHOICES
+from tollgate_edge.inference.asked import (
+    ABSENT,
+    Asked,
+    BadRequest,
+    StreamOptions,
+    beginning,
+    check_limit,
+    check_model,
+    is_null,
+)
 from tollgate_kit.multipart import BrokenForm, Part, boundary_of, form_type, read_parts
 from tollgate_rating import AUDIO_SECOND, CHARACTER, REQUEST, SEARCH
 
-_MAX_CHOICES: Final = 128
 _MAX_PROMPTS: Final = 10_000
 # What clients mean that leave the model out.
 _USUAL_MODERATION: Final = "omni-moderation-latest"
@@ -88,8 +97,8 @@ def completion(body: bytes | bytearray) -> Asked:
     choices = 1
     for name in ("n", "best_of"):
         value = getattr(found, name)
-        if value is not None and not 1 <= value <= _MAX_CHOICES:
-            raise BadRequest(f"{name} must be between 1 and {_MAX_CHOICES}, found {value}.", name)
+        if value is not None and not 1 <= value <= MAX_CHOICES:
+            raise BadRequest(f"{name} must be between 1 and {MAX_CHOICES}, found {value}.", name)
         choices = max(choices, value or 1)
     options = found.stream_options
     return Asked(
@@ -127,7 +136,7 @@ def embed_contents(body: bytes | bytearray, model: str) -> Asked:
     """Returns what `embedContent` and `batchEmbedContents` ask for; the path names the model."""
     check_model(model)
     found = _EMBED.decode(body)
-    if beginning(found.content) == b"null" and beginning(found.requests) == b"null":
+    if is_null(found.content) and is_null(found.requests):
         raise BadRequest("The request body has neither 'content' nor 'requests'.", "content")
     return Asked(model, stream=False, usage_wanted=True, max_output_tokens=0, choices=1)
 

@@ -1,12 +1,13 @@
 """One inference request, from the last byte of its body to its last byte out.
 
-Steps, each a callback: `begin` (authenticate, decode, price, hold) → `admitted` (open on a router's stream) →
-`deliver` (write what comes back) → done (acknowledge, settle). It ends once, in `_close`.
+Steps, each a callback: `begin` (whose key) → `_authenticated` (may it, decode, price) → `admit` (hold) → `admitted` →
+`open_on` (a router's stream) → `deliver` (write what comes back) → `_ended` (acknowledge, settle, write down). Towards
+the caller it ends once, in `_close`.
 """
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -142,28 +143,32 @@ class InferenceExchange:
             self.barred = found.principal
             self.refuse(self._gateway.refusal(found))
             return
-        self.principal = found
-        outside = found.access and self._gateway.check_access(self, found.access, self._client.peer)
-        settings, words = self._gateway.settings, self._gateway.words
-        asked = outside or read_asked(self, words, settings.max_json_depth)
-        if isinstance(asked, PublicError):
-            self.refuse(asked)
-            return
-        self.asked = asked
-        gateway = self._gateway
-        problem_found = gateway.check_model(found, asked.model, self.operation)
-        if problem_found is None and gateway.controls.any:
-            problem_found = gateway.keep_to_budgets(self, found, asked)
-        if problem_found is not None:
-            self.refuse(problem_found)
-            return
-        amount = gateway.worst_case(self)
+        self.principal, gateway = found, self._gateway
+        refused = gateway.check_access(self, found, self._client.peer) or self._read() or self._check_model(found)
+        amount = refused or self._keep_to_budgets(found) or gateway.worst_case(self)
         if not isinstance(amount, int):
             self.refuse(amount)
             return
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self.admit(found, amount)
+
+    def _read(self) -> PublicError | None:
+        """Decodes the fields that edge acts on, once."""
+        asked = read_asked(self, self._gateway.words, self._gateway.settings.max_json_depth)
+        if isinstance(asked, PublicError):
+            return asked
+        self.asked = asked
+        return None
+
+    def _check_model(self, principal: Principal) -> PublicError | None:
+        assert self.asked is not None
+        return self._gateway.check_model(principal, self.asked.model, self.operation)
+
+    def _keep_to_budgets(self, principal: Principal) -> PublicError | None:
+        gateway = self._gateway
+        assert self.asked is not None
+        return gateway.keep_to_budgets(self, principal, self.asked) if gateway.controls.any else None
 
     def admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
@@ -228,9 +233,6 @@ class InferenceExchange:
 
     def open_on(self, stream: "RouterStream") -> None:
         """Opens the next try of this request on a router's stream."""
-        principal, asked = self.principal, self.asked
-        assert principal is not None
-        assert asked is not None
         self.tries += 1
         self.awaits_end = True
         if self.tries == 1:
@@ -242,30 +244,24 @@ class InferenceExchange:
             self.marks = self._gateway.marks.of(body, self._client.peer, self.forwarded)
         first = bytes(body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES])
         self._sent_body = len(first)
-        stream.outbox.open(
-            self._sent_body,
-            id=self._link_id,
-            request_id=self.request_id,
-            started_at_us=self.started_us,
-            dialect=self.face.dialect,
-            operation=self.operation,
-            model=asked.model,
-            stream=asked.stream,
-            usage_wanted=asked.usage_wanted,
-            tenant=self._gateway.tenant_of(principal),
-            traceparent=f"00-{self.trace_id}-{self.span_id}-01",
-            timeout_ms=self._gateway.timeout_ms_left(self.started),
-            body=first,
-            body_length=len(body),
-            headers=self.passed,
-            requested_model=self.requested_model,
-            hold_pico=self.hold_pico,
-            client_network=self.marks[0],
-            prompt_hash=self.marks[1],
-            as_array=self.face.as_array,
-            api_version=self.face.api_version,
-            **{"try": self.tries},
-        )
+        own: dict[str, Any] = {
+            "id": self._link_id,
+            "request_id": self.request_id,
+            "try": self.tries,
+            "started_at_us": self.started_us,
+            "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
+            "timeout_ms": self._gateway.timeout_ms_left(self.started),
+            "body": first,
+            "body_length": len(body),
+            "hold_pico": self.hold_pico,
+            "client_network": self.marks[0],
+            "prompt_hash": self.marks[1],
+        }
+        if self.passed:
+            own["headers"] = self.passed
+        if self.requested_model:
+            own["requested_model"] = self.requested_model
+        stream.outbox.open(self._sent_body, self._gateway.common_of(self), **own)
         if self._sent_body < len(body):
             self._send_body(_WINDOW_BYTES - self._sent_body)
 
@@ -302,16 +298,17 @@ class InferenceExchange:
     def _write_reply(self, head: wire.Head | None, data: bytes, *, last: bool) -> None:
         out: list[bytes] = []
         if not self.headers_sent:
-            if head is None:
-                # Early headers are only sent for streams, by `keep_alive`; a Head always comes before Data.
-                head = wire.Head(status=200)
-            content_type, named = b"", []
-            for header in head.headers:
-                if header.name == b"content-type":
-                    content_type = header.value
-                else:
-                    named.append(b"%b: %b\r\n" % (header.name, header.value))
-            out.append(self._head(head.status, content_type, len(data) if last else None, named))
+            # A short reply that is whole comes without a Head, as JSON; early headers are only sent for streams, by
+            # `keep_alive`.
+            status, content_type, named = 200, b"", list[bytes]()
+            if head is not None:
+                status = head.status
+                for header in head.headers:
+                    if header.name == b"content-type":
+                        content_type = header.value
+                    else:
+                        named.append(b"%b: %b\r\n" % (header.name, header.value))
+            out.append(self._head(status, content_type, len(data) if last else None, named))
         if data:
             self._started = True
             self.bytes_out += len(data)

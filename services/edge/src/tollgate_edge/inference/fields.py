@@ -7,8 +7,9 @@ from typing import Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.domain.limits import MAX_CHOICES
 from tollgate_edge.inference import endpoint_fields
-from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, beginning, check_limit, check_model
+from tollgate_edge.inference.asked import ABSENT, Asked, BadRequest, StreamOptions, check_limit, check_model, is_null
 from tollgate_rating import SEARCH
 
 __all__ = ["Asked", "BadRequest", "check_depth", "decode", "is_json"]
@@ -17,9 +18,6 @@ _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _MISSING_FIELD: Final = re.compile(r"missing required field `(\w+)`")
 _AT_FIELD: Final = re.compile(r"^(.*) - at `\$\.([\w.\[\]…]+)`$")
 _JSON_TYPES: Final = (b"application/json", b"text/json")
-# The newest name wins.
-_LIMITS: Final = ("max_output_tokens", "max_completion_tokens", "max_tokens")
-_MAX_CHOICES: Final = 128
 # What is held where the caller does not say how often a model may search.
 _USUAL_SEARCHES: Final = 10
 
@@ -150,15 +148,18 @@ def is_json(content_type: bytes | None) -> bool:
 
 def _chat(found: ChatFields, needed: str) -> Asked:
     check_model(found.model)
-    if beginning(found.input) == b"null" and (needed == "input" or beginning(found.messages) == b"null"):
+    if is_null(found.input) and (needed == "input" or is_null(found.messages)):
         raise BadRequest(f"The request body has no '{needed}'.", needed)
-    limits = {name: getattr(found, name) for name in _LIMITS}
-    name = next((one for one, limit in limits.items() if limit is not None), "max_tokens")
-    limit = limits[name]
+    # The newest name wins.
+    limit, name = found.max_output_tokens, "max_output_tokens"
+    if limit is None:
+        limit, name = found.max_completion_tokens, "max_completion_tokens"
+    if limit is None:
+        limit, name = found.max_tokens, "max_tokens"
     check_limit(limit, 0, name)
     choices = 1 if found.n is None else found.n
-    if not 1 <= choices <= _MAX_CHOICES:
-        raise BadRequest(f"n must be between 1 and {_MAX_CHOICES}, found {choices}.", "n")
+    if not 1 <= choices <= MAX_CHOICES:
+        raise BadRequest(f"n must be between 1 and {MAX_CHOICES}, found {choices}.", "n")
     options = found.stream_options
     return Asked(
         found.model,
@@ -192,8 +193,8 @@ def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa
     limit = config.max_output_tokens if config.maxOutputTokens is None else config.maxOutputTokens
     choices = config.candidateCount or config.candidate_count or 1
     check_limit(limit, 1, "maxOutputTokens", "generationConfig")
-    if not 1 <= choices <= _MAX_CHOICES:
-        raise BadRequest(f"candidateCount must be between 1 and {_MAX_CHOICES}.", "generationConfig")
+    if not 1 <= choices <= MAX_CHOICES:
+        raise BadRequest(f"candidateCount must be between 1 and {MAX_CHOICES}.", "generationConfig")
     return Asked(model, stream=stream, usage_wanted=True, max_output_tokens=limit, choices=choices)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.domain.access import Access, client_address
+from tollgate_edge.domain.access import client_address
 from tollgate_edge.domain.principal import Principal, tenant_message
 from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
 
 _MAX_PARKED: Final = 10_000
-_MAX_TENANTS: Final = 100_000
+_MAX_COMMON: Final = 100_000
 _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
@@ -102,12 +102,13 @@ class InferenceGateway:
         self._version = version
         self._witness = witness
         self._parked: deque[InferenceExchange] = deque()
-        self._tenants: dict[str, tuple[Principal, wire.Tenant]] = {}
+        # By key, model and kind of request; principals are told apart by identity.
+        self._common: dict[tuple[object, ...], tuple[Principal, bytes]] = {}
         self._slow: set[asyncio.Task[None]] = set()
-        # Ids of one process: a random prefix and a count, unique without a system call for each.
+        # Ids of one process: a random prefix and a count, unique without a system call for each (0.4 µs).
         self._id_prefix = f"req_{os.urandom(8).hex()}"
         self._id_count = 0
-        # Seeded by the system once: trace ids are to be unique, not secret.
+        # Seeded by the system once: trace ids are to be unique, not secret. 0.6 µs less than to ask it for two.
         self._random = random.Random()  # noqa: S311 - trace ids are no secrets.
 
     # Life.
@@ -214,8 +215,11 @@ class InferenceGateway:
         assert isinstance(found, Refused)
         return public_error(found.kind, found.message)
 
-    def check_access(self, exchange: "InferenceExchange", access: Access, peer: str) -> PublicError | None:
-        """Returns why a key with lists may not be used for this request from there, or None when it may."""
+    def check_access(self, exchange: "InferenceExchange", principal: Principal, peer: str) -> PublicError | None:
+        """Returns why a key that has lists may not be used for this request from there, or None when it may."""
+        access = principal.access
+        if access is None:
+            return None
         endpoint = OPERATIONS[exchange.operation].endpoint
         address = client_address(peer, exchange.forwarded.decode("latin-1"), self.settings.trusted_hops)
         problem = access.problem(endpoint, address)
@@ -401,16 +405,32 @@ class InferenceGateway:
         version = self._version.current()
         return version.headers if version is not None else ()
 
-    def tenant_of(self, principal: Principal) -> wire.Tenant:
-        """Returns the tenant of a key, as it travels."""
-        known = self._tenants.get(principal.api_key_id)
+    def common_of(self, exchange: "InferenceExchange") -> bytes:
+        """Returns the fields of an Open that it shares with all of the same key, model and kind, encoded.
+
+        Kept, since to make the tenant alone takes 1.4 µs.
+        """
+        principal, asked, face = exchange.principal, exchange.asked, exchange.face
+        assert principal is not None
+        assert asked is not None
+        name = (principal.api_key_id, asked.model, exchange.operation, face, asked.stream, asked.usage_wanted)
+        known = self._common.get(name)
         if known is not None and known[0] is principal:
             return known[1]
-        if len(self._tenants) >= _MAX_TENANTS:
-            self._tenants.clear()
-        tenant = tenant_message(principal)
-        self._tenants[principal.api_key_id] = principal, tenant
-        return tenant
+        if len(self._common) >= _MAX_COMMON:
+            self._common.clear()
+        common = wire.Open(
+            dialect=face.dialect,  # type: ignore[arg-type]
+            operation=exchange.operation,  # type: ignore[arg-type]
+            model=asked.model,
+            stream=asked.stream,
+            usage_wanted=asked.usage_wanted,
+            tenant=tenant_message(principal),
+            as_array=face.as_array,
+            api_version=face.api_version,
+        ).SerializeToString()
+        self._common[name] = principal, common
+        return common
 
     def timeout_ms_left(self, started: float) -> int:
         """Returns how long a request may still take."""

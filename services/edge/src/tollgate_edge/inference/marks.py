@@ -21,14 +21,17 @@ class Marks:
     """`pepper` keys the hashes: without it nobody can find out what a prompt was by trying."""
 
     def __init__(self, pepper: bytes, trusted_hops: int) -> None:
-        self._key = hashlib.blake2b(b"prompt hash", key=pepper[:64], digest_size=32).digest()
+        key = hashlib.blake2b(b"prompt hash", key=pepper[:64], digest_size=32).digest()
+        # Each hash begins as a copy, which has taken the key already.
+        self._keyed = hashlib.blake2b(key=key, digest_size=8)
         self._trusted_hops = trusted_hops
         self._network = functools.lru_cache(_KNOWN)(client_network)
 
     def of(self, body: bytes | bytearray, peer: str, forwarded: bytes) -> tuple[str, int]:
         """Returns the network of the caller, empty where it is not known, and the hash, which is never 0."""
         found = self._network(peer, forwarded if self._trusted_hops else b"", self._trusted_hops)
-        hashed = hashlib.blake2b(body[:_END_BYTES], key=self._key, digest_size=8)
+        hashed = self._keyed.copy()
+        hashed.update(body[:_END_BYTES])
         if len(body) > _END_BYTES:
             hashed.update(body[-_END_BYTES:])
             hashed.update(len(body).to_bytes(8, "big"))

@@ -2,26 +2,36 @@
 
 One role, one reason to finish, calls that are named once and come one to a chunk, usage once and last, `[DONE]`, and no
 member that takes an ordinary chunk for an error. Every frame is decoded but those that differ from one that needed no
-mending by the words within one string only, which are nearly all; they go on as they are.
+mending by the words within one string only, which are nearly all; they go on as they are, all of a read at once.
 """
 
 from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.chat_stream import MAX_FRAME_BYTES, TAIL_BYTES, ChatStream
+from tollgate_router.domain.chat_stream import MAX_FRAME_BYTES, ChatStream
+from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import read_usage, with_service
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-# What stands before and behind the words of a frame; nothing begins with this one.
-_NO_PATTERN: Final = (b"\0", b"\0")
+_TEXT: Final = msgspec.json.Decoder(str)
 _WORDS: Final = frozenset({"content", "reasoning_content"})
+_OPENINGS: Final = tuple(f'"{name}":{blank}"'.encode() for name in sorted(_WORDS) for blank in ("", " "))
 _HEAD: Final = ("id", "object", "created", "model")
 _OBJECT: Final = "chat.completion.chunk"
+# As numbers they are looked for three times as fast.
+_QUOTE: Final = ord('"')
+_LINE_FEED: Final = ord("\n")
+_RETURN: Final = ord("\r")
+_FRAME_END: Final = b"\n\n"
 _DONE: Final = b"data: [DONE]\n\n"
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
+
+
+# What stands before and behind the words of a frame; nothing begins with this one.
+_NO_PATTERN: Final = (b"\0", b"\0")
 
 
 class RepairedStream(ChatStream):
@@ -32,6 +42,7 @@ class RepairedStream(ChatStream):
         "_given",
         "_head",
         "_last_usage",
+        "_passed_frames",
         "_pattern",
         "_quirks",
         "_reasons",
@@ -56,11 +67,17 @@ class RepairedStream(ChatStream):
         # Of each choice: the calls by index or id, in the order in which they came.
         self._calls: dict[int, list[tuple[Any, str]]] = {}
         self._last_usage: dict[str, Any] | None = None
+        self._passed_frames = 0
 
     @property
     def complete(self) -> bool:
         """It ended as it should: with [DONE], or at least with a reason to finish."""
         return self.problem is None and (self.done or bool(self._reasons))
+
+    @property
+    def frames(self) -> int:
+        """How many frames went through; the stand-in for output tokens when usage is missing."""
+        return self._passed_frames
 
     def finish(self) -> bytes:
         """The upstream has ended: returns what was held back, and what a stream ends with where it gave its reason."""
@@ -74,20 +91,31 @@ class RepairedStream(ChatStream):
             ready = self._begin(ready)
         if self.problem is not None or self.done:
             return b""
-        if not self._is_like_the_last(ready):
-            ready = self._mend(ready)
-        self._passed_bytes += len(ready)
-        self._tail = ready[-TAIL_BYTES:] if len(ready) >= TAIL_BYTES else (self._tail + ready)[-TAIL_BYTES:]
-        return ready
+        plain = self._plain_frames(ready)
+        self._passed_frames += plain
+        return ready if plain else self._mend(ready)
 
-    def _is_like_the_last(self, ready: bytes) -> bool:
-        """It is one frame, and differs from one that needed no mending by the words in a string only."""
+    def _plain_frames(self, ready: bytes) -> int:
+        """Returns how many frames these are that differ from one that needed no mending by their words only.
+
+        0 where that is not so of all of them.
+        """
         prefix, suffix = self._pattern
-        return (
-            ready.startswith(prefix)
-            and ready.endswith(suffix)
-            and ready.find(b'"', len(prefix), len(ready) - len(suffix)) < 0
-        )
+        if not (ready.startswith(prefix) and ready.endswith(suffix, len(prefix))):
+            return 0
+        words = ready[len(prefix) : -len(suffix)]
+        if _QUOTE not in words:
+            # Where a line ends within the words, the frame is broken.
+            return _LINE_FEED not in words and _RETURN not in words
+        to_words = slice(len(prefix), len(_FRAME_END) - len(suffix))
+        said = [frame[to_words] for frame in ready.split(_FRAME_END)[:-1]]
+        if prefix + (suffix + prefix).join(said) + suffix != ready:
+            return 0
+        # The blanks keep what is broken at the end of one frame from being made whole by the next.
+        words = b" ".join(said)
+        if _QUOTE in words:
+            return len(said) if _is_text(words) else 0
+        return len(said) if _LINE_FEED not in words and _RETURN not in words else 0
 
     def _no_stream(self, body: bytes) -> UpstreamProblem:
         try:
@@ -101,20 +129,30 @@ class RepairedStream(ChatStream):
         if b"\r" in ready:
             ready = ready.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         out: list[bytes] = []
-        *frames, rest = ready.split(b"\n\n")
-        for frame in frames:
-            whole = frame + b"\n\n"
-            out.append(whole if self._is_like_the_last(whole) else self._mend_frame(frame))
+        start, together = 0, True
+        while (end := ready.find(_FRAME_END, start) + len(_FRAME_END)) > 1:
+            plain = self._plain_frames(ready[start:end])
+            if plain and together:
+                # All that follow are plain too, but for the last. Asked once: to ask again behind each that is not
+                # would take a time that grows with the square of what was read.
+                together = False
+                last = ready.rfind(self._pattern[1], end) + len(self._pattern[1])
+                more = self._plain_frames(ready[end:last]) if last > end else 0
+                plain, end = plain + more, last if more else end
+            out.append(ready[start:end] if plain else self._mend_frame(ready[start : end - len(_FRAME_END)]))
+            self._passed_frames += plain or out[-1].count(_FRAME_END)
             if self.problem is not None or self.done:
                 return b"".join(out)
+            start = end
         # A frame too large to be held goes on in pieces.
-        return b"".join((*out, rest.lstrip(b"\n")))
+        rest = ready[start:].lstrip(b"\n")
+        self._passed_frames += bool(rest)
+        return b"".join((*out, rest))
 
     def _mend_frame(self, frame: bytes) -> bytes:
-        data = [line[5:].removeprefix(b" ") for line in frame.split(b"\n") if line.startswith(b"data:")]
-        if not data:
+        text = _data_of(frame)
+        if text is None:
             return _KEEP_ALIVE if frame.lstrip().startswith(b":") else b""
-        text = b"\n".join(data).strip()
         if text == b"[DONE]":
             return self._close()
         try:
@@ -127,22 +165,23 @@ class RepairedStream(ChatStream):
             return b""
         if frame == b"data: " + text and self._is_plain(found):
             self._learn(frame)
-            return frame + b"\n\n"
+            return frame + _FRAME_END
         return self._chunk(found)
 
     def _is_plain(self, chunk: dict[str, Any]) -> bool:
         """It says who it is, a few words, and nothing else."""
-        if "error" in chunk or chunk.get("usage") is not None or not self._head:
-            return False
         choices = chunk.get("choices")
-        if not isinstance(choices, list) or len(choices) != 1 or any(chunk.get(n) != v for n, v in self._head.items()):
+        if not self._head or "error" in chunk or chunk.get("usage") is not None or not isinstance(choices, list):
             return False
-        choice = choices[0]
-        delta = choice.get("delta") if isinstance(choice, dict) else None
-        if not isinstance(delta, dict) or choice.get("index") not in self._roles or "message" in choice:
+        choice = choices[0] if len(choices) == 1 else None
+        if not isinstance(choice, dict) or choice.get("finish_reason", "") is not None or "message" in choice:
             return False
-        said = [name for name, value in delta.items() if isinstance(value, str) and name in _WORDS]
-        return len(said) == len(delta) == 1 and choice.get("finish_reason", "") is None and self._shows_nothing(chunk)
+        delta, index = choice.get("delta"), choice.get("index")
+        if not isinstance(delta, dict) or len(delta) != 1 or not isinstance(index, int) or index not in self._roles:
+            return False
+        ((name, said),) = delta.items()
+        words = name in _WORDS and isinstance(said, str)
+        return words and self._head.items() <= chunk.items() and self._shows_nothing(chunk)
 
     def _shows_nothing(self, chunk: dict[str, Any]) -> bool:
         """Neither a usage nor an error stands where this provider's data says it may."""
@@ -150,12 +189,12 @@ class RepairedStream(ChatStream):
 
     def _learn(self, frame: bytes) -> None:
         """Keeps what stands around the words of a frame that needed no mending."""
-        for name in _WORDS:
-            for opening in (f'"{name}":"'.encode(), f'"{name}": "'.encode()):
-                start = frame.find(opening) + len(opening)
-                end = frame.find(b'"', start)
-                if start >= len(opening) and end > 0 and b"\\" not in frame[start:end]:
-                    self._pattern = frame[:start], frame[end:] + b"\n\n"
+        for opening in _OPENINGS:
+            start = frame.find(opening) + len(opening)
+            end = frame.find(b'"', start)
+            if start >= len(opening) and b"\\" not in frame[start:end]:
+                self._pattern = frame[:start], frame[end:] + _FRAME_END
+                return
 
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
         self.problem = self._quirks.errors.within(chunk)
@@ -245,9 +284,12 @@ class RepairedStream(ChatStream):
                 arguments = "" if arguments is None else msgspec.json.encode(arguments).decode()
             if place == len(known):
                 name = str(function.get("name") or "")
-                known.append((call.get("index"), str(call.get("id") or f"call_{place}")))
+                known.append((call.get("index"), str(call.get("id") or call_id(self._given["id"], place))))
                 said: dict[str, Any] = {"name": name, "arguments": arguments}
-                found.append({"index": place, "id": known[place][1], "type": "function", "function": said})
+                begun = {"index": place, "id": known[place][1], "type": "function", "function": said}
+                # Some want it back with the call.
+                extra = call.get("extra_content")
+                found.append(begun | {"extra_content": extra} if extra else begun)
             else:
                 found.append({"index": place, "function": {"arguments": arguments}})
         return found
@@ -270,6 +312,23 @@ class RepairedStream(ChatStream):
 
     def _unsaid(self, index: int) -> str:
         return "tool_calls" if self._calls.get(index) else "stop"
+
+
+def _data_of(frame: bytes) -> bytes | None:
+    """Returns the data of a frame; None where it has none."""
+    if frame.startswith(b"data: ") and b"\n" not in frame:
+        return frame[6:].strip()
+    data = [line[5:].removeprefix(b" ") for line in frame.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(data).strip() if data else None
+
+
+def _is_text(words: bytes) -> bool:
+    """These words are what may stand between quotes."""
+    try:
+        _TEXT.decode(b'"%b"' % words)
+    except _BROKEN:
+        return False
+    return True
 
 
 def _place(known: list[tuple[Any, str]], call: dict[str, Any]) -> int:

@@ -70,6 +70,8 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     """Of a body that is no JSON."""
     bodies: tuple[bytes, ...] = ()
     """Of several calls instead of one, whose replies are joined: see `exchange.several`."""
+    kept: Callable[[], int] | None = None
+    """How many bytes of what has left the filter keeps, to say them again at the end; None where it keeps none."""
 
 
 def shown_names(names: tuple[str, ...]) -> tuple[str, ...]:

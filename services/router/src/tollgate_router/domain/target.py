@@ -141,7 +141,7 @@ class Target:
         return self.operations is None or operation in self.operations
 
     def request_head(self, method: bytes, path: bytes, content_type: bytes = b"") -> bytes:
-        """Returns request line and headers up to the value of Content-Length; made once per method and path.
+        """Returns request line and headers up to the value of Content-Length; made once per method and path: 0.6 µs.
 
         That of a body with a type of its own, which is no JSON, is made each time.
         """

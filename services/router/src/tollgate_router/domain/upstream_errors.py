@@ -2,7 +2,7 @@
 
 import enum
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
@@ -52,6 +52,8 @@ class UpstreamProblem:
     bench: Bench = Bench.NONE
     blameless: bool = False
     """It says nothing about the upstream: our own limits stood in the way."""
+    said: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    """The error that came with status 200, which the provider's data may know more of."""
 
     @property
     def retryable(self) -> bool:
@@ -219,12 +221,17 @@ def problem_of_failure(failure: UpstreamFailure) -> UpstreamProblem:
 
 def problem_of_reply(status: int, body: bytes, hints: Hints = NO_HINTS) -> UpstreamProblem:
     """Returns what a reply with another status than 200 means; the body may be anything at all."""
+    return classify(status, error_said(body, hints), hints.retry_after_ms)
+
+
+def error_said(body: bytes, hints: Hints) -> dict[str, Any]:
+    """Returns the error object of a refusal, whose name stands in a header at Amazon."""
     error = error_of(body)
     if hints.word or "__type" in error:
         # In the body the name stands behind a namespace, and the words come in either spelling.
         word = hints.word or _text(error["__type"]).rpartition("#")[2]
-        error = {"type": word, "message": error.get("message", error.get("Message"))}
-    return classify(status, error, hints.retry_after_ms)
+        return {"type": word, "message": error.get("message", error.get("Message"))}
+    return error
 
 
 def problem_of_error(error: object) -> UpstreamProblem:
@@ -238,13 +245,14 @@ def problem_of_error(error: object) -> UpstreamProblem:
         if isinstance(value, str) and value.isdecimal() and len(value) == 3:
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
-            return classify(value, found, 0)
-    return classify(0, found, 0)
+            return replace(classify(value, found, 0), said=found)
+    return replace(classify(0, found, 0), said=found)
 
 
 def problem_of_exception(word: str, message: str) -> UpstreamProblem:
     """Returns what an exception within a stream of Amazon's means: its name and its words."""
-    return classify(400 if word.lower() == "validationexception" else 0, {"type": word, "message": message}, 0)
+    said = {"type": word, "message": message}
+    return replace(classify(400 if word.lower() == "validationexception" else 0, said, 0), said=said)
 
 
 def unreadable() -> UpstreamProblem:
@@ -332,11 +340,22 @@ def overloaded(problem: UpstreamProblem) -> UpstreamProblem:
 
 def problem_of_kind(kind: int, error: dict[str, Any], wait_ms: int, bench: Bench) -> UpstreamProblem:
     """Returns the problem of an error whose kind is known; its words are shown where the fault may be the caller's."""
+    wait_ms = wait_ms or _wait_in(error)
     if kind in _FIXED:
         return _fixed(kind, wait_ms, bench)
     message = scrub(_text(error.get("message"))) or "The provider refused the request."
     param, code = scrub(_text(error.get("param"))), scrub(_text(error.get("code")))
     return UpstreamProblem(kind, message, param[:_MAX_CODE], code[:_MAX_CODE], wait_ms)
+
+
+def _wait_in(error: dict[str, Any]) -> int:
+    """Returns the wait that Google says within an error, as `34.4s`, since it sends no header; 0 for none."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        said = detail.get("retryDelay") if isinstance(detail, dict) else None
+        if isinstance(said, str) and said.endswith("s"):
+            return min(round((_number(said[:-1].encode()) or 0) * 1000), _MAX_WAIT_MS)
+    return 0
 
 
 def _bench(status: int, said: str) -> Bench:

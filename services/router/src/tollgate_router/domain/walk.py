@@ -102,6 +102,7 @@ class Walk:
     def first(self, now: float, dialect: int, body_bytes: int) -> Target | None:
         """Returns where the request goes first, at `now` in seconds; None, and `refusal`, when nothing is usable."""
         own = self.own
+        # Where targets do not differ in what they can do, nobody looks what is asked: 1.3 µs, and more of a long body.
         if own.simple and dialect in own.dialects and body_bytes <= own.roomy_bytes:
             return self._next(now) or self._instead(now)
         if self._prepare(own).too_long and (target := self._of_fallbacks(CONTEXT_LENGTH, now)) is not None:

@@ -1,13 +1,35 @@
-"""What a choice looks at where targets differ, from the words of a request; most requests are never asked."""
+"""What a request asks: of a choice where targets differ, which most are never asked, and how much time it has."""
 
+from typing import TYPE_CHECKING, TypeVar
+
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.candidates import Ask
+from tollgate_router.domain.candidates import Ask, Candidates
 from tollgate_router.domain.endpoints.form import Form, form_of
 from tollgate_router.domain.endpoints.sending import FORMS
 from tollgate_router.domain.estimated import estimate
 from tollgate_router.domain.openai_chat import Members, read_body
+from tollgate_router.domain.target import Target
+from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.telemetry import operation_name
 
-__all__ = ["ask_of", "estimate", "read_request"]
+if TYPE_CHECKING:
+    from tollgate_router.domain.snapshot import Snapshot
+
+__all__ = ["ask_of", "estimate", "is_late", "known", "read_request", "serving", "time_left_ms"]
+
+T = TypeVar("T")
+
+
+def serving(snapshot: "Snapshot", opened: wire.Open) -> Candidates | UpstreamProblem:
+    """Returns who may serve this model and operation to this caller, or why nobody does."""
+    candidates = snapshot.route(opened.tenant.route_group, opened.model)
+    if candidates is None:
+        return UpstreamProblem(*snapshot.unserved(opened.tenant.route_group, opened.model))
+    if opened.operation != wire.OPERATION_CHAT and not (candidates := candidates.serving(opened.operation)).targets():
+        words = f"No provider of '{opened.model}' serves this: {operation_name(opened.operation)}."
+        return UpstreamProblem(errors.ERROR_KIND_INVALID_REQUEST, words)
+    return candidates
 
 
 def read_request(opened: wire.Open, body: bytes | bytearray) -> Members | Form:
@@ -30,3 +52,19 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )
+
+
+def known(target: Target | None, found: T) -> T | UpstreamProblem:
+    """Returns a problem that was found in a good reply as the provider's data knows it; else `found`."""
+    return found if target is None else target.quirks.errors.again(found)
+
+
+def is_late(opened: wire.Open, passed_us: int) -> bool:
+    """Tells whether the time of a request is up that came `passed_us` microseconds ago."""
+    return 0 < opened.timeout_ms * 1000 <= passed_us
+
+
+def time_left_ms(opened: wire.Open, passed_us: int) -> int:
+    """Returns how long such a request may still take, at least 1 ms; 0 is no limit of its own."""
+    limit = opened.timeout_ms
+    return max(1, limit - passed_us // 1000) if limit else 0

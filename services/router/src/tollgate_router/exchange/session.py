@@ -52,7 +52,9 @@ class Session:
         """Trailers of a client say nothing."""
 
     def on_message(self, message: bytes) -> None:
-        """A batch of edge."""
+        """A batch of edge; behind what is none, nothing counts."""
+        if self._abandoned:
+            return
         try:
             batch = wire.EdgeBatch.FromString(message)
         except DecodeError:

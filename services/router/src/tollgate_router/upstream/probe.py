@@ -13,7 +13,6 @@ from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
     error_word,
     problem_of_failure,
-    problem_of_reply,
 )
 from tollgate_router.upstream.client import UpstreamClient
 from tollgate_router.upstream.sink import Timeouts
@@ -36,7 +35,7 @@ class UpstreamProbe:
                 # Who renews the token says so himself where there is none.
                 return None
             proof = made
-        sink = _Sink(request)
+        sink = _Sink(request, target)
         call = self._client.send(
             target, request.path, request.body, request.headers, sink, _TIMEOUTS, method=request.method, proof=proof
         )
@@ -49,9 +48,10 @@ class UpstreamProbe:
 class _Sink:
     """Keeps the beginning of what comes, and says what it means at the end."""
 
-    def __init__(self, request: ProbeRequest) -> None:
+    def __init__(self, request: ProbeRequest, target: Target) -> None:
         self.outcome: asyncio.Future[UpstreamProblem | None] = asyncio.get_running_loop().create_future()
         self._accepted = request.accepted
+        self._errors = target.quirks.errors
         self._status = 0
         self._hints = NO_HINTS
         self._body: list[bytes] = []
@@ -68,7 +68,7 @@ class _Sink:
 
     def upstream_end(self) -> None:
         good = self._status == 200 or self._status in self._accepted
-        self._settle(None if good else problem_of_reply(self._status, b"".join(self._body), self._hints))
+        self._settle(None if good else self._errors.of_reply(self._status, b"".join(self._body), self._hints))
 
     def upstream_failed(self, failure: UpstreamFailure) -> None:
         self._settle(problem_of_failure(failure))

@@ -44,7 +44,7 @@ class ReplyReader:
         self._limits = limits
         self.served = 0
         self._body: list[bytes] = []
-        # The parser calls list.append itself: no Python frame per chunk (65 of them cost 9 µs less per read).
+        # The parser calls list.append itself: no Python frame per chunk (65 of them: 3 µs less a read).
         self.on_body = self._body.append
         self._parser: Any = httptools.HttpResponseParser(self)
         self._clear()

@@ -292,7 +292,8 @@ class MessageWriter:
         if event.hidden:
             yield from self._in("hidden", {"type": "redacted_thinking", "data": event.hidden})
             yield from self._close()
-        elif self._open == "thinking":
+        else:
+            yield from self._in("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             yield self._delta({"type": "signature_delta", "signature": event.signature})
 
     def _in(self, kind: str, block: dict[str, Any]) -> Iterable[bytes]:

@@ -9,12 +9,11 @@ from typing import Final
 import msgspec
 
 from tollgate_router.domain.dialects.anthropic_reply import UsageCounts
-from tollgate_router.domain.dialects.sse import EventReader, TooLong
+from tollgate_router.domain.dialects.sse import EventReader, TooLong, WholeFrames
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-_MAX_FRAME_BYTES: Final = 1 << 24
 _TELLING: Final = (b'"usage"', b'"message_stop"', b'"error"')
 
 
@@ -35,12 +34,12 @@ _FRAME: Final = msgspec.json.Decoder(_Frame)
 class MessageStream:
     """One reply; what `feed` and `finish` return are whole frames. After `problem` was set nothing more is returned."""
 
-    __slots__ = ("_counts", "_held", "_passed_frames", "_reader", "done", "problem")
+    __slots__ = ("_counts", "_frames", "_passed_frames", "_reader", "done", "problem")
 
     def __init__(self) -> None:
         self._reader = EventReader()
         self._counts = UsageCounts()
-        self._held = b""
+        self._frames = WholeFrames()
         self._passed_frames = 0
         self.done = False
         self.problem: UpstreamProblem | None = None
@@ -64,18 +63,15 @@ class MessageStream:
         """Takes what one read held; returns what may go to the caller now."""
         if self.problem is not None:
             return b""
-        held = self._held + data if self._held else data
-        plain, mixed = held.rfind(b"\n\n"), held.rfind(b"\r\n\r\n")
-        cut = max(plain + 2 if plain >= 0 else 0, mixed + 4 if mixed >= 0 else 0)
-        ready, self._held = held[:cut], held[cut:]
-        if len(self._held) > _MAX_FRAME_BYTES:
+        try:
+            ready = self._frames.feed(data)
+        except TooLong:
             self.problem = unreadable()
             return b""
         return self._pass(ready) if ready else b""
 
     def finish(self) -> bytes:
         """The upstream has ended: a frame that is not whole is dropped."""
-        self._held = b""
         return b""
 
     def _pass(self, ready: bytes) -> bytes:

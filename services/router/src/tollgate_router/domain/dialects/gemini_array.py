@@ -1,8 +1,17 @@
 """A stream of Gemini as the array that its callers get who do not ask for events."""
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.sending import Filter
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
+
+
+def as_events(opened: wire.Open) -> wire.Open:
+    """Returns what is asked of the provider for an array: the same as events."""
+    found = wire.Open()
+    found.CopyFrom(opened)
+    found.as_array = False
+    return found
 
 
 class ArrayStream:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -35,9 +36,24 @@ _REFUSED: Final = {
     "container": (),
 }
 _NOTHING: Final = frozenset((b"null", b"false", b"{}", b"[]", b"0", b"0.0", b"1", b'["text"]'))
-# The vendor takes it where a call comes back without the signature that other dialects have no place for.
+# The vendor takes it where a call comes back without its signature: another maker's, or its client kept none.
 _NO_SIGNATURE: Final = "skip_thought_signature_validator"
 _LEVELS: Final = re.compile(r"gemini-(\d+)")
+_TYPES: Final = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "pdf": "application/pdf",
+    "txt": "text/plain",
+    "md": "text/markdown",
+    "csv": "text/csv",
+    "html": "text/html",
+    "json": "application/json",
+}
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
 _MOST_STOPS: Final = 5
 
@@ -137,10 +153,10 @@ def _parts(message: Message, names: dict[str, str]) -> Iterable[dict[str, Any]]:
         if isinstance(part, Call):
             names[part.id] = part.name
             written: dict[str, Any] = {"functionCall": {"name": part.name, "args": object_of(part.arguments)}}
-            if not proven:
-                # Only the first call of a turn carries a signature.
-                written["thoughtSignature"] = _NO_SIGNATURE
-                proven = True
+            # Only the first call of a turn must have one.
+            if signature := part.signature or ("" if proven else _NO_SIGNATURE):
+                written["thoughtSignature"] = signature
+            proven = True
             yield written
         elif isinstance(part, Result):
             yield from _answer(part, names)
@@ -163,6 +179,24 @@ def _answer(part: Result, names: dict[str, str]) -> Iterable[dict[str, Any]]:
             yield plain
 
 
+def _https(url: str) -> str:
+    if not url.startswith("https://"):
+        raise Refused("The provider of this model fetches from https addresses only.", "messages")
+    return url
+
+
+def _type_at(part: Image | File) -> str:
+    """Returns the type that an address speaks of, which the vendor wants to be told; the usual one where it does not.
+
+    The table is fixed: that of the machine differs from one to the next.
+    """
+    ending = urlsplit(part.url).path.rpartition("/")[2].rpartition(".")[2].lower()
+    found = _TYPES.get(ending, "")
+    if isinstance(part, Image):
+        return found if found.startswith("image/") else "image/jpeg"
+    return found or "application/pdf"
+
+
 def _part(part: Part) -> dict[str, Any] | None:
     if isinstance(part, Text):
         return {"text": part.text} if part.text else None
@@ -170,7 +204,7 @@ def _part(part: Part) -> dict[str, Any] | None:
         return {"inlineData": {"mimeType": f"audio/{part.format}", "data": part.data}}
     if isinstance(part, Image | File):
         if part.url:
-            raise Refused("A file by its address cannot be carried to the provider of this model: send it.", "messages")
+            return {"fileData": {"mimeType": part.mime or _type_at(part), "fileUri": _https(part.url)}}
         return {"inlineData": {"mimeType": true_type(part.mime, part.data), "data": part.data}}
     assert isinstance(part, Thinking)
     return None

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
+from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
@@ -62,6 +64,7 @@ class _Part(msgspec.Struct, rename="camel"):
     text: str | None = None
     thought: bool = False
     function_call: _FunctionCall | None = None
+    thought_signature: str | None = None
 
 
 class _Content(msgspec.Struct):
@@ -124,10 +127,11 @@ def units_of(raw: msgspec.Raw) -> ReplyUsage | None:
 
 
 class ContentReader(StreamReader):
-    """One streamed reply; the end of the connection is its end."""
+    """One streamed reply; the end of the connection is its end. `reply_id` stands in for one that names no id."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply_id: str = "") -> None:
         super().__init__()
+        self._id = reply_id
         self._began = False
         self._calls = 0
         self.usage: ReplyUsage | None = None
@@ -145,6 +149,7 @@ class ContentReader(StreamReader):
         self.usage = units_of(chunk.usage_metadata) or self.usage
         if not self._began:
             self._began = True
+            self._id = chunk.response_id or self._id
             yield Began(chunk.response_id, chunk.model_version)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason and not self.finished:
             self.finished = True
@@ -160,7 +165,7 @@ class ContentReader(StreamReader):
             if part.function_call is not None and part.function_call.name:
                 call, number = part.function_call, self._calls
                 self._calls += 1
-                yield CallBegan(number, call.id or f"call_{number}", call.name)
+                yield CallBegan(number, call.id or call_id(self._id, number), call.name, part.thought_signature or "")
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
                 yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
@@ -170,7 +175,7 @@ class ContentReader(StreamReader):
             yield Finished(CALLS if self._calls and reason == STOP else reason)
 
 
-def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
+def read_whole(body: bytes, reply_id: str = "") -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
     """Returns a whole reply and what it used: the same as one chunk of a stream."""
     try:
         chunk = _CHUNK.decode(body)
@@ -180,7 +185,7 @@ def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem
         return problem_of_error(msgspec.json.decode(chunk.error))
     if not chunk.candidates and chunk.prompt_feedback is None:
         return unreadable()
-    reader = ContentReader()
+    reader = ContentReader(reply_id)
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""
     for event in reader.take(chunk):
@@ -199,11 +204,11 @@ def _gather(parts: list[Text | Thinking | Call], event: Event) -> None:
     elif isinstance(event, ThinkingDelta):
         parts.append(Thinking(event.text))
     elif isinstance(event, CallBegan):
-        parts.append(Call(event.id, event.name, "{}"))
+        parts.append(Call(event.id, event.name, "{}", signature=event.signature))
     elif isinstance(event, CallArguments):
         begun = parts[-1]
         assert isinstance(begun, Call)
-        parts[-1] = Call(begun.id, begun.name, event.json)
+        parts[-1] = structs.replace(begun, arguments=event.json)
 
 
 # Written.
@@ -243,7 +248,7 @@ class ContentWriter:
             elif isinstance(event, ThinkingDelta):
                 out.append(self._parts([{"text": event.text, "thought": True}]))
             elif isinstance(event, CallBegan):
-                self._calls[event.number] = [event.id, event.name, ""]
+                self._calls[event.number] = [event.id, event.name, "", event.signature]
             elif isinstance(event, CallArguments):
                 self._calls[event.number][2] += event.json
             elif isinstance(event, Finished):
@@ -271,7 +276,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
         if isinstance(part, Text):
             parts.append({"text": part.text})
         elif isinstance(part, Call):
-            parts.append(_call(part.id, part.name, part.arguments))
+            parts.append(_call(part.id, part.name, part.arguments, part.signature))
         elif part.text:
             parts.append({"text": part.text, "thought": True})
     if reply.refusal and not parts:
@@ -281,5 +286,6 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     return msgspec.json.encode(body)
 
 
-def _call(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    return {"functionCall": {"id": call_id, "name": name, "args": object_of(arguments)}}
+def _call(said_id: str, name: str, arguments: str, signature: str) -> dict[str, Any]:
+    part: dict[str, Any] = {"functionCall": {"id": said_id, "name": name, "args": object_of(arguments)}}
+    return part | {"thoughtSignature": signature} if signature else part

@@ -74,6 +74,7 @@ class _Part(msgspec.Struct, rename="camel"):
     file_data: _FileData | None = None
     function_call: _FunctionCall | None = None
     function_response: _FunctionResponse | None = None
+    thought_signature: str | None = None
 
 
 class _Content(msgspec.Struct):
@@ -218,17 +219,17 @@ class _Conversation:
         if part.function_call is not None:
             if not assistant:
                 raise Refused(f"{where}.functionCall: only the model calls functions", "contents")
-            return self._call(part.function_call)
+            return self._call(part.function_call, part.thought_signature or "")
         if part.function_response is not None:
             return self._answer(part.function_response, f"{where}.functionResponse")
         names = ", ".join(sorted(said)) or "nothing"
         raise Refused(f"{where}: {names[:80]} cannot be carried to the provider of this model", "contents")
 
-    def _call(self, call: _FunctionCall) -> Call:
+    def _call(self, call: _FunctionCall, signature: str) -> Call:
         self._count += 1
         call_id = call.id or f"call_{self._count}"
         self._waiting.append((call_id, call.name))
-        return Call(call_id, call.name, msgspec.json.encode(call.args or {}).decode())
+        return Call(call_id, call.name, msgspec.json.encode(call.args or {}).decode(), signature=signature)
 
     def _answer(self, answer: _FunctionResponse, where: str) -> Result:
         found = next(

@@ -1,12 +1,9 @@
 """The filter that a stream of Gemini passes on its way to a caller of the same dialect: untouched, its usage read."""
 
-from typing import Final
-
 from tollgate_router.domain.dialects.gemini_reply import ContentReader
+from tollgate_router.domain.dialects.sse import TooLong, WholeFrames
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import ReplyUsage
-
-_MAX_FRAME_BYTES: Final = 1 << 24
 
 
 class ContentStream:
@@ -15,13 +12,13 @@ class ContentStream:
     Every chunk of this wire carries the counts so far, so that every chunk is decoded.
     """
 
-    __slots__ = ("_events", "_held", "_reader")
+    __slots__ = ("_events", "_frames", "_reader")
 
     done = False
 
     def __init__(self) -> None:
         self._reader = ContentReader()
-        self._held = b""
+        self._frames = WholeFrames()
         self._events = 0
 
     @property
@@ -48,11 +45,9 @@ class ContentStream:
         """Takes what one read held; returns what may go to the caller now."""
         if self.problem is not None:
             return b""
-        held = self._held + data if self._held else data
-        plain, mixed = held.rfind(b"\n\n"), held.rfind(b"\r\n\r\n")
-        cut = max(plain + 2 if plain >= 0 else 0, mixed + 4 if mixed >= 0 else 0)
-        ready, self._held = held[:cut], held[cut:]
-        if len(self._held) > _MAX_FRAME_BYTES:
+        try:
+            ready = self._frames.feed(data)
+        except TooLong:
             self._reader.problem = unreadable()
             return b""
         self._events += len(self._reader.feed(ready)) if ready else 0
@@ -60,5 +55,4 @@ class ContentStream:
 
     def finish(self) -> bytes:
         """The upstream has ended: a frame that is not whole is dropped."""
-        self._held = b""
         return b""

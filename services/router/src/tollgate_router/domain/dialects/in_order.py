@@ -4,6 +4,7 @@ While a call is not whole, what does not belong to it waits; then the pieces of 
 """
 
 from collections.abc import Iterable
+from io import StringIO
 from typing import Final
 
 from tollgate_router.domain.dialects.members import parse_json
@@ -17,7 +18,7 @@ class InOrder:
 
     def __init__(self) -> None:
         self._call = _NONE
-        self._arguments = ""
+        self._arguments = StringIO()
         self._waiting: list[Event] = []
 
     def take(self, event: Event) -> Iterable[Event]:
@@ -26,15 +27,15 @@ class InOrder:
             yield event
         elif self._call != _NONE and not (isinstance(event, CallArguments) and event.number == self._call):
             self._waiting.append(event)
-            if _is_whole(self._arguments):
+            if _is_whole(self._arguments.getvalue()):
                 yield from self._release()
         elif isinstance(event, CallBegan):
-            self._call, self._arguments = event.number, ""
+            self._call, self._arguments = event.number, StringIO()
             yield event
         elif not isinstance(event, CallArguments):
             yield event
         elif event.number == self._call:
-            self._arguments += event.json
+            self._arguments.write(event.json)
             yield event
 
     def rest(self) -> Iterable[Event]:

@@ -81,12 +81,16 @@ class Thinking(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A tool is to be called; `arguments` is JSON text, as the model wrote it."""
+    """A tool is to be called; `arguments` is JSON text, as the model wrote it.
+
+    `signature` proves to Gemini what it thought before the call.
+    """
 
     id: str
     name: str
     arguments: str
     cache: str = ""
+    signature: str = ""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -182,11 +186,12 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class CallBegan(msgspec.Struct, frozen=True):
-    """`number` counts the calls of this answer from 0."""
+    """`number` counts the calls of this answer from 0; `signature` is as that of a Call."""
 
     number: int
     id: str
     name: str
+    signature: str = ""
 
 
 class CallArguments(msgspec.Struct, frozen=True):
@@ -202,6 +207,13 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 Event = Began | TextDelta | RefusalDelta | ThinkingDelta | Signature | CallBegan | CallArguments | Finished
+
+
+def text_length(event: Event) -> int:
+    """Returns how long the words of an event are that are no arguments."""
+    if isinstance(event, TextDelta | ThinkingDelta | RefusalDelta):
+        return len(event.text)
+    return len(event.signature) + len(event.hidden) if isinstance(event, Signature) else 0
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from tollgate_router.domain.dialects.call_ids import call_id
+from tollgate_router.domain.dialects.google_signature import extra_of, signature_in
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
     LENGTH,
@@ -60,6 +62,7 @@ class _ToolDelta(msgspec.Struct):
     index: int = 0
     id: str | None = None
     function: _Function | None = None
+    extra_content: msgspec.Raw = _ABSENT
 
 
 class _Delta(msgspec.Struct):
@@ -89,6 +92,7 @@ class _Chunk(msgspec.Struct):
 class _WholeCall(msgspec.Struct):
     function: _Function
     id: str = ""
+    extra_content: msgspec.Raw = _ABSENT
 
 
 class _WholeMessage(msgspec.Struct):
@@ -117,10 +121,11 @@ _WHOLE: Final = msgspec.json.Decoder(_Whole)
 
 
 class ChatReader(StreamReader):
-    """One streamed reply."""
+    """One streamed reply. `reply_id` stands in for one that names no id."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply_id: str = "") -> None:
         super().__init__()
+        self._id = reply_id
         self._began = False
         self._calls: dict[int, int] = {}
         self.usage: ReplyUsage | None = None
@@ -141,6 +146,7 @@ class ChatReader(StreamReader):
             self.usage = with_service(found, chunk.service_tier) or self.usage
         if not self._began and chunk.choices:
             self._began = True
+            self._id = chunk.id or self._id
             yield Began(chunk.id or "", chunk.model or "")
         for choice in chunk.choices or ():
             # Another dialect has room for one answer.
@@ -157,26 +163,26 @@ class ChatReader(StreamReader):
             if delta.refusal:
                 yield RefusalDelta(delta.refusal)
             for call in delta.tool_calls or ():
-                yield from self._call(call.index, call.id, call.function)
+                yield from self._call(call.index, call.id, call.function, signature_in(call.extra_content))
             if delta.function_call is not None:
-                yield from self._call(0, delta.function_call.name, delta.function_call)
+                yield from self._call(0, None, delta.function_call, "")
         if choice.finish_reason and not self.finished:
             self.finished = True
             reason = _REASONS.get(choice.finish_reason, STOP)
             # Some say stop where they have called tools.
             yield Finished(CALLS if self._calls and reason == STOP else reason)
 
-    def _call(self, index: int, call_id: str | None, function: _Function | None) -> Iterable[Event]:
+    def _call(self, index: int, said: str | None, function: _Function | None, signature: str) -> Iterable[Event]:
         number = self._calls.get(index)
         if number is None:
             number = self._calls[index] = len(self._calls)
             name = (function.name if function is not None else None) or ""
-            yield CallBegan(number, call_id or f"call_{number}", name)
+            yield CallBegan(number, said or call_id(self._id, number), name, signature)
         if function is not None and function.arguments:
             yield CallArguments(number, function.arguments)
 
 
-def read_whole(body: bytes) -> Reply | UpstreamProblem:
+def read_whole(body: bytes, reply_id: str = "") -> Reply | UpstreamProblem:
     """Returns a whole chat reply, of which it is known that it is one; its usage is read apart."""
     try:
         found = _WHOLE.decode(body)
@@ -184,6 +190,7 @@ def read_whole(body: bytes) -> Reply | UpstreamProblem:
         return unreadable()
     if not found.choices:
         return unreadable()
+    named = found.id or reply_id
     message, reason = found.choices[0].message, found.choices[0].finish_reason or "stop"
     parts: list[Text | Thinking | Call] = []
     if thought := message.reasoning_content or message.reasoning:
@@ -191,10 +198,12 @@ def read_whole(body: bytes) -> Reply | UpstreamProblem:
     if message.content:
         parts.append(Text(message.content))
     for number, call in enumerate(message.tool_calls or ()):
-        parts.append(Call(call.id or f"call_{number}", call.function.name or "", call.function.arguments or "{}"))
+        said, signature = call.function, signature_in(call.extra_content)
+        arguments = said.arguments or "{}"
+        parts.append(Call(call.id or call_id(named, number), said.name or "", arguments, signature=signature))
     if message.function_call is not None:
         name = message.function_call.name or ""
-        parts.append(Call(name, name, message.function_call.arguments or "{}"))
+        parts.append(Call(call_id(named, 0), name, message.function_call.arguments or "{}"))
     called = any(isinstance(part, Call) for part in parts)
     finish = _REASONS.get(reason, STOP)
     finish = CALLS if called and finish == STOP else finish
@@ -249,7 +258,7 @@ class ChatWriter:
                 self._silent.add(event.number)
                 function = {"name": event.name, "arguments": ""}
                 call = {"index": event.number, "id": event.id, "type": "function", "function": function}
-                out.append(self._chunk({"tool_calls": [call]}))
+                out.append(self._chunk({"tool_calls": [call | extra_of(event.signature)]}))
             elif isinstance(event, CallArguments):
                 self._silent.discard(event.number)
                 out.append(self._arguments(event.number, event.json))
@@ -286,6 +295,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int) -> by
     thought = "".join(part.text for part in reply.parts if isinstance(part, Thinking))
     calls = [
         {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        | extra_of(part.signature)
         for part in reply.parts
         if isinstance(part, Call)
     ]

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.dialects.data import address_of, base64_of, split_data_url
+from tollgate_router.domain.dialects.google_signature import extra_of, signature_in
 from tollgate_router.domain.dialects.members import Penalty, Share, Temperature, Whole, check, check_count, read
 from tollgate_router.domain.dialects.neutral import (
     Audio,
@@ -28,6 +29,7 @@ from tollgate_router.domain.dialects.neutral import (
     ToolChoice,
     effort_of,
 )
+from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _UNDERSTOOD: Final = frozenset(
@@ -98,6 +100,7 @@ class _ToolCall(msgspec.Struct):
     function: _CalledFunction
     id: str = ""
     type: str = "function"
+    extra_content: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Message(msgspec.Struct):
@@ -218,7 +221,8 @@ def _assistant(message: _Message, where: str, names: dict[str, str]) -> Iterable
         if call.type != "function":
             raise Refused(f"{where}.tool_calls[{number}].type: only functions can be carried.", "messages")
         names[call.id] = call.function.name
-        yield Call(call.id, call.function.name, call.function.arguments)
+        signature = signature_in(call.extra_content)
+        yield Call(call.id, call.function.name, call.function.arguments, signature=signature)
     if message.function_call is not None:
         name = message.function_call.name
         names[name] = name
@@ -316,10 +320,12 @@ _REFUSED: Final = frozenset({"mcp_servers", "container"})
 _MOST_STOPS: Final = 4
 
 
-def write_chat(request: Request, model: str, *, max_tokens_name: str = "max_tokens") -> tuple[bytes, tuple[str, ...]]:
+def write_chat(
+    request: Request, model: str, *, max_tokens_name: str = "max_tokens", quirks: WireQuirks = NO_QUIRKS
+) -> tuple[bytes, tuple[str, ...]]:
     """Returns the body for a provider, and the names of what was left out. Raises Refused.
 
-    `max_tokens_name`: what the provider calls the limit of output.
+    `max_tokens_name`: what the provider calls the limit of output. `quirks`: in what it differs from the wire.
     """
     for name in _REFUSED.intersection(request.extra):
         raise Refused(f"{name} cannot be carried to the provider of this model.", name)
@@ -333,12 +339,14 @@ def write_chat(request: Request, model: str, *, max_tokens_name: str = "max_toke
         "seed": request.seed,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
-        "reasoning_effort": _written_effort(request),
+        "reasoning_effort": "none"
+        if request.thinking == "disabled" and quirks.can_switch_off
+        else _written_effort(request),
         "user": request.user or None,
         "stop": list(request.stop[:_MOST_STOPS]) or None,
         "response_format": None if request.format is None else _write_format(request.format),
     }
-    body: dict[str, Any] = {"model": model, "messages": _write_messages(request)}
+    body: dict[str, Any] = {"model": model, "messages": _write_messages(request, quirks)}
     body |= {name: value for name, value in settings.items() if value is not None}
     body |= _write_tools(request)
     if request.stream:
@@ -365,30 +373,32 @@ def _written_effort(request: Request) -> str | None:
     return None
 
 
-def _write_messages(request: Request) -> list[dict[str, Any]]:
+def _write_messages(request: Request, quirks: WireQuirks) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     if request.system:
         out.append({"role": "system", "content": "\n\n".join(text.text for text in request.system)})
     for message in request.messages:
         if message.role == "assistant":
-            out.append(_write_assistant(message.parts))
+            out.append(_write_assistant(message.parts, quirks))
         else:
             out += _write_user(message.parts)
     return out
 
 
-def _write_assistant(parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Thinking stays away: its signature proves it to its own maker only."""
+def _write_assistant(parts: tuple[Part, ...], quirks: WireQuirks) -> dict[str, Any]:
+    """Thinking stays away where nobody asks for it: its signature proves it to its own maker only."""
     text = "".join(part.text for part in parts if isinstance(part, Text))
     calls = [
         {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        | (extra_of(part.signature) if quirks.keeps_extra else {})
         for part in parts
         if isinstance(part, Call)
     ]
     message: dict[str, Any] = {"role": "assistant", "content": text or (None if calls else "")}
     if calls:
         message["tool_calls"] = calls
-    return message
+    thought = "".join(part.text for part in parts if isinstance(part, Thinking)) if quirks.takes_thoughts else ""
+    return message | {"reasoning_content": thought} if thought else message
 
 
 def _write_user(parts: tuple[Part, ...]) -> Iterable[dict[str, Any]]:

@@ -8,7 +8,7 @@ from tollgate_router.domain.usage import ReplyUsage
 
 
 class RepairedReader:
-    """One reply. `repair` passes usage on."""
+    """One reply. `repair` passes usage on, and names calls."""
 
     def __init__(self, repair: RepairedStream) -> None:
         self._repair = repair

@@ -10,11 +10,11 @@ from typing import Final
 import msgspec
 
 from tollgate_router.domain.dialects.responses_object import problem_in, read_response, retold
+from tollgate_router.domain.dialects.sse import TooLong, WholeFrames
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import ReplyUsage
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-_MAX_FRAME_BYTES: Final = 1 << 24
 _TELLING: Final = (b'"response"', b'"error"')
 _FIELDS: Final = (b":", b"data:", b"event:", b"id:", b"retry:")
 _ABSENT: Final = msgspec.Raw(b"null")
@@ -44,11 +44,11 @@ class NativeStream:
     another provider may be asked until then. After `problem` or `done` was set nothing more is returned.
     """
 
-    __slots__ = ("_began", "_deltas", "_held", "_opening", "_told", "done", "problem", "usage")
+    __slots__ = ("_began", "_deltas", "_frames", "_opening", "_told", "done", "problem", "usage")
 
     def __init__(self, told: Mapping[str, msgspec.Raw]) -> None:
         self._told = told
-        self._held = b""
+        self._frames = WholeFrames()
         self._opening = b""
         self._began = False
         self._deltas = 0
@@ -73,18 +73,16 @@ class NativeStream:
         """Takes what one read held; returns what may go to the caller now."""
         if self.problem is not None or self.done:
             return b""
-        held = self._held + data if self._held else data
-        plain, mixed = held.rfind(b"\n\n"), held.rfind(b"\r\n\r\n")
-        cut = max(plain + 2 if plain >= 0 else 0, mixed + 4 if mixed >= 0 else 0)
-        ready, self._held = held[:cut], held[cut:]
-        if len(self._held) > _MAX_FRAME_BYTES:
+        try:
+            ready = self._frames.feed(data)
+        except TooLong:
             self.problem = unreadable()
             return b""
         return self._pass(ready) if ready else b""
 
     def finish(self) -> bytes:
         """The provider has ended: a last event that no blank line followed counts when it is whole."""
-        held, self._held = self._held.strip(), b""
+        held = self._frames.finish().strip()
         if self.problem is not None or self.done or not held:
             return b""
         try:

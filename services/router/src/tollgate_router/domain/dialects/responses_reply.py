@@ -1,6 +1,7 @@
 """OpenAI Responses replies, whole and streamed, written from events and neutral replies."""
 
 from collections.abc import Iterable
+from io import StringIO
 from typing import Any, Final
 
 import msgspec
@@ -62,7 +63,8 @@ class ResponseWriter:
         self._number = 0
         self._output: list[dict[str, Any]] = []
         self._open = ""
-        self._text = ""
+        # Of the open item. Adding each delta to one text takes a time that grows with the square of a long answer's.
+        self._text = StringIO()
         self._seal = ("", "")
         self._call = ("", "")
         self._order = InOrder()
@@ -97,18 +99,17 @@ class ResponseWriter:
         elif isinstance(event, ThinkingDelta):
             yield from self._said("thought", event.text)
         elif isinstance(event, Signature):
-            if self._open == "thought" or event.hidden:
-                if self._open != "thought":
-                    yield from self._close()
-                    yield from self._begin("thought")
-                self._seal = (event.signature, event.hidden)
+            if self._open != "thought":
                 yield from self._close()
+                yield from self._begin("thought")
+            self._seal = (event.signature, event.hidden)
+            yield from self._close()
         elif isinstance(event, CallBegan):
             yield from self._close()
             self._call = event.id, event.name
             yield from self._begin("call")
         elif isinstance(event, CallArguments):
-            self._text += event.json
+            self._text.write(event.json)
             if self._call[1] not in self._tools.free_form:
                 yield self._event("response.function_call_arguments.delta", **self._where(), delta=event.json)
         else:
@@ -118,7 +119,7 @@ class ResponseWriter:
         if self._open != kind:
             yield from self._close()
             yield from self._begin(kind)
-        self._text += text
+        self._text.write(text)
         where = self._where()
         if kind == "text":
             yield self._event("response.output_text.delta", **where, content_index=0, delta=text, logprobs=[])
@@ -126,7 +127,7 @@ class ResponseWriter:
             yield self._event("response.reasoning_summary_text.delta", **where, summary_index=0, delta=text)
 
     def _begin(self, kind: str) -> Iterable[bytes]:
-        self._open, self._text, self._seal = kind, "", ("", "")
+        self._open, self._text, self._seal = kind, StringIO(), ("", "")
         where = self._where()
         if kind == "text":
             item = _message(where["item_id"], "in_progress", None)
@@ -142,7 +143,7 @@ class ResponseWriter:
             yield self._event("response.reasoning_summary_part.added", **where, summary_index=0, part=part)
 
     def _close(self) -> Iterable[bytes]:
-        kind, text, where = self._open, self._text, self._where()
+        kind, text, where = self._open, self._text.getvalue(), self._where()
         if not kind:
             return
         if kind == "text":
@@ -162,7 +163,7 @@ class ResponseWriter:
 
     def _end_call(self, item: dict[str, Any], where: dict[str, Any]) -> Iterable[bytes]:
         if item["type"] == "function_call":
-            if not self._text:
+            if not self._text.tell():
                 yield self._event("response.function_call_arguments.delta", **where, delta="{}")
             yield self._event("response.function_call_arguments.done", **where, arguments=item["arguments"])
             return

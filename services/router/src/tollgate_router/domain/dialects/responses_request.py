@@ -150,6 +150,8 @@ class ToolNames(msgspec.Struct, frozen=True):
     free_form: frozenset[str] = frozenset()
     spaces: Mapping[str, tuple[str, str]] = {}
     echo: Mapping[str, msgspec.Raw] = {}
+    seals: bool = False
+    """The caller asks for sealed thoughts, and so brings them back: Gemini's signatures may travel in them."""
     reply_id: str = ""
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 _MAX_FRAME_BYTES: Final = 1 << 24
+_ENDS: Final = (b"\n\n", b"\r\n\r\n")
 
 
 class TooLong(ValueError):  # noqa: N818 - what came, not a fault of ours.
@@ -34,6 +35,33 @@ class EventReader:
         held, self._held = self._held.replace(b"\r", b"\n"), b""
         found = _read(held)
         return [] if found is None else [found]
+
+
+class WholeFrames:
+    """Returns the frames that are whole, as they came: for a stream that passes untouched."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Takes what one read held; returns what stands before the last blank line. Raises TooLong."""
+        if not self._held and data.endswith(_ENDS):
+            return data
+        held = self._held + data
+        plain = held.rfind(b"\n\n")
+        mixed = held.rfind(b"\r\n\r\n", max(plain - 1, 0))
+        cut = mixed + 4 if mixed >= 0 else plain + 2 if plain >= 0 else 0
+        self._held = held[cut:]
+        if len(self._held) > _MAX_FRAME_BYTES:
+            raise TooLong("a frame of the stream does not end")
+        return held[:cut]
+
+    def finish(self) -> bytes:
+        """The stream has ended: returns what no blank line followed."""
+        held, self._held = self._held, b""
+        return held
 
 
 def _read(frame: bytes) -> tuple[bytes, bytes] | None:

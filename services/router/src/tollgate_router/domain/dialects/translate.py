@@ -1,6 +1,6 @@
 """What serves a caller of one dialect at a provider of this wire or that: the body to send, and how a reply is read."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 from urllib.parse import quote
@@ -21,19 +21,15 @@ from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
+from tollgate_router.domain.dialects.call_ids import told_apart
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
-from tollgate_router.domain.dialects.gemini_array import ArrayStream
+from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
+from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
 from tollgate_router.domain.dialects.neutral import (
-    CALLS,
-    STOP,
-    Began,
     Call,
-    CallBegan,
-    Event,
-    Finished,
     Message,
     Refused,
     Reply,
@@ -46,6 +42,7 @@ from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
+from tollgate_router.domain.dialects.translated_stream import StreamTranslation
 from tollgate_router.domain.endpoints import embeddings
 from tollgate_router.domain.endpoints import sending as endpoints
 from tollgate_router.domain.endpoints.form import Form
@@ -74,6 +71,7 @@ _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC
 _GEMINI: Final = wire.DIALECT_GEMINI
 _RESPONSES: Final = wire.DIALECT_OPENAI_RESPONSES
+_SEALED: Final = b'"reasoning.encrypted_content"'
 _OPENAI_OPERATIONS: Final = {wire.OPERATION_CHAT: "chat", wire.OPERATION_EMBEDDINGS: "embeddings"}
 _OPENAI_PATHS: Final = {wire.OPERATION_CHAT: b"/chat/completions", wire.OPERATION_EMBEDDINGS: b"/embeddings"}
 # The version that a provider of Claude is spoken to in where the caller does not say one.
@@ -95,25 +93,26 @@ def sending(
     Raises Refused for what is malformed or cannot be said on its wire. Of a body of the wire's own dialect, which goes
     as it is, `passing` looks at some, and the provider at the rest.
     """
-    if opened.operation in endpoints.OPERATIONS or isinstance(members, Form):
+    operation, dialect = opened.operation, opened.dialect
+    if operation in endpoints.OPERATIONS or isinstance(members, Form):
         if not isinstance(members, Form):
             look_over(opened, members, body, within=target.origin.private_network)
         return endpoints.sending(opened, members, target)
-    chat = opened.operation == wire.OPERATION_CHAT
+    chat = operation == wire.OPERATION_CHAT
     if not chat and embeddings.translates(opened, target):
         return embeddings.sending(opened, members, target)
     if opened.as_array:
-        opened = _as_events(opened)
+        opened = as_events(opened)
         asked = sending(opened, members, target, body, remembers=remembers)
         return asked if asked.filter is None else structs.replace(asked, filter=ArrayStream(asked.filter))
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
-    if opened.dialect == _RESPONSES and target.responses:
+    if dialect == _RESPONSES and target.responses:
         look_over(opened, members, body, within=target.origin.private_network)
         return responses_native.sending(opened, members, target, remembers=remembers)
     # Also on chat's path, where one client sends such bodies and waits for chunks.
-    responses = chat and opened.dialect in {_OPENAI, _RESPONSES} and is_responses(members)
-    if opened.dialect == target.wire and not responses:
+    responses = chat and dialect in {_OPENAI, _RESPONSES} and is_responses(members)
+    if dialect == target.wire and not responses:
         look_over(opened, members, body, within=target.origin.private_network)
         return _SAME[target.wire](opened, members, target)
     return _translating(opened, members, target, body, responses=responses, remembers=remembers)
@@ -141,22 +140,18 @@ def _translating(
 def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
     request = read_responses(members, stream=opened.stream, usage_wanted=opened.usage_wanted, remembers=remembers)
     reply_id = responses_reply.response_id(opened.request_id)
-    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id)
+    seals = _SEALED in bytes(members.get("include", b""))
+    tools = structs.replace(tool_names(members), echo=echo_of(members), reply_id=reply_id, seals=seals)
     return _translated(opened, request, target, tools)
 
 
-def _as_events(opened: wire.Open) -> wire.Open:
-    found = wire.Open()
-    found.CopyFrom(opened)
-    found.as_array = False
-    return found
-
-
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
-    written = write(request, target)
+    written = write(structs.replace(request, messages=told_apart(back_on_calls(request.messages))), target)
     translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
     found = StreamTranslation(translation) if opened.stream else None
-    return Sending(written.path, written.body, found, translation.read, written.headers, shown_names(written.dropped))
+    kept = None if found is None else found.kept
+    dropped = shown_names(written.dropped)
+    return Sending(written.path, written.body, found, translation.read, written.headers, dropped, kept=kept)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -182,8 +177,8 @@ def write(request: Request, target: Target) -> Written:
         return Written(converse_path(model, stream=request.stream), converse.body, converse.dropped, (), converse.names)
     if target.wire == _GEMINI:
         return Written(_gemini_path(target, stream=request.stream), *write_contents(request, model))
-    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name)
     quirks = target.quirks
+    body, dropped = write_chat(request, model, max_tokens_name=target.max_tokens_name, quirks=quirks)
     if quirks.request is not None:
         members = read_body(body)
         dropped += quirks.request.edit(members, "messages")
@@ -196,23 +191,21 @@ def smallest_chat(target: Target) -> Written:
     return write(Request(messages=(Message("user", (Text("hi"),)),), max_output_tokens=1), target)
 
 
-def _openai_path(opened: wire.Open, target: Target) -> bytes:
-    operation = _OPENAI_OPERATIONS[opened.operation]
-    return target.quirks.path(operation, _OPENAI_PATHS[opened.operation])
-
-
 def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
-    chat = opened.operation == wire.OPERATION_CHAT
+    operation = opened.operation
+    chat = operation == wire.OPERATION_CHAT
     stream = opened.stream and chat
     quirks = target.quirks
     dropped: tuple[str, ...] = ()
+    if chat and not quirks.keeps_extra:
+        members = without_extra(members)
     if quirks.request is not None:
         # The same members serve the next target.
         members = dict(members)
         dropped = quirks.request.edit(members, "messages" if chat else "")
     write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
     body = write(members, target.upstream_model, stream=stream and quirks.asks_usage)
-    path = _openai_path(opened, target)
+    path = quirks.path(_OPENAI_OPERATIONS[operation], _OPENAI_PATHS[operation])
     if not _mends(target):
         kind = AzureStream if target.platform == "azure" else ChatStream
         found = kind(usage_wanted=opened.usage_wanted) if stream else None
@@ -351,21 +344,27 @@ class Translation:
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
+        self.signs_thoughts = opened.dialect == _ANTHROPIC or tools.seals
         # Of a reply whose wire has no ids.
         self._id = opened.request_id
         self._upstream = upstream
         self._names = names
         self._tools = tools
 
+    @property
+    def repeats(self) -> bool:
+        """The last event of a stream says again all that was said, as that of the Responses API does."""
+        return self._dialect == _RESPONSES
+
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
             if self._mending is None:
-                return openai_reply.ChatReader()
+                return openai_reply.ChatReader(self._id)
             return RepairedReader(_repaired(self._opened, self._mending, None))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
-        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader()
+        return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader(self._id)
 
     def writer(self) -> _Writer:
         """Returns what writes a stream for the caller."""
@@ -391,6 +390,8 @@ class Translation:
             structs.replace(part, name=self.renamed(part.name)) if isinstance(part, Call) else part
             for part in reply.parts
         )
+        if self.signs_thoughts:
+            parts = tuple(as_thoughts(parts))
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
@@ -404,7 +405,7 @@ class Translation:
         if self._upstream == _ANTHROPIC:
             return anthropic_reply.read_whole(body)
         if self._upstream == _GEMINI:
-            return gemini_reply.read_whole(body)
+            return gemini_reply.read_whole(body, self._id)
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.read_whole(body, self._id)
         if self._mending is not None:
@@ -415,86 +416,5 @@ class Translation:
         usage = read_reply(body)
         if isinstance(usage, UpstreamProblem):
             return usage
-        reply = openai_reply.read_whole(body)
+        reply = openai_reply.read_whole(body, self._id)
         return reply if isinstance(reply, UpstreamProblem) else (reply, usage)
-
-
-_NAMELESS: Final = Began("", "")
-
-
-class StreamTranslation:
-    """A streamed reply on its way into the caller's dialect; only what is not whole is held back, and how it ended."""
-
-    def __init__(self, translation: Translation) -> None:
-        self._translation = translation
-        self._reader = translation.reader()
-        self._writer = translation.writer()
-        self._events = 0
-        self._began = False
-        self._called = False
-        # Nothing may stand behind the reason, and some say more: it goes out last.
-        self._finish: Finished | None = None
-        self._ended = False
-
-    @property
-    def problem(self) -> UpstreamProblem | None:
-        return self._reader.problem
-
-    @property
-    def usage(self) -> ReplyUsage | None:
-        return self._reader.usage
-
-    @property
-    def done(self) -> bool:
-        return self._reader.done
-
-    @property
-    def complete(self) -> bool:
-        return self.problem is None and (self._reader.done or self._reader.finished)
-
-    @property
-    def frames(self) -> int:
-        return self._events
-
-    def feed(self, data: bytes) -> bytes:
-        """Takes what one read held; returns what may go to the caller now."""
-        written = b"" if self._ended else self._write(self._reader.feed(data))
-        return written + self._end() if self._reader.done else written
-
-    def finish(self) -> bytes:
-        """The provider has ended: a stream that gave its reason ends well in the caller's dialect, too."""
-        written = b"" if self._ended else self._write(self._reader.finish())
-        return written + self._end() if self.complete else written
-
-    def _write(self, events: Iterable[Event]) -> bytes:
-        found = [self._renamed(event) for event in self._begun(events)]
-        self._events += len(found)
-        return self._writer.write(found)
-
-    def _begun(self, events: Iterable[Event]) -> Iterable[Event]:
-        """Yields one beginning before all else, whether the provider says none or several; the reason waits."""
-        for event in events:
-            if isinstance(event, Finished):
-                self._finish = event
-                continue
-            if not self._began and not isinstance(event, Began):
-                yield _NAMELESS
-            self._called = self._called or isinstance(event, CallBegan)
-            if not self._began or not isinstance(event, Began):
-                self._began = True
-                yield event
-
-    def _end(self) -> bytes:
-        if self._ended or self.problem is not None:
-            return b""
-        self._ended = True
-        finish = self._finish or Finished(CALLS if self._called else STOP)
-        last = (finish,) if self._began else (_NAMELESS, finish)
-        return self._writer.write(last) + self._writer.end(self.usage)
-
-    def _renamed(self, event: Event) -> Event:
-        return (
-            structs.replace(event, name=self._translation.renamed(event.name))
-            if isinstance(event, CallBegan)
-            else event
-        )

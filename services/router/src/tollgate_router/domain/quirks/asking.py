@@ -11,6 +11,10 @@ Members = dict[str, msgspec.Raw]
 
 _ENCODER: Final = msgspec.json.Encoder()
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_NULL: Final = msgspec.Raw(b"null")
+_OFF: Final = msgspec.Raw(b'{"type":"disabled"}')
+_ASSISTANT: Final = b'"assistant"'
+_CALLS: Final = b'"tool_calls"'
 # Values by which a caller says what is so anyway: refused by none, and left out without a word.
 _EMPTY: Final[tuple[Any, ...]] = ([], {}, "")
 _USUAL: Final[dict[str, tuple[Any, ...]]] = {"n": (1,), "response_format": ("text",), "modalities": (["text"],)}
@@ -25,6 +29,7 @@ class RequestEdit:
         self._default = {name: _raw(value) for name, value in quirks.default.items()}
         names = (*quirks.drop_in_messages, *(("developer",) if quirks.developer_role == "system" else ()))
         # A quote within a JSON string is escaped: these are found where they are names or whole values only.
+        self._thoughts = quirks.returns_reasoning or "welcome"
         self._in_messages = tuple(f'"{name}"'.encode() for name in names)
 
     def edit(self, members: Members, conversation: str = "") -> tuple[str, ...]:
@@ -72,21 +77,39 @@ class RequestEdit:
         members |= self._always
         for name, value in self._default.items():
             members.setdefault(name, value)
+        if self._quirks.thinking_switch and _value(members.get("reasoning_effort", _NULL)) == "none":
+            del members["reasoning_effort"]
+            members.setdefault("thinking", _OFF)
         messages = members.get(conversation)
-        if messages is None or not self._in_messages:
-            return []
-        raw = bytes(messages)
-        if not any(name in raw for name in self._in_messages):
-            return []
-        found = _value(messages)
+        raw = b"" if messages is None else bytes(messages)
+        edits = any(name in raw for name in self._in_messages)
+        thinks = self._thoughts != "welcome" and _ASSISTANT in raw and (_CALLS in raw or "tools" in members)
+        found = _value(messages) if messages is not None and (edits or thinks) else None
         if not isinstance(found, list):
             return []
         dropped: dict[str, None] = {}
-        for message in found:
-            if isinstance(message, dict):
-                self._message(message, dropped, conversation)
+        turns = [message for message in found if isinstance(message, dict)]
+        for message in turns if edits else ():
+            self._message(message, dropped, conversation)
+        if thinks and self._has_no_thoughts(turns) and members.get("thinking") != _OFF:
+            # It may only go on thinking with its own thoughts, which most clients do not keep.
+            for name in ("reasoning_effort", "thinking"):
+                if name in members:
+                    dropped[name] = None
+                    del members[name]
+            members["thinking"] = _OFF
         members[conversation] = _raw(found)
         return list(dropped)
+
+    def _has_no_thoughts(self, turns: list[dict[str, Any]]) -> bool:
+        """Tells whether thoughts are missing that cannot be made up for; a dot is put in where that will do."""
+        missing = [turn for turn in turns if turn.get("role") == "assistant" and not turn.get("reasoning_content")]
+        if self._thoughts == "strict":
+            return bool(missing)
+        for turn in missing:
+            if turn.get("tool_calls"):
+                turn["reasoning_content"] = "."
+        return False
 
     def _message(self, message: dict[str, Any], dropped: dict[str, None], conversation: str) -> None:
         for name in self._quirks.drop_in_messages:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from tollgate_router.domain.upstream_errors import (
     Hints,
     UpstreamProblem,
     classify,
-    error_of,
+    error_said,
     overloaded,
     problem_of_kind,
     problem_of_reply,
@@ -35,6 +35,7 @@ _KINDS: Final = {
     "too_large": errors.ERROR_KIND_PAYLOAD_TOO_LARGE,
     "timeout": errors.ERROR_KIND_UPSTREAM_TIMEOUT,
 }
+T = TypeVar("T")
 _BENCHES: Final = {"quota": Bench.BALANCE, "auth": Bench.CREDENTIALS}
 
 
@@ -69,7 +70,18 @@ class ErrorReading:
         except _BROKEN:
             found = None
         error = self._own(found) if isinstance(found, dict) else None
-        return self.means(status, self._plain(error_of(body)) if error is None else error, hints.retry_after_ms)
+        if error is None:
+            error = self._plain(error_said(body, hints))
+        return self.means(status, error, hints.retry_after_ms)
+
+    def again(self, found: T) -> T | UpstreamProblem:
+        """Returns a problem that a wire's reader found in a good reply, as the provider's data knows it; else `found`.
+
+        The readers know the wire only.
+        """
+        if self._usual or not isinstance(found, UpstreamProblem) or found.said is None:
+            return found
+        return self._ruled(_status_in(found.said), self._plain(found.said), 0) or found
 
     def within(self, found: dict[str, Any]) -> UpstreamProblem | None:
         """Returns the error that an object with status 200 holds: a whole reply or a chunk; None where it is none."""
@@ -83,6 +95,10 @@ class ErrorReading:
 
     def means(self, status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProblem:
         """Returns what an error means that has the members of OpenAI's wire. `status` is 0 where none was said."""
+        return self._ruled(status, error, wait_ms) or classify(status, error, wait_ms)
+
+    def _ruled(self, status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProblem | None:
+        """Returns what the first rule that fits says; None where none does."""
         words = str(error.get("message") or "")
         codes = {str(error[name]).lower() for name in ("code", "type") if error.get(name) is not None}
         for rule in self._rules:
@@ -92,7 +108,7 @@ class ErrorReading:
                 told = {**error, "param": error.get("param") or param, "code": None}
                 problem = problem_of_kind(_KINDS[rule.means], told, wait_ms, _BENCHES.get(rule.means, Bench.NONE))
                 return overloaded(problem) if rule.means == "overloaded" else problem
-        return classify(status, error, wait_ms)
+        return None
 
     def _own(self, found: dict[str, Any]) -> dict[str, Any] | None:
         for place in self._at:

@@ -17,6 +17,7 @@ class ReplyEdit:
     def __init__(self, quirks: ReplyQuirks) -> None:
         self._reasoning = tuple(map(Place, quirks.reasoning or _USUAL_REASONING))
         self._usage = tuple(map(Place, quirks.usage))
+        self._parts = frozenset(place.name for place in self._reasoning)
         self._finish = quirks.finish_reasons
         names = (*(place.name for place in self._reasoning), *(place.name for place in self._usage))
         self.marks = tuple(f'"{name}"'.encode() for name in dict.fromkeys(names) if name not in {_REASONING, "choices"})
@@ -35,6 +36,8 @@ class ReplyEdit:
 
     def part(self, part: dict[str, Any]) -> None:
         """Puts thoughts and text of a delta or message where they belong."""
+        if self._parts.isdisjoint(part) and not isinstance(part.get("content"), list):
+            return
         thought = ""
         for place in self._reasoning:
             thought = thought or place.text(part)

@@ -22,10 +22,16 @@ class WireQuirks:
 
     def __init__(self, quirks: Quirks | None = None) -> None:
         data = quirks or Quirks()
-        self.request = None if quirks is None else RequestEdit(data.request)
+        self.request = None if data.request == RequestQuirks() else RequestEdit(data.request)
         """None: requests go as they are."""
         self.responses = None if data.responses == RequestQuirks() else RequestEdit(data.responses)
         """The same of bodies of the Responses API."""
+        self.takes_thoughts = data.request.returns_reasoning is not None
+        """The thoughts of earlier turns are sent back."""
+        self.can_switch_off = data.request.thinking_switch is True
+        """An effort of none is understood, whatever the model."""
+        self.keeps_extra = data.request.extra_content is True
+        """Calls come and go with `extra_content`."""
         self.asks_usage = data.request.stream_options is not False
         self.reply = ReplyEdit(data.reply)
         self.errors = ErrorReading(data)

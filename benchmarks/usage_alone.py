@@ -1,0 +1,139 @@
+"""Booking what waits in a log: one billing process with Valkey and perhaps a broker beside it, and nothing else."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.events import EventSource, Publisher, Template, price_document
+from benchmarks.processes import processor_seconds, stop, thread_seconds
+from benchmarks.results import Results
+from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc
+from tollgate_kit.event_log import new_producer
+from tollgate_kit.grpc_io import new_channel
+
+FUNDS_PICO = 10**18
+PARTITIONS = 12
+ROUNDS = 3
+# So many organizations with four projects' worth of models each: a batch moves as many wallets.
+ORGANIZATIONS = 20
+SECONDS = 60
+WAIT_SECONDS = 600.0
+STOP_SECONDS = 30
+# Each look is a question to the store, which takes its share of the process too.
+POLL_SECONDS = 0.2
+TITLES = {"kafka": f"Apache Kafka, {PARTITIONS} partitions, broker beside it", "alone": "a log in a file"}
+
+
+def run(directory: Path, results: Results, events: int, kind: str) -> None:
+    """Prints rows a second and what each process takes of the processors a row; `kind` is one of TITLES."""
+    # Tests start the same servers; here nothing is asserted of them.
+    from tests.servers.valkey import RedisServer, valkey_binary
+
+    (directory / "state").mkdir(parents=True)
+    (directory / "valkey").mkdir()
+    (directory / "state" / "config-version.json").write_bytes(price_document())
+    valkey = RedisServer(valkey_binary(), directory / "valkey")
+    with _log(directory, kind) as (event_log, beside):
+        valkey.start()
+        socket = f"unix:{directory}/billing.sock"
+        process = _start(directory, socket, event_log, valkey.url)
+        pids = {"billing": process.pid, "valkey": valkey.pid, **beside}
+        try:
+            asyncio.run(_run(results, kind, socket, event_log, valkey.url, pids, events // ROUNDS))
+        finally:
+            stop(process, STOP_SECONDS)
+            valkey.stop()
+
+
+@contextlib.contextmanager
+def _log(directory: Path, kind: str) -> Iterator[tuple[str, Mapping[str, int]]]:
+    if kind == "alone":
+        yield f"sqlite:///{directory}/events.sqlite", {}
+        return
+    from tests.servers.kafka import KafkaBroker
+
+    broker = KafkaBroker(directory)
+    broker.start()
+    try:
+        yield f"{broker.url}?partitions={PARTITIONS}", {"broker": broker.pid}
+    finally:
+        broker.stop()
+
+
+def _start(directory: Path, socket: str, event_log: str, redis: str) -> subprocess.Popen[bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    settings = {
+        "ADDRESS": socket,
+        "ADMIN_ADDRESS": f"unix:{directory}/admin.sock",
+        "CONFIG_ADDRESSES": f"unix:{directory}/nobody.sock",
+        "STATE_DIRECTORY": str(directory / "state"),
+        "DATABASE_URL": f"sqlite:///{directory}/ledger.sqlite",
+        "CLICKHOUSE_DSN": f"chdb:///{directory}/usage",
+        "REDIS_URL": redis,
+        "EVENT_LOG_URL": event_log,
+    }
+    environment = kept | {f"TOLLGATE_BILLING_{name}": value for name, value in settings.items()}
+    with (directory / "billing.log").open("wb") as log:
+        return subprocess.Popen([sys.executable, "-m", "tollgate_billing"], env=environment, stderr=log)
+
+
+async def _run(
+    results: Results, kind: str, socket: str, event_log: str, redis: str, pids: Mapping[str, int], count: int
+) -> None:
+    channel = new_channel(socket)
+    stub: Any = billing_pb2_grpc.BillingServiceStub(channel)  # type: ignore[no-untyped-call]
+    source = EventSource(Template("org", "proj", "sha256:bench"), seed=2, organizations=ORGANIZATIONS)
+    for organization in source.organizations:
+        grant = billing_pb2.GrantRequest(
+            organization_id=organization,
+            currency="USD",
+            amount_pico=FUNDS_PICO,
+            idempotency_key=f"bench-{organization}",
+            reason="bench",
+        )
+        await stub.Grant(grant, timeout=WAIT_SECONDS, wait_for_ready=True)
+    print(f"\nBooking {ROUNDS} x {count} events of {ORGANIZATIONS} organizations that wait in {TITLES[kind]}:")
+    for number in range(1, ROUNDS + 1):
+        # So that all of it waits before billing sees any.
+        os.kill(pids["billing"], signal.SIGSTOP)
+        async with Publisher(new_producer(event_log), redis) as publisher:
+            await publisher.publish(list(source.make(count, seconds=SECONDS)))
+        used = {name: processor_seconds([pid]) for name, pid in pids.items()}
+        threads = thread_seconds(pids["billing"])
+        began = time.monotonic()
+        os.kill(pids["billing"], signal.SIGCONT)
+        await _booked(stub, number * count)
+        rate = count / (time.monotonic() - began)
+        micros = {name: (processor_seconds([pid]) - used[name]) * 1e6 / count for name, pid in pids.items()}
+        inside = {
+            name: (seconds - threads.get(name, 0.0)) * 1e6 / count
+            for name, seconds in thread_seconds(pids["billing"]).items()
+        }
+        results.add(kind, events=count, partitions=PARTITIONS if kind == "kafka" else 1, rate=rate, **micros)
+        print(f"  {rate:.0f} rows a second; us of processor a row: {_listed(micros)}", flush=True)
+        print(f"    billing by thread: {_listed({name: value for name, value in inside.items() if value >= 0.5})}")
+    await channel.close()
+
+
+def _listed(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in sorted(values.items(), key=lambda one: -one[1]))
+
+
+async def _booked(stub: Any, rows: int) -> None:
+    last = time.monotonic() + WAIT_SECONDS
+    while True:
+        status = await stub.GetStatus(billing_pb2.GetStatusRequest(), timeout=60)
+        if status.mismatches or status.poison:
+            raise RuntimeError(f"billing does not agree with the events: {status}")
+        if status.rows >= rows and not status.lag_ms:
+            return
+        if time.monotonic() > last:
+            raise RuntimeError(f"billing did not book {rows} rows: {status}")
+        await asyncio.sleep(POLL_SECONDS)
