@@ -41,7 +41,8 @@ class Witness:
         principal, asked = exchange.principal, exchange.asked
         assert principal is not None
         assert asked is not None
-        usage = wire.Usage()
+        # What delivered nothing was no request that a fee is due for.
+        usage = wire.Usage(requests=1 if delivered else 0)
         if delivered and asked.likely:
             self._likely(usage, exchange, asked.likely, version)
         elif delivered:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from tollgate_media_jobs.domain.ability import AUTO, Ability
 from tollgate_media_jobs.domain.job import ImageRequest, Reported
-from tollgate_rating import ModelPrice, Unpriced
+from tollgate_rating import REQUEST, ModelPrice, Unpriced
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
@@ -34,8 +34,11 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
         if (cost := _rate(price, {image_unit(size, quality): image.count})) is not None
     ]
     outputs = [cost for cost in (tokens, max(pictures, default=None)) if cost is not None]
-    # Parts are rounded on their own, each by less than one.
-    return max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + 3 if outputs else None
+    if not outputs:
+        return None
+    # Parts are rounded on their own, each by less than one; a request without a fee costs 0.
+    fee = price.rate({REQUEST: 1})
+    return max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + fee + 4
 
 
 def _rate(price: ModelPrice, units: Mapping[str, int]) -> int | None:
