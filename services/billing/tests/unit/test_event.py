@@ -5,6 +5,7 @@ from services.billing.tests.fakes.events import NOW_US, usage_event
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import MAX_AMOUNT_PICO, Poison, decode, units_of
+from tollgate_rating import MAX_CHARGE_PICO
 from tollgate_billing.domain.fields import fields_of
 
 pytestmark = pytest.mark.unit
@@ -31,6 +32,11 @@ def test_images_are_units_by_size_and_quality():
         "image": 3,
         "request": 1,
     }
+
+
+def test_what_edge_admits_can_be_booked():
+    event = decode(usage_event(charge_pico=MAX_CHARGE_PICO, cost_pico=MAX_CHARGE_PICO).SerializeToString(), 0, NOW_US)
+    assert event.fields.charge_pico == 9223372036854775
 
 
 @pytest.mark.parametrize(

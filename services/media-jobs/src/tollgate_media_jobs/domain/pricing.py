@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from tollgate_media_jobs.domain.ability import AUTO, Ability
 from tollgate_media_jobs.domain.job import ImageRequest, Reported
-from tollgate_rating import REQUEST, ModelPrice, Unpriced
+from tollgate_rating import MAX_CHARGE_PICO, REQUEST, AmountOutOfRange, ModelPrice, Unpriced, format_decimal
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
@@ -21,7 +21,7 @@ def image_unit(size: str, quality: str) -> str:
 def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int | None:
     """Returns the most that the request can cost in pico-units; None when the price knows no unit of it.
 
-    A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
+    Raises AmountOutOfRange when that is more than one request may cost. A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
     between a picture and its tokens, of which one is charged.
     """
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
@@ -38,7 +38,10 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
         return None
     # Parts are rounded on their own, each by less than one; a request without a fee costs 0.
     fee = price.rate({REQUEST: 1})
-    return max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + fee + 4
+    most = max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + fee + 3
+    if most > MAX_CHARGE_PICO:
+        raise AmountOutOfRange(f"{format_decimal(most)} is more than one request may cost")
+    return most
 
 
 def _rate(price: ModelPrice, units: Mapping[str, int]) -> int | None:

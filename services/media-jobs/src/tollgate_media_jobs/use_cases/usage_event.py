@@ -10,7 +10,7 @@ from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, is_sampled, parse_traceparent
 from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
 from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
-from tollgate_rating import REQUEST, ExchangeRate, ModelPrice, PriceBook, Unpriced
+from tollgate_rating import REQUEST, AmountOutOfRange, ExchangeRate, ModelPrice, PriceBook, Unpriced
 
 USAGE_TOPIC = "usage.recorded.v1"
 _TRY = 1
@@ -52,12 +52,15 @@ def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported
     if by_picture:
         for picture in sorted(set(pictures), key=lambda one: (one.size, one.quality)):
             usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
-    units = units_of(usage)
     try:
-        charge = _rate(price, job, units)
-    except Unpriced:
+        return _rated(job, usage, price, _price(job, book, "") or price)
+    except (Unpriced, AmountOutOfRange):
         return Bill(usage, unpriced=True)
-    listed = _price(job, book, "") or price
+
+
+def _rated(job: Job, usage: wire.Usage, price: ModelPrice | None, listed: ModelPrice | None) -> Bill:
+    units = units_of(usage)
+    charge = _rate(price, job, units)
     conversion = None
     if price is not None and listed is not None and price.exchange is not None:
         conversion = events.Conversion(
