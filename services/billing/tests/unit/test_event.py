@@ -5,8 +5,8 @@ from services.billing.tests.fakes.events import NOW_US, usage_event
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import MAX_AMOUNT_PICO, Poison, decode, units_of
-from tollgate_rating import MAX_CHARGE_PICO
 from tollgate_billing.domain.fields import fields_of
+from tollgate_rating import MAX_CHARGE_PICO
 
 pytestmark = pytest.mark.unit
 
