@@ -9,7 +9,8 @@ import typer
 from tollgate_cli.options import ChartOption, CsvOption, HomeOption, JsonOption, ParquetOption, help_of
 
 OfOption = Annotated[
-    str | None, typer.Option("--organization", metavar="ID", help="Id of an organization; for operators, else all.")
+    str | None,
+    typer.Option("--organization", metavar="NAME", help="Name or id of an organization; for operators, else all."),
 ]
 RowsOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many rows at most.")]
 
@@ -144,7 +145,7 @@ def export(
 
 def isolation(
     *,
-    organization: Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Id of the organization.")],
+    organization: Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Its name or id.")],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

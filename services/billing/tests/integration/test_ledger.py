@@ -234,10 +234,7 @@ def older_ledger(url, revision):
 
 
 async def test_sums_beyond_int64_stay_exact(ledger):
-    if isinstance(ledger, FakeLedger):
-        books = FakeLedgerBooks(ledger)
-    else:
-        books = SqlLedgerBooks(ledger.database)
+    books = FakeLedgerBooks(ledger) if isinstance(ledger, FakeLedger) else SqlLedgerBooks(ledger.database)
     await ledger.claim(SOURCE.source, "me")
     revenue = 0
     for place in range(8):

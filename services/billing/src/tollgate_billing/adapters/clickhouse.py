@@ -140,7 +140,7 @@ class ClickHouse:
 
 
 def known(client: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings without `deduplicate_insert` where the server is older than that: there the other one decides."""
+    """Returns settings without `deduplicate_insert` where the server is older than it: there the other one decides."""
     if "deduplicate_insert" in client.server_settings:
         return dict(settings)
     return {name: value for name, value in settings.items() if name != "deduplicate_insert"}

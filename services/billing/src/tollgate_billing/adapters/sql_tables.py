@@ -16,9 +16,9 @@ ORGANIZATIONS: Final = sa.Table(
     sa.Column("credit_line_pico", sa.BigInteger, nullable=False, server_default="0"),
 )
 
-# Revenue and funding only grow, beyond int64 in the end: SQLite would go on with a float and PostgreSQL refuse. A balance
-# is therefore `balance_parts` of these pico-units and `balance_pico`, which is always nearer to 0 than one part, so that
-# adding two of them stays within int64. It is larger than nearly all balances, which need no parts.
+# Revenue and funding only grow, beyond int64 in the end: SQLite would go on with a float and PostgreSQL refuse. A
+# balance is therefore `balance_parts` of these pico-units and `balance_pico`, which is always nearer to 0 than one
+# part, so that adding two of them stays within int64. It is larger than nearly all balances, which need no parts.
 PART_PICO: Final = 4 * 10**18
 
 # `balance_pico` is credits less debits, less what is in `balance_parts`.
