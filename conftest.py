@@ -1,9 +1,11 @@
-"""What holds for every test: no secrets of this machine, no network but the loopback, and the real servers by name."""
+"""What holds for every test: no secrets, no network but the loopback, no time limits, and the real servers by name."""
 
 import ipaddress
 import os
 import sys
 from typing import Any
+
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.servers.fixtures"]
 
@@ -13,7 +15,11 @@ SCRUBBED_PREFIXES = ("OTEL_", "TOLLGATE_", "AWS_", "OPENAI_", "ANTHROPIC_")
 
 
 def pytest_configure() -> None:
-    """Cleans the environment, and refuses sockets to other machines."""
+    """Cleans the environment, refuses sockets to other machines, and takes the limits of time from Hypothesis."""
+    settings.register_profile(
+        "any-machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+    settings.load_profile("any-machine")
     for name in list(os.environ):
         if name.endswith(SCRUBBED_ENDINGS) or name.startswith(SCRUBBED_PREFIXES):
             del os.environ[name]

@@ -139,6 +139,8 @@ def test_a_request_is_held_charged_and_booked_in_the_organizations_currency(yuan
     assert statement["closing_pico"] == balance["ledger_pico"]
     assert RATE in yuan.cli("statement", month, "--organization", "yuan", "--format", "csv").stdout
     assert "in CNY" in yuan.cli("statement", month, "--organization", "yuan").stdout
+    head, spent = yuan.cli("usage", "--organization", "yuan", "--csv").stdout.splitlines()
+    assert (head.split(",")[-2:], spent.split(",")[-1]) == (["charge", "currency"], "CNY")
 
 
 def test_pictures_are_charged_in_the_organizations_currency_too(yuan: Product) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from tests.integration.product import Product
@@ -79,6 +80,14 @@ def test_a_month_is_tried_under_a_draft_and_stated(product: Product, tmp_path: P
     table = product.cli("statement", month, "--organization", "priced", "--format", "csv").stdout
     kinds = [one["kind"] for one in csv.DictReader(io.StringIO(table))]
     assert kinds == ["opening", "usage", "payment", "grant", "closing"]
+    file = tmp_path / "statement.parquet"
+    words = ("statement", month, "--organization", "priced", "--format", "parquet")
+    assert "--output" in product.cli(*words).stderr
+    assert product.cli(*words, "-o", file).returncode == 0
+    written = pq.read_table(file).to_pylist()
+    assert [one["kind"] for one in written] == kinds
+    assert written[1]["requests"] == 5
+    assert sum(one["amount"] for one in written[:-1]) == written[-1]["amount"] == Decimal(statement["closing"])
     page = tmp_path / "statement.html"
     assert product.cli("statement", month, "--organization", "priced", "--format", "html", "-o", page).returncode == 0
     assert "<h1>Statement" in page.read_text()

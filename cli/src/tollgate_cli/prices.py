@@ -141,7 +141,7 @@ def statement(
     *,
     month: Annotated[str, typer.Argument(help="Such as 2026-11, in UTC.")],
     organization: OrganizationOption = None,
-    form: Annotated[str, typer.Option("--format", help="table, json, csv or html.")] = "table",
+    form: Annotated[str, typer.Option("--format", help="table, json, csv, html or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; else it is printed.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -151,6 +151,7 @@ def statement(
     \b
     tollgate statement 2026-11 --organization acme
     tollgate statement 2026-11 --organization acme --format html -o acme-2026-11.html
+    tollgate statement 2026-11 --organization acme --format parquet -o acme-2026-11.parquet
     """
     from tollgate_cli.commands.statement import show
 

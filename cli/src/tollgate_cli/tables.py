@@ -117,7 +117,8 @@ def _write_parquet(table: Table, file: Path) -> None:
         kind = plain_type(kind)
         values = [row[place] for row in table.rows]
         if kind.startswith(("UInt", "Int")) and kind.lstrip("UInt") in {"8", "16", "32", "64"}:
-            return pa.array(values, pa.uint64() if kind.startswith("U") else pa.int64())
+            numbers = [None if one is None else int(one) for one in values]
+            return pa.array(numbers, pa.uint64() if kind.startswith("U") else pa.int64())
         if kind.startswith("Float"):
             return pa.array(values, pa.float64())
         if found := _DECIMAL.fullmatch(kind):

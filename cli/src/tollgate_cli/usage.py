@@ -36,6 +36,9 @@ def sums(
     group_by: Annotated[str, typer.Option(help="model, day, project, key …; several separated by commas.")] = "model",
     start: Annotated[str | None, typer.Option("--from", help="First day or time, such as 2026-11-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="First day or time after it.")] = None,
+    organization: Annotated[
+        str | None, typer.Option("--organization", help="Name or id of an organization; for operators, else all.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
@@ -47,7 +50,7 @@ def sums(
     \b
     tollgate usage
     tollgate usage --group-by model,day --from 2026-11-01 --to 2026-12-01 --json
-    tollgate usage --group-by day --chart
+    tollgate usage --group-by day --organization acme --chart
     tollgate usage view spend_by_model since=7d --csv
     """
     if context.invoked_subcommand is not None:
@@ -56,7 +59,7 @@ def sums(
     from tollgate_cli.tables import Form
 
     form = Form.chosen(as_json=as_json, as_csv=as_csv, parquet=parquet, chart=chart)
-    run_usage(home, dict(os.environ), group_by, start, end, form)
+    run_usage(home, dict(os.environ), group_by, start, end, organization, form)
 
 
 def views(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -89,7 +92,7 @@ def view(
 
     \b
     tollgate usage view spend_by_model
-    tollgate usage view top_keys since=30d top=5 --organization org_01... --chart
+    tollgate usage view top_keys since=30d top=5 --organization acme --chart
     tollgate usage view channel_errors channel=openai-main since=6h --csv
     tollgate usage view invoice_lines since=last-month until=month --parquet invoice.parquet
     """
@@ -136,7 +139,7 @@ def export(
     r"""Write the usage rows of an organization and a month to a Parquet file.
 
     \b
-    tollgate usage export 2026-10 --organization org_01... --parquet october.parquet
+    tollgate usage export 2026-10 --organization acme --parquet october.parquet
     """
     from tollgate_cli.commands.usage import run_export
 

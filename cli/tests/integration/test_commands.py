@@ -212,7 +212,8 @@ def test_usage(edge):
     found = tollgate(edge.url, "usage", "--group-by", "model,day", "--from", "2026-11-01", "--json")
     assert json.loads(found.stdout)["requests"] == 3
     assert edge.seen[-1][1] == "/api/v1/usage?group_by=model%2Cday&from=2026-11-01"
-    assert "3 requests" in tollgate(edge.url, "usage").stdout
+    assert "3 requests" in tollgate(edge.url, "usage", "--organization", "acme").stdout
+    assert edge.seen[-1][1] == "/api/v1/usage?group_by=model&organization_id=org_1"
 
 
 def test_usage_in_every_form(edge, tmp_path):

@@ -25,17 +25,22 @@ def run_usage(
     group_by: str,
     start: str | None,
     end: str | None,
+    organization: str | None,
     form: Form,
 ) -> None:
     """Shows usage by group. Raises Failure."""
-    query = {"group_by": group_by, "from": start, "to": end}
     with Api(find_target(home, environment)) as api:
+        owner = organization_id(api, organization)
+        query = {"group_by": group_by, "from": start, "to": end, "organization_id": owner}
         found = api.get("/api/v1/usage", {key: value for key, value in query.items() if value})
     rows = found["rows"]
     groups = [name.strip() for name in group_by.split(",") if name.strip()]
     # What no row has is left out where people read it.
     sums = [name for name in SUMS if form.kind == "parquet" or any(row.get(name) not in {None, 0, "0"} for row in rows)]
     columns = [*((name, "String") for name in groups), *((name, SUMS[name]) for name in sums)]
+    if "charge" in sums:
+        # Groups of organizations that pay in two currencies are two rows.
+        columns.append(("currency", "String"))
     table = Table(columns, [[row.get(name) for name, _ in columns] for row in rows])
     if rows or form.kind != "table":
         show(table, form, found)

@@ -55,13 +55,17 @@ class _Segment:
 
 
 class Spool:
-    """One directory, one owner. `append` and `acknowledge` gather in memory; `flush` is one write."""
+    """One directory, one owner. `append` and `acknowledge` gather in memory; `flush` is one write.
 
-    def __init__(self, directory: Path, lock_fd: int, *, max_bytes: int, segment_bytes: int) -> None:
+    With `fsync`, it also waits until the disk has the records of that write, however many they are.
+    """
+
+    def __init__(self, directory: Path, lock_fd: int, *, max_bytes: int, segment_bytes: int, fsync: bool) -> None:
         self._directory = directory
         self._lock_fd = lock_fd
         self._max_bytes = max_bytes
         self._segment_bytes = segment_bytes
+        self._fsync = fsync
         self._buffer: list[_Bytes] = []
         self._buffered = 0
         self._segment_of: dict[int, _Segment] = {}
@@ -77,7 +81,12 @@ class Spool:
 
     @classmethod
     def open(
-        cls, directory: Path, *, max_bytes: int = 256 * 1024 * 1024, segment_bytes: int = 4 * 1024 * 1024
+        cls,
+        directory: Path,
+        *,
+        max_bytes: int = 256 * 1024 * 1024,
+        segment_bytes: int = 4 * 1024 * 1024,
+        fsync: bool = False,
     ) -> "Spool":
         """Takes the directory and reads what is in it. Raises SpoolLocked when a living process has it."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -87,7 +96,7 @@ class Spool:
         except OSError:
             os.close(lock_fd)
             raise SpoolLocked(f"the spool {directory} belongs to another process") from None
-        spool = cls(directory, lock_fd, max_bytes=max_bytes, segment_bytes=segment_bytes)
+        spool = cls(directory, lock_fd, max_bytes=max_bytes, segment_bytes=segment_bytes, fsync=fsync)
         spool._adopt()
         spool._begin_segment()
         return spool
@@ -132,7 +141,7 @@ class Spool:
 
     def flush(self) -> None:
         """Writes what has gathered. A disk that is full keeps it in memory and `has_room` says no."""
-        if not self._buffer:
+        if not self._buffer and not self._broken:
             return
         data = b"".join(self._buffer)
         try:
@@ -143,12 +152,31 @@ class Spool:
         if written < len(data):
             self._fail(OSError("short write"), data[written:])
             return
+        if self._fsync and not self._synced(data):
+            return
         if self._broken:
             log.warning("the spool can be written again")
             self._broken = ""
         self._buffer.clear()
         self._buffered = 0
         self._grown(len(data))
+
+    def _synced(self, data: _Bytes) -> bool:
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            # Whether the pages are on the disk is not known after that: what they held is written again, to another
+            # file. The old one has what was confirmed before, and stays until the next start.
+            old = self._current
+            old.size += len(data)
+            self._bytes += len(data)
+            self._begin_segment()
+            for places in (self._segment_of, self._acknowledged_in):
+                places.update({one: self._current for one, segment in places.items() if segment is old})
+            self._current.live, old.live = old.live, 0
+            self._fail(error, data)
+            return False
+        return True
 
     def _fail(self, error: OSError, rest: _Bytes) -> None:
         if rest:

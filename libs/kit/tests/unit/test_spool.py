@@ -154,6 +154,45 @@ def test_a_full_disk_keeps_records_in_memory_and_takes_no_new_work(tmp_path, mon
     assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"one", b"two"]
 
 
+def test_records_wait_for_the_disk_once_a_write_where_it_is_asked(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(os.fstat(fd).st_size))
+    lax = Spool.open(tmp_path / "lax")
+    lax.append(b"one")
+    lax.flush()
+    assert synced == []
+    spool = Spool.open(tmp_path / "strict", fsync=True)
+    spool.append(b"one")
+    spool.append(b"two")
+    spool.flush()
+    spool.flush()
+    assert synced == [spool.bytes]
+
+
+def test_what_a_disk_did_not_confirm_is_written_again_elsewhere(tmp_path, monkeypatch):
+    spool = Spool.open(tmp_path, fsync=True)
+    spool.append(b"sure")
+    spool.flush()
+    whole = os.fdatasync
+
+    def fails(_fd):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    first = next(iter(tmp_path.glob("*.seg")))
+    held = first.stat().st_size
+    spool.append(b"one")
+    spool.flush()
+    assert not spool.has_room()
+    monkeypatch.setattr(os, "fdatasync", whole)
+    spool.flush()
+    assert spool.has_room()
+    spool.close()
+    # A machine that lost power may not have what was not confirmed.
+    os.truncate(first, held)
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"sure", b"one"]
+
+
 def test_a_directory_has_one_owner(tmp_path):
     spool = Spool.open(tmp_path)
     with pytest.raises(SpoolLocked):

@@ -6,8 +6,8 @@ from tollgate_rating.errors import AmountOutOfRange, InvalidPrice
 
 PICO = 10**12
 INT64_MAX = 2**63 - 1
-# The most that one request may cost, some 9,223 of the currency: edge admits nothing that may cost more, rating gives no
-# such amount, and billing takes none. A thousand of these fit one transfer of the ledger.
+# The most that one request may cost, some 9,223 of the currency: edge admits nothing that may cost more, rating gives
+# no such amount, and billing takes none. A thousand of these fit one transfer of the ledger.
 MAX_CHARGE_PICO = INT64_MAX // 1000
 # ASCII digits only: `\d` would let other scripts' digits into a content address.
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,12}))?")

@@ -468,7 +468,7 @@ async def _open_spool(settings: EdgeSettings) -> Spool:
     waited = 0.0
     while True:
         try:
-            return Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
+            return Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes, fsync=settings.spool_fsync)
         except SpoolLocked:
             if waited >= _SPOOL_WAIT_SECONDS:
                 raise

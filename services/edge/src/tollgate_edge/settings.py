@@ -29,6 +29,12 @@ class EdgeSettings(ServiceSettings):
     spool_max_bytes: int = Field(
         default=64 * 1024 * 1024, gt=0, description="Size of the spool at which new requests are refused, in bytes."
     )
+    spool_fsync: bool = Field(
+        default=False,
+        description="Wait until the disk has what is written to the spool, once for all that is written at a time. "
+        "Without it events outlive a killed process, and not a machine that loses power in the seconds before the "
+        "event log has them.",
+    )
 
     config_paths: str = Field(
         default="", description="Files and directories of declared resources, separated as in PATH; applied by slot 0."

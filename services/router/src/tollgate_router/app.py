@@ -60,7 +60,9 @@ class Router:
         self.lifecycle = Lifecycle()
         clock = SystemClock()
         self.tracing = new_tracing("router", slot=settings.slot, environment=environment)
-        self.spool = Spool.open(settings.spool_directory, max_bytes=settings.spool_max_bytes)
+        self.spool = Spool.open(
+            settings.spool_directory, max_bytes=settings.spool_max_bytes, fsync=settings.spool_fsync
+        )
         self.producer = new_producer(settings.event_log_url)
         again = events.UsageRecorded(replay=True).SerializeToString()
         self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)

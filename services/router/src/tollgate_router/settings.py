@@ -24,6 +24,12 @@ class RouterSettings(ServiceSettings):
     spool_max_bytes: int = Field(
         default=256 * 1024 * 1024, gt=0, description="Size of the spool at which new requests are refused, in bytes."
     )
+    spool_fsync: bool = Field(
+        default=False,
+        description="Wait until the disk has what is written to the spool, once for all that is written at a time. "
+        "Without it events outlive a killed process, and not a machine that loses power in the seconds before the "
+        "event log has them.",
+    )
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     trace_sample_ratio: float = Field(
         default=0.01,

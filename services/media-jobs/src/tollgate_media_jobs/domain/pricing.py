@@ -21,8 +21,9 @@ def image_unit(size: str, quality: str) -> str:
 def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int | None:
     """Returns the most that the request can cost in pico-units; None when the price knows no unit of it.
 
-    Raises AmountOutOfRange when that is more than one request may cost. A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
-    between a picture and its tokens, of which one is charged.
+    A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
+    between a picture and its tokens, of which one is charged. Raises AmountOutOfRange when it is more than one request
+    may cost.
     """
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
     looked_at = _rate(price, {"image_input": len(image.sources) * _MOST_SOURCE_TOKENS}) if image.sources else None
