@@ -110,7 +110,20 @@ def test_books_are_checked_compared_and_imported_without_a_product(product: Prod
     wrong = product.cli("prices", "check", bad, home=nowhere)
     assert wrong.returncode == 1
     assert f"{bad}:6" in wrong.stderr
-    assert "sha256:" in product.cli("prices", "check", old, home=nowhere).stdout
+    sound = product.cli("prices", "check", old, home=nowhere)
+    assert "sha256:" in sound.stdout
+    assert sound.stderr == ""
+    half = tmp_path / "half.yaml"
+    text = DRAFT.replace(', output: "4"', "")
+    half.write_text(text + '      drawn: {image: "1"}\n      called: {request: "1"}\n')
+    warned = product.cli("prices", "check", half, home=nowhere)
+    assert (warned.returncode, "sha256:" in warned.stdout) == (0, True)
+    assert "model gpt-5-mini: no price of output" in warned.stderr
+    told = json.loads(product.cli("prices", "check", half, "--json", home=nowhere).stdout)["warnings"]
+    assert [one.partition("model ")[2].partition(";")[0] for one in told] == [
+        "called: no price of input and output",
+        "gpt-5-mini: no price of output",
+    ]
     assert json.loads(product.cli("prices", "schema", home=nowhere).stdout)["$defs"]["PriceTier"]
     source, made = tmp_path / "map.json", tmp_path / "made.yaml"
     source.write_text(json.dumps({"m": {"input_cost_per_token": 1e-6}, "n": {"input_cost_per_token": "?"}}, indent=1))

@@ -134,6 +134,7 @@ class RecordBatch:
         batch.decoded = None
         _remember(batch.prepared, state.recent, state.exceptions)
         _report(batch.prepared.mismatches)
+        _report_unpriced(judged)
 
     async def write(self, batch: Batch) -> None:
         """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
@@ -295,6 +296,15 @@ def _report(mismatches: Sequence[Mismatch]) -> None:
             "detail": first.detail,
         }
         log.error("router and billing do not agree on a charge", extra={"fields": fields})
+
+
+def _report_unpriced(judged: Sequence[Judged]) -> None:
+    """One alert a batch: what is served and not charged for want of a price is seen at once, not in a month's sums."""
+    unpriced = [one.event.fields for one in judged if one.event.fields.unpriced]
+    if unpriced:
+        first = unpriced[0]
+        fields = {"events": len(unpriced), "request_id": first.request_id, "model": first.model}
+        log.error("requests used what has no price and are charged nothing", extra={"fields": fields})
 
 
 def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str]]:
