@@ -83,8 +83,8 @@ schema: $(STAMP) ## Write docs/reference/tollgate.schema.json and providers.md f
 	@$(BIN)/python -m tools.gen_providers
 
 .PHONY: support
-support: $(STAMP) ## Run what proves the support matrix, and write it into docs/reference/dialects.md
-	@$(BIN)/python -m tools.gen_support
+support: $(STAMP) ## Run what proves the support matrix, and write it into docs/reference/dialects.md; ARGS=FILE runs one file of tests
+	@$(BIN)/python -m tools.gen_support $(ARGS)
 
 .PHONY: commits
 commits: $(STAMP) ## Check the style of commit messages; ARGS="main..HEAD" names them

@@ -8,6 +8,7 @@ from tests.fuzz.targets.chat_repair import ChatRepairTarget
 from tests.fuzz.targets.chat_stream import ChatStreamTarget
 from tests.fuzz.targets.converse_stream import ConverseStreamTarget
 from tests.fuzz.targets.dialects import DialectRepliesTarget, DialectRequestsTarget, DialectStreamsTarget
+from tests.fuzz.targets.endpoints import EndpointsTarget
 from tests.fuzz.targets.forms import FormsTarget
 from tests.fuzz.targets.http_door import HttpDoorTarget
 from tests.fuzz.targets.payment_message import PaymentMessageTarget
@@ -29,6 +30,7 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
     "dialect-replies": DialectRepliesTarget,
     "dialect-requests": DialectRequestsTarget,
     "dialect-streams": DialectStreamsTarget,
+    "endpoints": EndpointsTarget,
     "forms": FormsTarget,
     "http-door": HttpDoorTarget,
     "payment-message": PaymentMessageTarget,

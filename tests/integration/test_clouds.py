@@ -18,6 +18,7 @@ DATED, V1, EMBEDDED, DRAWN = "gpt-4.1", "gpt-5-mini", "text-embedding-3-small", 
 CONVERSED, DENIED = "claude-sonnet-5", "claude-haiku-5-5"
 GEMINI, CLAUDE, UNSIGNED, UNREACHED = "gemini-2.5-pro", "claude-opus-5", "gemini-2.5-flash", "gemini-2.5-flash-lite"
 DEEPSEEK = "deepseek-chat"
+ENTRA, DENIED_BY_ENTRA = "gpt-5.1", "gpt-4o-mini"
 # A client of each dialect, and the models that the support matrix is about.
 CLIENTS = {
     "openai-2": "chat",
@@ -57,6 +58,8 @@ def product(clouds, vendors, tmp_path_factory):
     key = httpx.get(f"{root}/bedrock/_key", trust_env=False).text
 
     account = httpx.get(f"{root}/vertex/_account", trust_env=False).json()
+    known = httpx.get(f"{root}/azure/_application", trust_env=False).json()
+    entra = {"tenant": {"env": "ENTRA_TENANT"}, "client": {"env": "ENTRA_CLIENT"}, "authority": known["authority"]}
 
     def channel(name, provider, path, models, credential, **cloud):
         return {
@@ -78,6 +81,8 @@ def product(clouds, vendors, tmp_path_factory):
         channel("vertex-none", "vertex", "/vertex", [UNREACHED], {"file": f"{folder}/none.json"}, **place),
         channel("vertex-unknown", "vertex", "/vertex", [UNSIGNED], {"file": f"{folder}/unknown.json"}, **place),
         channel("azure-dated", "azure", "/azure", azure, {"env": "AZURE_KEY"}, api_version="2024-10-21"),
+        channel("azure-entra", "azure", "/azure", [ENTRA], {"env": "ENTRA_SECRET"}, entra=entra),
+        channel("azure-entra-wrong", "azure", "/azure", [DENIED_BY_ENTRA], {"env": "ENTRA_WRONG"}, entra=entra),
         channel("azure-v1", "azure", "/azure", [{"name": V1, "upstream": "mini"}], {"env": "AZURE_KEY"}),
         channel("bedrock", "bedrock", "/bedrock", claude, {"env": "BEDROCK_KEY"}, region="us-east-1"),
         channel("bedrock-wrong", "bedrock", "/bedrock", haiku, {"env": "WRONG_KEY"}, region="us-east-1"),
@@ -90,6 +95,8 @@ def product(clouds, vendors, tmp_path_factory):
     config = folder / "tollgate.yaml"
     config.write_text(json.dumps({"channels": channels}))
     secrets = {"AZURE_KEY": "any", "BEDROCK_KEY": key, "WRONG_KEY": f"{key.partition(':')[0]}:not-the-secret"}
+    secrets |= {"ENTRA_TENANT": known["tenant"], "ENTRA_CLIENT": known["client"], "ENTRA_SECRET": known["secret"]}
+    secrets["ENTRA_WRONG"] = "abc8Q~not.the-secret+at=all"
     running = Product(folder, ["--config", str(config)], secrets)
     try:
         yield running.start()
@@ -266,6 +273,25 @@ def test_an_account_that_gets_no_token_is_benched_and_says_why(product, sdk):
     assert "account not found" in logs(product)
 
 
+def test_azure_behind_entra_is_asked_with_a_token_by_its_own(product, clouds, sdk):
+    for _ in range(3):
+        reply = sdk.chat.completions.with_raw_response.create(model=ENTRA, messages=asked())
+        row_of(product, reply, "azure-entra", ENTRA)
+    embedded = sdk.chat.completions.create(model=ENTRA, messages=asked("stream"), stream=True)
+    assert list(embedded)[-1].choices[0].finish_reason == "stop"
+    # One token serves all of them.
+    given = httpx.get(f"http://127.0.0.1:{clouds.port}/azure/_application", trust_env=False).json()["given"]
+    assert given == "1"
+
+
+def test_an_application_that_gets_no_token_is_benched_and_says_why(product, sdk):
+    with pytest.raises(openai.APIStatusError) as caught:
+        sdk.chat.completions.create(model=DENIED_BY_ENTRA, messages=asked())
+    assert caught.value.status_code in {502, 503}
+    assert "token server gives no access token" in known(product)["azure-entra-wrong"]
+    assert "AADSTS7000215: Invalid client secret provided. It was '***'" in logs(product)
+
+
 def logs(product):
     """Returns what the router and the supervisor wrote."""
     own = (product.home / "logs" / "router-0.log").read_text(encoding="utf-8")
@@ -274,7 +300,8 @@ def logs(product):
 
 def test_no_secret_is_in_a_log(product):
     written = "".join(path.read_text(encoding="utf-8") for path in (product.home / "logs").glob("*.log"))
-    secrets = [product.environment[name].rpartition(":")[2] for name in ("BEDROCK_KEY", "WRONG_KEY")]
+    names = ("BEDROCK_KEY", "WRONG_KEY", "ENTRA_SECRET", "ENTRA_WRONG")
+    secrets = [product.environment[name].rpartition(":")[2] for name in names]
     assert not [secret for secret in ("s3cr3t", "PRIVATE KEY", "ya29.", *secrets) if secret in written]
 
 

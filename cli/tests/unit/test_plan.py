@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from tollgate_cli.commands.up import provider_variables
+from tollgate_cli.commands.up import provider_variables, references, unreadable_credentials
 from tollgate_cli.home import LONGEST_SOCKET_NAME, LONGEST_SOCKET_PATH, AlreadyRunning, Home, run_directory, write_json
 from tollgate_cli.supervisor.plan import Handles, Plan, needs_valkey
 from tollgate_cli.supervisor.spec import Options
-from tollgate_resources import load_catalogue
+from tollgate_resources import Channel, load_catalogue
 
 pytestmark = pytest.mark.unit
 
@@ -172,3 +172,19 @@ def test_the_keys_of_all_vendors_are_known_by_their_variables():
     named = {name for provider in catalogue.providers.values() for name in provider.environment}
     assert provider_variables() == named
     assert {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "DEEPSEEK_API_KEY"} <= named
+
+
+def test_every_place_that_a_channel_has_a_secret_read_from_is_handed_on():
+    channel = Channel.model_validate(
+        {
+            "name": "a", "provider": "azure", "base_url": "https://h", "models": ["m"],
+            "credentials": [{"env": "SECRET"}, {"file": "/none"}],
+            "cloud": {"entra": {"tenant": {"env": "TENANT"}, "client": {"env": "CLIENT"}}},
+            "proxy": {"url": "http://proxy.example:3128", "credential": {"env": "PROXY"}},
+        }
+    )  # fmt: skip
+    assert [one.env for one in references(channel)] == ["SECRET", None, "PROXY", "TENANT", "CLIENT"]
+    assert unreadable_credentials([channel], {"SECRET": "x", "PROXY": "x", "TENANT": "x"}) == [
+        "Channel 'a': the file /none cannot be read.",
+        "Channel 'a': the environment variable CLIENT is not set.",
+    ]

@@ -26,7 +26,7 @@ from tollgate_router.domain.dialects.translate import Sending, StreamTranslation
 from tollgate_router.domain.openai_chat import InvalidBody
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
-_SPICES: Final = [
+SPICES: Final = [
     b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"true", b"-1", b"1e400", b"\xff", b"\\ud800",
     b"\xc3\xa9", b"\n\n", b"\r\n", b"data: ", b"event: x\n",
     b'"type"', b'"index":1', b"data: [DONE]\n\n", b"0" * 30, b" ",
@@ -38,7 +38,7 @@ _ODD: Final[list[Any]] = [
 _PLACES: Final[Mapping[int, list[Place]]] = {dialect: list(places(body)) for dialect, body in BODIES.items()}
 
 
-def _draw_value(source: Random, value: Any) -> Any:
+def draw_value(source: Random, value: Any) -> Any:
     """Returns a value with a few of its parts exchanged, left out or said twice."""
     for _ in range(source.randint(0, 3)):
         found = list(places(value)) if value else []
@@ -67,8 +67,8 @@ class DialectRequestsTarget:
 
     def draw(self, source: Random) -> Case:
         name = source.choice(sorted(PAIRS))
-        body = json.dumps(_draw_value(source, BODIES[PAIRS[name][0]])).encode()
-        return {"pair": name, "stream": source.random() < 0.5, "body": spoil(source, body, _SPICES)}
+        body = json.dumps(draw_value(source, BODIES[PAIRS[name][0]])).encode()
+        return {"pair": name, "stream": source.random() < 0.5, "body": spoil(source, body, SPICES)}
 
     def check(self, case: Case) -> None:
         dialect, upstream = PAIRS[case["pair"]]
@@ -154,7 +154,7 @@ def _draw_stream(source: Random, upstream: int) -> bytes:
         place = source.randrange(len(frames))
         roll = source.random()
         if roll < 0.4:
-            frames[place] = _draw_value(source, frames[place])
+            frames[place] = draw_value(source, frames[place])
         elif roll < 0.6 and len(frames) > 1:
             del frames[place]
         elif roll < 0.8:
@@ -162,7 +162,7 @@ def _draw_stream(source: Random, upstream: int) -> bytes:
         else:
             frames.insert(place, source.choice(_ERRORS))
     written = b"".join(_frame(one) for one in frames)
-    return spoil(source, written + (_END if upstream == OPENAI else b""), _SPICES)
+    return spoil(source, written + (_END if upstream == OPENAI else b""), SPICES)
 
 
 def _frame(one: Any) -> bytes:
@@ -272,8 +272,8 @@ class DialectRepliesTarget:
 
     def draw(self, source: Random) -> Case:
         name = source.choice(sorted(PAIRS))
-        body = json.dumps(_draw_value(source, _REPLIES[PAIRS[name][1]])).encode()
-        return {"pair": name, "body": spoil(source, body, _SPICES)}
+        body = json.dumps(draw_value(source, _REPLIES[PAIRS[name][1]])).encode()
+        return {"pair": name, "body": spoil(source, body, SPICES)}
 
     def check(self, case: Case) -> None:
         dialect, upstream = PAIRS[case["pair"]]

@@ -4,7 +4,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from tollgate_cli.errors import Failure
 from tollgate_cli.supervisor.spec import Options
 
 if TYPE_CHECKING:
-    from tollgate_resources import Channel
+    from tollgate_resources import Channel, Credential
 from tollgate_cli.home import home_of
 
 
@@ -33,7 +33,7 @@ def run_up(
     declared = os.environ.get("TOLLGATE_EDGE_CONFIG_PATHS", "") if not paths else ""
     paths += [Path(part) for part in declared.split(os.pathsep) if part]
     channels = check_declared(paths) if paths else ()
-    named = {item.env for channel in channels for item in channel.credentials if item.env}
+    named = {item.env for channel in channels for item in references(channel) if item.env}
     for line in unreadable_credentials(channels, os.environ):
         sys.stderr.write(f"{line}\n")
     variables = provider_variables()
@@ -76,6 +76,15 @@ def check_declared(paths: Sequence[Path]) -> "Sequence[Channel]":
     return loaded.declared().channels
 
 
+def references(channel: "Channel") -> "Iterator[Credential]":
+    """Yields every place that a channel has a secret read from."""
+    yield from channel.credentials
+    if channel.proxy is not None and channel.proxy.credential is not None:
+        yield channel.proxy.credential
+    if channel.cloud is not None and channel.cloud.entra is not None:
+        yield from (channel.cloud.entra.tenant, channel.cloud.entra.client)
+
+
 def unreadable_credentials(channels: "Sequence[Channel]", environment: Mapping[str, str]) -> list[str]:
     """Returns a sentence for each credential that is not where its channel says.
 
@@ -83,7 +92,7 @@ def unreadable_credentials(channels: "Sequence[Channel]", environment: Mapping[s
     """
     found = []
     for channel in channels:
-        for item in channel.credentials:
+        for item in references(channel):
             if item.env and not environment.get(item.env, "").strip():
                 found.append(f"Channel {channel.name!r}: the environment variable {item.env} is not set.")
             elif item.file and not os.access(item.file, os.R_OK):

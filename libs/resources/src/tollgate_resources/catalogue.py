@@ -33,6 +33,7 @@ _OPERATION_OF: Final = {"chat": "chat", "embedding": "embeddings"}
 
 Wire = Literal["openai", "anthropic", "gemini", "bedrock"]
 Platform = Literal["", "azure", "bedrock", "vertex"]
+RerankShape = Literal["", "cohere", "jina"]
 
 
 class Auth(Resource):
@@ -66,6 +67,8 @@ class Provider(Resource):
     """The provider whose wire the simulator speaks here, quirks included; its models are those it chats with."""
     operations: tuple[Operation, ...] = ()
     """What the endpoint serves."""
+    rerank: RerankShape = ""
+    """Whose shape its rerank has: that of Cohere's second version, or Jina's. Left out, bodies and replies pass."""
     source: str = ""
     """The page that names `base_url`."""
     checked: str = ""
@@ -80,6 +83,8 @@ class Provider(Resource):
     def _whole(self) -> "Provider":
         if self.quirks and self.wire != "openai":
             raise ValueError("`quirks` with `wire: openai` only")
+        if self.rerank and "rerank" not in self.operations:
+            raise ValueError("`rerank` with the operation rerank only")
         if self.responses and not self.may_speak_responses:
             raise ValueError("`responses: true` with `wire: openai` and the operation chat only")
         for name in self.all_quirks.paths:

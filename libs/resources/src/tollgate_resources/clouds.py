@@ -9,7 +9,7 @@ from tollgate_resources.models import Channel, Cloud
 
 _REGION: Final = "{region}"
 _NEEDED: Final = {"": (), "azure": (), "bedrock": ("region",), "vertex": ("region", "project")}
-_ALLOWED: Final = {"": (), "azure": ("api_version",), "bedrock": ("region",), "vertex": ("region", "project")}
+_ALLOWED: Final = {"": (), "azure": ("api_version", "entra"), "bedrock": ("region",), "vertex": ("region", "project")}
 _EXAMPLES: Final = {"region": "a region, such as us-east-1", "project": "the id of a project"}
 # Places of Vertex that are no single region, by their own hosts.
 _WIDE: Final = {
@@ -46,6 +46,8 @@ def cloud_problems(channel: Channel, provider: Provider) -> Iterator[tuple[tuple
         if value is not None and name not in _ALLOWED[provider.platform]:
             allowed = ", ".join(_ALLOWED[provider.platform]) or "no `cloud` at all"
             yield ("cloud", name), name, f"for provider {provider.name}: {allowed}"
+    if said.entra is not None and said.entra.authority.startswith("http://") and not channel.private_network:
+        yield ("cloud", "entra", "authority"), said.entra.authority, "an https:// address, or `private_network: true`"
     if channel.responses and not provider.may_speak_responses:
         yield ("responses",), "true", f"false; provider {provider.name} does not chat on OpenAI's wire"
     elif channel.responses and said.api_version not in _V1:

@@ -8,7 +8,17 @@ from typing import Final, Literal
 from pydantic import Field, ValidationError
 
 from tollgate_rating import PriceTable
-from tollgate_resources.catalogue import SIMULATOR, Auth, Catalogue, CatalogueModel, Operation, Platform, Provider, Wire
+from tollgate_resources.catalogue import (
+    SIMULATOR,
+    Auth,
+    Catalogue,
+    CatalogueModel,
+    Operation,
+    Platform,
+    Provider,
+    RerankShape,
+    Wire,
+)
 from tollgate_resources.clouds import address_of, speaks_responses
 from tollgate_resources.declared import Declared
 from tollgate_resources.models import (
@@ -62,6 +72,7 @@ class VersionChannel(Resource):
     """Who speaks the Responses API is passed on; false in versions of releases that did not say it."""
     operations: tuple[Operation, ...] = ()
     """What the provider serves; empty in versions of releases that did not say it."""
+    rerank: RerankShape = ""
     quirks: Quirks | None = None
     credentials: tuple[Credential, ...] = ()
     models: tuple[ChannelModel, ...] = ()
@@ -179,6 +190,7 @@ def _fill_in(channel: Channel, catalogue: Catalogue) -> VersionChannel:
         conforming=provider.conforming,
         responses=speaks_responses(channel, provider),
         operations=provider.operations,
+        rerank=provider.rerank,
         quirks=catalogue.quirks_of(provider),
         credentials=channel.credentials,
         models=tuple(models[name] for name in sorted(models)),

@@ -222,6 +222,19 @@ ApiVersion = Annotated[
 ]
 
 
+class Entra(Resource):
+    """An application of Microsoft Entra ID whose tokens are sent; the channel's credentials are its client secrets."""
+
+    tenant: Credential
+    """Where the tenant's id is read from."""
+    client: Credential
+    """Where the application's (client's) id is read from."""
+    authority: Url = "https://login.microsoftonline.com"
+    """Who gives the tokens; another one in national clouds."""
+    scope: Annotated[str, Field(max_length=256, pattern=r"^[!-~]+$")] = "https://cognitiveservices.azure.com/.default"
+    """What the tokens are for; another one in national clouds."""
+
+
 class Cloud(Resource):
     """What a cloud asks for besides an address and a credential; each provider says which of it."""
 
@@ -231,6 +244,8 @@ class Cloud(Resource):
     """Of Bedrock, such as us-east-1, and of Vertex, such as europe-west4 or global."""
     project: Annotated[str, Field(max_length=128, pattern=r"^[a-z0-9][a-z0-9.:-]*$")] | None = None
     """Of Vertex: the project's id."""
+    entra: Entra | None = None
+    """Of Azure: whose access tokens are sent instead of a key."""
 
 
 class Channel(Resource):

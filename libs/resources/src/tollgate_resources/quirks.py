@@ -126,9 +126,21 @@ class Quirks(Resource):
     query: dict[Member, QueryText] = Field(default={})
     """Sent with every request but those for images."""
     request: RequestQuirks = RequestQuirks()
+    """Of chats and embeddings."""
+    responses: RequestQuirks = RequestQuirks()
+    """Of bodies of the Responses API that are passed on: the fields of `request`, by the names that this API has, with
+    `input` in the place of messages. What a vendor says of its chat says nothing of it, so that nothing is shared."""
     reply: ReplyQuirks = ReplyQuirks()
     error: ErrorPlaces = ErrorPlaces()
     errors: tuple[ErrorRule, ...] = ()
+
+    @model_validator(mode="after")
+    def _keeps_nothing(self) -> "Quirks":
+        for field in ("rename", "drop", "refuse", "accept", "values", "always", "default"):
+            # Without it the vendor keeps what all callers of an account say.
+            if "store" in getattr(self.responses, field):
+                raise ValueError(f"another member than store in `responses.{field}`; it is always sent, as false")
+        return self
 
 
 class Quirk(Quirks):

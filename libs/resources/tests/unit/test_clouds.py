@@ -9,6 +9,7 @@ from tollgate_resources.declared import Declared
 pytestmark = pytest.mark.unit
 CATALOGUE = load_catalogue()
 KEY = "credentials: [{env: KEY}]"
+ENTRA = "{tenant: {env: T}, client: {file: /c}}"
 
 
 def problems(tmp_path, text):
@@ -52,6 +53,13 @@ def test_an_address_of_its_own_goes_before():
         ("provider: azure, base_url: 'https://h', cloud: {api_version: '2024-02-01'}", "2024-10-21 or later"),
         ("provider: azure, base_url: 'https://h', cloud: {api_version: newest}", "cloud.api_version"),
         ("provider: bedrock, cloud: {region: 'us-east-1/..'}", "cloud.region"),
+        (f"provider: vertex, cloud: {{region: global, project: p, entra: {ENTRA}}}", "cloud.entra"),
+        ("provider: azure, base_url: 'https://h', cloud: {entra: {tenant: {env: T}}}", "cloud.entra.client"),
+        ("provider: azure, base_url: 'https://h', cloud: {entra: {tenant: t, client: c}}", "cloud.entra.tenant"),
+        (
+            f"provider: azure, base_url: 'https://h', cloud: {{entra: {ENTRA[:-1]}, authority: 'http://h'}}}}",
+            "cloud.entra.authority: found http://h; allowed: an https:// address",
+        ),
         ("provider: vertex, cloud: {region: global, project: 'a/b'}", "cloud.project"),
         ("provider: bedrock, cloud: {region: us-east-1}, probe: {interval_seconds: 5}", "probe"),
         ("provider: anthropic, responses: true", "responses: found true; allowed: false"),
@@ -77,6 +85,7 @@ def test_a_whole_declaration_has_no_problems(tmp_path):
     assert problems(tmp_path, "provider: bedrock, cloud: {region: us-east-1}, probe: {model: m}") == []
     assert problems(tmp_path, "provider: vertex, cloud: {region: global, project: p-1}") == []
     assert problems(tmp_path, "provider: azure, base_url: 'https://h', cloud: {api_version: 2024-10-21}") == []
+    assert problems(tmp_path, f"provider: azure, base_url: 'https://h', cloud: {{entra: {ENTRA}}}") == []
 
 
 @pytest.mark.parametrize(

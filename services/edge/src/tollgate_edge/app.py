@@ -349,7 +349,7 @@ class Edge:
                 self.gateway.closing = True
                 await asyncio.sleep(self.settings.drain_notice_seconds)
                 self.gateway.draining = True
-                await server.drain()
+                await asyncio.gather(server.drain(), self.gateway.drain_detached(self.settings.drain_seconds))
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> PublicServer:
         """Starts the parts in order; the stack stops them in reverse."""

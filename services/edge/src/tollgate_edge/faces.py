@@ -19,6 +19,8 @@ class Face:
     dialect: int = wire.DIALECT_OPENAI_CHAT
     keep_alive: bytes = b": keep-alive\n\n"
     as_array: bool = False
+    # As on tollgate.exchange.v1.Open.
+    api_version: int = 0
     # Of the head of a stream.
     stream_lines: bytes = (
         b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
@@ -84,6 +86,12 @@ class RerankFace(Face):
         return json.dumps(
             {"id": request_id, "message": message, "detail": message, **found}, ensure_ascii=False
         ).encode(errors="replace")
+
+
+class SecondRerankFace(RerankFace):
+    """Of the second version of Cohere's API."""
+
+    api_version = 2
 
 
 class AnthropicFace(Face):
@@ -163,6 +171,7 @@ OPENAI: Final = Face()
 RESPONSES: Final = ResponsesFace()
 ANTHROPIC: Final = AnthropicFace()
 RERANK: Final = RerankFace()
+SECOND_RERANK: Final = SecondRerankFace()
 GEMINI: Final = GeminiFace()
 GEMINI_ARRAY: Final = GeminiArrayFace()
 _MODEL_PATH: Final = re.compile(
@@ -194,6 +203,8 @@ def face_of(path: str) -> Face:
     """Returns the dialect that a path is spoken in."""
     if path.startswith("/v1beta/") or (path.removeprefix("/v1").startswith("/models/") and ":" in path):
         return GEMINI
-    if path in {"/v1/rerank", "/v2/rerank", "/rerank"}:
+    if path == "/v2/rerank":
+        return SECOND_RERANK
+    if path in {"/v1/rerank", "/rerank"}:
         return RERANK
     return ANTHROPIC if path.removeprefix("/v1").startswith("/messages") else OPENAI

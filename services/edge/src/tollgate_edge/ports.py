@@ -414,3 +414,7 @@ class RouterPort(Protocol):
     async def forget_response(self, project_id: str, response_id: str) -> None:
         """Deletes a stored response. Raises PublicError."""
         ...
+
+    async def cancel_response(self, project_id: str, response_id: str) -> bytes:
+        """Cancels a response of the background and returns it as JSON. Raises PublicError."""
+        ...

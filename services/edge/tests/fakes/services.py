@@ -279,6 +279,10 @@ class FakeRouters:
     async def forget_response(self, project_id, response_id):
         self.asked.append((project_id, response_id))
 
+    async def cancel_response(self, project_id, response_id):
+        self.asked.append((project_id, response_id))
+        return b'{"id":"%b","status":"cancelled"}' % response_id.encode()
+
 
 class FakeKeysFile:
     def __init__(self):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.faces import face_of
 from tollgate_edge.inference.endpoint_fields import sound
 from tollgate_edge.inference.fields import BadRequest, decode
 from tollgate_edge.inference.operations import OPERATIONS, ROUTES, misplaced
@@ -133,7 +134,11 @@ def test_every_route_is_there_with_and_without_v1():
     for path, route in ROUTES.items():
         if path.startswith(b"/v1/"):
             assert ROUTES[path[3:]] == route
-    assert ROUTES[b"/v2/rerank"] == ROUTES[b"/v1/rerank"]
+    # Cohere's second version is another API of the same operation; routers are told which one was asked.
+    (first, face), (second, other) = ROUTES[b"/v1/rerank"], ROUTES[b"/v2/rerank"]
+    assert (first, face.api_version, other.api_version) == (second, 0, 2)
+    assert face_of("/v2/rerank") is other
+    assert face_of("/rerank") is face_of("/v1/rerank") is face
 
 
 def test_a_model_of_another_kind_is_told_where_it_is_asked():

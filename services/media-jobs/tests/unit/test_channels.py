@@ -90,6 +90,13 @@ def test_a_channel_that_is_reached_in_a_way_of_its_own_is_not_gone_around(how):
     assert [entry.channel.name for entry in found.levels("default", "gpt-image-2")[0]] == ["two"]
 
 
+def test_a_client_secret_of_entra_is_not_sent_as_a_key():
+    entra = {"tenant": {"env": "T"}, "client": {"env": "C"}}
+    fields = {"provider": "azure", "base_url": "https://h", "models": ["gpt-image-2"]}
+    found = version(declared("one", **fields, cloud={"entra": entra}), declared("two", **fields))
+    assert [entry.channel.name for entry in found.levels("default", "gpt-image-2")[0]] == ["two"]
+
+
 def test_a_document_that_is_none_leaves_the_version_in_force():
     holder = VersionHolder()
     assert holder.current() is None

@@ -180,6 +180,8 @@ class Router:
     def samples(self) -> Iterator[Sample]:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_router_open_requests", (), self.deps.open_requests
+        if self.deps.background is not None:
+            yield "tollgate_router_background_responses", (), len(self.deps.background.running)
         yield "tollgate_router_unpriced_total", (), self.recorder.unpriced
         yield "tollgate_router_probes_total", (), self.probes.sent
         yield "tollgate_router_probes_failed_total", (), self.probes.failed
@@ -195,7 +197,8 @@ class Router:
         self.exchange.register(server)
         add_admin: Any = router_pb2_grpc.add_RouterAdminServiceServicer_to_server
         add_responses: Any = responses_pb2_grpc.add_StoredResponsesServiceServicer_to_server
-        add_responses(StoredResponses(self.responses, self.deps.clock), server)
+        background = self.deps.background
+        add_responses(StoredResponses(self.responses, background, self.deps.clock), server)
         add_admin(RouterAdmin(self.deps, self.upstream.open_by_channel, self.health, self.modes.save), server)
         stopped = asyncio.Event()
         with stop_on_signals(self.lifecycle, self.settings.supervisor_fd):
@@ -208,6 +211,8 @@ class Router:
             configuring = asyncio.create_task(self.config.run(self.lifecycle.stopping))
             probing = asyncio.create_task(self.probes.run(self.lifecycle.stopping))
             keeping = asyncio.create_task(self.keep.run(self.lifecycle.stopping)) if self.keep is not None else None
+            # Until the last one has ended, since a drain waits for them.
+            watching = asyncio.create_task(background.run(stopped)) if background is not None else None
             refreshing = asyncio.create_task(self.refreshing.run(stopped))
             await server.start()
             self.lifecycle.ready()
@@ -217,7 +222,9 @@ class Router:
             await server.stop(1)
             self.spool.flush()
             stopped.set()
-            tasks = {task for task in (publishing, configuring, probing, refreshing, keeping) if task is not None}
+            tasks = {
+                task for task in (publishing, configuring, probing, refreshing, keeping, watching) if task is not None
+            }
             await asyncio.wait(tasks, timeout=5)
             for task in tasks:
                 task.cancel()

@@ -24,6 +24,7 @@ _MOST_SERIES: Final = 4_000
 FAMILIES: Final = (
     Family("tollgate_router_requests_total", "counter", "Requests that ended, by outcome.", ("outcome",)),
     Family("tollgate_router_open_requests", "gauge", "Requests that edges wait for."),
+    Family("tollgate_router_background_responses", "gauge", "Those of them whose callers were let go."),
     Family("tollgate_router_stalled_requests", "gauge", "Replies that are held since the caller reads too slowly."),
     Family("tollgate_router_credit_stalls_total", "counter", "Times that a reply had used up its window."),
     Family("tollgate_router_body_bytes", "gauge", "Bodies of open requests, and replies that are held whole."),

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec import structs
+
 from tollgate_router.ports import StoreUnavailable
 
 
@@ -35,6 +37,28 @@ class MemoryResponses:
             turns.append(found)
             response_id = found.previous_id
         return turns[::-1]
+
+    async def renew(self, keys, begun, now_us, until_us):
+        await self._answer()
+        running = {key for key in keys if key in self.rows and self.rows[key].running_until_us}
+        for key in running:
+            one = self.rows[key]
+            until = until_us if one.running_until_us <= (now_us + until_us) // 2 else one.running_until_us
+            status = "in_progress" if key in begun else one.status
+            self.rows[key] = structs.replace(one, running_until_us=until, status=status)
+        return running
+
+    async def finish(self, one, *, lost_at_us=None):
+        await self._answer()
+        found = self.rows.get((one.project_id, one.id))
+        if found is None:
+            return ""
+        if found.running_until_us and (lost_at_us is None or found.running_until_us <= lost_at_us):
+            self.rows[one.project_id, one.id] = structs.replace(
+                found, status=one.status, response=one.response, running_until_us=0
+            )
+            return one.status
+        return found.status
 
     async def delete(self, project_id, response_id):
         await self._answer()

@@ -10,9 +10,11 @@ class FakeTokenServer:
     """`answers` are taken in turn and waited for; `asked` is what came."""
 
     def __init__(self) -> None:
+        self.hidden = ""
         self.asked: list[tuple[Target, bytes]] = []
         self.answers: asyncio.Queue[Token | str] = asyncio.Queue()
 
-    async def fetch(self, target: Target, form: bytes) -> Token | str:
+    async def fetch(self, target: Target, form: bytes, hidden: str = "") -> Token | str:
+        self.hidden = hidden
         self.asked.append((target, form))
         return await self.answers.get()

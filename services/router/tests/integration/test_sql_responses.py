@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 
 from tollgate_router.adapters.sql_responses import SqlResponses
 from tollgate_router.domain.stored import StoredResponse
@@ -59,6 +60,69 @@ async def test_the_end_of_their_time(store):
     assert await store.get("p", "resp_1", 10) is None
     assert (await store.purge(10), await store.purge(10)) == (1, 0)
     assert await store.get("p", "resp_2", 10) == response(2, expires=20)
+
+
+def running(number, *, until=30, **more):
+    return structs.replace(response(number, **more), status="queued", running_until_us=until)
+
+
+def ended(one, status="completed", words=b"the answer"):
+    return structs.replace(one, status=status, response=words, running_until_us=0)
+
+
+async def test_what_runs_in_the_background_ends_once(store):
+    one = running(1)
+    await store.add(one)
+    assert await store.get("p", "resp_1", 10) == one
+    assert await store.finish(ended(one)) == "completed"
+    # Whoever comes later is told what became of it, and changes nothing.
+    assert await store.finish(ended(one, "cancelled", b"")) == "completed"
+    assert await store.get("p", "resp_1", 10) == ended(one)
+    assert await store.finish(ended(running(2))) == ""
+    assert await store.get("p", "resp_2", 10) is None
+    # One that did not run in the background has no end of this kind.
+    await store.add(response(3))
+    assert await store.finish(ended(running(3))) == ""
+    assert await store.get("p", "resp_3", 10) == response(3)
+
+
+async def test_ends_that_meet(store):
+    one = running(1)
+    await store.add(one)
+    ways = ("completed", "cancelled", "failed")
+    told = await asyncio.gather(*(store.finish(ended(one, way, way.encode())) for way in ways))
+    (kept,) = set(told)
+    found = await store.get("p", "resp_1", 10)
+    assert (found.status, found.response.decode()) == (kept, kept)
+
+
+async def test_processes_that_say_that_they_are_there(store):
+    keys = {("p", f"resp_{number}") for number in range(1, 1101)}
+    await asyncio.gather(*(store.add(running(number)) for number in (1, 2, 1100)))
+    assert await store.renew(keys, (), 5, 35) == {("p", "resp_1"), ("p", "resp_2"), ("p", "resp_1100")}
+    # Half of the time is left: nothing is written.
+    assert (await store.get("p", "resp_1", 10)).running_until_us == 30
+    assert await store.renew({("p", "resp_1")}, {("p", "resp_1")}, 20, 50) == {("p", "resp_1")}
+    found = [await store.get("p", f"resp_{number}", 10) for number in (1, 2)]
+    assert [(one.status, one.running_until_us) for one in found] == [("in_progress", 50), ("queued", 30)]
+    # One process looks after its time is over, another has said that it goes on.
+    lost = ended(running(1), "failed")
+    assert await store.finish(lost, lost_at_us=40) == "in_progress"
+    assert await store.finish(lost, lost_at_us=50) == "failed"
+    assert await store.renew({("p", "resp_1")}, {("p", "resp_1")}, 60, 90) == set()
+    assert await store.get("p", "resp_1", 10) == lost
+
+
+async def test_rows_of_a_release_that_knew_no_background(store, url):
+    await store.add(response(1))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        columns = "project_id, id, previous_id, created_at_us, expires_at_us, sealed"
+        connection.execute(sa.text(f"CREATE TABLE kept AS SELECT {columns} FROM responses"))
+        connection.execute(sa.text("DELETE FROM responses"))
+        connection.execute(sa.text(f"INSERT INTO responses ({columns}) SELECT {columns} FROM kept"))
+    engine.dispose()
+    assert await store.get("p", "resp_1", 50) == response(1)
 
 
 async def test_sealed_for_their_project_by_keys_that_may_change(store, url):

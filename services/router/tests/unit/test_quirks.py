@@ -25,7 +25,7 @@ def quirks(**data):
 
 def sent(request, body, *, chat=True):
     members = read_body(json.dumps({"messages": HI, **body}).encode())
-    dropped = quirks(request=request).request.edit(members, chat=chat)
+    dropped = quirks(request=request).request.edit(members, "messages" if chat else "")
     found = {name: json.loads(bytes(value)) for name, value in members.items()}
     return {name: value for name, value in found.items() if name != "messages" or value != HI}, dropped
 

@@ -23,7 +23,7 @@ from services.router.tests.unit.test_responses_native import (
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.stored import input_items, page, wanted_of
-from tollgate_router.exchange.remembering import RememberedRequest
+from tollgate_router.exchange.background import BackgroundRequest
 from tollgate_router.use_cases.keep_responses import KeepResponses
 
 pytestmark = pytest.mark.unit
@@ -62,6 +62,8 @@ class Remembering:
         )
         self.sent = []
         self.number = 0
+        self.watch = self.router.deps.background
+        self.pauses, self.heads = [], []
 
     def ask(self, project="p", *, streams=False, **body):
         self.number += 1
@@ -77,13 +79,17 @@ class Remembering:
             model="able",
             stream=streams,
         )
-        request = RememberedRequest(self.router, frame, self.store)
+        request = BackgroundRequest(self.router, frame, self.store, self.watch, self._pause)
         self.router.guarded(request, request.begin)
         return request
+
+    async def _pause(self, seconds):
+        self.pauses.append(seconds)
 
     def out(self):
         """Returns the bytes that left, and the End frames with them."""
         batches = [wire.RouterBatch.FromString(message) for message in self.router.outbox.take()]
+        self.heads += [head for batch in batches for head in batch.head]
         ends = [end for batch in batches for end in batch.end]
         data = b"".join(frame.data for batch in batches for frame in batch.data)
         return data + b"".join(end.data for end in ends), ends
@@ -208,7 +214,11 @@ async def test_what_is_not_to_be_stored(one):
         ({"input": "x", "previous_response_id": "r" * 300}, "previous_response_id"),
         ({"input": 7}, "input"),
         ({}, "input"),
-        ({"input": "x", "background": True}, "background"),
+        ({"input": "x", "background": 7}, "background"),
+        ({"input": "x", "background": True, "store": False}, "background"),
+        ({"input": "x", "background": True, "stream": True}, "stream"),
+        # What no provider can be asked, while there is a caller to hear it.
+        ({"input": [{"type": "message", "role": "x", "content": "y"}], "background": True}, "input"),
         ({"input": "x", "conversation": "conv_1"}, "conversation"),
     ],
 )

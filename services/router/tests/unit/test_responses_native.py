@@ -11,11 +11,13 @@ from services.router.tests.unit.test_dialect_streams import CHAT as CHAT_STREAM
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_resources import Quirks
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.responses_native_stream import NativeStream
 from tollgate_router.domain.dialects.responses_request import sealed
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
 pytestmark = pytest.mark.unit
@@ -331,3 +333,77 @@ def test_a_frame_that_does_not_end():
     one = NativeStream({})
     assert one.feed(b"data: " + b"x" * (1 << 24)) == b""
     assert one.problem is not None
+
+
+# What the provider's data says.
+
+
+def with_quirks(**data):
+    return replace(NATIVE, quirks=WireQuirks(Quirks.model_validate(data)))
+
+
+def test_what_data_says_of_the_responses_api_is_done_to_bodies_that_pass():
+    quirks = {
+        "rename": {"max_output_tokens": "max_tokens"},
+        "drop": ["safety_identifier", "truncation"],
+        "values": {"service_tier": {"flex": "on_demand"}},
+        "always": {"plan": "x"},
+        "default": {"top_p": 0.5},
+        "drop_in_messages": ["phase"],
+        "developer_role": "system",
+        "stream_options": False,
+    }
+    said = [
+        {"role": "developer", "content": "be brief", "phase": "commentary"},
+        {"type": "function_call_output", "call_id": "c1", "output": "x"},
+    ]
+    found = asked(
+        with_quirks(responses=quirks), input=said, max_output_tokens=64, safety_identifier="u", truncation=None,
+        service_tier="flex", stream_options={"include_obfuscation": False},
+    )  # fmt: skip
+    assert json.loads(found.body) == {
+        "model": NATIVE.upstream_model, "store": False, "max_tokens": 64, "service_tier": "on_demand", "plan": "x",
+        "top_p": 0.5, "input": [{"role": "system", "content": "be brief"}, said[1]],
+    }  # fmt: skip
+    assert found.dropped == ("safety_identifier", "input.phase")
+
+
+@pytest.mark.parametrize(
+    ("quirks", "body", "param"),
+    [
+        ({"refuse": ["include"]}, {"include": ["message.output_text.logprobs"]}, "include"),
+        ({"accept": {"truncation": ["disabled"]}}, {"truncation": "auto"}, "truncation"),
+    ],
+)
+def test_what_would_change_the_form_of_the_answer_is_refused_by_name(quirks, body, param):
+    with pytest.raises(Refused) as refused:
+        asked(with_quirks(responses=quirks), **body)
+    assert refused.value.param == param
+
+
+def test_what_data_says_of_chat_says_nothing_of_the_responses_api():
+    chats = {"drop": ["user"], "refuse": ["tools"], "rename": {"max_output_tokens": "x"}, "developer_role": "system"}
+    body = {"user": "u", "tools": [{"type": "web_search"}], "max_output_tokens": 64}
+    said = [{"role": "developer", "content": "a"}]
+    found = asked(with_quirks(request=chats), input=said, **body)
+    assert json.loads(found.body) == {"model": NATIVE.upstream_model, "store": False, "input": said, **body}
+    assert found.dropped == ()
+
+
+def test_the_next_target_gets_what_the_caller_said():
+    data = json.dumps({"model": "asked", "input": [{"role": "developer", "content": "a"}], "user": "u"}).encode()
+    opened = wire.Open(dialect=RESPONSE, operation=wire.OPERATION_CHAT, model="asked", body_length=len(data))
+    members = read_body(data)
+    sending(opened, members, with_quirks(responses={"drop": ["user"], "developer_role": "system"}), data)
+    assert json.loads(sending(opened, members, NATIVE, data).body)["user"] == "u"
+    assert json.loads(bytes(members["input"]))[0]["role"] == "developer"
+
+
+def test_what_a_provider_wants_in_the_query_is_there():
+    assert asked(with_quirks(query={"api-version": "preview"})).path == b"/responses?api-version=preview"
+
+
+@pytest.mark.parametrize("field", ["drop", "refuse"])
+def test_that_nothing_is_stored_is_always_said(field):
+    with pytest.raises(ValueError, match="another member than store"):
+        Quirks.model_validate({"responses": {field: ["store"]}})

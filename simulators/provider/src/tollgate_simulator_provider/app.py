@@ -16,6 +16,7 @@ from tollgate_simulator_provider import (
     bedrock,
     chat,
     claude,
+    cloud_embeddings,
     compatible,
     completions,
     faults,
@@ -56,13 +57,20 @@ OPERATIONS = {
     "/completions": "completions",
     "/moderations": "moderations",
     "/rerank": "rerank",
+    "/cohere/v2/rerank": "rerank-cohere",
+    "/jina/v1/rerank": "rerank-jina",
     "/audio/speech": "speech",
     "/audio/transcriptions": "transcriptions",
     "/audio/translations": "translations",
 }
 FORMS = {"transcriptions", "translations", "edits", "variations"}
 PICTURES = {"images", "edits", "variations"}
-ASIDE_OF_CLOUDS = ("/bedrock/", "/vertex/")
+EMBEDDINGS = {
+    "invoke": cloud_embeddings.invoke,
+    "predict": cloud_embeddings.predict,
+    "embedContent": cloud_embeddings.embed_content,
+}
+ASIDE_OF_CLOUDS = ("/azure/", "/bedrock/", "/vertex/")
 # Where a key is, other than in `authorization`.
 KEYS = {"messages": b"x-api-key", "contents": b"x-goog-api-key"}
 
@@ -173,6 +181,7 @@ class Simulator:
             text = responses.last_of_user(responses.items_of(text))
         if isinstance(messages, list):
             text = answers.last_of_user([item for item in messages if isinstance(item, dict)])
+        text = text or cloud_embeddings.spoken(request)
         return faults.in_text(text) if isinstance(text, str) else faults.NONE
 
     async def _answer(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
@@ -198,8 +207,7 @@ class Simulator:
         elif delivery.operation in FORMS:
             await self._transcript(delivery, sounds.hear(request))
         else:
-            reply, delivery.units = self._judged(delivery, request)
-            await self._whole(delivery, reply)
+            await self._counted(delivery, request)
 
     async def _pictures(self, delivery: Delivery, request: dict[str, Any], headers: dict[bytes, bytes]) -> None:
         if delivery.operation in FORMS:
@@ -207,6 +215,16 @@ class Simulator:
         origin = "http://" + headers.get(b"host", b"localhost").decode("latin-1")
         reply, delivery.units = operations.images(request, int(time.time()), origin)
         await self._whole(delivery, reply)
+
+    async def _counted(self, delivery: Delivery, request: dict[str, Any]) -> None:
+        if delivery.operation not in EMBEDDINGS:
+            reply, delivery.units = self._judged(delivery, request)
+            await self._whole(delivery, reply)
+            return
+        asked = {name: value for name, value in request.items() if name != "model"}
+        reply, delivery.units = EMBEDDINGS[delivery.operation](asked, delivery.model)
+        found = [(b"x-amzn-bedrock-input-token-count", b"%d" % delivery.units["input"])]
+        await self._whole(delivery, reply, found if delivery.operation == "invoke" else [])
 
     async def _contents(self, delivery: Delivery, request: dict[str, Any]) -> None:
         if "embed" in delivery.verb.lower():
@@ -221,6 +239,8 @@ class Simulator:
     def _judged(delivery: Delivery, request: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
         if delivery.operation == "moderations":
             return judgements.moderate(request, delivery.id)
+        if delivery.operation in judgements.RERANKS:
+            return judgements.rank_strictly(request, delivery.id, delivery.operation)
         return (
             judgements.rank(request, delivery.id) if delivery.operation == "rerank" else operations.embeddings(request)
         )
@@ -291,10 +311,12 @@ class Simulator:
             frame, place = following, place + 1
         await delivery.end()
 
-    async def _whole(self, delivery: Delivery, reply: dict[str, Any]) -> None:
+    async def _whole(self, delivery: Delivery, reply: dict[str, Any], more: Headers | None = None) -> None:
         delivery.reported = reply.get("usage")
         body = json.dumps(reply, separators=(",", ":")).encode()
-        await delivery.whole(200, self._headers(delivery, JSON), body[:-9] if delivery.faults.malformed else body)
+        await delivery.whole(
+            200, self._headers(delivery, [*JSON, *(more or ())]), body[:-9] if delivery.faults.malformed else body
+        )
 
     def _headers(self, delivery: Delivery, headers: Headers) -> Headers:
         return [*headers, (b"x-request-id", f"req_sim{self._boot}{delivery.sequence:08x}".encode())]
@@ -387,6 +409,8 @@ def _error(
         return claude.error_body(status, message)
     if delivery.operation == "contents":
         return gemini.error_body(status, message)
+    if delivery.operation in judgements.RERANKS:
+        return judgements.rerank_error(delivery.operation, message)
     return error_body(status, message, param=param, code=code)
 
 

@@ -19,7 +19,7 @@ from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, json_tokens, text_tokens
 
-PATH = re.compile(r"/bedrock/model/(?P<model>[^/]+(?:/[^/]+)?)/(?P<verb>converse|converse-stream)")
+PATH = re.compile(r"/bedrock/model/(?P<model>[^/]+(?:/[^/]+)?)/(?P<verb>converse|converse-stream|invoke)")
 MODEL = re.compile(r"[a-zA-Z0-9-:.]{1,2048}|arn:aws[a-z-]*:bedrock:[a-z0-9-]{1,20}:[0-9]{0,12}:[a-z-]+/[a-zA-Z0-9-:.]+")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 CALL = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")

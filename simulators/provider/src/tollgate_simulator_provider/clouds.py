@@ -46,14 +46,15 @@ class Cloud(Protocol):
 class AtAzure:
     """OpenAI's wire at a deployment, or at the v1 path."""
 
-    def __init__(self, deployment: str, operation: str) -> None:
+    def __init__(self, deployment: str, operation: str, application: azure.Application) -> None:
         self.operation = operation
         self._deployment = deployment
+        self._application = application
 
     def check(self, query: bytes, headers: Mapping[bytes, bytes], body: bytes) -> None:
-        """The key's header and the version."""
+        """The key's header or the token, and the version."""
         del body
-        azure.check(self._deployment, query, headers)
+        azure.check(self._deployment, query, headers, self._application)
 
     def request(self, request: dict[str, Any]) -> dict[str, Any]:
         """On the v1 path the body names the deployment; elsewhere the path does."""
@@ -78,11 +79,10 @@ class AtAzure:
 
 
 class AtBedrock:
-    """Converse, signed."""
-
-    operation = "converse"
+    """Converse and InvokeModel, signed."""
 
     def __init__(self, raw_path: bytes, model: str, verb: str, keys: Mapping[str, str]) -> None:
+        self.operation = "invoke" if verb == "invoke" else "converse"
         self._raw_path = raw_path
         self._model = model
         self._streams = verb == "converse-stream"
@@ -93,8 +93,11 @@ class AtBedrock:
         aws_signature.check(self._raw_path, query, headers, body, self._keys, datetime.now(UTC))
 
     def request(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The path names the model."""
-        bedrock.check(request, self._model)
+        """The path names the model; what InvokeModel takes is the model's own."""
+        if self.operation == "converse":
+            bedrock.check(request, self._model)
+        elif "model" in request:
+            raise Refused(400, "Malformed input request: #: extraneous key [model] is not permitted.")
         return {"model": self._model}
 
     def stream(self, request: dict[str, Any]) -> bool:
@@ -119,7 +122,9 @@ class AtVertex:
         self._model = self._claude or unquote(found["gemini"])
         self._streams = (found["raw"] or found["verb"]).startswith("stream")
         self._accounts = accounts
-        self.operation = "messages" if self._claude else "contents"
+        # Embeddings are asked for by verbs of their own.
+        verb = found["verb"] if found["verb"] in {"predict", "embedContent"} else "contents"
+        self.operation = "messages" if self._claude else verb
 
     def check(self, query: bytes, headers: Mapping[bytes, bytes], body: bytes) -> None:
         """The token."""
@@ -134,7 +139,9 @@ class AtVertex:
             vertex.check_claude(request)
             if bool(request.get("stream")) != self._streams:
                 raise Refused(400, "stream: the path and the body do not agree")
-        return {"model": self._model} if self._claude else {}
+        elif self.operation != "contents" and "model" in request:
+            raise Refused(400, 'Invalid JSON payload received. Unknown name "model": Cannot find field.')
+        return {} if self.operation == "contents" else {"model": self._model}
 
     def stream(self, request: dict[str, Any]) -> bool:
         """The path says it."""
@@ -147,7 +154,8 @@ class AtVertex:
 
     def error(self, refused: Refused) -> tuple[Headers, bytes] | None:
         """As on Gemini's or Claude's own wire; who has no token hears it from Google."""
-        return ([], gemini.error_body(401, refused.message)) if refused.status == 401 else None
+        google = refused.status == 401 or self.operation in {"predict", "embedContent"}
+        return ([], gemini.error_body(refused.status, refused.message)) if google else None
 
 
 class Clouds:
@@ -155,23 +163,29 @@ class Clouds:
 
     def __init__(self) -> None:
         self.accounts = vertex.Accounts()
+        self.application = azure.Application()
         self._key = f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30)
 
     def find(self, path: str, raw_path: bytes) -> Cloud | None:
         """Returns the cloud that a path belongs to."""
         if (found := azure.PATH.fullmatch(path)) is not None:
-            return AtAzure(found["deployment"] or "", azure.OPERATIONS[found["path"]])
+            return AtAzure(found["deployment"] or "", azure.OPERATIONS[found["path"]], self.application)
         if (found := bedrock.PATH.fullmatch(path)) is not None:
             return AtBedrock(raw_path, found["model"], found["verb"], dict([self._key]))
         called = vertex.PATH.fullmatch(path)
         return AtVertex(called, self.accounts) if called is not None else None
 
     def aside(self, method: str, path: str, body: bytes, origin: str) -> tuple[int, bytes] | None:
-        """Returns status and body of what is no model: keys for tests, and Vertex's token server."""
+        """Returns status and body of what is no model: keys for tests, and the token servers of Vertex and Azure."""
         if (method, path) == ("GET", "/bedrock/_key"):
             return 200, ":".join(self._key).encode()
         if (method, path) == ("GET", "/vertex/_account"):
             return 200, json.dumps(self.accounts.file(origin)).encode()
+        if (method, path) == ("GET", "/azure/_application"):
+            return 200, json.dumps(self.application.known(origin)).encode()
+        if method == "POST" and (tenant := azure.TOKEN.fullmatch(path)) is not None:
+            status, value = self.application.token(tenant["tenant"], body)
+            return status, json.dumps(value).encode()
         if (method, path) == ("POST", "/vertex/token"):
             status, value = self.accounts.token(body, origin)
             return status, json.dumps(value).encode()

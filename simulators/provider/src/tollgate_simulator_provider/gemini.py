@@ -52,6 +52,8 @@ def embed(request: Mapping[str, Any], model: str, *, batch: bool) -> tuple[dict[
         text = "".join(part["text"] for part in parts)
         count += max(1, text_tokens(text))
         size = one.get("outputDimensionality") or vectors.LARGE
+        if type(size) is not int or not 1 <= size <= vectors.LARGE:
+            raise Refused(400, f"Unsupported output dimensionality: {size}.")
         found.append({"values": vectors.encoded(vectors.embed(model, text, size), "float")})
     reply = {"embeddings": found} if batch else {"embedding": found[0]}
     return {**reply, "usageMetadata": {"promptTokenCount": count}}, {"input": count}

@@ -1,5 +1,6 @@
 """Moderations and rerank: from a request to the reply's value. No I/O."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,34 @@ def moderate(request: Mapping[str, Any], reply_id: str) -> tuple[dict[str, Any],
             }
         )
     return {"id": reply_id.replace("chatcmpl", "modr"), "model": request["model"], "results": results}, {"request": 1}
+
+
+RERANKS: Mapping[str, set[str]] = {
+    "rerank-cohere": {"model", "query", "documents", "top_n", "max_tokens_per_doc", "priority"},
+    "rerank-jina": {"model", "query", "documents", "top_n", "return_documents"},
+}
+
+
+def rank_strictly(request: Mapping[str, Any], reply_id: str, operation: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Returns the reply and the units counted of one vendor's own endpoint. Raises Refused for another shape."""
+    for name in request:
+        if name not in RERANKS[operation]:
+            raise Refused(422, f"unknown field: {name}", param=name)
+    cohere = operation == "rerank-cohere"
+    for one in request.get("documents") or ():
+        if isinstance(one, str) or (not cohere and set(one) == {"text"}):
+            continue
+        raise Refused(422, "documents: invalid type", param="documents")
+    found, units = rank({**request, "model": "rerank" if cohere else "jina-reranker"}, reply_id)
+    if not cohere:
+        found["model"] = request["model"]
+    return found, units
+
+
+def rerank_error(operation: str, message: str) -> bytes:
+    """Returns the body of an error of one vendor's own endpoint."""
+    said = {"id": "simulated", "message": message} if operation == "rerank-cohere" else {"detail": message}
+    return json.dumps(said).encode()
 
 
 def rank(request: Mapping[str, Any], reply_id: str) -> tuple[dict[str, Any], dict[str, int]]:

@@ -17,7 +17,7 @@ from tollgate_simulator_provider.refusals import Refused
 
 PATH = re.compile(
     r"/vertex/v1/projects/(?P<project>[a-z0-9-]+)/locations/(?P<location>[a-z0-9-]+)/publishers/"
-    r"(?:google/models/(?P<gemini>[^:/]+):(?P<verb>generateContent|streamGenerateContent)"
+    r"(?:google/models/(?P<gemini>[^:/]+):(?P<verb>generateContent|streamGenerateContent|predict|embedContent)"
     r"|anthropic/models/(?P<claude>[^:/]+):(?P<raw>rawPredict|streamRawPredict))"
 )
 VERSION = "vertex-2023-10-16"

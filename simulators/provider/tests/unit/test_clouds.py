@@ -76,6 +76,32 @@ def test_what_azure_refuses(deployment, query, headers, status):
     assert caught.value.status == status
 
 
+def test_tokens_of_entra_are_given_to_the_application_and_hold_at_azure():
+    application = azure.Application()
+    known = application.known("http://h")
+    form = {
+        "grant_type": "client_credentials", "client_id": known["client"], "client_secret": known["secret"],
+        "scope": azure.SCOPE,
+    }  # fmt: skip
+    status, given = application.token(known["tenant"], urlencode(form).encode())
+    assert (status, given["token_type"]) == (200, "Bearer")
+    bearer = {b"authorization": f"Bearer {given['access_token']}".encode()}
+    azure.check("d", b"api-version=2024-10-21", bearer, application)
+    for headers in (bearer | {b"api-key": b"x"}, {b"authorization": b"Bearer guess"}):
+        with pytest.raises(Refused):
+            azure.check("d", b"api-version=2024-10-21", headers, application)
+    wrong = [
+        (known["tenant"], {"grant_type": "password"}, 400, "unsupported_grant_type"),
+        (known["tenant"], {"client_id": "x"}, 400, "unauthorized_client"),
+        (known["tenant"], {"client_secret": "x"}, 401, "invalid_client"),
+        (known["tenant"], {"scope": "https://ai.azure.com/.default"}, 400, "invalid_scope"),
+        ("another", {}, 400, "invalid_request"),
+    ]
+    for tenant, change, status, error in wrong:
+        found = application.token(tenant, urlencode(form | change).encode())
+        assert (found[0], found[1]["error"]) == (status, error)
+
+
 HI = [{"role": "user", "content": [{"text": "hi"}]}]
 USE = {"toolUse": {"toolUseId": "t1", "name": "f", "input": {}}}
 RESULT = {"toolResult": {"toolUseId": "t1", "content": [{"text": "x"}]}}
@@ -153,6 +179,8 @@ def test_tokens_are_given_for_assertions_only():
     [
         ("/azure/openai/deployments/d/chat/completions", AtAzure, "chat"),
         ("/azure/openai/v1/embeddings", AtAzure, "embeddings"),
+        ("/bedrock/model/amazon.titan-embed-text-v2:0/invoke", AtBedrock, "invoke"),
+        ("/vertex/v1/projects/p/locations/l/publishers/google/models/text-embedding-005:predict", AtVertex, "predict"),
         ("/bedrock/model/arn:aws:bedrock:us-east-1:1:inference-profile/x/converse-stream", AtBedrock, "converse"),
         ("/vertex/v1/projects/p/locations/global/publishers/google/models/g:generateContent", AtVertex, "contents"),
         ("/vertex/v1/projects/p/locations/l/publishers/anthropic/models/c@1:streamRawPredict", AtVertex, "messages"),

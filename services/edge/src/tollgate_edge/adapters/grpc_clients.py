@@ -182,6 +182,13 @@ class RouterClients:
         request = responses.DeleteResponseRequest(project_id=project_id, response_id=response_id)
         await self._any(lambda stub: stub.DeleteResponse(request, timeout=_CALL_SECONDS))
 
+    async def cancel_response(self, project_id: str, response_id: str) -> bytes:
+        request = responses.CancelResponseRequest(project_id=project_id, response_id=response_id)
+        reply: responses.CancelResponseResponse = await self._any(
+            lambda stub: stub.CancelResponse(request, timeout=_CALL_SECONDS)
+        )
+        return reply.response
+
     async def _any(self, call: Callable[[responses_pb2_grpc.StoredResponsesServiceStub], Awaitable[R]]) -> R:
         """Asks one router after the other, since they share what is stored. Raises PublicError."""
         error = errors.Error(kind=errors.ERROR_KIND_UNAVAILABLE, retry_after_ms=1000)

@@ -79,6 +79,10 @@ _KEY: Final[dict[str, Schema]] = {
 }
 _GIVEN: Final[dict[str, Schema]] = {"amount": _AMOUNT, "reason": _text(200)}
 _STREAM: Final[Schema] = {"type": ["boolean", "null"]}
+_BACKGROUND: Final[Schema] = {
+    "type": ["boolean", "null"],
+    "description": "Whether to answer at once, and make the response meanwhile; where responses are stored.",
+}
 _TOKENS: Final = _whole(0, _MAX_TOKENS)
 _TEXTS: Final[Schema] = {"type": ["string", "array"], "examples": ["Say hello."]}
 # The provider says what it may be.
@@ -120,7 +124,14 @@ INFERENCE: Final[dict[str, tuple[str, Schema]]] = {
     ),
     "/v1/responses": (
         "Answers an input, as OpenAI's Responses do",
-        _object("model", "input", model=_CHAT_MODEL, input=_TEXTS, stream=_STREAM, max_output_tokens=_TOKENS),
+        _object(
+            *("model", "input"),
+            model=_CHAT_MODEL,
+            input=_TEXTS,
+            stream=_STREAM,
+            background=_BACKGROUND,
+            max_output_tokens=_TOKENS,
+        ),
     ),
     "/v1/messages": (
         "Answers a conversation, as Anthropic does",

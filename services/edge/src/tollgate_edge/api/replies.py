@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.faces import RERANK, face_of
+from tollgate_edge.faces import RerankFace, face_of
 
 Schema = dict[str, Any]
 
@@ -90,6 +90,7 @@ REPLIES: Final[Mapping[str, str]] = {
     "POST /v1/chat/completions": "Answer",
     "POST /v1/responses": "Response",
     "GET /v1/responses/{response}": "Response",
+    "POST /v1/responses/{response}/cancel": "Response",
     "POST /v1/messages": "Message",
     "POST /v1beta/models/{model}:generateContent": "Contents",
     "POST /v1/completions": "Continued",
@@ -130,7 +131,7 @@ def error_schema(path: str) -> Schema:
     """Returns where the schema of a path's errors is: each is in the dialect of the path."""
     face = face_of(path)
     names: dict[int, str] = {wire.DIALECT_ANTHROPIC: "AnthropicError", wire.DIALECT_GEMINI: "GeminiError"}
-    return _there("RerankError" if face is RERANK else names.get(face.dialect, "Error"))
+    return _there("RerankError" if isinstance(face, RerankFace) else names.get(face.dialect, "Error"))
 
 
 def reply_content(operation: str, *, is_page: bool) -> dict[str, Any]:

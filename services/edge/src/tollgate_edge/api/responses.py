@@ -21,10 +21,14 @@ def responses_router(context: HttpContext) -> APIRouter:
     async def get_response(request: Request, response: str) -> Response:
         project = await _project(context, request)
         if request.query_params.get("stream", "").lower() in {"1", "true"}:
-            raise invalid("Only responses of the background are streamed later; leave `stream` out.", "stream")
+            raise invalid(
+                "Stored responses are not streamed: leave `stream` out, and ask again until `status` is neither queued "
+                "nor in_progress.",
+                "stream",
+            )
         return _json(await context.routers.response(project, _id(response)))
 
-    @router.delete("/v1/responses/{response}", summary="Forgets a stored response")
+    @router.delete("/v1/responses/{response}", summary="Forgets a stored response; one that still runs is cancelled")
     @router.delete("/responses/{response}", include_in_schema=False)
     async def delete_response(request: Request, response: str) -> Response:
         await context.routers.forget_response(await _project(context, request), _id(response))
@@ -54,11 +58,10 @@ def responses_router(context: HttpContext) -> APIRouter:
         )
         return _json(await context.routers.input_items(asked))
 
-    @router.post("/v1/responses/{response}/cancel", summary="Refused: nothing runs in the background")
+    @router.post("/v1/responses/{response}/cancel", summary="Cancels a response that runs in the background")
     @router.post("/responses/{response}/cancel", include_in_schema=False)
     async def cancel_response(request: Request, response: str) -> Response:
-        await context.routers.response(await _project(context, request), _id(response))
-        raise invalid("Only responses of the background can be cancelled, and this one is complete.", "response_id")
+        return _json(await context.routers.cancel_response(await _project(context, request), _id(response)))
 
     return router
 

@@ -21,7 +21,7 @@ from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.marks import NO_MARKS
 from tollgate_edge.inference.words import STATUS_LINES
-from tollgate_edge.ports import Downgrade, Refused
+from tollgate_edge.ports import Refused
 from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
@@ -42,11 +42,11 @@ class InferenceExchange:
     __slots__ = (
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
         "_too_dear", "_trimmed", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts",
-        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "error", "face",
-        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10", "keep", "last_write",
-        "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
-        "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id", "trace_parent",
-        "traceparent", "tries",
+        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "detached",
+        "error", "face", "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10",
+        "keep", "last_write", "marks", "named", "opened_at", "operation", "passed", "presented", "principal",
+        "request_id", "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id",
+        "trace_parent", "traceparent", "tries",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +105,8 @@ class InferenceExchange:
         self._stream: RouterStream | None = None
         self._link_id = 0
         self._sent_body = 0
-        self._started = self._chunked = self.awaits_end = False
+        # `detached`: the caller has its reply, and this goes on without it until its End.
+        self._started = self._chunked = self.awaits_end = self.detached = False
         self._delivered = self._drained = 0
         self._too_dear: tuple[str, ...] = ()
         self._trimmed = False
@@ -113,7 +114,7 @@ class InferenceExchange:
     @property
     def stalled(self) -> bool:
         """The caller reads more slowly than the provider writes."""
-        return self._client.write_paused
+        return not self.closed and self._client.write_paused
 
     # The request.
 
@@ -152,7 +153,7 @@ class InferenceExchange:
         gateway = self._gateway
         problem_found = gateway.check_model(found, asked.model, self.operation)
         if problem_found is None and gateway.controls.any:
-            problem_found = self._keep_to_budgets(found, asked)
+            problem_found = gateway.keep_to_budgets(self, found, asked)
         if problem_found is not None:
             self.refuse(problem_found)
             return
@@ -163,21 +164,6 @@ class InferenceExchange:
         self._trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self.admit(found, amount)
-
-    def _keep_to_budgets(self, principal: Principal, asked: Asked) -> PublicError | None:
-        """Turns to the model that a budget names, where this request may ask for it; returns why a budget refuses."""
-        gateway = self._gateway
-        found = gateway.controls.decide(
-            principal,
-            asked.model,
-            gateway.clock.now_us(),
-            lambda model: gateway.check_model(principal, model, self.operation) is None,
-        )
-        if not isinstance(found, Downgrade):
-            return found
-        self.requested_model, self.told = asked.model, f"x-tollgate-downgraded: {found.told}\r\n".encode()
-        self.asked = msgspec.structs.replace(asked, model=found.model)
-        return None
 
     def admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
@@ -277,6 +263,7 @@ class InferenceExchange:
             client_network=self.marks[0],
             prompt_hash=self.marks[1],
             as_array=self.face.as_array,
+            api_version=self.face.api_version,
             **{"try": self.tries},
         )
         if self._sent_body < len(body):
@@ -300,7 +287,10 @@ class InferenceExchange:
         """Writes what a batch carries for this request, in one write."""
         self._delivered += len(data)
         if not self.closed:
-            if end is not None and end.HasField("error"):
+            if head is not None and head.detached:
+                self.detached = True
+                self._write_reply(head, head.detached, last=True)
+            elif end is not None and end.HasField("error"):
                 self._write_error_end(head, data, end)
             else:
                 self._write_reply(head, data, last=end is not None)
@@ -448,6 +438,8 @@ class InferenceExchange:
         if not self.closed:
             self._fail(error)
             self._let_go(reason)
+        elif self.detached:
+            self._let_go(reason)
 
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
@@ -490,7 +482,8 @@ class InferenceExchange:
         if self.closed:
             return
         self.closed = True
-        self._gateway.closed(self)
+        if not self.detached:
+            self._gateway.closed(self)
         if not self.awaits_end:
             self._gateway.records.ended_here(self)
         if not self.client_gone:

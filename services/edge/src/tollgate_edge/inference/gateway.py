@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
+import msgspec
+
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.access import Access, client_address
@@ -18,6 +20,7 @@ from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
+from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.marks import Marks
@@ -27,7 +30,7 @@ from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.slow_readers import SlowReaders
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
-from tollgate_edge.ports import Authenticator, CurrentVersion, EdgeModel, EdgeVersion, Refused
+from tollgate_edge.ports import Authenticator, CurrentVersion, Downgrade, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult, LimitSet
@@ -43,6 +46,7 @@ _MAX_PARKED: Final = 10_000
 _MAX_TENANTS: Final = 100_000
 _MAX_QUERY_FIELDS: Final = 50
 _SWEEP_SECONDS: Final = 1.0
+_DRAIN_POLL_SECONDS: Final = 0.05
 # A router that is there says by itself that the time of a request is up.
 _DEADLINE_GRACE_SECONDS: Final = 1.0
 _HOST: Final = re.compile(rb"[\w.-]+(?::\d+)?|\[[0-9A-Fa-f:.]+\](?::\d+)?", re.ASCII)
@@ -328,6 +332,7 @@ class InferenceGateway:
 
     def settle(self, exchange: "InferenceExchange", principal: Principal, end: wire.End) -> None:
         """Settles what a request holds with its cost and the tokens that it used."""
+        self._end_detached(exchange)
         ticket = exchange.ticket
         if ticket is not None:
             tokens = tokens_of(end.usage) if ticket.limits.counts_tokens else 0
@@ -350,8 +355,36 @@ class InferenceGateway:
 
     def end_without_cost(self, exchange: "InferenceExchange") -> None:
         """No End will come: the slots go back, and what is charged is for billing to book."""
+        self._end_detached(exchange)
         if exchange.ticket is not None:
             self.admission.end(exchange.ticket.limits.organization, exchange.request_id, exchange.ticket)
+
+    def _end_detached(self, exchange: "InferenceExchange") -> None:
+        if exchange.detached:
+            self.closed(exchange)
+
+    async def drain_detached(self, seconds: float) -> None:
+        """Waits for what goes on without a caller, or will; after `seconds` routers are asked to end it."""
+        until = self.loop.time() + seconds
+        while self.open and self.loop.time() < until:  # noqa: ASYNC110 - a drain ends once in a process.
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        for exchange in tuple(self.open):
+            if exchange.detached:
+                exchange.cut_off()
+
+    def keep_to_budgets(self, exchange: "InferenceExchange", principal: Principal, asked: Asked) -> PublicError | None:
+        """Turns to the model that a budget names, where this request may ask for it; returns why a budget refuses."""
+        found = self.controls.decide(
+            principal,
+            asked.model,
+            self.clock.now_us(),
+            lambda model: self.check_model(principal, model, exchange.operation) is None,
+        )
+        if not isinstance(found, Downgrade):
+            return found
+        exchange.requested_model, exchange.told = asked.model, f"x-tollgate-downgraded: {found.told}\r\n".encode()
+        exchange.asked = msgspec.structs.replace(asked, model=found.model)
+        return None
 
     def cheaper_than(self, exchange: "InferenceExchange", seen: Collection[str]) -> str | None:
         """Returns the next model that the route names for a balance that is too low, or None."""
@@ -407,7 +440,7 @@ class InferenceGateway:
                 exchange.open_on(stream)
 
     def closed(self, exchange: "InferenceExchange") -> None:
-        """A reply has ended: its memory is given back."""
+        """A reply has ended, or what went on without a caller: its memory is given back."""
         self.body_bytes -= exchange.body_size
         exchange.body_size = 0
         self.open.discard(exchange)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain import access
-from tollgate_edge.faces import ANTHROPIC, OPENAI, RERANK, RESPONSES, Face
+from tollgate_edge.faces import ANTHROPIC, OPENAI, RERANK, RESPONSES, SECOND_RERANK, Face
 
 
 class Operation(NamedTuple):
@@ -70,7 +70,7 @@ _PATHS: Final[Mapping[bytes, tuple[int, Face]]] = {
 ROUTES: Final[Mapping[bytes, tuple[int, Face]]] = {
     **{b"/v1" + path: route for path, route in _PATHS.items()},
     **_PATHS,
-    b"/v2/rerank": (wire.OPERATION_RERANK, RERANK),
+    b"/v2/rerank": (wire.OPERATION_RERANK, SECOND_RERANK),
 }
 
 

@@ -77,8 +77,9 @@ def _routes(document: VersionDocument) -> dict[tuple[str, str], Levels]:
 
 
 def _is_reachable(channel: VersionChannel) -> bool:
-    # This service's client has no proxies and no certificates of its own, and must not go around those of a channel.
-    return channel.tls is None and channel.proxy is None
+    # This service's client has no proxies, no certificates of its own and no tokens, and must not go around those of a
+    # channel: a client secret is no key.
+    return channel.tls is None and channel.proxy is None and channel.cloud.entra is None
 
 
 def _target(channel: VersionChannel, upstream_model: str, weight: int) -> Target:

@@ -1,31 +1,41 @@
 """StoredResponsesService: what owners ask of the responses that were stored for them."""
 
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Any, Final, TypeVar
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.router.v1 import responses_pb2, responses_pb2_grpc
 from tollgate_kit.clock import Clock
 from tollgate_kit.grpc_io import abort_with
+from tollgate_router.domain.background import CANCELLED, cancelled, ended, lost, shown
 from tollgate_router.domain.stored import StoredResponse, page
 from tollgate_router.ports import ResponseStore, StoreUnavailable
+from tollgate_router.use_cases.watch_background import WatchBackground
 
 _OFF: Final = "This gateway stores no responses. Send the whole conversation as `input`, without `store`."
+_UNREACHED: Final = "Stored responses cannot be reached now. Try again."
+# OpenAI's own words.
+_SYNCHRONOUS: Final = "Cannot cancel a synchronous response."
 _MOST_ITEMS: Final = 100
 
 
-class StoredResponses(responses_pb2_grpc.StoredResponsesServiceServicer):
-    """Without a store every call is refused."""
+T = TypeVar("T")
 
-    def __init__(self, store: ResponseStore | None, clock: Clock) -> None:
+
+class StoredResponses(responses_pb2_grpc.StoredResponsesServiceServicer):
+    """Without a store every call is refused. `watch` knows what runs in the background of this process."""
+
+    def __init__(self, store: ResponseStore | None, watch: WatchBackground | None, clock: Clock) -> None:
         self._store = store
+        self._watch = watch
         self._clock = clock
 
     async def GetResponse(  # noqa: N802 - the name is the contract's.
         self, request: responses_pb2.GetResponseRequest, context: Any
     ) -> responses_pb2.GetResponseResponse:
-        """Returns the response as its caller got it."""
+        """Returns the response as its caller got it; of one that runs in the background, how far it is."""
         found = await self._find(request.project_id, request.response_id, context)
-        return responses_pb2.GetResponseResponse(response=found.response)
+        return responses_pb2.GetResponseResponse(response=shown(found))
 
     async def ListInputItems(  # noqa: N802 - the name is the contract's.
         self, request: responses_pb2.ListInputItemsRequest, context: Any
@@ -39,24 +49,41 @@ class StoredResponses(responses_pb2_grpc.StoredResponsesServiceServicer):
     async def DeleteResponse(  # noqa: N802 - the name is the contract's.
         self, request: responses_pb2.DeleteResponseRequest, context: Any
     ) -> responses_pb2.DeleteResponseResponse:
-        """Forgets a response."""
+        """Forgets a response, and cancels one that runs in the background."""
         store = await self._reached(context)
-        try:
-            known = await store.delete(request.project_id, request.response_id)
-        except StoreUnavailable:
-            await _unavailable(context)
-        else:
-            if not known:
-                await _unknown(context, request.response_id)
+        if not await _asked(store.delete(request.project_id, request.response_id), context):
+            await _unknown(context, request.response_id)
+        self._stop(request.project_id, request.response_id)
         return responses_pb2.DeleteResponseResponse()
+
+    async def CancelResponse(  # noqa: N802 - the name is the contract's.
+        self, request: responses_pb2.CancelResponseRequest, context: Any
+    ) -> responses_pb2.CancelResponseResponse:
+        """Cancels a response that runs in the background; one that has ended stays as it is."""
+        found = await self._find(request.project_id, request.response_id, context)
+        if not found.status:
+            refusal = errors.Error(kind=errors.ERROR_KIND_INVALID_REQUEST, message=_SYNCHRONOUS, param="response_id")
+            await abort_with(context, refusal)
+        if found.running_until_us:
+            store = await self._reached(context)
+            await _asked(store.finish(ended(found, CANCELLED, cancelled(found.response))), context)
+            # The process that runs it may be another one, which looks by itself.
+            self._stop(request.project_id, request.response_id)
+            found = await self._find(request.project_id, request.response_id, context)
+        return responses_pb2.CancelResponseResponse(response=shown(found))
+
+    def _stop(self, project_id: str, response_id: str) -> None:
+        if self._watch is not None:
+            self._watch.stop((project_id, response_id))
 
     async def _find(self, project_id: str, response_id: str, context: Any) -> StoredResponse:
         store = await self._reached(context)
-        found = None
-        try:
-            found = await store.get(project_id, response_id, self._clock.now_us())
-        except StoreUnavailable:
-            await _unavailable(context)
+        now = self._clock.now_us()
+        found = await _asked(store.get(project_id, response_id, now), context)
+        if found is not None and (gone := lost(found, now)) is not None:
+            # Written down, so that it does not come to life again once its owner was told.
+            await _asked(store.finish(gone, lost_at_us=now), context)
+            found = await _asked(store.get(project_id, response_id, now), context)
         if found is None:
             await _unknown(context, response_id)
         assert found is not None
@@ -72,9 +99,13 @@ class StoredResponses(responses_pb2_grpc.StoredResponsesServiceServicer):
         return self._store
 
 
-async def _unavailable(context: Any) -> None:
-    words = "Stored responses cannot be reached now. Try again."
-    await abort_with(context, errors.Error(kind=errors.ERROR_KIND_UNAVAILABLE, message=words, retry_after_ms=1000))
+async def _asked(answer: Awaitable[T], context: Any) -> T:
+    try:
+        return await answer
+    except StoreUnavailable:
+        refusal = errors.Error(kind=errors.ERROR_KIND_UNAVAILABLE, message=_UNREACHED, retry_after_ms=1000)
+        await abort_with(context, refusal)
+        raise
 
 
 async def _unknown(context: Any, response_id: str) -> None:

@@ -9,9 +9,10 @@ from typing import Final, Protocol
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_rating import PICO, ModelPrice, PriceBook, PriceTable, RatingError, parse_decimal
-from tollgate_resources import CatalogueModel, ChannelModel, Credential, VersionChannel
+from tollgate_resources import CatalogueModel, ChannelModel, Credential, Entra, VersionChannel
 from tollgate_resources.ports import Ports
 from tollgate_router.domain.abilities import AUDIO, EVERYTHING, bits_of
+from tollgate_router.domain.entra import Application, InvalidId, check_client, token_url
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.origins import origin_of
@@ -116,6 +117,7 @@ class Ready:
                 max_tokens_name=channel.max_tokens_name,
                 operations=_operations_of(channel),
                 quirks=self.quirks,
+                rerank=channel.rerank,
                 region=channel.region or "",
                 cost=self.cost,
             )
@@ -191,15 +193,45 @@ def _operations_of(channel: VersionChannel) -> frozenset[int] | None:
 def _account_key(channel: VersionChannel, credential: Credential, credentials: Credentials, tokens: Tokens) -> Key:
     """Returns a key made of a service account's key file. Raises CredentialMissing, and ValueError for its address."""
     secret = credentials.document(credential).reveal()
-    identity = blake2b(secret.encode(), digest_size=16).hexdigest()
+    identity = _identity(secret)
     try:
         account = tokens.account(identity, secret, private_network=channel.private_network)
-        # The channel's certificates are of the channel's own address; its proxy leads everywhere.
-        proxy = origin_of(channel, credentials.resolve)[0].proxy
-        origin, path = split_base_url(account.token_url, private_network=channel.private_network, proxy=proxy)
+        origin, path = _token_place(channel, account.token_url, credentials)
     except (InvalidAccount, ValueError) as error:
         raise CredentialMissing(f"{credential.place} {error}") from None
     return Key(identity, _FIXED_HEADERS, tokens.source(identity, account, origin, path))
+
+
+def _application_key(
+    channel: VersionChannel, entra: Entra, credential: Credential, credentials: Credentials, tokens: Tokens
+) -> Key:
+    """Returns a key made of a client secret. Raises CredentialMissing, and ValueError for the authority's address."""
+    secret = credentials.resolve(credential).reveal()
+    said = [credentials.resolve(place).reveal() for place in (entra.tenant, entra.client)]
+    try:
+        url = token_url(entra.authority, said[0])
+    except InvalidId as error:
+        raise CredentialMissing(f"{entra.tenant.place} {error}") from None
+    try:
+        application = Application(check_client(said[1]), url, entra.scope, secret)
+    except InvalidId as error:
+        raise CredentialMissing(f"{entra.client.place} {error}") from None
+    if not url.startswith("https://") and not channel.private_network:
+        raise ValueError("the authority of cloud.entra is no https:// address")
+    origin, path = _token_place(channel, url, credentials)
+    identity = _identity(f"{url}\n{application.client}\n{entra.scope}\n{secret}")
+    return Key(identity, _FIXED_HEADERS, tokens.source(identity, application, origin, path))
+
+
+def _token_place(channel: VersionChannel, url: str, credentials: Credentials) -> tuple[Origin, str]:
+    """Returns where tokens are asked for."""
+    # The channel's certificates are of the channel's own address; its proxy leads everywhere.
+    proxy = origin_of(channel, credentials.resolve)[0].proxy
+    return split_base_url(url, private_network=channel.private_network, proxy=proxy)
+
+
+def _identity(secret: str) -> str:
+    return blake2b(secret.encode(), digest_size=16).hexdigest()
 
 
 def _key_of(channel: VersionChannel, credential: Credential, credentials: Credentials, tokens: Tokens | None) -> Key:
@@ -207,8 +239,11 @@ def _key_of(channel: VersionChannel, credential: Credential, credentials: Creden
     if channel.platform == "vertex":
         assert tokens is not None
         return _account_key(channel, credential, credentials, tokens)
+    if channel.cloud.entra is not None:
+        assert tokens is not None
+        return _application_key(channel, channel.cloud.entra, credential, credentials, tokens)
     secret = credentials.resolve(credential).reveal()
-    identity = blake2b(secret.encode(), digest_size=16).hexdigest()
+    identity = _identity(secret)
     if channel.platform == "bedrock":
         try:
             signer = SigV4(parse_keys(secret), channel.cloud.region or "", "bedrock")

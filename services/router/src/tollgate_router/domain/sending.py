@@ -68,6 +68,8 @@ class Sending(msgspec.Struct, frozen=True, gc=False):
     """Takes the type of the provider's reply and returns the caller's; None where that is known without."""
     content_type: bytes = b""
     """Of a body that is no JSON."""
+    bodies: tuple[bytes, ...] = ()
+    """Of several calls instead of one, whose replies are joined: see `exchange.several`."""
 
 
 def shown_names(names: tuple[str, ...]) -> tuple[str, ...]:

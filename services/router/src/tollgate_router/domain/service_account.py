@@ -27,6 +27,9 @@ class ServiceAccount:
     key_id: str
     token_url: str
     sign: Sign = field(repr=False, compare=False)
+    vendor: str = "google"
+    hidden: str = ""
+    """The key is not sent, so that nobody can repeat it."""
 
     def form(self, now_us: int) -> bytes:
         """Returns the body that asks for a token; `now_us` is microseconds since the epoch."""

@@ -13,6 +13,8 @@ _ENCODER: Final = msgspec.json.Encoder()
 _TRUE: Final = msgspec.Raw(b"true")
 _FALSE: Final = msgspec.Raw(b"false")
 _LONGEST_ID: Final = 200
+# Those of what ran in the background that there is an answer of.
+_GONE_ON_FROM: Final = frozenset(("completed", "incomplete"))
 # The kinds of items whose ids begin otherwise than with their type's first letters.
 _PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 
@@ -20,7 +22,9 @@ _PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_outp
 class StoredResponse(msgspec.Struct, frozen=True, gc=False):
     """`items` is the input of its own turn, a JSON array; `response` is the JSON object that the caller got.
 
-    `previous_id` is the turn before it, empty where there is none.
+    `previous_id` is the turn before it, empty where there is none. `status` is that of a response that was made in the
+    background, empty for any other. While it runs, `running_until_us` is when its process is given up for lost unless
+    that says meanwhile that it goes on, and `response` what its caller got at once; 0 when it has ended.
     """
 
     id: str
@@ -30,13 +34,19 @@ class StoredResponse(msgspec.Struct, frozen=True, gc=False):
     expires_at_us: int
     items: bytes
     response: bytes
+    status: str = ""
+    running_until_us: int = 0
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Whether the response is to be kept, and which one it goes on from; empty for a new conversation."""
+    """Whether the response is to be kept, and which one it goes on from; empty for a new conversation.
+
+    `background`: its caller does not wait for it.
+    """
 
     store: bool
     previous_id: str
+    background: bool = False
 
 
 class _Output(msgspec.Struct):
@@ -54,7 +64,16 @@ def wanted_of(members: Mapping[str, msgspec.Raw]) -> Wanted:
     previous = read(members, "previous_response_id", str) or ""
     if len(previous) > _LONGEST_ID:
         raise Refused("previous_response_id: no id is as long as that.", "previous_response_id")
-    return Wanted(store is not False, previous)
+    background = read(members, "background", bool) is True
+    if background and store is False:
+        raise Refused("background: a response that runs in the background is stored: leave `store` out.", "background")
+    if background and read(members, "stream", bool):
+        raise Refused(
+            "stream: responses that run in the background are not streamed: leave `stream` out, and ask for the "
+            "response by its id until it has ended.",
+            "stream",
+        )
+    return Wanted(store is not False, previous, background)
 
 
 def input_items(members: Mapping[str, msgspec.Raw], response_id: str) -> bytes:
@@ -71,8 +90,16 @@ def _with_id(item: dict[str, Any], rest: str) -> dict[str, Any]:
     return {"type": kind, "id": f"{_PREFIXES.get(kind, 'item')}_{rest}", **item}
 
 
-def going_on(members: Members, turns: Sequence[StoredResponse], items: bytes, *, store: bool) -> bytes:
-    """Returns the body with all turns before it as its input. `turns` are the oldest first. Raises Refused."""
+def going_on(members: Members, turns: Sequence[StoredResponse], items: bytes, wanted: Wanted) -> bytes:
+    """Returns the body with all turns before it as its input. `turns` are the oldest first. Raises Refused.
+
+    What runs in the background is asked for as a stream: a provider is silent until a whole reply is there, which takes
+    longer than a connection that says nothing is kept, and of a stream it is known what was made when it is cancelled.
+    """
+    for turn in turns:
+        if turn.status and turn.status not in _GONE_ON_FROM:
+            words = f"previous_response_id: a response before this one is {turn.status} and has no answer."
+            raise Refused(words, "previous_response_id")
     try:
         before = [
             item for turn in turns for item in (*_ITEMS.decode(turn.items), *_OUTPUT.decode(turn.response).output)
@@ -80,9 +107,11 @@ def going_on(members: Members, turns: Sequence[StoredResponse], items: bytes, *,
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Refused("previous_response_id: what was stored cannot be read.", "previous_response_id") from None
     whole = [*before, *_ITEMS.decode(items)]
-    return _ENCODER.encode(
-        {**members, "input": msgspec.Raw(_ENCODER.encode(whole)), "store": _TRUE if store else _FALSE}
-    )
+    asked = {**members, "input": msgspec.Raw(_ENCODER.encode(whole)), "store": _TRUE if wanted.store else _FALSE}
+    asked.pop("background", None)
+    if wanted.background:
+        asked["stream"] = _TRUE
+    return _ENCODER.encode(asked)
 
 
 def unstored(response: bytes) -> bytes:

@@ -125,6 +125,8 @@ class Target:
     """What its provider serves, of tollgate.exchange.v1.Operation; None where that is not known."""
     quirks: WireQuirks = field(default=NO_QUIRKS, repr=False)
     """In what the provider differs from OpenAI's wire; shared by every target of a channel."""
+    rerank: str = ""
+    """Whose shape its rerank has, cohere or jina; empty where that is not known."""
     region: str = ""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""

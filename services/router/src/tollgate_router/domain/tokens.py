@@ -1,9 +1,10 @@
-"""Access tokens of service accounts: which one holds, when the next is asked for, and who waits for it. No I/O."""
+"""Access tokens of accounts at clouds: which one holds, when the next is asked for, and who waits for it. No I/O."""
 
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
+from urllib.parse import quote_plus
 
 import msgspec
 
@@ -24,6 +25,24 @@ _HEADERS: Final = (
 )
 
 
+class Account(Protocol):
+    """Who asks for tokens: a service account, or an application of Entra."""
+
+    @property
+    def vendor(self) -> str:
+        """Whose token server it is."""
+        ...
+
+    @property
+    def hidden(self) -> str:
+        """What of the form must not be shown, also when a token server repeats it; may be empty."""
+        ...
+
+    def form(self, now_us: int) -> bytes:
+        """Returns the body that asks for a token; `now_us` is microseconds since the epoch."""
+        ...
+
+
 class Token(msgspec.Struct, frozen=True):
     """What a token server gave."""
 
@@ -41,14 +60,17 @@ class _Reply(msgspec.Struct):
 _REPLY: Final = msgspec.json.Decoder(_Reply, strict=False)
 
 
-def read_token(status: int, body: bytes) -> Token | str:
-    """Returns the token that a reply gives, or why it gives none, in words for operators."""
+def read_token(status: int, body: bytes, hidden: str = "") -> Token | str:
+    """Returns the token that a reply gives, or why it gives none, in words for operators and without `hidden`."""
     try:
         found = _REPLY.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return f"the token server answers {status} with something that is no JSON"
     if status != 200 or found.error:
-        said = scrub(f"{found.error} {found.error_description}".strip())
+        words = f"{found.error} {found.error_description}".strip()
+        for form in (hidden, quote_plus(hidden)):
+            words = words.replace(form, "***") if form else words
+        said = scrub(words)
         return f"the token server answers {status}{f': {said}' if said else ''}"
     if not _TOKEN.fullmatch(found.access_token) or not 0 < found.expires_in <= _MOST_SECONDS:
         return "the token server's answer holds no token, or none that lasts"
@@ -56,9 +78,9 @@ def read_token(status: int, body: bytes) -> Token | str:
 
 
 class TokenSource:
-    """The Signer of one service account: its token stands in a header. Times are microseconds since the epoch."""
+    """The Signer of one account: its token stands in a header. Times are microseconds since the epoch."""
 
-    def __init__(self, account: ServiceAccount, target: Target, wake: "Callable[[TokenSource], None]") -> None:
+    def __init__(self, account: Account, target: Target, wake: "Callable[[TokenSource], None]") -> None:
         self.account = account
         self.target = target
         """The token server."""
@@ -137,12 +159,12 @@ class Tokens:
             self._accounts[key] = parse_account(text, self.load_key, private_network=private_network)
         return self._accounts[key]
 
-    def source(self, identity: str, account: ServiceAccount, origin: Origin, path: str) -> TokenSource:
-        """Returns the source for an account at a token server; `identity` is as of `account`."""
+    def source(self, identity: str, account: Account, origin: Origin, path: str) -> TokenSource:
+        """Returns the source for an account at a token server; `identity` is a hash of all that tells it apart."""
         found = self.sources.get((identity, origin))
         if found is None:
             target = Target(
-                "token server", 0, "google", origin, path, "", conforming=False, weight=1, header_block=_HEADERS
+                "token server", 0, account.vendor, origin, path, "", conforming=False, weight=1, header_block=_HEADERS
             )
             found = TokenSource(account, target, self._wake)
             self.sources[identity, origin] = found

@@ -24,7 +24,7 @@ class Bench(enum.Enum):
     CREDENTIALS = "the provider rejects the credential"
     BALANCE = "the provider's account has no balance"
     CLOCK = "the provider finds the time of the signature wrong: look at this machine's clock"
-    NO_PROOF = "the token server gives no access token for the service account"
+    NO_PROOF = "the token server gives no access token"
 
 
 _RETRYABLE: Final = frozenset(

@@ -1,10 +1,13 @@
 """Sending an attempt: at once, or when there is an access token for it."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import structs
 
 from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem
+from tollgate_router.exchange.several import SeveralCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -16,18 +19,55 @@ if TYPE_CHECKING:
 
     Told = Iterable[tuple[bytes, bytes]]
 
+Call: TypeAlias = "UpstreamCall | AwaitedCall | SeveralCalls"
+
 
 def dispatch(
     deps: "ExchangeDeps", target: "Target", asked: "Sending", told: "Told", sink: "UpstreamSink", timeouts: "Timeouts"
-) -> "UpstreamCall | AwaitedCall":
+) -> "Call":
     """Sends and returns the call's handle; `sink` hears nothing before this returned."""
+    if asked.bodies:
+        return _several(deps, target, asked, told, sink, timeouts)
+    return _one(deps, target, asked, told, sink, timeouts)
+
+
+def _several(
+    deps: "ExchangeDeps", target: "Target", asked: "Sending", told: "Told", sink: "UpstreamSink", timeouts: "Timeouts"
+) -> SeveralCalls:
+    def send(body: bytes, one: "UpstreamSink") -> "UpstreamCall | AwaitedCall":
+        return _one(deps, target, structs.replace(asked, body=body, bodies=()), told, one, timeouts)
+
+    if (quota := target.seat.channel.quota) is not None:
+        # The first was counted as the attempt.
+        for _ in asked.bodies[1:]:
+            quota.begin(deps.clock.monotonic())
+    most_bytes = deps.settings.max_reply_bytes
+    return SeveralCalls(asked.bodies, send, sink, seconds=timeouts.total, most_bytes=most_bytes)
+
+
+def _one(
+    deps: "ExchangeDeps", target: "Target", asked: "Sending", told: "Told", sink: "UpstreamSink", timeouts: "Timeouts"
+) -> "UpstreamCall | AwaitedCall":
     signer = target.signer
     if signer is None:
-        return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts, content_type=asked.content_type)
+        return _send(deps, target, asked, told, sink, timeouts, b"")
     proof = _proof(deps, target, asked)
     if proof is not None:
-        return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts, proof=proof)
+        return _send(deps, target, asked, told, sink, timeouts, proof)
     return AwaitedCall(deps, target, asked, told, sink, timeouts)
+
+
+def _send(
+    deps: "ExchangeDeps",
+    target: "Target",
+    asked: "Sending",
+    told: "Told",
+    sink: "UpstreamSink",
+    timeouts: "Timeouts",
+    proof: bytes,
+) -> "UpstreamCall":
+    kind = asked.content_type
+    return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts, content_type=kind, proof=proof)
 
 
 def _proof(deps: "ExchangeDeps", target: "Target", asked: "Sending") -> bytes | None:
@@ -60,7 +100,7 @@ class AwaitedCall:
             proof = _proof(deps, target, asked)
             if proof is None:
                 return None
-            return deps.upstream.send(target, asked.path, asked.body, told, sink, timeouts, proof=proof)
+            return _send(deps, target, asked, told, sink, timeouts, proof)
 
         self._send: Callable[[], UpstreamCall | None] = send
         self._sink = sink

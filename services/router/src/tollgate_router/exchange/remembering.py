@@ -15,7 +15,7 @@ from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.responses_echo import response_in
 from tollgate_router.domain.dialects.responses_reply import response_id
 from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body
-from tollgate_router.domain.stored import StoredResponse, going_on, input_items, unstored, wanted_of
+from tollgate_router.domain.stored import StoredResponse, Wanted, going_on, input_items, unstored, wanted_of
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.exchange.request import Request
 from tollgate_router.ports import ResponseStore, StoreUnavailable
@@ -29,21 +29,21 @@ _DAY_US: Final = 86_400_000_000
 # The longest conversation that is put together, in bytes.
 _MOST_BYTES: Final = 32 * 1024 * 1024
 _ENDINGS: Final = (b"event: response.completed\ndata: ", b"event: response.incomplete\ndata: ")
+_NOTHING_WANTED: Final = Wanted(store=False, previous_id="")
 _NOT_FOUND: Final = "previous_response_id: no response of this project has this id, or it is not stored any more."
-_AWAY: Final = "Stored responses cannot be read now."
+AWAY: Final = "Stored responses cannot be read now."
 
 
 class RememberedRequest(Request):
-    """`_keeps` says that its reply is to be stored; `_task` is the step that waits for the store."""
+    """`_task` is the step that waits for the store."""
 
-    __slots__ = ("_items", "_keeps", "_last_event", "_previous_id", "_store", "_task")
+    __slots__ = ("_items", "_last_event", "_store", "_task", "_wanted")
     remembers = True
 
     def __init__(self, session: "Session", opened: wire.Open, store: ResponseStore) -> None:
         super().__init__(session, opened)
         self._store = store
-        self._keeps = False
-        self._previous_id = ""
+        self._wanted = _NOTHING_WANTED
         self._items = b""
         self._last_event = b""
         self._task: asyncio.Task[None] | None = None
@@ -51,14 +51,14 @@ class RememberedRequest(Request):
     @property
     def _is_storing(self) -> bool:
         """The reply is whole and on its way into the store: it ends within milliseconds, whatever else happens."""
-        return self._keeps and self._task is not None and self._call is None and bool(self._number)
+        return self._wanted.store and self._task is not None and self._call is None and bool(self._number)
 
     # What came before.
 
     def _start(self) -> None:
         try:
             members = read_body(self._body)
-            wanted = wanted_of(members)
+            self._wanted = wanted_of(members)
             self._items = input_items(members, self._id)
         except InvalidBody:
             super()._start()
@@ -66,8 +66,7 @@ class RememberedRequest(Request):
         except Refused as refused:
             self._cannot_say(refused)
             return
-        self._keeps, self._previous_id = wanted.store, wanted.previous_id
-        if self._previous_id:
+        if self._wanted.previous_id:
             self._begin_step(self._recall())
         else:
             self._go_on([])
@@ -79,11 +78,11 @@ class RememberedRequest(Request):
     async def _recall(self) -> None:
         deps, project = self._session.deps, self._opened.tenant.project_id
         try:
-            turns = await self._store.chain(project, self._previous_id, deps.clock.now_us())
+            turns = await self._store.chain(project, self._wanted.previous_id, deps.clock.now_us())
         except StoreUnavailable as error:
             log.warning("stored responses cannot be read", extra={"fields": {"error": str(error)}})
             if not self._ended:
-                self._refuse(errors.ERROR_KIND_UNAVAILABLE, _AWAY, 1000)
+                self._refuse(errors.ERROR_KIND_UNAVAILABLE, AWAY, 1000)
             return
         if not self._ended:
             self._session.guarded(self, self._go_on, turns)
@@ -98,9 +97,9 @@ class RememberedRequest(Request):
         super()._start()
 
     def _joined(self, turns: list[StoredResponse]) -> bytes:
-        if self._previous_id and not turns:
+        if self._wanted.previous_id and not turns:
             raise Refused(_NOT_FOUND, "previous_response_id")
-        body = going_on(read_body(self._body), turns, self._items, store=self._keeps)
+        body = going_on(read_body(self._body), turns, self._items, self._wanted)
         if len(body) > _MOST_BYTES:
             raise Refused("previous_response_id: the conversation is too long.", "previous_response_id")
         return body
@@ -109,15 +108,20 @@ class RememberedRequest(Request):
 
     def _send(self, data: bytes) -> None:
         """Holds back the event that ends a stream until the response is stored."""
-        if self._keeps:
-            place = max(data.rfind(ending) for ending in _ENDINGS)
-            if place >= 0:
-                data, self._last_event = data[:place], data[place:]
+        if self._wanted.store:
+            data = self._without_end(data)
         if data:
             super()._send(data)
 
+    def _without_end(self, data: bytes) -> bytes:
+        place = max(data.rfind(ending) for ending in _ENDINGS)
+        if place < 0:
+            return data
+        self._last_event = data[place:]
+        return data[:place]
+
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
-        if not self._keeps:
+        if not self._wanted.store:
             super()._deliver(usage, body)
             return
         self._begin_step(self._deliver_kept(usage, body))
@@ -146,18 +150,18 @@ class RememberedRequest(Request):
 
     async def _kept(self, response: bytes) -> bool:
         """Stores the response; returns whether that went well. The caller gets the reply either way: it is paid for."""
-        deps = self._session.deps
-        now = deps.clock.now_us()
-        expires = now + deps.settings.responses_retention_days * _DAY_US
-        one = StoredResponse(
-            self._id, self._opened.tenant.project_id, self._previous_id, now, expires, self._items, response
-        )
         try:
-            await self._store.add(one)
+            await self._store.add(self._stored(response))
         except StoreUnavailable as error:
             log.warning("a response could not be stored", extra={"fields": {"error": str(error)}})
             return False
         return True
+
+    def _stored(self, response: bytes) -> StoredResponse:
+        deps = self._session.deps
+        now, project = deps.clock.now_us(), self._opened.tenant.project_id
+        expires = now + deps.settings.responses_retention_days * _DAY_US
+        return StoredResponse(self._id, project, self._wanted.previous_id, now, expires, self._items, response)
 
     def _begin_step(self, step: Coroutine[None, None, None]) -> None:
         self._task = asyncio.create_task(step)
@@ -165,16 +169,18 @@ class RememberedRequest(Request):
 
     def _end_step(self, task: "asyncio.Task[None]") -> None:
         """Whatever fails in a step ends this request and nothing else."""
-        self._task = None
+        if self._task is task:
+            # Else it has begun another.
+            self._task = None
         if not task.cancelled():
             self._session.guarded(self, task.result)
 
     # What cannot stop a reply that is whole.
 
-    def cancel(self) -> None:
+    def cancel(self, reason: int = 0) -> None:
         """The caller is gone; what it gets stored is stored."""
         if not self._is_storing:
-            super().cancel()
+            super().cancel(reason)
 
     def out_of_time(self) -> None:
         """The process stops."""

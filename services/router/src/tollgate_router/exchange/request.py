@@ -14,7 +14,7 @@ from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
 from tollgate_router.exchange.asking import ask_of, estimate, read_request
-from tollgate_router.exchange.dispatching import AwaitedCall, dispatch, forget_proof
+from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.long_body import LongBody, without_body
 from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from tollgate_router.domain.endpoints.form import Form
     from tollgate_router.domain.snapshot import Snapshot, Target
     from tollgate_router.exchange.session import Session
-    from tollgate_router.upstream.client import UpstreamCall, UpstreamFailure
+    from tollgate_router.upstream.client import UpstreamFailure
 
 _MAX_ERROR_BYTES: Final = 64 * 1024
-_DROPPED: Final = b"x-tollgate-dropped"
+DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
@@ -64,7 +64,7 @@ class Request:
         self._target: Target | None = None
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
         self._ticket = -1
-        self._call: UpstreamCall | AwaitedCall | None = None
+        self._call: Call | None = None
         self._filter: Filter | None = None
         # Of the attempt under way, and the type of its reply where that is not the usual one.
         self._sending: Sending | None = None
@@ -125,7 +125,7 @@ class Request:
             self._paused = False
             self._call.resume()
 
-    def cancel(self) -> None:
+    def cancel(self, reason: int = 0) -> None:  # noqa: ARG002 - for one that goes on without its caller.
         """The caller is gone: stop the upstream call; what came until now is charged."""
         if self._ended:
             return
@@ -304,7 +304,7 @@ class Request:
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
         if self._sending is not None and (dropped := self._sending.dropped):
-            headers = (*headers, wire.Header(name=_DROPPED, value=", ".join(dropped).encode()))
+            headers = (*headers, wire.Header(name=DROPPED, value=", ".join(dropped).encode()))
         if self._target is not None and self._target.seat.until:
             self._ticket = self._target.seat.answered(self._ticket)
         self._session.outbox.head(id=self._opened.id, status=200, headers=headers, attempt=self._number)

@@ -13,6 +13,7 @@ from tollgate_router.ports import ResponseStore
 from tollgate_router.settings import RouterSettings
 from tollgate_router.telemetry import RouterCounters
 from tollgate_router.upstream.client import Timeouts, UpstreamClient
+from tollgate_router.use_cases.watch_background import WatchBackground
 from tollgate_streams.server import ServerCall, StreamServer
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class ExchangeDeps:
         responses: ResponseStore | None = None,
     ) -> None:
         self.responses = responses
+        self.background = None if responses is None else WatchBackground(responses, clock)
         self.settings = settings
         self.clock = clock
         self.recorder = recorder

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from google.protobuf.message import DecodeError
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.exchange.background import BackgroundRequest
 from tollgate_router.exchange.outbox import Outbox
 from tollgate_router.exchange.recorder import Recorded
-from tollgate_router.exchange.remembering import RememberedRequest
 from tollgate_router.exchange.request import Request
 from tollgate_streams.pacing import Pace
 
@@ -96,16 +96,16 @@ class Session:
         for cancel in batch.cancel:
             found = requests.get(cancel.id)
             if found is not None:
-                self.guarded(found, found.cancel)
+                self.guarded(found, found.cancel, cancel.reason)
         for frame_id in batch.ack:
             for recorded in self._unacknowledged.pop(frame_id, ()):
                 self.deps.recorder.confirm(recorded)
 
     def _request(self, frame: wire.Open) -> Request:
-        store = self.deps.responses
-        if store is None or frame.dialect != wire.DIALECT_OPENAI_RESPONSES:
+        deps = self.deps
+        if deps.responses is None or deps.background is None or frame.dialect != wire.DIALECT_OPENAI_RESPONSES:
             return Request(self, frame)
-        return RememberedRequest(self, frame, store)
+        return BackgroundRequest(self, frame, deps.responses, deps.background)
 
     def guarded(self, request: Request, function: Any, *arguments: Any) -> None:
         """Runs a step of a request; its error ends that request only, never the loop that reads the stream."""

@@ -17,9 +17,9 @@ class TokenServer:
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
 
-    async def fetch(self, target: Target, form: bytes) -> Token | str:
-        """Returns a token, or why there is none. Never raises."""
-        sink = _Sink()
+    async def fetch(self, target: Target, form: bytes, hidden: str = "") -> Token | str:
+        """Returns a token, or why there is none, in words without `hidden`. Never raises."""
+        sink = _Sink(hidden)
         call = self._client.send(target, b"", form, (), sink, _TIMEOUTS)
         try:
             return await sink.outcome
@@ -28,7 +28,8 @@ class TokenServer:
 
 
 class _Sink:
-    def __init__(self) -> None:
+    def __init__(self, hidden: str) -> None:
+        self._hidden = hidden
         self.outcome: asyncio.Future[Token | str] = asyncio.get_running_loop().create_future()
         self._status = 0
         self._body = b""
@@ -42,7 +43,7 @@ class _Sink:
             self._body += data
 
     def upstream_end(self) -> None:
-        self._settle(read_token(self._status, self._body))
+        self._settle(read_token(self._status, self._body, self._hidden))
 
     def upstream_failed(self, failure: UpstreamFailure) -> None:
         self._settle(f"the token server cannot be reached: {failure.kind.value} {failure.detail}".strip())

@@ -64,7 +64,7 @@ class RefreshTokens:
         found: Token | str = "asking for a token failed"
         try:
             form = source.account.form(self._clock.now_us())
-            found = await self._port.fetch(source.target, form)
+            found = await self._port.fetch(source.target, form, source.account.hidden)
         finally:
             self.asked += 1
             now_us = self._clock.now_us()

@@ -125,7 +125,7 @@ class Tenant(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., price_group: _Optional[str] = ..., route_group: _Optional[str] = ..., currency: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[Limit, _Mapping]]] = ..., tags: _Optional[str] = ..., member: _Optional[str] = ...) -> None: ...
 
 class Open(_message.Message):
-    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico", "client_network", "prompt_hash", "as_array")
+    __slots__ = ("id", "request_id", "started_at_us", "dialect", "operation", "model", "stream", "usage_wanted", "tenant", "traceparent", "timeout_ms", "headers", "body", "body_length", "requested_model", "hold_pico", "client_network", "prompt_hash", "as_array", "api_version")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TRY_FIELD_NUMBER: _ClassVar[int]
@@ -146,6 +146,7 @@ class Open(_message.Message):
     CLIENT_NETWORK_FIELD_NUMBER: _ClassVar[int]
     PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
     AS_ARRAY_FIELD_NUMBER: _ClassVar[int]
+    API_VERSION_FIELD_NUMBER: _ClassVar[int]
     id: int
     request_id: str
     started_at_us: int
@@ -165,7 +166,8 @@ class Open(_message.Message):
     client_network: str
     prompt_hash: int
     as_array: bool
-    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ..., as_array: _Optional[bool] = ..., **kwargs) -> None: ...
+    api_version: int
+    def __init__(self, id: _Optional[int] = ..., request_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., dialect: _Optional[_Union[Dialect, str]] = ..., operation: _Optional[_Union[Operation, str]] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., usage_wanted: _Optional[bool] = ..., tenant: _Optional[_Union[Tenant, _Mapping]] = ..., traceparent: _Optional[str] = ..., timeout_ms: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., body: _Optional[bytes] = ..., body_length: _Optional[int] = ..., requested_model: _Optional[str] = ..., hold_pico: _Optional[int] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ..., as_array: _Optional[bool] = ..., api_version: _Optional[int] = ..., **kwargs) -> None: ...
 
 class Body(_message.Message):
     __slots__ = ("id", "data")
@@ -206,16 +208,18 @@ class EdgeBatch(_message.Message):
     def __init__(self, open: _Optional[_Iterable[_Union[Open, _Mapping]]] = ..., body: _Optional[_Iterable[_Union[Body, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., cancel: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., ack: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Head(_message.Message):
-    __slots__ = ("id", "status", "headers", "attempt")
+    __slots__ = ("id", "status", "headers", "attempt", "detached")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    DETACHED_FIELD_NUMBER: _ClassVar[int]
     id: int
     status: int
     headers: _containers.RepeatedCompositeFieldContainer[Header]
     attempt: int
-    def __init__(self, id: _Optional[int] = ..., status: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., attempt: _Optional[int] = ...) -> None: ...
+    detached: bytes
+    def __init__(self, id: _Optional[int] = ..., status: _Optional[int] = ..., headers: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., attempt: _Optional[int] = ..., detached: _Optional[bytes] = ...) -> None: ...
 
 class Data(_message.Message):
     __slots__ = ("id", "data")

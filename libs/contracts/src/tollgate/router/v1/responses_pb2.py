@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tollgate/router/v1/responses.proto\x12\x12tollgate.router.v1\"=\n\x12GetResponseRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\"\'\n\x13GetResponseResponse\x12\x10\n\x08response\x18\x01 \x01(\x0c\"t\n\x15ListInputItemsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\"&\n\x16ListInputItemsResponse\x12\x0c\n\x04page\x18\x01 \x01(\x0c\"@\n\x15\x44\x65leteResponseRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteResponseResponse2\xca\x02\n\x16StoredResponsesService\x12^\n\x0bGetResponse\x12&.tollgate.router.v1.GetResponseRequest\x1a\'.tollgate.router.v1.GetResponseResponse\x12g\n\x0eListInputItems\x12).tollgate.router.v1.ListInputItemsRequest\x1a*.tollgate.router.v1.ListInputItemsResponse\x12g\n\x0e\x44\x65leteResponse\x12).tollgate.router.v1.DeleteResponseRequest\x1a*.tollgate.router.v1.DeleteResponseResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"tollgate/router/v1/responses.proto\x12\x12tollgate.router.v1\"=\n\x12GetResponseRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\"\'\n\x13GetResponseResponse\x12\x10\n\x08response\x18\x01 \x01(\x0c\"t\n\x15ListInputItemsRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\"&\n\x16ListInputItemsResponse\x12\x0c\n\x04page\x18\x01 \x01(\x0c\"@\n\x15\x44\x65leteResponseRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\"\x18\n\x16\x44\x65leteResponseResponse\"@\n\x15\x43\x61ncelResponseRequest\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x13\n\x0bresponse_id\x18\x02 \x01(\t\"*\n\x16\x43\x61ncelResponseResponse\x12\x10\n\x08response\x18\x01 \x01(\x0c\x32\xb3\x03\n\x16StoredResponsesService\x12^\n\x0bGetResponse\x12&.tollgate.router.v1.GetResponseRequest\x1a\'.tollgate.router.v1.GetResponseResponse\x12g\n\x0eListInputItems\x12).tollgate.router.v1.ListInputItemsRequest\x1a*.tollgate.router.v1.ListInputItemsResponse\x12g\n\x0e\x44\x65leteResponse\x12).tollgate.router.v1.DeleteResponseRequest\x1a*.tollgate.router.v1.DeleteResponseResponse\x12g\n\x0e\x43\x61ncelResponse\x12).tollgate.router.v1.CancelResponseRequest\x1a*.tollgate.router.v1.CancelResponseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETERESPONSEREQUEST']._serialized_end=384
   _globals['_DELETERESPONSERESPONSE']._serialized_start=386
   _globals['_DELETERESPONSERESPONSE']._serialized_end=410
-  _globals['_STOREDRESPONSESSERVICE']._serialized_start=413
-  _globals['_STOREDRESPONSESSERVICE']._serialized_end=743
+  _globals['_CANCELRESPONSEREQUEST']._serialized_start=412
+  _globals['_CANCELRESPONSEREQUEST']._serialized_end=476
+  _globals['_CANCELRESPONSERESPONSE']._serialized_start=478
+  _globals['_CANCELRESPONSERESPONSE']._serialized_end=520
+  _globals['_STOREDRESPONSESSERVICE']._serialized_start=523
+  _globals['_STOREDRESPONSESSERVICE']._serialized_end=958
 # @@protoc_insertion_point(module_scope)

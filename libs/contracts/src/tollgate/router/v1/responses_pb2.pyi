@@ -49,3 +49,17 @@ class DeleteResponseRequest(_message.Message):
 class DeleteResponseResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CancelResponseRequest(_message.Message):
+    __slots__ = ("project_id", "response_id")
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_ID_FIELD_NUMBER: _ClassVar[int]
+    project_id: str
+    response_id: str
+    def __init__(self, project_id: _Optional[str] = ..., response_id: _Optional[str] = ...) -> None: ...
+
+class CancelResponseResponse(_message.Message):
+    __slots__ = ("response",)
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    response: bytes
+    def __init__(self, response: _Optional[bytes] = ...) -> None: ...

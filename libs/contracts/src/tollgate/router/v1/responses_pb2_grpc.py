@@ -51,6 +51,11 @@ class StoredResponsesServiceStub:
                 request_serializer=tollgate_dot_router_dot_v1_dot_responses__pb2.DeleteResponseRequest.SerializeToString,
                 response_deserializer=tollgate_dot_router_dot_v1_dot_responses__pb2.DeleteResponseResponse.FromString,
                 _registered_method=True)
+        self.CancelResponse = channel.unary_unary(
+                '/tollgate.router.v1.StoredResponsesService/CancelResponse',
+                request_serializer=tollgate_dot_router_dot_v1_dot_responses__pb2.CancelResponseRequest.SerializeToString,
+                response_deserializer=tollgate_dot_router_dot_v1_dot_responses__pb2.CancelResponseResponse.FromString,
+                _registered_method=True)
 
 
 class StoredResponsesServiceServicer:
@@ -73,7 +78,14 @@ class StoredResponsesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteResponse(self, request, context):
-        """Forgets it. Turns that go on from it cannot be gone on from any more.
+        """Forgets it. Turns that go on from it cannot be gone on from any more. One that runs in the background is cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelResponse(self, request, context):
+        """Cancels a response that runs in the background; one that has ended stays as it is. Refused for any other.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -96,6 +108,11 @@ def add_StoredResponsesServiceServicer_to_server(servicer, server):
                     servicer.DeleteResponse,
                     request_deserializer=tollgate_dot_router_dot_v1_dot_responses__pb2.DeleteResponseRequest.FromString,
                     response_serializer=tollgate_dot_router_dot_v1_dot_responses__pb2.DeleteResponseResponse.SerializeToString,
+            ),
+            'CancelResponse': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelResponse,
+                    request_deserializer=tollgate_dot_router_dot_v1_dot_responses__pb2.CancelResponseRequest.FromString,
+                    response_serializer=tollgate_dot_router_dot_v1_dot_responses__pb2.CancelResponseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +198,33 @@ class StoredResponsesService:
             '/tollgate.router.v1.StoredResponsesService/DeleteResponse',
             tollgate_dot_router_dot_v1_dot_responses__pb2.DeleteResponseRequest.SerializeToString,
             tollgate_dot_router_dot_v1_dot_responses__pb2.DeleteResponseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelResponse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.router.v1.StoredResponsesService/CancelResponse',
+            tollgate_dot_router_dot_v1_dot_responses__pb2.CancelResponseRequest.SerializeToString,
+            tollgate_dot_router_dot_v1_dot_responses__pb2.CancelResponseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,7 +1,8 @@
 """The Responses API at a provider that speaks it: what is sent, and what a response says of use and failure.
 
-A body goes as it came but for the model's name and for what concerns storing: nothing is kept at the provider, whose
-account all callers share. Where this gateway keeps responses, a reply bears the names that it has here.
+A body goes as it came but for the model's name, for what concerns storing, and for what the provider's data says of its
+Responses API: nothing is kept at the provider, whose account all callers share. Where this gateway keeps responses, a
+reply bears the names that it has here.
 """
 
 import re
@@ -17,7 +18,7 @@ from tollgate_router.domain.dialects.responses_object import read_response, reto
 from tollgate_router.domain.dialects.responses_reply import response_id
 from tollgate_router.domain.dialects.responses_request import SEALED_HERE, refuse_state
 from tollgate_router.domain.openai_chat import Members, write_body, write_parts
-from tollgate_router.domain.sending import Sending
+from tollgate_router.domain.sending import Sending, shown_names
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
@@ -63,10 +64,15 @@ def sending(opened: wire.Open, members: Members, target: Target, *, remembers: b
     dropped: tuple[str, ...] = ()
     if "input" in members:
         asked["input"], dropped = _sendable(members["input"], remembers=remembers)
+    quirks = target.quirks
+    if quirks.responses is not None:
+        dropped += quirks.responses.edit(asked, "input")
     small = opened.body_length <= _COPIED_BODY_BYTES
     body = (write_body if small else write_parts)(asked, target.upstream_model, stream=False)
     told = _told(opened, members, keeps=keeps) if remembers else {}
-    return Sending(_PATH, body, NativeStream(told) if opened.stream else None, partial(_read, told), (), dropped)
+    found = NativeStream(told) if opened.stream else None
+    path = quirks.path("responses", _PATH)
+    return Sending(path, body, found, partial(_read, told), (), shown_names(dropped))
 
 
 def _told(opened: wire.Open, members: Members, *, keeps: bool) -> dict[str, msgspec.Raw]:

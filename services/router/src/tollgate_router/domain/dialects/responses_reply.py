@@ -77,7 +77,7 @@ class ResponseWriter:
         frames = [frame for event in self._order.rest() for frame in self._frames(event)]
         frames += self._close()
         status, details = _status(self._finish)
-        body = _response(self._id, self._model, self._created, status) | {
+        body = begun_response(self._id, self._model, self._created, status) | {
             **self._tools.echo,
             "output": self._output,
             "incomplete_details": details,
@@ -89,7 +89,7 @@ class ResponseWriter:
     def _frames(self, event: Event) -> Iterable[bytes]:
         if isinstance(event, Began):
             self._id = self._tools.reply_id or response_id(event.id)
-            begun = _response(self._id, self._model, self._created, "in_progress") | brief(self._tools.echo)
+            begun = begun_response(self._id, self._model, self._created, "in_progress") | brief(self._tools.echo)
             yield self._event("response.created", response=begun)
             yield self._event("response.in_progress", response=begun)
         elif isinstance(event, TextDelta | RefusalDelta):
@@ -209,7 +209,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, tools
     if reply.refusal and not any(isinstance(part, Text) for part in reply.parts):
         output.append(_message(f"msg_{found.removeprefix('resp_')}_{len(output)}", "completed", reply.refusal))
     status, details = _status(reply.finish)
-    body = _response(found, model, created, status) | {**tools.echo}
+    body = begun_response(found, model, created, status) | {**tools.echo}
     return msgspec.json.encode(body | {"output": output, "incomplete_details": details, "usage": usage_of(usage)})
 
 
@@ -225,7 +225,8 @@ def _status(finish: Finished) -> tuple[str, dict[str, str] | None]:
     return ("completed", None) if reason is None else ("incomplete", {"reason": reason})
 
 
-def _response(found: str, model: str, created: int, status: str) -> dict[str, Any]:
+def begun_response(found: str, model: str, created: int, status: str) -> dict[str, Any]:
+    """Returns a response object that says nothing yet. `created` is in seconds."""
     return {
         "id": found,
         "object": "response",

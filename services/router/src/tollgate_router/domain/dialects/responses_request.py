@@ -227,7 +227,7 @@ def refuse_state(members: Mapping[str, msgspec.Raw], *, remembers: bool) -> None
             raise Refused(words, name)
     for name, words in (
         ("store", "This gateway stores no responses: leave `store` out, or send false."),
-        ("background", "This gateway runs no responses in the background: leave `background` out, and stream."),
+        ("background", "Only responses that are stored run in the background, and this gateway stores none."),
     ):
         if read(members, name, bool) and not (remembers and name in _STORED):
             raise Refused(words, name)

@@ -181,7 +181,7 @@ def write(request: Request, target: Target) -> Written:
     quirks = target.quirks
     if quirks.request is not None:
         members = read_body(body)
-        dropped += quirks.request.edit(members, chat=True)
+        dropped += quirks.request.edit(members, "messages")
         body = plain_body(members)
     return Written(quirks.path("chat", _OPENAI_PATHS[wire.OPERATION_CHAT]), body, dropped)
 
@@ -204,7 +204,7 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     if quirks.request is not None:
         # The same members serve the next target.
         members = dict(members)
-        dropped = quirks.request.edit(members, chat=chat)
+        dropped = quirks.request.edit(members, "messages" if chat else "")
     write = write_body if opened.body_length <= _COPIED_BODY_BYTES else write_parts
     body = write(members, target.upstream_model, stream=stream and quirks.asks_usage)
     path = _openai_path(opened, target)

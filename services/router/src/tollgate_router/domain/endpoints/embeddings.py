@@ -1,62 +1,35 @@
-"""Embeddings between the dialects of OpenAI and Gemini: texts in, vectors out.
+"""Embeddings where caller or provider is not OpenAI's: texts in, vectors out.
 
-A caller of the same dialect as the provider's wire gets what the provider says, but for the model's name.
+A caller of Gemini's dialect gets what Gemini says, but for the model's name; every other pair is translated. Clouds
+have wires of their own, which `embeddings_at_clouds` knows.
 """
 
-import base64
-import struct
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.domain.endpoints import embeddings_at_clouds
+from tollgate_router.domain.endpoints.embedding_reply import Vector, used, written
+from tollgate_router.domain.endpoints.embedding_request import EmbeddingsAsked, read_gemini, read_openai
 from tollgate_router.domain.endpoints.reading import Read
-from tollgate_router.domain.openai_chat import Members, read_reply
-from tollgate_router.domain.sending import Sending
-from tollgate_router.domain.target import Target
+from tollgate_router.domain.openai_chat import Members, plain_body, read_body, read_reply
+from tollgate_router.domain.sending import Sending, shown_names
+from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
 
-_MOST_TEXTS: Final = 2048
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _ENCODER: Final = msgspec.json.Encoder()
-
-
-class _Asked(msgspec.Struct, frozen=True):
-    """`single`: one vector on its own, as `embedContent` has it. `packed`: as base64."""
-
-    texts: tuple[str, ...]
-    dimensions: int | None
-    single: bool = False
-    packed: bool = False
-    dropped: tuple[str, ...] = ()
-
-
-class _Part(msgspec.Struct):
-    text: str | None = None
-
-
-class _Content(msgspec.Struct):
-    parts: list[_Part]
-
-
-class _EmbedContent(msgspec.Struct):
-    """Of Gemini; its clients use both spellings."""
-
-    content: _Content | None = None
-    outputDimensionality: int | None = None  # noqa: N815 - the name on the wire.
-    output_dimensionality: int | None = None
-    taskType: str | None = None  # noqa: N815 - the name on the wire.
-    task_type: str | None = None
-    title: str | None = None
+_OPENAI: Final = wire.DIALECT_OPENAI_CHAT
+_GEMINI: Final = wire.DIALECT_GEMINI
 
 
 class _Vector(msgspec.Struct):
-    values: list[float]
+    values: Vector
 
 
 class _Counts(msgspec.Struct):
@@ -71,7 +44,7 @@ class _GeminiReply(msgspec.Struct):
 
 
 class _Item(msgspec.Struct):
-    embedding: list[float]
+    embedding: Vector
     index: int = 0
 
 
@@ -79,31 +52,36 @@ class _OpenAIReply(msgspec.Struct):
     data: list[_Item]
 
 
-_REQUESTS: Final = msgspec.json.Decoder(list[_EmbedContent])
 _RAW_REQUESTS: Final = msgspec.json.Decoder(list[Members])
 _GEMINI_REPLY: Final = msgspec.json.Decoder(_GeminiReply)
 _OPENAI_REPLY: Final = msgspec.json.Decoder(_OpenAIReply)
-_TEXTS: Final = msgspec.json.Decoder(str | list[str | int | list[int]])
-_COUNT: Final = msgspec.json.Decoder(int | None)
-_WORD: Final = msgspec.json.Decoder(str | None)
 
 
 def translates(opened: wire.Open, target: Target) -> bool:
-    """Tells whether embeddings of this request are Gemini's on one side at least, and neither is another's."""
-    sides = {opened.dialect, target.wire}
-    return wire.DIALECT_GEMINI in sides and sides <= {wire.DIALECT_GEMINI, wire.DIALECT_OPENAI_CHAT}
+    """Tells whether embeddings of this request are sent or answered in another form than OpenAI's."""
+    if opened.dialect not in {_OPENAI, _GEMINI}:
+        return False
+    return target.wire in {_GEMINI, WIRE_BEDROCK} or (opened.dialect == _GEMINI and target.wire == _OPENAI)
 
 
 def sending(opened: wire.Open, members: Members, target: Target) -> Sending:
     """Returns what to send. Raises Refused for what is malformed, or cannot be said on this wire."""
-    if opened.dialect == target.wire:
+    at_cloud = target.platform == "vertex" or target.wire == WIRE_BEDROCK
+    if opened.dialect == target.wire and not at_cloud:
         return _passing(members, target)
-    asked = _of_gemini(members) if opened.dialect == wire.DIALECT_GEMINI else _of_openai(members)
-    if target.wire == wire.DIALECT_GEMINI:
+    asked = read_gemini(members) if opened.dialect == _GEMINI else read_openai(members)
+    if asked.dimensions is not None and asked.dimensions < 1:
+        raise Refused(f"{asked.dimensions_name} must be at least 1.", asked.dimensions_name)
+    if at_cloud:
+        return embeddings_at_clouds.sending(asked, opened.model, target)
+    if target.wire == _GEMINI:
         path, body = _path(target, single=False), _to_gemini(asked, target)
-        return Sending(path, body, None, partial(_read_gemini, asked=asked, model=opened.model), dropped=asked.dropped)
-    body = _to_openai(asked, target)
-    return Sending(b"/embeddings", body, None, partial(_read_openai, asked=asked), dropped=asked.dropped)
+        read = partial(_read_gemini, asked=asked, model=opened.model)
+        return Sending(path, body, None, read, dropped=shown_names(asked.unsaid()))
+    body, dropped = _to_openai(asked, target)
+    path = target.quirks.path("embeddings", b"/embeddings")
+    read = partial(_read_openai, asked=asked, model=opened.model)
+    return Sending(path, body, None, read, dropped=shown_names((*asked.unsaid(), *dropped)))
 
 
 def _passing(members: Members, target: Target) -> Sending:
@@ -124,76 +102,30 @@ def _path(target: Target, *, single: bool) -> bytes:
     return f"/models/{quote(target.upstream_model, safe='')}:{verb}".encode()
 
 
-# What is asked for.
-
-
-def _of_gemini(members: Members) -> _Asked:
-    single = "requests" not in members
-    try:
-        given = b"[%b]" % _ENCODER.encode(members) if single else members["requests"]
-        requests = _REQUESTS.decode(given)
-    except _BROKEN as error:
-        name = "content" if single else "requests"
-        raise Refused(f"{name} must hold contents with parts of text.", name) from error
-    if not 0 < len(requests) <= _MOST_TEXTS:
-        raise Refused(f"requests must hold 1 to {_MOST_TEXTS} of them.", "requests")
-    sizes = {one.outputDimensionality or one.output_dimensionality for one in requests}
-    if len(sizes) > 1:
-        raise Refused("outputDimensionality must be the same in all requests.", "requests")
-    texts = []
-    for one in requests:
-        parts = one.content.parts if one.content is not None else []
-        if not parts or any(part.text is None for part in parts):
-            raise Refused("content must have parts, and all of them text, for this model.", "content")
-        texts.append("\n".join(part.text or "" for part in parts))
-    dropped = [name for name in ("taskType", "title") if any(getattr(one, name) for one in requests)]
-    if any(one.task_type for one in requests) and "taskType" not in dropped:
-        dropped.append("taskType")
-    return _Asked(tuple(texts), sizes.pop(), single=single, dropped=tuple(dropped))
-
-
-def _of_openai(members: Members) -> _Asked:
-    try:
-        found = _TEXTS.decode(members.get("input", b"null"))
-    except _BROKEN as error:
-        raise Refused("input must be a text or a list of texts.", "input") from error
-    texts = (found,) if isinstance(found, str) else tuple(one for one in found if isinstance(one, str))
-    if not texts or (isinstance(found, list) and len(texts) < len(found)):
-        raise Refused("input must be a text or a list of texts: the provider of this model takes no tokens.", "input")
-    if len(texts) > _MOST_TEXTS:
-        raise Refused(f"input must hold 1 to {_MOST_TEXTS} texts.", "input")
-    try:
-        dimensions = _COUNT.decode(members.get("dimensions", b"null"))
-        packed = _WORD.decode(members.get("encoding_format", b"null")) == "base64"
-    except _BROKEN as error:
-        raise Refused("dimensions must be a number, and encoding_format float or base64.", "dimensions") from error
-    return _Asked(texts, dimensions, packed=packed, dropped=("user",) if "user" in members else ())
-
-
-def _to_gemini(asked: _Asked, target: Target) -> bytes:
+def _to_gemini(asked: EmbeddingsAsked, target: Target) -> bytes:
     size = {} if asked.dimensions is None else {"outputDimensionality": asked.dimensions}
     requests = [
-        {"model": f"models/{target.upstream_model}", "content": {"parts": [{"text": text}]}, **size}
-        for text in asked.texts
+        {"model": f"models/{target.upstream_model}", "content": {"parts": [{"text": one.text}]}, **size}
+        for one in asked.texts
     ]
     return _ENCODER.encode({"requests": requests})
 
 
-def _to_openai(asked: _Asked, target: Target) -> bytes:
+def _to_openai(asked: EmbeddingsAsked, target: Target) -> tuple[bytes, tuple[str, ...]]:
     size = {} if asked.dimensions is None else {"dimensions": asked.dimensions}
-    body = {"model": target.upstream_model, "input": asked.texts, "encoding_format": "float", **size}
-    return _ENCODER.encode(body)
+    texts = [one.text for one in asked.texts]
+    body = _ENCODER.encode({"model": target.upstream_model, "input": texts, "encoding_format": "float", **size})
+    if target.quirks.request is None:
+        return body, ()
+    members = read_body(body)
+    dropped = target.quirks.request.edit(members)
+    return plain_body(members), dropped
 
 
 # What comes back.
 
 
-def _usage_of(reply: _GeminiReply) -> ReplyUsage | None:
-    count = reply.usageMetadata.promptTokenCount if reply.usageMetadata is not None else 0
-    return ReplyUsage({"input": count}, estimated=False) if 0 < count <= 2**31 else None
-
-
-def _vectors(body: bytes) -> tuple[_GeminiReply, list[_Vector]] | UpstreamProblem:
+def _vectors(body: bytes) -> tuple[_GeminiReply, list[Vector]] | UpstreamProblem:
     try:
         reply = _GEMINI_REPLY.decode(body)
     except _BROKEN:
@@ -201,36 +133,26 @@ def _vectors(body: bytes) -> tuple[_GeminiReply, list[_Vector]] | UpstreamProble
     if reply.error is not None:
         return problem_of_error(reply.error)
     found = reply.embeddings if reply.embedding is None else [reply.embedding]
-    return unreadable() if found is None else (reply, found)
+    return unreadable() if found is None else (reply, [one.values for one in found])
 
 
 def _read_passing(body: bytes) -> Read:
     found = _vectors(body)
-    return found if isinstance(found, UpstreamProblem) else (_usage_of(found[0]), body)
+    return found if isinstance(found, UpstreamProblem) else (_used(found[0]), body)
 
 
-def _read_gemini(body: bytes, asked: _Asked, model: str) -> Read:
+def _used(reply: _GeminiReply) -> ReplyUsage | None:
+    return used(reply.usageMetadata.promptTokenCount) if reply.usageMetadata is not None else None
+
+
+def _read_gemini(body: bytes, asked: EmbeddingsAsked, model: str) -> Read:
     found = _vectors(body)
     if isinstance(found, UpstreamProblem):
         return found
-    reply, vectors = found
-    if len(vectors) != len(asked.texts):
-        return unreadable()
-    usage = _usage_of(reply)
-    count = usage.units["input"] if usage is not None else 0
-    data = [
-        {"object": "embedding", "index": index, "embedding": _packed(one.values) if asked.packed else one.values}
-        for index, one in enumerate(vectors)
-    ]
-    told = {"prompt_tokens": count, "total_tokens": count}
-    return usage, _ENCODER.encode({"object": "list", "data": data, "model": model, "usage": told})
+    return written(asked, model, found[1], _used(found[0]))
 
 
-def _packed(values: list[float]) -> str:
-    return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
-
-
-def _read_openai(body: bytes, asked: _Asked) -> Read:
+def _read_openai(body: bytes, asked: EmbeddingsAsked, model: str) -> Read:
     usage = read_reply(body)
     if isinstance(usage, UpstreamProblem):
         return usage
@@ -238,10 +160,4 @@ def _read_openai(body: bytes, asked: _Asked) -> Read:
         items = sorted(_OPENAI_REPLY.decode(body).data, key=lambda item: item.index)
     except _BROKEN:
         return unreadable()
-    if len(items) != len(asked.texts):
-        return unreadable()
-    vectors: list[Mapping[str, Any]] = [{"values": item.embedding} for item in items]
-    reply: dict[str, Any] = {"embedding": vectors[0]} if asked.single else {"embeddings": vectors}
-    if usage is not None:
-        reply["usageMetadata"] = {"promptTokenCount": usage.units.get("input", 0)}
-    return usage, _ENCODER.encode(reply)
+    return written(asked, model, [item.embedding for item in items], usage)

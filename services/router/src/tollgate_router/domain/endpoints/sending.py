@@ -5,9 +5,11 @@ from functools import partial
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.domain.endpoints import ranking
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.endpoints.reading import (
     read_moderation,
@@ -37,8 +39,10 @@ def sending(opened: wire.Open, asked: Members | Form, target: Target) -> Sending
     if target.wire != wire.DIALECT_OPENAI_CHAT or not target.serves(opened.operation):
         raise Refused(f"The provider of this model does not serve {_NAMES[opened.operation]}.", "model")
     if isinstance(asked, Form):
-        return _sound(opened, asked, target)
-    return _BY_OPERATION[opened.operation](opened, asked, target)
+        found = _sound(opened, asked, target)
+    else:
+        found = _BY_OPERATION[opened.operation](opened, asked, target)
+    return structs.replace(found, path=target.quirks.path(_NAMES[opened.operation], found.path))
 
 
 def _completion(opened: wire.Open, members: Members, target: Target) -> Sending:
@@ -57,6 +61,9 @@ def _moderation(opened: wire.Open, members: Members, target: Target) -> Sending:
 
 
 def _rerank(opened: wire.Open, members: Members, target: Target) -> Sending:
+    if target.rerank:
+        return ranking.sending(opened, members, target)
+    # Nothing is known of the provider's shape, so that it is the caller's.
     return Sending(b"/rerank", _written(opened, members, target), None, read_ranking)
 
 

@@ -27,8 +27,11 @@ class RequestEdit:
         # A quote within a JSON string is escaped: these are found where they are names or whole values only.
         self._in_messages = tuple(f'"{name}"'.encode() for name in names)
 
-    def edit(self, members: Members, *, chat: bool) -> tuple[str, ...]:
-        """Changes the members in place, and returns the names of what was left out. Raises Refused."""
+    def edit(self, members: Members, conversation: str = "") -> tuple[str, ...]:
+        """Changes the members in place, and returns the names of what was left out. Raises Refused.
+
+        `conversation` is where the messages are, `messages` or `input`; empty for what is no conversation.
+        """
         quirks = self._quirks
         dropped: list[str] = []
         for name in quirks.refuse:
@@ -48,8 +51,8 @@ class RequestEdit:
             said = _value(members[name]) if name in members else None
             if isinstance(said, str) and said in words:
                 members[name] = _raw(words[said])
-        if chat:
-            dropped += self._chat(members)
+        if conversation:
+            dropped += self._said(members, conversation)
         return tuple(dropped)
 
     def _check(self, members: Members, name: str, allowed: tuple[Any, ...]) -> None:
@@ -63,13 +66,13 @@ class RequestEdit:
             listed = ", ".join(str(one) for one in allowed)
             raise Refused(f"{name}: the provider of this model takes only {listed}.", name)
 
-    def _chat(self, members: Members) -> list[str]:
+    def _said(self, members: Members, conversation: str) -> list[str]:
         if self._quirks.stream_options is False:
             members.pop("stream_options", None)
         members |= self._always
         for name, value in self._default.items():
             members.setdefault(name, value)
-        messages = members.get("messages")
+        messages = members.get(conversation)
         if messages is None or not self._in_messages:
             return []
         raw = bytes(messages)
@@ -81,14 +84,14 @@ class RequestEdit:
         dropped: dict[str, None] = {}
         for message in found:
             if isinstance(message, dict):
-                self._message(message, dropped)
-        members["messages"] = _raw(found)
+                self._message(message, dropped, conversation)
+        members[conversation] = _raw(found)
         return list(dropped)
 
-    def _message(self, message: dict[str, Any], dropped: dict[str, None]) -> None:
+    def _message(self, message: dict[str, Any], dropped: dict[str, None], conversation: str) -> None:
         for name in self._quirks.drop_in_messages:
             if name in message and not _is_usual(name, message.pop(name)):
-                dropped[f"messages.{name}"] = None
+                dropped[f"{conversation}.{name}"] = None
         if self._quirks.developer_role == "system" and message.get("role") == "developer":
             message["role"] = "system"
 

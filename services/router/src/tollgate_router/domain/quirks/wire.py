@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_resources import Quirks
+from tollgate_resources import Quirks, RequestQuirks
 from tollgate_router.domain.quirks.asking import RequestEdit
 from tollgate_router.domain.quirks.errors import ErrorReading
 from tollgate_router.domain.quirks.replies import ReplyEdit
@@ -24,6 +24,8 @@ class WireQuirks:
         data = quirks or Quirks()
         self.request = None if quirks is None else RequestEdit(data.request)
         """None: requests go as they are."""
+        self.responses = None if data.responses == RequestQuirks() else RequestEdit(data.responses)
+        """The same of bodies of the Responses API."""
         self.asks_usage = data.request.stream_options is not False
         self.reply = ReplyEdit(data.reply)
         self.errors = ErrorReading(data)
