@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -109,7 +110,20 @@ def test_books_are_checked_compared_and_imported_without_a_product(product: Prod
     wrong = product.cli("prices", "check", bad, home=nowhere)
     assert wrong.returncode == 1
     assert f"{bad}:6" in wrong.stderr
-    assert "sha256:" in product.cli("prices", "check", old, home=nowhere).stdout
+    sound = product.cli("prices", "check", old, home=nowhere)
+    assert "sha256:" in sound.stdout
+    assert sound.stderr == ""
+    half = tmp_path / "half.yaml"
+    text = DRAFT.replace(', output: "4"', "")
+    half.write_text(text + '      drawn: {image: "1"}\n      called: {request: "1"}\n')
+    warned = product.cli("prices", "check", half, home=nowhere)
+    assert (warned.returncode, "sha256:" in warned.stdout) == (0, True)
+    assert "model gpt-5-mini: no price of output" in warned.stderr
+    told = json.loads(product.cli("prices", "check", half, "--json", home=nowhere).stdout)["warnings"]
+    assert [one.partition("model ")[2].partition(";")[0] for one in told] == [
+        "called: no price of input and output",
+        "gpt-5-mini: no price of output",
+    ]
     assert json.loads(product.cli("prices", "schema", home=nowhere).stdout)["$defs"]["PriceTier"]
     source, made = tmp_path / "map.json", tmp_path / "made.yaml"
     source.write_text(json.dumps({"m": {"input_cost_per_token": 1e-6}, "n": {"input_cost_per_token": "?"}}, indent=1))
@@ -121,3 +135,57 @@ def test_books_are_checked_compared_and_imported_without_a_product(product: Prod
     assert yaml.safe_load(made.read_text())["price_books"][0]["models"] == {"m": {"input": "1"}}
     assert product.cli("prices", "check", made, home=nowhere).returncode == 0
     assert product.cli("prices", "import", source, "--format", "other", home=nowhere).returncode == 1
+
+
+RATIOS = {
+    "ModelPrice": {"gpt-5-mini": 0.02, "text-embedding-3-small": 0.003, "gpt-image-2": 0.04},
+    "ModelRatio": {"gpt-5-nano": 0.125},
+    "CompletionRatio": {"gpt-5-nano": 8},
+}
+
+
+@pytest.fixture(scope="module")
+def by_call(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A product whose prices come from another gateway's settings, most of them for a call."""
+    directory = tmp_path_factory.mktemp("by_call")
+    source, made = directory / "ratios.json", directory / "tollgate.yaml"
+    source.write_text(json.dumps(RATIOS))
+    running = Product(directory, ["--config", str(made)])
+    words = ("prices", "import", source, "--format", "newapi", "--effective", "2026-01-01T00:00:00Z", "-o", made)
+    done = running.cli(*words, home=directory / "nowhere")
+    assert done.returncode == 0, done.stdout + done.stderr
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+def test_a_price_for_a_call_is_charged_once_for_every_kind_of_answer(by_call: Product) -> None:
+    organization = run(by_call, "organizations", "create", "called")["id"]
+    run(by_call, "projects", "create", "web", "--organization", "called")
+    run(by_call, "organizations", "credit", "called", "10")
+    headers = {"authorization": f"Bearer {by_call.create_key('called', organization_id=organization)['key']}"}
+    expected = {}
+    for path, body, price in (
+        ("chat/completions", CHAT, "0.02"),
+        ("chat/completions", CHAT | {"stream": True}, "0.02"),
+        ("embeddings", {"model": "text-embedding-3-small", "input": "x"}, "0.003"),
+        ("images/generations", {"model": "gpt-image-2", "prompt": "A toll gate"}, "0.04"),
+    ):
+        reply = httpx.post(f"{by_call.base_url}/{path}", json=body, headers=headers, timeout=60, trust_env=False)
+        assert reply.status_code == 200, reply.text
+        expected[reply.headers["x-request-id"]] = int(Decimal(price) * 10**12)
+    by_call.wait(lambda: by_call.usage(organization_id=organization)["requests"] == 4, "four requests to be booked")
+    rows = by_call.requests(organization_id=organization, kind="usage")
+    assert {row["request_id"]: int(row["charge_pico"]) for row in rows} == expected
+    assert [row["units"]["request"] for row in rows] == [1] * 4
+    left = 10 * 10**12 - sum(expected.values())
+
+    def settled() -> bool:
+        balance = by_call.balance(organization)
+        return bool(int(balance["wallet_pico"]) == int(balance["ledger_pico"]) == left)
+
+    by_call.wait(settled, "holds to be settled with what was charged")
+    for request_id, charge in expected.items():
+        evidence = run(by_call, "evidence", request_id)
+        assert (int(evidence["charge_pico"]), evidence["mismatches"]) == (charge, [])

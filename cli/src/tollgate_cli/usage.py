@@ -9,7 +9,8 @@ import typer
 from tollgate_cli.options import ChartOption, CsvOption, HomeOption, JsonOption, ParquetOption, help_of
 
 OfOption = Annotated[
-    str | None, typer.Option("--organization", metavar="ID", help="Id of an organization; for operators, else all.")
+    str | None,
+    typer.Option("--organization", metavar="NAME", help="Name or id of an organization; for operators, else all."),
 ]
 RowsOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many rows at most.")]
 
@@ -91,7 +92,7 @@ def view(
 
     \b
     tollgate usage view spend_by_model
-    tollgate usage view top_keys since=30d top=5 --organization org_01... --chart
+    tollgate usage view top_keys since=30d top=5 --organization acme --chart
     tollgate usage view channel_errors channel=openai-main since=6h --csv
     tollgate usage view invoice_lines since=last-month until=month --parquet invoice.parquet
     """
@@ -138,7 +139,7 @@ def export(
     r"""Write the usage rows of an organization and a month to a Parquet file.
 
     \b
-    tollgate usage export 2026-10 --organization org_01... --parquet october.parquet
+    tollgate usage export 2026-10 --organization acme --parquet october.parquet
     """
     from tollgate_cli.commands.usage import run_export
 
@@ -147,7 +148,7 @@ def export(
 
 def isolation(
     *,
-    organization: Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Id of the organization.")],
+    organization: Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Its name or id.")],
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -257,11 +257,12 @@ def test_usage_lists_views_exports_and_isolates(edge, tmp_path):
     assert "since=today channel" in listed
     assert json.loads(tollgate(edge.url, "usage", "views", "--json").stdout) == {"items": [VIEW]}
     file = tmp_path / "october.parquet"
-    done = tollgate(edge.url, "usage", "export", "2026-10", "--organization", "org_1", "--parquet", str(file))
+    done = tollgate(edge.url, "usage", "export", "2026-10", "--organization", "acme", "--parquet", str(file))
     assert done.stdout == f"14 bytes written to {file}\n"
     assert file.read_text() == "PAR1 rows PAR1"
     assert edge.seen[-1][1] == "/api/v1/usage/export?month=2026-10&organization_id=org_1"
-    statements = tollgate(edge.url, "usage", "isolation", "org_1").stdout
+    statements = tollgate(edge.url, "usage", "isolation", "acme").stdout
+    assert edge.seen[-1][1] == "/api/v1/usage/isolation?organization_id=org_1"
     assert statements.splitlines()[1:] == ["CREATE ROLE x;", "GRANT y;"]
 
 

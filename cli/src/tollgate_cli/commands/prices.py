@@ -1,6 +1,7 @@
 """`tollgate prices check | diff | what-if | schema`."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 CHANGES = ("model", "where", "unit", "old", "new", "percent")
 ROWS = ("organization_id", "project_id", "model", "requests", "charged", "would", "difference")
+# Kinds of models whose every request uses tokens in and out, and how one looks that the catalogue does not know.
+_TALKING = ("chat", "completion")
+_OF_TALKING = ("input", "output", "request")
 MONEY = ("requests", "charged", "would", "difference")
 
 
@@ -55,8 +59,9 @@ def read_book(file: Path, name: str | None) -> "PriceBook":
 
 
 def check(files: Sequence[Path], *, as_json: bool) -> None:
-    """Shows the books of files. Raises Failure."""
+    """Shows the books of files, and warns of units that requests will use and that have no price. Raises Failure."""
     books = read_books(files)
+    warnings = _missing_prices(books)
     rows = [
         {
             "name": book.name,
@@ -68,9 +73,34 @@ def check(files: Sequence[Path], *, as_json: bool) -> None:
         for book in books
     ]
     if as_json:
-        print_json({"items": rows, "next": None})
-    else:
-        print_table(tuple(rows[0]) if rows else ("name",), [list(row.values()) for row in rows], numbers=("models",))
+        print_json({"items": rows, "next": None, "warnings": warnings})
+        return
+    print_table(tuple(rows[0]) if rows else ("name",), [list(row.values()) for row in rows], numbers=("models",))
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _missing_prices(books: "Sequence[PriceBook]") -> list[str]:
+    """Returns what is charged nothing and kept as unpriced: tokens of chats that a book prices in part."""
+    from tollgate_resources import load_catalogue
+
+    known = load_catalogue().models
+    found = []
+    for book in books:
+        rated = book.rated()
+        for model in sorted(book.models):
+            price = rated.price(model, "")
+            if price is None:
+                continue
+            if not (known[model].kind in _TALKING if model in known else any(map(price.names, _OF_TALKING))):
+                continue
+            missing = [unit for unit in ("input", "output") if not price.knows((unit,))]
+            if missing:
+                found.append(
+                    f"book {book.name} of {book.effective.isoformat()}, model {model}: no price of "
+                    f"{' and '.join(missing)}; a request that uses it is charged nothing and marked as unpriced"
+                )
+    return found
 
 
 def diff(old: Path, new: Path, name: str | None, *, as_json: bool) -> None:

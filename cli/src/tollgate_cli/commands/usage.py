@@ -76,17 +76,18 @@ def run_view(
     form: Form,
 ) -> None:
     """Shows the answer of a view. Raises Failure."""
-    query = {"limit": str(limit)} | ({"organization_id": organization} if organization else {})
+    given: dict[str, str] = {}
     for one in parameters:
         key, sign, value = one.partition("=")
         if not sign or not key:
             raise Failure(f"'{one}' is no parameter.", code=USAGE, advice="Write NAME=VALUE, such as since=7d.")
         if key == "organization":
-            raise Failure("The organization is an option.", code=USAGE, advice="Write --organization ID.")
-        query[key] = value
+            raise Failure("The organization is an option.", code=USAGE, advice="Write --organization NAME.")
+        given[key] = value
     if not name.isidentifier():
         raise Failure(f"'{name}' is no name of a view.", code=USAGE, advice="`tollgate usage views` lists them.")
     with Api(find_target(home, environment)) as api:
+        query = {"limit": str(limit)} | _whose(api, organization) | given
         _show(api.get(f"/api/v1/usage/views/{name}", query), form)
 
 
@@ -107,10 +108,10 @@ def run_export(
     as_json: bool,
 ) -> None:
     """Writes a Parquet file; there is either all of it or none. Raises Failure."""
-    query = {"month": month} | ({"organization_id": organization} if organization else {})
     partial = file.with_name(f"{file.name}.partial")
     try:
         with Api(find_target(home, environment)) as api:
+            query = {"month": month} | _whose(api, organization)
             size = api.download("/api/v1/usage/export", query, partial)
         partial.replace(file)
     except OSError as error:
@@ -126,12 +127,20 @@ def run_export(
 def run_isolation(home: Path | None, environment: Mapping[str, str], organization: str, *, as_json: bool) -> None:
     """Prints statements for an administrator. Raises Failure."""
     with Api(find_target(home, environment)) as api:
-        found = api.get("/api/v1/usage/isolation", {"organization_id": organization})
+        found = api.get("/api/v1/usage/isolation", _whose(api, organization))
     if as_json:
         print_json(found)
         return
     print("-- Checked by the engine's parser, run by no test. Run them in the usage store's database.")
     print("".join(f"{one};\n" for one in found["statements"]), end="")
+
+
+def _whose(api: Api, organization: str | None) -> dict[str, str]:
+    """Returns whose usage is asked about. An id goes as it is: only operators may look names up."""
+    if not organization:
+        return {}
+    found = organization if organization.startswith("org_") else organization_id(api, organization)
+    return {"organization_id": str(found)}
 
 
 def _show(found: Mapping[str, Any], form: Form) -> None:

@@ -1,7 +1,7 @@
 """Usage times price book gives money: pure, integer, total."""
 
 from tollgate_rating.book import GroupRule, PriceBook
-from tollgate_rating.decimals import INT64_MAX, PICO, format_decimal, parse_decimal
+from tollgate_rating.decimals import INT64_MAX, MAX_CHARGE_PICO, PICO, format_decimal, parse_decimal
 from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuantity, NoRate, RatingError, Unpriced
 from tollgate_rating.exchange import ExchangeRate, RateTable
 from tollgate_rating.price import Line, ModelPrice
@@ -13,6 +13,7 @@ __all__ = [
     "AUDIO_SECOND",
     "CHARACTER",
     "INT64_MAX",
+    "MAX_CHARGE_PICO",
     "PICO",
     "REQUEST",
     "SEARCH",

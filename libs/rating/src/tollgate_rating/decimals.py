@@ -6,6 +6,9 @@ from tollgate_rating.errors import AmountOutOfRange, InvalidPrice
 
 PICO = 10**12
 INT64_MAX = 2**63 - 1
+# The most that one request may cost, some 9,223 of the currency: edge admits nothing that may cost more, rating gives
+# no such amount, and billing takes none. A thousand of these fit one transfer of the ledger.
+MAX_CHARGE_PICO = INT64_MAX // 1000
 # ASCII digits only: `\d` would let other scripts' digits into a content address.
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,12}))?")
 
@@ -40,7 +43,7 @@ def divide_half_even(numerator: int, denominator: int) -> int:
 
 
 def in_range(amount_pico: int) -> int:
-    """Returns the amount, or raises AmountOutOfRange when int64 cannot hold it."""
-    if amount_pico > INT64_MAX:
-        raise AmountOutOfRange(f"{format_decimal(amount_pico)} is beyond what int64 pico-units hold")
+    """Returns the amount, or raises AmountOutOfRange when one request may not cost it."""
+    if amount_pico > MAX_CHARGE_PICO:
+        raise AmountOutOfRange(f"{format_decimal(amount_pico)} is more than one request may cost")
     return amount_pico

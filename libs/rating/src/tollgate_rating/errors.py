@@ -5,7 +5,7 @@ RatingError
 ├── InvalidQuantity   a quantity that is negative or not an integer (also a ValueError)
 ├── Unpriced          a used unit for which the model has no price (also a LookupError)
 ├── NoRate            no exchange rate to the payer's currency is in force (also a LookupError)
-└── AmountOutOfRange  an amount beyond int64 pico-units (also an OverflowError)
+└── AmountOutOfRange  an amount beyond MAX_CHARGE_PICO (also an OverflowError)
 """
 
 
@@ -40,4 +40,4 @@ class NoRate(RatingError, LookupError):  # noqa: N818
 
 
 class AmountOutOfRange(RatingError, OverflowError):  # noqa: N818
-    """The amount does not fit a signed 64-bit number of pico-units (about 9.2 million of the currency)."""
+    """The amount is more than one request may cost (MAX_CHARGE_PICO, some 9,223 of the currency)."""

@@ -4,6 +4,7 @@ import pytest
 
 from tollgate_rating import (
     INT64_MAX,
+    MAX_CHARGE_PICO,
     PICO,
     AmountOutOfRange,
     GroupRule,
@@ -130,11 +131,11 @@ def test_the_worst_case_takes_the_dearest_unit_of_each_side():
     assert price_of({"image": "1"}).worst_case(1000, 1000) == 0
 
 
-def test_amounts_beyond_int64_are_refused():
-    price = price_of({"input": "1", "request": "9223372.036854775807"})
-    assert price.rate({"request": 1}) == INT64_MAX
+def test_amounts_beyond_what_one_request_may_cost_are_refused():
+    price = price_of({"input": "1", "request": "9223.372036854775"})
+    assert price.rate({"request": 1}) == MAX_CHARGE_PICO
     for call in (price.rate, price.lines):
-        with pytest.raises(AmountOutOfRange, match=r"9223372\.036855775807"):
+        with pytest.raises(AmountOutOfRange, match=r"9223\.372037854775 is more than one request may cost"):
             call({"request": 1, "input": 1})
     assert price.worst_case(10**20, 0) == INT64_MAX
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tollgate_rating import INT64_MAX, AmountOutOfRange, GroupRule, ModelPrice, PriceBook, Unpriced, parse_decimal
+from tollgate_rating import MAX_CHARGE_PICO, AmountOutOfRange, GroupRule, ModelPrice, PriceBook, Unpriced, parse_decimal
 
 pytestmark = pytest.mark.unit
 
@@ -98,7 +98,7 @@ def test_rate_is_what_the_slow_reference_says(prices, multiply, usage):
     if expected is None:
         with pytest.raises(Unpriced):
             price.rate(usage)
-    elif expected > INT64_MAX:
+    elif expected > MAX_CHARGE_PICO:
         with pytest.raises(AmountOutOfRange):
             price.rate(usage)
     else:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tollgate_rating import (
+    MAX_CHARGE_PICO,
     AmountOutOfRange,
     GroupRule,
     InvalidPrice,
@@ -127,7 +128,11 @@ def test_a_plain_sum_is_the_rate_where_it_is_whole(base, group, found, usage, mo
         return
     assert not unpriced
     exact = sum((cost or 0) * count for cost, count in zip(costs, usage.values(), strict=True))
-    rate = price.rate(usage, us(moment), service)
+    try:
+        rate = price.rate(usage, us(moment), service)
+    except AmountOutOfRange:
+        assert exact > MAX_CHARGE_PICO * denominator
+        return
     assert exact == rate * denominator if not exact % denominator else abs(exact - rate * denominator) < denominator
 
 
@@ -143,6 +148,10 @@ def test_a_tiered_rate_is_what_the_slow_reference_says(base, group, found, usage
     expected = reference(base, group, found, usage, moment, service)
     if expected is None:
         with pytest.raises(Unpriced):
+            price.rate(usage, us(moment), service)
+        return
+    if expected > MAX_CHARGE_PICO:
+        with pytest.raises(AmountOutOfRange):
             price.rate(usage, us(moment), service)
         return
     assert price.rate(usage, us(moment), service) == expected
@@ -247,7 +256,7 @@ def test_times_is_the_factor_of_a_group(base, factor, found, usage, moment, serv
     try:
         book = made(base, factor, found)
         expected = book.price("m", "g").rate(usage, us(moment), service)
-    except (InvalidPrice, Unpriced):
+    except (InvalidPrice, Unpriced, AmountOutOfRange):
         return
     scaled = book.price("m", "").times(parse_decimal(factor))
     assert scaled.rate(usage, us(moment), service) == expected

@@ -88,7 +88,7 @@ async def book(events, store, others, epoch, *, size, now_us, again=2):
         for place, units in enumerate(made.columns["extra_units"]):
             # No operation makes video yet; its units will be kept here.
             if place % 11 == 3 and made.columns["kind"][place] == "usage":
-                units["video_second:720p"] = place
+                units[("video", "video:720p", "video:1080p:audio")[place % 3]] = place
         for one in (store, *others):
             for _ in range(again):
                 await one.insert_usage(made, bounds.batch)

@@ -170,7 +170,7 @@ class FakeUsageViews:
                 sign(row) * count
                 for row in rows
                 for name, count in row["extra_units"].items()
-                if name.startswith("video_second")
+                if name.split(":")[0] == "video"
             )
             images = total(rows, "images")
             if images or seconds:

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import httpx
@@ -27,7 +28,8 @@ from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_tables import ACCOUNTS
 from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
-from tollgate_billing.domain.books import missing_offsets, parse_batch
+from tollgate_billing.api.books_reply import books_reply
+from tollgate_billing.domain.books import Report, missing_offsets, parse_batch
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.postings import REVENUE
 from tollgate_billing.domain.rows import Block
@@ -43,6 +45,7 @@ from tollgate_holds.holds import Holds
 from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_kit.event_log import Claim, Record, Stored, new_producer
 from tollgate_kit.sql import Database
+from tollgate_rating import INT64_MAX
 
 pytestmark = pytest.mark.integration
 FUNDS = 10**12
@@ -280,7 +283,9 @@ async def test_an_account_that_does_not_add_up(books):
         await books.database.write(lambda connection: connection.execute(change))
     (one,) = await books.differences()
     assert (one.kind, one.found_pico, one.expected_pico) == ("account", CHARGE + 5, CHARGE)
-    assert REVENUE in one.detail
+    assert one.detail == f"account {REVENUE} in USD is not the sum of its transfers, by 0.000000000005"
+    far = books_reply(Report(0, 1, differences=[replace(one, found_pico=10**20)]), lag_events=0, lag_ms=0)
+    assert far.differences[0].found_pico == INT64_MAX
 
 
 async def test_a_wallet_that_is_another_or_missing(books):

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from contextlib import contextmanager
 
 import pytest
 import sqlalchemy as sa
@@ -13,11 +14,13 @@ from services.billing.tests.fakes.ledger import FakeLedger
 
 from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.sql_ledger import SqlLedger
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, METADATA, TRANSFERS
+from tollgate_billing.adapters.sql_operations import SqlOperations
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, METADATA, PART_PICO, TRANSFERS, whole_balance
 from tollgate_billing.domain.books import BatchLine
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.postings import (
     ADJUSTMENT,
+    FUNDING,
     LOSS,
     PAYABLE,
     PROVIDER_COST,
@@ -195,7 +198,7 @@ async def test_transfers_and_balances_are_the_same_money(database_url):
                 key = (row.organization_id, account, row.currency)
                 sums[key] = sums.get(key, 0) + sign * row.amount_pico
         kept = {
-            (row.organization_id, row.account, row.currency): row.balance_pico
+            (row.organization_id, row.account, row.currency): whole_balance(row)
             for row in connection.execute(sa.select(ACCOUNTS))
         }
         assert kept == sums
@@ -211,6 +214,76 @@ def database_url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:////{tmp_path}/{uuid.uuid4().hex}.sqlite"
     return request.getfixturevalue("postgresql").new_database("ledger")
+
+
+@contextmanager
+def older_ledger(url, revision):
+    """Makes the tables of an older release, and gives a connection to fill them with."""
+    engine = sa.create_engine(url)
+    config = Config()
+    config.set_main_option("script_location", "tollgate_billing:migrations")
+    script = ScriptDirectory.from_config(config)
+    with (
+        engine.begin() as connection,
+        EnvironmentContext(config, script, fn=lambda at, _: script._upgrade_revs(revision, at)) as environment,
+    ):
+        environment.configure(connection=connection)
+        environment.run_migrations()
+        yield connection
+    engine.dispose()
+
+
+async def test_sums_beyond_int64_stay_exact(ledger):
+    books = FakeLedgerBooks(ledger) if isinstance(ledger, FakeLedger) else SqlLedgerBooks(ledger.database)
+    await ledger.claim(SOURCE.source, "me")
+    revenue = 0
+    for place in range(8):
+        amount = INT64_MAX - place
+        await ledger.grant(grant(amount=amount, key=f"k{place}"))
+        bounds = Bounds("epoch", "topic", 0, place, place + 1)
+        await ledger.post(Posting(bounds, "me", [Transfer(line(WALLET, REVENUE), amount, 1)], (), now_us=1))
+        revenue += amount
+        assert await books.unbalanced() == []
+        assert await ledger.balances() == {"org": 0}
+    back = [Transfer(line(REVENUE, WALLET), INT64_MAX - 3, 1)]
+    await ledger.post(Posting(Bounds("epoch", "topic", 0, 8, 9), "me", back, (), now_us=1))
+    revenue -= INT64_MAX - 3
+    assert await books.unbalanced() == []
+    assert await ledger.balance("org") == ("USD", INT64_MAX - 3)
+    if isinstance(ledger, FakeLedger):
+        assert ledger.accounts["org", REVENUE, "USD"] == revenue
+        return
+    accounts = {name: balance for name, _, balance in (await SqlOperations(ledger.database).accounts("org")).accounts}
+    assert accounts == {WALLET: INT64_MAX - 3, REVENUE: revenue, FUNDING: -revenue - (INT64_MAX - 3)}
+
+
+async def test_an_older_ledger_whose_sums_are_beyond_int64_is_mended(database_url):
+    amounts = [PART_PICO, PART_PICO, PART_PICO - 7]
+    with older_ledger(database_url, "0008") as connection:
+        number = sa.text(
+            "INSERT INTO transfers (batch, organization_id, project_id, model, price_digest, currency, debit, credit,"
+            " amount_pico, events, reason, created_us) VALUES"
+            " (:batch, 'org', '', '', '', 'USD', 'wallet', 'revenue', :amount, 1, 'usage', 1)"
+        )
+        add = sa.text(
+            "INSERT INTO accounts (organization_id, account, currency, balance_pico)"
+            " VALUES ('org', :account, 'USD', :amount) ON CONFLICT (organization_id, account, currency)"
+            " DO UPDATE SET balance_pico = accounts.balance_pico + excluded.balance_pico"
+        )
+        # PostgreSQL has refused the third.
+        kept = amounts if connection.dialect.name == "sqlite" else amounts[:2]
+        for place, amount in enumerate(kept):
+            connection.execute(number, {"batch": f"b{place}", "amount": amount})
+            connection.execute(add, {"account": "wallet", "amount": -amount})
+            connection.execute(add, {"account": "revenue", "amount": amount})
+        connection.execute(add, {"account": "bonus", "amount": 5})
+    database = Database(database_url, migrations="tollgate_billing:migrations")
+    await database.migrate()
+    rows = await database.read(lambda connection: connection.execute(sa.select(ACCOUNTS)).all())
+    assert {row.account: whole_balance(row) for row in rows} == {"wallet": -sum(kept), "revenue": sum(kept), "bonus": 5}
+    assert {type(row.balance_pico) for row in rows} == {int}
+    assert [one.account for one in await SqlLedgerBooks(database).unbalanced()] == ["bonus"]
+    database.close()
 
 
 async def test_processes_that_start_together_migrate_once(database_url):
@@ -277,10 +350,6 @@ async def test_transfers_of_before_exchange_rates_stay_and_count_once_for_each_r
     url = f"sqlite:////{tmp_path}/ledger.sqlite"
     if profile == "postgresql":
         url = request.getfixturevalue("postgresql").new_database("ledger")
-    engine = sa.create_engine(url)
-    config = Config()
-    config.set_main_option("script_location", "tollgate_billing:migrations")
-    script = ScriptDirectory.from_config(config)
     values = {
         **line(WALLET, REVENUE)._asdict(),
         "batch": "b",
@@ -290,16 +359,10 @@ async def test_transfers_of_before_exchange_rates_stay_and_count_once_for_each_r
         "created_us": 1,
     }
     values.pop("rate_digest")
-    with (
-        engine.begin() as connection,
-        EnvironmentContext(config, script, fn=lambda at, _: script._upgrade_revs("0003", at)) as environment,
-    ):
-        environment.configure(connection=connection)
-        environment.run_migrations()
+    with older_ledger(url, "0003") as connection:
         names = ", ".join(values)
         text = f"INSERT INTO transfers ({names}) VALUES ({', '.join(f':{name}' for name in values)})"
         connection.execute(sa.text(text), values)
-    engine.dispose()
     database = Database(url, migrations="tollgate_billing:migrations")
     await database.migrate()
     (row,) = await database.read(lambda connection: connection.execute(sa.select(TRANSFERS)).all())

@@ -3,6 +3,7 @@
 import time
 import uuid
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
@@ -11,7 +12,7 @@ from services.billing.tests.fakes.request_log import FakeRequestLog
 from tollgate.billing.v1 import billing_pb2 as wire_billing
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.routing.v1 import explanation_pb2 as routing
-from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.clickhouse import ClickHouse, insert_settings, known
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_store import COLUMNS, ClickHouseUsageStore
 from tollgate_billing.api.billing_service import BillingService
@@ -64,6 +65,33 @@ async def test_a_token_is_remembered_for_days_and_not_for_ever(open_clickhouse, 
         await store.insert_usage(made, bounds.batch)
         assert await store.remembers(bounds) is remembered
     await clickhouse.close()
+
+
+@pytest.mark.parametrize("setting", ["deduplicate_insert = 'disable'", "insert_deduplicate = 0"])
+async def test_a_profile_that_switches_deduplication_off_changes_nothing(open_clickhouse, epoch, setting):
+    clickhouse, _ = await open_clickhouse("chdb")
+    store = ClickHouseUsageStore(clickhouse)
+    (name,) = requests(epoch, 1)
+    bounds, made = rows(epoch, [usage_event(name)])
+    await clickhouse.command(f"SET {setting}")
+    try:
+        for _ in range(3):
+            await store.insert_usage(made, bounds.batch)
+        history = await store.history({name}, Bounds(epoch, "topic", 0, 9, 9))
+        assert len(history[name]) == 1
+    finally:
+        await clickhouse.command("SET deduplicate_insert = 'enable', insert_deduplicate = 1")
+        await clickhouse.close()
+
+
+def test_an_older_server_is_not_told_what_it_does_not_know():
+    newer, older = (
+        SimpleNamespace(server_settings={"deduplicate_insert": object()}),
+        SimpleNamespace(server_settings={}),
+    )
+    settings = insert_settings("token")
+    assert known(newer, settings) == settings
+    assert settings.keys() - known(older, settings).keys() == {"deduplicate_insert"}
 
 
 async def test_two_blocks_with_the_same_rows_and_tokens_of_their_own_are_both_kept(store, epoch):

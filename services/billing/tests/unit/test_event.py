@@ -8,6 +8,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import DAY_US, MAX_AMOUNT_PICO, Poison, decode, decode_all
 from tollgate_billing.domain.fields import columns_of
 from tollgate_kit.event_log import Stored
+from tollgate_rating import MAX_CHARGE_PICO
 
 pytestmark = pytest.mark.unit
 
@@ -34,6 +35,11 @@ def test_images_are_units_by_size_and_quality():
         "request": 1,
     }
     assert (event.counted.images, event.counted.extra) == (6, {"image:1024x1024:high": 2, "image:512x512": 1})
+
+
+def test_what_edge_admits_can_be_booked():
+    event = decode(usage_event(charge_pico=MAX_CHARGE_PICO, cost_pico=MAX_CHARGE_PICO).SerializeToString(), 0, NOW_US)
+    assert event.fields.charge_pico == 9223372036854775
 
 
 BAD = [

@@ -8,6 +8,7 @@ from services.billing.tests.fakes.usage_queries import FakeUsageQueries
 
 from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
+from tollgate.exchange.v1 import exchange_pb2 as wire_exchange
 from tollgate_billing.api.request_rows import evidence_reply
 from tollgate_billing.domain.refused import refused_rows
 from tollgate_billing.errors import InvalidQuery
@@ -89,6 +90,17 @@ async def test_a_charge_is_computed_again_from_its_row_and_book(setting):
     assert (found.charge_pico, found.currency, found.hold.state) == (CHARGE, "USD", "none")
     assert ("wallet", "revenue") in [(one.debit, one.credit) for one in found.ledger]
     assert {one.batch for one in found.ledger} == {row.batch for row in found.rows}
+
+
+async def test_pictures_of_no_known_size_are_computed_again(setting):
+    images = [wire_exchange.ImageCount(count=2), wire_exchange.ImageCount(size="1024x1024", count=1)]
+    usage = wire_exchange.Usage(images=images, requests=1)
+    await setting.book(usage_event("a", model="picture", usage=usage, charge_pico=8 * 10**10, cost_pico=8 * 10**10))
+    found = evidence_reply(await setting.look.evidence("a", "org"))
+    (rating,) = found.ratings
+    assert (rating.charged_pico, rating.rated_pico, rating.problem) == (8 * 10**10, 8 * 10**10, "")
+    assert {line.unit: line.quantity for line in rating.lines} == {"request": 1, "image:1024x1024": 1, "image": 2}
+    assert not found.mismatches
 
 
 async def test_the_final_that_stands_is_rated_and_not_the_one_that_was_taken_back(setting):

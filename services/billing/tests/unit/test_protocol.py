@@ -76,6 +76,16 @@ async def test_poison_is_kept_with_its_bytes_and_its_neighbours_are_unharmed(wor
     assert world.counters.counts["poison"] == 1
 
 
+async def test_what_had_no_price_is_kept_at_charge_0_and_told_once_a_batch(world, caplog):
+    nothing = {"unpriced": True, "charge_pico": 0, "cost_pico": 0, "model": "not-in-book"}
+    for event in (usage_event("a", **nothing), usage_event("b"), usage_event("c", **nothing)):
+        world.append(event)
+    await world.settle()
+    assert world.counters.counts["unpriced"] == 2
+    (told,) = [one for one in caplog.records if "no price" in one.message]
+    assert (told.levelname, told.fields) == ("ERROR", {"events": 2, "request_id": "a", "model": "not-in-book"})
+
+
 async def test_a_batch_of_poison_alone_is_committed(world):
     world.append(b"\xff")
     await world.settle()

@@ -152,6 +152,21 @@ CALLER_ERRORS: Final = (
         ),
     ),
     Entry(
+        errors.ERROR_KIND_INVALID_REQUEST, "request_too_dear", 400, INVALID, INVALID, "INVALID_ARGUMENT",
+        Retry.CHANGED, "The request may cost more than one request may.",
+        Text(
+            "The longest answer that the request allows, times the answers that it asks for, would cost more than "
+            "some 9,223 of the currency, which is the limit of one request.",
+            "按请求所允许的最长回答与回答数量计算，费用可能超过单个请求的上限（约 9,223 个货币单位）。",
+        ),
+        Text(
+            "Name a smaller `max_tokens` or `n`, send less at once, or ask a cheaper model. If every request of a "
+            "model says this, the operator looks at its price.",
+            "减小 `max_tokens` 或 `n`，减少一次发送的内容，或改用更便宜的模型。"
+            "如果某个模型的所有请求都如此，请运维检查其价格。",
+        ),
+    ),
+    Entry(
         errors.ERROR_KIND_CONTEXT_LENGTH, "context_length_exceeded", 400, INVALID, INVALID, "INVALID_ARGUMENT",
         Retry.CHANGED, "The request is longer than the model's context.",
         Text(

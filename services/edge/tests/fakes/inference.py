@@ -33,6 +33,7 @@ PRICES = {
     "hears": {"audio_second": "0.001"},
     "speaks": {"character": "1"},
     "ranks": {"search": "0.002"},
+    "dear": {"input": "1", "output": "3000000"},
 }
 KINDS = {"vectors": "embedding", "hears": "transcription", "speaks": "speech", "ranks": "rerank"}
 PATIENCE_SECONDS = 30

@@ -117,6 +117,7 @@ async def test_a_flood_of_pipelined_requests_ends_the_connection(bench):
         pytest.param(chat(key="wrong"), 401, "invalid_api_key", id="unknown key"),
         pytest.param(chat(model="no-such"), 404, "model_not_found", id="unknown model"),
         pytest.param(chat(model=UNPRICED), 404, "model_not_priced", id="model without a price"),
+        pytest.param(chat(model="dear"), 400, "request_too_dear", id="more than a request may cost"),
         pytest.param(chat(body=b"{"), 400, "invalid_request", id="not JSON"),
         pytest.param(chat(extra="Content-Type: text/plain\r\nContent-Length: 2\r\n", body=b"{}"), 415, None, id="type"),
         pytest.param(get("/v1/chat/completions"), 405, "method_not_allowed", id="GET"),

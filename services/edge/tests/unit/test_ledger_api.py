@@ -111,6 +111,7 @@ async def test_the_ledger_of_ones_own_organization_without_what_providers_cost(w
         accounts=[
             ledger.Account(account="wallet", currency="USD", balance_pico=10**12),
             ledger.Account(account="provider_cost", currency="USD", balance_pico=-5),
+            ledger.Account(account="revenue", currency="USD", balance_pico=2**63 - 1, exact_pico=str(10**20)),
         ],
         bonuses=[ledger.Bonus(key="grant:org_1:secret", remaining_pico=1, amount_pico=2)],
     )
@@ -119,7 +120,10 @@ async def test_the_ledger_of_ones_own_organization_without_what_providers_cost(w
     all_of = (await world.client.get("/api/v1/ledger/transfers?organization_id=org_1", headers=world.operator)).json()
     assert len(all_of["items"]) == 2
     books = (await world.client.get("/api/v1/ledger", headers=world.bearer)).json()
-    assert [one["account"] for one in books["accounts"]] == ["wallet"]
+    assert [(one["account"], one["balance"], one["balance_pico"]) for one in books["accounts"]] == [
+        ("wallet", "1", 10**12),
+        ("revenue", "100000000", 10**20),
+    ]
     assert "secret" not in str(books)
     other = await world.client.get("/api/v1/ledger?organization_id=org_2", headers=world.bearer)
     check_error(other, 403, "forbidden")

@@ -41,6 +41,13 @@ async def test_a_view_is_asked_for_the_caller_s_own_organization(world):
     assert world.billing.asked[-1].organization_id == ""
 
 
+@pytest.mark.parametrize("path", ["views/x", "export?month=2026-10", "isolation"])
+async def test_an_organization_that_is_not_there_is_not_one_that_used_nothing(world, path):
+    url = f"/api/v1/usage/{path}{'&' if '?' in path else '?'}organization_id=acme"
+    check_error(await world.client.get(url, headers=world.operator), 404, "not_found", "organization_id")
+    assert not world.billing.asked
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=10001", "limit=x", "since=" + "x" * 201, "&".join(f"a{n}=1" for n in range(21))]
 )

@@ -19,6 +19,7 @@ PRICES = {
     "by-token": {"input": "1", "output": "2"},
     "by-search": {"search": "0.002"},
     "by-request": {"request": "0.001"},
+    "by-call": {"request": "0.04", "input": "0", "output": "0"},
 }
 
 
@@ -74,13 +75,15 @@ def witnessed(operation, body, *, delivered=100):
         (wire.OPERATION_SPEECH, b'{"model":"by-token","input":"0123456789"}', 3 * 10**6 + 10 * 2 * 10**6),
         (wire.OPERATION_RERANK, b'{"model":"by-search","query":"q","documents":["d"]}', 2 * 10**9),
         (wire.OPERATION_MODERATION, b'{"model":"by-request","input":"x"}', 10**9),
+        (wire.OPERATION_CHAT, b'{"model":"by-call","messages":[]}', 4 * 10**10),
     ],
 )
 def test_what_was_likely_used_is_charged_in_the_units_of_the_price(operation, body, charge_pico):
     event = witnessed(operation, body)
     assert (event.charge_pico, event.unpriced, event.estimated) == (charge_pico, False, True)
+    assert event.usage.requests == 1
 
 
 def test_nothing_delivered_is_nothing_charged():
     event = witnessed(wire.OPERATION_SPEECH, b'{"model":"by-character","input":"x"}', delivered=0)
-    assert (event.charge_pico, dict(event.usage.units)) == (0, {})
+    assert (event.charge_pico, dict(event.usage.units), event.usage.requests) == (0, {}, 0)

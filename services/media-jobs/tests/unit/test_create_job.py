@@ -60,6 +60,19 @@ async def test_a_model_without_a_price_is_refused_and_not_taken_for_free(books):
     assert (error.kind, error.code, error.param) == (errors.ERROR_KIND_MODEL_NOT_FOUND, "model_not_priced", "model")
 
 
+@pytest.mark.parametrize(
+    "prices", [{"image": "9224"}, {"image": "1", "request": "9223"}, {"image": "1", "request": "10000"}]
+)
+async def test_what_may_cost_more_than_one_request_may_is_refused(prices):
+    from tollgate_rating import PriceBook
+
+    bench = Bench()
+    dear = PriceBook(name="public", effective_us=0, currency="USD", models={"gpt-image-1": prices})
+    bench.versions.version = version(books=[dear])
+    error = await refused(bench)
+    assert (error.kind, error.code, error.param) == (errors.ERROR_KIND_INVALID_REQUEST, "request_too_dear", "n")
+
+
 async def test_without_money_without_wallet_and_without_redis():
     bench = Bench(wallet=1)
     assert (await refused(bench)).kind == errors.ERROR_KIND_INSUFFICIENT_QUOTA

@@ -92,6 +92,9 @@ TEXT = {"input": "5", "output": "10"}
         ({"image": "0.04"}, {"input": 1000, "cache_read": 10, "image_output": 1000}, 40_000_000_000),
         # The picture's price covers the tokens, and the book says so.
         (TEXT | {"image": "0.04", "image_output": "0"}, {"image_output": 1000}, 40_000_000_000),
+        # A fee for the call, however many pictures it draws.
+        ({"request": "0.04", "image": "0", "input": "0", "output": "0"}, {"image_output": 1000}, 40_000_000_000),
+        ({"request": "0.04", "image": "0.01"}, {}, 50_000_000_000),
         # No picture has a price: its tokens are text, as far as the book goes.
         (TEXT, {"image_output": 1000}, 10_000_000_000),
     ],
@@ -101,6 +104,7 @@ def test_a_picture_is_paid_once_by_itself_or_by_its_tokens(prices, reported, cha
     charged = bill(job(ImageRequest("a"), "m"), rated, [Picture("1x1", "low")], Reported(reported))
     assert not charged.unpriced
     assert charged.charge_pico == charge
+    assert charged.usage.requests == 1
     held = worst_case(rated.price("m", ""), ImageRequest("a" * 1000), ABILITIES.of("m"))
     assert held is not None
     assert held >= charge

@@ -13,6 +13,7 @@ from tollgate_router.domain.upstream_errors import Bench
 from tollgate_router.exchange.session import Session
 
 pytestmark = pytest.mark.unit
+NO_TOKENS = b'{"choices":[{"index":0}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}'
 
 
 @pytest.fixture
@@ -38,6 +39,31 @@ def test_an_answer_at_once(router):
     assert (event.final, event.channel, event.requested_model, event.HasField("routing")) == (True, "a", "", False)
     assert call.target.seat.latency == pytest.approx(0.25)
     assert router.open_calls() == 0
+
+
+@pytest.mark.parametrize(
+    ("stream", "end", "requests"),
+    [
+        (False, lambda call: call.reply(), 1),
+        (False, lambda call: call.reply(body=NO_TOKENS), 1),
+        (True, lambda call: (call.chunk(), call.fail()), 1),
+        (False, lambda call: call.reply(400), 0),
+        (False, lambda call: call.fail(), 0),
+    ],
+)
+def test_what_the_caller_was_answered_with_is_one_request(tmp_path, stream, end, requests):
+    router = Router(tmp_path, snapshot([channel("a")]))
+    router.open(stream=stream)
+    end(router.upstream.calls[0])
+    assert [event.usage.requests for event in router.events if event.final] == [requests]
+    assert router.end().usage == router.events[-1].usage
+
+
+def test_only_the_attempt_that_answers_is_a_request(router):
+    router.open()
+    router.upstream.calls[0].reply(500)
+    router.upstream.calls[1].reply()
+    assert [(event.final, event.usage.requests) for event in router.events] == [(False, 0), (True, 1)]
 
 
 def test_another_model_at_the_first_attempt_keeps_its_trace(tmp_path):

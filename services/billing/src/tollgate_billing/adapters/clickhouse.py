@@ -94,9 +94,10 @@ class ClickHouse:
         """
         settings = insert_settings(token)
         if self._cluster is not None:
-            settings["insert_quorum"] = "auto"
+            # One after the other: reads below see what a quorum has only of such.
+            settings |= {"insert_quorum": "auto", "insert_quorum_parallel": 0}
         await (self._aside if aside else self._writing).run(
-            lambda client: client.insert_arrow(table, made(), settings=settings)
+            lambda client: client.insert_arrow(table, made(), settings=known(client, settings))
         )
 
     async def rows(
@@ -110,7 +111,9 @@ class ClickHouse:
     ) -> list[dict[str, Any]]:
         """Returns the rows of a query, by column; `booking` asks on the lane of what books, the others on their own."""
         lane = self._writing if booking else self._aside if aside else self._watching if watching else self._asking
-        result = await lane.run(lambda client: client.query(sql, parameters=dict(parameters)))
+        # What was inserted through one replica is not on all at once; booking asks none that has not got it.
+        settings = {"select_sequential_consistency": 1} if booking and self._cluster is not None else None
+        result = await lane.run(lambda client: client.query(sql, parameters=dict(parameters), settings=settings))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
     async def command(self, statement: str) -> None:
@@ -133,12 +136,20 @@ class ClickHouse:
         await self._writing.close()
 
 
+def known(client: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings without `deduplicate_insert` where the server is older than it: there the other one decides."""
+    if "deduplicate_insert" in client.server_settings:
+        return dict(settings)
+    return {name: value for name, value in settings.items() if name != "deduplicate_insert"}
+
+
 def insert_settings(token: str) -> dict[str, Any]:
     """Returns the settings under which rows are added once per token, to a table and to each of its rollups."""
     # A single block, whatever the server's profile says: its token is what makes a repetition harmless.
     return {
         "insert_deduplication_token": token,
         "insert_deduplicate": 1,
+        "deduplicate_insert": "enable",
         # Each rollup by its own: one that has the batch takes nothing, one that a kill left without it takes it.
         "deduplicate_blocks_in_dependent_materialized_views": 1,
         "materialized_views_ignore_errors": 0,

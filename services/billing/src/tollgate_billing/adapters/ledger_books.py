@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, SOURCES, TRANSFERS
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, SOURCES, TRANSFERS, whole_balance
 from tollgate_billing.domain.books import BatchLine
 from tollgate_billing.errors import LedgerUnavailable
 from tollgate_billing.ports import Account
@@ -92,7 +92,7 @@ def _unbalanced(connection: sa.Connection) -> list[Account]:
             key = (organization, account, currency)
             sums[key] = sums.get(key, 0) + sign * (int(high) * _PART + int(low))
     balances = {
-        (row.organization_id, row.account, row.currency): row.balance_pico
+        (row.organization_id, row.account, row.currency): whole_balance(row)
         for row in connection.execute(sa.select(ACCOUNTS))
     }
     return [

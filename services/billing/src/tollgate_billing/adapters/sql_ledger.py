@@ -3,11 +3,19 @@
 import functools
 import json
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, EXCEPTIONS, GRANTS, ORGANIZATIONS, SOURCES, TRANSFERS
+from tollgate_billing.adapters.sql_tables import (
+    ACCOUNTS,
+    EXCEPTIONS,
+    GRANTS,
+    ORGANIZATIONS,
+    SOURCES,
+    TRANSFERS,
+    whole_balance,
+)
 from tollgate_billing.adapters.sql_transfers import insert, transfer
 from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
@@ -178,12 +186,12 @@ def _grant(connection: sa.Connection, grant: Grant) -> int:
 
 def balance_of(connection: sa.Connection, organization_id: str) -> tuple[str, int]:
     """Returns the currency ("" when there is none) and what may be spent, in pico-units."""
-    rows = list(connection.execute(_spendable().where(ORGANIZATIONS.c.organization_id == organization_id)))
-    return (rows[0].currency, int(rows[0].spendable)) if rows else ("", 0)
+    found = _spendable(connection, ORGANIZATIONS.c.organization_id == organization_id)
+    return found.get(organization_id, ("", 0))
 
 
 def _balances(connection: sa.Connection) -> dict[str, int]:
-    return {row.organization_id: int(row.spendable) for row in connection.execute(_spendable())}
+    return {organization: amount for organization, (_, amount) in _spendable(connection, sa.true()).items()}
 
 
 def _transfers_of(connection: sa.Connection, names: dict[str, str]) -> list[PostedTransfer]:
@@ -194,18 +202,19 @@ def _transfers_of(connection: sa.Connection, names: dict[str, str]) -> list[Post
     ]
 
 
-def _spendable() -> sa.Select[Any]:
+def _spendable(connection: sa.Connection, which: sa.ColumnElement[bool]) -> dict[str, tuple[str, int]]:
+    """Returns currency and what may be spent by organization; added up here, since a sum may be beyond int64."""
     same = sa.and_(
         ACCOUNTS.c.organization_id == ORGANIZATIONS.c.organization_id,
         ACCOUNTS.c.currency == ORGANIZATIONS.c.currency,
         ACCOUNTS.c.account.in_(SPENDABLE),
     )
-    spendable = sa.func.coalesce(sa.func.sum(ACCOUNTS.c.balance_pico), 0) + ORGANIZATIONS.c.credit_line_pico
-    return (
-        sa.select(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency, spendable.label("spendable"))
-        .select_from(ORGANIZATIONS.outerjoin(ACCOUNTS, same))
-        .group_by(ORGANIZATIONS.c.organization_id, ORGANIZATIONS.c.currency, ORGANIZATIONS.c.credit_line_pico)
-    )
+    query = sa.select(ORGANIZATIONS, ACCOUNTS.c.balance_parts, ACCOUNTS.c.balance_pico)
+    found: dict[str, tuple[str, int]] = {}
+    for row in connection.execute(query.select_from(ORGANIZATIONS.outerjoin(ACCOUNTS, same)).where(which)):
+        _, amount = found.get(row.organization_id, (row.currency, row.credit_line_pico))
+        found[row.organization_id] = row.currency, amount + (0 if row.balance_pico is None else whole_balance(row))
+    return found
 
 
 def _write_effects(effects: Sequence[Effect]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tollgate_billing.adapters.sql_ledger import balance_of, known
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, BONUSES, OPERATIONS, ORGANIZATIONS, TRANSFERS
+from tollgate_billing.adapters.sql_tables import ACCOUNTS, BONUSES, OPERATIONS, ORGANIZATIONS, TRANSFERS, whole_balance
 from tollgate_billing.adapters.sql_transfers import SPENDING_ORDER, balances, insert, lock, transfer
 from tollgate_billing.domain.postings import ADJUSTMENT, BONUS, CLEARING, FUNDING, WALLET, Line, Transfer
 from tollgate_billing.errors import InvalidMove, KeyReused
@@ -161,7 +161,7 @@ def _accounts(connection: sa.Connection, organization: str) -> Accounts:
         currency=currency,
         credit_line_pico=line or 0,
         balance_pico=balance,
-        accounts=tuple((row.account, row.currency, row.balance_pico) for row in rows),
+        accounts=tuple((row.account, row.currency, whole_balance(row)) for row in rows),
         bonuses=tuple(
             Bonus(
                 key=row.idempotency_key,

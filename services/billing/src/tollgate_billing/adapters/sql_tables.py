@@ -1,6 +1,6 @@
 """The ledger's tables. Transfers are never changed; `accounts` keeps their sums, written in the same transaction."""
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,7 +16,12 @@ ORGANIZATIONS: Final = sa.Table(
     sa.Column("credit_line_pico", sa.BigInteger, nullable=False, server_default="0"),
 )
 
-# `balance_pico` is credits less debits.
+# Revenue and funding only grow, beyond int64 in the end: SQLite would go on with a float and PostgreSQL refuse. A
+# balance is therefore `balance_parts` of these pico-units and `balance_pico`, which is always nearer to 0 than one
+# part, so that adding two of them stays within int64. It is larger than nearly all balances, which need no parts.
+PART_PICO: Final = 4 * 10**18
+
+# `balance_pico` is credits less debits, less what is in `balance_parts`.
 ACCOUNTS: Final = sa.Table(
     "accounts",
     METADATA,
@@ -24,7 +29,27 @@ ACCOUNTS: Final = sa.Table(
     sa.Column("account", sa.String(32), primary_key=True),
     sa.Column("currency", sa.String(3), primary_key=True),
     sa.Column("balance_pico", sa.BigInteger, nullable=False),
+    sa.Column("balance_parts", sa.BigInteger, nullable=False, server_default="0"),
 )
+
+
+def whole_balance(row: Any) -> int:
+    """Returns the balance of a row of `accounts`, in pico-units."""
+    return int(row.balance_parts) * PART_PICO + int(row.balance_pico)
+
+
+def parts_of(balance: int) -> dict[str, int]:
+    """Returns a balance, or a change of one, as its columns."""
+    parts, rest = divmod(abs(balance), PART_PICO)
+    return (
+        {"balance_parts": parts, "balance_pico": rest}
+        if balance >= 0
+        else {
+            "balance_parts": -parts,
+            "balance_pico": -rest,
+        }
+    )
+
 
 TRANSFERS: Final = sa.Table(
     "transfers",

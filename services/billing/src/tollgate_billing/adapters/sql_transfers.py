@@ -11,7 +11,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tollgate_billing.adapters.sql_tables import ACCOUNTS, BONUSES, ORGANIZATIONS, TRANSFERS
+from tollgate_billing.adapters.sql_tables import (
+    ACCOUNTS,
+    BONUSES,
+    ORGANIZATIONS,
+    PART_PICO,
+    TRANSFERS,
+    parts_of,
+    whole_balance,
+)
 from tollgate_billing.domain.postings import BONUS, RECEIVABLE, REVENUE, SPENDABLE, WALLET, Line, Transfer
 
 _NEVER_LAST: Final = sa.case((BONUSES.c.expires_us == 0, 1), else_=0)
@@ -83,7 +91,7 @@ def balances(
     query = sa.select(ACCOUNTS).where(
         ACCOUNTS.c.organization_id.in_(list(organizations)), ACCOUNTS.c.account.in_(list(accounts))
     )
-    return {(row.organization_id, row.account, row.currency): row.balance_pico for row in connection.execute(query)}
+    return {(row.organization_id, row.account, row.currency): whole_balance(row) for row in connection.execute(query)}
 
 
 def _write(connection: sa.Connection, transfers: Sequence[Transfer], batch: str, reason: str, now_us: int) -> None:
@@ -107,11 +115,16 @@ def _write(connection: sa.Connection, transfers: Sequence[Transfer], batch: str,
     names = ("organization_id", "account", "currency")
     statement = insert(connection, ACCOUNTS)
     connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=names, set_={"balance_pico": ACCOUNTS.c.balance_pico + statement.excluded.balance_pico}
-        ),
-        [dict(zip(names, key, strict=True)) | {"balance_pico": change} for key, change in sorted(changes.items())],
+        statement.on_conflict_do_update(index_elements=names, set_=_added(statement.excluded)),
+        [dict(zip(names, key, strict=True)) | parts_of(change) for key, change in sorted(changes.items())],
     )
+
+
+def _added(change: Any) -> dict[str, Any]:
+    """Returns the columns of a balance with a change of it; both databases divide towards 0."""
+    rest = ACCOUNTS.c.balance_pico + change.balance_pico
+    parts = ACCOUNTS.c.balance_parts + change.balance_parts
+    return {"balance_parts": parts + rest // PART_PICO, "balance_pico": rest % PART_PICO}
 
 
 def _cover(connection: sa.Connection, owners: Mapping[str, _Owner], batch: str, now_us: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.rows import to_pico
+from tollgate_billing.domain.used_units import units_of_row
 from tollgate_billing.report_ports import UsedUnits
 
 _PAGE: Final = 50_000
@@ -47,14 +48,6 @@ class ClickHouseUsedRows:
 
 
 def _used(row: dict[str, Any]) -> UsedUnits:
-    units = {name.removesuffix("_tokens"): row[name] for name in TOKEN_FIELDS if row[name]}
-    extra = dict(row["extra_units"])
-    # Pictures of no known size have no unit of their own beside the count of all.
-    plain = row["images"] - sum(count for name, count in extra.items() if name.startswith("image:"))
-    if plain > 0:
-        units["image"] = plain
-    if row["requests"]:
-        units["request"] = row["requests"]
     return UsedUnits(
         organization_id=row["organization_id"],
         project_id=row["project_id"],
@@ -63,7 +56,7 @@ def _used(row: dict[str, Any]) -> UsedUnits:
         currency=row["list_currency"],
         started_us=row["started_us"],
         service=row["service_tier"],
-        units=units | extra,
+        units=units_of_row(row),
         charge_pico=to_pico(row["list_charge"]),
         sign=-1 if row["kind"] == "adjustment" else 1,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tollgate.billing.v1 import billing_pb2 as wire
-from tollgate_billing.domain.books import Report
+from tollgate_billing.domain.books import Report, nearest
 from tollgate_billing.domain.provider_costs import Compared
 
 
@@ -26,8 +26,8 @@ def books_reply(report: Report, *, lag_events: int, lag_ms: int) -> wire.Compare
                 organization_id=one.organization_id,
                 batch=one.batch,
                 request_ids=one.request_ids,
-                found_pico=one.found_pico,
-                expected_pico=one.expected_pico,
+                found_pico=nearest(one.found_pico),
+                expected_pico=nearest(one.expected_pico),
             )
             for one in report.differences
         ],

@@ -8,6 +8,7 @@ from grpc import aio
 from tollgate.billing.v1 import ledger_pb2 as wire
 from tollgate.billing.v1 import ledger_pb2_grpc
 from tollgate.errors.v1 import errors_pb2
+from tollgate_billing.domain.books import nearest
 from tollgate_billing.errors import (
     BillingError,
     InvalidControl,
@@ -87,7 +88,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
             credit_line_pico=found.credit_line_pico,
             balance_pico=found.balance_pico,
             accounts=[
-                wire.Account(account=account, currency=currency, balance_pico=balance)
+                wire.Account(account=account, currency=currency, balance_pico=nearest(balance), exact_pico=str(balance))
                 for account, currency, balance in found.accounts
             ],
             bonuses=[wire.Bonus(**{name: getattr(one, name) for name in _BONUS}) for one in found.bonuses],

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tollgate_billing.domain.postings import ADJUSTMENT, LOSS, PAYABLE, PROVIDER_COST, REVENUE, WALLET
+from tollgate_rating import INT64_MAX
 
 KINDS: Final = (
     *("charge", "cost", "loss", "unposted_batch", "repeated_event", "double_charge", "account", "wallet"),
@@ -29,6 +30,11 @@ KINDS: Final = (
 _CHARGE: Final = {(WALLET, REVENUE): 1, (ADJUSTMENT, WALLET): -1}
 _COST: Final = {(PROVIDER_COST, PAYABLE): 1, (LOSS, PAYABLE): 1}
 _LOSS: Final = {(LOSS, PAYABLE): 1, (LOSS, PROVIDER_COST): 1}
+
+
+def nearest(amount_pico: int) -> int:
+    """Returns the amount, or the nearest to it that int64 holds."""
+    return max(-INT64_MAX, min(amount_pico, INT64_MAX))
 
 
 class BatchLine(NamedTuple):

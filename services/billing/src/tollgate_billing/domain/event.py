@@ -11,13 +11,12 @@ from google.protobuf.message import DecodeError
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, Fields, columns_of, fields_of
-from tollgate_rating import INT64_MAX
+from tollgate_rating import MAX_CHARGE_PICO
 
 DAY_US: Final = 24 * 3600 * 1_000_000
 _MAX_AGE_US: Final = 90 * DAY_US
 _MAX_AHEAD_US: Final = 3600 * 1_000_000
-# 922 units of the currency for one event. An account holds 10,000 times that, a signed 64-bit number.
-MAX_AMOUNT_PICO: Final = INT64_MAX // 10_000
+MAX_AMOUNT_PICO: Final = MAX_CHARGE_PICO
 MAX_BATCH_EVENTS: Final = 50_000
 _MAX_UNITS: Final = 2**40
 _MAX_NAME: Final = 256

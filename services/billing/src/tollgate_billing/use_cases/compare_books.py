@@ -24,6 +24,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.replay_letters import ReplayLetters, id_of
 from tollgate_kit.clock import Clock
+from tollgate_rating import format_decimal
 
 _SLICE_US: Final = 3600 * 1_000_000
 # What is younger may be booked at this moment.
@@ -148,7 +149,9 @@ class CompareBooks:
         return [
             Difference(
                 "account",
-                f"account {one.account} in {one.currency} is not the sum of its transfers",
+                # Said here, since both amounts may be beyond what the report's numbers hold.
+                f"account {one.account} in {one.currency} is not the sum of its transfers, by"
+                f" {format_decimal(one.balance_pico - one.transfers_pico)}",
                 one.organization_id,
                 found_pico=one.balance_pico,
                 expected_pico=one.transfers_pico,

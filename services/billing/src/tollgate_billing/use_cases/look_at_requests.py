@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tollgate_billing.domain.fields import TOKEN_FIELDS
 from tollgate_billing.domain.rows import Row, to_pico
+from tollgate_billing.domain.used_units import units_of_row
 from tollgate_billing.domain.verify import missing
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import (
@@ -141,14 +141,6 @@ class LookAtRequests:
         for named in dict.fromkeys(tuple(row[name] for name in names) for row in rows):
             posted += await self._ledger.posted(*named)
         return posted
-
-
-def units_of_row(row: Mapping[str, Any]) -> dict[str, int]:
-    """Returns the quantities of a usage row by the rating's names, in the order of its columns."""
-    units = {name.removesuffix("_tokens"): row[name] for name in TOKEN_FIELDS if row[name]}
-    if row["requests"]:
-        units["request"] = row["requests"]
-    return units | dict(row["extra_units"])
 
 
 def place_of(row: Mapping[str, Any]) -> Place:

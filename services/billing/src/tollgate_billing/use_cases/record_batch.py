@@ -156,6 +156,7 @@ class RecordBatch:
         state.exceptions.difference_update(prepared.closed)
         state.exceptions.update(one.request_id for one in prepared.opened)
         _report(prepared.mismatches)
+        _report_unpriced(prepared.judged)
 
     async def write(self, batch: Batch) -> None:
         """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
@@ -320,6 +321,15 @@ def _report(mismatches: Sequence[Mismatch]) -> None:
             "detail": first.detail,
         }
         log.error("router and billing do not agree on a charge", extra={"fields": fields})
+
+
+def _report_unpriced(judged: Sequence[Judged]) -> None:
+    """One alert a batch: what is served and not charged for want of a price is seen at once, not in a month's sums."""
+    unpriced = [one.event.fields for one in judged if one.event.fields.unpriced]
+    if unpriced:
+        first = unpriced[0]
+        fields = {"events": len(unpriced), "request_id": first.request_id, "model": first.model}
+        log.error("requests used what has no price and are charged nothing", extra={"fields": fields})
 
 
 def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str]]:

@@ -6,11 +6,11 @@
 -- parameter top = 20: how many organizations
 -- column organization_id: who paid
 -- column images [images]: made
--- column video_seconds [s]: units whose name begins with `video_second`
+-- column video_seconds [s]: made, of every resolution, with sound or without: `video`, `video:…`
 SELECT
     r.organization_id AS organization_id,
     sum(r.images) AS images,
-    sum(arraySum(mapValues(mapFilter((name, count) -> startsWith(name, 'video_second'), r.extra_units)))) AS video_seconds
+    sum(arraySum(mapValues(mapFilter((name, count) -> name = 'video' OR startsWith(name, 'video:'), r.extra_units)))) AS video_seconds
 FROM usage_1d AS r
 WHERE ({organization:String} = '' OR r.organization_id = {organization:String})
     AND toDateTime(r.day, 'UTC') >= {since:DateTime('UTC')} AND toDateTime(r.day, 'UTC') < {until:DateTime('UTC')}

@@ -140,7 +140,11 @@ def _add_books(router: APIRouter, context: HttpContext) -> None:
                 **render_money("balance", found.balance_pico),
                 **render_money("credit_line", found.credit_line_pico),
                 "accounts": [
-                    {"account": one.account, "currency": one.currency, **render_money("balance", one.balance_pico)}
+                    {
+                        "account": one.account,
+                        "currency": one.currency,
+                        **render_money("balance", int(one.exact_pico or one.balance_pico)),
+                    }
                     for one in found.accounts
                     if principal.is_operator or one.account not in _OURS
                 ],

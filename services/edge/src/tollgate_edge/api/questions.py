@@ -10,12 +10,11 @@ from grpc import aio
 from starlette.responses import StreamingResponse
 
 from tollgate.billing.v1 import billing_pb2 as billing
-from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
+from tollgate_edge.api.figures import organization_asked
 from tollgate_edge.api.reading import ShortText, text_field, whole_field
 from tollgate_edge.api.rendering import invalid
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.errors import public_error
 
 _MOST_ROWS: Final = 10_000
 _MOST_PARAMETERS: Final = 20
@@ -53,7 +52,7 @@ def _add_views(router: APIRouter, context: HttpContext) -> None:
             billing.QueryViewRequest(
                 name=name,
                 parameters=given,
-                organization_id=_organization(principal, organization_id),
+                organization_id=await _organization(context, principal, organization_id),
                 operator=principal.is_operator,
                 limit=limit,
             )
@@ -78,7 +77,7 @@ def _add_exports(router: APIRouter, context: HttpContext) -> None:
         request: Request, month: Annotated[str, Query(max_length=40)], organization_id: ShortText = ""
     ) -> Response:
         principal = await context.anyone(request)
-        organization = _organization(principal, organization_id)
+        organization = await _organization(context, principal, organization_id)
         if not organization:
             raise invalid("'organization_id' names the organization whose rows are exported.", "organization_id")
         pieces = await context.billing.export(
@@ -89,7 +88,9 @@ def _add_exports(router: APIRouter, context: HttpContext) -> None:
 
     @router.get("/isolation", summary="What gives an organization's analysts their own rows on a ClickHouse server")
     async def isolation(request: Request, organization_id: Annotated[str, Query(max_length=200)]) -> Response:
-        await context.operator(request)
+        asked = await _organization(context, await context.operator(request), organization_id)
+        if not asked:
+            raise invalid("'organization_id' names the organization whose analysts are let in.", "organization_id")
         found = await context.billing.isolation(billing.DescribeIsolationRequest(organization_id=organization_id))
         return json_response({"statements": list(found.statements), "run": False})
 
@@ -103,13 +104,12 @@ async def _whole(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         raise ConnectionError(f"billing ended an export with {failure.code().name}") from None
 
 
-def _organization(principal: Principal, asked: str) -> str:
-    """Returns whose usage is asked about; empty is everybody's, for operators. Raises PublicError."""
-    if principal.is_operator:
-        return asked
-    if asked not in {"", principal.organization_id}:
-        raise public_error(errors.ERROR_KIND_FORBIDDEN, "This key belongs to another organization.")
-    return principal.organization_id
+async def _organization(context: HttpContext, principal: Principal, asked: str) -> str:
+    """Returns whose usage is asked about; empty is everybody's, for operators.
+
+    Raises PublicError for one that is not there: it would have used nothing.
+    """
+    return "" if principal.is_operator and not asked else await organization_asked(context, principal, asked)
 
 
 def _table(

@@ -36,7 +36,7 @@ from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult, LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
-from tollgate_rating import NoRate
+from tollgate_rating import MAX_CHARGE_PICO, NoRate
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.door import Door
@@ -248,8 +248,8 @@ class InferenceGateway:
     def worst_case(self, exchange: "InferenceExchange", most_tokens: int = _MANY_TOKENS) -> int | PublicError:
         """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
 
-        It stops at an answer of `most_tokens`. What to say instead, when the model has no price or its currency no
-        rate to the organization's.
+        It stops at an answer of `most_tokens`. What to say instead, when the model has no price, its currency no rate
+        to the organization's, or when it is more than one request may cost.
         """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
@@ -268,7 +268,7 @@ class InferenceGateway:
         if most is None:
             self.counters.unpriced += 1
             return self.words.no_price(asked.model)
-        return most
+        return most if most <= MAX_CHARGE_PICO else self.words.too_dear(asked.model, most)
 
     def _worst_case_of(
         self,

@@ -11,7 +11,7 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import REQUEST, NoRate, Unpriced
+from tollgate_rating import REQUEST, AmountOutOfRange, NoRate, Unpriced
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
@@ -41,7 +41,8 @@ class Witness:
         principal, asked = exchange.principal, exchange.asked
         assert principal is not None
         assert asked is not None
-        usage = wire.Usage()
+        # What delivered nothing was no request that a fee is due for.
+        usage = wire.Usage(requests=1 if delivered else 0)
         if delivered and asked.likely:
             self._likely(usage, exchange, asked.likely, version)
         elif delivered:
@@ -123,7 +124,7 @@ class Witness:
                 listed = price.unconverted
                 event.conversion.rate_digest, event.conversion.list_currency = price.rate_digest, listed.currency
                 event.conversion.list_charge_pico = listed.rate(units, event.started_at_us)
-        except Unpriced:
+        except (Unpriced, AmountOutOfRange):
             event.unpriced = True
 
 

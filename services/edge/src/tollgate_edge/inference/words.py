@@ -6,7 +6,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult
-from tollgate_rating import NoRate
+from tollgate_rating import MAX_CHARGE_PICO, NoRate, format_decimal
 
 STATUS_LINES: Final = {
     status: b"HTTP/1.1 %d %s\r\n" % (status, phrase)
@@ -106,6 +106,16 @@ class Words:
             "An operator sets one in a price book; 0 is a price.",
             "model",
             "model_not_priced",
+        )
+
+    @staticmethod
+    def too_dear(model: str, most_pico: int) -> PublicError:
+        """Returns what to say about a request whose worst case is beyond what one request may cost."""
+        return public_error(
+            errors.ERROR_KIND_INVALID_REQUEST,
+            f"The request to '{model}' may cost {format_decimal(most_pico)}, and one request may cost "
+            f"{format_decimal(MAX_CHARGE_PICO)} at most. Ask for a shorter answer, or for fewer at once.",
+            code="request_too_dear",
         )
 
     @staticmethod

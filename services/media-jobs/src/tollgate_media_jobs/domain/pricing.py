@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from tollgate_media_jobs.domain.ability import AUTO, Ability
 from tollgate_media_jobs.domain.job import ImageRequest, Reported
-from tollgate_rating import ModelPrice, Unpriced
+from tollgate_rating import MAX_CHARGE_PICO, REQUEST, AmountOutOfRange, ModelPrice, Unpriced, format_decimal
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
@@ -22,7 +22,8 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
     """Returns the most that the request can cost in pico-units; None when the price knows no unit of it.
 
     A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
-    between a picture and its tokens, of which one is charged.
+    between a picture and its tokens, of which one is charged. Raises AmountOutOfRange when it is more than one request
+    may cost.
     """
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
     looked_at = _rate(price, {"image_input": len(image.sources) * _MOST_SOURCE_TOKENS}) if image.sources else None
@@ -34,8 +35,14 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
         if (cost := _rate(price, {image_unit(size, quality): image.count})) is not None
     ]
     outputs = [cost for cost in (tokens, max(pictures, default=None)) if cost is not None]
-    # Parts are rounded on their own, each by less than one.
-    return max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + 3 if outputs else None
+    if not outputs:
+        return None
+    # Parts are rounded on their own, each by less than one; a request without a fee costs 0.
+    fee = price.rate({REQUEST: 1})
+    most = max(outputs) + (inputs or 0) + (0 if looked_at is None else looked_at + 1) + fee + 3
+    if most > MAX_CHARGE_PICO:
+        raise AmountOutOfRange(f"{format_decimal(most)} is more than one request may cost")
+    return most
 
 
 def _rate(price: ModelPrice, units: Mapping[str, int]) -> int | None:

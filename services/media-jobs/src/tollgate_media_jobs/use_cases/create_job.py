@@ -17,7 +17,7 @@ from tollgate_media_jobs.domain.pricing import worst_case
 from tollgate_media_jobs.errors import BlobsUnavailable, MediaError
 from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Holds, HoldState, Jobs, Versions
 from tollgate_media_jobs.use_cases.moves import staging_prefix
-from tollgate_rating import ModelPrice, NoRate, PriceBook
+from tollgate_rating import AmountOutOfRange, ModelPrice, NoRate, PriceBook
 
 _KEY_CHARACTERS = 255
 _MOST_PIXELS = 64 * 1024 * 1024
@@ -167,7 +167,15 @@ class CreateJob:
                 f"{error.base}. An operator declares one under exchange_rates.",
                 code="no_exchange_rate",
             ) from None
-        amount = worst_case(price, command.image, self._abilities.of(command.model)) if price is not None else None
+        try:
+            amount = worst_case(price, command.image, self._abilities.of(command.model)) if price is not None else None
+        except AmountOutOfRange as error:
+            raise MediaError(
+                errors.ERROR_KIND_INVALID_REQUEST,
+                f"The pictures may cost too much: {error}. Ask for fewer at once.",
+                param="n",
+                code="request_too_dear",
+            ) from None
         if price is None or amount is None:
             raise MediaError(
                 errors.ERROR_KIND_MODEL_NOT_FOUND,

@@ -10,7 +10,7 @@ from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, is_sampled, parse_traceparent
 from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
 from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
-from tollgate_rating import ExchangeRate, ModelPrice, PriceBook, Unpriced
+from tollgate_rating import REQUEST, AmountOutOfRange, ExchangeRate, ModelPrice, PriceBook, Unpriced
 
 USAGE_TOPIC = "usage.recorded.v1"
 _TRY = 1
@@ -45,19 +45,22 @@ def no_bill() -> Bill:
 def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported: Reported) -> Bill:
     """Returns the bill by the book in force when the job was created."""
     price = _price(job, book, job.tenant.price_group)
-    usage = wire.Usage()
+    usage = wire.Usage(requests=1)
     by_picture = counts_pictures(price, reported, {image_unit(one.size, one.quality) for one in pictures})
     for unit, quantity in billed_tokens(price, reported, by_picture=by_picture).items():
         setattr(usage, f"{unit}_tokens", quantity)
     if by_picture:
         for picture in sorted(set(pictures), key=lambda one: (one.size, one.quality)):
             usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
-    units = units_of(usage)
     try:
-        charge = _rate(price, job, units)
-    except Unpriced:
+        return _rated(job, usage, price, _price(job, book, "") or price)
+    except (Unpriced, AmountOutOfRange):
         return Bill(usage, unpriced=True)
-    listed = _price(job, book, "") or price
+
+
+def _rated(job: Job, usage: wire.Usage, price: ModelPrice | None, listed: ModelPrice | None) -> Bill:
+    units = units_of(usage)
+    charge = _rate(price, job, units)
     conversion = None
     if price is not None and listed is not None and price.exchange is not None:
         conversion = events.Conversion(
@@ -78,12 +81,14 @@ def _price(job: Job, book: PriceBook | None, group: str) -> ModelPrice | None:
 
 
 def units_of(usage: wire.Usage) -> dict[str, int]:
-    """Returns what is priced: token fields without their ending, and pictures by size and quality."""
+    """Returns what is priced: token fields without their ending, the request, and pictures by size and quality."""
     units = {
         field.name.removesuffix("_tokens"): int(value)
         for field, value in usage.ListFields()
         if field.name.endswith("_tokens")
     }
+    if usage.requests:
+        units[REQUEST] = usage.requests
     for image in usage.images:
         unit = image_unit(image.size, image.quality)
         units[unit] = units.get(unit, 0) + image.count

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
+from msgspec import structs
 from opentelemetry.trace import SpanKind
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -254,12 +255,20 @@ class Recorder:
             return AttemptSeries()
         return self._counters.series[target.channel, target.provider, opened.operation, result.error_kind]
 
-    @staticmethod
-    def priced(opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage) -> ReplyUsage:
-        """Returns the first of several readings of what was used that the model's price has a word for; else `usage`.
+    def used(
+        self, opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage, *, answered: bool
+    ) -> ReplyUsage:
+        """Returns what an attempt used, and one request where it is what the caller was answered with.
 
+        Of several readings of `usage` the first counts that the model's price has a word for; else `usage` itself.
         `model` is the one that answered instead of the caller's; empty where that one did.
         """
+        if usage.others:
+            usage = self._priced(opened, snapshot, model, usage)
+        return structs.replace(usage, units={**usage.units, REQUEST: 1}) if answered else usage
+
+    @staticmethod
+    def _priced(opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage) -> ReplyUsage:
         if snapshot is None:
             return usage
         tenant, price = opened.tenant, None

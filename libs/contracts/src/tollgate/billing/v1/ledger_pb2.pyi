@@ -125,14 +125,16 @@ class GetAccountsRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ...) -> None: ...
 
 class Account(_message.Message):
-    __slots__ = ("account", "currency", "balance_pico")
+    __slots__ = ("account", "currency", "balance_pico", "exact_pico")
     ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     BALANCE_PICO_FIELD_NUMBER: _ClassVar[int]
+    EXACT_PICO_FIELD_NUMBER: _ClassVar[int]
     account: str
     currency: str
     balance_pico: int
-    def __init__(self, account: _Optional[str] = ..., currency: _Optional[str] = ..., balance_pico: _Optional[int] = ...) -> None: ...
+    exact_pico: str
+    def __init__(self, account: _Optional[str] = ..., currency: _Optional[str] = ..., balance_pico: _Optional[int] = ..., exact_pico: _Optional[str] = ...) -> None: ...
 
 class Bonus(_message.Message):
     __slots__ = ("key", "amount_pico", "remaining_pico", "priority", "expires_us", "created_us", "reason")
