@@ -103,6 +103,7 @@ _BY_STATUS: Final = {
 }
 # Of UPSTREAM_UNAVAILABLE: callers wait where a provider has too much to do, and look elsewhere where it is broken.
 OVERLOADED: Final = "server_is_overloaded"
+_OVERLOADED: Final = "The provider is overloaded now."
 _OVERLOADED_STATUS: Final = frozenset((503, 529))
 _OVERLOADED_WORDS: Final = frozenset(
     ("overloaded", "overloaded_error", "engine_overloaded_error", OVERLOADED, "serviceunavailableexception")
@@ -335,7 +336,8 @@ def classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProble
 
 def overloaded(problem: UpstreamProblem) -> UpstreamProblem:
     """Returns the problem of a provider that has too much to do just now."""
-    return replace(problem, message="The provider is overloaded now.", code=OVERLOADED)
+    wait_ms = problem.retry_after_ms
+    return UpstreamProblem(problem.kind, _OVERLOADED, code="server_is_overloaded", retry_after_ms=wait_ms)
 
 
 def problem_of_kind(kind: int, error: dict[str, Any], wait_ms: int, bench: Bench) -> UpstreamProblem:
