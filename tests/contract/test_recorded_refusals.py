@@ -12,7 +12,7 @@ from tests.contract.test_vendors import KINDS
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_resources import load_catalogue
 from tollgate_router.domain.quirks.wire import WireQuirks
-from tollgate_router.domain.upstream_errors import Bench, Hints, problem_of_error
+from tollgate_router.domain.upstream_errors import OVERLOADED, Bench, Hints, problem_of_error
 
 SAMPLES = json.loads((resources.files("tollgate_simulator_provider") / "data" / "refusals.json").read_bytes())
 CATALOGUE = load_catalogue()
@@ -31,7 +31,7 @@ def check(problem, name, sample):
     assert problem.bench is BENCHES.get(kind, Bench.NONE)
     assert problem.retry_after_ms == sample.get("wait_ms", 0)
     # The callers' own dialects have names for what it means; the vendor's own would be new to them.
-    assert problem.code in {"", "unknown_parameter", "model_not_found"}
+    assert problem.code in {"", "unknown_parameter", "model_not_found", *([OVERLOADED] if kind == "overloaded" else ())}
 
 
 @pytest.mark.parametrize(("vendor", "name"), ALL)
@@ -40,6 +40,7 @@ def test_recorded_refusals_mean_what_they_mean(vendor, name):
     body = json.dumps(sample["body"]).replace("{param}", "temperature").encode()
     problem = errors_of(vendor).of_reply(sample["status"], body, Hints(0, sample.get("name", "")))
     check(problem, name, sample)
+    assert (problem.code == OVERLOADED) == name.startswith("overloaded")
     if name == "invalid_parameter" and "{param}" in json.dumps(sample["body"]):
         assert "temperature" in f"{problem.param} {problem.message}"
 

@@ -342,6 +342,7 @@ BAD_PROVIDERS = {
     "speaks another protocol": (FAULTY, "no-http", UNREADABLE),
     "has an endless head": (FAULTY, "endless-head", UNREADABLE),
     "says too much": (FAULTY, "says-too-much", (400, "invalid_request", "upstream_error")),
+    "is overloaded": (MODEL, "[[sim:status=503]]", (503, "server_is_overloaded", "upstream_error")),
     "answers 500": (MODEL, "[[sim:status=500]]", UNAVAILABLE),
     "answers HTML, the simulator": (MODEL, "[[sim:html]]", UNREADABLE),
     "drops the connection": (MODEL, "[[sim:drop]]", BROKE_OFF),

@@ -62,6 +62,17 @@ def translated(dialect: str) -> list[tuple[bytes, str]]:
     ]
 
 
+def passed(dialect: str) -> list[tuple[bytes, str]]:
+    """Returns bodies that are refused also where they would pass as they came."""
+    other = {"generationConfig": []} if dialect == "contents" else {"temperature": []}
+    (name,) = other
+    return [
+        (json.dumps(body(dialect, **other)).encode(), name),
+        (json.dumps(body(dialect, part=PICTURES[dialect])).encode(), "host"),
+        (json.dumps(body(dialect, tools=TOOLS[dialect])).encode(), "tools"),
+    ]
+
+
 def everywhere(dialect: str) -> list[bytes]:
     """Returns bodies that are refused whoever serves the model."""
     good = json.dumps(body(dialect, x="mark")).encode()
@@ -97,6 +108,8 @@ def test_bad_bodies_are_refused_before_a_provider_is_asked(product: Product, dia
     before = product.simulator_summary()["requests"]
     for content, field in translated(dialect):
         assert field in words(dialect, ask(product, dialect, OTHERS[dialect], content)), content[:300]
+    for content, field in passed(dialect):
+        assert field in words(dialect, ask(product, dialect, OWN[dialect], content)), content[:300]
     for content in everywhere(dialect):
         assert words(dialect, ask(product, dialect, OWN[dialect], content))
     assert product.simulator_summary()["requests"] == before

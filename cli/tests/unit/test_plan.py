@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from tollgate_cli.commands.up import provider_variables, references, unreadable_credentials
+from tollgate_cli.commands.up import idle_variables, provider_variables, references, unreadable_credentials
 from tollgate_cli.home import LONGEST_SOCKET_NAME, LONGEST_SOCKET_PATH, AlreadyRunning, Home, run_directory, write_json
 from tollgate_cli.supervisor.plan import Handles, Plan, needs_valkey
 from tollgate_cli.supervisor.spec import Options
-from tollgate_resources import Channel, load_catalogue
+from tollgate_resources import Channel, environment_channels, load_catalogue
 
 pytestmark = pytest.mark.unit
 
@@ -172,6 +172,14 @@ def test_the_keys_of_all_vendors_are_known_by_their_variables():
     named = {name for provider in catalogue.providers.values() for name in provider.environment}
     assert provider_variables() == named
     assert {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "DEEPSEEK_API_KEY"} <= named
+
+
+def test_keys_of_vendors_without_known_models_serve_nothing_by_themselves():
+    catalogue = load_catalogue()
+    idle = idle_variables()
+    for name in provider_variables():
+        assert bool(environment_channels({name: "x"}, catalogue).channels) == (name not in idle), name
+    assert idle["OPENROUTER_API_KEY"] == "OpenRouter"
 
 
 def test_every_place_that_a_channel_has_a_secret_read_from_is_handed_on():

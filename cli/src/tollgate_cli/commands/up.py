@@ -3,11 +3,13 @@
 import importlib.util
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from tollgate_cli.errors import Failure
 from tollgate_cli.supervisor.spec import Options
@@ -15,6 +17,8 @@ from tollgate_cli.supervisor.spec import Options
 if TYPE_CHECKING:
     from tollgate_resources import Channel, Credential
 from tollgate_cli.home import home_of
+
+_OWNER: Final = re.compile(rb"^ *provider: *(\S+) *$", re.MULTILINE)
 
 
 def run_up(
@@ -37,7 +41,13 @@ def run_up(
     for line in unreadable_credentials(channels, os.environ):
         sys.stderr.write(f"{line}\n")
     variables = provider_variables()
-    served = bool(channels) or any(os.environ.get(name) for name in variables)
+    idle = idle_variables()
+    served = bool(channels) or any(os.environ.get(name) for name in variables - idle.keys())
+    for name in () if channels else sorted(name for name in idle if os.environ.get(name)):
+        sys.stderr.write(
+            f"{name} alone serves no model, since none of {idle[name]} is known here: declare a channel with its "
+            "models, as docs/guides/configuration.md describes.\n"
+        )
     if not served and not demo:
         sys.stderr.write("No channel is declared and no provider's key is set: no model is served yet.\n")
     options = Options(
@@ -101,17 +111,37 @@ def unreadable_credentials(channels: "Sequence[Channel]", environment: Mapping[s
 
 
 def provider_variables() -> set[str]:
-    """Returns the names of the variables that may hold keys of known providers.
+    """Returns the names of the variables that may hold keys of known providers."""
+    return {variable for provider in _providers() for variable in provider.get("environment", ())}
 
-    Read from the data files themselves: importing the package would cost a quarter of a second at every start.
-    """
+
+def idle_variables() -> dict[str, str]:
+    """Returns which of them serve no model by themselves, and the name of their provider: it sells what others make."""
+    known = {found[1].decode() for file in _data("models.yaml") for found in _OWNER.finditer(file.read_bytes())}
+    providers = _providers()
+    serving = {name for one in providers if one["name"] in known for name in one.get("environment", ())}
+    return {
+        variable: provider.get("title", provider["name"])
+        for provider in providers
+        for variable in provider.get("environment", ())
+        if variable not in serving
+    }
+
+
+@cache
+def _providers() -> list[dict[str, Any]]:
+    """Returns the known providers, as they stand in the data files: the package would cost a quarter of a second."""
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [
+        provider
+        for file in _data("providers/*.yaml")
+        for provider in yaml.load(file.read_bytes(), loader)["providers"]  # noqa: S506 - the safe loader, in C where it was built.
+    ]
+
+
+def _data(pattern: str) -> list[Path]:
     found = importlib.util.find_spec("tollgate_resources")
-    names: set[str] = set()
-    for folder in found.submodule_search_locations or () if found else ():
-        for file in sorted((Path(folder) / "data" / "providers").glob("*.yaml")):
-            text = file.read_bytes()
-            for provider in yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["providers"]:  # noqa: S506 - the safe loader, in C where it was built.
-                names.update(provider.get("environment", ()))
-    return names
+    folders = found.submodule_search_locations or () if found else ()
+    return [file for folder in folders for file in sorted((Path(folder) / "data").glob(pattern))]

@@ -66,7 +66,10 @@ def _run(options: Options, home: Home, environment: Mapping[str, str], speaker: 
         if options.simulator:
             simulator = opened.enter_context(_simulator_socket(home))
             handles = Handles(handles.listener, reader, simulator.fileno(), simulator.getsockname()[1], handles.valkey)
-            speaker.progress("no provider key in the environment and no channel declared: a simulated provider answers")
+            speaker.progress(
+                "no key of a provider with known models in the environment and no channel declared: "
+                "a simulated provider answers"
+            )
         _warn_of_leftovers(options, home, speaker)
         specs = Plan(options, home, handles, environment).specs()
         screen = sys.stdout if options.logs and not options.as_json else None

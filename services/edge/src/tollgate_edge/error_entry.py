@@ -45,6 +45,8 @@ class Entry:
     means: Text
     do: Text
     also: tuple[str, ...] = ()
+    anthropic_status: int = 0
+    """The status in Anthropic's dialect, where that is another."""
     hide: bool = False
     """What was said inside is never shown."""
 

@@ -56,6 +56,20 @@ TABLE: Final = (
         ),
     ),
     Entry(
+        errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, "server_is_overloaded", 503, SERVER, "overloaded_error", "UNAVAILABLE",
+        Retry.LATER, "The provider is overloaded. Wait and send it again.",
+        Text(
+            "The provider has too much to do just now, and no other channel could answer either.",
+            "供应商当前负载过高，其他渠道也无法答复。",
+        ),
+        Text(
+            "Wait as long as `retry-after` says, if the provider named a time, else for some seconds. The operator "
+            "adds a channel of another provider, or a fallback model.",
+            "若供应商给出时间，按 `retry-after` 等待，否则等待几秒。运维可增加其他供应商的渠道或后备模型。",
+        ),
+        anthropic_status=529,
+    ),
+    Entry(
         errors.ERROR_KIND_UPSTREAM_TIMEOUT, "upstream_timeout", 504, UPSTREAM, "timeout_error", "DEADLINE_EXCEEDED",
         Retry.LATER, "The provider did not answer in time.",
         Text("The provider did not answer in time.", "供应商没有在规定时间内答复。"),

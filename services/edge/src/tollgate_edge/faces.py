@@ -43,6 +43,10 @@ class Face:
         }
     )
 
+    def spoken(self, error: PublicError) -> PublicError:
+        """Returns an error with the status that it has in this dialect."""
+        return error
+
     def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         """Returns the body of an error. `docs` is the address of the page of errors; empty: its path on this host."""
         return render_openai(error, request_id, docs)
@@ -103,6 +107,9 @@ class AnthropicFace(Face):
     keep_alive = b'event: ping\ndata: {"type": "ping"}\n\n'
     passed_headers = (b"anthropic-version", b"anthropic-beta")
     routes = MappingProxyType({wire.OPERATION_CHAT: "/v1/messages"})
+
+    def spoken(self, error: PublicError) -> PublicError:
+        return error.with_status(error.entry.anthropic_status) if error.entry.anthropic_status else error
 
     def error(self, error: PublicError, request_id: str, docs: str = "") -> bytes:
         message = error.message
@@ -187,7 +194,8 @@ SECOND_RERANK: Final = SecondRerankFace()
 GEMINI: Final = GeminiFace()
 GEMINI_ARRAY: Final = GeminiArrayFace()
 _MODEL_PATH: Final = re.compile(
-    rb"(?:/v1beta|/v1)?/models/([^:?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
+    # Names have colons, too: `qwen3:8b`.
+    rb"(?:/v1beta|/v1)?/models/([^?]+):(generateContent|streamGenerateContent|embedContent|batchEmbedContents)"
 )
 _EVENTS_ASKED: Final = re.compile(rb"(?:^|&)alt=sse(?:&|$)")
 

@@ -65,6 +65,50 @@ async def test_only_messages_are_counted(world, messages):
     assert (reply.status_code, reply.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
 
 
+@pytest.mark.parametrize(
+    "more",
+    [{"system": 7}, {"tools": "x"}, {"messages": [{"role": 7, "content": "a"}]}, {"messages": [{"content": "a"}]}],
+)
+async def test_what_is_counted_is_of_the_right_kind(world, more):
+    asked = {"model": "gpt", "messages": [{"role": "user", "content": "a"}], **more}
+    reply = await world.client.post("/v1/messages/count_tokens", json=asked, headers=world.bearer)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, *more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"systemInstruction": 7}, {"system_instruction": 7}, {"tools": "x"}, {"contents": [{"role": 7, "parts": []}]}],
+)
+async def test_what_is_counted_of_contents_is_of_the_right_kind(world, more):
+    asked = {"contents": [{"parts": [{"text": "a"}]}], **more}
+    reply = await world.client.post("/v1beta/models/gpt:countTokens", json=asked, headers=world.bearer)
+    assert (reply.status_code, reply.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert reply.json()["error"]["message"].startswith(*more)
+
+
+async def test_words_of_a_system_are_counted_in_both_spellings(world):
+    counts = []
+    for name in ("systemInstruction", "system_instruction"):
+        asked = {"contents": [{"parts": [{"text": "a"}]}], name: {"parts": [{"text": "a" * 4000}]}}
+        reply = await world.client.post("/v1beta/models/gpt:countTokens", json=asked, headers=world.bearer)
+        counts.append(reply.json()["totalTokens"])
+    assert min(counts) > 1000
+
+
+async def test_a_model_that_is_not_there_counts_nothing(world):
+    asked = {"model": "none", "messages": [{"role": "user", "content": "a"}]}
+    reply = await world.client.post("/v1/messages/count_tokens", json=asked, headers=world.bearer)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (404, "not_found_error")
+    for name in ("none", "vendor/none:free"):
+        path = f"/v1beta/models/{name}:countTokens"
+        reply = await world.client.post(path, json={"contents": [{"parts": []}]}, headers=world.bearer)
+        assert (reply.status_code, reply.json()["error"]["status"]) == (404, "NOT_FOUND")
+        assert f"'{name}'" in reply.json()["error"]["message"]
+    path = "/v1beta/models/vendor/pic:countTokens"
+    reply = await world.client.post(path, json={"contents": [{"parts": []}]}, headers=world.bearer)
+    assert reply.status_code == 200
+
+
 @pytest.mark.parametrize("name", ["models", "cidrs", "tags"])
 async def test_what_a_key_lists_is_as_long_as_a_name_can_be(world, name):
     reply = await world.client.post("/api/v1/keys", json={name: ["x" * 201]}, headers=world.operator)

@@ -38,6 +38,18 @@ def test_each_dialect_says_it_in_its_words_and_links_to_it(entry):
     assert help_["links"] == [{"description": entry.code, "url": link}]
 
 
+def test_a_provider_that_is_overloaded_has_a_status_of_its_own_in_anthropics_dialect():
+    error = public_error(
+        errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, "busy", code="server_is_overloaded", retry_after_ms=1500
+    )
+    assert (error.status, error.type) == (503, "server_error")
+    for face, status in ((OPENAI, 503), (RESPONSES, 503), (GEMINI, 503), (ANTHROPIC, 529)):
+        spoken = face.spoken(error)
+        assert (spoken.status, spoken.headers["retry-after"]) == (status, "2")
+    other = public_error(errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
+    assert ANTHROPIC.spoken(other).status == 502
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [

@@ -52,6 +52,21 @@ async def test_one_model_is_found_by_a_name_with_slashes(world):
     check_error(await world.client.get("/models/none", headers=world.bearer), 404, "model_not_found", "model")
 
 
+async def test_what_is_wrong_with_models_is_said_in_the_dialect_that_they_are_listed_in(world):
+    for path in ("/v1/models", "/v1/models/none", "/models/none"):
+        claude = await world.client.get(path, headers={"anthropic-version": "2023-06-01", "x-api-key": "x"})
+        assert (claude.json()["type"], claude.json()["error"]["type"]) == ("error", "authentication_error")
+        google = await world.client.get(path, headers={"x-goog-api-key": "x"})
+        assert google.json()["error"]["status"] == "UNAUTHENTICATED"
+        check_error(await world.client.get(path), 401, "invalid_api_key")
+    # A name with a colon is no call of Gemini's.
+    check_error(await world.client.get("/v1/models/none:free", headers=world.bearer), 404, "model_not_found", "model")
+    page = await world.client.get(
+        "/v1/models", params={"limit": "x"}, headers=world.bearer | {"anthropic-version": "x"}
+    )
+    assert (page.status_code, page.json()["type"]) == (400, "error")
+
+
 async def test_a_key_with_a_list_sees_only_its_models(world):
     _, key = await world.create_key(world.project, "narrow", models=("gpt",))
     headers = {"x-api-key": key.reveal()}

@@ -75,8 +75,9 @@ def retry_text(entry: Entry, lang: str) -> str:
 
 def spoken_in(entry: Entry) -> str:
     """Returns how each dialect says it: status, and the words of OpenAI, Anthropic and Gemini."""
+    other = f" {entry.anthropic_status}" if entry.anthropic_status else ""
     return (
-        f"HTTP {entry.status} · OpenAI `{entry.type}` · Anthropic `{entry.anthropic}` · "
+        f"HTTP {entry.status} · OpenAI `{entry.type}` · Anthropic{other} `{entry.anthropic}` · "
         f"Gemini `{entry.gemini}`, `{entry.code.upper()}`"
     )
 

@@ -1,4 +1,4 @@
-"""Everything on the public port that is not inference. Errors of any kind leave in OpenAI's shape."""
+"""Everything on the public port that is not inference. Errors of any kind leave in the shape of the path's dialect."""
 
 import logging
 import re
@@ -27,7 +27,7 @@ from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
 from tollgate_edge.api.messages import messages_router
-from tollgate_edge.api.models import models_router
+from tollgate_edge.api.models import face_of_request, models_router
 from tollgate_edge.api.notify import notify_router
 from tollgate_edge.api.payments import payments_router
 from tollgate_edge.api.prices import prices_router
@@ -40,7 +40,7 @@ from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
 from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
-from tollgate_edge.faces import face_of, gemini_call
+from tollgate_edge.faces import gemini_call
 from tollgate_edge.ports import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,8 @@ class EdgeApi(FastAPI):
         caller = getattr(request.state, "caller", None)
         route = getattr(request.scope.get("route"), "path", "")
         self._context.refused(request_id, caller, route, error)
-        face = face_of(request.url.path)
+        face = face_of_request(request)
+        error = face.spoken(error)
         docs = f"{self._context.base_url(request)}{ERRORS_PATH}"
         return Response(face.error(error, request_id, docs), error.status, dict(error.headers), "application/json")
 

@@ -4,6 +4,7 @@ Anthropic's for callers that name its version, Gemini's under /v1beta and for ke
 OpenAI's.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -17,10 +18,12 @@ from tollgate_edge.api.model_detail import detail, price_of
 from tollgate_edge.api.rendering import invalid
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
+from tollgate_edge.faces import ANTHROPIC, GEMINI, OPENAI, Face, face_of
 from tollgate_edge.ports import EdgeModel, EdgeVersion
 
 _ANTHROPIC: Final = "anthropic-version"
 _MOST_MODELS: Final = 1000
+_MODELS: Final = re.compile(r"(?:/v1beta|/v1)?/models(?:/|\Z)")
 # Some clients choose the protocol by this field.
 _ENDPOINTS: Final = {
     "chat": ("openai", "openai-response", "anthropic", "gemini"),
@@ -58,13 +61,7 @@ def models_router(context: HttpContext) -> APIRouter:
     @router.get("/v1beta/models/{model:path}", include_in_schema=False)
     async def get_model(request: Request, model: str) -> Response:
         principal = await context.caller(request)
-        found = _version(context).model(principal.route_group, model)
-        if found is None or not may_use(principal, model):
-            raise public_error(
-                errors.ERROR_KIND_MODEL_NOT_FOUND,
-                f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
-                "model",
-            )
+        found = find_model(context, principal, model)
         if _ANTHROPIC in request.headers:
             return json_response(_render_anthropic(found))
         if _is_gemini(request):
@@ -72,6 +69,28 @@ def models_router(context: HttpContext) -> APIRouter:
         return json_response({**_render(found), **_detailed(context, request, principal)(found)})
 
     return router
+
+
+def find_model(context: HttpContext, principal: Principal, model: str) -> EdgeModel:
+    """Returns a model that this key may use. Raises PublicError."""
+    found = _version(context).model(principal.route_group, model)
+    if found is None or not may_use(principal, model):
+        raise public_error(
+            errors.ERROR_KIND_MODEL_NOT_FOUND,
+            f"The model '{model}' does not exist or this key may not use it. GET /v1/models lists what it may.",
+            "model",
+        )
+    return found
+
+
+def face_of_request(request: Request) -> Face:
+    """Returns the dialect that an error is told in: of what is said of models, the one that they are listed in."""
+    path = request.url.path
+    if request.method == "GET" and _MODELS.match(path) is not None:
+        if _ANTHROPIC in request.headers:
+            return ANTHROPIC
+        return GEMINI if _is_gemini(request) else OPENAI
+    return face_of(path)
 
 
 def _detailed(context: HttpContext, request: Request, principal: Principal) -> Callable[[EdgeModel], Mapping[str, Any]]:

@@ -364,7 +364,7 @@ class InferenceExchange:
         """Answers with an error in the caller's dialect; a stream that has begun ends with an error event."""
         if self.closed:
             return
-        self.error = error
+        self.error = error = self.face.spoken(error)
         if self.headers_sent:
             self._write_reply(None, self._error_event(error, begun=self._started), last=True)
             return

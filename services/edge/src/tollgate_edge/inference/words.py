@@ -30,6 +30,7 @@ STATUS_LINES: Final = {
         502: b"Bad Gateway",
         503: b"Service Unavailable",
         504: b"Gateway Timeout",
+        529: b"Site is overloaded",
     }.items()
 }
 

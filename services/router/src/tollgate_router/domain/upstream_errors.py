@@ -101,6 +101,13 @@ _BY_STATUS: Final = {
     504: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
     524: errors.ERROR_KIND_UPSTREAM_TIMEOUT,
 }
+# Of UPSTREAM_UNAVAILABLE: callers wait where a provider has too much to do, and look elsewhere where it is broken.
+OVERLOADED: Final = "server_is_overloaded"
+_OVERLOADED: Final = "The provider is overloaded now."
+_OVERLOADED_STATUS: Final = frozenset((503, 529))
+_OVERLOADED_WORDS: Final = frozenset(
+    ("overloaded", "overloaded_error", "engine_overloaded_error", OVERLOADED, "serviceunavailableexception")
+)
 # Words that providers use in `code` or `type`, and names of errors at Amazon, compared in lower case.
 _BY_CODE: Final = {
     "accessdeniedexception": errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS,
@@ -322,7 +329,15 @@ def classify(status: int, error: dict[str, Any], wait_ms: int) -> UpstreamProble
     bench = Bench.NONE
     if kind == errors.ERROR_KIND_UPSTREAM_REJECTED_CREDENTIALS:
         bench = _bench(status, f"{code} {kind_word} {words}")
-    return problem_of_kind(kind, error, wait_ms, bench)
+    problem = problem_of_kind(kind, error, wait_ms, bench)
+    busy = status in _OVERLOADED_STATUS or not _OVERLOADED_WORDS.isdisjoint((code.lower(), kind_word.lower()))
+    return overloaded(problem) if busy and kind == errors.ERROR_KIND_UPSTREAM_UNAVAILABLE else problem
+
+
+def overloaded(problem: UpstreamProblem) -> UpstreamProblem:
+    """Returns the problem of a provider that has too much to do just now."""
+    wait_ms = problem.retry_after_ms
+    return UpstreamProblem(problem.kind, _OVERLOADED, code="server_is_overloaded", retry_after_ms=wait_ms)
 
 
 def problem_of_kind(kind: int, error: dict[str, Any], wait_ms: int, bench: Bench) -> UpstreamProblem:

@@ -1,23 +1,23 @@
 """What a request asks: of a choice where targets differ, which most are never asked, and how much time it has."""
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.abilities import BYTES_PER_TOKEN, embedded_in
 from tollgate_router.domain.candidates import Ask, Candidates
 from tollgate_router.domain.endpoints.form import Form, form_of
 from tollgate_router.domain.endpoints.sending import FORMS
+from tollgate_router.domain.estimated import estimate
 from tollgate_router.domain.openai_chat import Members, read_body
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
-from tollgate_router.domain.usage import ReplyUsage
 from tollgate_router.telemetry import operation_name
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot
 
-_TOKENS_PER_FILE: Final = 1600
+__all__ = ["ask_of", "estimate", "is_late", "known", "read_request", "serving", "time_left_ms"]
+
 T = TypeVar("T")
 
 
@@ -57,19 +57,6 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
 def known(target: Target | None, found: T) -> T | UpstreamProblem:
     """Returns a problem that was found in a good reply as the provider's data knows it; else `found`."""
     return found if target is None else target.quirks.errors.again(found)
-
-
-def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:
-    """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token.
-
-    A file that is embedded in it counts as edge's count of tokens has it, where its size would be more.
-    """
-    files = [] if isinstance(asked, Form) else embedded_in(asked)
-    saved = sum(max(0, size // BYTES_PER_TOKEN - _TOKENS_PER_FILE) for size in files)
-    units = {"input": max(0, opened.body_length // BYTES_PER_TOKEN - saved) + 1}
-    if opened.operation != wire.OPERATION_EMBEDDINGS:
-        units["output"] = output_tokens
-    return ReplyUsage(units, estimated=True)
 
 
 def is_late(opened: wire.Open, passed_us: int) -> bool:

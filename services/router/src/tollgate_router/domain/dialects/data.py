@@ -54,7 +54,8 @@ def address_of(url: str, where: str, param: str) -> str:
         known = parts.scheme in {"http", "https"} and bool(host) and (parts.port is None or parts.port > 0)
     except ValueError:
         known, host = False, ""
-    if not known or any(letter <= " " for letter in url):
+    # A backslash ends the host to some readers, and stands within it to others.
+    if not known or "\\" in url or any(letter <= " " for letter in url):
         raise Refused(f"{where}: expected an http or https address, or data:TYPE;base64,DATA.", param)
     if not _is_public(host):
         raise Refused(f"{where}: the host is not a public one.", param)
@@ -65,8 +66,15 @@ def _is_public(host: str) -> bool:
     try:
         found = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
+        if not host.isascii():
+            try:
+                # As who asks for it writes it: digits and full stops of other scripts become plain ones.
+                host = host.encode("idna").decode()
+            except UnicodeError:
+                return False
+            return _is_public(host)
         last = host.rpartition(".")[2]
-        return "." in host and not host.endswith(_INWARD) and _NUMERIC.fullmatch(last) is None
+        return "%" not in host and "." in host and not host.endswith(_INWARD) and _NUMERIC.fullmatch(last) is None
     if isinstance(found, ipaddress.IPv6Address):
         # An address of the other kind within one is judged as itself.
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo or (None, None))[1]

@@ -9,7 +9,6 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.chat_repair import RepairedStream
 from tollgate_router.domain.dialects import (
     anthropic_reply,
     converse_reply,
@@ -38,6 +37,7 @@ from tollgate_router.domain.dialects.neutral import (
     Text,
 )
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
+from tollgate_router.domain.dialects.passing import look_over
 from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.dialects.responses_echo import echo_of
@@ -46,6 +46,7 @@ from tollgate_router.domain.dialects.translated_stream import StreamTranslation
 from tollgate_router.domain.endpoints import embeddings
 from tollgate_router.domain.endpoints import sending as endpoints
 from tollgate_router.domain.endpoints.form import Form
+from tollgate_router.domain.estimated import RepairedStream, repaired
 from tollgate_router.domain.openai_chat import (
     ChatStream,
     Members,
@@ -89,11 +90,13 @@ def sending(
     """Returns what to send to this target; `body` is what the members were read from.
 
     `remembers`: what a body of the Responses API says of storing it has been done, or will be.
-    Raises Refused for what is malformed or cannot be said on its wire. A body of the wire's own dialect goes as it is:
-    to look at every field would cost more than all else that is done with it, and the provider looks.
+    Raises Refused for what is malformed or cannot be said on its wire. Of a body of the wire's own dialect, which goes
+    as it is, `passing` looks at some, and the provider at the rest.
     """
     operation, dialect = opened.operation, opened.dialect
     if operation in endpoints.OPERATIONS or isinstance(members, Form):
+        if not isinstance(members, Form):
+            look_over(opened, members, body, within=target.origin.private_network)
         return endpoints.sending(opened, members, target)
     chat = operation == wire.OPERATION_CHAT
     if not chat and embeddings.translates(opened, target):
@@ -105,10 +108,12 @@ def sending(
     if not chat and target.wire != _OPENAI:
         raise Refused("The provider of this model answers chats only.", "model")
     if dialect == _RESPONSES and target.responses:
+        look_over(opened, members, body, within=target.origin.private_network)
         return responses_native.sending(opened, members, target, remembers=remembers)
     # Also on chat's path, where one client sends such bodies and waits for chunks.
     responses = chat and dialect in {_OPENAI, _RESPONSES} and is_responses(members)
     if dialect == target.wire and not responses:
+        look_over(opened, members, body, within=target.origin.private_network)
         return _SAME[target.wire](opened, members, target)
     return _translating(opened, members, target, body, responses=responses, remembers=remembers)
 
@@ -205,8 +210,8 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
         kind = AzureStream if target.platform == "azure" else ChatStream
         found = kind(usage_wanted=opened.usage_wanted) if stream else None
         return Sending(path, body, found, _read_openai, (), dropped)
-    repaired = _repaired(opened, target, usage_wanted=opened.usage_wanted) if stream else None
-    return Sending(path, body, repaired, partial(_read_repaired, quirks, chat=chat), (), dropped)
+    mended = _repaired(opened, target, members if opened.usage_wanted else None) if stream else None
+    return Sending(path, body, mended, partial(_read_repaired, quirks, chat=chat), (), dropped)
 
 
 def _mends(target: Target) -> bool:
@@ -214,13 +219,13 @@ def _mends(target: Target) -> bool:
     return target.wire == _OPENAI and not target.conforming and target.platform != "azure"
 
 
-def _repaired(opened: wire.Open, target: Target, *, usage_wanted: bool) -> RepairedStream:
+def _repaired(opened: wire.Open, target: Target, members: Members | None) -> RepairedStream:
     given = {
         "id": openai_reply.chat_id(opened.request_id),
         "created": opened.started_at_us // 1_000_000,
         "model": target.upstream_model,
     }
-    return RepairedStream(target.quirks, given, usage_wanted=usage_wanted)
+    return repaired(target.quirks, given, opened, members)
 
 
 def _read_repaired(quirks: WireQuirks, body: bytes, *, chat: bool) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
@@ -356,7 +361,7 @@ class Translation:
         if self._upstream == _OPENAI:
             if self._mending is None:
                 return openai_reply.ChatReader(self._id)
-            return RepairedReader(_repaired(self._opened, self._mending, usage_wanted=False))
+            return RepairedReader(_repaired(self._opened, self._mending, None))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
         return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader(self._id)

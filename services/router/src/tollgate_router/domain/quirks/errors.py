@@ -16,6 +16,7 @@ from tollgate_router.domain.upstream_errors import (
     UpstreamProblem,
     classify,
     error_said,
+    overloaded,
     problem_of_kind,
     problem_of_reply,
 )
@@ -105,7 +106,8 @@ class ErrorReading:
             if param is not None:
                 # Clients know the codes of the wire, which the kind stands for, and not the vendor's own.
                 told = {**error, "param": error.get("param") or param, "code": None}
-                return problem_of_kind(_KINDS[rule.means], told, wait_ms, _BENCHES.get(rule.means, Bench.NONE))
+                problem = problem_of_kind(_KINDS[rule.means], told, wait_ms, _BENCHES.get(rule.means, Bench.NONE))
+                return overloaded(problem) if rule.means == "overloaded" else problem
         return None
 
     def _own(self, found: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,0 +1,69 @@
+"""What a reply likely used whose provider reports nothing: what is charged is also what the caller is told."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.abilities import BYTES_PER_TOKEN, embedded_in
+from tollgate_router.domain.chat_repair import RepairedStream
+from tollgate_router.domain.dialects.openai_reply import usage_of
+from tollgate_router.domain.endpoints.form import Form
+from tollgate_router.domain.openai_chat import Members
+from tollgate_router.domain.quirks.wire import WireQuirks
+from tollgate_router.domain.usage import ReplyUsage
+
+__all__ = ["EstimatedStream", "RepairedStream", "estimate", "repaired"]
+
+_TOKENS_PER_FILE: Final = 1600
+_DONE: Final = b"data: [DONE]\n\n"
+
+
+def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:
+    """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token.
+
+    A file that is embedded in it counts as edge's count of tokens has it, where its size would be more.
+    """
+    files = [] if isinstance(asked, Form) else embedded_in(asked)
+    saved = sum(max(0, size // BYTES_PER_TOKEN - _TOKENS_PER_FILE) for size in files)
+    units = {"input": max(0, opened.body_length // BYTES_PER_TOKEN - saved) + 1}
+    if opened.operation != wire.OPERATION_EMBEDDINGS:
+        units["output"] = output_tokens
+    return ReplyUsage(units, estimated=True)
+
+
+def repaired(quirks: WireQuirks, given: dict[str, Any], opened: wire.Open, members: Members | None) -> RepairedStream:
+    """Returns what mends a stream. `members`: the caller of this body asked for the usage; None: nobody reads it."""
+    if members is None:
+        return RepairedStream(quirks, given, usage_wanted=False)
+    return EstimatedStream(quirks, given, partial(estimate, opened, members))
+
+
+class EstimatedStream(RepairedStream):
+    """A mended stream whose caller waits for the usage, and gets it from a provider that reports none, too."""
+
+    __slots__ = ("_estimate", "_told")
+
+    def __init__(self, quirks: WireQuirks, given: dict[str, Any], estimate: Callable[[int], ReplyUsage]) -> None:
+        super().__init__(quirks, given, usage_wanted=True)
+        self._estimate = estimate
+        self._told = False
+
+    def finish(self) -> bytes:
+        """The upstream has ended: returns what was held back, and what a stream ends with."""
+        return self._with_usage(super().finish())
+
+    def _pass(self, ready: bytes) -> bytes:
+        return self._with_usage(super()._pass(ready))
+
+    def _with_usage(self, ready: bytes) -> bytes:
+        if not self.done or self._told or not ready.endswith(_DONE):
+            return ready
+        self._told = True
+        if self._last_usage is not None:
+            return ready
+        self.usage = self._estimate(self.frames)
+        last = {**self._head, "choices": [], "usage": usage_of(self.usage)}
+        return b"%bdata: %b\n\n%b" % (ready.removesuffix(_DONE), msgspec.json.encode(last), _DONE)
