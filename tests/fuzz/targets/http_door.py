@@ -134,9 +134,8 @@ class _Router(FakeStream):
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[bytes] = []
-        self.outbox.open = lambda _, **fields: self._answer_soon(wire.Open(**fields))
 
-    def _answer_soon(self, frame: wire.Open) -> None:
+    def take(self, frame: wire.Open) -> None:
         self.seen.append(frame.body)
         asyncio.get_running_loop().call_soon(self._answer, frame)
 

@@ -58,9 +58,13 @@ class FakeStream:
         )
 
     def _open(self, size, common, **fields):
-        opened = wire.Open(**fields)
-        opened.MergeFromString(common)
-        self.opened.put_nowait(opened)
+        frame = wire.Open(**fields)
+        frame.MergeFromString(common)
+        self.take(frame)
+
+    def take(self, frame):
+        """Gets a request that edge opened."""
+        self.opened.put_nowait(frame)
 
     def _note(self, notes, note):
         notes.append(note)
