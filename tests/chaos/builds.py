@@ -20,8 +20,8 @@ BUILDS: Final = {
     "commit-first": (
         (
             "tollgate_billing/consumers/usage_recorded.py",
-            "await self._consumer.commit(claim, bounds.low, intent.encode())",
-            'await self._consumer.commit(claim, bounds.high, intent.encode() and "")',
+            "await self._consumer.commit(intake.claim, intents[0].low, encode_intents(intents))",
+            'await self._consumer.commit(intake.claim, intents[-1].high, encode_intents(intents) and "")',
         ),
     ),
 }

@@ -65,7 +65,7 @@ def product(vendors, tmp_path_factory):
     place = {"region": "europe-west4", "project": "simulated"}
     channels = [
         channel("openai", "/v1", ("chat",)),
-        channel("gemini-native", "/gemini/v1beta", ("contents",)),
+        channel("gemini", "/gemini/v1beta", ("contents",)),
         channel("azure", "/azure", ("azure",), api_version="2024-10-21"),
         channel("bedrock", "/bedrock", ("titan", "bedrock-cohere"), "BEDROCK_KEY", region="us-east-1"),
         channel("vertex", "/vertex", vertex, f"{folder}/account.json", **place),
@@ -258,7 +258,7 @@ def test_jinas_shape_and_coheres_first_version_at_either_vendor(product, http, p
     assert [one["document"]["text"] for one in found["results"]] == [DOCUMENTS[2], DOCUMENTS[0]]
     assert found["usage"]["total_tokens"] == (0 if unit == "search" else found["meta"]["billed_units"]["input_tokens"])
     row = product.wait_row(reply.headers["x-request-id"])
-    assert row["units"] == ({"search": 1} if unit == "search" else {})
+    assert row["units"] == ({"request": 1, "search": 1} if unit == "search" else {"request": 1})
     without = http.post("/rerank", json=asked | {"return_documents": False}).json()
     assert [set(one) for one in without["results"]] == [{"index", "relevance_score"}] * 2
 

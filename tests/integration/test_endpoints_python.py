@@ -98,7 +98,7 @@ def test_speech_comes_as_bytes_and_is_charged_by_the_character(
         sound = b"".join(reply.iter_bytes())
     assert len(sound) >= 8000
     row = product.wait_row(reply.headers["x-request-id"])
-    assert row["units"] == {"character": 10}
+    assert row["units"] == {"request": 1, "character": 10}
     assert row["charge_pico"] == 10 * 15 * 10**6
     assert row["estimated"] is False
 
@@ -140,7 +140,7 @@ def test_transcripts_of_every_format_are_charged_by_the_second(
     assert raw.headers["content-type"] == kind.get(form, "text/plain; charset=utf-8")
     row = product.wait_row(raw.headers["x-request-id"])
     assert row["operation"] == "transcription"
-    assert row["units"] == {"audio_second": 7}
+    assert row["units"] == {"request": 1, "audio_second": 7}
     assert row["charge_pico"] == 7 * 10**8
     # What is no JSON says nothing about its length: that of the file is taken.
     assert row["estimated"] is ("json" not in form)
@@ -170,7 +170,7 @@ def test_translations_and_a_large_file(http: httpx.Client, product: Product) -> 
     reply = http.post("/audio/translations", data={"model": "whisper-1"}, files={"file": recording(3000)})
     assert reply.json()["text"]
     row = product.wait_row(reply.headers["x-request-id"])
-    assert (row["operation"], row["units"]) == ("translation", {"audio_second": 3000})
+    assert (row["operation"], row["units"]) == ("translation", {"request": 1, "audio_second": 3000})
 
 
 # Rerank and moderations.
@@ -199,7 +199,7 @@ def test_rerank_in_coheres_shape_is_charged_by_the_search(http: httpx.Client, pr
     assert len(found["results"]) == 101
     assert found["meta"]["billed_units"] == {"search_units": 2}
     row = product.wait_row(reply.headers["x-request-id"])
-    assert row["units"] == {"search": 2}
+    assert row["units"] == {"request": 1, "search": 2}
     assert row["charge_pico"] == 2 * 2 * 10**9
 
 
@@ -340,4 +340,4 @@ def test_a_caller_who_leaves_is_charged_for_what_the_provider_charges(http: http
         next(reply.iter_raw())
     row = product.wait_row(request_id)
     assert row["outcome"] == "cancelled"
-    assert row["units"] == {"character": len(asked["input"])}
+    assert row["units"] == {"request": 1, "character": len(asked["input"])}

@@ -59,7 +59,7 @@ def test_what_the_provider_alone_can_do(client: openai.OpenAI, product: Product)
     assert "x-tollgate-dropped" not in raw.headers
     assert (first.store, first.usage is not None) == (False, True)
     row = product.wait_row(raw.headers["x-request-id"])
-    assert (row["reasoning_tokens"], row["cache_read_tokens"], row["units"]) == (8, 3, {"search": 1})
+    assert (row["reasoning_tokens"], row["cache_read_tokens"], row["units"]) == (8, 3, {"request": 1, "search": 1})
     (entry,) = asked_of(product, raw.headers["x-request-id"])
     assert entry["units"]["search"] == 1
     # Prices of the catalogue: 0.25, 0.025 and 2 for a million tokens, 0.01 for a search.

@@ -195,7 +195,10 @@ class ModelPrice:
         return self._denominator, tuple(costs)
 
     def lines(self, units: Mapping[str, int], at_us: int = 0, service: str = "") -> tuple[Line, ...]:
-        """Returns one line per used unit; their amounts add up to exactly `rate` of the same. Raises what it raises."""
+        """Returns one line per used unit; their amounts add up to exactly `rate` of the same. Raises what it raises.
+
+        The request itself has one where the book has a price for it.
+        """
         price = self.tier(units, at_us, service)
         if price is not self:
             return price.lines(units)
@@ -203,7 +206,7 @@ class ModelPrice:
         before, running = 0, 0
         in_range(divide_half_even(self._exact(units), self._denominator))
         for unit, quantity in units.items():
-            if not quantity:
+            if not quantity or (unit == REQUEST and not self.names(REQUEST)):
                 continue
             running += self._numerator(unit) * quantity
             upto = divide_half_even(running, self._denominator)

@@ -85,10 +85,11 @@ async def book(events, store, others, epoch, *, size, now_us, again=2):
         history = await store.history(requests, bounds)
         judged, _ = judge(decoded, RecentIds(()), requests, history)
         made = rows_of(judged, bounds, now_us)
-        for place, units in enumerate(made.columns["extra_units"]):
+        extra = made.columns["extra_units"]
+        for place, units in enumerate(extra):
             # No operation makes video yet; its units will be kept here.
             if place % 11 == 3 and made.columns["kind"][place] == "usage":
-                units[("video", "video:720p", "video:1080p:audio")[place % 3]] = place
+                extra[place] = {**units, ("video", "video:720p", "video:1080p:audio")[place % 3]: place}
         for one in (store, *others):
             for _ in range(again):
                 await one.insert_usage(made, bounds.batch)

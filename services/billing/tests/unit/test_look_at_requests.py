@@ -99,7 +99,7 @@ async def test_pictures_of_no_known_size_are_computed_again(setting):
     found = evidence_reply(await setting.look.evidence("a", "org"))
     (rating,) = found.ratings
     assert (rating.charged_pico, rating.rated_pico, rating.problem) == (8 * 10**10, 8 * 10**10, "")
-    assert {line.unit: line.quantity for line in rating.lines} == {"request": 1, "image:1024x1024": 1, "image": 2}
+    assert {line.unit: line.quantity for line in rating.lines} == {"image:1024x1024": 1, "image": 2}
     assert not found.mismatches
 
 
