@@ -9,15 +9,18 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from benchmarks.machine import commit_of
 
 from tests.chaos.accidents import KINDS
 from tests.chaos.builds import BUILDS, make
 from tests.chaos.report import Run, keep
 from tests.chaos.rounds import MOST_ACCIDENTS, SETTINGS, check_round, draw_accidents, run_round
 from tests.integration.product import Product
-from tests.servers.process import ServerFailedError, free_port
+from tests.servers.process import REPOSITORY, ServerFailedError, free_port
 
 ROUNDS: Final = 20
 SOUND: Final = "sound"
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeated += f" --failpoint {options.failpoint}" if options.failpoint else ""
     repeated += "".join(f' --kind "{kind}"' for kind in options.kinds or ())
     run = Run(seed, options.first, repeated, options.build)
-    result, number = "adds up", options.first
+    result, found, number = "adds up", "", options.first
     try:
         product.start()
         for number in range(options.first, options.first + options.rounds):
@@ -47,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.minutes and time.monotonic() - began >= options.minutes * 60:
                 break
     except (AssertionError, ServerFailedError) as error:
-        result = "does not add up"
+        result, found = "does not add up", str(error)
         print("".join(traceback.format_exception(error, limit=-4)), file=sys.stderr)
         print(
             f"round {number} does not add up; again by:"
@@ -57,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     finally:
         product.stop()
-    entry = run.entry(result, time.monotonic() - began)
+    entry = run.entry(
+        result, time.monotonic() - began, found=found, commit=commit_of(REPOSITORY), ended=datetime.now(UTC)
+    )
     if options.report:
         keep(entry, options.report)
     killed = ", ".join(f"{name} {count}" for name, count in entry["kills"].items())

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,16 +37,19 @@ class Run:
         self._sums["events"] += sum(row["kind"] == "usage" for row in found.books.rows)
         self._sums["charged_pico"] += found.books.spent_pico
 
-    def entry(self, result: str, seconds: float) -> dict[str, Any]:
-        """Returns what the report keeps of the run."""
+    def entry(self, result: str, seconds: float, *, found: str, commit: str, ended: datetime) -> dict[str, Any]:
+        """Returns what the report keeps of the run; `found` is what did not add up, or nothing."""
         return {
             **self._about,
+            "commit": commit,
+            "ended": f"{ended:%Y-%m-%dT%H:%MZ}",
             "rounds": self.rounds,
             "kills": {name: self._kills[name] for name in _SERVICES},
             "accidents": dict(sorted(self._accidents.items())),
             **{name: self._sums[name] for name in ("requests", "answered", "events", "charged_pico")},
             "seconds": round(seconds),
             "result": result,
+            "found": found[:200],
         }
 
 
@@ -69,12 +73,16 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
         f"{kills.total():,} processes were killed: {', '.join(f'{name} {kills[name]}' for name in _SERVICES)}.",
         f"{total['requests']:,} requests were sent meanwhile, of which came {total['events']:,} usage events.",
         "",
-        "| build | seed | rounds | killed | requests | events | charged, pico-units | result |",
-        "|---|---|---|---|---|---|---|---|",
+        "| build | commit | ended | seed | rounds | killed | requests | events | charged, pico-units | result |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
-        cells = [run["build"], run["seed"], run["rounds"], sum(run["kills"].values())]
-        cells += [run["requests"], run["events"], run["charged_pico"], run["result"]]
+        # What the first runs did not keep is empty.
+        cells = [run["build"], run.get("commit", ""), run.get("ended", ""), run["seed"]]
+        cells += [run["rounds"], sum(run["kills"].values())]
+        found = run.get("found", "").replace("|", "/").replace("\n", " ")
+        result = f"{run['result']}: {found}" if found else run["result"]
+        cells += [run["requests"], run["events"], run["charged_pico"], result]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 

@@ -37,12 +37,13 @@ def test_the_page_says_what_was_run():
 
 def test_runs_are_added_up_and_a_failure_is_not_hidden(tmp_path):
     file = tmp_path / "runs.json"
-    for one in (RUN, RUN, RUN | {"build": "commit-first", "result": "does not add up"}):
+    lost = {"build": "commit-first", "result": "does not add up", "found": "3 of | 4", "commit": "abc", "ended": "now"}
+    for one in (RUN, RUN, RUN | lost):
         keep(one, file)
     text = render(json.loads(file.read_text(encoding="utf-8")))
     assert "2 runs of 4 rounds in 4 minutes; every one adds up" in text
     assert "14 processes were killed" in text
-    assert "| commit-first | 7 | 2 | 7 | 10 | 12 | 5 | does not add up |" in text
+    assert "| commit-first | abc | now | 7 | 2 | 7 | 10 | 12 | 5 | does not add up: 3 of / 4 |" in text
     keep(RUN | {"result": "does not add up"}, file)
     assert "1 do not add up" in render(json.loads(file.read_text(encoding="utf-8")))
     assert put_in(f"a\n{BEGIN}\nold\n{END}\nb\n", "new") == f"a\n{BEGIN}\n\nnew\n\n{END}\nb\n"
