@@ -93,6 +93,16 @@ def test_a_name_in_another_spelling_in_a_long_body_to_a_server_within(name):
         refused(OPENAI, body.encode())
 
 
+@pytest.mark.parametrize("name", ["Image_URL", "image_\\u0075rl"])
+def test_no_place_in_a_long_body_hides_a_name(name):
+    part = '{"type":"image_url","NAME":"http://10.0.0.1/a"}'.replace("NAME", name)
+    within = replace(TARGETS[OPENAI], origin=replace(TARGETS[OPENAI].origin, private_network=True))
+    for more in range(8100, 8200):
+        body = asked(json.dumps({"type": "text", "text": "a" * more}), part)
+        with pytest.raises(Refused):
+            translated(OPENAI, within, body.encode())
+
+
 def test_of_two_addresses_neither_is_taken():
     two = '{"type":"image_url","image_url":{"url":"http://10.0.0.1/a","url":"SECOND"}}'
     for second in ("https://pictures.example/a", "data:image/png;base64,AAAA"):

@@ -116,7 +116,7 @@ def test_a_connection_that_broke_leaves_the_outcome_unknown(router, operation):
 def test_what_a_provider_said_is_told_as_it_is(router):
     begin(router, wire.OPERATION_SPEECH).reply(503)
     end = router.end()
-    assert (end.error.kind, end.error.code) == (errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, "")
+    assert (end.error.kind, end.error.code) == (errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, "server_is_overloaded")
 
 
 def test_a_second_failure_may_be_the_one_that_ends_it(router):
