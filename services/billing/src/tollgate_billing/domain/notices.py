@@ -1,10 +1,11 @@
-"""What people are told, in the language of the destination: of budgets, of anomalies, and of a test."""
+"""What people are told, in the language of the destination: of budgets, of anomalies, of the books, and of a test."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from tollgate_billing.domain.alerts import alert_body, alert_title
 from tollgate_rating import format_decimal
 
 _SCOPES_ZH: Final = {
@@ -225,10 +226,12 @@ def _moment(at_us: int, zone: ZoneInfo) -> str:
 _TITLES: Final[Mapping[str, Callable[[Mapping[str, Any], str], str]]] = {
     "budget": _budget_title,
     "anomaly": _anomaly_title,
+    "books": alert_title,
     "test": _test_title,
 }
 _BODIES: Final[Mapping[str, Callable[[Mapping[str, Any], str, ZoneInfo], list[str]]]] = {
     "budget": _budget_body,
     "anomaly": _anomaly_body,
+    "books": lambda fact, language, _zone: alert_body(fact, language),
     "test": _test_body,
 }

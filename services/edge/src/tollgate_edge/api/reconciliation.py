@@ -88,7 +88,7 @@ async def _spools(context: HttpContext) -> list[dict[str, Any]]:
             "address": address,
             "reachable": state is not None,
             "records": state.spool_records if state is not None else None,
-            "problem": None,
+            "problem": (state.spool_problem or None) if state is not None else None,
         }
         for address, state in await context.routers.describe()
     ]

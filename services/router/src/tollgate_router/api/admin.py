@@ -50,7 +50,11 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
         snapshot, counters = self._deps.snapshot, self._deps.counters
         spool = self._deps.recorder.spool
         reply = router_pb2.DescribeRouterResponse(
-            open_requests=self._deps.open_requests, spool_records=spool.records, spool_bytes=spool.bytes
+            open_requests=self._deps.open_requests,
+            spool_records=spool.records,
+            spool_bytes=spool.bytes,
+            spool_limit_bytes=self._deps.settings.spool_max_bytes,
+            spool_problem=self._deps.recorder.publisher.problem,
         )
         if snapshot is None:
             return reply
