@@ -30,7 +30,7 @@ from tollgate_billing.domain.delivery import BOOKS
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SweepResult
 from tollgate_billing.telemetry import BillingCounters
-from tollgate_billing.use_cases.replay_letters import ReplayLetters
+from tollgate_billing.use_cases.replay_letters import Inspected, ReplayLetters
 from tollgate_kit.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,8 @@ class WatchAlerts:
 
     async def _dead_letters(self, now_us: int) -> list[Alert]:
         newest_us = await self._troubles.last_letter_us()
-        waiting, more = [], False
+        waiting: list[Inspected] = []
+        more = False
         if newest_us not in {0, self._settled_us} and newest_us >= now_us - _LETTERS_US:
             waiting, more = await self._letters.waiting(now_us - _LETTERS_US, _MOST_LETTERS)
         self.dead_letters = len(waiting)
@@ -240,11 +241,12 @@ def _differences(report: Report) -> list[Alert]:
     if not told:
         return []
     requests = list(dict.fromkeys(name for one in told for name in one.request_ids))
+    kinds = Counter(one.kind for one in told)
     numbers = {
         "count": len(told) + report.cut,
-        "kinds": dict(Counter(one.kind for one in told)),
+        "kinds": dict(kinds),
         "request_ids": requests[:_NAMED],
         "organization_ids": sorted({one.organization_id for one in told if one.organization_id})[:_NAMED],
     }
-    kinds = ",".join(f"{kind}{count}" for kind, count in sorted(numbers["kinds"].items()))
-    return [Alert(DIFFERENCES, numbers, mark=kinds[:64])]
+    mark = ",".join(f"{kind}{count}" for kind, count in sorted(kinds.items()))
+    return [Alert(DIFFERENCES, numbers, mark=mark[:64])]
