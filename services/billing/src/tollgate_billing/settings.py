@@ -111,7 +111,9 @@ class BillingSettings(ServiceSettings):
         default=24, gt=0, le=24 * 90, description="How far back batches are compared then, in hours."
     )
     alert_seconds: float = Field(
-        default=60.0, gt=0, description="How often billing looks for what operators have to know of the books."
+        default=60.0,
+        gt=0,
+        description="How often billing looks for what operators have to know of the books, in seconds.",
     )
     alert_lag_seconds: float = Field(
         default=300.0,

@@ -109,6 +109,7 @@ def _difference(one: billing.BookDifference) -> dict[str, Any]:
 
 
 def _stuck(spool: dict[str, Any]) -> dict[str, Any]:
-    detail = f"{spool['records']} events wait in the spool of {spool['service']}: {spool['problem']}"
+    process = " ".join(filter(None, (spool["service"], spool["address"])))
+    detail = f"{spool['records']} events wait in the spool of {process}: {spool['problem']}"
     empty = dict.fromkeys(("organization_id", "batch", "found", "found_pico", "expected", "expected_pico"))
     return {"kind": "spool", "detail": detail, "request_ids": [], **empty}
