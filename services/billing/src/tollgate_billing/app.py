@@ -223,7 +223,11 @@ class Billing:
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
         self.sql = _usage_sql(self.settings)
         ask = AskUsage(
-            ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), self.clock
+            ClickHouseUsageViews(self.clickhouse),
+            self.sql,
+            ClickHouseUsageExport(self.clickhouse),
+            self.clock,
+            self.settings.clickhouse_cluster,
         )
         self.service = BillingService(
             self.wallets, queries, requests, ask, self.books, CompareProviderCosts(usage_books), lag, self.clock
