@@ -101,13 +101,23 @@ def explain(kind: str, subject: str, numbers: Mapping[str, Any], language: str =
 def _spend(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
     spent, usual, most = (format_decimal(numbers[f"{name}_pico"]) for name in ("spent", "usual", "most"))
     currency, hours = numbers["currency"], numbers["hours"]
+    # Anomalies from before this release, and those of a key's first week, know no weeks.
+    weeks = numbers.get("weeks", 0)
     if language == "zh":
-        before = f"过去 14 天中有使用的 {hours} 个小时里，中位数为 {usual}，最高为 {most}"
-        return f"一小时内花费 {spent} {currency}；{before}。"
+        before = f"过去 14 天中有使用的 {hours} 个小时里，中位数为 {usual}"
+        then = f"过去 {weeks} 周的同一时段最高为 {most}" if weeks else f"最高为 {most}"
+        return f"一小时内花费 {spent} {currency}；{before}，{then}。"
+    then = f"the most {most}"
+    if weeks:
+        then = f"at this hour of the week it spent at most {most} in the {_weeks(weeks)} before"
     return (
         f"spent {spent} {currency} in an hour; in the {hours} hours with use of the 14 days before, "
-        f"the median was {usual} and the most {most}"
+        f"the median was {usual} and {then}"
     )
+
+
+def _weeks(count: int) -> str:
+    return "week" if count == 1 else f"{count} weeks"
 
 
 def _errors(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
