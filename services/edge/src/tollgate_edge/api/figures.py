@@ -1,6 +1,6 @@
 """The console API's figures: usage and balance, asked of billing."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -13,6 +13,8 @@ from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.api.usage_query import Asked, usage_filter
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
+
+_OF_OPERATORS: Final = frozenset({"channel", "provider"})
 
 
 def figures_router(context: HttpContext) -> APIRouter:
@@ -33,6 +35,9 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
     ) -> Response:
         principal = await context.anyone(request)
         groups = [name.strip() for name in group_by.split(",") if name.strip()]
+        if not principal.is_operator and not _OF_OPERATORS.isdisjoint(groups):
+            said = "How providers are bought from is for operators: leave channel and provider out."
+            raise public_error(errors.ERROR_KIND_FORBIDDEN, said, "group_by")
         found = await context.billing.usage(
             billing.QueryUsageRequest(
                 filter=usage_filter(principal, asked),
