@@ -149,6 +149,7 @@ LEDGER_REPLIES = {
     "replay": letters.ReplayDeadLettersResponse,
     "statement": reports.GetStatementResponse,
     "what_if": reports.WhatIfResponse,
+    "rerate_unpriced": reports.RerateUnpricedResponse,
     "create_budget": controls.CreateBudgetResponse,
     "budgets": controls.ListBudgetsResponse,
     "budget": controls.GetBudgetResponse,
