@@ -204,11 +204,16 @@ def test_it_is_nothing_where_something_else_carries_the_charge():
 
 
 def test_something_better_still_replaces_it_and_its_cost_is_lost():
+    lost = unpriced(status=UNCONFIRMED)
+    told, *_ = story([lost], [later(lost)], [usage_event("req", tried=2)])
+    assert told[-1] == ("adjustment", "billing", False, -CHARGE, 0, CHARGE)
+
     witness = unpriced(status=WITNESS, attempt=0)
     mine, router = later(witness), usage_event("req", status=UNCONFIRMED)
     told, *_ = story([witness], [mine], [router])
     assert sum(one[3] for one in told) == router.charge_pico
-    assert told[-1] == ("adjustment", "billing", False, -CHARGE, 0, CHARGE)
+    # What the provider asked for the first one, only the router knows.
+    assert told[-1] == ("adjustment", "billing", False, -CHARGE, 0, 0)
     # Another word of the same rank does not.
     again = usage_event("req", status=WITNESS, attempt=0, event_id=b"x" * 16, output_tokens=9)
     told, *_ = story([witness], [mine], [again])

@@ -28,6 +28,7 @@ from tollgate_rating import (
 )
 
 _IMAGE: Final = "image"
+_WITNESS: Final = "witness"
 _SAME: Final = (
     *("request_id", "attempt", "estimated", "started_at_us", "ended_at_us", "model", "requested_model"),
     *("fallback_reason", "upstream_model", "provider", "channel", "stream", "upstream_status", "error_kind"),
@@ -39,13 +40,16 @@ _OF_TIMINGS: Final = ("upstream_started_us", "first_byte_us", "total_us")
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """What a row comes to by `price`, in pico-units of its currency; `paid` is the price that the cost is of."""
+    """What a row comes to by `price`, in pico-units of its currency; `paid` is the price that the cost is of.
+
+    None where nobody knows what it cost.
+    """
 
     price: ModelPrice
     units: Mapping[str, int]
     charge_pico: int
     cost_pico: int
-    paid: ModelPrice
+    paid: ModelPrice | None
 
 
 def rate_row(row: Row, price: ModelPrice, listed: ModelPrice | None, cost: ChannelCost | None) -> Rated:
@@ -55,6 +59,9 @@ def rate_row(row: Row, price: ModelPrice, listed: ModelPrice | None, cost: Chann
     """
     units = _units(row, price)
     charge = _rate(row, price)
+    if row["source"] == _WITNESS:
+        # Edge does not know who was called.
+        return Rated(price, units, charge, 0, None)
     account = listed if cost is None else cost.price(row["model"], listed)
     for paid in (account, listed):
         if paid is None or paid is price:
@@ -136,13 +143,14 @@ def _usage(units: Mapping[str, int], service: str) -> wire.Usage:
 
 
 def _conversion(row: Row, rated: Rated) -> events.Conversion:
-    listed, paid = rated.price.unconverted, rated.paid.unconverted
+    listed = rated.price.unconverted
+    paid = listed if rated.paid is None else rated.paid.unconverted
     return events.Conversion(
         rate_digest=rated.price.rate_digest,
         list_currency=listed.currency,
         list_charge_pico=_rate(row, listed),
         provider_currency=paid.currency,
-        provider_cost_pico=_rate(row, paid),
+        provider_cost_pico=0 if rated.paid is None else _rate(row, paid),
     )
 
 
