@@ -115,21 +115,25 @@ def test_what_had_no_price_is_charged_once_a_book_has_one(
     assert "nothing to charge" in product.cli(*words).stdout
     assert run(product, "reconcile")["differences"] == []
 
-    found = run(product, "evidence", names[0])
+    check_shown(product, names[0], checked["digest"], charge, left)
+    refused = product.cli("prices", "rerate", *span, "--book", "sha256:nowhere")
+    assert refused.returncode == 1
+    assert "No price book" in refused.stderr
+
+
+def check_shown(product: Product, name: str, digest: str, charge: int, left: int) -> None:
+    """Evidence of one of the requests and the organization's statement name the book that they were charged by."""
+    found = run(product, "evidence", name)
     assert [(one["kind"], one["source"]) for one in found["attempts"]] == [
         ("usage", "router"),
         ("usage", "billing"),
         ("adjustment", "router"),
     ]
     (price,) = found["prices"]
-    assert (price["price_digest"], price["agrees"]) == (checked["digest"], True)
-    assert "rated later" in product.cli("evidence", names[0]).stdout
+    assert (price["price_digest"], price["agrees"]) == (digest, True)
+    assert "rated later" in product.cli("evidence", name).stdout
     month = datetime.now(UTC).strftime("%Y-%m")
     statement = run(product, "statement", month, "--organization", "later")
     lines = {one["model"]: one for one in statement["lines"]}
-    assert (lines["half-priced"]["price_digest"], lines["half-priced"]["amount_pico"]) == (checked["digest"], -charge)
+    assert (lines["half-priced"]["price_digest"], lines["half-priced"]["amount_pico"]) == (digest, -charge)
     assert statement["closing_pico"] == left
-
-    refused = product.cli("prices", "rerate", *span, "--book", "sha256:nowhere")
-    assert refused.returncode == 1
-    assert "no price book" in refused.stderr
