@@ -11,10 +11,10 @@ from tollgate_billing.api.ledger_service import answered
 from tollgate_billing.domain.books import nearest
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import UsageFilter
-from tollgate_billing.report_ports import ExchangeRates, Statements
+from tollgate_billing.report_ports import ExchangeRates, Statement, Statements
 from tollgate_billing.use_cases.rerate_unpriced import MAX_LINES, RerateUnpriced
 from tollgate_billing.use_cases.what_if import RateAgain, Rerated, ReratedRow
-from tollgate_rating import InvalidPrice, PriceBook, format_decimal
+from tollgate_rating import INT64_MAX, InvalidPrice, PriceBook, format_decimal
 
 _LINE = (
     *("project_id", "model", "price_digest", "requests", "charged_pico"),
@@ -38,8 +38,7 @@ class ReportService(reports_pb2_grpc.ReportServiceServicer):
         self._rerate = rerate
 
     async def GetStatement(self, request: wire.GetStatementRequest, context: Context) -> wire.GetStatementResponse:  # noqa: N802
-        work = self._statements.statement(request.organization_id, request.from_us, request.to_us)
-        found = await answered(context, work)
+        found = await answered(context, self._statement(request))
         rates = await answered(context, self._rates({line.rate_digest for line in found.lines} - {""}))
         return wire.GetStatementResponse(
             currency=found.currency,
@@ -56,6 +55,18 @@ class ReportService(reports_pb2_grpc.ReportServiceServicer):
             ],
             shortened=found.shortened,
         )
+
+    async def _statement(self, request: wire.GetStatementRequest) -> Statement:
+        """Raises InvalidQuery where an amount is beyond what the answer can say: it is never cut."""
+        found = await self._statements.statement(request.organization_id, request.from_us, request.to_us)
+        amounts = [found.opening_pico, found.closing_pico, *(one.amount_pico for one in found.movements)]
+        amounts += [amount for line in found.lines for amount in (line.charged_pico, line.taken_back_pico)]
+        if max(map(abs, amounts)) > INT64_MAX:
+            raise InvalidQuery(
+                f"the statement has an amount beyond {format_decimal(INT64_MAX)} {found.currency}, the most that one"
+                " can say; the view invoice_lines has no such limit"
+            )
+        return found
 
     async def _rates(self, digests: Collection[str]) -> dict[str, str]:
         """Returns exchange rates as decimal strings; what is no longer known is left out."""
