@@ -1,11 +1,12 @@
 """Chat completions: from a request to the bytes of its reply or of the chunks of its stream. No I/O."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers
+from tollgate_simulator_provider import answers, searching
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import counted, prompt_tokens
@@ -13,6 +14,7 @@ from tollgate_simulator_provider.tokens import counted, prompt_tokens
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 8
 MOST_PIECES = 100_000
+SEARCHING = re.compile(r"-search-(api|preview)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,13 @@ class Reply:
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
         said = sum(len(choice.pieces) for choice in self.choices)
-        return counted(self.prompt, self.cached, output=said, reasoning=len(self.thoughts) * len(self.choices))
+        thought = len(self.thoughts) * len(self.choices)
+        return counted(self.prompt, self.cached, output=said, reasoning=thought, search=int(self.searched))
+
+    @property
+    def searched(self) -> bool:
+        """The models that search do so for every answer."""
+        return SEARCHING.search(self.model) is not None
 
     def usage(self) -> dict[str, Any] | None:
         """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
@@ -96,11 +104,18 @@ class Reply:
             for index, choice in enumerate(self.choices):
                 if place < len(choice.pieces):
                     yield index, _delta(choice, place), "null"
+        yield from self._ends()
+
+    def _ends(self) -> Iterator[tuple[int, str, str]]:
         for index, choice in enumerate(self.choices):
+            if self.searched:
+                yield index, _json({"annotations": _annotations(choice)}), "null"
             yield index, "{}", f'"{choice.finish}"'
 
     def _message(self, choice: answers.Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
+        if self.searched:
+            message["annotations"] = _annotations(choice)
         if self.thoughts:
             message["reasoning_content"] = "".join(self.thoughts)
         if choice.tool:
@@ -113,6 +128,15 @@ class Reply:
         call = {"name": choice.tool, "arguments": ""}
         opening = {"index": 0, "id": f"call_{self.id[-12:]}{index or ''}", "type": "function", "function": call}
         return {"tool_calls": [opening]}
+
+
+def _annotations(choice: answers.Choice) -> list[dict[str, Any]]:
+    found = []
+    for one in () if choice.tool else searching.cited(choice.pieces):
+        begin, end = searching.letters(choice.pieces, one)
+        place = {"start_index": begin, "end_index": end, "url": one.page.url, "title": one.page.title}
+        found.append({"type": "url_citation", "url_citation": place})
+    return found
 
 
 def build(request: Mapping[str, Any], faults: Faults, reply_id: str, created: int) -> Reply:
@@ -162,6 +186,8 @@ def check(request: Mapping[str, Any]) -> None:
         if type(value) is not int or value < lowest or (highest is not None and value > highest):
             code = "integer_below_min_value" if type(value) is int and value < lowest else "invalid_value"
             raise Refused(400, f"Invalid '{name}': {value!r}.", param=name, code=code)
+    if request.get("web_search_options") is not None and not SEARCHING.search(request["model"]):
+        raise Refused(400, "Unknown parameter: 'web_search_options'.", param="web_search_options")
     _check_shapes(request)
 
 

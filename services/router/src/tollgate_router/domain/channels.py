@@ -119,6 +119,7 @@ class Ready:
                 quirks=self.quirks,
                 rerank=channel.rerank,
                 region=channel.region or "",
+                searches=self.quirks.searches(upstream_model),
                 cost=self.cost,
             )
             for index, key in enumerate(self.keys)

@@ -128,6 +128,8 @@ class Target:
     rerank: str = ""
     """Whose shape its rerank has, cohere or jina; empty where that is not known."""
     region: str = ""
+    searches: bool = False
+    """The model searches the web for every answer to a chat, which costs beside what the provider reports."""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tollgate_rating import SEARCH
 from tollgate_router.domain.dialects.in_order import InOrder
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
@@ -31,7 +32,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
-from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.domain.usage import SEARCHES, ReplyUsage, searched
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _MAX_TOKENS: Final = 2**31
@@ -129,6 +130,7 @@ class UsageCounts:
         details = self._found.get("output_tokens_details")
         thought = _count(details.get("thinking_tokens")) or 0 if isinstance(details, Mapping) else 0
         thought = min(thought, out)
+        tools = self._found.get("server_tool_use")
         units = {
             "input": into,
             "cache_read": _count(self._found.get("cache_read_input_tokens")) or 0,
@@ -136,6 +138,7 @@ class UsageCounts:
             "cache_write_1h": min(long, written),
             "output": out - thought,
             "reasoning": thought,
+            SEARCH: searched(tools.get("web_search_requests")) if isinstance(tools, Mapping) else 0,
         }
         service = self._found.get("service_tier")
         named = service if isinstance(service, str) and service not in {"standard", "default", "auto"} else ""
@@ -236,12 +239,15 @@ def usage_of(usage: ReplyUsage | None) -> dict[str, Any]:
     """Returns a usage object; of nothing where nothing is known yet."""
     units: Mapping[str, int] = usage.units if usage is not None else {}
     short, long = units.get("cache_write_5m", 0), units.get("cache_write_1h", 0)
+    searches = sum(units.get(name, 0) for name in SEARCHES)
+    searched = {"server_tool_use": {"web_search_requests": searches}} if searches else {}
     return {
         "input_tokens": sum(units.get(name, 0) for name in ("input", "audio_input", "image_input")),
         "cache_creation_input_tokens": short + long,
         "cache_read_input_tokens": units.get("cache_read", 0),
         "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
         "output_tokens": answer_tokens(units),
+        **searched,
     }
 
 

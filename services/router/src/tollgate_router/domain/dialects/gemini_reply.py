@@ -1,11 +1,13 @@
 """Gemini replies: read into events and neutral replies, and written from them."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import structs
 
+from tollgate_rating import SEARCH
 from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
@@ -52,6 +54,8 @@ _WORDS: Final = {
     REFUSAL: "SAFETY",
 }
 _ABSENT: Final = msgspec.Raw(b"null")
+# Up to these Google asks for a grounded answer, from Gemini 3 on for each query.
+_BY_ANSWER: Final = re.compile(r"gemini-[12]\b")
 
 
 class _FunctionCall(msgspec.Struct):
@@ -71,10 +75,15 @@ class _Content(msgspec.Struct):
     parts: list[_Part] = []
 
 
+class _Grounding(msgspec.Struct, rename="camel"):
+    web_search_queries: object = None
+
+
 class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     index: int = 0
+    grounding_metadata: msgspec.Raw = _ABSENT
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -100,6 +109,7 @@ class _Chunk(msgspec.Struct, rename="camel"):
 
 _CHUNK: Final = msgspec.json.Decoder(_Chunk)
 _USAGE: Final = msgspec.json.Decoder(_Usage)
+_GROUNDING: Final = msgspec.json.Decoder(_Grounding)
 
 
 def units_of(raw: msgspec.Raw) -> ReplyUsage | None:
@@ -134,7 +144,19 @@ class ContentReader(StreamReader):
         self._id = reply_id
         self._began = False
         self._calls = 0
-        self.usage: ReplyUsage | None = None
+        self._units: ReplyUsage | None = None
+        self._queries: dict[str, None] = {}
+        self._most_queries = 0
+        self._by_answer = False
+
+    @property
+    def usage(self) -> ReplyUsage | None:
+        """What was reported, and the searches that show; None where nothing was."""
+        searches = max(len(self._queries), self._most_queries)
+        if self._units is None or not searches:
+            return self._units
+        units = {**self._units.units, SEARCH: 1 if self._by_answer else searches}
+        return structs.replace(self._units, units=units)
 
     def _take(self, data: bytes) -> Iterable[Event]:
         chunk = _CHUNK.decode(data)
@@ -146,19 +168,33 @@ class ContentReader(StreamReader):
     def take(self, chunk: _Chunk) -> Iterable[Event]:
         """Yields what a chunk says."""
         # Each chunk repeats the counts so far.
-        self.usage = units_of(chunk.usage_metadata) or self.usage
+        self._units = units_of(chunk.usage_metadata) or self._units
         if not self._began:
             self._began = True
             self._id = chunk.response_id or self._id
+            self._by_answer = _BY_ANSWER.match(chunk.model_version.rpartition("/")[2]) is not None
             yield Began(chunk.response_id, chunk.model_version)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason and not self.finished:
             self.finished = True
             yield RefusalDelta(f"The provider refused the prompt: {chunk.prompt_feedback.block_reason}.")
             yield Finished(REFUSAL)
         for candidate in chunk.candidates:
+            if bytes(candidate.grounding_metadata) != b"null":
+                self._count_queries(candidate.grounding_metadata)
             # Another dialect has room for one answer.
             if candidate.index == 0:
                 yield from self._candidate(candidate)
+
+    def _count_queries(self, grounding: msgspec.Raw) -> None:
+        """Counts what was searched for: a later chunk may repeat the queries of an earlier one, or add others."""
+        try:
+            queries = _GROUNDING.decode(grounding).web_search_queries
+        except _BROKEN:
+            return
+        if isinstance(queries, list):
+            found = [query for query in queries if isinstance(query, str) and query]
+            self._queries |= dict.fromkeys(found)
+            self._most_queries = max(self._most_queries, len(found))
 
     def _candidate(self, candidate: _Candidate) -> Iterable[Event]:
         for part in candidate.content.parts if candidate.content is not None else ():
