@@ -14,6 +14,7 @@ from tollgate_simulator_provider.tokens import counted, prompt_tokens
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 8
 MOST_PIECES = 100_000
+THINKING = re.compile(r"gpt-(5\.[4-9]|[6-9])")
 SEARCHING = re.compile(r"-search-(api|preview)\b")
 
 
@@ -188,7 +189,21 @@ def check(request: Mapping[str, Any]) -> None:
             raise Refused(400, f"Invalid '{name}': {value!r}.", param=name, code=code)
     if request.get("web_search_options") is not None and not SEARCHING.search(request["model"]):
         raise Refused(400, "Unknown parameter: 'web_search_options'.", param="web_search_options")
+    _check_tools(request)
     _check_shapes(request)
+
+
+def _check_tools(request: Mapping[str, Any]) -> None:
+    """The newer models think in a chat only where it has no tools; the newest do so unasked."""
+    effort = request.get("reasoning_effort")
+    thinks = effort != "none" and (effort is not None or not request["model"].startswith("gpt-5.4"))
+    if request.get("tools") and thinks and THINKING.match(request["model"]):
+        raise Refused(
+            400,
+            f"Function tools with reasoning_effort are not supported for {request['model']} in /v1/chat/completions. "
+            "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
+            param="reasoning_effort",
+        )
 
 
 def _check_shapes(request: Mapping[str, Any]) -> None:

@@ -128,6 +128,8 @@ class Target:
     rerank: str = ""
     """Whose shape its rerank has, cohere or jina; empty where that is not known."""
     region: str = ""
+    tools_by_responses: bool = False
+    """With tools, its chat refuses to think: what is translated goes by its Responses API."""
     searches: bool = False
     """The model searches the web for every answer to a chat, which costs beside what the provider reports."""
     cost: "ChannelCost | None" = None

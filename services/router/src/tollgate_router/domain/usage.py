@@ -206,7 +206,7 @@ def exclusive(usage: WireUsage, *, doubtful: bool = False) -> ReplyUsage:
     if not (usage.num_search_queries is usage.search_context_size is usage.server_side_tool_usage_details is None):
         units.update(_searches(usage))
     if isinstance(usage.cost, dict):
-        _add_apart(units, usage)
+        _add_apart(units, usage, usage.cost)
     return ReplyUsage(units, estimated=doubtful or not (fits and fits_too))
 
 
@@ -215,11 +215,11 @@ def searched(value: object) -> int:
     return value if type(value) is int and 0 <= value <= _MOST_SEARCHES else 0
 
 
-def _add_apart(units: dict[str, int], usage: WireUsage) -> None:
+def _add_apart(units: dict[str, int], usage: WireUsage, cost: Mapping[str, object]) -> None:
     """Adds what Perplexity counts and charges beside prompt and completion: pages that it read, and thoughts."""
     for unit, name in (("input", "citation"), ("reasoning", "reasoning")):
         count = getattr(usage, f"{name}_tokens")
-        if type(count) is int and 0 < count <= _MAX_TOKENS and f"{name}_tokens_cost" in (usage.cost or {}):
+        if type(count) is int and 0 < count <= _MAX_TOKENS and f"{name}_tokens_cost" in cost:
             units[unit] = units.get(unit, 0) + count
 
 

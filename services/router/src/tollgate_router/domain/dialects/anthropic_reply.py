@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_rating import SEARCH
+from tollgate_router.domain.dialects.citations import as_block_citation, of_block
 from tollgate_router.domain.dialects.in_order import InOrder
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
@@ -19,6 +20,7 @@ from tollgate_router.domain.dialects.neutral import (
     Call,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     RefusalDelta,
@@ -65,6 +67,7 @@ class _Block(msgspec.Struct):
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw(b"{}")
+    citations: object = None
 
 
 class _Delta(msgspec.Struct):
@@ -75,6 +78,7 @@ class _Delta(msgspec.Struct):
     partial_json: str | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    citation: object = None
 
 
 class _Message(msgspec.Struct):
@@ -156,6 +160,10 @@ class MessageReader(StreamReader):
         super().__init__()
         self._counts = UsageCounts()
         self._calls: dict[int, int] = {}
+        # Where the block began, in letters of the answer; its sources stand for all of it, which ends later.
+        self._letters = 0
+        self._block_began = 0
+        self._sources: list[object] = []
 
     @property
     def usage(self) -> ReplyUsage | None:
@@ -172,6 +180,8 @@ class MessageReader(StreamReader):
             yield from self._block(frame.index, frame.content_block)
         elif frame.type == "content_block_delta" and frame.delta is not None:
             yield from self._delta(frame.index, frame.delta)
+        elif frame.type == "content_block_stop":
+            yield from self._cited()
         elif frame.type == "message_delta":
             self._counts.take(frame.usage)
             if frame.delta is not None and frame.delta.stop_reason and not self.finished:
@@ -183,7 +193,9 @@ class MessageReader(StreamReader):
             self.problem = problem_of_error(msgspec.json.decode(frame.error))
 
     def _block(self, index: int, block: _Block) -> Iterable[Event]:
+        self._block_began, self._sources = self._letters, _sources(block.citations)
         if block.type == "text" and block.text:
+            self._letters += len(block.text)
             yield TextDelta(block.text)
         elif block.type == "thinking" and block.thinking:
             yield ThinkingDelta(block.thinking)
@@ -197,13 +209,29 @@ class MessageReader(StreamReader):
 
     def _delta(self, index: int, delta: _Delta) -> Iterable[Event]:
         if delta.type == "text_delta" and delta.text:
+            self._letters += len(delta.text)
             yield TextDelta(delta.text)
+        elif delta.type == "citations_delta":
+            self._sources.append(delta.citation)
         elif delta.type == "thinking_delta" and delta.thinking:
             yield ThinkingDelta(delta.thinking)
         elif delta.type == "signature_delta" and delta.signature:
             yield Signature(delta.signature)
         elif delta.type == "input_json_delta" and delta.partial_json and index in self._calls:
             yield CallArguments(self._calls[index], delta.partial_json)
+
+    def _cited(self) -> Iterable[Event]:
+        sources, self._sources = self._sources, []
+        yield from _citations(sources, self._block_began, self._letters)
+
+
+def _sources(found: object) -> list[object]:
+    return list(found) if isinstance(found, list) else []
+
+
+def _citations(sources: Iterable[object], begin: int, end: int) -> Iterable[Citation]:
+    found = (of_block(source, begin, end) for source in sources)
+    return (one for one in found if one is not None)
 
 
 def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
@@ -217,9 +245,13 @@ def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem
     if found.type != "message":
         return unreadable()
     parts: list[Text | Thinking | Call] = []
+    cited: list[Citation] = []
+    letters = 0
     for block in found.content:
         if block.type == "text" and block.text:
             parts.append(Text(block.text))
+            cited += _citations(_sources(block.citations), letters, letters + len(block.text))
+            letters += len(block.text)
         elif block.type == "thinking":
             parts.append(Thinking(block.thinking or "", block.signature or ""))
         elif block.type == "redacted_thinking" and block.data:
@@ -229,7 +261,7 @@ def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem
     counts = UsageCounts()
     counts.take(found.usage)
     finish = Finished(_REASONS.get(found.stop_reason or "", STOP), found.stop_sequence or "")
-    return Reply(found.id, found.model, tuple(parts), finish), counts.usage()
+    return Reply(found.id, found.model, tuple(parts), finish, citations=tuple(cited)), counts.usage()
 
 
 # Written.
@@ -291,6 +323,10 @@ class MessageWriter:
             yield from self._in("call", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
         elif isinstance(event, CallArguments):
             yield self._delta({"type": "input_json_delta", "partial_json": event.json})
+        elif isinstance(event, Citation):
+            cited = as_block_citation(event)
+            if cited is not None and self._open == "text":
+                yield self._delta({"type": "citations_delta", "citation": cited})
         else:
             self._finish = event
 
@@ -301,6 +337,8 @@ class MessageWriter:
         else:
             yield from self._in("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             yield self._delta({"type": "signature_delta", "signature": event.signature})
+            # What is thought after it is another thought, with a proof of its own.
+            yield from self._close()
 
     def _in(self, kind: str, block: dict[str, Any]) -> Iterable[bytes]:
         """Opens a block of this kind, unless it is open."""
@@ -323,9 +361,16 @@ class MessageWriter:
 def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     """Returns a whole reply under the caller's name of the model."""
     content: list[dict[str, Any]] = []
-    for part in reply.parts:
+    letters = 0
+    last = max((place for place, part in enumerate(reply.parts) if isinstance(part, Text)), default=-1)
+    for place, part in enumerate(reply.parts):
         if isinstance(part, Text):
-            content.append({"type": "text", "text": part.text})
+            end = letters + len(part.text)
+            # What has no place is of the end of the text, as in a stream.
+            here = [one for one in reply.citations if letters < one.end <= end or (place == last and one.end < 0)]
+            cited = [found for one in here if (found := as_block_citation(one)) is not None]
+            content.append({"type": "text", "text": part.text} | ({"citations": cited} if cited else {}))
+            letters = end
         elif isinstance(part, Call):
             content.append({"type": "tool_use", "id": part.id, "name": part.name, "input": object_of(part.arguments)})
         elif part.hidden:

@@ -9,6 +9,7 @@ from msgspec import structs
 
 from tollgate_rating import SEARCH
 from tollgate_router.domain.dialects.call_ids import call_id
+from tollgate_router.domain.dialects.citations import as_grounding, of_grounding, of_recitations
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
@@ -21,16 +22,19 @@ from tollgate_router.domain.dialects.neutral import (
     Call,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     RefusalDelta,
     Reply,
+    Signature,
     Text,
     TextDelta,
     Thinking,
     ThinkingDelta,
     prompt_tokens,
 )
+from tollgate_router.domain.dialects.openai_proof import is_proof
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
@@ -84,6 +88,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     finish_reason: str | None = None
     index: int = 0
     grounding_metadata: msgspec.Raw = _ABSENT
+    citation_metadata: msgspec.Raw = _ABSENT
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -145,6 +150,8 @@ class ContentReader(StreamReader):
         self._began = False
         self._calls = 0
         self._units: ReplyUsage | None = None
+        # A later chunk may repeat the sources of an earlier one.
+        self._cited: dict[Citation, None] = {}
         self._queries: dict[str, None] = {}
         self._most_queries = 0
         self._by_answer = False
@@ -205,10 +212,22 @@ class ContentReader(StreamReader):
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
                 yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
+        yield from self._sources(candidate)
         if candidate.finish_reason and not self.finished:
             self.finished = True
             reason = _REASONS.get(candidate.finish_reason, STOP)
             yield Finished(CALLS if self._calls and reason == STOP else reason)
+
+    def _sources(self, candidate: _Candidate) -> Iterable[Event]:
+        found: list[Citation] = []
+        if bytes(candidate.grounding_metadata) != b"null":
+            found += of_grounding(candidate.grounding_metadata)
+        if bytes(candidate.citation_metadata) != b"null":
+            found += of_recitations(candidate.citation_metadata)
+        for one in found:
+            if one not in self._cited:
+                self._cited[one] = None
+                yield one
 
 
 def read_whole(body: bytes, reply_id: str = "") -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
@@ -224,14 +243,18 @@ def read_whole(body: bytes, reply_id: str = "") -> tuple[Reply, ReplyUsage | Non
     reader = ContentReader(reply_id)
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""
+    cited: list[Citation] = []
     for event in reader.take(chunk):
         if isinstance(event, Finished):
             finish = event
         elif isinstance(event, RefusalDelta):
             refusal = event.text
+        elif isinstance(event, Citation):
+            cited.append(event)
         else:
             _gather(parts, event)
-    return Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal), reader.usage
+    reply = Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal, tuple(cited))
+    return reply, reader.usage
 
 
 def _gather(parts: list[Text | Thinking | Call], event: Event) -> None:
@@ -271,6 +294,8 @@ class ContentWriter:
         self._model = model
         self._id = ""
         self._calls: dict[int, list[str]] = {}
+        self._proof = ""
+        self._cited: list[Citation] = []
         self._finish = Finished(STOP)
 
     def write(self, events: Iterable[Event]) -> bytes:
@@ -284,9 +309,14 @@ class ContentWriter:
             elif isinstance(event, ThinkingDelta):
                 out.append(self._parts([{"text": event.text, "thought": True}]))
             elif isinstance(event, CallBegan):
-                self._calls[event.number] = [event.id, event.name, "", event.signature]
+                self._calls[event.number] = [event.id, event.name, "", event.signature or self._proof]
+                self._proof = ""
+            elif isinstance(event, Signature) and is_proof(event.signature):
+                self._proof = event.signature
             elif isinstance(event, CallArguments):
                 self._calls[event.number][2] += event.json
+            elif isinstance(event, Citation):
+                self._cited.append(event)
             elif isinstance(event, Finished):
                 self._finish = event
         return b"".join(out)
@@ -296,6 +326,8 @@ class ContentWriter:
         calls = [_call(*call) for _, call in sorted(self._calls.items())]
         candidate = {"content": {"role": "model", "parts": calls}, "index": 0}
         candidate["finishReason"] = _WORDS[self._finish.reason]
+        if self._cited:
+            candidate["groundingMetadata"] = as_grounding(self._cited)
         return self._data({"candidates": [candidate], "usageMetadata": usage_of(usage)})
 
     def _parts(self, parts: list[dict[str, Any]]) -> bytes:
@@ -308,16 +340,22 @@ class ContentWriter:
 def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     """Returns a whole reply under the caller's name of the model."""
     parts: list[dict[str, Any]] = []
+    proof = ""
     for part in reply.parts:
         if isinstance(part, Text):
             parts.append({"text": part.text})
         elif isinstance(part, Call):
-            parts.append(_call(part.id, part.name, part.arguments, part.signature))
-        elif part.text:
-            parts.append({"text": part.text, "thought": True})
+            parts.append(_call(part.id, part.name, part.arguments, part.signature or proof))
+            proof = ""
+        else:
+            proof = part.signature if is_proof(part.signature) else proof
+            if part.text:
+                parts.append({"text": part.text, "thought": True})
     if reply.refusal and not parts:
         parts.append({"text": reply.refusal})
     candidate = {"content": {"role": "model", "parts": parts}, "index": 0, "finishReason": _WORDS[reply.finish.reason]}
+    if reply.citations:
+        candidate["groundingMetadata"] = as_grounding(reply.citations)
     body = {"candidates": [candidate], "usageMetadata": usage_of(usage), "modelVersion": model, "responseId": reply.id}
     return msgspec.json.encode(body)
 
