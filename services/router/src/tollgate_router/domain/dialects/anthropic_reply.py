@@ -238,12 +238,15 @@ def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem
     """Returns a whole reply and what it used."""
     try:
         found = _WHOLE.decode(body)
+        if bytes(found.error) != b"null":
+            return problem_of_error(msgspec.json.decode(found.error))
+        # What is only taken over may be broken, too: arguments of calls.
+        return _read(found) if found.type == "message" else unreadable()
     except _BROKEN:
         return unreadable()
-    if bytes(found.error) != b"null":
-        return problem_of_error(msgspec.json.decode(found.error))
-    if found.type != "message":
-        return unreadable()
+
+
+def _read(found: _Message) -> tuple[Reply, ReplyUsage | None]:
     parts: list[Text | Thinking | Call] = []
     cited: list[Citation] = []
     letters = 0

@@ -234,12 +234,17 @@ def read_whole(body: bytes, reply_id: str = "") -> tuple[Reply, ReplyUsage | Non
     """Returns a whole reply and what it used: the same as one chunk of a stream."""
     try:
         chunk = _CHUNK.decode(body)
+        if bytes(chunk.error) != b"null":
+            return problem_of_error(msgspec.json.decode(chunk.error))
+        if not chunk.candidates and chunk.prompt_feedback is None:
+            return unreadable()
+        # What is only taken over may be broken, too: arguments of calls.
+        return _read(chunk, reply_id)
     except _BROKEN:
         return unreadable()
-    if bytes(chunk.error) != b"null":
-        return problem_of_error(msgspec.json.decode(chunk.error))
-    if not chunk.candidates and chunk.prompt_feedback is None:
-        return unreadable()
+
+
+def _read(chunk: _Chunk, reply_id: str) -> tuple[Reply, ReplyUsage | None]:
     reader = ContentReader(reply_id)
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""

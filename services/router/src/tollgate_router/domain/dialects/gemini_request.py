@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -169,7 +169,7 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         frequency_penalty=config.frequency_penalty,
         stop=tuple(config.stop_sequences or ()),
         effort="none" if budget == 0 else level or None,  # type: ignore[arg-type]
-        thinking="enabled" if budget is not None and budget > 0 else "",
+        thinking=_wish(thinking),
         thinking_budget=budget if budget is not None and budget > 0 else None,
         format=_format(config),
         stream=stream,
@@ -177,6 +177,13 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         extra={name: raw for name, raw in found.items() if name not in _UNDERSTOOD},
         lost=tuple(lost),
     )
+
+
+def _wish(asked: _Thinking) -> Literal["", "enabled", "adaptive"]:
+    """Returns what is wished for; who wants to see thoughts wants the model to think as it sees fit."""
+    if asked.thinking_budget is not None and asked.thinking_budget > 0:
+        return "enabled"
+    return "adaptive" if asked.include_thoughts and asked.thinking_budget != 0 else ""
 
 
 def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
