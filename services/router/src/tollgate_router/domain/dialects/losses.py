@@ -9,6 +9,7 @@ from typing import Final
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.claude import thinking_of, wants_thinking
 from tollgate_router.domain.dialects.neutral import (
+    Audio,
     Call,
     File,
     Format,
@@ -175,15 +176,18 @@ def _name(feature: str, dialect: int) -> str:
 
 
 def _features(request: Request) -> Iterable[str]:
-    marks = [*(text.cache for text in request.system), *(tool.cache for tool in request.tools)]
+    marks = sum(1 for text in request.system if text.cache) + sum(1 for tool in request.tools if tool.cache)
     for message in request.messages:
         for part in message.parts:
-            yield from _of_part(part)
-            if not isinstance(part, Thinking):
+            # Nearly all is text: that of a long conversation takes a third of what a call for each would.
+            if type(part) is Text:
+                marks += part.cache != ""
+            else:
+                yield from _of_part(part)
                 marks += _marks(part)
-    if any(marks):
+    if marks:
         yield CACHE
-        if sum(map(bool, marks)) > _MOST_MARKS:
+        if marks > _MOST_MARKS:
             yield MANY_MARKS
     yield from _of_tools(request)
     if request.format is not None:
@@ -225,9 +229,11 @@ def _of_result(part: Result) -> Iterable[str]:
         yield from _of_part(inner)
 
 
-def _marks(part: Part) -> list[str]:
-    found = [part.cache] if isinstance(part, Text | Image | File | Call | Result) else []
-    return found + [mark for inner in part.parts for mark in _marks(inner)] if isinstance(part, Result) else found
+def _marks(part: Part) -> int:
+    if isinstance(part, Thinking | Audio):
+        return 0
+    found = int(part.cache != "")
+    return found + sum(map(_marks, part.parts)) if isinstance(part, Result) else found
 
 
 def _of_tools(request: Request) -> Iterable[str]:

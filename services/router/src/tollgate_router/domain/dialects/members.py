@@ -22,6 +22,9 @@ _UNKNOWN: Final = "Object contains unknown field"
 _BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Members that ask for nothing may go unnamed.
 _NOTHING: Final = frozenset((b"null", b"false", b"[]", b"{}", b'""'))
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ENCODER: Final = msgspec.json.Encoder()
 _PLACE: Final = re.compile(r"^(.*) - at `\$?([^`]*)`$", re.DOTALL)
 
 
@@ -66,27 +69,38 @@ def convert(found: Any, kind: Any, name: str, lost: Lost | None = None) -> Any:
 
 def _understood(raw: msgspec.Raw, shape: Any, path: str, lost: Lost) -> msgspec.Raw:
     """Returns JSON without the members of Known objects that are not understood; their places go into `lost`."""
-    types = shape.types if isinstance(shape, msgspec.inspect.UnionType) else (shape,)
-    text = bytes(memoryview(raw)[:1])
-    for one in types:
-        if text == b"{" and isinstance(one, msgspec.inspect.StructType):
-            fields = {field.encode_name: field.type for field in one.fields}
-            kept: dict[str, msgspec.Raw] = {}
-            for name, value in msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).items():
-                if name in fields:
-                    kept[name] = _understood(value, fields[name], f"{path}.{name}", lost)
-                elif bytes(value) not in _NOTHING:
-                    lost[f"{path}.{name}"] = None
-            return msgspec.Raw(msgspec.json.encode(kept))
-        if text == b"[" and isinstance(one, msgspec.inspect.ListType):
-            items = msgspec.json.decode(raw, type=list[msgspec.Raw])
-            return msgspec.Raw(msgspec.json.encode([_understood(item, one.item_type, path, lost) for item in items]))
+    opening = bytes(memoryview(raw)[:1])
+    if opening not in {b"{", b"["}:
+        return raw
+    for one in shape.types if isinstance(shape, msgspec.inspect.UnionType) else (shape,):
+        if opening == b"{" and isinstance(one, msgspec.inspect.StructType):
+            return _understood_object(raw, _fields(one.cls), path, lost)
+        if opening == b"[" and isinstance(one, msgspec.inspect.ListType):
+            kept = [_understood(item, one.item_type, path, lost) for item in _ITEMS.decode(raw)]
+            return msgspec.Raw(_ENCODER.encode(kept))
     return raw
+
+
+def _understood_object(raw: msgspec.Raw, fields: Mapping[str, Any], path: str, lost: Lost) -> msgspec.Raw:
+    found, kept = _MEMBERS.decode(raw), {}
+    for name, value in found.items():
+        if name in fields:
+            kept[name] = _understood(value, fields[name], f"{path}.{name}", lost)
+        elif bytes(memoryview(value)[:6]) not in _NOTHING:
+            lost[f"{path}.{name}"] = None
+    return msgspec.Raw(_ENCODER.encode(kept))
 
 
 @cache
 def _shape(kind: Any) -> Any:
     return msgspec.inspect.type_info(kind)
+
+
+@cache
+def _fields(known: type[msgspec.Struct]) -> Mapping[str, Any]:
+    shape = msgspec.inspect.type_info(known)
+    assert isinstance(shape, msgspec.inspect.StructType)
+    return {field.encode_name: field.type for field in shape.fields}
 
 
 def _refused(error: msgspec.ValidationError, name: str) -> Refused:
