@@ -89,7 +89,7 @@ def check(files: Sequence[Path], *, as_json: bool) -> None:
 
 
 def _missing_prices(books: "Sequence[PriceBook]") -> list[str]:
-    """Returns what is charged nothing and kept as unpriced: tokens of chats that a book prices in part."""
+    """Returns what is charged nothing and kept as unpriced: tokens and searches of chats that a book prices in part."""
     from tollgate_resources import load_catalogue
 
     known = load_catalogue().models
@@ -102,7 +102,9 @@ def _missing_prices(books: "Sequence[PriceBook]") -> list[str]:
                 continue
             if not (known[model].kind in _TALKING if model in known else any(map(price.names, _OF_TALKING))):
                 continue
-            missing = [unit for unit in ("input", "output") if not price.knows((unit,))]
+            searches = model in known and "web_search" in known[model].abilities
+            units = ("input", "output", "search") if searches else ("input", "output")
+            missing = [unit for unit in units if not price.knows((unit,))]
             if missing:
                 found.append(
                     f"book {book.name} of {book.effective.isoformat()}, model {model}: no price of "

@@ -119,6 +119,8 @@ class Ready:
                 quirks=self.quirks,
                 rerank=channel.rerank,
                 region=channel.region or "",
+                tools_by_responses=self.quirks.tools_by_responses(upstream_model),
+                searches=self.quirks.searches(upstream_model),
                 cost=self.cost,
             )
             for index, key in enumerate(self.keys)

@@ -101,6 +101,10 @@ class Target:
     rerank: str = ""
     """Whose shape its rerank has, cohere or jina; empty where that is not known."""
     region: str = ""
+    tools_by_responses: bool = False
+    """With tools, its chat refuses to think: what is translated goes by its Responses API."""
+    searches: bool = False
+    """The model searches the web for every answer to a chat, which costs beside what the provider reports."""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)

@@ -23,7 +23,7 @@ from tollgate_kit.tracing import (
     parse_traceparent,
     record_publish,
 )
-from tollgate_rating import REQUEST, ModelPrice, RatingError, Unpriced, first_rated
+from tollgate_rating import REQUEST, SEARCH, ModelPrice, RatingError, Unpriced, first_rated
 from tollgate_router.domain.usage import ReplyUsage
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters, operation_name
 
@@ -256,16 +256,25 @@ class Recorder:
         return self._counters.series[target.channel, target.provider, opened.operation, result.error_kind]
 
     def used(
-        self, opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage, *, answered: bool
+        self,
+        opened: wire.Open,
+        snapshot: "Snapshot | None",
+        model: str,
+        usage: ReplyUsage,
+        answering: "Target | None",
     ) -> ReplyUsage:
-        """Returns what an attempt used, and one request where it is what the caller was answered with.
+        """Returns what an attempt used, and one request where `answering` is who answered the caller.
 
-        Of several readings of `usage` the first counts that the model's price has a word for; else `usage` itself.
-        `model` is the one that answered instead of the caller's; empty where that one did.
+        A model that searches the web for every answer has done so then. Of several readings of `usage` the first counts
+        that the model's price has a word for; else `usage` itself. `model` is the one that answered instead of the
+        caller's; empty where that one did.
         """
         if usage.others:
             usage = self._priced(opened, snapshot, model, usage)
-        return structs.replace(usage, units={**usage.units, REQUEST: 1}) if answered else usage
+        if answering is None:
+            return usage
+        searched = {SEARCH: 1} if answering.searches else {}
+        return structs.replace(usage, units={**searched, **usage.units, REQUEST: 1})
 
     @staticmethod
     def _priced(opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage) -> ReplyUsage:
