@@ -65,7 +65,8 @@ class Spool:
         self._directory = directory
         self._lock_fd = lock_fd
         self._max_bytes = max_bytes
-        self._segment_bytes = segment_bytes
+        # However little a spool may hold, what has left makes room.
+        self._segment_bytes = min(segment_bytes, max_bytes // 8)
         self._fsync = fsync
         self._buffer: list[_Bytes] = []
         self._buffered = 0
@@ -161,6 +162,7 @@ class Spool:
         self._buffer.clear()
         self._buffered = 0
         self._grown(len(data))
+        self._start_afresh()
 
     def _synced(self, data: _Bytes) -> bool:
         try:
@@ -202,11 +204,7 @@ class Spool:
                 segment.live -= 1
                 if segment.live == 0 and segment is not self._current:
                     self._remove(segment)
-        # The current segment starts afresh once nothing in it matters and it has grown.
-        if self._current.live == 0 and self._current.size >= self._segment_bytes // 16 and not self._buffer:
-            old = self._current
-            self._begin_segment()
-            self._remove(old)
+        self._start_afresh()
         if self._recovered and not self._segment_of:
             self._recovered = []
 
@@ -223,6 +221,13 @@ class Spool:
         self._current.size += size
         if self._current.size >= self._segment_bytes:
             self._begin_segment()
+
+    def _start_afresh(self) -> None:
+        # Once nothing in the current segment matters and it has grown.
+        old = self._current
+        if old.live == 0 and old.size >= self._segment_bytes // 16 and not self._buffer:
+            self._begin_segment()
+            self._remove(old)
 
     def _begin_segment(self) -> None:
         if self._fd >= 0:

@@ -133,6 +133,22 @@ def test_a_long_life_leaves_few_segments(tmp_path):
     assert list(tmp_path.glob("*.seg")) == []
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_small_spool_that_was_full_has_room_again(tmp_path, late):
+    spool = Spool.open(tmp_path, max_bytes=200_000)
+    sequences = []
+    while spool.has_room():
+        sequences.append(spool.append(b"x" * 1000))
+        spool.flush()
+    if late:
+        # What is left to write is written after the last of it has gone.
+        spool.acknowledge(sequences[-1])
+    spool.discard(sequences)
+    spool.flush()
+    assert spool.has_room()
+    assert spool.bytes < 25_000
+
+
 def test_a_full_disk_keeps_records_in_memory_and_takes_no_new_work(tmp_path, monkeypatch):
     spool = Spool.open(tmp_path)
     spool.append(b"one")

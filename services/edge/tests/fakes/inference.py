@@ -87,10 +87,10 @@ class FakeStream:
         self.sent_bytes += len(data)
         self.pending[frame_id].deliver(None, data, None)
 
-    def end(self, frame_id, *, charge_pico=7, error=None):
-        end = wire.End(id=frame_id, outcome=wire.OUTCOME_OK, charge_pico=charge_pico)
+    def end(self, frame_id, *, charge_pico=7, error=None, unrecorded=False):
+        end = wire.End(id=frame_id, outcome=wire.OUTCOME_OK, charge_pico=charge_pico, unrecorded=unrecorded)
         if error is not None:
-            end.outcome = wire.OUTCOME_UPSTREAM_ERROR
+            end.outcome = wire.OUTCOME_REFUSED if unrecorded else wire.OUTCOME_UPSTREAM_ERROR
             end.error.kind = error
         self.pending[frame_id].deliver(None, b"", end)
 

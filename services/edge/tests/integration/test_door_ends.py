@@ -17,6 +17,7 @@ from services.edge.tests.fakes.door import (
 )
 from services.edge.tests.fakes.inference import MODEL, UPSTREAM_CUT, FakeStream, chat, eventually
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_holds import HoldResult
 
@@ -95,6 +96,38 @@ async def test_a_request_whose_second_router_vanishes_too_fails(bench):
     status, _, body = await client.reply()
     assert (status, error_of(body)["code"]) == (502, "upstream_cut")
     assert [tries for _, tries, _ in bench.witness.records] == [1, 2]
+
+
+# A router that writes no event.
+
+
+async def test_a_request_without_an_event_and_an_answer_gets_its_hold_back(bench):
+    client, frame = await asked(bench, chat())
+    bench.stream.end(frame.id, error=errors.ERROR_KIND_UNAVAILABLE, unrecorded=True)
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == (503, "service_unavailable")
+    assert bench.admission.forgotten == [frame.request_id]
+    assert (bench.admission.settled, bench.witness.records) == ([], [])
+    (row,) = await bench.refused_rows()
+    assert (row.request_id, row.status) == (frame.request_id, 503)
+
+
+async def test_what_was_delivered_without_an_event_is_witnessed(bench):
+    client, frame_id = await streaming(bench)
+    bench.stream.end(frame_id, error=errors.ERROR_KIND_INTERNAL, unrecorded=True)
+    await client.rest_of_stream()
+    assert [(tries, delivered) for _, tries, delivered in bench.witness.records] == [(1, len(CHUNK))]
+    assert (bench.admission.settled, bench.admission.forgotten) == ([], [])
+    assert await bench.refused_rows() == []
+
+
+async def test_a_second_try_without_an_event_leaves_the_hold_to_the_first_one_s(bench):
+    client, spare = await without_its_router(bench, chat())
+    frame = await spare.next()
+    spare.end(frame.id, error=errors.ERROR_KIND_UNAVAILABLE, unrecorded=True)
+    assert (await client.reply())[0] == 503
+    assert [tries for _, tries, _ in bench.witness.records] == [1]
+    assert (bench.admission.settled, bench.admission.forgotten) == ([], [])
 
 
 def speech():

@@ -8,6 +8,7 @@ from services.router.tests.fakes.versions import channel, route, snapshot
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.routing.v1 import explanation_pb2 as routing
+from tollgate_kit.spool import Spool
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.domain.upstream_errors import Bench
 from tollgate_router.exchange.session import Session
@@ -360,8 +361,18 @@ async def test_a_request_that_cannot_be_recorded_ends_all_the_same_and_alone(rou
     call.reply()
     (message,) = session.outbox.take()
     (end,) = wire.RouterBatch.FromString(message).end
-    assert (end.outcome, end.error.kind) == (wire.OUTCOME_REFUSED, errors.ERROR_KIND_INTERNAL)
+    assert (end.outcome, end.error.kind, end.unrecorded) == (wire.OUTCOME_REFUSED, errors.ERROR_KIND_INTERNAL, True)
     assert (session.requests, router.deps.open_requests, router.open_calls()) == ({}, 0, 0)
     session.on_message(opening())
     router.upstream.calls[-1].reply()
     assert (router.deps.open_requests, router.spool.records) == (0, 1)
+
+
+async def test_a_full_spool_gets_no_event_of_what_is_refused(router, tmp_path):
+    spool = router.deps.recorder.spool = Spool.open(tmp_path / "small", max_bytes=65_536)
+    session = Session(router.deps, None)
+    session.on_message(opening())
+    (message,) = session.outbox.take()
+    (end,) = wire.RouterBatch.FromString(message).end
+    assert (end.error.kind, end.error.retry_after_ms, end.unrecorded) == (errors.ERROR_KIND_UNAVAILABLE, 1000, True)
+    assert (spool.records, session.requests, router.deps.open_requests, router.upstream.calls) == (0, {}, 0, [])

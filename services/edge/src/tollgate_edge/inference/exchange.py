@@ -472,7 +472,10 @@ class InferenceExchange:
         self.awaits_end = False
         stream.outbox.ack(self._link_id)
         gateway = self._gateway
-        gateway.settle(self, principal, end)
+        if end.unrecorded:
+            gateway.end_unrecorded(self, self._delivered)
+        else:
+            gateway.settle(self, principal, end)
         gateway.records.ended(self, end)
 
     def _close(self, *, keep: bool) -> None:

@@ -363,6 +363,16 @@ class InferenceGateway:
         if exchange.ticket is not None:
             self.admission.end(exchange.ticket.limits.organization, exchange.request_id, exchange.ticket)
 
+    def end_unrecorded(self, exchange: "InferenceExchange", delivered: int) -> None:
+        """The router wrote no event: what was delivered is for the witness to tell, else nothing will be booked."""
+        if delivered:
+            self._witness.record(exchange, delivered, self._version.current())
+        if delivered or exchange.tries > 1:
+            self.end_without_cost(exchange)
+        else:
+            self._end_detached(exchange)
+            self.forget(exchange)
+
     def _end_detached(self, exchange: "InferenceExchange") -> None:
         if exchange.detached:
             self.closed(exchange)

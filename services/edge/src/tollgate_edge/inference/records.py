@@ -58,6 +58,9 @@ class RequestRecords:
             self._record_span(exchange, end)
         if self._log.wants(failed=outcome != wire.OUTCOME_OK or exchange.client_gone, kept=kept):
             self._write(exchange, outcome, now, end.charge_pico, end.channel, end.attempts)
+        if end.unrecorded and not exchange.first_write:
+            # It has no row of usage.
+            self._keep_refused(exchange, now)
 
     def ended_here(self, exchange: "InferenceExchange") -> None:
         """No router will say more of it: edge refused it, its caller left before, or its router vanished."""

@@ -162,7 +162,7 @@ class Request(Held):
         deps, opened = self._session.deps, self._opened
         snapshot = self._snapshot = deps.snapshot
         if snapshot is None or not deps.recorder.spool.has_room():
-            self._refuse(errors.ERROR_KIND_UNAVAILABLE, "The gateway cannot take this request now.", 1000)
+            self._session.end_unrecorded(self)
             return
         candidates = serving(snapshot, opened)
         if isinstance(candidates, UpstreamProblem):

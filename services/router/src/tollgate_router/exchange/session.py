@@ -31,6 +31,9 @@ _POLL_SECONDS: Final = 0.05
 # requests queue for the processor the wait is not felt: 5 % less of a small request at 32 connections.
 _BUSY_FRAMES: Final = 3
 _INVALID_ARGUMENT: Final = "3"
+_CANNOT_TAKE: Final = UpstreamProblem(
+    errors.ERROR_KIND_UNAVAILABLE, "The gateway cannot take this request now.", retry_after_ms=1000
+)
 _UNRECORDED: Final = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
 
 
@@ -122,12 +125,17 @@ class Session:
                 request.broke()
             except Exception:
                 log.exception("the end of a request could not be recorded")
-                self._end_unrecorded(request)
+                self.end_unrecorded(request, _UNRECORDED)
 
-    def _end_unrecorded(self, request: Request) -> None:
-        """Tells edge of an error: without an End it would wait until its deadline."""
+    def end_unrecorded(self, request: Request, problem: UpstreamProblem = _CANNOT_TAKE) -> None:
+        """Ends a request that has no usage event, since the spool is full or its record failed; edge sees to its hold.
+
+        Without an End edge would wait until its deadline. An event for each that is refused would let a full spool
+        grow for as long as callers ask.
+        """
         for frame_id in [one for one, found in self.requests.items() if found is request]:
-            self.outbox.end(0, _UNRECORDED, id=frame_id, outcome=wire.OUTCOME_REFUSED)
+            self.outbox.end(0, problem, id=frame_id, outcome=wire.OUTCOME_REFUSED, unrecorded=True)
+            self.deps.counters.ends[wire.OUTCOME_REFUSED] += 1
             self.ended(frame_id, request.forget())
 
     def ended(self, frame_id: int, recorded: list[Recorded]) -> None:

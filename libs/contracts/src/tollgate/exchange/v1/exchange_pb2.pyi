@@ -289,7 +289,7 @@ class Timings(_message.Message):
     def __init__(self, upstream_started_us: _Optional[int] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ...) -> None: ...
 
 class End(_message.Message):
-    __slots__ = ("id", "outcome", "error", "usage", "charge_pico", "price_digest", "timings", "attempts", "trace_kept", "data", "channel")
+    __slots__ = ("id", "outcome", "error", "usage", "charge_pico", "price_digest", "timings", "attempts", "trace_kept", "data", "channel", "unrecorded")
     ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +301,7 @@ class End(_message.Message):
     TRACE_KEPT_FIELD_NUMBER: _ClassVar[int]
     DATA_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
+    UNRECORDED_FIELD_NUMBER: _ClassVar[int]
     id: int
     outcome: Outcome
     error: _errors_pb2.Error
@@ -312,7 +313,8 @@ class End(_message.Message):
     trace_kept: bool
     data: bytes
     channel: str
-    def __init__(self, id: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., charge_pico: _Optional[int] = ..., price_digest: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., attempts: _Optional[int] = ..., trace_kept: _Optional[bool] = ..., data: _Optional[bytes] = ..., channel: _Optional[str] = ...) -> None: ...
+    unrecorded: bool
+    def __init__(self, id: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., charge_pico: _Optional[int] = ..., price_digest: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., attempts: _Optional[int] = ..., trace_kept: _Optional[bool] = ..., data: _Optional[bytes] = ..., channel: _Optional[str] = ..., unrecorded: _Optional[bool] = ...) -> None: ...
 
 class GoAway(_message.Message):
     __slots__ = ("reason", "stopping")
