@@ -115,6 +115,10 @@ class FakeLedgerBooks:
         return self._moved()
 
     @guarded
+    async def batches_of(self, source, since_us):
+        return sorted({line.batch for line, *_ in self._moved() if line.batch.startswith(f"{source}/")})
+
+    @guarded
     async def unbalanced(self):
         sums = {}
         for _, transfer in self._ledger.transfers:
