@@ -457,6 +457,10 @@ class LedgerBooks(Protocol):
         """Returns what was booked of usage in this time."""
         ...
 
+    async def first_us(self) -> int:
+        """Returns when the first transfer was written; 0 before there is one."""
+        ...
+
     async def batches_of(self, source: str, since_us: int) -> list[str]:
         """Returns the batches of a source that moved anything since."""
         ...

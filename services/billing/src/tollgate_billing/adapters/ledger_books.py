@@ -37,6 +37,9 @@ class SqlLedgerBooks:
     async def transfers_between(self, from_us: int, to_us: int) -> list[Moved]:
         return list(await self._read(functools.partial(_moved_between, from_us=from_us, to_us=to_us)))
 
+    async def first_us(self) -> int:
+        return int(await self._read(_first_us))
+
     async def batches_of(self, source: str, since_us: int) -> list[str]:
         return list(await self._read(functools.partial(_batches_of, source=source, since_us=since_us)))
 
@@ -65,6 +68,11 @@ def _moved(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list
         )
         for row in connection.execute(query)
     ]
+
+
+def _first_us(connection: sa.Connection) -> int:
+    query = sa.select(TRANSFERS.c.created_us).order_by(TRANSFERS.c.transfer_id).limit(1)
+    return connection.execute(query).scalar() or 0
 
 
 def _batches_of(connection: sa.Connection, source: str, since_us: int) -> list[str]:

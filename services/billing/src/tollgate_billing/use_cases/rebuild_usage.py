@@ -272,7 +272,9 @@ class _Run:
                 self._done.sums += await self._parts.refill.lacking(rollup, day, day + DAY_US)
 
     async def _say_what_is_left(self) -> None:
-        report = await self._parts.compare.rows_and_ledger(self._from_us, self._to_us, _COMPARED_TOGETHER_US)
+        # Nothing was booked before the first transfer.
+        first_us = max(self._from_us, await self._parts.booked.first_us() or self._to_us)
+        report = await self._parts.compare.rows_and_ledger(first_us, self._to_us, _COMPARED_TOGETHER_US)
         left = [one for one in report.differences if one.kind in _MONEY and one.batch not in self._would]
         kept = {source.bounds.source: source.bounds.low for source in self._sources.values()}
         self._done.not_rebuilt = [replace(one, detail=f"{_why(one.batch, kept)}; {one.detail}") for one in left[:_MOST]]

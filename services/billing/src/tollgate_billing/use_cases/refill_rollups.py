@@ -42,11 +42,13 @@ class RefillRollups:
         for rollup in [ROLLUPS[name]] if name else ROLLUPS.values():
             first = max(floor(from_us, rollup.bucket_us), await self._rollups.kept_from(rollup))
             end = ceil(to_us, rollup.bucket_us)
-            while first < end:
-                # Of one day, and therefore of one partition.
-                until = min(floor(first, DAY_US) + DAY_US, end)
-                yield await self._slice(rollup, first, until, dry_run=dry_run)
-                first = until
+            if first < end:
+                # Each of one day, and therefore of one partition; days without rows and sums are passed over.
+                days = {floor(hour, DAY_US) for hour in await self._rollups.hours(first, end)}
+                for day in sorted(days):
+                    begin, until = max(day, first), min(day + DAY_US, end)
+                    if begin < until:
+                        yield await self._slice(rollup, begin, until, dry_run=dry_run)
 
     async def lacking(self, rollup: Rollup, from_us: int, to_us: int) -> int:
         """Makes those lines of a day again that rows are missing of; returns how many. Raises Unavailable."""
