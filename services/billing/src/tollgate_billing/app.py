@@ -1,4 +1,4 @@
-"""Composition root of billing: the only file that builds adapters and wires them."""
+"""Composition root of billing: the only file that builds adapters and wires them, beside `assembly`."""
 
 import asyncio
 import contextlib
@@ -18,18 +18,18 @@ from tollgate.billing.v1 import (
     payments_pb2_grpc,
     reports_pb2_grpc,
 )
-from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.guarded_http import GuardedHttp
 from tollgate_billing.adapters.kept_events import KeptEvents
 from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.letters import ClickHouseLetters, UsageProducer
-from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
+from tollgate_billing.adapters.notice_sender import NoticeSender
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.simulated_payments import SimulatedPayments
+from tollgate_billing.adapters.sql_alerts import SqlAlerts
 from tollgate_billing.adapters.sql_anomalies import SqlAnomalies
 from tollgate_billing.adapters.sql_budgets import SqlBudgets
 from tollgate_billing.adapters.sql_codes import SqlCodes
@@ -44,10 +44,9 @@ from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_rebuilding import RebuildingUsageStore
 from tollgate_billing.adapters.usage_rollups import ClickHouseRollups
-from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_spending import ClickHouseSpending
-from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.adapters.usage_troubles import ClickHouseTroubles
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
 from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.api.billing_service import BillingService, LagSource
@@ -57,10 +56,10 @@ from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.api.mending_service import MendingService
 from tollgate_billing.api.payment_service import PaymentService
 from tollgate_billing.api.report_service import ReportService
+from tollgate_billing.assembly import mail_server, usage_sql, usage_store
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
-from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import FAMILIES, BillingCounters, samples
 from tollgate_billing.use_cases.ask_usage import AskUsage
@@ -77,6 +76,7 @@ from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_billing.use_cases.refill_rollups import RefillRollups
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_billing.use_cases.top_up import TopUps
+from tollgate_billing.use_cases.watch_alerts import Backlog, WatchAlerts
 from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_billing.use_cases.what_if import RateAgain
@@ -122,7 +122,7 @@ class Billing:
         failpoint = Failpoint(settings.failpoint)
         self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
         self.database = Database(settings.database_url, migrations="tollgate_billing:migrations")
-        self.clickhouse = _usage_store(settings)
+        self.clickhouse = usage_store(settings)
         self.holds = Holds(settings.redis_url)
         self.producer = new_producer(settings.event_log_url)
         self.log_consumer = new_consumer(
@@ -135,7 +135,7 @@ class Billing:
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
         self._add_controls(ledger, clock, failpoint)
-        self.wallets = KeepWallets(ledger, wallets, self.counters, booking)
+        self.wallets = KeepWallets(ledger, wallets, self.counters, booking, self.alerts.swept)
         recording = functools.partial(
             RecordBatch,
             ledger=ledger,
@@ -182,11 +182,22 @@ class Billing:
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
 
     def _add_controls(self, ledger: SqlLedger, clock: SystemClock, failpoint: Failpoint) -> None:
-        """Makes budgets, anomalies, and what tells people of them."""
+        """Makes budgets, anomalies, alerts, and what tells people of them."""
         ids, spending = RandomIds(), ClickHouseSpending(self.clickhouse)
         budgets = SqlBudgets(self.database, ids)
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
+        self.letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), clock)
+        self.alerts = WatchAlerts(
+            SqlAlerts(self.database, ids),
+            ClickHouseTroubles(self.clickhouse),
+            self.letters,
+            lambda: Backlog(self.consumer.lag_events, self.consumer.lag_ms, self.consumer.problem),
+            clock,
+            self.counters,
+            late_seconds=self.settings.alert_lag_seconds,
+            runbooks=self.settings.runbook_url,
+        )
         self.notify_http = GuardedHttp(
             self.settings.notify_port_list, private_network=self.settings.notify_private_network
         )
@@ -195,14 +206,14 @@ class Billing:
         self.notices = DeliverNotices(
             outbox=SqlOutbox(self.database, keys),
             destinations=self.destinations,
-            sender=NoticeSender(self.notify_http, _mail_server(self.settings), clock),
+            sender=NoticeSender(self.notify_http, mail_server(self.settings), clock),
             clock=clock,
             counters=self.counters,
             new_id=ids.new,
             reached=failpoint.reached,
         )
         keep = KeepBudgets(budgets, spending, self.budgets, ledger, clock, lambda: ids.new("bud"))
-        self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, clock)
+        self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, self.alerts, clock)
 
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
@@ -210,17 +221,20 @@ class Billing:
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.consumer.open_exceptions
         )
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
-        letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), self.clock)
-        self.dead_letters = DeadLetterService(letters)
+        self.dead_letters = DeadLetterService(self.letters)
         booked = SqlLedgerBooks(self.database)
         self.rollups = CompareRollups(ClickHouseRollups(self.clickhouse))
         self.books = CompareBooks(
-            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, letters, self.rollups
+            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, self.letters, self.rollups
         )
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
-        self.sql = _usage_sql(self.settings)
+        self.sql = usage_sql(self.settings)
         ask = AskUsage(
-            ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), self.clock
+            ClickHouseUsageViews(self.clickhouse),
+            self.sql,
+            ClickHouseUsageExport(self.clickhouse),
+            self.clock,
+            self.settings.clickhouse_cluster,
         )
         self.service = BillingService(
             self.wallets, queries, requests, ask, self.books, CompareProviderCosts(usage_books), lag, self.clock
@@ -289,6 +303,7 @@ class Billing:
             "lag_events": self.consumer.lag_events,
             "lag_ms": self.consumer.lag_ms,
             "open_exceptions": self.consumer.open_exceptions,
+            "dead_letters": self.alerts.dead_letters,
             "recent_ids": self.consumer.recent_ids,
             "unbooked_holds": self.counters.unbooked_holds,
         }
@@ -363,6 +378,7 @@ class Billing:
                     ("watching budgets", self.budgets.step, _WATCH_SECONDS),
                     ("sending notices", self.notices.step, _DELIVER_SECONDS),
                     ("looking for anomalies", self._look_for_anomalies, _ANOMALY_SECONDS),
+                    ("looking for alerts", self.alerts.step, self.settings.alert_seconds),
                 )
             ),
         ]
@@ -410,7 +426,8 @@ class Billing:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.lifecycle.stopping.wait(), self.settings.comparison_seconds)
             return
-        await self.books.look_back(self.settings.comparison_hours)
+        if (report := await self.books.look_back(self.settings.comparison_hours)) is not None:
+            self.alerts.compared(report)
 
     async def _look_for_anomalies(self) -> int:
         found = await self.anomalies.step()
@@ -445,23 +462,6 @@ class Billing:
         await self.admin.stop()
 
 
-def _usage_store(settings: BillingSettings) -> ClickHouse:
-    name = settings.clickhouse_cluster
-    return ClickHouse(
-        settings.clickhouse_dsn,
-        cluster=Cluster(name, settings.clickhouse_keeper_path) if name else None,
-        retention=Retention(
-            raw_months=settings.usage_raw_months,
-            minute_days=settings.usage_minute_days,
-            hour_months=settings.usage_hour_months,
-            day_years=settings.usage_day_years,
-            cold_days=settings.usage_cold_days,
-            cold_volume=settings.usage_cold_volume,
-            storage_policy=settings.usage_storage_policy,
-        ),
-    )
-
-
 def _collect_rarely() -> None:
     """Has the collector look for cycles seldom: a batch has a hundred thousand objects and none of them is in one.
 
@@ -469,28 +469,6 @@ def _collect_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(200_000, 50, 1000)
-
-
-def _mail_server(settings: BillingSettings) -> MailServer | None:
-    if not settings.smtp_host:
-        return None
-    return MailServer(
-        host=settings.smtp_host,
-        port=settings.smtp_port,
-        sender=settings.smtp_sender,
-        security=settings.smtp_security,
-        user=settings.smtp_user,
-        password=settings.smtp_password(),
-    )
-
-
-def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
-    limits = SqlLimits(
-        seconds=settings.usage_sql_seconds,
-        memory_bytes=settings.usage_sql_memory_bytes,
-        rows=settings.usage_sql_rows,
-    )
-    return ClickHouseUsageSql(settings.clickhouse_dsn, limits)
 
 
 async def run(settings: BillingSettings) -> None:

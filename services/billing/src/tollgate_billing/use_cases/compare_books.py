@@ -88,19 +88,20 @@ class CompareBooks:
         self._counters.differences = {kind: found[kind] for kind in KINDS}
         return report
 
-    async def look_back(self, hours: int) -> None:
-        """Compares the last hours and logs what differs; where something is away, the next look does it."""
+    async def look_back(self, hours: int) -> Report | None:
+        """Compares the last hours and logs what differs; None where something is away: the next look does it then."""
         now = self._clock.now_us()
         try:
             report = await self(now - hours * HOUR_US, now)
         except Unavailable as error:
             self._counters.add("failed_comparisons")
             log.warning("the books are not compared now", extra={"fields": {"reason": str(error)}})
-            return
+            return None
         for one in report.differences[:_MOST_LOGGED]:
             fields = {"kind": one.kind, "detail": one.detail, "organization_id": one.organization_id}
             fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids), "next_step": one.next_step}
             log.error("the books do not agree", extra={"fields": fields})
+        return report
 
     async def rows_and_ledger(self, from_us: int, to_us: int, slice_us: int = _SLICE_US) -> Report:
         """Compares usage rows with the ledger only, so much of the time at once. Raises Unavailable."""

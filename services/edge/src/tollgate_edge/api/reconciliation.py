@@ -91,7 +91,7 @@ async def _spools(context: HttpContext) -> list[dict[str, Any]]:
             "address": address,
             "reachable": state is not None,
             "records": state.spool_records if state is not None else None,
-            "problem": None,
+            "problem": (state.spool_problem or None) if state is not None else None,
         }
         for address, state in await context.routers.describe()
     ]
@@ -118,5 +118,6 @@ def render_difference(one: billing.BookDifference) -> dict[str, Any]:
 
 
 def _stuck(spool: dict[str, Any]) -> dict[str, Any]:
-    detail = f"{spool['records']} events wait in the spool of {spool['service']}: {spool['problem']}"
+    process = " ".join(filter(None, (spool["service"], spool["address"])))
+    detail = f"{spool['records']} events wait in the spool of {process}: {spool['problem']}"
     return render_difference(billing.BookDifference(kind="spool", detail=detail))
