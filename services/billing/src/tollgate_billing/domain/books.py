@@ -30,7 +30,7 @@ KINDS: Final = (
     *(rollup.kind for rollup in ROLLUPS.values()),
 )
 _CHARGE: Final = {(WALLET, REVENUE): 1, (ADJUSTMENT, WALLET): -1}
-_COST: Final = {(PROVIDER_COST, PAYABLE): 1, (LOSS, PAYABLE): 1}
+_COST: Final = {(PROVIDER_COST, PAYABLE): 1, (LOSS, PAYABLE): 1, (PAYABLE, PROVIDER_COST): -1}
 _LOSS: Final = {(LOSS, PAYABLE): 1, (LOSS, PROVIDER_COST): 1}
 
 
