@@ -95,7 +95,7 @@ async def test_the_books_agree_until_somebody_writes_to_them(product: Product) -
     product.wait_settled()
     sound = product.cli("reconcile")
     assert sound.returncode == 0, sound.stdout + sound.stderr
-    assert "usage rows, ledger, wallets and holds agree" in sound.stdout
+    assert "usage rows, sums, ledger, wallets and holds agree" in sound.stdout
     organization = product.balance()["organization_id"]
     holds = Holds(f"unix://{Home(product.home).socket('valkey')}")
     await holds.start()

@@ -1,5 +1,6 @@
 """The product's HTTP API, as far as the commands need it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -53,6 +54,25 @@ class Api:
     def post_file(self, path: str, content: bytes, query: Mapping[str, str], *, seconds: float) -> Any:
         """Returns the decoded body of a POST of a file, which may take so long."""
         return _decoded(self.send("POST", path, content=content, params=dict(query), timeout=seconds))
+
+    def lines(self, path: str, body: object, *, seconds: float) -> Iterator[dict[str, Any]]:
+        """Yields each line of JSON that a POST is answered with, of which the next may take so long."""
+        try:
+            with self._http.stream("POST", path, json=body, timeout=seconds) as reply:
+                if reply.status_code >= 400:
+                    reply.read()
+                    _decoded(reply)
+                for line in reply.iter_lines():
+                    found = json.loads(line)
+                    if "error" in found:
+                        raise Failure(f"It broke off: {found['error']['message']}", details=found["error"])
+                    yield found
+        except (httpx.HTTPError, ValueError) as error:
+            raise Failure(
+                f"{self._url} broke off: {error or type(error).__name__}.",
+                code=UNREACHABLE,
+                advice="Run it again: what was done stays done, and nothing is done twice.",
+            ) from error
 
     def patch(self, path: str, body: object) -> Any:
         """Returns the decoded body of a PATCH."""

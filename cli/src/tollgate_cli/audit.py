@@ -101,10 +101,10 @@ def reconcile(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    r"""Compare usage rows, ledger, wallets, holds and spools, and name what differs. Nothing is changed.
+    r"""Compare usage rows, their sums, ledger, wallets, holds and spools, and name what differs. Nothing is changed.
 
-    Exits with 1 when something differs, each by the request or the batch that it concerns. With --statement it compares
-    what a provider says that we cost it with our costs, by day and model.
+    Exits with 1 when something differs, each by the request, the batch or the sum that it concerns. With --statement it
+    compares what a provider says that we cost it with our costs, by day and model.
 
     \b
     tollgate reconcile

@@ -25,6 +25,8 @@ def usage_app() -> typer.Typer:
         ("sql", sql),
         ("export", export),
         ("isolation", isolation),
+        ("refill", refill),
+        ("rebuild", rebuild),
     ):
         app.command(name, help=help_of(command))(command)
     return app
@@ -180,3 +182,56 @@ def isolation(
     from tollgate_cli.commands.usage import run_isolation
 
     run_isolation(home, dict(os.environ), organization, as_json=as_json)
+
+
+def refill(
+    *,
+    rollup: Annotated[
+        str | None, typer.Argument(metavar="[minute|hour|day]", help="Which sums; all three when left out.")
+    ] = None,
+    start: Annotated[str | None, typer.Option("--from", help="First day or time; else a day before the end.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="First day or time after it; else now.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say which sums differ.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Make sums by minute, hour or day again from usage rows, while usage is booked.
+
+    Whole minutes, hours or days of the time are made again, a day at a time and each at once: to break it off and to
+    run it again does no harm. Rows have to be right before: `tollgate reconcile` names those that are missing, and
+    `tollgate usage rebuild` brings them back.
+
+    \b
+    tollgate usage refill hour --from 2026-11-01 --to 2026-11-02 --dry-run
+    tollgate usage refill hour --from 2026-11-01 --to 2026-11-02
+    tollgate usage refill --json
+    """
+    from tollgate_cli.commands.mending import run_refill
+
+    run_refill(home, dict(os.environ), rollup, start, end, dry_run=dry_run, as_json=as_json)
+
+
+def rebuild(
+    *,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First day or time of the log; else 90 days before the end.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="First day or time after it; else now.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is missing and could be written.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Write usage rows that are missing again, from the events that the event log still keeps, while usage is booked.
+
+    For a usage store that was lost, or a part of it. Nothing is charged: ledger and wallets stay as they are, and rows
+    come back only where with them a batch is what the ledger booked. Exits with 1 and names what cannot be rebuilt,
+    such as what the log no longer keeps. To break it off and to run it again does no harm.
+
+    \b
+    tollgate usage rebuild --dry-run
+    tollgate usage rebuild
+    tollgate usage rebuild --from 2026-11-01 --to 2026-11-02 --json
+    """
+    from tollgate_cli.commands.mending import run_rebuild
+
+    run_rebuild(home, dict(os.environ), start, end, dry_run=dry_run, as_json=as_json)

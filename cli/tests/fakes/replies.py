@@ -71,7 +71,7 @@ COSTS = [
 ]  # fmt: skip
 DIFFERENCE = {
     "kind": "charge", "detail": "usage rows say 2, the ledger 1", "organization_id": "org_1", "batch": "e/t/0/1-2",
-    "request_ids": ["req_1", "req_2", "req_3", "req_4"], "found": "2", "expected": "1",
+    "request_ids": ["req_1", "req_2", "req_3", "req_4"], "found": "2", "expected": "1", "next_step": "look there",
 }  # fmt: skip
 KEY = {"id": "key_1", "name": "laptop", "last_four": "abcd", "models": ["a", "b"], "cidrs": ["203.0.113.0/24"]}
 LIMITS = {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}

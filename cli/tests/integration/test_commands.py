@@ -448,7 +448,7 @@ def test_books_that_agree_and_books_that_do_not(edge):
     edge.books = BOOKS | {"agree": False, "differences": [DIFFERENCE], "cut": 2}
     wrong = tollgate(edge.url, "reconcile")
     assert wrong.returncode == 1
-    for part in ("req_1, req_2, req_3 and 1 more", "e/t/0/1-2", "the ledger 1", "and 2 more"):
+    for part in ("req_1, req_2, req_3 and 1 more", "e/t/0/1-2", "the ledger 1", "and 2 more", "charge: look there"):
         assert part in wrong.stdout
     assert "3 differences" in wrong.stderr
     scripted = tollgate(edge.url, "reconcile", "--json")

@@ -48,15 +48,19 @@ def _show(found: Mapping[str, Any]) -> None:
             print(f"the router at {one['address']} does not answer, so its spool is not known")
     if found["differences"]:
         print()
-        print_table(COLUMNS, [_row(one) for one in found["differences"]], numbers=("found", "expected"))
+        print_table(COLUMNS, [difference_row(one) for one in found["differences"]], numbers=("found", "expected"))
         if found["cut"]:
             print(f"and {found['cut']} more")
         print()
+        steps = {one["kind"]: one["next_step"] for one in found["differences"] if one["next_step"]}
+        for kind, step in steps.items():
+            print(f"{kind}: {step}")
     else:
-        print("usage rows, ledger, wallets and holds agree")
+        print("usage rows, sums, ledger, wallets and holds agree")
 
 
-def _row(one: Mapping[str, Any]) -> list[object]:
+def difference_row(one: Mapping[str, Any]) -> list[object]:
+    """Returns what people read of a difference, by COLUMNS."""
     names = one["request_ids"]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     named = ", ".join(names[:_NAMED]) + more

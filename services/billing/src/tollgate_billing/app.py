@@ -1,7 +1,8 @@
-"""Composition root of billing: the only file that builds adapters and wires them."""
+"""Composition root of billing: the only file that builds adapters and wires them, beside `assembly`."""
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -13,16 +14,17 @@ from tollgate.billing.v1 import (
     controls_pb2_grpc,
     dead_letters_pb2_grpc,
     ledger_pb2_grpc,
+    mending_pb2_grpc,
     payments_pb2_grpc,
     reports_pb2_grpc,
 )
-from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.guarded_http import GuardedHttp
+from tollgate_billing.adapters.kept_events import KeptEvents
 from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
 from tollgate_billing.adapters.letters import ClickHouseLetters, UsageProducer
-from tollgate_billing.adapters.notice_sender import MailServer, NoticeSender
+from tollgate_billing.adapters.notice_sender import NoticeSender
 from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
@@ -41,9 +43,9 @@ from tollgate_billing.adapters.unpriced_rows import ClickHouseUnpricedRows
 from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
-from tollgate_billing.adapters.usage_schema import Cluster, Retention
+from tollgate_billing.adapters.usage_rebuilding import RebuildingUsageStore
+from tollgate_billing.adapters.usage_rollups import ClickHouseRollups
 from tollgate_billing.adapters.usage_spending import ClickHouseSpending
-from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_troubles import ClickHouseTroubles
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
@@ -52,23 +54,27 @@ from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.api.control_service import ControlService
 from tollgate_billing.api.dead_letter_service import DeadLetterService
 from tollgate_billing.api.ledger_service import LedgerService
+from tollgate_billing.api.mending_service import MendingService
 from tollgate_billing.api.payment_service import PaymentService
 from tollgate_billing.api.report_service import ReportService
+from tollgate_billing.assembly import mail_server, usage_sql, usage_store
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
-from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import FAMILIES, BillingCounters, samples
 from tollgate_billing.use_cases.ask_usage import AskUsage
 from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
+from tollgate_billing.use_cases.compare_rollups import CompareRollups
 from tollgate_billing.use_cases.deliver_notices import DeliverNotices
 from tollgate_billing.use_cases.keep_budgets import KeepBudgets
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
+from tollgate_billing.use_cases.rebuild_usage import RebuildParts, RebuildUsage
 from tollgate_billing.use_cases.record_batch import RecordBatch
+from tollgate_billing.use_cases.refill_rollups import RefillRollups
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_billing.use_cases.rerate_unpriced import RerateUnpriced
 from tollgate_billing.use_cases.top_up import TopUps
@@ -99,8 +105,6 @@ REFUSED_GROUP: Final = "billing-request-log"
 _SAVE_SECONDS: Final = 1.0
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 2.0
-_HOUR_US: Final = 3600 * 1_000_000
-_MOST_LOGGED: Final = 20
 # Half a second of what may be spent past a budget.
 _WATCH_SECONDS: Final = 0.5
 _DELIVER_SECONDS: Final = 1.0
@@ -119,7 +123,7 @@ class Billing:
         failpoint = Failpoint(settings.failpoint)
         self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
         self.database = Database(settings.database_url, migrations="tollgate_billing:migrations")
-        self.clickhouse = _usage_store(settings)
+        self.clickhouse = usage_store(settings)
         self.holds = Holds(settings.redis_url)
         self.producer = new_producer(settings.event_log_url)
         self.log_consumer = new_consumer(
@@ -133,8 +137,8 @@ class Billing:
         ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
         self._add_controls(ledger, clock, failpoint)
         self.wallets = KeepWallets(ledger, wallets, self.counters, booking, self.alerts.swept)
-        self.record = RecordBatch(
-            store=ClickHouseUsageStore(self.clickhouse),
+        recording = functools.partial(
+            RecordBatch,
             ledger=ledger,
             wallets=wallets,
             prices=self.prices,
@@ -145,6 +149,7 @@ class Billing:
             keep=self.wallets,
             booked=self.budgets.booked,
         )
+        self.record = recording(store=ClickHouseUsageStore(self.clickhouse))
         ids = RandomIds()
         self.clock = clock
         self.consumer = UsageRecordedConsumer(
@@ -168,6 +173,7 @@ class Billing:
             days=settings.request_log_days,
         )
         self._add_questions(ledger, wallets)
+        self._add_mending(ledger, recording, failpoint)
         self._add_money(wallets, ids)
         self.measures = LoopMeasures("billing", self.lifecycle, lambda: self.config.digest)
         registry = new_registry(FAMILIES, self.measured)
@@ -201,7 +207,7 @@ class Billing:
         self.notices = DeliverNotices(
             outbox=SqlOutbox(self.database, keys),
             destinations=self.destinations,
-            sender=NoticeSender(self.notify_http, _mail_server(self.settings), clock),
+            sender=NoticeSender(self.notify_http, mail_server(self.settings), clock),
             clock=clock,
             counters=self.counters,
             new_id=ids.new,
@@ -218,11 +224,12 @@ class Billing:
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
         self.dead_letters = DeadLetterService(self.letters)
         booked = SqlLedgerBooks(self.database)
+        self.rollups = CompareRollups(ClickHouseRollups(self.clickhouse))
         self.books = CompareBooks(
-            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, self.letters
+            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, self.letters, self.rollups
         )
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
-        self.sql = _usage_sql(self.settings)
+        self.sql = usage_sql(self.settings)
         ask = AskUsage(
             ClickHouseUsageViews(self.clickhouse),
             self.sql,
@@ -233,6 +240,27 @@ class Billing:
         self.service = BillingService(
             self.wallets, queries, requests, ask, self.books, CompareProviderCosts(usage_books), lag, self.clock
         )
+
+    def _add_mending(self, ledger: SqlLedger, recording: Callable[..., RecordBatch], failpoint: Failpoint) -> None:
+        """Makes what writes usage rows and their sums again."""
+        store, between = RebuildingUsageStore(self.clickhouse), self.consumer.between_batches
+        refill = RefillRollups(ClickHouseRollups(self.clickhouse), between)
+        self.kept_events = KeptEvents(self.settings.event_log_url, USAGE_TOPIC, lambda: RandomIds().new("read"))
+        parts = RebuildParts(
+            events=self.kept_events,
+            store=store,
+            record=recording(store=store),
+            books=ClickHouseUsageBooks(self.clickhouse),
+            ledger=ledger,
+            booked=SqlLedgerBooks(self.database),
+            compare=self.books,
+            rollups=self.rollups,
+            refill=refill,
+            between_batches=between,
+            clock=self.clock,
+            reached=failpoint.reached,
+        )
+        self.mending = MendingService(refill, RebuildUsage(parts))
 
     def _add_money(self, wallets: RedisWallets, ids: RandomIds) -> None:
         """Makes what moves and reports money without a request."""
@@ -284,6 +312,7 @@ class Billing:
             "open_exceptions": self.consumer.open_exceptions,
             "dead_letters": self.alerts.dead_letters,
             "recent_ids": self.consumer.recent_ids,
+            "unbooked_holds": self.counters.unbooked_holds,
         }
 
     async def serve(self) -> None:
@@ -293,6 +322,7 @@ class Billing:
         billing_pb2_grpc.add_BillingServiceServicer_to_server(self.service, server)  # type: ignore[no-untyped-call]
         dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(self.dead_letters, server)  # type: ignore[no-untyped-call]
         ledger_pb2_grpc.add_LedgerServiceServicer_to_server(self.ledger_service, server)  # type: ignore[no-untyped-call]
+        mending_pb2_grpc.add_MendingServiceServicer_to_server(self.mending, server)  # type: ignore[no-untyped-call]
         payments_pb2_grpc.add_PaymentServiceServicer_to_server(self.payments, server)  # type: ignore[no-untyped-call]
         controls_pb2_grpc.add_ControlServiceServicer_to_server(self.control_service, server)  # type: ignore[no-untyped-call]
         reports_pb2_grpc.add_ReportServiceServicer_to_server(self.reports, server)  # type: ignore[no-untyped-call]
@@ -326,7 +356,12 @@ class Billing:
                 )
             ),
             asyncio.create_task(
-                forever("keeping price books", self._save_prices, pause_seconds=_SAVE_SECONDS, stopping=stopping)
+                forever(
+                    "keeping price books",
+                    self._unless_away("keeping price books", self.prices.save),
+                    pause_seconds=_SAVE_SECONDS,
+                    stopping=stopping,
+                )
             ),
         ]
         # Neither holds up a stop: what they leave is done again by the next process.
@@ -369,6 +404,7 @@ class Billing:
         if sealed := await self.destinations.seal():
             log.info("sealed the secrets of destinations", extra={"fields": {"destinations": sealed}})
         await self.clickhouse.migrate()
+        await self.kept_events.let_go()
 
     async def _retried(self, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> bool:
         """Returns True when the work is done, False when the process stops first."""
@@ -397,18 +433,8 @@ class Billing:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.lifecycle.stopping.wait(), self.settings.comparison_seconds)
             return
-        now = self.clock.now_us()
-        try:
-            report = await self.books(now - self.settings.comparison_hours * _HOUR_US, now)
-        except Unavailable as error:
-            self.counters.add("failed_comparisons")
-            log.warning("the books are not compared now", extra={"fields": {"reason": str(error)}})
-            return
-        self.alerts.compared(report)
-        for one in report.differences[:_MOST_LOGGED]:
-            fields = {"kind": one.kind, "detail": one.detail, "organization_id": one.organization_id}
-            fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids)}
-            log.error("the books do not agree", extra={"fields": fields})
+        if (report := await self.books.look_back(self.settings.comparison_hours)) is not None:
+            self.alerts.compared(report)
 
     async def _look_for_anomalies(self) -> int:
         found = await self.anomalies.step()
@@ -416,7 +442,7 @@ class Billing:
         return found
 
     @staticmethod
-    def _unless_away(name: str, step: Callable[[], Awaitable[int]]) -> Callable[[], Awaitable[None]]:
+    def _unless_away(name: str, step: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         """Returns a step that waits for the next turn while something behind billing is away."""
 
         async def tried() -> None:
@@ -426,12 +452,6 @@ class Billing:
                 log.warning("%s waits", name, extra={"fields": {"reason": str(error)}})
 
         return tried
-
-    async def _save_prices(self) -> None:
-        try:
-            await self.prices.save()
-        except Unavailable as error:
-            log.warning("price books are not kept yet", extra={"fields": {"reason": str(error)}})
 
     async def _close(self) -> None:
         await self.log_consumer.close()
@@ -449,23 +469,6 @@ class Billing:
         await self.admin.stop()
 
 
-def _usage_store(settings: BillingSettings) -> ClickHouse:
-    name = settings.clickhouse_cluster
-    return ClickHouse(
-        settings.clickhouse_dsn,
-        cluster=Cluster(name, settings.clickhouse_keeper_path) if name else None,
-        retention=Retention(
-            raw_months=settings.usage_raw_months,
-            minute_days=settings.usage_minute_days,
-            hour_months=settings.usage_hour_months,
-            day_years=settings.usage_day_years,
-            cold_days=settings.usage_cold_days,
-            cold_volume=settings.usage_cold_volume,
-            storage_policy=settings.usage_storage_policy,
-        ),
-    )
-
-
 def _collect_rarely() -> None:
     """Has the collector look for cycles seldom: a batch has a hundred thousand objects and none of them is in one.
 
@@ -473,28 +476,6 @@ def _collect_rarely() -> None:
     """
     gc.freeze()
     gc.set_threshold(200_000, 50, 1000)
-
-
-def _mail_server(settings: BillingSettings) -> MailServer | None:
-    if not settings.smtp_host:
-        return None
-    return MailServer(
-        host=settings.smtp_host,
-        port=settings.smtp_port,
-        sender=settings.smtp_sender,
-        security=settings.smtp_security,
-        user=settings.smtp_user,
-        password=settings.smtp_password(),
-    )
-
-
-def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
-    limits = SqlLimits(
-        seconds=settings.usage_sql_seconds,
-        memory_bytes=settings.usage_sql_memory_bytes,
-        rows=settings.usage_sql_rows,
-    )
-    return ClickHouseUsageSql(settings.clickhouse_dsn, limits)
 
 
 async def run(settings: BillingSettings) -> None:

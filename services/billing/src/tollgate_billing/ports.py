@@ -115,6 +115,10 @@ class Ledger(Protocol):
         """Makes `owner` the only one whose postings for this source are taken from now on."""
         ...
 
+    async def claimed(self) -> list[str]:
+        """Returns every source that was ever claimed."""
+        ...
+
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
         """Writes a batch once and returns its effects on wallets, the same ones again when it was written before.
 
@@ -453,6 +457,14 @@ class LedgerBooks(Protocol):
 
     async def transfers_between(self, from_us: int, to_us: int) -> list[tuple[BatchLine, str, str, int]]:
         """Returns what was booked of usage in this time."""
+        ...
+
+    async def first_us(self) -> int:
+        """Returns when the first transfer was written; 0 before there is one."""
+        ...
+
+    async def batches_of(self, source: str, since_us: int) -> list[str]:
+        """Returns the batches of a source that moved anything since."""
         ...
 
     async def unbalanced(self) -> list[Account]:

@@ -28,7 +28,7 @@ _COUNTERS: Final = {
     "refused": "Refused requests that became rows of the request log.",
     "refused_left_out": "Refused requests that edge left out of it, since there were too many.",
     "refused_poison": "Records of refused requests that could not be used.",
-    "comparisons": "Times that usage rows, ledger, wallets and holds were compared.",
+    "comparisons": "Times that usage rows, their sums, ledger, wallets and holds were compared.",
     "failed_comparisons": "Comparisons that broke off since something was away.",
     "overdue_holds": "Settled holds that were found unbooked after an hour, each time they were found.",
     "notices_sent": "Notices that a destination took.",
@@ -43,6 +43,7 @@ _GAUGES: Final = {
     "open_exceptions": "Finals that nobody confirmed and that a later one may replace.",
     "dead_letters": "Dead letters of the last seven days that are not booked, up to a hundred.",
     "recent_ids": "Event ids that are remembered against duplicates.",
+    "unbooked_holds": "Holds that were settled more than an hour ago and that nobody has booked, at the last look.",
 }
 _PREFIX: Final = "tollgate_billing_"
 _MISMATCHES: Final = Family(
@@ -51,7 +52,7 @@ _MISMATCHES: Final = Family(
 _DIFFERENCES: Final = Family(
     f"{_PREFIX}book_differences",
     "gauge",
-    "What did not agree between usage rows, ledger, wallets and holds when they were last compared.",
+    "What did not agree between usage rows, their sums, ledger, wallets and holds when they were last compared.",
     ("kind",),
 )
 FAMILIES: Final = (
@@ -71,6 +72,7 @@ class BillingCounters:
         self.mismatches: Counter[str] = Counter()
         # Of the last comparison of the books, by kind; nothing before there was one.
         self.differences: dict[str, int] = {}
+        self.unbooked_holds = 0
 
     def add(self, name: str, amount: int = 1) -> None:
         """Adds to one of the counters; a name that is none is a KeyError."""

@@ -115,6 +115,14 @@ class FakeLedgerBooks:
         return self._moved()
 
     @guarded
+    async def first_us(self):
+        return 1 if self._ledger.transfers else 0
+
+    @guarded
+    async def batches_of(self, source, since_us):
+        return sorted({line.batch for line, *_ in self._moved() if line.batch.startswith(f"{source}/")})
+
+    @guarded
     async def unbalanced(self):
         sums = {}
         for _, transfer in self._ledger.transfers:

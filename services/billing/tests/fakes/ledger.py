@@ -25,6 +25,10 @@ class FakeLedger:
         self.sources[source] = (owner, high, batch, effects)
 
     @guarded
+    async def claimed(self):
+        return list(self.sources)
+
+    @guarded
     async def post(self, posting):
         bounds = posting.bounds
         owner, high, batch, effects = self.sources.get(bounds.source, (None, 0, "", ()))

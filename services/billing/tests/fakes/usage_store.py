@@ -5,6 +5,7 @@ from collections import OrderedDict
 from services.billing.tests.fakes.crash import Fuse, guarded
 
 from tollgate_billing.domain.recent import RecentIds
+from tollgate_billing.domain.rollups import ROLLUPS
 from tollgate_billing.domain.rows import booked_of
 from tollgate_billing.errors import UsageStoreUnavailable
 
@@ -14,6 +15,8 @@ class FakeUsageStore:
         self.fuse = fuse or Fuse()
         self.window = window
         self.usage, self.mismatches, self.poison = [], [], []
+        # The rows that each rollup is the sum of.
+        self.rolled = {name: [] for name in ROLLUPS}
         self._tokens = {"usage": OrderedDict(), "mismatches": OrderedDict(), "poison": OrderedDict()}
         self.away = False
         self.inserts = 0
@@ -76,6 +79,9 @@ class FakeUsageStore:
         while len(tokens) > self.window:
             tokens.popitem(last=False)
         getattr(self, table).extend(rows)
+        if table == "usage":
+            for rolled in self.rolled.values():
+                rolled.extend(rows)
 
 
 def _of(row, bounds):

@@ -6,6 +6,7 @@ from services.billing.tests.fakes.request_log import FakeRequestLog
 from services.billing.tests.fakes.usage_queries import FakeUsageQueries
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
+from services.billing.tests.integration.planted_books import opened_books
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.redis_wallets import RedisWallets
@@ -85,6 +86,12 @@ def open_clickhouse(request):
         return clickhouse, again
 
     return opened
+
+
+@pytest.fixture(params=["fake", "real"])
+async def books(request, tmp_path):
+    async for made in opened_books(request, tmp_path):
+        yield made
 
 
 @pytest.fixture(params=["fake", "chdb", "http"])

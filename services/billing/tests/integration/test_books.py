@@ -1,7 +1,6 @@
 """Each kind of difference is planted in real books (chDB, SQLite, Valkey) and in fakes, and is named."""
 
 import asyncio
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,192 +8,29 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from grpc.aio import AioRpcError
-from services.billing.tests.fakes.books import FakeLedgerBooks, FakeUsageBooks
-from services.billing.tests.fakes.dead_letters import FakeDeadLetters
-from services.billing.tests.fakes.events import BOOK, UNCONFIRMED, usage_event
+from services.billing.tests.fakes.events import UNCONFIRMED, usage_event
 from services.billing.tests.fakes.ledger import FakeLedger
-from services.billing.tests.fakes.letters import FakeLetterStore, FakeUsageTopic
-from services.billing.tests.fakes.prices import FakePrices
-from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
+from services.billing.tests.integration.planted_books import CHARGE, FUNDS, SECOND_US
 from services.billing.tests.integration.running import BillingProcess, send
 
 from tollgate.billing.v1 import billing_pb2
 from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
-from tollgate_billing.adapters.clickhouse import ClickHouse
-from tollgate_billing.adapters.ledger_books import SqlLedgerBooks
-from tollgate_billing.adapters.redis_wallets import RedisWallets
-from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_tables import ACCOUNTS
-from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
-from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.api.books_reply import books_reply
 from tollgate_billing.domain.books import Report, missing_offsets, parse_batch
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.postings import REVENUE
-from tollgate_billing.domain.rows import Block
 from tollgate_billing.errors import InvalidQuery
-from tollgate_billing.ports import Grant
-from tollgate_billing.telemetry import BillingCounters
-from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
-from tollgate_billing.use_cases.keep_wallets import KeepWallets
-from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState
-from tollgate_billing.use_cases.replay_letters import ReplayLetters
+from tollgate_billing.use_cases.record_batch import Batch, SourceState
 from tollgate_holds.holds import Holds
-from tollgate_kit.clock import ManualClock, SystemClock
+from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import Claim, Record, Stored, new_producer
-from tollgate_kit.sql import Database
 from tollgate_rating import INT64_MAX
 
 pytestmark = pytest.mark.integration
-FUNDS = 10**12
-CHARGE = 60 * 10**6
-SECOND_US = 10**6
 PATIENCE_SECONDS = 180
-
-
-class Tampering:
-    """A usage store that loses rows, keeps them twice or changes what they were charged, by their request."""
-
-    def __init__(self, store):
-        self._store = store
-        self.lost, self.dearer = set(), {}
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    async def insert_usage(self, rows, token):
-        columns = rows.columns
-        charges = [
-            charge + self.dearer.get(request, 0)
-            for request, charge in zip(columns["request_id"], columns["charge"], strict=True)
-        ]
-        lineage = zip(columns["request_id"], columns["src_offset"], columns["src_index"], strict=True)
-        lost = {(offset, index) for request, offset, index in lineage if request in self.lost}
-        rows = Block({**columns, "charge": charges}).without(lost)
-        if rows:
-            await self._store.insert_usage(rows, token)
-
-
-class Books:
-    """Billing's stores with what writes and compares them, for an organization of the test's own."""
-
-    def __init__(self, store, ledger, wallets, usage_books, ledger_books):
-        self.organization = f"org-{uuid.uuid4().hex[:12]}"
-        self.epoch = uuid.uuid4().hex
-        self.clock = ManualClock(SystemClock().now_us())
-        self.began_us = self.clock.now_us()
-        self.store, self.ledger, self.wallets = Tampering(store), ledger, wallets
-        self.usage_books = usage_books
-        self.counters = BillingCounters()
-        lock = asyncio.Lock()
-        self.keep = KeepWallets(ledger, wallets, self.counters, lock)
-        self.record = RecordBatch(
-            store=self.store,
-            ledger=ledger,
-            wallets=wallets,
-            prices=FakePrices(BOOK),
-            letters=FakeDeadLetters(),
-            clock=self.clock,
-            counters=self.counters,
-            reached=lambda _name: None,
-            keep=self.keep,
-        )
-        # None of these letters is booked: they are of no topic that is replayed.
-        letters = ReplayLetters(FakeLetterStore(FakeUsageStore()), FakeUsageTopic(lambda _: None), self.clock)
-        self.compare = CompareBooks(
-            usage_books, ledger_books, ledger, wallets, self.keep, self.counters, self.clock, letters
-        )
-        self.state, self.offset = SourceState(), 0
-
-    async def fund(self):
-        await self.keep.grant(Grant(self.organization, "USD", FUNDS, self.organization, "test", self.clock.now_us()))
-
-    def event(self, name, **fields):
-        return usage_event(self.name(name), organization=self.organization, at_us=self.clock.now_us(), **fields)
-
-    def name(self, name):
-        return f"{self.organization}-{name}"
-
-    async def book(self, *events, post=True):
-        """Books events or bytes as one batch and returns its name."""
-        source = Bounds(self.epoch, "topic", 0, self.offset, self.offset + len(events))
-        claim = Claim("topic", 0, self.epoch, self.offset)
-        records = [
-            Stored(
-                claim,
-                self.offset + place,
-                self.clock.now_us(),
-                b"k",
-                event if isinstance(event, bytes) else event.SerializeToString(),
-            )
-            for place, event in enumerate(events)
-        ]
-        self.offset += len(events)
-        await self.ledger.claim(source.source, "owner")
-        batch = Batch(source, "owner", records, resumed=False, started_us=self.clock.now_us())
-        await self.record.prepare(batch, self.state)
-        await self.record.write(batch)
-        if post:
-            await self.record.book(batch)
-            self.record.finish(batch)
-        return source.batch
-
-    async def hold(self, name, amount, settled=None):
-        """What edge does; Redis keeps its own time."""
-        if isinstance(self.wallets, FakeWallets):
-            self.wallets.hold(self.organization, self.name(name), amount)
-            if settled is not None:
-                self.wallets.settle(self.organization, self.name(name), settled)
-        else:
-            await self.wallets.holds.hold(self.organization, self.name(name), amount, 60)
-            if settled is not None:
-                await self.wallets.holds.settle(self.organization, self.name(name), settled)
-
-    async def differences(self, seconds=120):
-        """Compares after so much time, and returns what concerns this organization or batch."""
-        self.clock.advance(seconds)
-        report = await self.compare(self.began_us - SECOND_US, self.clock.now_us() + SECOND_US)
-        assert report.cut == 0
-        self.report = report
-        return [
-            one
-            for one in report.differences
-            if one.organization_id == self.organization or self.epoch in one.batch or one.kind == "poison"
-        ]
-
-
-@pytest.fixture(params=["fake", "real"])
-async def books(request, tmp_path):
-    if request.param == "fake":
-        store, ledger = FakeUsageStore(), FakeLedger()
-        made = Books(store, ledger, FakeWallets(), FakeUsageBooks(store), FakeLedgerBooks(ledger))
-        await made.fund()
-        yield made
-        return
-    clickhouse = ClickHouse(request.getfixturevalue("chdb_dsn"))
-    await clickhouse.migrate()
-    database = Database(f"sqlite:////{tmp_path}/ledger.sqlite", migrations="tollgate_billing:migrations")
-    await database.migrate()
-    holds = Holds(request.getfixturevalue("valkey").url)
-    await holds.start()
-    assert await holds.wait_ready(60)
-    wallets = RedisWallets(holds)
-    wallets.holds = holds
-    made = Books(
-        ClickHouseUsageStore(clickhouse),
-        SqlLedger(database),
-        wallets,
-        ClickHouseUsageBooks(clickhouse),
-        SqlLedgerBooks(database),
-    )
-    made.database = database
-    await made.fund()
-    yield made
-    await holds.close()
-    await clickhouse.close()
-    database.close()
 
 
 async def test_sound_books_agree(books):
@@ -313,7 +149,9 @@ async def test_holds_that_hang(books):
     (one,) = await books.differences(seconds=900)
     assert (one.kind, one.request_ids, one.found_pico) == ("expired_hold", (books.name("left"),), 500)
     found = {one.kind: one for one in await books.differences(seconds=3600)}
-    assert found["unbooked_hold"].request_ids == (books.name("settled"),)
+    unbooked = found["unbooked_hold"]
+    assert (unbooked.request_ids, unbooked.found_pico) == ((books.name("settled"),), 20)
+    assert "tollgate dlq list" in unbooked.next_step
 
 
 async def test_a_hold_that_outlives_its_booked_request(books):
@@ -369,6 +207,53 @@ async def test_what_a_provider_says_that_we_cost_it(books):
     assert (one.theirs_pico, one.ours_pico) == (7 * 10**10, 0)
 
 
+def measured(process, name):
+    """Returns what a process measures under a name; empty for nothing."""
+    transport = httpx.HTTPTransport(uds=process.admin.removeprefix("unix:"))
+    with httpx.Client(transport=transport, base_url="http://admin") as http:
+        text = http.get("/metrics").text
+    return next((line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(name)), "")
+
+
+async def test_a_settled_hold_that_nobody_books_is_a_difference_and_a_number_to_alert_on(tmp_path, valkey):
+    valkey.clear()
+    process = BillingProcess(
+        tmp_path,
+        {
+            "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{tmp_path}/ledger.sqlite",
+            "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{tmp_path}/usage",
+            "TOLLGATE_BILLING_EVENT_LOG_URL": f"sqlite:///{tmp_path}/events.sqlite",
+            "TOLLGATE_BILLING_REDIS_URL": valkey.url,
+            "TOLLGATE_BILLING_RECONCILE_SECONDS": "0.2",
+        },
+    )
+    process.start()
+    client = process.client()
+    await client.grant(FUNDS)
+    holds = Holds(valkey.url)
+    await holds.start()
+    assert await holds.wait_ready(60)
+    for name in ("fresh", "lost"):
+        await holds.hold("org", name, 500, 600)
+        await holds.settle("org", name, 20)
+    # Settled two hours ago: Redis keeps its own time.
+    state, at, rest = (await holds.pipe.call("HGET", "{org}:holds", "lost")).split(b":", 2)
+    old = b":".join((state, str(int(at) - 7200).encode(), rest))
+    await holds.pipe.call("HSET", "{org}:holds", "lost", old)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while measured(process, "tollgate_billing_unbooked_holds") != "1.0":  # noqa: ASYNC110 - behind a port.
+            await asyncio.sleep(0.1)
+    now = SystemClock().now_us()
+    asked = billing_pb2.CompareBooksRequest(from_us=now - 60 * SECOND_US, to_us=now)
+    (one,) = (await client.call("CompareBooks", asked)).differences
+    assert (one.kind, list(one.request_ids), one.found_pico) == ("unbooked_hold", ["lost"], 20)
+    assert "tollgate credit correct" in one.next_step
+    await holds.close()
+    await client.close()
+    assert process.stop() == 0
+    process.clean()
+
+
 async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(tmp_path, valkey):
     valkey.clear()
     log_url = f"sqlite:///{tmp_path}/events.sqlite"
@@ -393,18 +278,13 @@ async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(tmp
     await send(log_url, [usage_event("a", at_us=now), usage_event("b", at_us=now, charge_pico=1)])
     await client.booked(2)
 
-    def measured(name):
-        transport = httpx.HTTPTransport(uds=process.admin.removeprefix("unix:"))
-        with httpx.Client(transport=transport, base_url="http://admin") as http:
-            text = http.get("/metrics").text
-        return next((line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(name)), "")
-
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while measured('tollgate_billing_book_differences{kind="mismatch"}') != "1.0":  # noqa: ASYNC110 - behind a port.
+        mismatches = 'tollgate_billing_book_differences{kind="mismatch"}'
+        while measured(process, mismatches) != "1.0":  # noqa: ASYNC110 - behind a port.
             await asyncio.sleep(0.1)
-        while measured("tollgate_billing_refused_total") != "1.0":  # noqa: ASYNC110 - behind a port.
+        while measured(process, "tollgate_billing_refused_total") != "1.0":  # noqa: ASYNC110 - behind a port.
             await asyncio.sleep(0.1)
-    assert measured('tollgate_billing_book_differences{kind="charge"}') == "0.0"
+    assert measured(process, 'tollgate_billing_book_differences{kind="charge"}') == "0.0"
     assert "the books do not agree" in process.log()
     found = await client.call("ListRequests", billing_pb2.ListRequestsRequest(kind="refused"))
     assert [row.request_id for row in found.rows] == ["r"]

@@ -22,6 +22,7 @@ from tollgate_edge.adapters.dead_letter_client import DeadLetterClient
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.adapters.ledger_client import LedgerClient
+from tollgate_edge.adapters.mending_client import MendingClient
 from tollgate_edge.adapters.payment_client import PaymentClient
 from tollgate_edge.adapters.report_client import ReportClient
 from tollgate_edge.adapters.sql.database import Database
@@ -126,11 +127,10 @@ class Edge:
         self.limits = SqlLimitStore(self.database)
         self.versions = SqlVersionStore(self.database)
         self.billing = BillingClient(settings.billing_address)
-        self.ledger = LedgerClient(settings.billing_address)
-        self.reports = ReportClient(settings.billing_address)
-        self.dead_letters = DeadLetterClient(settings.billing_address)
-        self.payments = PaymentClient(settings.billing_address)
-        self.controls = ControlClient(settings.billing_address)
+        address = settings.billing_address
+        self.ledger, self.reports = LedgerClient(address), ReportClient(address)
+        self.dead_letters, self.mending = DeadLetterClient(address), MendingClient(address)
+        self.payments, self.controls = PaymentClient(address), ControlClient(address)
         self.media = MediaClient(settings.media_address)
         self.routers = RouterClients(settings.router_address_list)
         self.producer = new_producer(settings.event_log_url)
@@ -223,6 +223,7 @@ class Edge:
             ledger=self.ledger,
             reports=self.reports,
             dead_letters=self.dead_letters,
+            mending=self.mending,
             payments=self.payments,
             controls=self.controls,
             media=self.media,
@@ -369,8 +370,8 @@ class Edge:
         """Starts the parts in order; the stack stops them in reverse."""
         stack.callback(self.tracing.shutdown)
         stack.callback(self.database.close)
-        billing = (self.billing, self.ledger, self.reports, self.dead_letters, self.payments, self.controls)
-        for client in (*billing, self.media, self.routers):
+        billing = (self.billing, self.ledger, self.reports, self.dead_letters, self.mending, self.payments)
+        for client in (*billing, self.controls, self.media, self.routers):
             stack.push_async_callback(client.close)
         await self.admin.start()
         stack.push_async_callback(self.admin.stop)

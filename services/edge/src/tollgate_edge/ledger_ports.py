@@ -1,10 +1,12 @@
 """Money that moves without a request, as edge asks billing for it."""
 
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import ledger_pb2 as ledger
+from tollgate.billing.v1 import mending_pb2 as mending
 from tollgate.billing.v1 import payments_pb2 as payments
 from tollgate.billing.v1 import reports_pb2 as reports
 
@@ -74,6 +76,18 @@ class DeadLetterPort(Protocol):
 
     async def replay(self, request: letters.ReplayDeadLettersRequest) -> letters.ReplayDeadLettersResponse:
         """Sends those that can be booked now to where they came from."""
+        ...
+
+
+class MendingPort(Protocol):
+    """Billing's mending of the usage store over gRPC. Both raise PublicError, also while replies are read."""
+
+    async def refill(self, request: mending.RefillRollupsRequest) -> AsyncIterator[mending.RefillRollupsResponse]:
+        """Makes sums again from usage rows; returns each slice of time that is done."""
+        ...
+
+    async def rebuild(self, request: mending.RebuildUsageRequest) -> AsyncIterator[mending.RebuildUsageResponse]:
+        """Writes missing usage rows again from the event log; returns how far it is."""
         ...
 
 

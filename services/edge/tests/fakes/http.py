@@ -4,7 +4,7 @@ import contextlib
 from types import SimpleNamespace
 
 import httpx
-from services.edge.tests.fakes.services import FakeBilling, FakeLedger, FakeMedia, FakeRouters
+from services.edge.tests.fakes.services import FakeBilling, FakeLedger, FakeMedia, FakeMending, FakeRouters
 from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate_edge.api.context import HttpContext
@@ -58,11 +58,10 @@ async def http_world(*, billing=None, reports=None):
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
     made.budgets = Controls()
     made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
-    made.ledger = FakeLedger()
+    made.ledger, made.mending = FakeLedger(), FakeMending()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing, made.notes, made.refused = [], [], []
-    made.spool = (0, "")
+    made.missing, made.notes, made.refused, made.spool = [], [], [], (0, "")
     randoms = iter(range(1, 1000))
 
     def random_bytes(count):
@@ -88,6 +87,7 @@ async def http_world(*, billing=None, reports=None):
             ledger=made.ledger,
             reports=reports or made.ledger,
             dead_letters=made.ledger,
+            mending=made.mending,
             payments=made.ledger,
             controls=made.ledger,
             media=made.media,

@@ -129,6 +129,32 @@ class FakeLedger:
         return call
 
 
+class FakeMending:
+    """Notes what it is asked and says what `lines` has; an error among them breaks off, and `refused` comes at once."""
+
+    def __init__(self):
+        self.asked, self.lines, self.refused = [], [], None
+
+    async def refill(self, request):
+        return await self._said(request)
+
+    async def rebuild(self, request):
+        return await self._said(request)
+
+    async def _said(self, request):
+        if self.refused is not None:
+            raise self.refused
+        self.asked.append(request)
+
+        async def lines():
+            for one in self.lines:
+                if isinstance(one, Exception):
+                    raise one
+                yield one
+
+        return lines()
+
+
 LEDGER_REPLIES = {
     "grant_bonus": ledger.GrantBonusResponse,
     "refund": ledger.RefundResponse,

@@ -76,7 +76,7 @@ class ClickHouse:
 
     def __init__(self, dsn: str, *, cluster: Cluster | None = None, retention: Retention | None = None) -> None:
         self._cluster = cluster
-        self._retention = retention or Retention()
+        self.retention = retention or Retention()
         self._writing = Lane(dsn, "write", {})
         self._aside = Lane(dsn, "aside", {})
         self._watching = Lane(dsn, "watch", {})
@@ -85,7 +85,7 @@ class ClickHouse:
     async def migrate(self) -> None:
         """Brings the tables up to date and has them keep rows as long as said; each step can be repeated."""
         await self._writing.run(lambda client: migrate(client, self._cluster))
-        await self._writing.run(lambda client: keep_for(client, self._retention, self._cluster))
+        await self._writing.run(lambda client: keep_for(client, self.retention, self._cluster))
 
     async def insert(self, table: str, made: Callable[[], Any], token: str, *, aside: bool = False) -> None:
         """Adds the `pyarrow.Table` that `made` returns as one block, once per token.
@@ -116,9 +116,18 @@ class ClickHouse:
         result = await lane.run(lambda client: client.query(sql, parameters=dict(parameters), settings=settings))
         return [dict(zip(result.column_names, row, strict=True)) for row in result.result_rows]
 
+    @property
+    def replicated(self) -> bool:
+        """Tells whether the tables are those of a cluster."""
+        return self._cluster is not None
+
     async def command(self, statement: str) -> None:
         """Has the engine do something that answers with nothing, such as to merge."""
         await self._writing.run(lambda client: client.command(statement))
+
+    async def change(self, work: Callable[[Any], T]) -> T:
+        """Returns what the work does with a client; nothing of this process is inserted meanwhile."""
+        return await self._writing.run(work)
 
     async def table(self, sql: str, parameters: Mapping[str, Any]) -> Table:
         """Returns the rows of a question with the names and types of its columns."""

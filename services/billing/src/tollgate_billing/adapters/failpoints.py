@@ -9,7 +9,8 @@ OF_BATCHES: Final = (
     "after_commit",
 )
 OF_NOTICES: Final = ("after_lease", "after_send")
-NAMES: Final = OF_BATCHES + OF_NOTICES
+OF_REBUILDS: Final = ("before_attach", "after_attach")
+NAMES: Final = OF_BATCHES + OF_NOTICES + OF_REBUILDS
 
 
 class Failpoint:

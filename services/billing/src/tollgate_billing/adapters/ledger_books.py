@@ -37,6 +37,12 @@ class SqlLedgerBooks:
     async def transfers_between(self, from_us: int, to_us: int) -> list[Moved]:
         return list(await self._read(functools.partial(_moved_between, from_us=from_us, to_us=to_us)))
 
+    async def first_us(self) -> int:
+        return int(await self._read(_first_us))
+
+    async def batches_of(self, source: str, since_us: int) -> list[str]:
+        return list(await self._read(functools.partial(_batches_of, source=source, since_us=since_us)))
+
     async def unbalanced(self) -> list[Account]:
         return list(await self._read(_unbalanced))
 
@@ -64,19 +70,44 @@ def _moved(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list
     ]
 
 
+def _first_us(connection: sa.Connection) -> int:
+    query = sa.select(TRANSFERS.c.created_us).order_by(TRANSFERS.c.transfer_id).limit(1)
+    return connection.execute(query).scalar() or 0
+
+
+def _batches_of(connection: sa.Connection, source: str, since_us: int) -> list[str]:
+    first = _first_since(connection, since_us)
+    if first is None:
+        return []
+    named = TRANSFERS.c.batch.startswith(f"{source}/", autoescape=True)
+    query = sa.select(TRANSFERS.c.batch).where(TRANSFERS.c.transfer_id >= first, named, TRANSFERS.c.reason == _USAGE)
+    return list(connection.execute(query.distinct()).scalars())
+
+
 def _moved_between(connection: sa.Connection, from_us: int, to_us: int) -> list[Moved]:
-    """Ids grow with time, so the first one is found by halving: there is no index of times."""
+    first = _first_since(connection, from_us)
+    if first is None:
+        return []
+    times = sa.and_(TRANSFERS.c.created_us >= from_us, TRANSFERS.c.created_us < to_us)
+    return _moved(connection, sa.and_(TRANSFERS.c.transfer_id >= first, times))
+
+
+def _first_since(connection: sa.Connection, from_us: int) -> int | None:
+    """Returns the first transfer of a time or after it, the last one where there is none.
+
+    Ids grow with time, so it is found by halving: there is no index of times.
+    """
     ends = sa.select(sa.func.min(TRANSFERS.c.transfer_id), sa.func.max(TRANSFERS.c.transfer_id))
+    low: int | None
     low, high = connection.execute(ends).one()
     if low is None:
-        return []
+        return None
     while low < high:
         middle = (low + high) // 2
         query = sa.select(TRANSFERS.c.created_us).where(TRANSFERS.c.transfer_id >= middle)
         at_us = connection.execute(query.order_by(TRANSFERS.c.transfer_id).limit(1)).scalar_one()
         low, high = (low, middle) if at_us >= from_us else (middle + 1, high)
-    times = sa.and_(TRANSFERS.c.created_us >= from_us, TRANSFERS.c.created_us < to_us)
-    return _moved(connection, sa.and_(TRANSFERS.c.transfer_id >= low, times))
+    return low
 
 
 def _unbalanced(connection: sa.Connection) -> list[Account]:

@@ -36,6 +36,9 @@ class SqlLedger:
     async def claim(self, source: str, owner: str) -> None:
         await known(self._database.write(functools.partial(_claim, source=source, owner=owner)))
 
+    async def claimed(self) -> list[str]:
+        return await known(self._database.read(_claimed))
+
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
         return await known(self._database.write(functools.partial(_post, posting=posting)))
 
@@ -80,6 +83,10 @@ def _claim(connection: sa.Connection, source: str, owner: str) -> None:
     row = {"source": source, "owner": owner, "high": 0, "batch": "", "effects": "[]"}
     statement = insert(connection, SOURCES).values(row)
     connection.execute(statement.on_conflict_do_update(index_elements=["source"], set_={"owner": owner}))
+
+
+def _claimed(connection: sa.Connection) -> list[str]:
+    return list(connection.execute(sa.select(SOURCES.c.source)).scalars())
 
 
 def _post(connection: sa.Connection, posting: Posting) -> tuple[Effect, ...]:

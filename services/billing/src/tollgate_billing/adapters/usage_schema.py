@@ -32,7 +32,7 @@ _NAMED: Final = re.compile(
 _ENGINE: Final = re.compile(r"\bENGINE = (\w*MergeTree)\b(?!\()")
 _WINDOW: Final = re.compile(r"\bnon_replicated_deduplication_window = \d+")
 # A fill runs once over all there is: it may touch every month, and spills what does not fit.
-_FILLING: Final = {
+FILLING: Final = {
     "insert_deduplicate": 0,
     "max_partitions_per_insert_block": 0,
     "max_bytes_before_external_group_by": 1 << 30,
@@ -157,7 +157,7 @@ def _run(client: Any, statement: str, cluster: Cluster | None) -> None:
         "SELECT as_select FROM system.tables WHERE database = currentDatabase() AND name = {name:String}",
         parameters={"name": f"{table}_from_events"},
     ).result_rows[0]
-    client.command(f"INSERT INTO {table} {query}", settings=_FILLING)
+    client.command(f"INSERT INTO {table} {query}", settings=FILLING)
 
 
 def _record(client: Any, name: str) -> None:

@@ -95,7 +95,7 @@ SELECT event_id, toUnixTimestamp64Micro(logged_at) AS at FROM usage_events
 WHERE src_epoch = {epoch:String} AND src_topic = {topic:String} AND src_partition = {partition:UInt16}
   AND src_offset < {low:UInt64} AND kind = 'usage' AND logged_at >= fromUnixTimestamp64Micro({since:Int64})
 """
-_HISTORY: Final = f"""
+HISTORY: Final = f"""
 SELECT {SELECTED} FROM usage_events
 WHERE request_id IN {{requests:Array(String)}}
   AND NOT (src_epoch = {{epoch:String}} AND src_topic = {{topic:String}}
@@ -123,11 +123,16 @@ _IDS_A_QUERY: Final = 1_000
 
 
 class ClickHouseUsageStore:
+    _history = HISTORY
+
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
 
+    async def _rows(self, sql: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+        return await self._clickhouse.rows(sql, parameters, booking=True)
+
     async def recent_ids(self, source: Bounds, since_us: int) -> RecentIds:
-        found = await self._clickhouse.rows(_IDS, {**_about(source), "since": since_us}, booking=True)
+        found = await self._rows(_IDS, {**_about(source), "since": since_us})
         return RecentIds((row["event_id"].bytes, row["at"]) for row in found)
 
     async def history(self, requests: AbstractSet[str], before: Bounds) -> dict[str, list[Booked]]:
@@ -135,15 +140,15 @@ class ClickHouseUsageStore:
         rows: list[Row] = []
         for first in range(0, len(names), _IDS_A_QUERY):
             part = {**_about(before), "requests": names[first : first + _IDS_A_QUERY]}
-            rows += [_as_row(row) for row in await self._clickhouse.rows(_HISTORY, part, booking=True)]
+            rows += [_as_row(row) for row in await self._rows(self._history, part)]
         return booked_of(rows)
 
     async def present(self, bounds: Bounds) -> set[tuple[int, int]]:
-        found = await self._clickhouse.rows(_PRESENT, {**_about(bounds), "high": bounds.high}, booking=True)
+        found = await self._rows(_PRESENT, {**_about(bounds), "high": bounds.high})
         return {(row["src_offset"], row["src_index"]) for row in found}
 
     async def remembers(self, bounds: Bounds) -> bool:
-        (found,) = await self._clickhouse.rows(_REMEMBERED, {**_about(bounds), "high": bounds.high}, booking=True)
+        (found,) = await self._rows(_REMEMBERED, {**_about(bounds), "high": bounds.high})
         return bool(found["remembered"])
 
     def make_ready(self, rows: Block) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tollgate.billing.v1 import billing_pb2 as wire
-from tollgate_billing.domain.books import Report, nearest
+from tollgate_billing.domain.books import Difference, Report, nearest
 from tollgate_billing.domain.provider_costs import Compared
 
 
@@ -19,18 +19,25 @@ def books_reply(report: Report, *, lag_events: int, lag_ms: int) -> wire.Compare
         cut=report.cut,
         lag_events=lag_events,
         lag_ms=lag_ms,
-        differences=[
-            wire.BookDifference(
-                kind=one.kind,
-                detail=one.detail,
-                organization_id=one.organization_id,
-                batch=one.batch,
-                request_ids=one.request_ids,
-                found_pico=nearest(one.found_pico),
-                expected_pico=nearest(one.expected_pico),
-            )
-            for one in report.differences
-        ],
+        differences=map(difference_reply, report.differences),
+    )
+
+
+def difference_reply(one: Difference) -> wire.BookDifference:
+    """Returns one difference."""
+    return wire.BookDifference(
+        kind=one.kind,
+        detail=one.detail,
+        organization_id=one.organization_id,
+        batch=one.batch,
+        request_ids=one.request_ids,
+        found_pico=nearest(one.found_pico),
+        expected_pico=nearest(one.expected_pico),
+        project_id=one.project_id,
+        model=one.model,
+        rollup=one.rollup,
+        bucket_us=one.bucket_us,
+        next_step=one.next_step,
     )
 
 

@@ -9,17 +9,17 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import SpanKind
 
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
 from tollgate_billing.domain.intent import Bounds, Intent, encode_intents, parse_intents
-from tollgate_billing.errors import Unavailable
+from tollgate_billing.errors import InvalidQuery, Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
 from tollgate_billing.use_cases.keep_wallets import Turns
@@ -30,6 +30,7 @@ from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, new_sp
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 _CLAIM_OF: Final = attrgetter("claim")
 _OFFSET_OF: Final = attrgetter("offset")
 
@@ -151,6 +152,8 @@ class UsageRecordedConsumer:
         # The oldest first. Only the last one may not be written yet.
         self._begun: list[tuple[Intake, Batch]] = []
         self._failed = False
+        # Held by each step, and by whoever works between two batches.
+        self._stepping = asyncio.Lock()
         self._delay = _FIRST_RETRY_SECONDS
         self._lag_at = -_LAG_SECONDS
         self.problem = "the event log was not read yet"
@@ -174,6 +177,45 @@ class UsageRecordedConsumer:
 
     async def step(self, stopping: asyncio.Event) -> None:
         """Reads once and books what is due; waits a moment when something is away."""
+        async with self._stepping:
+            await self._step(stopping)
+
+    async def between_batches(self, work: Callable[[], Awaitable[T]], *, forget: bool = False) -> T:
+        """Returns what the work does while no batch is begun, and none of an earlier process waits to be finished.
+
+        With `forget` what is known of earlier events is read anew before the next batch. Raises Unavailable,
+        InvalidQuery where other processes hold partitions, and what the work raises.
+        """
+        async with self._stepping:
+            try:
+                await self._finish()
+            except (Unavailable, EventLogUnavailable, OwnershipLost) as error:
+                self._failed = True
+                raise Unavailable(f"booking waits: {error}") from error
+            await self._check_alone()
+            found = await work()
+            if forget:
+                for intake in self._intakes.values():
+                    intake.state = SourceState()
+                    if intake.ahead is not None:
+                        # It was decided by what was known before.
+                        intake.ahead.prepared = None
+            return found
+
+    async def _check_alone(self) -> None:
+        """Raises unless all partitions are held here, and nothing of them that was begun is left to be finished."""
+        if not self._intakes or any(intake.claim.lost or intake.resume for intake in self._intakes.values()):
+            raise Unavailable("batches of an earlier process are finished first; try again in a moment")
+        own = {intake.source for intake in self._intakes.values()}
+        logs = {source.rpartition("/")[0] for source in own}
+        others = [one for one in await self._ledger.claimed() if one not in own and one.rpartition("/")[0] in logs]
+        if others:
+            raise InvalidQuery(
+                f"{len(others)} partitions of the event log are booked by other billing processes: run one process of"
+                " billing, then try again"
+            )
+
+    async def _step(self, stopping: asyncio.Event) -> None:
         try:
             if self._failed:
                 await self._finish()

@@ -1,4 +1,4 @@
-"""Whether raw usage, ledger, wallets and holds say the same; each difference is named by request or batch.
+"""Whether raw usage, its sums, ledger, wallets and holds say the same; each difference is named by request or batch.
 
 | difference        | means                                                                              |
 |-------------------|------------------------------------------------------------------------------------|
@@ -21,15 +21,28 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from tollgate_billing.domain.postings import ADJUSTMENT, LOSS, PAYABLE, PROVIDER_COST, REVENUE, WALLET
+from tollgate_billing.domain.rollups import ROLLUPS
 from tollgate_rating import INT64_MAX
 
 KINDS: Final = (
     *("charge", "cost", "loss", "unposted_batch", "repeated_event", "double_charge", "account", "wallet"),
     *("expired_hold", "unbooked_hold", "leaked_hold", "mismatch", "poison"),
+    *(rollup.kind for rollup in ROLLUPS.values()),
 )
 _CHARGE: Final = {(WALLET, REVENUE): 1, (ADJUSTMENT, WALLET): -1}
 _COST: Final = {(PROVIDER_COST, PAYABLE): 1, (LOSS, PAYABLE): 1, (PAYABLE, PROVIDER_COST): -1}
 _LOSS: Final = {(LOSS, PAYABLE): 1, (LOSS, PROVIDER_COST): 1}
+
+
+_REFILL: Final = "`tollgate usage refill {}` makes these sums again, once rows and ledger agree on their time"
+# What is to be done about kinds of differences of which that is one thing.
+_NEXT_STEPS: Final[Mapping[str, str]] = {
+    **{rollup.kind: _REFILL.format(rollup.name) for rollup in ROLLUPS.values()},
+    "unbooked_hold": (
+        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; where it is"
+        " lost for good, charge it with `tollgate credit correct ORGANIZATION AMOUNT --take`"
+    ),
+}
 
 
 def nearest(amount_pico: int) -> int:
@@ -58,7 +71,10 @@ class Amounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that does not agree. `found` and `expected` in pico-units where it is about money."""
+    """One thing that does not agree. `found` and `expected` in pico-units where it is about money.
+
+    `rollup` names the table of a sum, and `bucket_us` when its bucket begins; both are empty of anything else.
+    """
 
     kind: str
     detail: str
@@ -67,6 +83,15 @@ class Difference:
     request_ids: tuple[str, ...] = ()
     found_pico: int = 0
     expected_pico: int = 0
+    project_id: str = ""
+    model: str = ""
+    rollup: str = ""
+    bucket_us: int = 0
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it, for people; empty where that depends."""
+        return _NEXT_STEPS.get(self.kind, "")
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
-"""Compares raw usage, ledger, wallets and holds, and names what differs. It changes nothing.
+"""Compares raw usage, its sums, ledger, wallets and holds, and names what differs. It changes nothing.
 
-Batches of a time are compared whole; one that is being booked now is left for the next time. Where something joins that
-must equal raw usage, it is compared in `_compare_slice`, beside the ledger.
+Batches of a time are compared whole; one that is being booked now is left for the next time.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,25 @@ from tollgate_billing.domain.books import (
     is_posted,
     missing_offsets,
 )
+from tollgate_billing.domain.rollups import HOUR_US
+from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import HoldRecord, Ledger, LedgerBooks, UsageBooks, Wallets
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.compare_rollups import CompareRollups
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.replay_letters import ReplayLetters, id_of
 from tollgate_kit.clock import Clock
 from tollgate_rating import format_decimal
 
-_SLICE_US: Final = 3600 * 1_000_000
+log = logging.getLogger(__name__)
+
+_SLICE_US: Final = HOUR_US
 # What is younger may be booked at this moment.
 _SETTLED_US: Final = 60 * 1_000_000
 _LATE_US: Final = 600 * 1_000_000
 _OVERDUE_US: Final = 3600 * 1_000_000
 _MOST: Final = 200
+_MOST_LOGGED: Final = 20
 _NAMES: Final = 10
 
 
@@ -54,6 +60,7 @@ class CompareBooks:
         counters: BillingCounters,
         clock: Clock,
         letters: ReplayLetters,
+        rollups: CompareRollups,
     ) -> None:
         self._books = books
         self._booked = booked
@@ -63,24 +70,47 @@ class CompareBooks:
         self._counters = counters
         self._clock = clock
         self._letters = letters
+        self._rollups = rollups
 
     async def __call__(self, from_us: int, to_us: int) -> Report:
         """Compares what was booked in this time, and all wallets and holds as they are now. Raises Unavailable."""
-        now = self._clock.now_us()
-        report = Report(from_us, min(to_us, now))
-        start = from_us
-        while start < report.to_us:
-            end = min(start + _SLICE_US, report.to_us)
-            await self._compare_slice(report, start, end)
-            start = end
+        report = await self.rows_and_ledger(from_us, to_us)
         report.add(await self._repeated(from_us, to_us), _MOST)
         report.add(await self._books.mismatches_between(from_us, to_us, _MOST), _MOST)
         report.add(await self._poison(from_us, to_us), _MOST)
         report.add(await self._accounts(), _MOST)
+        sums, cut = await self._rollups(from_us, report.to_us, _MOST)
+        report.add(sums, _MOST)
+        report.cut += cut
         await self._compare_wallets(report)
         self._counters.add("comparisons")
         found = Counter(one.kind for one in report.differences)
         self._counters.differences = {kind: found[kind] for kind in KINDS}
+        return report
+
+    async def look_back(self, hours: int) -> Report | None:
+        """Compares the last hours and logs what differs; None where something is away: the next look does it then."""
+        now = self._clock.now_us()
+        try:
+            report = await self(now - hours * HOUR_US, now)
+        except Unavailable as error:
+            self._counters.add("failed_comparisons")
+            log.warning("the books are not compared now", extra={"fields": {"reason": str(error)}})
+            return None
+        for one in report.differences[:_MOST_LOGGED]:
+            fields = {"kind": one.kind, "detail": one.detail, "organization_id": one.organization_id}
+            fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids), "next_step": one.next_step}
+            log.error("the books do not agree", extra={"fields": fields})
+        return report
+
+    async def rows_and_ledger(self, from_us: int, to_us: int, slice_us: int = _SLICE_US) -> Report:
+        """Compares usage rows with the ledger only, so much of the time at once. Raises Unavailable."""
+        report = Report(from_us, min(to_us, self._clock.now_us()))
+        start = from_us
+        while start < report.to_us:
+            end = min(start + slice_us, report.to_us)
+            await self._compare_slice(report, start, end)
+            start = end
         return report
 
     async def _compare_slice(self, report: Report, from_us: int, to_us: int) -> None:
@@ -126,6 +156,8 @@ class CompareBooks:
             tuple(dict.fromkeys(names[:_NAMES])),
             found_pico=one.raw,
             expected_pico=one.ledger,
+            project_id=line.project_id,
+            model=line.model,
         )
 
     async def _repeated(self, from_us: int, to_us: int) -> list[Difference]:

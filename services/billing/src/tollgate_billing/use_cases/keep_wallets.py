@@ -129,10 +129,12 @@ class KeepWallets:
         async with self._lock:
             await self.catch_up()
             balances = await self._ledger.balances()
+        unbooked = 0
         for organization_id in balances:
             async with self._lock:
                 await self._compare(organization_id)
-            await self._sweep(organization_id)
+            unbooked += await self._sweep(organization_id)
+        self._counters.unbooked_holds = unbooked
 
     async def catch_up(self) -> None:
         """Applies what the ledger has and Redis may not have; for whoever has the turn. Raises Unavailable."""
@@ -164,7 +166,8 @@ class KeepWallets:
             extra={"fields": {"organization_id": organization_id, "drift_pico": drift, "wallet_pico": wallet}},
         )
 
-    async def _sweep(self, organization_id: str) -> None:
+    async def _sweep(self, organization_id: str) -> int:
+        """Gives expired holds back; returns how many settled ones nobody has booked for an hour."""
         swept = await self._wallets.sweep(organization_id)
         self._swept(organization_id, swept)
         self._counters.add("released_holds", swept.released)
@@ -177,3 +180,4 @@ class KeepWallets:
                 "a settled hold was never booked",
                 extra={"fields": {"organization_id": organization_id, "request_id": hold_id}},
             )
+        return len(swept.overdue)

@@ -66,7 +66,8 @@ class Decoded:
 class Batch:
     """Records of one source, in order. `resumed`: an earlier process had begun to book them.
 
-    `marked`: the log has its intent; `written`: the usage store has its rows.
+    `marked`: the log has its intent; `written`: the usage store has its rows. `again`: it was booked long ago, and what
+    was wrong with it was said then.
     """
 
     bounds: Bounds
@@ -78,6 +79,7 @@ class Batch:
     prepared: Prepared | None = None
     marked: bool = False
     written: bool = False
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -137,7 +139,7 @@ class RecordBatch:
         if batch.prepared is not None:
             return
         if batch.decoded is None:
-            batch.decoded = await asyncio.to_thread(_decoded, batch.records)
+            batch.decoded = await asyncio.to_thread(_decoded, batch)
         decoded = batch.decoded
         first_us = min(record.at_us for record in batch.records)
         if state.exceptions is None:
@@ -155,8 +157,9 @@ class RecordBatch:
         _remember(prepared, state.recent)
         state.exceptions.difference_update(prepared.closed)
         state.exceptions.update(one.request_id for one in prepared.opened)
-        _report(prepared.mismatches)
-        _report_unpriced(prepared.judged)
+        if not batch.again:
+            _report(prepared.mismatches)
+            _report_unpriced(prepared.judged)
 
     async def write(self, batch: Batch) -> None:
         """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
@@ -165,9 +168,9 @@ class RecordBatch:
         if prepared.letters:
             await self._letters.send(prepared.letters)
             self._reached("after_letters")
-            await self._store.insert_poison([_poison_row(letter) for letter in prepared.letters], f"{token}/poison")
+            await self._store.insert_poison([poison_row(letter) for letter in prepared.letters], f"{token}/poison")
         if prepared.mismatches:
-            rows = [_mismatch_row(one, batch.bounds, self._clock.now_us()) for one in prepared.mismatches]
+            rows = [mismatch_row(one, batch.bounds, self._clock.now_us()) for one in prepared.mismatches]
             await self._store.insert_mismatches(rows, f"{token}/mismatch")
         await self._insert(batch, prepared.rows)
         self._reached("after_insert")
@@ -281,7 +284,8 @@ class RecordBatch:
         batch.resumed = True
 
 
-def _decoded(records: Sequence[Stored]) -> Decoded:
+def _decoded(batch: Batch) -> Decoded:
+    records = batch.records
     events, columns, poison = decode_all(records)
     letters = []
     for place, reason in poison:
@@ -290,7 +294,7 @@ def _decoded(records: Sequence[Stored]) -> Decoded:
         letters.append(
             Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
         )
-    if letters:
+    if letters and not batch.again:
         first = letters[0]
         fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
         log.error("records of the event log cannot be used", extra={"fields": fields})
@@ -351,7 +355,8 @@ def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str
     return list(opened.values()), sorted(closed)
 
 
-def _poison_row(letter: Letter) -> Row:
+def poison_row(letter: Letter) -> Row:
+    """Returns the row of the usage store about a record that could not be used."""
     return {
         "topic": letter.topic,
         "partition": letter.partition,
@@ -363,7 +368,8 @@ def _poison_row(letter: Letter) -> Row:
     }
 
 
-def _mismatch_row(mismatch: Mismatch, bounds: Bounds, now_us: int) -> Row:
+def mismatch_row(mismatch: Mismatch, bounds: Bounds, now_us: int) -> Row:
+    """Returns the row of the usage store about a charge that router and billing do not agree on."""
     event = mismatch.event
     return {
         "event_id": event.event_id,

@@ -14,7 +14,14 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader, authenticate
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.ledger_ports import ControlPort, DeadLetterPort, LedgerPort, PaymentPort, ReportPort
+from tollgate_edge.ledger_ports import (
+    ControlPort,
+    DeadLetterPort,
+    LedgerPort,
+    MendingPort,
+    PaymentPort,
+    ReportPort,
+)
 from tollgate_edge.ports import (
     Authenticator,
     BillingPort,
@@ -56,6 +63,7 @@ class HttpContext:
     ledger: LedgerPort
     reports: ReportPort
     dead_letters: DeadLetterPort
+    mending: MendingPort
     payments: PaymentPort
     controls: ControlPort
     media: MediaPort

@@ -59,6 +59,7 @@ _AMOUNT: Final[Schema] = {
     "description": 'A decimal string such as "12.5": money is never a float.',
 }
 _TIME: Final[Schema] = {"type": ["string", "null"], "description": "UTC, such as 2027-01-31T00:00:00Z."}
+_SPAN: Final[dict[str, Schema]] = {"from": _TIME, "to": _TIME}
 _LIMITS: Final[dict[str, Schema]] = {
     **{name: _whole(0, MAX_LIMIT) for name in LIMIT_NAMES},
     "budget": {
@@ -245,6 +246,10 @@ BODIES: Final[dict[str, Schema]] = {
     ),
     "POST /api/v1/codes/redeem": _object("code", code=_needed(100), organization_id=_ID),
     "POST /api/v1/requests/{request_id}/link": _object(expires_in_seconds=_whole(60, 30 * 24 * 3600)),
+    "POST /api/v1/usage/rollups/refill": _object(
+        rollup=_one_of("minute", "hour", "day"), dry_run={"type": "boolean"}, **_SPAN
+    ),
+    "POST /api/v1/usage/rebuild": _object(dry_run={"type": "boolean"}, **_SPAN),
     "POST /api/v1/usage/sql": _object("sql", sql=_needed(20_000, "SELECT 1"), limit=_whole(1, 10_000)),
     "POST /api/v1/prices/what-if": _object(
         *("book", "from", "to"),
@@ -313,7 +318,12 @@ BODIES: Final[dict[str, Schema]] = {
 }
 # Bodies that may be left out.
 OPTIONAL: Final = frozenset(
-    {"POST /api/v1/keys", "POST /api/v1/wallets/rebuild", "POST /api/v1/requests/{request_id}/link"}
+    {
+        "POST /api/v1/keys",
+        "POST /api/v1/usage/rebuild",
+        "POST /api/v1/wallets/rebuild",
+        "POST /api/v1/requests/{request_id}/link",
+    }
 )
 SOUND: Final = _object("model", "file", model=_needed(200, "whisper-1"), file=_FILE)
 _PICTURES: Final = _object("model", "image", **_IMAGE | {"prompt": _text(32_000)}, image=_FILE, mask=_FILE)

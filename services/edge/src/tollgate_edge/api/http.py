@@ -26,6 +26,7 @@ from tollgate_edge.api.key_import import key_import_router
 from tollgate_edge.api.ledger import ledger_router
 from tollgate_edge.api.limits import limits_router
 from tollgate_edge.api.media import media_router
+from tollgate_edge.api.mending import mending_router
 from tollgate_edge.api.messages import messages_router
 from tollgate_edge.api.models import face_of_request, models_router
 from tollgate_edge.api.notify import notify_router
@@ -77,6 +78,7 @@ _ROUTERS: Final = (
     payments_router,
     reconciliation_router,
     dead_letters_router,
+    mending_router,
     limits_router,
     budgets_router,
     notify_router,

@@ -13,14 +13,17 @@ _DAY_US: Final = 24 * 3600 * 1_000_000
 _MOST_DAYS: Final = 90
 _MOST_BYTES: Final = 2 * 1024 * 1024
 PROVIDERS: Final = ("openai", "anthropic")
-_OF_MONEY: Final = frozenset({"charge", "cost", "loss", "account", "wallet", "mismatch"})
+_OF_HOLDS: Final = frozenset({"expired_hold", "unbooked_hold", "leaked_hold"})
+_OF_MONEY: Final = frozenset(
+    {"charge", "cost", "loss", "account", "wallet", "mismatch", "rollup_minute", "rollup_hour", "rollup_day"}
+)
 
 
 def reconciliation_router(context: HttpContext) -> APIRouter:
     """Returns the routes under /api/v1/reconciliation."""
     router = APIRouter(prefix="/api/v1")
 
-    @router.get("/reconciliation", summary="Whether usage rows, ledger, wallets and holds agree; changes nothing")
+    @router.get("/reconciliation", summary="Whether usage rows, sums, ledger, wallets and holds agree; changes nothing")
     async def reconciliation(
         request: Request,
         since: Annotated[str, Query(alias="from", max_length=40)] = "",
@@ -35,7 +38,7 @@ def reconciliation_router(context: HttpContext) -> APIRouter:
             raise invalid(f"At most {_MOST_DAYS} days are compared at once.", "from")
         found = await context.billing.compare_books(billing.CompareBooksRequest(from_us=from_us, to_us=to_us))
         spools = await _spools(context)
-        differences = [_difference(one) for one in found.differences]
+        differences = [render_difference(one) for one in found.differences]
         differences += [_stuck(one) for one in spools if one["problem"]]
         return json_response(
             {
@@ -95,15 +98,21 @@ async def _spools(context: HttpContext) -> list[dict[str, Any]]:
     return [own, *routers]
 
 
-def _difference(one: billing.BookDifference) -> dict[str, Any]:
+def render_difference(one: billing.BookDifference) -> dict[str, Any]:
+    """Returns what does not agree, as the API says it."""
     money = one.kind in _OF_MONEY
     return {
         "kind": one.kind,
         "detail": one.detail,
         "organization_id": one.organization_id or None,
+        "project_id": one.project_id or None,
+        "model": one.model or None,
         "batch": one.batch or None,
+        "rollup": one.rollup or None,
+        "bucket": render_time(one.bucket_us),
         "request_ids": list(one.request_ids),
-        **render_money("found", one.found_pico if money else None),
+        "next_step": one.next_step or None,
+        **render_money("found", one.found_pico if money or one.kind in _OF_HOLDS else None),
         **render_money("expected", one.expected_pico if money else None),
     }
 
@@ -111,5 +120,4 @@ def _difference(one: billing.BookDifference) -> dict[str, Any]:
 def _stuck(spool: dict[str, Any]) -> dict[str, Any]:
     process = " ".join(filter(None, (spool["service"], spool["address"])))
     detail = f"{spool['records']} events wait in the spool of {process}: {spool['problem']}"
-    empty = dict.fromkeys(("organization_id", "batch", "found", "found_pico", "expected", "expected_pico"))
-    return {"kind": "spool", "detail": detail, "request_ids": [], **empty}
+    return render_difference(billing.BookDifference(kind="spool", detail=detail))

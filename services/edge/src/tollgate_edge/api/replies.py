@@ -14,6 +14,7 @@ _PICO: Final[Schema] = {"type": "integer"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
+_LINES: Final = "application/x-ndjson"
 _ANY: Final = "*/*"
 
 
@@ -115,6 +116,8 @@ REPLIES: Final[Mapping[str, str]] = {
 TYPES: Final[Mapping[str, tuple[str, ...]]] = {
     "GET /v1/connection/stream": (_EVENTS,),
     "GET /v1/media/assets/{asset_id}": (_ANY,),
+    "POST /api/v1/usage/rollups/refill": (_LINES,),
+    "POST /api/v1/usage/rebuild": (_LINES,),
     "GET /api/v1/usage/export": ("application/vnd.apache.parquet",),
     "GET /api/v1/statements/{organization_id}/{month}": (_JSON, "text/csv", "text/html"),
     "POST /v1/chat/completions": (_JSON, _EVENTS),

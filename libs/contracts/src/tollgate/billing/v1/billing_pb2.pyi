@@ -417,7 +417,7 @@ class CompareBooksRequest(_message.Message):
     def __init__(self, from_us: _Optional[int] = ..., to_us: _Optional[int] = ...) -> None: ...
 
 class BookDifference(_message.Message):
-    __slots__ = ("kind", "detail", "organization_id", "batch", "request_ids", "found_pico", "expected_pico")
+    __slots__ = ("kind", "detail", "organization_id", "batch", "request_ids", "found_pico", "expected_pico", "project_id", "model", "rollup", "bucket_us", "next_step")
     KIND_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -425,6 +425,11 @@ class BookDifference(_message.Message):
     REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
     FOUND_PICO_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_PICO_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLLUP_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_US_FIELD_NUMBER: _ClassVar[int]
+    NEXT_STEP_FIELD_NUMBER: _ClassVar[int]
     kind: str
     detail: str
     organization_id: str
@@ -432,7 +437,12 @@ class BookDifference(_message.Message):
     request_ids: _containers.RepeatedScalarFieldContainer[str]
     found_pico: int
     expected_pico: int
-    def __init__(self, kind: _Optional[str] = ..., detail: _Optional[str] = ..., organization_id: _Optional[str] = ..., batch: _Optional[str] = ..., request_ids: _Optional[_Iterable[str]] = ..., found_pico: _Optional[int] = ..., expected_pico: _Optional[int] = ...) -> None: ...
+    project_id: str
+    model: str
+    rollup: str
+    bucket_us: int
+    next_step: str
+    def __init__(self, kind: _Optional[str] = ..., detail: _Optional[str] = ..., organization_id: _Optional[str] = ..., batch: _Optional[str] = ..., request_ids: _Optional[_Iterable[str]] = ..., found_pico: _Optional[int] = ..., expected_pico: _Optional[int] = ..., project_id: _Optional[str] = ..., model: _Optional[str] = ..., rollup: _Optional[str] = ..., bucket_us: _Optional[int] = ..., next_step: _Optional[str] = ...) -> None: ...
 
 class CompareBooksResponse(_message.Message):
     __slots__ = ("from_us", "to_us", "batches", "rows", "organizations", "holds", "differences", "cut", "lag_events", "lag_ms")

@@ -151,7 +151,7 @@ class BillingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompareBooks(self, request, context):
-        """Compares usage rows, ledger, wallets and holds, and names what differs; nothing is changed.
+        """Compares usage rows, their sums, ledger, wallets and holds, and names what differs; nothing is changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
