@@ -17,6 +17,7 @@ from benchmarks.machine import commit_of
 
 from tests.chaos.accidents import KINDS
 from tests.chaos.builds import BUILDS, make
+from tests.chaos.cluster import Cluster
 from tests.chaos.report import Run, keep
 from tests.chaos.rounds import MOST_ACCIDENTS, SETTINGS, check_round, draw_accidents, run_round
 from tests.integration.product import Product
@@ -24,6 +25,7 @@ from tests.servers.process import REPOSITORY, ServerFailedError, free_port
 
 ROUNDS: Final = 20
 SOUND: Final = "sound"
+PROFILES: Final = ("embedded", "cluster")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,19 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Always the same port, so that clients find a product again that was started anew.
     flags = ["--port", str(free_port()), "--workers", str(options.workers)]
     more = {"TOLLGATE_BILLING_FAILPOINT": options.failpoint, **_build(options.build, directory)}
+    cluster = Cluster(directory / "servers") if options.profile == "cluster" else None
+    more |= cluster.start() if cluster else {}
     product = Product(directory, flags, environment=SETTINGS | more)
     print(f"seed {seed}, {options.rounds} rounds, the product's home is {product.home}", flush=True)
     began = time.monotonic()
     repeated = f"--workers {options.workers} --accidents {options.accidents}"
+    repeated += f" --profile {options.profile}" if cluster else ""
     repeated += f" --build {options.build}" if options.build != SOUND else ""
     repeated += f" --failpoint {options.failpoint}" if options.failpoint else ""
     repeated += "".join(f' --kind "{kind}"' for kind in options.kinds or ())
-    run = Run(seed, options.first, repeated, options.build)
+    run = Run(seed, options.first, repeated, options.build, options.profile)
     result, found, number = "adds up", "", options.first
     try:
         product.start()
         for number in range(options.first, options.first + options.rounds):
-            _round(product, run, f"{seed}/{number}", number, options)
+            _round(product, cluster, run, f"{seed}/{number}", number, options)
             if options.minutes and time.monotonic() - began >= options.minutes * 60:
                 break
     except (AssertionError, ServerFailedError) as error:
@@ -60,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     finally:
         product.stop()
+        if cluster:
+            cluster.stop()
     entry = run.entry(
         result, time.monotonic() - began, found=found, commit=commit_of(REPOSITORY), ended=datetime.now(UTC)
     )
@@ -84,6 +91,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--accidents", type=int, default=MOST_ACCIDENTS, help=f"The most accidents of a round; {MOST_ACCIDENTS}."
     )
+    parser.add_argument(
+        "--profile", choices=PROFILES, default=PROFILES[0], help="Embedded parts, or real servers, which are hurt too."
+    )
     parser.add_argument("--kind", dest="kinds", action="append", choices=sorted(set(KINDS)), help="Only these.")
     parser.add_argument(
         "--failpoint", default="", help="Billing ends itself there in each of its lives, such as after_insert:3."
@@ -101,13 +111,15 @@ def _build(name: str, directory: Path) -> Mapping[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def _round(product: Product, run: Run, seed: str, number: int, options: argparse.Namespace) -> None:
+def _round(
+    product: Product, cluster: Cluster | None, run: Run, seed: str, number: int, options: argparse.Namespace
+) -> None:
     """Runs a round and counts it. Raises AssertionError or ServerFailedError when it does not add up."""
     began = time.monotonic()
     source = random.Random(seed)
-    accidents = draw_accidents(source, options.accidents, options.kinds or KINDS)
+    accidents = draw_accidents(source, options.accidents, options.kinds or KINDS, options.profile)
     print(f"round {number}: ", end="", flush=True)
-    found = run_round(product, accidents, source)
+    found = run_round(product, accidents, source, cluster)
     check_round(found)
     run.add(found)
     print(f"{found}, {time.monotonic() - began:.0f} s", flush=True)
