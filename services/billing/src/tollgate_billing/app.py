@@ -52,7 +52,8 @@ from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.api.payment_service import PaymentService
 from tollgate_billing.api.report_service import ReportService
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
-from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
+from tollgate_billing.consumers.intake import BatchLimits
+from tollgate_billing.consumers.usage_recorded import UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
@@ -140,6 +141,7 @@ class Billing:
             reached=failpoint.reached,
             keep=self.wallets,
             booked=self.budgets.booked,
+            poison_limit=settings.poison_limit,
         )
         ids = RandomIds()
         self.clock = clock
@@ -259,6 +261,7 @@ class Billing:
             "lag_ms": self.consumer.lag_ms,
             "open_exceptions": self.consumer.open_exceptions,
             "recent_ids": self.consumer.recent_ids,
+            "stopped_partitions": len(self.consumer.stopped),
         }
 
     async def serve(self) -> None:

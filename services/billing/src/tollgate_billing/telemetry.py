@@ -41,6 +41,7 @@ _GAUGES: Final = {
     "lag_ms": "Age of the oldest record that was read and is not booked yet, in milliseconds.",
     "open_exceptions": "Finals that nobody confirmed and that a later one may replace.",
     "recent_ids": "Event ids that are remembered against duplicates.",
+    "stopped_partitions": "Partitions of which nothing is booked, since too many records on end could not be used.",
 }
 _PREFIX: Final = "tollgate_billing_"
 _MISMATCHES: Final = Family(
