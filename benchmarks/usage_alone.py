@@ -28,7 +28,7 @@ ORGANIZATIONS = 20
 SECONDS = 60
 WAIT_SECONDS = 600.0
 STOP_SECONDS = 30
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.3
 COUNTS = re.compile(rb"^tollgate_billing_(events|batches)_total (\S+)$", re.MULTILINE)
 TITLES = {"kafka": f"Apache Kafka, {PARTITIONS} partitions, broker beside it", "alone": "a log in a file"}
 

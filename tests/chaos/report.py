@@ -15,6 +15,10 @@ PAGE: Final = REPOSITORY / "docs" / "reference" / "chaos.md"
 BEGIN: Final = "<!-- Written by `python -m tests.chaos.report`. -->"
 END: Final = "<!-- The end of what is written. -->"
 _OWN: Final = ("edge", "router", "billing", "media-jobs")
+_COLUMNS: Final = (
+    *("profile", "build", "commit", "ended", "seed", "rounds", "killed", "requests", "events"),
+    *("charged, pico-units", "result"),
+)
 _SERVICES: Final = (*_OWN, "valkey", "simulator", "supervisor", "postgresql", "kafka", "clickhouse")
 
 
@@ -74,8 +78,8 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
         f"{kills.total():,} processes were killed: {', '.join(f'{name} {kills[name]}' for name in _SERVICES)}.",
         f"{total['requests']:,} requests were sent meanwhile, of which came {total['events']:,} usage events.",
         "",
-        "| profile | build | commit | ended | seed | rounds | killed | requests | events | charged, pico-units | result |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"{'|---' * len(_COLUMNS)}|",
     ]
     for run in runs:
         # What the first runs did not keep is empty.

@@ -79,9 +79,7 @@ def draw_accidents(
     return [draw(source, kinds, services) for _ in range(source.randint(1, most))]
 
 
-def run_round(
-    product: Product, accidents: Sequence[Accident], source: Random, cluster: Cluster | None = None
-) -> Round:
+def run_round(product: Product, accidents: Sequence[Accident], source: Random, cluster: Cluster | None = None) -> Round:
     """Runs a round to its rest. Raises AssertionError or ServerFailedError when the product does not come back."""
     auditor = Auditor(product, *(_CLUSTER_RESTS if cluster else ()))
     crowd = Crowd(product.base_url, auditor.key, CLIENTS)

@@ -51,8 +51,8 @@ from tollgate_billing.api.dead_letter_service import DeadLetterService
 from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.api.payment_service import PaymentService
 from tollgate_billing.api.report_service import ReportService
-from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.intake import BatchLimits
+from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SqlLimits
