@@ -11,7 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("tests/integration/sdks", "tests/integration/older_sdks", "tests/openapi", "tests/fuzz/engine")
+FOLDERS = (
+    "tests/integration/sdks",
+    "tests/integration/older_sdks",
+    "tests/integration/aider",
+    "tests/openapi",
+    "tests/fuzz/engine",
+)
 PYTHON = {path.name: path for path in map(Path, FOLDERS)}
 NODE = ROOT / "tests" / "integration" / "node"
 HEADER = "# Written by `make lock-clients`; installed with `uv pip sync --require-hashes`. Do not edit.\n"

@@ -4,8 +4,19 @@ Python imports this file at start by its name. Only the benchmarks put this fold
 no switch that turns money off.
 """
 
+import inspect
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def _replace(owner: type, name: str, function: Callable[..., Any]) -> None:
+    """Puts `function` in place of a method. Ends the process where it takes other arguments than what it replaces."""
+    before, after = (tuple(inspect.signature(one).parameters.values()) for one in (getattr(owner, name), function))
+    if [(one.name, one.kind) for one in before] != [(one.name, one.kind) for one in after]:
+        sys.exit(f"benchmarks/without: {owner.__name__}.{name} takes other arguments than what stands in for it")
+    setattr(owner, name, function)
 
 
 def _without_authentication() -> None:
@@ -23,7 +34,7 @@ def _without_authentication() -> None:
             found_once.append(found)
         return found
 
-    KeyAuthenticator.cached = cached
+    _replace(KeyAuthenticator, "cached", cached)
 
 
 def _without_hold() -> None:
@@ -33,49 +44,52 @@ def _without_hold() -> None:
     def hold(self, organization, request, amount_pico) -> None:
         self._loop.call_soon(request.admitted, HoldResult.DONE)
 
-    Admission.hold = hold
-    Admission.settle = lambda self, organization, request_id, cost_pico: None
+    _replace(Admission, "hold", hold)
+    _replace(Admission, "settle", lambda self, organization, request_id, cost_pico, ticket=None, tokens=0: None)
 
 
 def _without_rating() -> None:
     from tollgate_router.exchange.recorder import Charge, Recorder
 
     free = Charge(None, 0, 0, unpriced=False)
-    Recorder._rate = lambda self, opened, snapshot, result: free
+    _replace(Recorder, "_rate", lambda self, opened, snapshot, result: free)
 
 
 def _without_event() -> None:
     from tollgate_router.exchange.recorder import Charge, Recorded, Recorder
 
     nothing = (Recorded(0, b"", b"", b""), Charge(None, 0, 0, unpriced=False))
-    Recorder.record = lambda self, opened, snapshot, result: nothing
-    Recorder.confirm = lambda self, recorded: None
+    _replace(Recorder, "record", lambda self, opened, snapshot, result: nothing)
+    _replace(Recorder, "confirm", lambda self, recorded: None)
 
 
 def _without_log() -> None:
     from tollgate_kit.publisher import Publisher
 
-    Publisher.queue = lambda self, sequence, key, value, headers=(): self._spool.discard((sequence,))
+    _replace(Publisher, "queue", lambda self, sequence, key, value, headers=(): self._spool.discard((sequence,)))
 
 
 def _without_histograms() -> None:
     from tollgate_kit.metrics import Histogram
 
-    Histogram.observe = lambda self, value: None
+    _replace(Histogram, "observe", lambda self, value: None)
 
 
 def _without_metrics_of_edge() -> None:
     from tollgate_edge.telemetry import InferenceCounters
 
     _without_histograms()
-    InferenceCounters.count_end = lambda self, operation, outcome, queue, first_token, duration: None
+    _replace(InferenceCounters, "count_end", lambda self, operation, outcome, queue, first_token, duration: None)
 
 
 def _without_metrics_of_router() -> None:
     from tollgate_router.telemetry import AttemptSeries
 
+    def add(self, *, upstream_started_us, first_byte_us, total_us, units, first_chunk) -> None:
+        pass
+
     _without_histograms()
-    AttemptSeries.add = lambda self, timings, units, *, first_chunk: None
+    _replace(AttemptSeries, "add", add)
 
 
 _FEATURES = {

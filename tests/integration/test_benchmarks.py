@@ -6,6 +6,7 @@ import os
 import re
 import runpy
 import socket
+import subprocess
 import sys
 import threading
 import urllib.request
@@ -351,6 +352,17 @@ def test_every_feature_that_can_be_left_out_is_known_to_what_leaves_it_out():
     found = runpy.run_path(str(WITHOUT / "sitecustomize.py"))
     assert found["_FEATURES"].keys() == FEATURES.keys()
     assert {program for parts in found["_FEATURES"].values() for program in parts} == set(found["_COUNTED"])
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("program", ["tollgate_edge", "tollgate_router"])
+def test_what_stands_in_for_a_feature_takes_the_arguments_of_what_it_replaces(feature, program):
+    # A call with others would fail in the process under load, whose request would not end.
+    path = os.pathsep.join([str(WITHOUT), *filter(None, sys.path)])
+    environment = os.environ | {"TOLLGATE_BENCH_WITHOUT": feature, "PYTHONPATH": path}
+    command = [sys.executable, "-c", "print('started')", program]
+    found = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
+    assert (found.stdout, found.stderr) == ("started\n", "")
 
 
 def test_the_receiver_counts_the_spans_that_come_in():

@@ -86,6 +86,7 @@ CALLS = {
     "cursor": _CHAT,
     "claude-code": literal("/v1/messages?beta=true", "/v1/messages/count_tokens", "/v1/models?limit=1000"),
     "codex": literal("/responses", "/models?client_version=1.0"),
+    "aider": _CHAT,
     "gemini-cli": _GEMINI,
     "cline": _CHAT,
     "roo-code": literal("/chat/completions", "/models"),

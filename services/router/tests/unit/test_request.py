@@ -310,11 +310,11 @@ class Finished:
         """Takes the status."""
 
 
-def opening():
+def opening(request_id="req"):
     """Returns the message of a batch that opens a request."""
     frame = wire.Open(
         id=1,
-        request_id="req",
+        request_id=request_id,
         body=b"{}",
         body_length=2,
         tenant=wire.Tenant(route_group="default"),
@@ -351,3 +351,17 @@ async def test_an_error_of_ours_at_the_end_of_a_reply_ends_the_request(router, f
     (end,) = wire.RouterBatch.FromString(message).end
     assert end.error.kind == errors.ERROR_KIND_INTERNAL
     assert (session.requests, router.deps.open_requests, router.open_calls()) == ({}, 0, 0)
+
+
+async def test_a_request_that_cannot_be_recorded_ends_all_the_same_and_alone(router):
+    session = Session(router.deps, None)
+    session.on_message(opening("x" * 2**21))
+    (call,) = router.upstream.calls
+    call.reply()
+    (message,) = session.outbox.take()
+    (end,) = wire.RouterBatch.FromString(message).end
+    assert (end.outcome, end.error.kind) == (wire.OUTCOME_REFUSED, errors.ERROR_KIND_INTERNAL)
+    assert (session.requests, router.deps.open_requests, router.open_calls()) == ({}, 0, 0)
+    session.on_message(opening())
+    router.upstream.calls[-1].reply()
+    assert (router.deps.open_requests, router.spool.records) == (0, 1)

@@ -48,8 +48,9 @@ def choice(question: Question, index: int, faults: Faults) -> Choice:
     if question.tool is not None:
         return _tool_call(question.tool)
     if question.schema is not None:
-        text = json.dumps(sample(question.schema), separators=(",", ":"))
-        pieces: list[str] = [text[at : at + 4] for at in range(0, len(text), 4)]
+        pieces = _cut(json.dumps(sample(question.schema), separators=(",", ":")))
+    elif faults.say:
+        pieces = _cut(faults.say)
     else:
         pieces = _sentences(question, index, faults.chunks)
     pieces = _until_stop(pieces, question.stop)
@@ -107,10 +108,13 @@ def _typed(schema: dict[str, Any]) -> object:
     return simple.get(kind, "simulated")
 
 
+def _cut(text: str) -> list[str]:
+    return [text[at : at + 4] for at in range(0, len(text), 4)]
+
+
 def _tool_call(tool: Mapping[str, Any]) -> Choice:
     arguments = json.dumps(sample(tool.get("parameters") or {"type": "object"}), separators=(",", ":"))
-    pieces = tuple(arguments[at : at + 4] for at in range(0, len(arguments), 4))
-    return Choice(pieces, "tool_calls", str(tool.get("name", "")))
+    return Choice(tuple(_cut(arguments)), "tool_calls", str(tool.get("name", "")))
 
 
 def _sentences(question: Question, index: int, count: int) -> list[str]:

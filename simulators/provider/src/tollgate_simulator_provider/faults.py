@@ -21,9 +21,11 @@ They come as `name` or `name=value`, separated by commas, from the header `x-sim
     reasoning=20        think for so many tokens first
     tool                call the first tool offered
     refuse=quota        refuse as the vendor was seen to do: auth, quota, rate_limit, context_length and so on
+    say=aGVsbG8         answer with this text, in base64url: what a client's script is to be told
     finish=failed       end for another reason than the answer's own, in a compatible vendor's words
 """
 
+import base64
 import re
 from dataclasses import dataclass, fields
 from typing import Any
@@ -33,7 +35,7 @@ LONGEST_SECONDS = 600.0
 
 
 class UnknownFault(ValueError):  # noqa: N818
-    """A fault was asked for that does not exist, or its value is not a number."""
+    """A fault was asked for that does not exist, or its value is not what it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Faults:
     tool: bool = False
     refuse: str = ""
     finish: str = ""
+    say: str = ""
     text: str = ""
 
     @property
@@ -110,6 +113,8 @@ def _value(name: str, key: str, value: str) -> str | int | float | bool:
         raise UnknownFault(f"there is no fault named {name!r}")
     default = getattr(NONE, key)
     try:
+        if key == "say":
+            return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).decode()
         if isinstance(default, bool):
             return True
         if isinstance(default, int):
@@ -117,5 +122,6 @@ def _value(name: str, key: str, value: str) -> str | int | float | bool:
         if isinstance(default, float):
             return min(LONGEST_SECONDS * (1000 if key == "gap_ms" else 1), max(0.0, float(value)))
     except ValueError:
-        raise UnknownFault(f"the fault {name!r} takes a number, not {value!r}") from None
+        wanted = "a text in base64url" if key == "say" else "a number"
+        raise UnknownFault(f"the fault {name!r} takes {wanted}, not {value!r}") from None
     return value or "more"

@@ -170,9 +170,14 @@ def test_faults_come_from_markers_and_wrong_ones_are_named():
     assert (found.cut, found.chunks, found.gap_ms, found.paced) == (2, 65, 20.0, True)
     assert faults.in_text("nothing [[other]]") == faults.NONE
     assert faults.without_markers("a [[sim:cut=2]]") == "a"
-    for text in ("no-such", "cut=x", "cut", "text=1", "paced", "told", "__doc__"):
+    assert faults.in_text("a [[sim:say=w6Qg8J-agA]]").say == "ä 🚀"
+    for text in ("no-such", "say=_", "say=_w", "cut=x", "cut", "text=1", "paced", "told", "__doc__"):
         with pytest.raises(faults.UnknownFault):
             faults.parse(text)
+
+
+def test_the_answer_can_be_told():
+    assert ask("one", "say=aGVsbG8gdGhlcmU").choices[0].text == "hello there"
 
 
 @pytest.mark.parametrize("wrong", ["wrong-usage", "wrong-usage=negative", "wrong-usage=text", "wrong-usage=missing"])

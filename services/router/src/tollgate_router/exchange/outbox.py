@@ -1,9 +1,12 @@
 """Frames that wait for the next write of an Exchange stream. Data of one request that gathers is joined."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+
+if TYPE_CHECKING:
+    from tollgate_router.domain.upstream_errors import UpstreamProblem
 
 MAX_BATCH_BYTES: Final = 256 * 1024
 MAX_BATCH_FRAMES: Final = 512
@@ -46,9 +49,14 @@ class Outbox:
             self.waiting = True
             self._waits(False)
 
-    def end(self, size: int = 0, **fields: Any) -> wire.End:
+    def end(self, size: int = 0, problem: "UpstreamProblem | None" = None, **fields: Any) -> wire.End:
         """Adds an End with `size` bytes of data and returns it; it leaves with the request's last bytes or later."""
         frame = self._batch.end.add(**fields)
+        if problem is not None:
+            error = frame.error
+            error.kind = problem.kind  # type: ignore[assignment]
+            error.message, error.param, error.code = problem.message, problem.param, problem.code
+            error.retry_after_ms = problem.retry_after_ms
         self._bytes += size
         self._added()
         return frame

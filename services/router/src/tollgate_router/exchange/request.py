@@ -209,8 +209,7 @@ class Request(Held):
 
     def _cannot_say(self, refused: Refused) -> None:
         """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
-        problem = UpstreamProblem(errors.ERROR_KIND_INVALID_REQUEST, refused.message, refused.param)
-        self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), problem)
+        self._refuse(errors.ERROR_KIND_INVALID_REQUEST, refused.message, param=refused.param)
 
     @property
     def once(self) -> bool:
@@ -427,8 +426,8 @@ class Request(Held):
         if call is not None:
             call.cancel()
 
-    def _refuse(self, kind: int, message: str, retry_after_ms: int = 0) -> None:
-        problem = UpstreamProblem(kind, message, retry_after_ms=retry_after_ms)
+    def _refuse(self, kind: int, message: str, retry_after_ms: int = 0, param: str = "") -> None:
+        problem = UpstreamProblem(kind, message, param, retry_after_ms=retry_after_ms)
         self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), problem)
 
     def _record(
@@ -468,12 +467,13 @@ class Request(Held):
         """Ends the request; `data` are the reply's last bytes."""
         if self._ended:
             return
-        self._ended = True
         deps, frame_id = self._session.deps, self._opened.id
         self._judge(outcome, problem)
+        # Where this fails, `broke` tries once more; it has not ended before.
         result, charge = self._record(outcome, usage, problem, final=True)
-        end = self._session.outbox.end(
+        self._session.outbox.end(
             len(data),
+            problem,
             id=frame_id,
             outcome=outcome,
             usage=result.usage,
@@ -484,17 +484,17 @@ class Request(Held):
             timings=result.timings,
             data=data,
         )
-        if problem is not None:
-            end.error.kind = problem.kind  # type: ignore[assignment]
-            end.error.message, end.error.param, end.error.code = problem.message, problem.param, problem.code
-            end.error.retry_after_ms = problem.retry_after_ms
         deps.counters.ends[outcome] += 1
         if self._fallback[1]:
             deps.counters.fallbacks[self._fallback[1]] += 1
-        self._session.ended(frame_id, self._recorded)
-        # Nothing is asked of the body any more: this object stays until edge's Ack.
+        self._session.ended(frame_id, self.forget())
+
+    def forget(self) -> list[Recorded]:
+        """Nothing is asked of body and reply any more: this object stays until edge's Ack. Returns its events."""
+        self._ended = True
         self._walk, self._members, self._body = None, {}, b""
         self._forget_all()
         if self._whole is not None:
             self._whole.close()
             self._whole = None
+        return self._recorded

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from google.protobuf.message import DecodeError
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.exchange.background import BackgroundRequest
 from tollgate_router.exchange.outbox import Outbox
 from tollgate_router.exchange.recorder import Recorded
@@ -29,6 +31,7 @@ _POLL_SECONDS: Final = 0.05
 # requests queue for the processor the wait is not felt: 5 % less of a small request at 32 connections.
 _BUSY_FRAMES: Final = 3
 _INVALID_ARGUMENT: Final = "3"
+_UNRECORDED: Final = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
 
 
 class Session:
@@ -115,7 +118,17 @@ class Session:
             function(*arguments)
         except Exception:
             log.exception("a request failed inside the router")
-            request.broke()
+            try:
+                request.broke()
+            except Exception:
+                log.exception("the end of a request could not be recorded")
+                self._end_unrecorded(request)
+
+    def _end_unrecorded(self, request: Request) -> None:
+        """Tells edge of an error: without an End it would wait until its deadline."""
+        for frame_id in [one for one, found in self.requests.items() if found is request]:
+            self.outbox.end(0, _UNRECORDED, id=frame_id, outcome=wire.OUTCOME_REFUSED)
+            self.ended(frame_id, request.forget())
 
     def ended(self, frame_id: int, recorded: list[Recorded]) -> None:
         """A request has ended: its events wait for edge's Ack."""
