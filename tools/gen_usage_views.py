@@ -1,18 +1,25 @@
-"""Writes the views of docs/reference/usage-views.md from billing's files. Run by `make usage-views`."""
+"""Writes the views and tables of docs/reference/usage-views.md from billing's files. Run by `make usage-views`."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tollgate_billing.adapters.usage_views import all_views
-from tollgate_billing.domain.usage_view import View
+from tollgate_billing.domain import request_log
+from tollgate_billing.domain.usage_view import Column, View
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference" / "usage-views.md"
+_REQUEST_LOG = """Which requests were refused, by whom they were asked, and why?
+A table, for SQL: of operators, and of an organization's analysts on a server. Requests that reached a router are not in
+it but in `usage_events`. [It is best effort](../guides/evidence.md#what-is-refused), and a refusal may have two rows:
+count `event_id`, each once.
+"""
 MARK = "<!-- What follows is written by `make usage-views` from the views' files. -->\n"
 
 
 def render() -> str:
-    """Returns the page: what people wrote above the mark, and the views."""
+    """Returns the page: what people wrote above the mark, the views, and the request log."""
     above, mark, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
     parts = [above, mark]
     for number, view in enumerate(all_views(), 1):
@@ -26,10 +33,19 @@ def render() -> str:
             for one in view.parameters:
                 default = "has to be given" if one.default is None else f"`{one.default}`" if one.default else "empty"
                 parts.append(f"| `{one.name}` | {one.kind} | {default} | {one.meaning} |\n")
-        parts.append("\n| column | unit | meaning |\n|---|---|---|\n")
-        for column in view.columns:
-            only = " (operators)" if column.operators_only else ""
-            parts.append(f"| `{column.name}` | {column.unit} | {column.meaning}{only} |\n")
+        parts.append(_columns(view.columns))
+    parts.append(
+        f'\n## {request_log.TABLE}\n\n{_REQUEST_LOG}\n```sh\ntollgate usage sql "{request_log.EXAMPLE}"\n```\n'
+    )
+    parts.append(_columns(request_log.COLUMNS))
+    return "".join(parts)
+
+
+def _columns(columns: Sequence[Column]) -> str:
+    parts = ["\n| column | unit | meaning |\n|---|---|---|\n"]
+    for column in columns:
+        only = " (operators)" if column.operators_only else ""
+        parts.append(f"| `{column.name}` | {column.unit} | {column.meaning}{only} |\n")
     return "".join(parts)
 
 

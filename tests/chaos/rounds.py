@@ -45,7 +45,7 @@ _PATIENCE_SECONDS: Final = 180.0
 _STANDSTILL_SECONDS: Final = 5.0
 # A broker is asked for its end every two seconds, and a member or a producer that is broken is replaced within two
 # minutes: how long nothing has to move, and how long that is waited for.
-_CLUSTER_RESTS: Final = (5.0, 300.0)
+_CLUSTER_RESTS: Final = {"steady_seconds": 5.0, "rest_seconds": 300.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def draw_accidents(
 
 def run_round(product: Product, accidents: Sequence[Accident], source: Random, cluster: Cluster | None = None) -> Round:
     """Runs a round to its rest. Raises AssertionError or ServerFailedError when the product does not come back."""
-    auditor = Auditor(product, *(_CLUSTER_RESTS if cluster else ()))
+    auditor = Auditor(product, **(_CLUSTER_RESTS if cluster else {}))
     crowd = Crowd(product.base_url, auditor.key, CLIENTS)
     happens = partial(happen, product=product, cluster=cluster)
     kills, moments = asyncio.run(_load(product, crowd, accidents, happens, source.randint(0, 2**32)))

@@ -59,6 +59,11 @@ FULL: dict[str, Any] = {
     "router": {"replicas": 3, "persistence": {"size": "10Gi", "storageClass": "fast"}},
     "mediaJobs": {"replicas": 2},
     "ingress": {"enabled": True, "className": "nginx", "host": "ai.example.test", "tlsSecret": "tls"},
+    "alerts": {
+        "enabled": True,
+        "labels": {"release": "prometheus"},
+        "runbookUrl": "https://wiki.test/tollgate/runbooks/",
+    },
     "serviceAccount": {"annotations": {"role.test/name": "tollgate"}},
     "networkPolicy": {
         "enabled": True,

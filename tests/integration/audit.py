@@ -43,20 +43,29 @@ class Books:
 class Auditor:
     """Reads a product's books before and after the requests made with `key`; nobody else may send any meanwhile.
 
-    `steady_seconds`: how long nothing moves at rest, which is waited for at most `rest_seconds`.
+    The key is of the demo's organization, or of another one's project. `steady_seconds`: how long nothing moves at
+    rest, which is waited for at most `rest_seconds`.
     """
 
     def __init__(
-        self, product: Product, steady_seconds: float = STEADY_SECONDS, rest_seconds: float = AT_REST_SECONDS
+        self,
+        product: Product,
+        organization_id: str = "",
+        project_id: str = "",
+        *,
+        steady_seconds: float = STEADY_SECONDS,
+        rest_seconds: float = AT_REST_SECONDS,
     ) -> None:
         self._product = product
+        self._organization_id = organization_id
         self._steady_seconds = steady_seconds
         self._rest_seconds = rest_seconds
         self._wait(())
-        self._ledger_pico = int(product.balance()["ledger_pico"])
+        self._ledger_pico = int(product.balance(organization_id)["ledger_pico"])
         self._rows = int(product.get("billing/status")["rows"])
         self._sequence = max((int(entry["seq"]) for entry in product.simulator_ledger()), default=0)
-        made = product.create_key("audited")
+        owner = {"organization_id": organization_id, "project_id": project_id} if organization_id else {}
+        made = product.create_key("audited", **owner)
         self._key_id = made["id"]
         self.key: str = made["key"]
 
@@ -64,7 +73,7 @@ class Auditor:
         """Waits until no money is under way and these requests are recorded, and reads what was added."""
         product = self._product
         self._wait(request_ids)
-        balance, status = product.balance(), product.get("billing/status")
+        balance, status = product.balance(self._organization_id), product.get("billing/status")
         return Books(
             balance=balance,
             spent_pico=self._ledger_pico - int(balance["ledger_pico"]),
@@ -84,7 +93,7 @@ class Auditor:
 
         def at_rest() -> bool:
             before = found.get("balance"), found.get("rows")
-            found["balance"], status = product.balance(), product.get("billing/status")
+            found["balance"], status = product.balance(self._organization_id), product.get("billing/status")
             found["rows"] = status["rows"]
             found["waiting"] = (
                 product.under_way()

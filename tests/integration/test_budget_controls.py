@@ -125,8 +125,27 @@ def test_a_budget_of_a_tag_holds_all_keys_that_have_it(budgeted: Product) -> Non
     made = run(budgeted, "budgets", "create", "searches", "0.000001", "--tag", "search", "--block", "100")
     assert chat(budgeted, first["key"]).status_code == 200
     budgeted.wait(lambda: chat(budgeted, second["key"]).status_code == 429, "the tag's budget to refuse another key")
-    assert "of tag search is used up" in chat(budgeted, first["key"]).json()["error"]["message"]
+    refused = chat(budgeted, first["key"])
+    assert "of tag search is used up" in refused.json()["error"]["message"]
     assert chat(budgeted, other["key"]).status_code == 200
+    # What was used and what was refused is found by the tag, and both of a key's tags have its usage.
+    budgeted.wait(
+        lambda: (
+            refused.headers["x-request-id"]
+            in {one["request_id"] for one in run(budgeted, "requests", "--tag", "finder", "--limit", "100")["items"]}
+        ),
+        "the refused request to be listed",
+    )
+    listed = run(budgeted, "requests", "--tag", "finder", "--limit", "100")["items"]
+    assert {one["kind"] for one in listed} == {"usage", "refused"}
+    assert {one["api_key_id"] for one in listed} == {first["id"]}
+    by_tag = {
+        one["tag"]: one["requests"] for one in run(budgeted, "usage", "--group-by", "tag", "--tag", "search")["rows"]
+    }
+    assert by_tag["search"] == by_tag["finder"] + by_tag.get("seeker", 0) >= 1
+    assert "searching" not in by_tag
+    evidence = run(budgeted, "evidence", refused.headers["x-request-id"])
+    assert evidence["key"]["tags"] == ["finder", "search"]
     run(budgeted, "budgets", "delete", made["id"])
 
 

@@ -48,4 +48,4 @@ def test_views_sql_and_exports_agree_with_what_was_charged(product: Product, tmp
     exported = product.cli("usage", "export", found["started_at"][:7], "--organization", owner, "--parquet", file)
     assert exported.returncode == 0, exported.stderr
     assert request in pq.read_table(file).column("request_id").to_pylist()
-    assert product.cli("usage", "isolation", owner).stdout.count("CREATE ROW POLICY") == 8
+    assert product.cli("usage", "isolation", owner).stdout.count("CREATE ROW POLICY") == 10

@@ -21,6 +21,8 @@ def requests(
     organization: Annotated[str | None, typer.Option(help="Name or id of an organization; else all.")] = None,
     project: Annotated[str | None, typer.Option(metavar="ID", help="Id of a project.")] = None,
     key: Annotated[str | None, typer.Option(metavar="ID", help="Id of an API key.")] = None,
+    member: Annotated[str | None, typer.Option(metavar="NAME", help="Of this member's keys.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Of keys with this tag.")] = None,
     model: Annotated[str | None, typer.Option(help="The model that answered or was refused.")] = None,
     outcome: Annotated[str | None, typer.Option(help="ok, refused, cancelled, upstream_error …")] = None,
     error: Annotated[str | None, typer.Option(help="Code of a refusal or kind of a failure.")] = None,
@@ -38,6 +40,7 @@ def requests(
     tollgate requests
     tollgate requests --outcome refused --key key_01...
     tollgate requests --http-status 429 --from 2026-11-01 --json
+    tollgate requests --member ada@example.com --tag search --from 2026-11-01
     tollgate requests --trace 0af7651916cd43dd8448eb211c80319c
     """
     from tollgate_cli.commands.requests import show
@@ -46,6 +49,8 @@ def requests(
         "organization_id": organization,
         "project_id": project,
         "api_key_id": key,
+        "member": member,
+        "tag": tag,
         "model": model,
         "outcome": outcome,
         "error": error,

@@ -19,7 +19,7 @@ def add_controls(app: typer.Typer) -> None:
     add(budgets, "show", budgets_show)
     add(budgets, "delete", budgets_delete)
     app.add_typer(budgets, name="budgets")
-    notify = typer.Typer(help="Say who is told of budgets and anomalies.", no_args_is_help=True)
+    notify = typer.Typer(help="Say who is told of budgets, anomalies and the books.", no_args_is_help=True)
     add(notify, "add", notify_add)
     add(notify, "list", notify_list)
     add(notify, "test", notify_test)
@@ -132,7 +132,9 @@ def notify_add(
         str | None, typer.Option(metavar="HH:MM-HH:MM", help="Nothing is sent from then till then.")
     ] = None,
     digest: Annotated[int, typer.Option(metavar="MINUTES", help="Gather messages for so long; 0 sends at once.")] = 0,
-    about: Annotated[list[str] | None, typer.Option(help="budget or anomaly; both if left out.")] = None,
+    about: Annotated[
+        list[str] | None, typer.Option(help="budget, anomaly or books; may be repeated, all if left out.")
+    ] = None,
     organization: Annotated[
         str | None, typer.Option("--organization", help="Only what concerns it; else whatever concerns any.")
     ] = None,
@@ -147,6 +149,7 @@ def notify_add(
     tollgate notify add group feishu https://open.feishu.cn/open-apis/bot/v2/hook/... --secret-file bot.secret \
         --language zh --time-zone Asia/Shanghai --quiet 22:00-08:00
     tollgate notify add chat slack < slack.url
+    tollgate notify add oncall webhook https://pager.example.com/tollgate --secret-file hook.secret --about books
     """
     from tollgate_cli.commands.notify import create
 

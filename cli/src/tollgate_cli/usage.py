@@ -33,24 +33,32 @@ def usage_app() -> typer.Typer:
 def sums(
     context: typer.Context,
     *,
-    group_by: Annotated[str, typer.Option(help="model, day, project, key …; several separated by commas.")] = "model",
+    group_by: Annotated[
+        str, typer.Option(help="model, day, project, key, member, tag …; several separated by commas.")
+    ] = "model",
     start: Annotated[str | None, typer.Option("--from", help="First day or time, such as 2026-11-01.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="First day or time after it.")] = None,
     organization: Annotated[
         str | None, typer.Option("--organization", help="Name or id of an organization; for operators, else all.")
     ] = None,
+    project: Annotated[str | None, typer.Option(metavar="ID", help="Of this project only.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="ID", help="Of this API key only.")] = None,
+    member: Annotated[str | None, typer.Option(metavar="NAME", help="Of this member's keys only.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Of keys with this tag only.")] = None,
+    model: Annotated[str | None, typer.Option(help="Of this model only.")] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
     as_csv: CsvOption = False,
     parquet: ParquetOption = None,
     chart: ChartOption = False,
 ) -> None:
-    r"""Show what was used and what it cost.
+    r"""Show what was used and what it cost. By tag, a request of a key with two tags counts in both groups.
 
     \b
     tollgate usage
     tollgate usage --group-by model,day --from 2026-11-01 --to 2026-12-01 --json
     tollgate usage --group-by day --organization acme --chart
+    tollgate usage --group-by member,model --tag search
     tollgate usage view spend_by_model since=7d --csv
     """
     if context.invoked_subcommand is not None:
@@ -59,7 +67,17 @@ def sums(
     from tollgate_cli.tables import Form
 
     form = Form.chosen(as_json=as_json, as_csv=as_csv, parquet=parquet, chart=chart)
-    run_usage(home, dict(os.environ), group_by, start, end, organization, form)
+    query = {
+        "group_by": group_by,
+        "from": start,
+        "to": end,
+        "project_id": project,
+        "api_key_id": key,
+        "member": member,
+        "tag": tag,
+        "model": model,
+    }
+    run_usage(home, dict(os.environ), query, organization, form)
 
 
 def views(*, home: HomeOption = None, as_json: JsonOption = False) -> None:

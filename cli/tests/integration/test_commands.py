@@ -214,6 +214,10 @@ def test_usage(edge):
     assert edge.seen[-1][1] == "/api/v1/usage?group_by=model%2Cday&from=2026-11-01"
     assert "3 requests" in tollgate(edge.url, "usage", "--organization", "acme").stdout
     assert edge.seen[-1][1] == "/api/v1/usage?group_by=model&organization_id=org_1"
+    tollgate(edge.url, "usage", "--group-by", "tag", "--member", "ada", "--tag", "search", "--project", "p")
+    assert edge.seen[-1][1] == "/api/v1/usage?group_by=tag&project_id=p&member=ada&tag=search"
+    tollgate(edge.url, "requests", "--member", "ada", "--tag", "search")
+    assert edge.seen[-1][1] == "/api/v1/requests?member=ada&tag=search&limit=20"
 
 
 def test_usage_in_every_form(edge, tmp_path):

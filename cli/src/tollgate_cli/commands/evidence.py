@@ -78,6 +78,8 @@ def _print(found: Mapping[str, Any]) -> None:
         ("organization", _named(found["organization"])),
         ("project", _named(found["project"])),
         ("key", _key(key) if key else "not known: the request had no key of this gateway"),
+        ("member", (key or {}).get("member")),
+        ("tags", ", ".join((key or {}).get("tags") or ())),
         ("model", _model(found)),
         ("price group", found["price_group"]),
         ("configuration", found["config_digest"]),

@@ -22,19 +22,16 @@ SUMS = {
 def run_usage(
     home: Path | None,
     environment: Mapping[str, str],
-    group_by: str,
-    start: str | None,
-    end: str | None,
+    query: Mapping[str, str | None],
     organization: str | None,
     form: Form,
 ) -> None:
     """Shows usage by group. Raises Failure."""
     with Api(find_target(home, environment)) as api:
-        owner = organization_id(api, organization)
-        query = {"group_by": group_by, "from": start, "to": end, "organization_id": owner}
-        found = api.get("/api/v1/usage", {key: value for key, value in query.items() if value})
+        asked = {**query, "organization_id": organization_id(api, organization)}
+        found = api.get("/api/v1/usage", {key: value for key, value in asked.items() if value})
     rows = found["rows"]
-    groups = [name.strip() for name in group_by.split(",") if name.strip()]
+    groups = [name.strip() for name in (query["group_by"] or "").split(",") if name.strip()]
     # What no row has is left out where people read it.
     sums = [name for name in SUMS if form.kind == "parquet" or any(row.get(name) not in {None, 0, "0"} for row in rows)]
     columns = [*((name, "String") for name in groups), *((name, SUMS[name]) for name in sums)]

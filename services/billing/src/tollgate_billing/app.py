@@ -27,6 +27,7 @@ from tollgate_billing.adapters.price_archive import PriceArchive
 from tollgate_billing.adapters.redis_wallets import RedisWallets
 from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.simulated_payments import SimulatedPayments
+from tollgate_billing.adapters.sql_alerts import SqlAlerts
 from tollgate_billing.adapters.sql_anomalies import SqlAnomalies
 from tollgate_billing.adapters.sql_budgets import SqlBudgets
 from tollgate_billing.adapters.sql_codes import SqlCodes
@@ -43,6 +44,7 @@ from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_spending import ClickHouseSpending
 from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.adapters.usage_troubles import ClickHouseTroubles
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
 from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.api.billing_service import BillingService, LagSource
@@ -69,6 +71,7 @@ from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
 from tollgate_billing.use_cases.top_up import TopUps
+from tollgate_billing.use_cases.watch_alerts import Backlog, WatchAlerts
 from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_billing.use_cases.what_if import RateAgain
@@ -129,7 +132,7 @@ class Billing:
         self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
         ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
         self._add_controls(ledger, clock, failpoint)
-        self.wallets = KeepWallets(ledger, wallets, self.counters, booking)
+        self.wallets = KeepWallets(ledger, wallets, self.counters, booking, self.alerts.swept)
         self.record = RecordBatch(
             store=ClickHouseUsageStore(self.clickhouse),
             ledger=ledger,
@@ -175,11 +178,22 @@ class Billing:
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
 
     def _add_controls(self, ledger: SqlLedger, clock: SystemClock, failpoint: Failpoint) -> None:
-        """Makes budgets, anomalies, and what tells people of them."""
+        """Makes budgets, anomalies, alerts, and what tells people of them."""
         ids, spending = RandomIds(), ClickHouseSpending(self.clickhouse)
         budgets = SqlBudgets(self.database, ids)
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
+        self.letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), clock)
+        self.alerts = WatchAlerts(
+            SqlAlerts(self.database, ids),
+            ClickHouseTroubles(self.clickhouse),
+            self.letters,
+            lambda: Backlog(self.consumer.lag_events, self.consumer.lag_ms, self.consumer.problem),
+            clock,
+            self.counters,
+            late_seconds=self.settings.alert_lag_seconds,
+            runbooks=self.settings.runbook_url,
+        )
         self.notify_http = GuardedHttp(
             self.settings.notify_port_list, private_network=self.settings.notify_private_network
         )
@@ -195,7 +209,7 @@ class Billing:
             reached=failpoint.reached,
         )
         keep = KeepBudgets(budgets, spending, self.budgets, ledger, clock, lambda: ids.new("bud"))
-        self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, clock)
+        self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, self.alerts, clock)
 
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
@@ -203,16 +217,19 @@ class Billing:
             lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.consumer.open_exceptions
         )
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
-        letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), self.clock)
-        self.dead_letters = DeadLetterService(letters)
+        self.dead_letters = DeadLetterService(self.letters)
         booked = SqlLedgerBooks(self.database)
         self.books = CompareBooks(
-            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, letters
+            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, self.letters
         )
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
         self.sql = _usage_sql(self.settings)
         ask = AskUsage(
-            ClickHouseUsageViews(self.clickhouse), self.sql, ClickHouseUsageExport(self.clickhouse), self.clock
+            ClickHouseUsageViews(self.clickhouse),
+            self.sql,
+            ClickHouseUsageExport(self.clickhouse),
+            self.clock,
+            self.settings.clickhouse_cluster,
         )
         self.service = BillingService(
             self.wallets, queries, requests, ask, self.books, CompareProviderCosts(usage_books), lag, self.clock
@@ -260,6 +277,7 @@ class Billing:
             "lag_events": self.consumer.lag_events,
             "lag_ms": self.consumer.lag_ms,
             "open_exceptions": self.consumer.open_exceptions,
+            "dead_letters": self.alerts.dead_letters,
             "recent_ids": self.consumer.recent_ids,
             "stopped_partitions": len(self.consumer.stopped),
         }
@@ -328,6 +346,7 @@ class Billing:
                     ("watching budgets", self.budgets.step, _WATCH_SECONDS),
                     ("sending notices", self.notices.step, _DELIVER_SECONDS),
                     ("looking for anomalies", self._look_for_anomalies, _ANOMALY_SECONDS),
+                    ("looking for alerts", self.alerts.step, self.settings.alert_seconds),
                 )
             ),
         ]
@@ -381,6 +400,7 @@ class Billing:
             self.counters.add("failed_comparisons")
             log.warning("the books are not compared now", extra={"fields": {"reason": str(error)}})
             return
+        self.alerts.compared(report)
         for one in report.differences[:_MOST_LOGGED]:
             fields = {"kind": one.kind, "detail": one.detail, "organization_id": one.organization_id}
             fields |= {"batch": one.batch, "request_ids": ", ".join(one.request_ids)}

@@ -1,9 +1,10 @@
 """What budgets, notices and anomalies need from outside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tollgate_billing.domain.alerts import Alert
 from tollgate_billing.domain.anomalies import Anomaly, KeyHour, KeyNetwork, Repeat
 from tollgate_billing.domain.budgets import Budget, State, Threshold
 from tollgate_billing.domain.delivery import Destination
@@ -40,7 +41,7 @@ class BudgetWithState:
 class Fact:
     """Something that people are to be told once. `key` is what it is told once under; `content` is plain JSON.
 
-    `organization_id` says whom it concerns, `about` is budget, anomaly or test.
+    `organization_id` says whom it concerns, empty for the books; `about` is budget, anomaly, books or test.
     """
 
     key: str
@@ -106,6 +107,56 @@ class Letter:
     paragraphs: tuple[str, ...]
     created_us: int
     facts: tuple[Mapping[str, Any], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """Rows that something is wrong with: how many, when the last came in microseconds, and some of them by name."""
+
+    count: int
+    last_us: int
+    request_ids: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolState:
+    """What a process has on its disk that the event log has not; `problem` is why it cannot leave, or empty."""
+
+    process: str
+    records: int
+    size_bytes: int
+    limit_bytes: int
+    problem: str = ""
+
+
+class Troubles(Protocol):
+    """What usage rows say of their own making. Raises UsageStoreUnavailable."""
+
+    async def mismatches(self, since_us: int) -> Troubled:
+        """Returns charges that billing computed otherwise since then; `names` are the reasons."""
+        ...
+
+    async def unpriced(self, since_us: int) -> Troubled:
+        """Returns calls without a price that were booked since then; `names` are the models."""
+        ...
+
+    async def last_letter_us(self) -> int:
+        """Returns when the newest dead letter came into the log; 0 where there is none."""
+        ...
+
+
+class Alerts(Protocol):
+    """Raises LedgerUnavailable."""
+
+    async def keep(
+        self, found: Sequence[Alert], looked: Collection[str], facts: Callable[[Alert], Fact], now_us: int
+    ) -> Sequence[Alert]:
+        """Keeps what is wrong now, with a notice for each destination where that is news; returns what was news.
+
+        All others of the kinds in `looked` are kept as being over. `facts` gives what to tell. It is one transaction.
+        """
+        ...
 
 
 class Spending(Protocol):

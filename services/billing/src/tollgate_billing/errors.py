@@ -40,7 +40,11 @@ class WalletsUnavailable(Unavailable):
 
 
 class InvalidQuery(BillingError, ValueError):  # noqa: N818
-    """A question about usage that cannot be asked."""
+    """A question about usage that cannot be asked. `param` is what is wrong with it, empty where that has no name."""
+
+    def __init__(self, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.param = param
 
 
 class UnknownView(BillingError, LookupError):  # noqa: N818

@@ -271,6 +271,8 @@ class UsageFilter:
     organization_id: str = ""
     project_id: str = ""
     api_key_id: str = ""
+    member: str = ""
+    tag: str = ""
     model: str = ""
     from_us: int = 0
     to_us: int = 0
@@ -311,7 +313,7 @@ class UsageQueries(Protocol):
     """Raises UsageStoreUnavailable from every method."""
 
     async def sums(self, where: UsageFilter, group_by: Sequence[str], limit: int) -> list[dict[str, Any]]:
-        """Returns sums over usage rows by group and currency, the dearest first.
+        """Returns sums over usage rows by group and currency, the dearest first; by tag a row is in several groups.
 
         Raises InvalidQuery for an unknown group.
         """

@@ -117,6 +117,22 @@ class BillingSettings(ServiceSettings):
     comparison_hours: int = Field(
         default=24, gt=0, le=24 * 90, description="How far back batches are compared then, in hours."
     )
+    alert_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="How often billing looks for what operators have to know of the books, in seconds.",
+    )
+    alert_lag_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="Operators are told when the oldest event that is not booked is older than this, in seconds.",
+    )
+    runbook_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Where the pages of docs/runbooks are published; notices about the books link them there. Empty: "
+        "their path in a checkout.",
+    )
     notify_private_network: bool = Field(
         default=False,
         description="Lets notifications go to loopback and private addresses, to any port, and over plain HTTP.",

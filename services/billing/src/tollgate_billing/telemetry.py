@@ -35,11 +35,13 @@ _COUNTERS: Final = {
     "notice_failures": "Attempts to send a message that its destination did not take.",
     "notices_given_up": "Notices that were tried for a day and are not tried again.",
     "anomalies": "Anomalies that were found.",
+    "alerts": "Alerts about the books that operators were told of.",
 }
 _GAUGES: Final = {
     "lag_events": "Records in the event log that are not booked yet.",
     "lag_ms": "Age of the oldest record that was read and is not booked yet, in milliseconds.",
     "open_exceptions": "Finals that nobody confirmed and that a later one may replace.",
+    "dead_letters": "Dead letters of the last seven days that are not booked, up to a hundred.",
     "recent_ids": "Event ids that are remembered against duplicates.",
     "stopped_partitions": "Partitions of which nothing is booked, since too many records on end could not be used.",
 }

@@ -6,7 +6,7 @@ from services.billing.tests.fakes.crash import Fuse, guarded
 
 from tollgate_billing.use_cases.look_at_requests import order_of
 
-SAME = ("organization_id", "project_id", "api_key_id", "model", "request_id", "trace_id", "http_status")
+SAME = ("organization_id", "project_id", "api_key_id", "member", "model", "request_id", "trace_id", "http_status")
 
 
 class FakeRequestLog:
@@ -34,6 +34,7 @@ def _matches(row, where):
     outcome = "cancelled" if row["http_status"] == 499 else "refused"
     return (
         all(row[name] == value for name in SAME if (value := getattr(where, name)))
+        and (not where.tag or where.tag in row["tags"].split(","))
         and where.outcome in {"", outcome}
         and where.status in {"", "refused"}
         and where.error in {"", row["code"]}

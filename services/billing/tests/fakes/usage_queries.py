@@ -1,5 +1,6 @@
 """The questions asked of the usage store, answered from the rows of the fake one."""
 
+import itertools
 import uuid
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ PLAIN = {
     "organization": "organization_id",
     "project": "project_id",
     "key": "api_key_id",
-    **{name: name for name in ("model", "channel", "provider", "operation", "outcome")},
+    **{name: name for name in ("member", "model", "channel", "provider", "operation", "outcome")},
 }
 TIMED = {"day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H:00"}
 MORE = {"trace_id": "trace_id", "status": "status", "error": "error_kind"}
@@ -24,12 +25,12 @@ class FakeUsageQueries:
 
     async def sums(self, where, group_by, limit):
         for name in group_by:
-            if name not in PLAIN | TIMED:
-                raise InvalidQuery(f"no group is called {name!r}; allowed: {', '.join(PLAIN | TIMED)}")
+            if name not in {*PLAIN, *TIMED, "tag"}:
+                raise InvalidQuery(f"'group_by' takes no {name}.", "group_by")
         groups = {}
         for row in self._rows(where):
-            key = (*(_value(row, name) for name in group_by), row["currency"])
-            groups.setdefault(key, []).append(row)
+            for key in itertools.product(*(_values(row, name) for name in group_by), [row["currency"]]):
+                groups.setdefault(key, []).append(row)
         found = [
             _sums(rows) | {f"group_{place}": part for place, part in enumerate(key[:-1])} | {"currency": key[-1]}
             for key, rows in groups.items()
@@ -58,13 +59,21 @@ class FakeUsageQueries:
         named = {column: value for name, column in asked.items() if (value := getattr(where, name, ""))}
         for row in self._store.usage:
             since, until = where.from_us or 0, where.to_us or 1 << 62
+            if where.tag and where.tag not in row["tags"].split(","):
+                continue
             if since <= row["started_at"] < until and all(row[name] == value for name, value in named.items()):
                 yield row
 
 
-def _value(row, name):
+def _values(row, name):
+    if name == "tag":
+        return row["tags"].split(",")
     if name in PLAIN:
-        return row[PLAIN[name]]
+        return [row[PLAIN[name]]]
+    return [_time(row, name)]
+
+
+def _time(row, name):
     return datetime.fromtimestamp(row["started_at"] / 1e6, UTC).strftime(TIMED[name])
 
 

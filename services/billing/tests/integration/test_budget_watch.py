@@ -298,3 +298,29 @@ async def test_a_new_address_and_a_loop_are_told_with_whose_key_it_is(desk):
     assert all("ada" in text for text in texts)
     assert sum("10.0.9.0/24" in text and "10.0.0.0/24" in text for text in texts) == 2
     assert sum("--requests-per-minute" in text for text in texts) == 2
+
+
+async def test_a_nightly_batch_is_told_in_its_first_night_and_the_same_load_at_another_hour_at_once(desk):
+    """Five weeks, hour by hour, on a clock that is moved."""
+    begin = START // DAY_US * DAY_US
+    desk.clock.advance((begin + DAY_US - START) / 1e6 + 11 * 60)
+    told = {}
+    for hour in range(24, 36 * 24):
+        at_us = begin + hour * HOUR_US
+        night = hour % 24 == 2 and hour >= 10 * 24
+        # On the last day the batch runs at noon, too.
+        noon = hour == 35 * 24 + 12
+        # Two rows an hour would be as good as one: what counts is the sum.
+        desk.spend(5_000 if night or noon else 100, at_us=at_us)
+        desk.clock.advance(3_600)
+        if hour % 24 in {2, 12, 13} and await desk.anomalies.step():
+            told[hour] = (await desk.anomalies.list("org", 1, ""))[0]
+    first, noon = 10 * 24 + 2, 35 * 24 + 12
+    assert sorted(told) == [first, noon]
+    assert {one.kind for one in told.values()} == {"spend"}
+    text = paragraph(_content(await desk.outbox.list(10, ""), noon, begin), "en", "UTC")
+    assert "at this hour of the week it spent at most 0.0000000001 in the 4 weeks before" in text
+
+
+def _content(notices, hour, begin):
+    return next(one.content for one in notices if one.content["hour_us"] == begin + hour * HOUR_US)

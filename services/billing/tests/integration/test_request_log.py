@@ -61,7 +61,9 @@ async def found(request_log, limit=100, before=None, **where):
 
 
 async def test_a_refusal_comes_back_as_it_was(request_log, org):
-    await keep(request_log, refusal(org, "a", trace_id="ab" * 16, left_out=7))
+    await keep(
+        request_log, refusal(org, "a", trace_id="ab" * 16, left_out=7, tags="batch,search", member="ada@example.com")
+    )
     (row,) = await request_log.find(RequestFilter(organization_id=org), 10, None)
     assert row | {"event_id": None} == {
         "event_id": None,
@@ -71,6 +73,8 @@ async def test_a_refusal_comes_back_as_it_was(request_log, org):
         "organization_id": org,
         "project_id": "proj",
         "api_key_id": "key_1",
+        "tags": "batch,search",
+        "member": "ada@example.com",
         "route": "/v1/chat/completions",
         "operation": "chat",
         "model": "m",
@@ -87,14 +91,18 @@ async def test_a_refusal_comes_back_as_it_was(request_log, org):
 async def test_each_filter_finds_what_it_names_and_nothing_else(request_log, org):
     await keep(
         request_log,
-        refusal(org, "a", model="x", trace_id="cd" * 16),
-        refusal(org, "b", api_key_id="key_2", code="rate_limit_exceeded"),
+        refusal(org, "a", model="x", trace_id="cd" * 16, tags="batch,search", member="ada"),
+        refusal(org, "b", api_key_id="key_2", code="rate_limit_exceeded", tags="searching"),
         refusal(org, "c", status=499, code="client_closed_request", project_id="other"),
     )
     for where, names in (
         ({"model": "x"}, {"a"}),
         ({"trace_id": "cd" * 16}, {"a"}),
         ({"api_key_id": "key_2"}, {"b"}),
+        ({"member": "ada"}, {"a"}),
+        ({"tag": "search"}, {"a"}),
+        ({"tag": "batch", "member": "ada"}, {"a"}),
+        ({"tag": "batch,search"}, set()),
         ({"error": "rate_limit_exceeded"}, {"b"}),
         ({"project_id": "other"}, {"c"}),
         ({"http_status": 429}, {"a", "b"}),

@@ -7,10 +7,14 @@ from services.billing.tests.fakes.events import NOW_US
 from services.billing.tests.fakes.month import book, random_events
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
+from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
+from tollgate_billing.adapters.request_log import ClickHouseRequestLog
 from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_views import all_views
+from tollgate_billing.domain import request_log
 from tollgate_billing.domain.isolation import GRANTED, isolation_statements
+from tollgate_billing.domain.refused import refused_rows
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import SqlLimits
 
@@ -179,18 +183,44 @@ async def test_what_takes_too_much_is_ended(fenced, text, says):
     assert (await sql.run("select 1", 10)).rows == [(1,)]
 
 
-async def test_the_engine_s_parser_takes_the_statements_of_isolation(fenced):
+@pytest.mark.parametrize("cluster", ["", "main", "{cluster}"])
+async def test_the_engine_s_parser_takes_the_statements_of_isolation(fenced, cluster):
     _, clickhouse = fenced
-    statements = isolation_statements("org_01abc-x", all_views())
+    statements = isolation_statements("org_01abc-x", all_views(), cluster)
     for text in statements:
         (row,) = await clickhouse.rows("SELECT formatQuerySingleLine({sql:String}) AS f", {"sql": text})
         assert row["f"].startswith(
             ("CREATE ROLE", "GRANT", "CREATE ROW POLICY", "CREATE SETTINGS PROFILE", "CREATE QUOTA")
         )
+        # What the engine writes when it has understood: on which cluster, or on none.
+        assert row["f"].replace("`", "").replace("'", "").count(f"ON CLUSTER {cluster}") == bool(cluster), row["f"]
+    policies = [one for one in statements if one.startswith("CREATE ROW POLICY")]
+    assert len(policies) == 2 * len(GRANTED)
+    assert sum("ON request_log" in one and "organization_id = 'org_01abc-x'" in one for one in policies) == 1
     granted = "\n".join(one for one in statements if one.startswith("GRANT"))
     for word in ("`cost`", "`loss`", "`channel`", "`provider`", "margin_by_provider", "request_v1", "usage_migrations"):
         assert word not in granted
-    assert "GRANT SELECT ON spend_by_model_v1" in granted
+    assert "SELECT ON spend_by_model_v1" in granted
+    assert "`member`" in granted
     # What is granted is there.
     for table, columns in GRANTED.items():
         await clickhouse.rows(f"SELECT {', '.join(f'`{name}`' for name in columns)} FROM {table} LIMIT 0", {})
+
+
+async def test_the_request_log_has_the_columns_that_the_page_says_and_answers_its_example(fenced):
+    sql, clickhouse = fenced
+    found = await clickhouse.rows(
+        "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {t:String} ORDER BY position",
+        {"t": request_log.TABLE},
+    )
+    assert [row["name"] for row in found] == [*(column.name for column in request_log.COLUMNS), "kept_until"]
+    key = f"key_{uuid.uuid4().hex[:8]}"
+    at_us = 1_793_500_000_000_000
+    one = RequestRefused(request_id=key, refused_at_us=at_us, api_key_id=key, status=429, code="insufficient_quota")
+    log = ClickHouseRequestLog(clickhouse)
+    rows = refused_rows(RequestsRefused(requests=[one]).SerializeToString(), at_us, 3650)
+    for token in ("first", "again"):
+        await log.insert(rows, f"{key}/{token}")
+    mine = request_log.EXAMPLE.replace("WHERE", f"WHERE api_key_id = '{key}' AND")
+    answer = await sql.run(mine, 10)
+    assert [tuple(row) for row in answer.rows] == [(key, "insufficient_quota", 1, 0)]

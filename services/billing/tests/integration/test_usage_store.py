@@ -1,5 +1,6 @@
 """The usage store: one suite for the fake, chDB in this process and the HTTP interface."""
 
+import dataclasses
 import time
 import uuid
 from decimal import Decimal
@@ -21,7 +22,7 @@ from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import rows_of
 from tollgate_billing.errors import InvalidQuery, UsageStoreUnavailable
-from tollgate_billing.ports import UsageFilter
+from tollgate_billing.ports import RequestFilter, UsageFilter
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 
 pytestmark = pytest.mark.integration
@@ -242,8 +243,55 @@ async def test_sums_count_the_charged_final_once(asked, epoch):
     for name in ("organization", "project", "key", "channel", "provider", "operation", "outcome", "hour"):
         assert sum(row["requests"] for row in await queries.sums(where, [name], 10)) == 2
     assert not await queries.sums(UsageFilter(organization_id="nobody"), [], 1)
-    with pytest.raises(InvalidQuery, match="allowed: organization"):
+    with pytest.raises(InvalidQuery, match="takes"):
         await queries.sums(where, ["model; DROP TABLE usage_events"], 1)
+
+
+async def test_usage_is_summed_and_chosen_by_tag_and_member(asked, epoch):
+    store, queries = asked
+    organization = f"org-{epoch[:8]}"
+
+    def event(name, tags, member, **more):
+        tenant = wire.Tenant(
+            organization_id=organization, project_id="p", api_key_id=f"key-{member}", tags=tags, member=member
+        )
+        return usage_event(f"{epoch[:6]}-{name}", tenant=tenant, **more)
+
+    made = [
+        event("a", "batch,search", "ada@example.com", output_tokens=1),
+        event("b", "search", "ada@example.com", output_tokens=2, model="n"),
+        event("c", "searching", "bob", output_tokens=4),
+        event("d", "", "", output_tokens=8),
+    ]
+    bounds, columns = rows(epoch, made)
+    await store.insert_usage(columns, bounds.batch)
+    everything = UsageFilter(organization_id=organization)
+
+    async def by(*groups, **where):
+        chosen = dataclasses.replace(everything, **where)
+        found = await queries.sums(chosen, groups, 10)
+        return {tuple(row[f"group_{n}"] for n in range(len(groups))): row["output_tokens"] for row in found}
+
+    assert await by("member") == {("ada@example.com",): 3, ("bob",): 4, ("",): 8}
+    # What has two tags is in both groups; the total has it once.
+    assert await by("tag") == {("batch",): 1, ("search",): 3, ("searching",): 4, ("",): 8}
+    assert await by() == {(): 15}
+    assert await by("member", "model", tag="search") == {("ada@example.com", "m"): 1, ("ada@example.com", "n"): 2}
+    assert await by(tag="batch", member="bob") == {}
+    for where, names in (
+        ({"tag": "search"}, {"a", "b"}),
+        ({"tag": "search", "member": "ada@example.com", "model": "n"}, {"b"}),
+        ({"tag": "batch,search"}, set()),
+        ({"member": "ada"}, set()),
+        ({"member": "bob"}, {"c"}),
+    ):
+        listed = await queries.requests(RequestFilter(organization_id=organization, **where), "", 10, None)
+        assert {row["request_id"].rpartition("-")[2] for row in listed} == names, where
+    listing = LookAtRequests(queries, FakeRequestLog(), None, None, None)
+    service = BillingService(None, queries, listing, None, None, None, None, None)
+    asked_for = wire_billing.UsageFilter(organization_id=organization, tag="batch", member="ada@example.com")
+    (row,) = (await service.ListRequests(wire_billing.ListRequestsRequest(filter=asked_for), None)).rows
+    assert (row.member, list(row.tags)) == ("ada@example.com", ["batch", "search"])
 
 
 async def test_requests_are_listed_newest_first_page_by_page(asked, epoch):

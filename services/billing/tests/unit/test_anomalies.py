@@ -2,10 +2,15 @@
 
 import random
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tollgate_billing.domain.anomalies import KeyHour, KeyNetwork, Repeat, find, find_addresses, find_repeats
 from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 
 NOW = 1_764_000_000_000_000 // HOUR_US * HOUR_US
+WEEK_US = 7 * DAY_US
 
 
 def hour(ago, charge=100, requests=50, errors=0, model="m", key="key_1"):
@@ -25,7 +30,8 @@ def test_steady_use_is_not_unusual_and_a_jump_is():
     assert kinds([*weeks(), hour(0, charge=400)]) == []
     (found,) = find([*weeks(), hour(0, charge=401)], NOW)
     assert (found.kind, found.api_key_id, found.project_id, found.hour_us) == ("spend", "key_1", "proj", NOW)
-    assert found.numbers == {"spent_pico": 401, "usual_pico": 100, "most_pico": 100, "hours": 336, "currency": "USD"}
+    numbers = {"spent_pico": 401, "usual_pico": 100, "most_pico": 100, "hours": 336, "weeks": 2, "currency": "USD"}
+    assert found.numbers == numbers
 
 
 def test_a_fresh_key_and_one_that_is_hardly_used_raise_no_alarm():
@@ -45,6 +51,72 @@ def test_a_daily_peak_is_no_alarm():
     assert kinds([*work, hour(0, charge=10_000)]) == []
     assert kinds([*work, hour(0, charge=15_000)]) == []
     assert kinds([*work, hour(0, charge=15_001)]) == [("spend", "")]
+
+
+BATCH = 5_000
+
+
+def batches(ats, weeks=5):
+    """Steady use for so many weeks, with a batch in the hours that `ats` says are so long ago."""
+    return [hour(ago, charge=BATCH if ats(ago) else 100) for ago in range(1, weeks * 168 + 1)]
+
+
+@pytest.mark.parametrize(
+    ("ats", "spent", "alarm"),
+    [
+        # Each night at this hour.
+        (lambda ago: ago % 24 == 0, BATCH, False),
+        (lambda ago: ago % 24 == 0, BATCH * 3 // 2, False),
+        (lambda ago: ago % 24 == 0, BATCH * 3 // 2 + 1, True),
+        # An hour late, and an hour early, as when clocks are put back and forward.
+        (lambda ago: ago % 24 == 1, BATCH, False),
+        (lambda ago: ago % 24 == 23, BATCH, False),
+        # Two hours away it is the same load at another hour.
+        (lambda ago: ago % 24 == 2, BATCH, True),
+        (lambda ago: ago % 24 == 22, BATCH, True),
+        (lambda ago: ago % 24 == 12, BATCH, True),
+        # Once a week, at this hour of the week; and at this hour of the day, on another one.
+        (lambda ago: ago % 168 == 0, BATCH, False),
+        (lambda ago: ago % 168 == 24, BATCH, True),
+        (lambda ago: ago % 168 == 72, BATCH, True),
+        # Every fourth week is remembered, every fifth is not.
+        (lambda ago: ago == 4 * 168, BATCH, False),
+        (lambda ago: ago == 5 * 168, BATCH, True),
+    ],
+)
+def test_spending_is_held_against_the_same_hour_of_the_week(ats, spent, alarm):
+    assert kinds([*batches(ats), hour(0, charge=spent)]) == [("spend", "")] * alarm
+
+
+def test_in_its_first_week_a_key_is_held_against_all_of_its_hours():
+    short = [hour(ago, charge=BATCH if ago % 24 == 12 else 100) for ago in range(1, 6 * 24)]
+    assert kinds([*short, hour(0, charge=BATCH)]) == []
+    assert kinds([*short, hour(0, charge=BATCH * 2)]) == [("spend", "")]
+
+
+@given(
+    hours=st.sets(st.integers(0, 167), min_size=1, max_size=40),
+    load=st.integers(500, 10**9),
+    now=st.integers(0, 167),
+    weeks=st.integers(1, 4),
+)
+def test_what_a_week_does_again_is_no_alarm_and_anything_else_is(hours, load, now, weeks):
+    """`hours` of a week are loud; the hour that is judged is as loud, wherever it lies."""
+    start = NOW - NOW % WEEK_US
+    rows = [
+        KeyHour("org", "proj", "k", "m", start - (week * 168 - at) * HOUR_US, 5, 0, load if at in hours else 100, "USD")
+        for week in range(1, weeks + 2)
+        for at in range(168)
+    ]
+    at_us = start + now * HOUR_US
+    rows += [
+        KeyHour("org", "proj", "k", "m", start + at * HOUR_US, 5, 0, load if at in hours else 100, "USD")
+        for at in range(now)
+    ]
+    rows.append(KeyHour("org", "proj", "k", "m", at_us, 5, 0, load, "USD"))
+    usual = any((now + aside) % 168 in hours for aside in (-1, 0, 1))
+    found = [one.kind for one in find(rows, at_us)]
+    assert found == ([] if usual else ["spend"])
 
 
 def test_noise_raises_no_alarm_in_thousands_of_hours():

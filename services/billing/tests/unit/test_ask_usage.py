@@ -109,5 +109,8 @@ async def test_an_export_is_of_one_organization_and_month(asking):
     for organization, month in (("", "2026-02"), ("org_1", "2026-13"), ("org_1", "2026"), ("org_1", "")):
         with pytest.raises(InvalidQuery):
             asking.export(organization, month, operator=True)
+    assert not any("CLUSTER" in one for one in asking.isolation("org_1"))
+    on_cluster = AskUsage(Views(), FakeUsageSql([]), FakeUsageExport(), ManualClock(), "{cluster}")
+    assert all("ON CLUSTER '{cluster}'" in one for one in on_cluster.isolation("org_1"))
     with pytest.raises(InvalidQuery, match="letters"):
         asking.isolation("org_1'; DROP TABLE x")

@@ -149,6 +149,7 @@ def test_an_answer_is_judged_as_its_receiver_means_it(kind, status, body, proble
         ({"language": "de"}, "language is one of"),
         ({"time_zone": ""}, "IANA"),
         ({"about": ("weather",)}, "about is one of"),
+        ({"about": ("budget", "books"), "organization_id": "org_1"}, "of no organization"),
         ({"digest_minutes": 10**6}, "digest_minutes"),
         ({"kind": "wecom"}, "signs nothing"),
         ({"kind": "mail", "target": "nobody", "secret": ""}, "addresses"),
@@ -225,6 +226,7 @@ def test_every_kind_of_budget_has_words(period, scope, language):
     ("kind", "subject", "numbers"),
     [
         ("spend", "", {"spent_pico": 9, "usual_pico": 1, "most_pico": 2, "hours": 30, "currency": "USD"}),
+        ("spend", "", {"spent_pico": 9, "usual_pico": 1, "most_pico": 2, "hours": 30, "weeks": 1, "currency": "USD"}),
         ("errors", "", {"requests": 40, "errors": 20, "usual_percent": 1, "hours": 30}),
         ("new_model", "gpt-9", {"models": ["m"]}),
     ],

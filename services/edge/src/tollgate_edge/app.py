@@ -8,11 +8,13 @@ import contextlib
 import gc
 import logging
 import os
+import platform
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
+from tollgate.billing.v1.controls_pb2 import Spool as Spooled
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.control_client import ControlClient
@@ -58,6 +60,7 @@ from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_edge.use_cases.rebuild_wallet import RebuildWallet
 from tollgate_edge.use_cases.recall_budgets import RecallBudgets
+from tollgate_edge.use_cases.report_spools import ReportSpools
 from tollgate_holds import LimitSet
 from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
@@ -82,6 +85,7 @@ _RETRY_SECONDS: Final = 0.5
 _SPOOL_WAIT_SECONDS: Final = 30.0
 # What may be spent past a budget grows with it.
 _CONTROLS_SECONDS: Final = 1.0
+_SPOOLS_SECONDS: Final = 30.0
 _LAST_REFUSALS_SECONDS: Final = 2.0
 
 
@@ -101,6 +105,7 @@ class Edge:
         self._build_control(environment)
         self.gateway = self._new_gateway()
         self.follow_controls = FollowControls(self.controls, self.gateway.controls)
+        self.report_spools = ReportSpools(self.controls, self.routers, self._own_spool)
         self.recall = RecallBudgets(self.billing, self.clock, self.gateway.admission.use_budget)
         self.app = create_http_app(self._http_context())
         self.process = ProcessMeasures(
@@ -267,6 +272,15 @@ class Edge:
             f"itself, up to {cap} of their currency unverified"
         )
 
+    def _own_spool(self) -> Spooled:
+        return Spooled(
+            process=f"edge {self.settings.slot} at {platform.node()}",
+            records=self.spool.records,
+            size_bytes=self.spool.bytes,
+            limit_bytes=self.settings.spool_max_bytes,
+            problem=self.publisher.problem,
+        )
+
     def samples(self) -> Iterator[Sample]:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_edge_cached_keys", (), self.authenticator.size
@@ -403,22 +417,14 @@ class Edge:
         stopped = asyncio.Event()
         again = asyncio.Event()
         publishing = asyncio.create_task(self.publisher.run(stopped))
-        poll_seconds = self.settings.sequence_poll_seconds
         tasks = {
-            asyncio.create_task(
-                forever("polling for changes", self._poll, pause_seconds=poll_seconds, stopping=stopped)
-            ),
-            asyncio.create_task(
-                forever(
-                    "following budgets",
-                    self.follow_controls,
-                    pause_seconds=_CONTROLS_SECONDS,
-                    stopping=stopped,
-                )
-            ),
-            asyncio.create_task(
-                forever("keeping refused requests", self.refused_log.flush, pause_seconds=1, stopping=stopped)
-            ),
+            asyncio.create_task(forever(name, work, pause_seconds=pause, stopping=stopped))
+            for name, work, pause in (
+                ("polling for changes", self._poll, self.settings.sequence_poll_seconds),
+                ("following budgets", self.follow_controls, _CONTROLS_SECONDS),
+                ("reporting spools", self.report_spools, _SPOOLS_SECONDS),
+                ("keeping refused requests", self.refused_log.flush, 1.0),
+            )
         }
         if self.settings.slot == 0:
             tasks.add(asyncio.create_task(self._first_slot(again)))

@@ -132,6 +132,10 @@ class ControlPort(Protocol):
         """What budgets refuse or turn to another model now."""
         ...
 
+    async def report_spools(self, request: wire.ReportSpoolsRequest) -> wire.ReportSpoolsResponse:
+        """Says what waits on the disks of processes."""
+        ...
+
     async def create_destination(self, request: wire.CreateDestinationRequest) -> wire.CreateDestinationResponse:
         """A new destination of notices."""
         ...

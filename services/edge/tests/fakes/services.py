@@ -147,6 +147,7 @@ LEDGER_REPLIES = {
     "dead_letters": letters.ListDeadLettersResponse,
     "dead_letter": letters.GetDeadLetterResponse,
     "replay": letters.ReplayDeadLettersResponse,
+    "report_spools": controls.ReportSpoolsResponse,
     "statement": reports.GetStatementResponse,
     "what_if": reports.WhatIfResponse,
     "create_budget": controls.CreateBudgetResponse,

@@ -158,3 +158,14 @@ async def test_what_is_no_destination_is_refused_here(world, change, param):
     assert reply.status_code in {400, 404}
     assert reply.json()["error"]["param"] == param
     assert world.ledger.asked == []
+
+
+async def test_a_destination_may_be_about_the_books_which_are_of_no_organization(world):
+    body = {"name": "d", "kind": "slack", "target": "https://example.com/x", "about": ["books"]}
+    assert (await world.client.post("/api/v1/destinations", json=body, headers=world.operator)).status_code == 201
+    _, asked = world.ledger.asked[-1]
+    assert list(asked.destination.about) == ["books"]
+    listed = [wire.Destination(id="a", name="a"), wire.Destination(id="b", name="b", organization_id="org_1")]
+    world.ledger.replies["destinations"] = wire.ListDestinationsResponse(destinations=listed)
+    found = (await world.client.get("/api/v1/destinations", headers=world.operator)).json()["items"]
+    assert [one["about"] for one in found] == [["budget", "anomaly", "books"], ["budget", "anomaly"]]

@@ -277,9 +277,16 @@ async def test_usage_and_requests_of_a_key_are_those_of_its_organization(world):
     for path in ("usage", "requests", "balance"):
         found = await world.client.get(f"/api/v1/{path}?organization_id=org_2", headers=world.bearer)
         check_error(found, 403, "forbidden")
-    check_error(
-        await world.client.get("/api/v1/usage?group_by=color", headers=world.bearer), 400, "invalid_request", "group_by"
-    )
+    await world.client.get("/api/v1/usage?group_by=tag&tag=search&member=ada@example.com", headers=world.bearer)
+    asked = world.billing.asked[-1]
+    assert (list(asked.group_by), asked.filter.tag, asked.filter.member) == (["tag"], "search", "ada@example.com")
+    for hidden in ("channel", "provider", "day,channel"):
+        found = await world.client.get(f"/api/v1/usage?group_by={hidden}", headers=world.bearer)
+        check_error(found, 403, "forbidden", "group_by")
+        found = await world.client.get(f"/api/v1/usage?group_by={hidden}", headers=world.operator)
+        assert found.status_code == 200
+    await world.client.get("/api/v1/requests?tag=search&member=ada@example.com", headers=world.operator)
+    assert (world.billing.asked[-1].filter.tag, world.billing.asked[-1].filter.member) == ("search", "ada@example.com")
     check_error(await world.client.get("/api/v1/usage?to=x", headers=world.bearer), 400, "invalid_request", "to")
 
 

@@ -1,4 +1,7 @@
-"""Tables of budgets, of who is told, and of what looked wrong. Times are microseconds since the epoch, 0 is never."""
+"""Tables of budgets, of who is told, of what looked wrong, and of alerts.
+
+Times are microseconds since the epoch, 0 is never.
+"""
 
 from typing import Final
 
@@ -113,4 +116,15 @@ ANOMALIES: Final = sa.Table(
     sa.Column("numbers", sa.Text, nullable=False),
     sa.Column("hour_us", sa.BigInteger, nullable=False),
     sa.Column("found_us", sa.BigInteger, nullable=False),
+)
+
+# What is or was wrong with the books, and when operators were told.
+OPERATOR_ALERTS: Final = sa.Table(
+    "operator_alerts",
+    METADATA,
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("subject", sa.String(200), primary_key=True),
+    sa.Column("mark", sa.String(64), nullable=False),
+    sa.Column("told_us", sa.BigInteger, nullable=False),
+    sa.Column("present", sa.Boolean, nullable=False),
 )

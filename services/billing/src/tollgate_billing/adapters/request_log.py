@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from tollgate_billing.adapters.arrow import Kinds, arrow_table
 from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.dimensions import conditions
 from tollgate_billing.domain.rows import Row
 from tollgate_billing.ports import Place, RequestFilter
 
@@ -16,6 +17,8 @@ _KINDS: Final[Kinds] = {
     "organization_id": "word",
     "project_id": "word",
     "api_key_id": "text",
+    "tags": "word",
+    "member": "word",
     "route": "word",
     "operation": "word",
     "model": "text",
@@ -29,12 +32,7 @@ _KINDS: Final[Kinds] = {
     "kept_until": "u32",
 }
 _CONDITIONS: Final = {
-    "organization_id": "organization_id = {organization_id:String}",
-    "project_id": "project_id = {project_id:String}",
-    "api_key_id": "api_key_id = {api_key_id:String}",
-    "model": "model = {model:String}",
-    "from_us": "refused_at >= fromUnixTimestamp64Micro({from_us:Int64})",
-    "to_us": "refused_at < fromUnixTimestamp64Micro({to_us:Int64})",
+    **conditions("refused_at"),
     "request_id": "request_id = {request_id:String}",
     "trace_id": "trace_id = {trace_id:String}",
     "error": "code = {error:String}",
@@ -61,13 +59,13 @@ class ClickHouseRequestLog:
         if where.outcome not in {"", *_WORDS} or where.status not in {"", "refused"}:
             return []
         parameters: dict[str, Any] = {name: value for name in _CONDITIONS if (value := getattr(where, name))}
-        conditions = [_CONDITIONS[name] for name in parameters]
+        chosen = [_CONDITIONS[name] for name in parameters]
         if where.outcome:
-            conditions.append(f"http_status {'=' if where.outcome == 'cancelled' else '!='} 499")
+            chosen.append(f"http_status {'=' if where.outcome == 'cancelled' else '!='} 499")
         if before is not None:
-            conditions.append(_BEFORE)
+            chosen.append(_BEFORE)
             parameters["before_us"], parameters["before_id"] = before
-        text = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        text = f" WHERE {' AND '.join(chosen)}" if chosen else ""
         sql = (
             f"SELECT {_SHOWN} FROM request_log{text}"  # noqa: S608 - constants, see above.
             " ORDER BY refused_at DESC, event_id DESC LIMIT 1 BY event_id LIMIT {limit:UInt32}"

@@ -1,4 +1,7 @@
-"""Anomalies in SQLite or PostgreSQL: each is kept and told once a day."""
+"""Anomalies in SQLite or PostgreSQL: each is kept and told once a day.
+
+What a key spends at an hour of the day is told once in a week: a batch that is new is no news in the second night.
+"""
 
 import functools
 import json
@@ -12,7 +15,8 @@ from tollgate_billing.adapters.sql_ledger import known
 from tollgate_billing.adapters.sql_notices import post_notices
 from tollgate_billing.adapters.sql_transfers import insert
 from tollgate_billing.control_ports import Fact
-from tollgate_billing.domain.anomalies import Anomaly
+from tollgate_billing.domain.anomalies import SPEND, Anomaly
+from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 from tollgate_kit.ids import Ids
 from tollgate_kit.sql import Database
 
@@ -41,6 +45,8 @@ class SqlAnomalies:
 def _add(connection: sa.Connection, found: Sequence[Anomaly], facts: Mapping[str, Fact], now_us: int, ids: Ids) -> int:
     new = 0
     for one in found:
+        if one.kind == SPEND and _told_at_this_hour(connection, one):
+            continue
         values = {name: getattr(one, name) for name in _PLAIN} | {
             "id": ids.new("anm"),
             "fact_key": one.id[:700],
@@ -52,6 +58,22 @@ def _add(connection: sa.Connection, found: Sequence[Anomaly], facts: Mapping[str
             new += 1
             post_notices(connection, facts[one.id], now_us, ids)
     return new
+
+
+def _told_at_this_hour(connection: sa.Connection, one: Anomaly) -> bool:
+    """Says whether as much, within half more, was told on one of the six days before, at this hour or beside it."""
+    query = sa.select(ANOMALIES.c.hour_us, ANOMALIES.c.numbers).where(
+        ANOMALIES.c.organization_id == one.organization_id,
+        ANOMALIES.c.api_key_id == one.api_key_id,
+        ANOMALIES.c.kind == one.kind,
+        ANOMALIES.c.hour_us >= one.hour_us - 6 * DAY_US - HOUR_US,
+        ANOMALIES.c.hour_us < one.hour_us - DAY_US + 2 * HOUR_US,
+    )
+    return any(
+        (one.hour_us - row.hour_us + HOUR_US) % DAY_US <= 2 * HOUR_US
+        and one.numbers["spent_pico"] * 2 <= json.loads(row.numbers)["spent_pico"] * 3
+        for row in connection.execute(query)
+    )
 
 
 def _anomaly(row: "sa.Row[Any]") -> Anomaly:

@@ -4,29 +4,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.dimensions import GROUPS, conditions
 from tollgate_billing.adapters.usage_store import SELECTED
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import UsageFilter
 
-_GROUPS: Final = {
-    "organization": "organization_id",
-    "project": "project_id",
-    "key": "api_key_id",
-    "model": "model",
-    "channel": "channel",
-    "provider": "provider",
-    "operation": "operation",
-    "outcome": "outcome",
-    "day": "formatDateTime(started_at, '%Y-%m-%d', 'UTC')",
-    "hour": "formatDateTime(started_at, '%Y-%m-%dT%H:00', 'UTC')",
-}
 _CONDITIONS: Final = {
-    "organization_id": "organization_id = {organization_id:String}",
-    "project_id": "project_id = {project_id:String}",
-    "api_key_id": "api_key_id = {api_key_id:String}",
-    "model": "model = {model:String}",
-    "from_us": "started_at >= fromUnixTimestamp64Micro({from_us:Int64})",
-    "to_us": "started_at < fromUnixTimestamp64Micro({to_us:Int64})",
+    **conditions("started_at"),
     # Of a RequestFilter.
     "trace_id": "trace_id = {trace_id:String}",
     "outcome": "outcome = {outcome:String}",
@@ -63,20 +47,20 @@ class ClickHouseUsageQueries:
         self._clickhouse = clickhouse
 
     async def sums(self, where: UsageFilter, group_by: Sequence[str], limit: int) -> list[dict[str, Any]]:
-        unknown = [name for name in group_by if name not in _GROUPS]
+        unknown = [name for name in group_by if name not in GROUPS]
         if unknown:
-            raise InvalidQuery(f"no group is called {unknown[0]!r}; allowed: {', '.join(_GROUPS)}")
-        conditions, parameters = _conditions(where)
-        groups = "".join(f"{_GROUPS[name]} AS group_{number}, " for number, name in enumerate(group_by))
+            raise InvalidQuery(f"'group_by' takes {', '.join(GROUPS)}, not {unknown[0][:100]!r}.", "group_by")
+        chosen, parameters = _chosen(where)
+        groups = "".join(f"{GROUPS[name]} AS group_{number}, " for number, name in enumerate(group_by))
         names = ", ".join([*(f"group_{number}" for number in range(len(group_by))), "currency"])
         grouped = f"GROUP BY {names} ORDER BY charge DESC, {names} LIMIT {{limit:UInt32}}"
-        sql = f"SELECT {groups}currency, {_SUMS} FROM usage_events{conditions} {grouped}"  # noqa: S608 - constants, see above.
+        sql = f"SELECT {groups}currency, {_SUMS} FROM usage_events{chosen} {grouped}"  # noqa: S608 - constants, see above.
         return await self._clickhouse.rows(sql, {**parameters, "limit": limit})
 
     async def requests(
         self, where: UsageFilter, request_id: str, limit: int, before: tuple[int, str] | None
     ) -> list[dict[str, Any]]:
-        conditions, parameters = _conditions(where)
+        chosen, parameters = _chosen(where)
         more = []
         if request_id:
             more.append("request_id = {request_id:String}")
@@ -87,9 +71,9 @@ class ClickHouseUsageQueries:
             )
             parameters["before_us"], parameters["before_id"] = before
         if more:
-            conditions = f"{conditions} {'AND' if conditions else 'WHERE'} {' AND '.join(more)}"
+            chosen = f"{chosen} {'AND' if chosen else 'WHERE'} {' AND '.join(more)}"
         sql = (
-            f"SELECT {SELECTED} FROM usage_events{conditions}"  # noqa: S608 - constants, see above.
+            f"SELECT {SELECTED} FROM usage_events{chosen}"  # noqa: S608 - constants, see above.
             " ORDER BY started_at DESC, event_id DESC LIMIT {limit:UInt32}"
         )
         return await self._clickhouse.rows(sql, {**parameters, "limit": limit})
@@ -101,7 +85,7 @@ class ClickHouseUsageQueries:
         return (await self._clickhouse.rows(_COUNTS, {}))[0]
 
 
-def _conditions(where: UsageFilter) -> tuple[str, dict[str, Any]]:
+def _chosen(where: UsageFilter) -> tuple[str, dict[str, Any]]:
     parameters = {name: value for name in _CONDITIONS if (value := getattr(where, name, ""))}
     text = " AND ".join(_CONDITIONS[name] for name in parameters)
     return (f" WHERE {text}" if text else ""), parameters

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.dimensions import condition
 from tollgate_billing.control_ports import Part, Spend
 from tollgate_billing.domain.anomalies import KeyHour, KeyNetwork, Repeat
-from tollgate_billing.domain.budgets import HOUR_US, MEMBER, TAG
+from tollgate_billing.domain.budgets import HOUR_US, MEMBER, ORGANIZATION, TAG
 from tollgate_billing.domain.forecast import SPAN_US, Pace
 from tollgate_billing.domain.rows import to_pico
 
 _AT_ONCE: Final = 40
-_COLUMNS: Final = {"project": "project_id", MEMBER: "member", "key": "api_key_id", "model": "model"}
 # What the sums by hour have no column for: all of it is asked of the rows.
 _OF_ROWS: Final = frozenset({TAG, MEMBER})
 _SECOND_US: Final = 1_000_000
@@ -240,9 +240,7 @@ def _rows_between(begin_us: int, end_us: int) -> str:
 
 def _part(number: int, part: Part) -> tuple[str, dict[str, Any]]:
     where, parameters = f"organization_id = {{o{number}:String}}", {f"o{number}": part.organization_id}
-    column = _COLUMNS.get(part.scope)
-    if column is not None or part.scope == TAG:
-        named = f"{{s{number}:String}}"
-        where += f" AND has(splitByChar(',', tags), {named})" if column is None else f" AND {column} = {named}"
+    if part.scope != ORGANIZATION:
+        where += f" AND {condition(part.scope, f's{number}')}"
         parameters[f"s{number}"] = part.scope_id
     return where, parameters

@@ -191,7 +191,7 @@ async def _answered(context: Context, work: Awaitable[T]) -> T:
         kind = next((kind for type_, kind in _REFUSED.items() if isinstance(error, type_)), None)
         message = str(error) if kind is not None else "Billing waits for something behind it."
         kind = errors_pb2.ERROR_KIND_UNAVAILABLE if kind is None else kind
-        await abort_with(context, errors_pb2.Error(kind=kind, message=message))
+        await abort_with(context, errors_pb2.Error(kind=kind, message=message, param=getattr(error, "param", "")))
         raise
 
 

@@ -9,7 +9,7 @@ from grpc import aio
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import controls_pb2_grpc
 from tollgate_billing.api.ledger_service import answered
-from tollgate_billing.control_ports import Budgets, BudgetWithState, Notice
+from tollgate_billing.control_ports import Budgets, BudgetWithState, Notice, SpoolState
 from tollgate_billing.domain.anomalies import Anomaly
 from tollgate_billing.domain.budgets import Budget, State, Threshold
 from tollgate_billing.domain.control_checks import addresses_of, parse_quiet
@@ -18,11 +18,13 @@ from tollgate_billing.domain.forecast import Forecast
 from tollgate_billing.domain.notices import explain, next_step, title
 from tollgate_billing.use_cases.deliver_notices import DeliverNotices
 from tollgate_billing.use_cases.keep_budgets import KeepBudgets
+from tollgate_billing.use_cases.watch_alerts import WatchAlerts
 from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_kit.clock import Clock
 
 _MAX_ROWS: Final = 1_000
 _DEFAULT_ROWS: Final = 100
+_MOST_NAME: Final = 200
 _BUDGET: Final = (
     *("id", "organization_id", "name", "scope", "scope_id", "period", "days", "time_zone", "amount_pico", "currency"),
     "created_us",
@@ -40,12 +42,19 @@ class ControlService(controls_pb2_grpc.ControlServiceServicer):
     """Errors leave as typed kinds; UNAVAILABLE while something behind billing is away."""
 
     def __init__(
-        self, keep: KeepBudgets, budgets: Budgets, deliver: DeliverNotices, anomalies: WatchAnomalies, clock: Clock
+        self,
+        keep: KeepBudgets,
+        budgets: Budgets,
+        deliver: DeliverNotices,
+        anomalies: WatchAnomalies,
+        alerts: WatchAlerts,
+        clock: Clock,
     ) -> None:
         self._keep = keep
         self._budgets = budgets
         self._deliver = deliver
         self._anomalies = anomalies
+        self._alerts = alerts
         self._clock = clock
 
     async def CreateBudget(self, request: wire.CreateBudgetRequest, context: Context) -> wire.CreateBudgetResponse:  # noqa: N802
@@ -91,6 +100,13 @@ class ControlService(controls_pb2_grpc.ControlServiceServicer):
             return wire.GetControlsResponse(version=version)
         reply.version = version
         return reply
+
+    async def ReportSpools(self, request: wire.ReportSpoolsRequest, _context: Context) -> wire.ReportSpoolsResponse:  # noqa: N802
+        self._alerts.spools(
+            SpoolState(one.process[:_MOST_NAME], one.records, one.size_bytes, one.limit_bytes, one.problem[:_MOST_NAME])
+            for one in request.spools
+        )
+        return wire.ReportSpoolsResponse()
 
     async def CreateDestination(  # noqa: N802
         self, request: wire.CreateDestinationRequest, context: Context

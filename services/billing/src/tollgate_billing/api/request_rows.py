@@ -15,7 +15,7 @@ from tollgate_billing.use_cases.look_at_requests import Evidence, Rerating
 from tollgate_rating import REQUEST, format_decimal
 
 _SAME: Final = (
-    *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model"),
+    *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "member", "model"),
     *("requested_model", "fallback_reason", "upstream_model", "provider", "channel", "operation", "outcome"),
     *("error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "reasoning_tokens", "images", "currency", "price_digest", "config_digest"),
@@ -25,8 +25,8 @@ _SAME: Final = (
 )
 _OTHER_TOKENS: Final = ("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "image_output_tokens")
 _SAME_OF_REFUSED: Final = (
-    *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "operation"),
-    *("stream", "total_us", "http_status", "message", "route", "left_out"),
+    *("request_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "member", "model"),
+    *("operation", "stream", "total_us", "http_status", "message", "route", "left_out"),
 )
 
 
@@ -94,9 +94,14 @@ def _usage(row: Row) -> wire.RequestRow:
         cache_write_tokens=row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"],
         units=_units(row),
         corrects_event_id="" if corrects == NO_EVENT else str(corrects),
+        tags=_tags(row),
         **{"try": row["try"]},
         **{name: row[name] for name in _SAME},
     )
+
+
+def _tags(row: Row) -> list[str]:
+    return row["tags"].split(",") if row["tags"] else []
 
 
 def _units(row: Row) -> dict[str, int]:
@@ -115,6 +120,7 @@ def _refused(row: Row) -> wire.RequestRow:
         event_id=str(row["event_id"]),
         outcome="cancelled" if gone else "refused",
         error_kind=row["code"],
+        tags=_tags(row),
         **{name: row[name] for name in _SAME_OF_REFUSED},
     )
 

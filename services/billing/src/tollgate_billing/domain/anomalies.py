@@ -1,8 +1,9 @@
 """What looks wrong in the use of a key, by statistics that can be told in a sentence.
 
-A key's last whole hour is compared with the hours of the two weeks before it in which it was used. A key with less than
-a day of such hours, or that is younger than three days, has no usual yet: nothing is said of it. One request that is
-sent again and again is told of any key: programs run in a loop on their first day.
+A key's last whole hour is compared with the hours of the two weeks before it in which it was used, and what it spent
+also with the same hour of the week in the four weeks before: a batch that runs each night is none, and the same load at
+another hour is. A key with less than a day of such hours, or that is younger than three days, has no usual yet: nothing
+is said of it. One request that is sent again and again is told of any key: programs run in a loop on their first day.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +12,15 @@ from math import isqrt
 from statistics import median_low
 from typing import Any, Final
 
-from tollgate_billing.domain.budgets import DAY_US
+from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 
 SPEND, ERRORS, NEW_MODEL = "spend", "errors", "new_model"
 NEW_ADDRESS, REPEATED_PROMPT = "new_address", "repeated_prompt"
 BASELINE_US: Final = 14 * DAY_US
+_WEEK_US: Final = 7 * DAY_US
+_WEEKS: Final = 4
+# The hour before that of four weeks ago: what runs by a clock may be late, and clocks are put forward and back.
+SPEND_BASELINE_US: Final = _WEEKS * _WEEK_US + HOUR_US
 _FEWEST_HOURS: Final = 24
 _YOUNGEST_US: Final = 3 * DAY_US
 # A new model means something only where the key has kept to its models for a while.
@@ -104,6 +109,7 @@ def find(rows: Iterable[KeyHour], hour_us: int) -> list[Anomaly]:
 def _of_key(rows: Sequence[KeyHour], hour_us: int) -> list[Anomaly]:
     now = _Hour()
     before: dict[int, _Hour] = {}
+    earlier: dict[int, int] = {}
     models_now: set[str] = set()
     models_before: set[str] = set()
     for row in rows:
@@ -111,12 +117,18 @@ def _of_key(rows: Sequence[KeyHour], hour_us: int) -> list[Anomaly]:
             _add(now, row)
             if row.requests > row.errors:
                 models_now.add(row.model)
-        elif hour_us - BASELINE_US <= row.hour_us < hour_us:
+            continue
+        if row.hour_us < hour_us:
+            earlier[row.hour_us] = earlier.get(row.hour_us, 0) + row.charge_pico
+        if hour_us - BASELINE_US <= row.hour_us < hour_us:
             _add(before.setdefault(row.hour_us, _Hour()), row)
             models_before.add(row.model)
     if not now.requests or len(before) < _FEWEST_HOURS or min(before) > hour_us - _YOUNGEST_US:
         return []
-    found = [_spend(now, list(before.values()), rows[0].currency), _errors(now, list(before.values()))]
+    found = [
+        _spend(now, list(before.values()), _at_this_hour(earlier, hour_us), rows[0].currency),
+        _errors(now, list(before.values())),
+    ]
     if min(before) <= hour_us - _SETTLED_US:
         found += [
             (NEW_MODEL, model, {"models": sorted(models_before)[:10]}) for model in sorted(models_now - models_before)
@@ -184,10 +196,25 @@ def _add(hour: _Hour, row: KeyHour) -> None:
 _Found = tuple[str, str, dict[str, Any]] | None
 
 
-def _spend(now: _Hour, before: Sequence[_Hour], currency: str) -> _Found:
-    """More than four times the median hour, and half more than the dearest one: no daily or weekly peak is that."""
+def _at_this_hour(earlier: Mapping[int, int], hour_us: int) -> list[int]:
+    """Returns the most that each of the weeks before spent at this hour of the week or beside it, in pico-units.
+
+    Only weeks that the key's use goes back to: of a key in its first week nothing is known of this hour.
+    """
+    weeks = min(_WEEKS, (hour_us - min(earlier)) // _WEEK_US) if earlier else 0
+    return [
+        max(earlier.get(hour_us - week * _WEEK_US + aside * HOUR_US, 0) for aside in (-1, 0, 1))
+        for week in range(1, weeks + 1)
+    ]
+
+
+def _spend(now: _Hour, before: Sequence[_Hour], weekly: Sequence[int], currency: str) -> _Found:
+    """More than four times the median hour, and half more than the dearest one at this hour of the week.
+
+    In a key's first week it is the dearest of all hours.
+    """
     usual = median_low([one.charge_pico for one in before])
-    most = max(one.charge_pico for one in before)
+    most = max(weekly) if weekly else max(one.charge_pico for one in before)
     if now.charge_pico <= _TIMES_USUAL * usual or now.charge_pico * 2 <= most * 3:
         return None
     return (
@@ -198,6 +225,7 @@ def _spend(now: _Hour, before: Sequence[_Hour], currency: str) -> _Found:
             "usual_pico": usual,
             "most_pico": most,
             "hours": len(before),
+            "weeks": len(weekly),
             "currency": currency,
         },
     )

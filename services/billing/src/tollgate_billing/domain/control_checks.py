@@ -20,7 +20,7 @@ from tollgate_billing.domain.budgets import (
     Budget,
     Threshold,
 )
-from tollgate_billing.domain.delivery import ABOUTS, KINDS, LANGUAGES, MAX_DIGEST_MINUTES, Destination, Quiet
+from tollgate_billing.domain.delivery import ABOUTS, BOOKS, KINDS, LANGUAGES, MAX_DIGEST_MINUTES, Destination, Quiet
 from tollgate_billing.domain.signatures import standard_secret
 from tollgate_billing.errors import InvalidControl
 from tollgate_rating import INT64_MAX
@@ -100,6 +100,8 @@ def check_destination(one: Destination) -> None:
     check_zone(one.time_zone)
     for about in one.about:
         _one_of("about", about, ABOUTS)
+    if BOOKS in one.about and one.organization_id:
+        raise InvalidControl("the books are of no organization: leave organization_id out, or books out of about")
     if not 0 <= one.digest_minutes <= MAX_DIGEST_MINUTES:
         raise InvalidControl(f"digest_minutes is from 0 to {MAX_DIGEST_MINUTES}")
     if len(one.target) > _MOST_TARGET or len(one.secret) > _MOST_SECRET:

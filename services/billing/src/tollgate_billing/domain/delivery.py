@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 KINDS: Final = ("mail", "webhook", "feishu", "dingtalk", "wecom", "slack")
 LANGUAGES: Final = ("en", "zh")
-ABOUTS: Final = ("budget", "anomaly")
+BOOKS: Final = "books"
+ABOUTS: Final = ("budget", "anomaly", BOOKS)
 MAX_DIGEST_MINUTES: Final = 7 * 24 * 60
 # After each of these there is another attempt: for somewhat more than a day in all.
 _PAUSES_SECONDS: Final = (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)
@@ -26,7 +27,8 @@ class Quiet:
 class Destination:
     """Who is told. `target` is a URL or mail addresses; it and `secret` never leave billing but to be used.
 
-    `organization_id` is empty for what concerns any; `about` is empty for everything.
+    `organization_id` is empty for what concerns any, and for what concerns none: the books. `about` is empty for
+    everything.
     """
 
     id: str

@@ -1,10 +1,11 @@
-"""What people are told, in the language of the destination: of budgets, of anomalies, and of a test."""
+"""What people are told, in the language of the destination: of budgets, of anomalies, of the books, and of a test."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from tollgate_billing.domain.alerts import alert_body, alert_title
 from tollgate_rating import format_decimal
 
 _SCOPES_ZH: Final = {
@@ -100,13 +101,23 @@ def explain(kind: str, subject: str, numbers: Mapping[str, Any], language: str =
 def _spend(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
     spent, usual, most = (format_decimal(numbers[f"{name}_pico"]) for name in ("spent", "usual", "most"))
     currency, hours = numbers["currency"], numbers["hours"]
+    # Anomalies from before this release, and those of a key's first week, know no weeks.
+    weeks = numbers.get("weeks", 0)
     if language == "zh":
-        before = f"过去 14 天中有使用的 {hours} 个小时里，中位数为 {usual}，最高为 {most}"
-        return f"一小时内花费 {spent} {currency}；{before}。"
+        before = f"过去 14 天中有使用的 {hours} 个小时里，中位数为 {usual}"
+        then = f"过去 {weeks} 周的同一时段最高为 {most}" if weeks else f"最高为 {most}"
+        return f"一小时内花费 {spent} {currency}；{before}，{then}。"
+    then = f"the most {most}"
+    if weeks:
+        then = f"at this hour of the week it spent at most {most} in the {_weeks(weeks)} before"
     return (
         f"spent {spent} {currency} in an hour; in the {hours} hours with use of the 14 days before, "
-        f"the median was {usual} and the most {most}"
+        f"the median was {usual} and {then}"
     )
+
+
+def _weeks(count: int) -> str:
+    return "week" if count == 1 else f"{count} weeks"
 
 
 def _errors(_subject: str, numbers: Mapping[str, Any], language: str) -> str:
@@ -225,10 +236,12 @@ def _moment(at_us: int, zone: ZoneInfo) -> str:
 _TITLES: Final[Mapping[str, Callable[[Mapping[str, Any], str], str]]] = {
     "budget": _budget_title,
     "anomaly": _anomaly_title,
+    "books": alert_title,
     "test": _test_title,
 }
 _BODIES: Final[Mapping[str, Callable[[Mapping[str, Any], str, ZoneInfo], list[str]]]] = {
     "budget": _budget_body,
     "anomaly": _anomaly_body,
+    "books": lambda fact, language, _zone: alert_body(fact, language),
     "test": _test_body,
 }

@@ -14,9 +14,12 @@ _REFUSALS: Final = uuid.UUID("6e6b1a0c-1f0a-4d0e-8e52-9b7a3d1c5a44")
 _HOUR_US: Final = 3600 * 1_000_000
 _MAX_ROWS: Final = 10_000
 _MAX_NAME: Final = 256
+_MAX_TAGS: Final = 1_000
 _MAX_MESSAGE: Final = 2_000
-_TEXTS: Final = ("request_id", "trace_id", "organization_id", "project_id", "api_key_id", "route", "operation", "model")
-_COLUMNS: Final = (*_TEXTS, "stream", "code", "message", "request_bytes", "left_out")
+_TEXTS: Final = (
+    *("request_id", "trace_id", "organization_id", "project_id", "api_key_id", "member", "route", "operation", "model"),
+)
+_COLUMNS: Final = (*_TEXTS, "tags", "stream", "code", "message", "request_bytes", "left_out")
 _UINT32_MAX: Final = 2**32 - 1
 _UINT63_MAX: Final = 2**63 - 1
 
@@ -45,6 +48,8 @@ def _check(one: events.RequestRefused, at_us: int) -> None:
     for name in (*_TEXTS, "code"):
         if len(getattr(one, name)) > _MAX_NAME:
             raise Poison(f"{name} is longer than {_MAX_NAME} characters")
+    if len(one.tags) > _MAX_TAGS:
+        raise Poison(f"tags are longer than {_MAX_TAGS} characters")
     if len(one.message) > _MAX_MESSAGE:
         raise Poison(f"message is longer than {_MAX_MESSAGE} characters")
     # Days of the table are partitions, of which one block may have only so many.

@@ -15,6 +15,7 @@ OPERATORS_COLUMNS: Final = frozenset(
 COLUMNS: Final = (
     *("event_id", "kind", "corrects_event_id", "request_id", "try", "attempt", "source", "status", "final"),
     *("superseded", "estimated", "trace_id", "started_at", "ended_at", "organization_id", "project_id", "api_key_id"),
+    *("tags", "member"),
     *("price_group", "model", "requested_model", "fallback_reason", "upstream_model", "provider", "channel"),
     *("dialect", "operation", "stream", "outcome", "upstream_status", "error_kind", "media_job_id", "routing"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),

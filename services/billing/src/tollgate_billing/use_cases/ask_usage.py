@@ -28,11 +28,14 @@ class Answer:
 
 
 class AskUsage:
-    def __init__(self, views: UsageViews, sql: UsageSql, export: UsageExport, clock: Clock) -> None:
+    """`cluster` is where the store's tables are replicated; empty for one server."""
+
+    def __init__(self, views: UsageViews, sql: UsageSql, export: UsageExport, clock: Clock, cluster: str = "") -> None:
         self._views = views
         self._sql = sql
         self._export = export
         self._clock = clock
+        self._cluster = cluster
 
     def views(self, *, operator: bool) -> list[View]:
         """Returns the questions that a caller may ask, with the columns that it may see."""
@@ -82,7 +85,7 @@ class AskUsage:
         """Returns what gives an organization's analysts their own rows on a server. Raises InvalidQuery."""
         if not _ID.fullmatch(organization_id):
             raise InvalidQuery("an organization's id has up to 64 letters, digits, '_' and '-'")
-        return isolation_statements(organization_id, self._views.views())
+        return isolation_statements(organization_id, self._views.views(), self._cluster)
 
 
 def _seen(view: View, *, operator: bool) -> tuple[Column, ...]:

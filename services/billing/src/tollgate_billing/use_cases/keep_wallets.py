@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tollgate_billing.ports import Grant, Ledger, Wallets, WalletState
+from tollgate_billing.ports import Grant, Ledger, SweepResult, Wallets, WalletState
 from tollgate_billing.telemetry import BillingCounters
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,24 @@ Turns = AbstractAsyncContextManager[None]
 
 
 class KeepWallets:
-    """`lock` is the one that batches are booked under, by every process that books into this ledger."""
+    """`lock` is the one that batches are booked under, by every process that books into this ledger.
 
-    def __init__(self, ledger: Ledger, wallets: Wallets, counters: BillingCounters, lock: Turns) -> None:
+    `swept` is told what each sweep of an organization's holds found.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        wallets: Wallets,
+        counters: BillingCounters,
+        lock: Turns,
+        swept: Callable[[str, SweepResult], None] = lambda _organization_id, _swept: None,
+    ) -> None:
         self._ledger = ledger
         self._wallets = wallets
         self._counters = counters
         self._lock = lock
+        self._swept = swept
         # The last batch of each source that Redis is known to have.
         self._applied: dict[str, str] = {}
 
@@ -155,6 +166,7 @@ class KeepWallets:
 
     async def _sweep(self, organization_id: str) -> None:
         swept = await self._wallets.sweep(organization_id)
+        self._swept(organization_id, swept)
         self._counters.add("released_holds", swept.released)
         self._counters.add("overdue_holds", len(swept.overdue))
         if swept.released:

@@ -27,6 +27,8 @@ SENT: Final = "sent"
 # Records are up to a megabyte each.
 MOST_LETTERS: Final = 100
 _MOST_NAMED: Final = 1_000
+# Looked at once a minute: few at a time are held.
+_A_PAGE: Final = 20
 _REPLAY: Final = events.UsageRecorded(replay=True).SerializeToString()
 _TOPIC: Final = "usage.recorded.v1"
 
@@ -107,6 +109,21 @@ class ReplayLetters:
             counts.update(one.state for one in sent)
             done += [one for one in sent if one.state != BOOKED][: _MOST_NAMED - len(done)]
         return done, counts
+
+    async def waiting(self, since_us: int, most: int) -> tuple[list[Inspected], bool]:
+        """Returns letters since then that are not booked, newest first, and whether there are more than `most`.
+
+        Raises Unavailable.
+        """
+        waiting: list[Inspected] = []
+        before: LetterId | None = None
+        while found := await self._letters.letters(_A_PAGE, before):
+            before = id_of(found[-1])
+            fresh = [one for one in found if one.at_us >= since_us]
+            waiting += [one for one in await self._inspect(fresh) if one.state != BOOKED]
+            if len(waiting) > most or len(fresh) < len(found):
+                break
+        return waiting[:most], len(waiting) > most
 
     async def unbooked(self, letters: Sequence[Letter]) -> list[Letter]:
         """Returns the letters that no usage row came of. Raises Unavailable."""

@@ -7,6 +7,7 @@ from tollgate_billing.control_ports import Anomalies, Fact, Spending
 from tollgate_billing.domain.anomalies import (
     BASELINE_US,
     FEWEST_REPEATS,
+    SPEND_BASELINE_US,
     Anomaly,
     find,
     find_addresses,
@@ -35,7 +36,7 @@ class WatchAnomalies:
         if hour_us == self._looked_us:
             return 0
         since_us, until_us = hour_us - BASELINE_US, hour_us + HOUR_US
-        found = find(await self._spending.key_hours(since_us, until_us, hour_us), hour_us)
+        found = find(await self._spending.key_hours(hour_us - SPEND_BASELINE_US, until_us, hour_us), hour_us)
         found += find_addresses(await self._spending.key_networks(since_us, until_us, hour_us), hour_us)
         found += find_repeats(await self._spending.repeats(since_us, until_us, hour_us, FEWEST_REPEATS), hour_us)
         keys = sorted({(one.organization_id, one.api_key_id) for one in found})

@@ -40,6 +40,9 @@ class ControlClient:
     async def controls(self, request: wire.GetControlsRequest) -> wire.GetControlsResponse:
         return await answer(self._stub.GetControls(request, timeout=_CONTROLS_SECONDS))
 
+    async def report_spools(self, request: wire.ReportSpoolsRequest) -> wire.ReportSpoolsResponse:
+        return await answer(self._stub.ReportSpools(request, timeout=_CONTROLS_SECONDS))
+
     async def create_destination(self, request: wire.CreateDestinationRequest) -> wire.CreateDestinationResponse:
         return await answer(self._stub.CreateDestination(request, timeout=_CALL_SECONDS))
 

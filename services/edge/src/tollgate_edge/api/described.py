@@ -283,7 +283,7 @@ BODIES: Final[dict[str, Schema]] = {
         language=_one_of("en", "zh"),
         time_zone=_text(64),
         digest_minutes=_whole(0, 7 * 24 * 60),
-        about={"type": ["array", "null"], "items": {"enum": ["budget", "anomaly"]}},
+        about={"type": ["array", "null"], "items": {"enum": ["budget", "anomaly", "books"]}},
         quiet={
             "type": ["object", "null"],
             "properties": {"begin": _needed(5, "22:00"), "end": _needed(5, "07:00")},

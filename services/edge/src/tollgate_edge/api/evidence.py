@@ -126,6 +126,9 @@ async def _who(context: HttpContext, said: dict[str, Any], view: View) -> dict[s
     }
     if view is View.SUPPORT or not said["organization_id"]:
         return shown
+    if shown["key"] is not None:
+        # As they were when it asked; a key keeps both.
+        shown["key"] |= {"member": said["member"] or None, "tags": said["tags"]}
     organization = await context.tenants.find_organization(said["organization_id"])
     project = await context.tenants.find_project(said["organization_id"], said["project_id"])
     shown["organization"]["name"] = organization.name if organization is not None else None

@@ -8,15 +8,13 @@ from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import PageLimit, ShortText
-from tollgate_edge.api.rendering import invalid, plain, render_money
+from tollgate_edge.api.rendering import plain, render_money
 from tollgate_edge.api.tenants import NO_ORGANIZATION
 from tollgate_edge.api.usage_query import Asked, usage_filter
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 
-GROUPS: Final = (
-    "organization", "project", "key", "model", "channel", "provider", "operation", "outcome", "day", "hour",
-)  # fmt: skip
+_OF_OPERATORS: Final = frozenset({"channel", "provider"})
 
 
 def figures_router(context: HttpContext) -> APIRouter:
@@ -37,8 +35,9 @@ def _add_usage(router: APIRouter, context: HttpContext) -> None:
     ) -> Response:
         principal = await context.anyone(request)
         groups = [name.strip() for name in group_by.split(",") if name.strip()]
-        if unknown := [name for name in groups if name not in GROUPS]:
-            raise invalid(f"'group_by' takes {', '.join(GROUPS)}, not '{unknown[0]}'.", "group_by")
+        if not principal.is_operator and not _OF_OPERATORS.isdisjoint(groups):
+            said = "How providers are bought from is for operators: leave channel and provider out."
+            raise public_error(errors.ERROR_KIND_FORBIDDEN, said, "group_by")
         found = await context.billing.usage(
             billing.QueryUsageRequest(
                 filter=usage_filter(principal, asked),

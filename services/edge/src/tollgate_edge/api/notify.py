@@ -13,7 +13,8 @@ from tollgate_edge.errors import public_error
 
 _KINDS: Final = ("mail", "webhook", "feishu", "dingtalk", "wecom", "slack")
 _LANGUAGES: Final = ("en", "zh")
-_ABOUTS: Final = ("budget", "anomaly")
+_BOOKS: Final = "books"
+_ABOUTS: Final = ("budget", "anomaly", _BOOKS)
 _FIELDS: Final = frozenset(
     {
         *("organization_id", "name", "kind", "target", "secret", "language", "time_zone", "quiet", "digest_minutes"),
@@ -107,7 +108,8 @@ def _destination(one: wire.Destination) -> dict[str, Any]:
         "time_zone": one.time_zone,
         "quiet": quiet,
         "digest_minutes": one.digest_minutes,
-        "about": list(one.about) or list(_ABOUTS),
+        # The books are of no organization.
+        "about": list(one.about) or [name for name in _ABOUTS if name != _BOOKS or not one.organization_id],
         "created_at": render_time(one.created_us),
     }
 

@@ -88,7 +88,7 @@ async def _spools(context: HttpContext) -> list[dict[str, Any]]:
             "address": address,
             "reachable": state is not None,
             "records": state.spool_records if state is not None else None,
-            "problem": None,
+            "problem": (state.spool_problem or None) if state is not None else None,
         }
         for address, state in await context.routers.describe()
     ]
@@ -109,6 +109,7 @@ def _difference(one: billing.BookDifference) -> dict[str, Any]:
 
 
 def _stuck(spool: dict[str, Any]) -> dict[str, Any]:
-    detail = f"{spool['records']} events wait in the spool of {spool['service']}: {spool['problem']}"
+    process = " ".join(filter(None, (spool["service"], spool["address"])))
+    detail = f"{spool['records']} events wait in the spool of {process}: {spool['problem']}"
     empty = dict.fromkeys(("organization_id", "batch", "found", "found_pico", "expected", "expected_pico"))
     return {"kind": "spool", "detail": detail, "request_ids": [], **empty}

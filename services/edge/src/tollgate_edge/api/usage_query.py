@@ -1,7 +1,7 @@
 """What sums and lists of usage can be asked for: the same query parameters everywhere."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, fields
+from typing import Annotated, Final
 
 from fastapi import Depends, Query
 
@@ -20,12 +20,18 @@ class UsageQuery:
     organization_id: ShortText = ""
     project_id: ShortText = ""
     api_key_id: ShortText = ""
+    member: ShortText = ""
+    tag: ShortText = ""
     model: ShortText = ""
     since: Annotated[str, Query(alias="from", max_length=40)] = ""
     until: Annotated[str, Query(alias="to", max_length=40)] = ""
 
 
 Asked = Annotated[UsageQuery, Depends()]
+# What goes to billing as it came, under the same name.
+_SAME: Final = tuple(
+    field.name for field in fields(UsageQuery) if field.name in billing.UsageFilter.DESCRIPTOR.fields_by_name
+)
 
 
 def usage_filter(principal: Principal, asked: UsageQuery) -> billing.UsageFilter:
@@ -35,11 +41,9 @@ def usage_filter(principal: Principal, asked: UsageQuery) -> billing.UsageFilter
         if organization_id not in {"", principal.organization_id}:
             raise public_error(errors.ERROR_KIND_FORBIDDEN, "This key belongs to another organization.")
         organization_id = principal.organization_id
+    given = {name: getattr(asked, name) for name in _SAME} | {"organization_id": organization_id}
     return billing.UsageFilter(
-        organization_id=organization_id,
-        project_id=asked.project_id,
-        api_key_id=asked.api_key_id,
-        model=asked.model,
+        **given,
         from_us=parse_time(asked.since, "from"),
         to_us=parse_time(asked.until, "to"),
     )

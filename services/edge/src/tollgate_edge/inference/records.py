@@ -199,6 +199,8 @@ def _tenant(caller: Principal | None) -> dict[str, Any]:
         "organization_id": caller.organization_id,
         "project_id": caller.project_id,
         "api_key_id": caller.api_key_id,
+        "tags": caller.tags,
+        "member": caller.member,
     }
 
 

@@ -30,6 +30,8 @@ _WIRE_MODES: Final = {mode: number for number, mode in _MODES.items()}
 # A channel of many models and keys is not written out whole.
 _MOST_HINDRANCES: Final = 20
 
+_NO_ROOM: Final = "the spool is full, or its disk cannot be written; new requests are refused"
+
 SaveModes = Callable[[Mapping[str, tuple[Mode, str]]], Awaitable[None]]
 
 
@@ -50,7 +52,11 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
         snapshot, counters = self._deps.snapshot, self._deps.counters
         spool = self._deps.recorder.spool
         reply = router_pb2.DescribeRouterResponse(
-            open_requests=self._deps.open_requests, spool_records=spool.records, spool_bytes=spool.bytes
+            open_requests=self._deps.open_requests,
+            spool_records=spool.records,
+            spool_bytes=spool.bytes,
+            spool_limit_bytes=self._deps.settings.spool_max_bytes,
+            spool_problem=self._deps.recorder.publisher.problem or ("" if spool.has_room() else _NO_ROOM),
         )
         if snapshot is None:
             return reply

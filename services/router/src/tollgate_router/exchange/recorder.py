@@ -115,7 +115,7 @@ class Recorder:
         counters: RouterCounters | None = None,
     ) -> None:
         self.spool = spool
-        self._publisher = publisher
+        self.publisher = publisher
         self._tracing = tracing
         self._sample_ratio = sample_ratio
         self._slow_us = slow_us
@@ -318,7 +318,7 @@ class Recorder:
 
     def _publish(self, recorded: Recorded, suffix: bytes) -> None:
         headers = (("traceparent", recorded.traceparent),) if recorded.traceparent else ()
-        self._publisher.queue(recorded.sequence, recorded.key, recorded.payload + suffix, headers)
+        self.publisher.queue(recorded.sequence, recorded.key, recorded.payload + suffix, headers)
 
     def _record_span(self, opened: wire.Open, result: AttemptResult, error: str) -> str:
         parent = parse_traceparent(opened.traceparent)

@@ -63,20 +63,24 @@ class RebuildWalletResponse(_message.Message):
     def __init__(self, wallet_pico: _Optional[int] = ..., changed: _Optional[bool] = ...) -> None: ...
 
 class UsageFilter(_message.Message):
-    __slots__ = ("organization_id", "project_id", "api_key_id", "model", "from_us", "to_us")
+    __slots__ = ("organization_id", "project_id", "api_key_id", "model", "from_us", "to_us", "member", "tag")
     ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     API_KEY_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     FROM_US_FIELD_NUMBER: _ClassVar[int]
     TO_US_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    TAG_FIELD_NUMBER: _ClassVar[int]
     organization_id: str
     project_id: str
     api_key_id: str
     model: str
     from_us: int
     to_us: int
-    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., from_us: _Optional[int] = ..., to_us: _Optional[int] = ...) -> None: ...
+    member: str
+    tag: str
+    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., from_us: _Optional[int] = ..., to_us: _Optional[int] = ..., member: _Optional[str] = ..., tag: _Optional[str] = ...) -> None: ...
 
 class QueryUsageRequest(_message.Message):
     __slots__ = ("filter", "group_by", "limit")
@@ -153,7 +157,7 @@ class ListRequestsRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[UsageFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., limit: _Optional[int] = ..., cursor: _Optional[str] = ..., trace_id: _Optional[str] = ..., outcome: _Optional[str] = ..., status: _Optional[str] = ..., error: _Optional[str] = ..., http_status: _Optional[int] = ..., kind: _Optional[str] = ...) -> None: ...
 
 class RequestRow(_message.Message):
-    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing", "http_status", "message", "route", "left_out", "price_group", "batch", "upstream_status", "superseded", "replay", "source", "corrects_event_id", "rate_digest", "list_currency", "list_charge_pico", "provider_currency", "provider_cost_pico", "hold_pico", "limits", "units")
+    __slots__ = ("request_id", "event_id", "trace_id", "started_at_us", "organization_id", "project_id", "api_key_id", "model", "upstream_model", "provider", "channel", "operation", "outcome", "error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "images", "charge_pico", "cost_pico", "currency", "price_digest", "config_digest", "first_byte_us", "total_us", "kind", "media_job_id", "requested_model", "fallback_reason", "routing", "http_status", "message", "route", "left_out", "price_group", "batch", "upstream_status", "superseded", "replay", "source", "corrects_event_id", "rate_digest", "list_currency", "list_charge_pico", "provider_currency", "provider_cost_pico", "hold_pico", "limits", "member", "tags", "units")
     class UnitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +222,8 @@ class RequestRow(_message.Message):
     PROVIDER_COST_PICO_FIELD_NUMBER: _ClassVar[int]
     HOLD_PICO_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     event_id: str
@@ -275,8 +281,10 @@ class RequestRow(_message.Message):
     provider_cost_pico: int
     hold_pico: int
     limits: _containers.RepeatedCompositeFieldContainer[_exchange_pb2.Limit]
+    member: str
+    tags: _containers.RepeatedScalarFieldContainer[str]
     units: _containers.ScalarMap[str, int]
-    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., http_status: _Optional[int] = ..., message: _Optional[str] = ..., route: _Optional[str] = ..., left_out: _Optional[int] = ..., price_group: _Optional[str] = ..., batch: _Optional[str] = ..., upstream_status: _Optional[int] = ..., superseded: _Optional[bool] = ..., replay: _Optional[bool] = ..., source: _Optional[str] = ..., corrects_event_id: _Optional[str] = ..., rate_digest: _Optional[str] = ..., list_currency: _Optional[str] = ..., list_charge_pico: _Optional[int] = ..., provider_currency: _Optional[str] = ..., provider_cost_pico: _Optional[int] = ..., hold_pico: _Optional[int] = ..., limits: _Optional[_Iterable[_Union[_exchange_pb2.Limit, _Mapping]]] = ..., units: _Optional[_Mapping[str, int]] = ..., **kwargs) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., event_id: _Optional[str] = ..., trace_id: _Optional[str] = ..., started_at_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., model: _Optional[str] = ..., upstream_model: _Optional[str] = ..., provider: _Optional[str] = ..., channel: _Optional[str] = ..., operation: _Optional[str] = ..., outcome: _Optional[str] = ..., error_kind: _Optional[str] = ..., status: _Optional[str] = ..., final: _Optional[bool] = ..., estimated: _Optional[bool] = ..., unpriced: _Optional[bool] = ..., stream: _Optional[bool] = ..., attempt: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., cache_read_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., images: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ..., currency: _Optional[str] = ..., price_digest: _Optional[str] = ..., config_digest: _Optional[str] = ..., first_byte_us: _Optional[int] = ..., total_us: _Optional[int] = ..., kind: _Optional[str] = ..., media_job_id: _Optional[str] = ..., requested_model: _Optional[str] = ..., fallback_reason: _Optional[str] = ..., routing: _Optional[_Union[_explanation_pb2.Explanation, _Mapping]] = ..., http_status: _Optional[int] = ..., message: _Optional[str] = ..., route: _Optional[str] = ..., left_out: _Optional[int] = ..., price_group: _Optional[str] = ..., batch: _Optional[str] = ..., upstream_status: _Optional[int] = ..., superseded: _Optional[bool] = ..., replay: _Optional[bool] = ..., source: _Optional[str] = ..., corrects_event_id: _Optional[str] = ..., rate_digest: _Optional[str] = ..., list_currency: _Optional[str] = ..., list_charge_pico: _Optional[int] = ..., provider_currency: _Optional[str] = ..., provider_cost_pico: _Optional[int] = ..., hold_pico: _Optional[int] = ..., limits: _Optional[_Iterable[_Union[_exchange_pb2.Limit, _Mapping]]] = ..., member: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., units: _Optional[_Mapping[str, int]] = ..., **kwargs) -> None: ...
 
 class GetEvidenceRequest(_message.Message):
     __slots__ = ("request_id", "organization_id")

@@ -198,6 +198,30 @@ class Control(_message.Message):
     opens_us: int
     def __init__(self, budget_id: _Optional[str] = ..., budget_name: _Optional[str] = ..., organization_id: _Optional[str] = ..., scope: _Optional[str] = ..., scope_id: _Optional[str] = ..., action: _Optional[str] = ..., model: _Optional[str] = ..., opens_us: _Optional[int] = ...) -> None: ...
 
+class Spool(_message.Message):
+    __slots__ = ("process", "records", "size_bytes", "limit_bytes", "problem")
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    process: str
+    records: int
+    size_bytes: int
+    limit_bytes: int
+    problem: str
+    def __init__(self, process: _Optional[str] = ..., records: _Optional[int] = ..., size_bytes: _Optional[int] = ..., limit_bytes: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class ReportSpoolsRequest(_message.Message):
+    __slots__ = ("spools",)
+    SPOOLS_FIELD_NUMBER: _ClassVar[int]
+    spools: _containers.RepeatedCompositeFieldContainer[Spool]
+    def __init__(self, spools: _Optional[_Iterable[_Union[Spool, _Mapping]]] = ...) -> None: ...
+
+class ReportSpoolsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class QuietHours(_message.Message):
     __slots__ = ("begin", "end")
     BEGIN_FIELD_NUMBER: _ClassVar[int]

@@ -65,6 +65,11 @@ class ControlServiceStub:
                 request_serializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.GetControlsRequest.SerializeToString,
                 response_deserializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.GetControlsResponse.FromString,
                 _registered_method=True)
+        self.ReportSpools = channel.unary_unary(
+                '/tollgate.billing.v1.ControlService/ReportSpools',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.ReportSpoolsRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.ReportSpoolsResponse.FromString,
+                _registered_method=True)
         self.CreateDestination = channel.unary_unary(
                 '/tollgate.billing.v1.ControlService/CreateDestination',
                 request_serializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.CreateDestinationRequest.SerializeToString,
@@ -141,6 +146,13 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportSpools(self, request, context):
+        """What processes have on their disks and the event log has not; each process of edge says it twice a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateDestination(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -212,6 +224,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.GetControls,
                     request_deserializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.GetControlsRequest.FromString,
                     response_serializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.GetControlsResponse.SerializeToString,
+            ),
+            'ReportSpools': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSpools,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.ReportSpoolsRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_controls__pb2.ReportSpoolsResponse.SerializeToString,
             ),
             'CreateDestination': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateDestination,
@@ -407,6 +424,33 @@ class ControlService:
             '/tollgate.billing.v1.ControlService/GetControls',
             tollgate_dot_billing_dot_v1_dot_controls__pb2.GetControlsRequest.SerializeToString,
             tollgate_dot_billing_dot_v1_dot_controls__pb2.GetControlsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSpools(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.ControlService/ReportSpools',
+            tollgate_dot_billing_dot_v1_dot_controls__pb2.ReportSpoolsRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_controls__pb2.ReportSpoolsResponse.FromString,
             options,
             channel_credentials,
             insecure,

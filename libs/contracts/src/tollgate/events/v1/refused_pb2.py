@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tollgate/events/v1/refused.proto\x12\x12tollgate.events.v1\"\xb9\x02\n\x0eRequestRefused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rrefused_at_us\x18\x02 \x01(\x03\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x12\n\nproject_id\x18\x05 \x01(\t\x12\x12\n\napi_key_id\x18\x06 \x01(\t\x12\r\n\x05route\x18\x07 \x01(\t\x12\x11\n\toperation\x18\x08 \x01(\t\x12\r\n\x05model\x18\t \x01(\t\x12\x0e\n\x06stream\x18\n \x01(\x08\x12\x0e\n\x06status\x18\x0b \x01(\r\x12\x0c\n\x04\x63ode\x18\x0c \x01(\t\x12\x0f\n\x07message\x18\r \x01(\t\x12\x15\n\rrequest_bytes\x18\x0e \x01(\x04\x12\x10\n\x08total_us\x18\x0f \x01(\x04\x12\x10\n\x08left_out\x18\x10 \x01(\x04\"G\n\x0fRequestsRefused\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".tollgate.events.v1.RequestRefusedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n tollgate/events/v1/refused.proto\x12\x12tollgate.events.v1\"\xd7\x02\n\x0eRequestRefused\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rrefused_at_us\x18\x02 \x01(\x03\x12\x10\n\x08trace_id\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x12\n\nproject_id\x18\x05 \x01(\t\x12\x12\n\napi_key_id\x18\x06 \x01(\t\x12\r\n\x05route\x18\x07 \x01(\t\x12\x11\n\toperation\x18\x08 \x01(\t\x12\r\n\x05model\x18\t \x01(\t\x12\x0e\n\x06stream\x18\n \x01(\x08\x12\x0e\n\x06status\x18\x0b \x01(\r\x12\x0c\n\x04\x63ode\x18\x0c \x01(\t\x12\x0f\n\x07message\x18\r \x01(\t\x12\x15\n\rrequest_bytes\x18\x0e \x01(\x04\x12\x10\n\x08total_us\x18\x0f \x01(\x04\x12\x10\n\x08left_out\x18\x10 \x01(\x04\x12\x0c\n\x04tags\x18\x11 \x01(\t\x12\x0e\n\x06member\x18\x12 \x01(\t\"G\n\x0fRequestsRefused\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".tollgate.events.v1.RequestRefusedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tollgate.events.v1.refused_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REQUESTREFUSED']._serialized_start=57
-  _globals['_REQUESTREFUSED']._serialized_end=370
-  _globals['_REQUESTSREFUSED']._serialized_start=372
-  _globals['_REQUESTSREFUSED']._serialized_end=443
+  _globals['_REQUESTREFUSED']._serialized_end=400
+  _globals['_REQUESTSREFUSED']._serialized_start=402
+  _globals['_REQUESTSREFUSED']._serialized_end=473
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RequestRefused(_message.Message):
-    __slots__ = ("request_id", "refused_at_us", "trace_id", "organization_id", "project_id", "api_key_id", "route", "operation", "model", "stream", "status", "code", "message", "request_bytes", "total_us", "left_out")
+    __slots__ = ("request_id", "refused_at_us", "trace_id", "organization_id", "project_id", "api_key_id", "route", "operation", "model", "stream", "status", "code", "message", "request_bytes", "total_us", "left_out", "tags", "member")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     REFUSED_AT_US_FIELD_NUMBER: _ClassVar[int]
     TRACE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,8 @@ class RequestRefused(_message.Message):
     REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     TOTAL_US_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    TAGS_FIELD_NUMBER: _ClassVar[int]
+    MEMBER_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     refused_at_us: int
     trace_id: str
@@ -40,7 +42,9 @@ class RequestRefused(_message.Message):
     request_bytes: int
     total_us: int
     left_out: int
-    def __init__(self, request_id: _Optional[str] = ..., refused_at_us: _Optional[int] = ..., trace_id: _Optional[str] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., route: _Optional[str] = ..., operation: _Optional[str] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., status: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., request_bytes: _Optional[int] = ..., total_us: _Optional[int] = ..., left_out: _Optional[int] = ...) -> None: ...
+    tags: str
+    member: str
+    def __init__(self, request_id: _Optional[str] = ..., refused_at_us: _Optional[int] = ..., trace_id: _Optional[str] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., api_key_id: _Optional[str] = ..., route: _Optional[str] = ..., operation: _Optional[str] = ..., model: _Optional[str] = ..., stream: _Optional[bool] = ..., status: _Optional[int] = ..., code: _Optional[str] = ..., message: _Optional[str] = ..., request_bytes: _Optional[int] = ..., total_us: _Optional[int] = ..., left_out: _Optional[int] = ..., tags: _Optional[str] = ..., member: _Optional[str] = ...) -> None: ...
 
 class RequestsRefused(_message.Message):
     __slots__ = ("requests",)

@@ -107,15 +107,19 @@ class SetChannelModeResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeRouterResponse(_message.Message):
-    __slots__ = ("config_digest", "channels", "open_requests", "spool_records", "spool_bytes")
+    __slots__ = ("config_digest", "channels", "open_requests", "spool_records", "spool_bytes", "spool_limit_bytes", "spool_problem")
     CONFIG_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     OPEN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     SPOOL_RECORDS_FIELD_NUMBER: _ClassVar[int]
     SPOOL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SPOOL_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     config_digest: str
     channels: _containers.RepeatedCompositeFieldContainer[ChannelState]
     open_requests: int
     spool_records: int
     spool_bytes: int
-    def __init__(self, config_digest: _Optional[str] = ..., channels: _Optional[_Iterable[_Union[ChannelState, _Mapping]]] = ..., open_requests: _Optional[int] = ..., spool_records: _Optional[int] = ..., spool_bytes: _Optional[int] = ...) -> None: ...
+    spool_limit_bytes: int
+    spool_problem: str
+    def __init__(self, config_digest: _Optional[str] = ..., channels: _Optional[_Iterable[_Union[ChannelState, _Mapping]]] = ..., open_requests: _Optional[int] = ..., spool_records: _Optional[int] = ..., spool_bytes: _Optional[int] = ..., spool_limit_bytes: _Optional[int] = ..., spool_problem: _Optional[str] = ...) -> None: ...
