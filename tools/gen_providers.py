@@ -91,6 +91,8 @@ def _quirk(quirk: Quirk) -> str:
         if name == "errors":
             kinds = dict.fromkeys(rule["means"] for rule in value)
             parts.append(f"errors: {', '.join(kinds)}")
+        elif isinstance(value, tuple):
+            parts.append(f"`{name}` {_short(value)}")
         elif isinstance(value, dict):
             parts += [f"`{name}.{inner}` {_short(what)}" for inner, what in value.items()]
     return f"{'; '.join(parts)} ([{quirk.evidence}]({quirk.source}), {quirk.checked})"

@@ -34,7 +34,7 @@ VENDORS = {
     "vertex-contents": "Gemini on Vertex",
     "vertex-messages": "Claude on Vertex",
 }
-FEATURES = ("chat", "stream", "tools", "vision", "structured", "thinking", "errors", "usage")
+FEATURES = ("chat", "stream", "tools", "vision", "structured", "thinking", "search", "errors", "usage")
 EMBEDDING_DIALECTS = {"embeddings": "OpenAI embeddings", "embed-contents": "Gemini embedContent"}
 EMBEDDING_VENDORS = {
     "chat": "OpenAI",

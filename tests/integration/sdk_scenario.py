@@ -19,6 +19,7 @@ FEATURES: Final = {
     "structured": ("structured",),
     "refused": ("errors",),
     "broken": ("errors",),
+    "thinking": ("thinking",),
 }
 Seen = dict[str, dict[str, dict[str, Any]]]
 
@@ -105,6 +106,11 @@ def _breaks(facts: dict[str, Any], steps: dict[str, Any]) -> None:
     assert str(facts["raised"]).endswith("Error"), facts
 
 
+def _thinks(facts: dict[str, Any], steps: dict[str, Any]) -> None:
+    """The second turn is answered, which vendors refuse where a thought, or its proof, came back otherwise."""
+    _calls(facts, steps)
+
+
 CHECKS: Final = {
     "chat": _says,
     "stream": _streams,
@@ -113,4 +119,5 @@ CHECKS: Final = {
     "structured": _is_structured,
     "refused": _is_refused,
     "broken": _breaks,
+    "thinking": _thinks,
 }

@@ -44,6 +44,7 @@ def test_a_response_and_its_row(client: openai.OpenAI, product: Product, model: 
     assert asked["operation"] == wires[model]
 
 
+@pytest.mark.proves("responses", "chat", "search")
 def test_what_the_provider_alone_can_do(client: openai.OpenAI, product: Product) -> None:
     """Thoughts that it sealed itself, a tool that takes text, and a search of the web, which is on the bill."""
     tools: list[Any] = [{"type": "web_search"}, {"type": "custom", "name": "patch", "description": "Takes a patch."}]

@@ -23,7 +23,7 @@ DRAFT = """price_books:
     effective: 2030-01-01T00:00:00Z
     currency: USD
     models:
-      gpt-5-mini: {input: "0.5", output: "4", cache_read: "0.05"}
+      gpt-5-mini: {input: "0.5", output: "4", cache_read: "0.05", search: "0.01"}
 """
 
 
@@ -114,15 +114,15 @@ def test_books_are_checked_compared_and_imported_without_a_product(product: Prod
     assert "sha256:" in sound.stdout
     assert sound.stderr == ""
     half = tmp_path / "half.yaml"
-    text = DRAFT.replace(', output: "4"', "")
+    text = DRAFT.replace(', output: "4"', "").replace(', search: "0.01"', "")
     half.write_text(text + '      drawn: {image: "1"}\n      called: {request: "1"}\n')
     warned = product.cli("prices", "check", half, home=nowhere)
     assert (warned.returncode, "sha256:" in warned.stdout) == (0, True)
-    assert "model gpt-5-mini: no price of output" in warned.stderr
+    assert "model gpt-5-mini: no price of output and search" in warned.stderr
     told = json.loads(product.cli("prices", "check", half, "--json", home=nowhere).stdout)["warnings"]
     assert [one.partition("model ")[2].partition(";")[0] for one in told] == [
         "called: no price of input and output",
-        "gpt-5-mini: no price of output",
+        "gpt-5-mini: no price of output and search",
     ]
     assert json.loads(product.cli("prices", "schema", home=nowhere).stdout)["$defs"]["PriceTier"]
     source, made = tmp_path / "map.json", tmp_path / "made.yaml"

@@ -38,6 +38,20 @@ CLIENTS: Final = {
     "openai-agents-chat": "chat",
     "openai-agents-responses": "responses",
 }
+# Clients that are asked for nothing but to think over several turns, and the models that do: GPT shows no thoughts in
+# a chat, and from 5.4 on takes no tools there with them.
+THINKING: Final = {
+    "thinking-openai": "chat",
+    "thinking-openai-responses": "responses",
+    "thinking-anthropic": "messages",
+    "thinking-google": "contents",
+}
+THINKERS: Final = {
+    "chat": "gpt-5.6-sol",
+    "messages": "claude-haiku-4-5",
+    "contents": "gemini-3.5-flash",
+    "deepseek": "deepseek-reasoner",
+}
 REFUSED: Final = ("openai-1", "openai-1-responses", "openai-2", "openai-2-responses", "llama-index")
 
 
@@ -50,6 +64,20 @@ def cases() -> list[Any]:
                 marks = proofs(dialect, vendor, step)
                 found.append(pytest.param(client, vendor, step, marks=marks, id=f"{client}-{vendor}-{step}"))
     return found
+
+
+def thinker(dialect: str, vendor: str) -> str:
+    """Returns the model of a vendor that thinks for callers of a dialect."""
+    return MODELS["chat"] if (dialect, vendor) == ("chat", "chat") else THINKERS[vendor]
+
+
+def conversations() -> list[Any]:
+    """Returns client and vendor of every conversation, with what it proves."""
+    return [
+        pytest.param(client, vendor, marks=proofs(dialect, vendor, "thinking"), id=f"{client}-{vendor}")
+        for client, dialect in THINKING.items()
+        for vendor in THINKERS
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +95,23 @@ def programs() -> list[tuple[list[str], str]]:
 def seen(programs: list[tuple[list[str], str]], product: Product) -> dict[str, Seen]:
     """What all clients saw, by round, client, vendor and step."""
     provider = product.simulator_url
+    direct: dict[str, Any] = {"key": "any", "clients": list(CLIENTS)}
+    direct["addresses"] = {
+        "chat": f"{provider}/v1",
+        "responses": f"{provider}/v1",
+        "messages": f"{provider}/anthropic",
+        "contents": f"{provider}/gemini",
+    }
+    through = {"key": product.api_key, "addresses": addresses(product), "clients": list(CLIENTS)}
     rounds = {
-        "direct": {
-            "key": "any",
-            "addresses": {
-                "chat": f"{provider}/v1",
-                "responses": f"{provider}/v1",
-                "messages": f"{provider}/anthropic",
-                "contents": f"{provider}/gemini",
-            },
-            "models": {dialect: [MODELS[vendor]] for dialect, vendor in VENDORS.items()},
-        },
-        "through": {
-            "key": product.api_key,
-            "addresses": addresses(product),
-            "models": {dialect: list(MODELS.values()) for dialect in VENDORS},
-        },
+        "direct": direct | {"models": {dialect: [MODELS[vendor]] for dialect, vendor in VENDORS.items()}},
+        "through": through | {"models": {dialect: list(MODELS.values()) for dialect in VENDORS}},
+        "thinking-direct": direct
+        | {"clients": list(THINKING)}
+        | {"models": {dialect: [thinker(dialect, vendor)] for dialect, vendor in VENDORS.items()}},
+        "thinking-through": through
+        | {"clients": list(THINKING)}
+        | {"models": {dialect: [thinker(dialect, vendor) for vendor in THINKERS] for dialect in VENDORS}},
     }
     return drive(programs, rounds)
 
@@ -98,9 +127,23 @@ def test_a_client_sees_what_the_scenario_says(seen: dict[str, Seen], client: str
         assert _comparable(facts) == _comparable(direct)
 
 
+@pytest.mark.parametrize(("client", "vendor"), conversations())
+def test_a_client_thinks_over_several_turns(seen: dict[str, Seen], client: str, vendor: str) -> None:
+    """The same steps, the same thoughts: at the vendor of its own dialect as at the vendor itself."""
+    dialect = THINKING[client]
+    model = thinker(dialect, vendor)
+    steps = seen["thinking-through"][client][model]
+    CHECKS["thinking"](steps["thinking"], steps)
+    # GPT shows no thoughts in a chat.
+    assert steps["thinking"]["thought"] == ((dialect, vendor) != ("chat", "chat"))
+    if VENDORS[dialect] == vendor:
+        assert steps["thinking"] == seen["thinking-direct"][client][model]["thinking"]
+
+
 def test_every_client_was_asked_and_no_other(seen: dict[str, Seen]) -> None:
     assert set(seen["through"]) == set(CLIENTS)
     assert set(seen["direct"]) == set(CLIENTS)
+    assert set(seen["thinking-through"]) == set(seen["thinking-direct"]) == set(THINKING)
 
 
 def _comparable(facts: Any) -> Any:

@@ -16,6 +16,7 @@ from services.billing.tests.fakes.event_log import TOPIC
 
 from tests.model.parts import FUNDS, HOLD, ORGANIZATION, EdgeSlot, ModelWorld, RouterSlot
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate_billing.domain.event import rerated_id
 from tollgate_billing.errors import Unavailable
 from tollgate_kit.event_log import Record
 
@@ -40,6 +41,11 @@ class Call:
     # What was charged in the End that edge took.
     taken: int | None = None
     at_router: set = field(default_factory=set)
+
+    @property
+    def model(self):
+        """One of three requests is of a model that has no price at first."""
+        return "m" if int(self.name[1:]) % 3 else "later"
 
 
 def running(loop_method):
@@ -229,6 +235,12 @@ class UsageMachine(RuleBasedStateMachine):
         if self.world.clock.now_us() - at_us < WITHIN_US:
             records.append((self.world.clock.now_us(), key, value, headers))
 
+    @rule(times=st.integers(1, 2))
+    def rate_later(self, times):
+        """An operator has charged what had no price, as far as it is booked, and may ask twice."""
+        for event in self.world.rated_later() * times:
+            self.world.log.append(TOPIC, [Record(event.request_id.encode(), event.SerializeToString())])
+
     @rule()
     def append_poison(self):
         value = b"\xff%d" % len(self.poison)
@@ -369,25 +381,36 @@ class UsageMachine(RuleBasedStateMachine):
         """One row for each event, one charge for each request, and one sum in rows, ledger and wallet."""
         world = self.world
         assert [slot.spool.records for slot in (*self.routers, self.edge)] == [0, 0, 0]
-        best, seen = {}, {}
+        best, seen, later = {}, {}, {}
         for value in [*self.old, *world.log.all(TOPIC)]:
             if value in self.poison:
                 continue
             event = events.UsageRecorded.FromString(value)
+            if event.source == events.EVENT_SOURCE_BILLING:
+                later[event.event_id] = event.charge_pico
+                continue
             seen.setdefault(event.event_id, event)
             rank = (RANKS[event.status], getattr(event, "try"))
             if event.final and (event.request_id not in best or rank > best[event.request_id][0]):
-                best[event.request_id] = (rank, event.charge_pico)
+                best[event.request_id] = (rank, event)
         logged = {(event.request_id, getattr(event, "try"), event.attempt) for event in seen.values()}
         assert not self.spooled - logged, f"lost before the log: {self.spooled - logged}"
         rows = Counter(row["event_id"].bytes for row in world.store.usage if row["kind"] == "usage")
-        assert rows == Counter(dict.fromkeys(seen, 1)), "not one row for each event"
+        # What was rated later is nothing where something better had come.
+        once = Counter(dict.fromkeys([*seen, *(one for one in later if one in rows)], 1))
+        assert rows == once, "not one row for each event"
         charged = Counter()
         for row in world.store.usage:
             charged[row["request_id"]] += int(row["charge"].scaleb(12))
-        assert +charged == +Counter({request: charge for request, (_, charge) in best.items()})
+        expected = {
+            request: later.get(rerated_id(event.event_id), 0) if event.unpriced else event.charge_pico
+            for request, (_, event) in best.items()
+        }
+        assert +charged == +Counter(expected)
         for call in self.calls:
-            assert call.taken is None or charged[call.name] == call.taken, f"{call} is charged {charged[call.name]}"
+            assert call.taken is None or call.model == "later" or charged[call.name] == call.taken, (
+                f"{call} is charged {charged[call.name]}"
+            )
         total = sum(charged.values())
         assert world.sums() == (total, total, total), f"rows, ledger, wallet: {world.sums()}"
         assert sum(world.ledger.accounts.values()) == 0

@@ -13,7 +13,13 @@ from services.billing.tests.fakes.process import Process, World
 from tests.model.overlap import Overlapping
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
+<<<<<<< HEAD
 from tollgate_billing.consumers.intake import BatchLimits
+=======
+from tollgate_billing.adapters.usage_store import TIMES
+from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.domain.rerated import rate_row, rerated_event
+>>>>>>> main
 from tollgate_billing.errors import Unavailable
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.faces import OPENAI
@@ -22,13 +28,15 @@ from tollgate_kit.event_log import Record
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 from tollgate_kit.tracing import NoTracing
-from tollgate_rating import PriceTable
+from tollgate_rating import PriceBook, PriceTable
 from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_fields
 
 ORGANIZATION = "org"
 FUNDS = 10**12
 HOLD = 10**9
 VERSION = SimpleNamespace(digest="version", price_table=PriceTable([BOOK]))
+# What a model that has no price at first costs in the end.
+LATER = PriceBook(name="public", effective_us=1, currency="USD", models={"later": {"input": "2", "output": "3"}})
 _AGAIN = events.UsageRecorded(replay=True).SerializeToString()
 _SEGMENT_BYTES = 2_000
 
@@ -93,7 +101,7 @@ class RouterSlot(Slot):
         opened = wire.Open(
             request_id=call.name,
             started_at_us=call.started_us,
-            model="m",
+            model=call.model,
             operation=wire.OPERATION_CHAT,
             tenant=wire.Tenant(organization_id=ORGANIZATION, project_id="project", api_key_id="key"),
             **{"try": tried},
@@ -161,7 +169,7 @@ class EdgeSlot(Slot):
             face=OPENAI,
             hold_pico=0,
             marks=("203.0.113.0/24", 7),
-            asked=SimpleNamespace(model="m", stream=True, likely=()),
+            asked=SimpleNamespace(model=call.model, stream=True, likely=()),
             body=b"x" * 40,
             operation=wire.OPERATION_CHAT,
             request_id=call.name,
@@ -198,6 +206,7 @@ class ModelWorld(World):
         self.started = 0
         self.log = MemoryLog(partitions=2, clock=self.clock)
         self.log.topic(TOPIC)
+        self.prices.books[LATER.digest] = LATER
         self.build = build
         if build is not None:
             self.store = build.store(self.store)
@@ -218,6 +227,18 @@ class ModelWorld(World):
     def append(self, event, *, at_us=None):
         value = event if isinstance(event, bytes) else event.SerializeToString()
         self.log.append(TOPIC, [Record(b"key", value)])
+
+    def rated_later(self):
+        """Returns the events that charge what the store has without a price at this moment."""
+        corrected = {row["corrects_event_id"] for row in self.store.usage if row["kind"] == "adjustment"}
+        price = LATER.price("later", "")
+        found = []
+        for row in self.store.usage:
+            stands = row["kind"] == "usage" and row["final"] and not row["superseded"]
+            if stands and row["unpriced"] and row["event_id"] not in corrected:
+                named = {f"{name}_us" if name in TIMES else name: value for name, value in row.items()}
+                found.append(rerated_event(named, rate_row(named, price, price, None)))
+        return found
 
     def behind(self):
         """Whether a record is not committed yet."""

@@ -13,10 +13,13 @@ BookOption = Annotated[str | None, typer.Option("--book", help="Name of the pric
 
 def add_prices(app: typer.Typer) -> None:
     """Adds the commands to the application."""
-    prices = typer.Typer(help="Check, compare, try and import price books.", no_args_is_help=True)
+    prices = typer.Typer(
+        help="Check, compare, try and import price books; charge what had no price.", no_args_is_help=True
+    )
     add(prices, "check", prices_check)
     add(prices, "diff", prices_diff)
     add(prices, "what-if", prices_what_if)
+    add(prices, "rerate", prices_rerate)
     add(prices, "import", prices_import)
     add(prices, "schema", prices_schema)
     app.add_typer(prices, name="prices")
@@ -77,6 +80,33 @@ def prices_what_if(
     from tollgate_cli.commands.prices import what_if
 
     what_if(home, dict(os.environ), file, book, (start, end), organization, as_json=as_json)
+
+
+def prices_rerate(
+    *,
+    start: Annotated[str, typer.Option("--from", help="First day or time that requests began, such as 2026-11-01.")],
+    end: Annotated[str, typer.Option("--to", help="First day or time after it.")],
+    organization: Annotated[str | None, typer.Option(help="Name or id of one; else all of them.")] = None,
+    model: Annotated[str | None, typer.Option(help="One model; else all of them.")] = None,
+    book: Annotated[
+        str | None,
+        typer.Option("--book", metavar="DIGEST", help="A price book to rate all by; else each by the one of its time."),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Charge them; else it is only shown.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Show what requests without a price come to now, and charge them with --apply. Each is charged once.
+
+    \b
+    tollgate prices rerate --from 2026-11-01 --to 2026-12-01
+    tollgate prices rerate --from 2026-11-01 --to 2026-12-01 --model new-model --apply
+    tollgate prices rerate --from 2026-11-01 --to 2026-12-01 --organization acme --book sha256:9b1c… --apply
+    """
+    from tollgate_cli.commands.prices import rerate
+
+    asked = {"from": start, "to": end, "model": model, "price_digest": book, "apply": apply}
+    rerate(home, dict(os.environ), asked, organization, as_json=as_json)
 
 
 def prices_import(

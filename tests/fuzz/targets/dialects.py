@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ _ODD: Final[list[Any]] = [
     None, True, False, 0, -1, 7, 1.5, 10**40, "", "x", "\x00", "é", "{", [], [None], {}, {"a": [1]}, "data:;base64,",
     {"type": "text", "text": "x"}, [{}], "auto", "user", "assistant",
 ]  # fmt: skip
+# GPT that thinks in a chat without tools only is reached by the Responses API.
+_BY_RESPONSES: Final = {"messages-to-responses": (ANTHROPIC, RESPONSE), "contents-to-responses": (GEMINI, RESPONSE)}
+_PAIRS: Final = {**PAIRS, **_BY_RESPONSES}
 _PLACES: Final[Mapping[int, list[Place]]] = {dialect: list(places(body)) for dialect, body in BODIES.items()}
 
 
@@ -64,14 +68,15 @@ class DialectRequestsTarget:
 
     def __init__(self) -> None:
         self._targets = {upstream: target(upstream) for upstream in (OPENAI, ANTHROPIC, GEMINI)}
+        self._targets[RESPONSE] = replace(target(OPENAI), responses=True, tools_by_responses=True)
 
     def draw(self, source: Random) -> Case:
-        name = source.choice(sorted(PAIRS))
-        body = json.dumps(draw_value(source, BODIES[PAIRS[name][0]])).encode()
+        name = source.choice(sorted(_PAIRS))
+        body = json.dumps(draw_value(source, BODIES[_PAIRS[name][0]])).encode()
         return {"pair": name, "stream": source.random() < 0.5, "body": spoil(source, body, SPICES)}
 
     def check(self, case: Case) -> None:
-        dialect, upstream = PAIRS[case["pair"]]
+        dialect, upstream = _PAIRS[case["pair"]]
         try:
             sent = translated(dialect, self._targets[upstream], case["body"], stream=case["stream"])
         except Refused as refused:
@@ -87,7 +92,7 @@ class DialectRequestsTarget:
     def _check_sent(upstream: int, sent: Sending) -> None:
         assert isinstance(sent.body, bytes)
         found = json.loads(sent.body)
-        said = found["contents"] if upstream == GEMINI else found["messages"]
+        said = found["contents"] if upstream == GEMINI else found.get("input") or found["messages"]
         assert said, "nothing is said"
         assert all(re.fullmatch(r"[\w.-]+", name, re.ASCII) for name in sent.dropped), "a name that no header carries"
 
@@ -119,12 +124,25 @@ def _delta(index: int, **delta: Any) -> Any:
     return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
+def _event(kind: str, **members: Any) -> Any:
+    return {"type": f"response.{kind}", **members}
+
+
+_CITATION: Final = {"type": "web_search_result_location", "url": "https://a.example/", "title": "A", "cited_text": "q"}
+_NOTE: Final = {"type": "url_citation", "url": "https://a.example/", "title": "A", "start_index": 0, "end_index": 2}
+_GROUNDING: Final = {
+    "webSearchQueries": ["q"],
+    "groundingChunks": [{"web": {"uri": "https://a.example/", "title": "A"}}, {"retrievedContext": {"title": "B"}}],
+    "groundingSupports": [{"segment": {"startIndex": 1, "endIndex": 3}, "groundingChunkIndices": [0]}],
+}
 _USAGE: Final = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 _FRAMES: Final[Mapping[int, list[Any]]] = {
     OPENAI: [
         _chunk({"role": "assistant", "content": ""}), _chunk({"reasoning_content": "Hm."}), _chunk({"content": "hé"}),
         _chunk(_call(0, name="f", arguments='{"a"')), _chunk(_call(0, arguments=":1}")),
         _chunk(_call(1, name="g", arguments="{}")), _chunk({"refusal": "No."}), _chunk({"content": "x"}),
+        _chunk({"annotations": [{"type": "url_citation", "url_citation": _NOTE}]}),
+        _chunk({}, citations=["https://a.example/"]),
         _chunk({}, "stop"), {"id": "c", "model": "m", "choices": [], "usage": _USAGE},
     ],
     ANTHROPIC: [
@@ -135,13 +153,34 @@ _FRAMES: Final[Mapping[int, list[Any]]] = {
         {"type": "content_block_stop", "index": 1}, *_block(2, type="tool_use", id="t", name="f", input={}),
         _delta(2, type="input_json_delta", partial_json='{"a":1}'), {"type": "content_block_stop", "index": 2},
         *_block(3, type="redacted_thinking", data="r"), {"type": "content_block_stop", "index": 3},
+        *_block(4, type="text", text="só"), _delta(4, type="citations_delta", citation=_CITATION),
+        {"type": "content_block_stop", "index": 4},
         {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 2}},
         {"type": "message_stop"},
     ],
     GEMINI: [
         _candidate({"text": "Hm.", "thought": True}), _candidate({"text": "hé"}),
         _candidate({"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": "s"}),
-        _candidate({"text": ""}, reason="STOP"),
+        _candidate({"text": ""}, reason="STOP") | {"x": 1}, {"candidates": [{"groundingMetadata": _GROUNDING}]},
+    ],
+    RESPONSE: [
+        _event("created", response={"id": "resp_1", "model": "m"}),
+        _event("output_item.added", output_index=0, item={"type": "reasoning", "id": "rs_1", "summary": []}),
+        _event("reasoning_summary_part.added", output_index=0, summary_index=1),
+        _event("reasoning_summary_text.delta", output_index=0, delta="Hm."),
+        _event("output_item.done", output_index=0, item={"type": "reasoning", "id": "rs_1", "encrypted_content": "e"}),
+        _event("output_item.added", output_index=1, item={"type": "message"}),
+        _event("content_part.added", output_index=1), _event("output_text.delta", output_index=1, delta="hé"),
+        _event("output_text.annotation.added", output_index=1, annotation=_NOTE),
+        _event("refusal.delta", output_index=1, delta="No."),
+        _event("output_item.added", output_index=2, item={"type": "function_call", "call_id": "t", "name": "f"}),
+        _event("function_call_arguments.delta", output_index=2, delta='{"a":1}'),
+        _event("output_item.added", output_index=3, item={"type": "function_call", "call_id": "u", "name": "g"}),
+        _event("output_item.done", output_index=3, item={"type": "function_call", "arguments": "{}"}),
+        _event("completed", response={
+            "id": "resp_1", "status": "completed", "output": [],
+            "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+        }),
     ],
 }  # fmt: skip
 _ERRORS: Final = [{"error": {"message": "x"}}, {"type": "error", "error": {"type": "overloaded_error"}}, {}, [], None]
@@ -200,12 +239,12 @@ class DialectStreamsTarget:
     cost = 4
 
     def draw(self, source: Random) -> Case:
-        name = source.choice(sorted(PAIRS))
-        data = _draw_stream(source, PAIRS[name][1])
+        name = source.choice(sorted(_PAIRS))
+        data = _draw_stream(source, _PAIRS[name][1])
         return {"pair": name, "data": data, "cuts": draw_cuts(source, len(data))}
 
     def check(self, case: Case) -> None:
-        dialect, upstream = PAIRS[case["pair"]]
+        dialect, upstream = _PAIRS[case["pair"]]
         whole, out = self._out(dialect, upstream, [case["data"]])
         parts, cut = self._out(dialect, upstream, pieces(case["data"], case["cuts"]))
         assert (whole.problem, whole.complete, whole.usage) == (parts.problem, parts.complete, parts.usage)
@@ -236,6 +275,7 @@ _REPLIES: Final[Mapping[int, Any]] = {
                     "content": "hé",
                     "reasoning_content": "Hm.",
                     "refusal": None,
+                    "annotations": [{"type": "url_citation", "url_citation": _NOTE}],
                     "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
                 },
                 "finish_reason": "stop",
@@ -251,7 +291,7 @@ _REPLIES: Final[Mapping[int, Any]] = {
         "content": [
             {"type": "thinking", "thinking": "Hm.", "signature": "s"},
             {"type": "redacted_thinking", "data": "r"},
-            {"type": "text", "text": "hé"},
+            {"type": "text", "text": "hé", "citations": [_CITATION]},
             {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
         ],
         "stop_reason": "tool_use",
@@ -261,6 +301,19 @@ _REPLIES: Final[Mapping[int, Any]] = {
     GEMINI: _candidate(
         {"text": "Hm.", "thought": True}, {"text": "hé"}, {"functionCall": {"name": "f"}}, reason="STOP"
     ),
+    RESPONSE: {
+        "id": "resp_1",
+        "model": "m",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "output": [
+            {"type": "reasoning", "id": "rs_1", "summary": [{"text": "Hm."}], "encrypted_content": "e"},
+            {"type": "message", "content": [{"type": "output_text", "text": "hé", "annotations": [_NOTE]}]},
+            {"type": "function_call", "call_id": "t", "name": "f", "arguments": '{"a":1}'},
+        ],
+        "usage": {"input_tokens": 3, "output_tokens": 2, "total_tokens": 5},
+    },
 }
 _SHAPES: Final = {OPENAI: "choices", ANTHROPIC: "content", GEMINI: "candidates", RESPONSE: "output"}
 
@@ -271,12 +324,12 @@ class DialectRepliesTarget:
     cost = 4
 
     def draw(self, source: Random) -> Case:
-        name = source.choice(sorted(PAIRS))
-        body = json.dumps(draw_value(source, _REPLIES[PAIRS[name][1]])).encode()
+        name = source.choice(sorted(_PAIRS))
+        body = json.dumps(draw_value(source, _REPLIES[_PAIRS[name][1]])).encode()
         return {"pair": name, "body": spoil(source, body, SPICES)}
 
     def check(self, case: Case) -> None:
-        dialect, upstream = PAIRS[case["pair"]]
+        dialect, upstream = _PAIRS[case["pair"]]
         found = _translation(dialect, upstream).read(case["body"])
         if isinstance(found, UpstreamProblem):
             return

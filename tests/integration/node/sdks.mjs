@@ -147,10 +147,10 @@ async function tried(step) {
 }
 
 const found = {};
-for (const [round, { addresses, models, key }] of Object.entries(JSON.parse(process.argv[2]))) {
+for (const [round, { addresses, models, key, clients }] of Object.entries(JSON.parse(process.argv[2]))) {
   found[round] = {};
   for (const [client, [dialect, make]] of Object.entries(CLIENTS)) {
-    if (!(dialect in addresses)) continue;
+    if (!(dialect in addresses) || (clients && !clients.includes(client))) continue;
     found[round][client] = {};
     for (const model of models[dialect]) {
       const seen = {};

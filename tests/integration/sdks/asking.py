@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-STEPS = ("chat", "stream", "tools", "vision", "structured", "refused", "broken")
+STEPS = ("chat", "stream", "tools", "vision", "structured", "refused", "broken", "thinking")
 
 
 def seen(client: Any) -> dict[str, Any]:

@@ -137,7 +137,9 @@ def _print_refusal(refused: Mapping[str, Any]) -> None:
 
 def _attempt(one: Mapping[str, Any]) -> list[object]:
     status = "taken back" if one["kind"] == "adjustment" else one["status"]
-    marks = [word for word in ("superseded", "estimated", "replay", "unpriced") if one.get(word)]
+    later = one.get("source") == "billing"
+    marks = [word for word in ("superseded", "estimated", "replay", "unpriced") if one.get(word) and not later]
+    marks += ["rated later"] if later else []
     return [
         one["try"],
         one["attempt"],

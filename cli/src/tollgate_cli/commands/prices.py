@@ -1,4 +1,4 @@
-"""`tollgate prices check | diff | what-if | schema`."""
+"""`tollgate prices check | diff | what-if | rerate | schema`."""
 
 import json
 import sys
@@ -20,6 +20,14 @@ ROWS = ("organization_id", "project_id", "model", "requests", "charged", "would"
 # Kinds of models whose every request uses tokens in and out, and how one looks that the catalogue does not know.
 _TALKING = ("chat", "completion")
 _OF_TALKING = ("input", "output", "request")
+RERATED = ("organization_id", "project_id", "model", "price_digest", "currency", "requests", "charge", "cost")
+LEFT_OUT = {
+    "no_price": "no price book in force at their time has all their prices (add them to it, or name one with --book)",
+    "no_exchange_rate": "no exchange rate to their organization's currency was in force",
+    "no_currency": "their organization has no money and no credit line yet, so that its currency is not known",
+    "too_dear": "they would cost more than one request may",
+    "too_old": "they began more than 89 days ago (see tollgate credit correct)",
+}
 MONEY = ("requests", "charged", "would", "difference")
 
 
@@ -81,7 +89,7 @@ def check(files: Sequence[Path], *, as_json: bool) -> None:
 
 
 def _missing_prices(books: "Sequence[PriceBook]") -> list[str]:
-    """Returns what is charged nothing and kept as unpriced: tokens of chats that a book prices in part."""
+    """Returns what is charged nothing and kept as unpriced: tokens and searches of chats that a book prices in part."""
     from tollgate_resources import load_catalogue
 
     known = load_catalogue().models
@@ -94,7 +102,9 @@ def _missing_prices(books: "Sequence[PriceBook]") -> list[str]:
                 continue
             if not (known[model].kind in _TALKING if model in known else any(map(price.names, _OF_TALKING))):
                 continue
-            missing = [unit for unit in ("input", "output") if not price.knows((unit,))]
+            searches = model in known and "web_search" in known[model].abilities
+            units = ("input", "output", "search") if searches else ("input", "output")
+            missing = [unit for unit in units if not price.knows((unit,))]
             if missing:
                 found.append(
                     f"book {book.name} of {book.effective.isoformat()}, model {model}: no price of "
@@ -154,6 +164,41 @@ def what_if(
             print(f"{total[what]} of them {text}, and count as they were charged.")
     if found["other_currency_requests"]:
         print(f"{found['other_currency_requests']} requests were priced in another currency and are not counted.")
+
+
+def rerate(
+    home: Path | None,
+    environment: Mapping[str, str],
+    asked: Mapping[str, Any],
+    organization: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Shows what requests without a price come to, or charges them. Raises Failure."""
+    body = {name: value for name, value in asked.items() if value is not None}
+    with Api(find_target(home, environment), timeout_seconds=330) as api:
+        if organization is not None:
+            body["organization_id"] = organization_id(api, organization)
+        found = api.post("/api/v1/prices/rerate", body)
+    if as_json:
+        print_json(found)
+        return
+    if found["rows"]:
+        rows = [
+            [str(row[name])[:19] if name == "price_digest" else row[name] for name in RERATED] for row in found["rows"]
+        ]
+        print_table(RERATED, rows, numbers=RERATED[-3:])
+        print()
+    if found["shortened"]:
+        print("There are more lines than these; ask for one organization or a shorter time to see them.")
+    for reason, count in found["left_out"].items():
+        print(f"{count} requests stay without a price: {LEFT_OUT.get(reason, reason)}.")
+    if found["applied"]:
+        print(f"{found['sent']} requests are charged as soon as billing has booked them, in a few seconds.")
+    elif found["rows"]:
+        print("Nothing is changed; --apply charges them.")
+    else:
+        print("There is nothing to charge.")
 
 
 def schema() -> None:

@@ -1,9 +1,11 @@
 """Usage times price book gives money: pure, integer, total."""
 
 from tollgate_rating.book import GroupRule, PriceBook
+from tollgate_rating.cost import ChannelCost, first_rated
 from tollgate_rating.decimals import INT64_MAX, MAX_CHARGE_PICO, PICO, format_decimal, parse_decimal
 from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuantity, NoRate, RatingError, Unpriced
 from tollgate_rating.exchange import ExchangeRate, RateTable
+from tollgate_rating.pictures import PICTURE_TOKENS, billed_tokens, counts_pictures, image_unit
 from tollgate_rating.price import Line, ModelPrice
 from tollgate_rating.table import PriceTable
 from tollgate_rating.tiers import PriceTier
@@ -15,9 +17,11 @@ __all__ = [
     "INT64_MAX",
     "MAX_CHARGE_PICO",
     "PICO",
+    "PICTURE_TOKENS",
     "REQUEST",
     "SEARCH",
     "AmountOutOfRange",
+    "ChannelCost",
     "ExchangeRate",
     "GroupRule",
     "InvalidPrice",
@@ -31,7 +35,11 @@ __all__ = [
     "RateTable",
     "RatingError",
     "Unpriced",
+    "billed_tokens",
+    "counts_pictures",
+    "first_rated",
     "format_decimal",
+    "image_unit",
     "parse_decimal",
     "per",
 ]

@@ -16,8 +16,9 @@ TOKEN_UNITS = frozenset(INPUT_UNITS + OUTPUT_UNITS)
 PER_MILLION = TOKEN_UNITS | {CHARACTER}
 # Counted one by one: searches of the web or of documents by rank, other calls of tools, seconds of audio.
 COUNTED = (SEARCH, "tool_call", AUDIO_SECOND, CHARACTER)
-# A picture by size and quality; a second of video by resolution and whether it has sound.
-_FAMILY_UNIT = re.compile(r"(image|video)(:[a-z0-9_.-]{1,32}){0,2}|tool_call:[a-z0-9_.-]{1,32}")
+# A picture by size and quality; a second of video by resolution and whether it has sound; a search by how much of what
+# it found is read.
+_FAMILY_UNIT = re.compile(r"(image|video)(:[a-z0-9_.-]{1,32}){0,2}|(search|tool_call):[a-z0-9_.-]{1,32}")
 
 
 def per(unit: str) -> int:
@@ -31,8 +32,8 @@ def check_unit(unit: object) -> str:
         unit in TOKEN_UNITS or unit in COUNTED or unit == REQUEST or _FAMILY_UNIT.fullmatch(unit)
     ):
         return unit
-    families = "image, image:SIZE, image:SIZE:QUALITY, video, video:RESOLUTION, video:RESOLUTION:audio, tool_call:NAME"
-    allowed = ", ".join([*INPUT_UNITS, *OUTPUT_UNITS, REQUEST, *COUNTED, families])
+    pictures = "image, image:SIZE, image:SIZE:QUALITY, video, video:RESOLUTION, video:RESOLUTION:audio"
+    allowed = ", ".join([*INPUT_UNITS, *OUTPUT_UNITS, REQUEST, *COUNTED, pictures, "search:SIZE, tool_call:NAME"])
     raise InvalidPrice(f"unknown unit {unit!r}; allowed: {allowed}")
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
-from tollgate_rating import PriceTable
+from tollgate_rating import PICO, ChannelCost, PriceTable, parse_decimal
 from tollgate_resources.catalogue import (
     SIMULATOR,
     Auth,
@@ -87,6 +87,12 @@ class VersionChannel(Resource):
     probe: Probe | None = None
     cost_multiply: DecimalString = "1"
     tags: dict[str, str] = Field(default={})
+
+    def rated_cost(self) -> ChannelCost | None:
+        """Returns what the account pays, as rating computes with it; None where it pays the list price."""
+        own = {model.name: price for model in self.models if (price := model.rated_cost()) is not None}
+        multiply = parse_decimal(self.cost_multiply)
+        return ChannelCost(own, multiply) if own or multiply != PICO else None
 
 
 class VersionDocument(Resource):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from tollgate_rating import ExchangeRate as RatedRate
-from tollgate_rating import InvalidPrice, parse_decimal
+from tollgate_rating import InvalidPrice, ModelPrice, parse_decimal
 from tollgate_rating import PriceBook as RatedBook
 from tollgate_rating import PriceTier as RatedTier
 from tollgate_rating.tiers import parse_tier
@@ -154,6 +154,13 @@ class ChannelModel(Resource):
     @classmethod
     def _from_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    def rated_cost(self) -> ModelPrice | None:
+        """Returns `cost` as rating computes with it; its currency is that of the book that it will stand beside."""
+        if self.cost is None:
+            return None
+        book = RatedBook(name="cost", effective_us=0, currency="USD", models={self.name: self.cost})
+        return book.price(self.name, "")
 
 
 class Limits(Resource):

@@ -138,6 +138,12 @@ class Quirks(Resource):
     responses: RequestQuirks = RequestQuirks()
     """Of bodies of the Responses API that are passed on: the fields of `request`, by the names that this API has, with
     `input` in the place of messages. What a vendor says of its chat says nothing of it, so that nothing is shared."""
+    tools_by_responses: tuple[Annotated[str, Field(min_length=3, max_length=64)], ...] = ()
+    """What the names of models begin with that refuse to think in a chat with tools. Where the provider speaks the
+    Responses API, such chats of other dialects go by it."""
+    searching: tuple[Annotated[str, Field(min_length=3, max_length=64)], ...] = ()
+    """Pieces of the names of models that search the web for every answer to a chat: a search is charged for each,
+    though no reply reports one."""
     reply: ReplyQuirks = ReplyQuirks()
     error: ErrorPlaces = ErrorPlaces()
     errors: tuple[ErrorRule, ...] = ()

@@ -37,6 +37,7 @@ from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_payments import SqlPayments
 from tollgate_billing.adapters.sql_statements import SqlStatements
 from tollgate_billing.adapters.sql_turns import SqlTurns
+from tollgate_billing.adapters.unpriced_rows import ClickHouseUnpricedRows
 from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
@@ -70,6 +71,7 @@ from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_billing.use_cases.move_money import MoveMoney
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
+from tollgate_billing.use_cases.rerate_unpriced import RerateUnpriced
 from tollgate_billing.use_cases.top_up import TopUps
 from tollgate_billing.use_cases.watch_alerts import Backlog, WatchAlerts
 from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
@@ -77,7 +79,7 @@ from tollgate_billing.use_cases.watch_budgets import WatchBudgets
 from tollgate_billing.use_cases.what_if import RateAgain
 from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
-from tollgate_kit.clock import SystemClock
+from tollgate_kit.clock import Clock, SystemClock
 from tollgate_kit.config_client import ConfigClient
 from tollgate_kit.event_log import EventLogUnavailable, OwnershipLost, new_consumer, new_producer
 from tollgate_kit.grpc_io import new_server
@@ -109,12 +111,11 @@ _ANOMALY_SECONDS: Final = 60.0
 class Billing:
     """The parts of a running billing process."""
 
-    def __init__(self, settings: BillingSettings, environment: Mapping[str, str]) -> None:
+    def __init__(self, settings: BillingSettings, environment: Mapping[str, str], clock: Clock) -> None:
         self.settings = settings
         self.lifecycle = Lifecycle()
         self.counters = BillingCounters()
         self.waiting_for = "the ledger and the usage store are not migrated yet"
-        clock = SystemClock()
         booking = self.turns = SqlTurns(settings.database_url)
         failpoint = Failpoint(settings.failpoint)
         self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
@@ -177,7 +178,7 @@ class Billing:
         self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
 
-    def _add_controls(self, ledger: SqlLedger, clock: SystemClock, failpoint: Failpoint) -> None:
+    def _add_controls(self, ledger: SqlLedger, clock: Clock, failpoint: Failpoint) -> None:
         """Makes budgets, anomalies, alerts, and what tells people of them."""
         ids, spending = RandomIds(), ClickHouseSpending(self.clickhouse)
         budgets = SqlBudgets(self.database, ids)
@@ -257,13 +258,19 @@ class Billing:
                 ids=ids,
             )
         )
-        self.reports = ReportService(
-            SqlStatements(self.database), RateAgain(ClickHouseUsedRows(self.clickhouse)), self.prices
+        rerate = RerateUnpriced(
+            ClickHouseUnpricedRows(self.clickhouse),
+            SqlLedger(self.database),
+            self.prices,
+            UsageProducer(self.producer),
+            self.clock,
         )
+        rate_again = RateAgain(ClickHouseUsedRows(self.clickhouse))
+        self.reports = ReportService(SqlStatements(self.database), rate_again, rerate, self.prices)
 
     def apply(self, digest: str, document: bytes) -> None:
         """Takes in the price books of a configuration version."""
-        fresh = self.prices.add(document)
+        fresh = self.prices.put_in_force(document)
         log.info("configuration in force", extra={"fields": {"digest": digest[:19], "new_price_books": fresh}})
 
     def measured(self) -> Iterator[Sample]:
@@ -496,4 +503,4 @@ def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
 async def run(settings: BillingSettings) -> None:
     """Builds billing and serves until told to stop."""
     _collect_rarely()
-    await Billing(settings, os.environ).serve()
+    await Billing(settings, os.environ, SystemClock()).serve()

@@ -49,6 +49,7 @@ class BillingProcess:
         self.socket = f"unix:/tmp/tg-{uuid.uuid4().hex[:10]}.sock"
         self.admin = f"unix:/tmp/tg-{uuid.uuid4().hex[:10]}.sock"
         self.servers = servers
+        self.program = ("-m", "tollgate_billing")
         self.process = None
         self.starts = 0
         state = directory / "state"
@@ -71,7 +72,7 @@ class BillingProcess:
             **self.servers,
         }
         log = (self.directory / "billing.log").open("ab")
-        self.process = subprocess.Popen([sys.executable, "-m", "tollgate_billing"], env=environment, stderr=log)
+        self.process = subprocess.Popen([sys.executable, *self.program], env=environment, stderr=log)
         log.close()
 
     async def died(self, seconds=180):

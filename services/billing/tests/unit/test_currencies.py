@@ -140,3 +140,13 @@ def test_transfers_of_two_rates_are_two():
     costs = [one for one in transfers if one.line[5:7] == (PROVIDER_COST, PAYABLE)]
     assert sum(one.amount_pico for one in costs) == 2 * CHARGE // 2 + LISTED * 36 // 10
     assert {one.line.currency for one in transfers} == {"CNY"}
+
+
+def test_what_witnesses_of_before_left_out_is_no_poison():
+    message = yuan(cost_pico=0)
+    message.conversion.provider_currency, message.conversion.provider_cost_pico = "", 0
+    (row,) = rows_of(booked(message), Bounds("e", "t", 0, 0, 1), NOW_US)
+    assert (row["charge"], row["provider_cost"], row["provider_currency"]) == (Decimal("0.000426"), 0, "USD")
+    message.conversion.provider_cost_pico = 1
+    with pytest.raises(Poison, match="conver"):
+        decode(message.SerializeToString(), 0, NOW_US)

@@ -88,6 +88,10 @@ class ReportPort(Protocol):
         """What usage would have cost under a draft."""
         ...
 
+    async def rerate_unpriced(self, request: reports.RerateUnpricedRequest) -> reports.RerateUnpricedResponse:
+        """What requests without a price come to now; charges them where it is asked to."""
+        ...
+
 
 class PaymentPort(Protocol):
     """Billing's payments over gRPC. All raise PublicError."""

@@ -51,13 +51,13 @@ def advancing(clock):
 
 
 @contextlib.asynccontextmanager
-async def http_world():
-    """Yields the app with a client that talks to it."""
+async def http_world(*, billing=None, reports=None):
+    """Yields the app with a client that talks to it; what is handed in takes the place of fakes."""
     made = World()
     made.clock, made.memory = ManualClock(), Memory()
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
     made.budgets = Controls()
-    made.billing, made.media, made.routers = FakeBilling(), FakeMedia(), FakeRouters()
+    made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
     made.ledger = FakeLedger()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
@@ -86,7 +86,7 @@ async def http_world():
             give_credit=GiveCredit(made.billing, ids),
             billing=made.billing,
             ledger=made.ledger,
-            reports=made.ledger,
+            reports=reports or made.ledger,
             dead_letters=made.ledger,
             payments=made.ledger,
             controls=made.ledger,

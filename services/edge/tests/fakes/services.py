@@ -150,6 +150,7 @@ LEDGER_REPLIES = {
     "report_spools": controls.ReportSpoolsResponse,
     "statement": reports.GetStatementResponse,
     "what_if": reports.WhatIfResponse,
+    "rerate_unpriced": reports.RerateUnpricedResponse,
     "create_budget": controls.CreateBudgetResponse,
     "budgets": controls.ListBudgetsResponse,
     "budget": controls.GetBudgetResponse,

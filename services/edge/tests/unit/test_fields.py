@@ -10,7 +10,7 @@ from tollgate_edge.inference.fields import BadRequest, check_depth, decode, is_j
 pytestmark = pytest.mark.unit
 
 CHAT = wire.OPERATION_CHAT
-OPENAI = wire.DIALECT_OPENAI_CHAT
+OPENAI, ANTHROPIC, GEMINI = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC, wire.DIALECT_GEMINI
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
@@ -138,3 +138,35 @@ def test_embeddings_need_an_input_and_hold_no_output():
 )
 def test_content_types(content_type, good):
     assert is_json(content_type) is good
+
+
+SEARCHING = {"type": "web_search_20250305", "name": "web_search"}
+TEXTS = [{"parts": [{"text": "hi"}]}]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "units"),
+    [
+        (OPENAI, {"messages": MESSAGES, "web_search_options": {}}, (("search", 1),)),
+        (OPENAI, {"messages": MESSAGES, "web_search_options": None}, ()),
+        (ANTHROPIC, {"tools": [SEARCHING | {"max_uses": 3}]}, (("search", 3),)),
+        (ANTHROPIC, {"tools": [{"name": "f"}, SEARCHING, SEARCHING | {"max_uses": 2}]}, (("search", 12),)),
+        (ANTHROPIC, {"tools": [SEARCHING | {"max_uses": -3}]}, (("search", 0),)),
+        (ANTHROPIC, {"tools": [SEARCHING | {"max_uses": "x"}]}, (("search", 10),)),
+        (ANTHROPIC, {"tools": {"type": "web_search_20250305"}}, (("search", 0),)),
+        (ANTHROPIC, {"tools": [{"name": "web_search"}]}, ()),
+        (ANTHROPIC, {}, ()),
+        (GEMINI, {"tools": [{"googleSearch": {}}]}, (("search", 10),)),
+        (GEMINI, {"tools": [{"google_search": {}}]}, (("search", 10),)),
+        (GEMINI, {"tools": [{"googleSearchRetrieval": {}}]}, (("search", 10),)),
+        (GEMINI, {"tools": [{"codeExecution": {}}]}, ()),
+        (GEMINI, {}, ()),
+    ],
+)
+def test_searches_that_a_model_may_make_on_its_own_are_held_for(dialect, body, units):
+    if dialect == GEMINI:
+        found = decode(CHAT, dialect, json.dumps({"contents": TEXTS, **body}).encode(), 128, ("m", False))
+    else:
+        more = {"messages": MESSAGES, "max_tokens": 9} if dialect == ANTHROPIC else {}
+        found = decode(CHAT, dialect, json.dumps({"model": "m", **more, **body}).encode(), 128)
+    assert found.units == units

@@ -135,3 +135,39 @@ async def test_a_draft_or_span_that_is_wrong_is_named(world, body, param, said):
     assert said in reply.json()["error"]["message"]
     assert world.ledger.asked == []
     check_error(await world.client.post("/api/v1/prices/what-if", json=body, headers=world.bearer), 403, "forbidden")
+
+
+async def test_what_had_no_price_is_rated_for_operators_only_and_charged_only_when_asked(world):
+    row = reports.RerateUnpricedRow(
+        organization_id="org_1", model="gpt", price_digest="sha256:x", currency="USD", requests=2, charge_pico=10**12
+    )
+    world.ledger.replies["rerate_unpriced"] = reports.RerateUnpricedResponse(rows=[row], left_out={"no_price": 3})
+    body = {"from": "2026-11-01", "to": "2026-11-08", "organization_id": "org_1", "model": "gpt"}
+    reply = await world.client.post("/api/v1/prices/rerate", json=body, headers=world.operator)
+    found = reply.json()
+    assert (found["applied"], found["sent"], found["left_out"]) == (False, 0, {"no_price": 3})
+    assert (found["rows"][0]["charge"], found["rows"][0]["requests"]) == ("1", 2)
+    more = body | {"apply": True, "price_digest": "sha256:y"}
+    assert (await world.client.post("/api/v1/prices/rerate", json=more, headers=world.operator)).status_code == 200
+    (_, shown), (_, charged) = world.ledger.asked
+    assert (shown.apply, shown.price_digest, shown.organization_id, shown.model) == (False, "", "org_1", "gpt")
+    assert (charged.apply, charged.price_digest) == (True, "sha256:y")
+    check_error(await world.client.post("/api/v1/prices/rerate", json=more, headers=world.bearer), 403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("more", "status", "param"),
+    [
+        ({"from": None}, 400, "from"),
+        ({"from": "2026-11-09"}, 400, "from"),
+        ({"apply": "yes"}, 400, "apply"),
+        ({"model": 5}, 400, "model"),
+        ({"price_digest": "x" * 101}, 400, "price_digest"),
+        ({"organization_id": "nobody"}, 404, "organization_id"),
+    ],
+)
+async def test_what_is_to_be_rated_later_and_cannot_be_is_named(world, more, status, param):
+    body = {"from": "2026-11-01", "to": "2026-11-08"} | more
+    reply = await world.client.post("/api/v1/prices/rerate", json=body, headers=world.operator)
+    check_error(reply, status, "invalid_request" if status == 400 else "not_found", param)
+    assert world.ledger.asked == []

@@ -12,7 +12,7 @@ from tollgate_edge.inference.fields import decode
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.ports import EdgeVersion
 from tollgate_kit.clock import SystemClock
-from tollgate_rating import PriceBook, PriceTable
+from tollgate_rating import ExchangeRate, PriceBook, PriceTable
 
 PRICES = {
     "by-character": {"character": "15"},
@@ -43,10 +43,10 @@ class Spool:
         pass
 
 
-def witnessed(operation, body, *, delivered=100):
+def witnessed(operation, body, *, delivered=100, currency="", rates=()):
     spool = Spool()
     witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), SystemClock())
-    principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False)
+    principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False, currency=currency)
     exchange = SimpleNamespace(
         principal=principal,
         asked=decode(operation, wire.DIALECT_OPENAI_CHAT, body, 128),
@@ -61,7 +61,7 @@ def witnessed(operation, body, *, delivered=100):
         marks=("", 0),
         hold_pico=0,
     )
-    prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)])
+    prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)], rates=rates)
     witness.record(exchange, delivered, EdgeVersion("sha256:0", 1, prices))
     (payload,) = spool.payloads
     return events.UsageRecorded.FromString(payload)
@@ -87,3 +87,19 @@ def test_what_was_likely_used_is_charged_in_the_units_of_the_price(operation, bo
 def test_nothing_delivered_is_nothing_charged():
     event = witnessed(wire.OPERATION_SPEECH, b'{"model":"by-character","input":"x"}', delivered=0)
     assert (event.charge_pico, dict(event.usage.units), event.usage.requests) == (0, {}, 0)
+
+
+@pytest.mark.parametrize(("delivered", "listed"), [(100, 4 * 10**10), (0, 0)])
+def test_of_an_amount_that_was_converted_both_currencies_are_said(delivered, listed):
+    rate = ExchangeRate(base="USD", quote="CNY", rate="7.1", effective_us=0)
+    body = b'{"model":"by-call","messages":[]}'
+    event = witnessed(wire.OPERATION_CHAT, body, delivered=delivered, currency="CNY", rates=[rate])
+    assert (event.charge_pico, event.currency, event.cost_pico) == (listed * 71 // 10, "CNY", 0)
+    conversion = event.conversion
+    assert (conversion.list_charge_pico, conversion.provider_cost_pico) == (listed, 0)
+    # Billing takes no amount without a currency.
+    assert (conversion.list_currency, conversion.provider_currency, conversion.rate_digest) == (
+        "USD",
+        "USD",
+        rate.digest,
+    )

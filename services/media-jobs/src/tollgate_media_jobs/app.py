@@ -135,6 +135,7 @@ class MediaJobs:
             jobs=self.jobs,
             queue=self.queue,
             books=self.books,
+            versions=self.versions,
             moves=self.moves,
             blobs=self.blobs,
             fetcher=fetcher,

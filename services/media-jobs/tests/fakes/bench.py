@@ -117,6 +117,7 @@ class Bench:
             jobs=self.jobs,
             queue=self.queue,
             books=self.books,
+            versions=self.versions,
             moves=moves,
             blobs=self.blobs,
             fetcher=self.fetcher,

@@ -7,9 +7,9 @@ from media_jobs_fakes.bench import TENANT, book
 
 from tollgate_media_jobs.adapters.configuration import load_abilities
 from tollgate_media_jobs.domain.job import ImageRequest, Job, Reported
-from tollgate_media_jobs.domain.pricing import drawn_as, image_unit, worst_case
+from tollgate_media_jobs.domain.pricing import drawn_as, worst_case
 from tollgate_media_jobs.use_cases.usage_event import Picture, bill
-from tollgate_rating import PriceBook
+from tollgate_rating import PriceBook, image_unit
 from tollgate_resources import load_catalogue
 
 pytestmark = pytest.mark.unit

@@ -100,6 +100,9 @@ def _blocks(events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if kind == "input_json_delta":
             assert block["type"] == "tool_use"
             block["json"] = block.get("json", "") + delta["partial_json"]
+        elif kind == "citations_delta":
+            assert block["type"] == "text"
+            block.setdefault("citations", []).append(delta["citation"])
         else:
             member = kind.removesuffix("_delta")
             assert block["type"] == {"signature": "thinking"}.get(member, member)

@@ -14,12 +14,13 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.claude import is_adaptive
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
+from tollgate_router.domain.dialects.converse_reply import read_whole
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import WIRE_BEDROCK
-from tollgate_router.domain.upstream_errors import Bench, Hints, problem_of_reply
+from tollgate_router.domain.upstream_errors import Bench, Hints, UpstreamProblem, problem_of_reply
 
 pytestmark = pytest.mark.unit
 CHAT, MESSAGES = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC
@@ -396,3 +397,11 @@ def test_errors_are_told_by_their_names(status, name, words, kind, bench):
     by_header = problem_of_reply(status, body, Hints(0, name))
     in_body = problem_of_reply(status, json.dumps({"__type": f"com.amazon#{name}", "Message": words}).encode())
     assert (by_header.kind, by_header.bench) == (in_body.kind, in_body.bench) == (kind, bench)
+
+
+def test_arguments_that_are_no_utf_8_are_no_reply():
+    call = {"toolUseId": "t", "name": "f", "input": {"?": 1}}
+    content = {"output": {"message": {"role": "assistant", "content": [{"toolUse": call}]}}, "stopReason": "tool_use"}
+    body = json.dumps({**content, "usage": USAGE}).encode()
+    assert not isinstance(read_whole(body, "req_1"), UpstreamProblem)
+    assert isinstance(read_whole(body.replace(b"?", b"\x9c"), "req_1"), UpstreamProblem)

@@ -5,9 +5,11 @@ import json
 
 import msgspec
 import pytest
+from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, OPENAI, target, translated
 
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
+from tollgate_router.domain.dialects.nested_tools import with_nested_tools
 from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.openai_chat import read_body
@@ -338,3 +340,31 @@ def test_a_conversation_goes_there_and_back():
     there, _ = to_claude(messages=turns, tools=[TOOL])
     back, _ = write_chat(read_messages(members(there), stream=False), "up")
     assert msgspec.json.decode(back)["messages"] == turns
+
+
+FLAT = {"type": "function", "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True}
+
+
+@pytest.mark.parametrize("upstream", [OPENAI, ANTHROPIC, GEMINI], ids=["chat", "messages", "contents"])
+def test_tools_as_the_responses_api_has_them(upstream):
+    """One client sends them to chat, too."""
+    nested = {"type": "function", "function": {name: value for name, value in FLAT.items() if name != "type"}}
+    body = {"model": "asked", "messages": [{"role": "user", "content": "hi"}]}
+    found = [
+        json.loads(translated(OPENAI, target(upstream), {**body, "tools": tools}).body) for tools in ([FLAT], [nested])
+    ]
+    assert found[0] == found[1]
+    assert found[0]["tools"]
+
+
+@pytest.mark.parametrize("tools", [[], [{"type": "web_search"}], [{"type": "custom", "name": "f"}], None])
+def test_other_tools_go_to_their_provider_as_they_came(tools):
+    body = {"model": "asked", "messages": [{"role": "user", "content": "hi"}], "tools": tools}
+    assert json.loads(translated(OPENAI, target(OPENAI), body).body)["tools"] == tools
+
+
+@pytest.mark.parametrize("tools", ['"x"', "[3]", '[{"name"', '[{"type": 3, "name": "f"}]'])
+def test_tools_that_are_none_do_no_harm(tools):
+    """They go on, for the provider to refuse, or are refused by their name."""
+    raw = {"tools": msgspec.Raw(tools.encode())}
+    assert with_nested_tools(raw)["tools"]

@@ -12,9 +12,9 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import PICO, ExchangeRate, GroupRule, PriceBook, PriceTable
+from tollgate_rating import PICO, ChannelCost, ExchangeRate, GroupRule, PriceBook, PriceTable
 from tollgate_router.domain.snapshot import Snapshot
-from tollgate_router.domain.target import ChannelCost, Origin, Target
+from tollgate_router.domain.target import Origin, Target
 from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_fields
 from tollgate_router.telemetry import RouterCounters
 
@@ -463,3 +463,18 @@ def test_what_has_no_trace_is_of_no_share(tmp_path):
     assert not World(tmp_path, ratio=1).recorder.keep_trace(of, **USUAL)
     of.traceparent = TRACE
     assert World(tmp_path / "other", ratio=1).recorder.keep_trace(of, **USUAL)
+
+
+def test_a_groups_own_price_is_charged_where_the_list_has_none_for_what_was_used(tmp_path):
+    book = PriceBook(
+        name="public",
+        effective_us=0,
+        currency="USD",
+        models={"gpt": {"input": "1"}},
+        groups={"vip": GroupRule(models={"gpt": {"input": "2", "output": "4"}})},
+    )
+    world, of = World(tmp_path), opened()
+    of.tenant.price_group = "vip"
+    event, _, _ = recorded_event(world, of, snapshot(books=(book,)), result(target()))
+    assert not event.unpriced
+    assert event.charge_pico == event.cost_pico > 0

@@ -172,6 +172,19 @@ def test_a_whole_reply_passes_untouched_and_is_counted():
     assert (passed, usage.units, usage.service, usage.estimated) == (body, UNITS, "flex", False)
 
 
+def test_a_thought_that_a_client_only_points_at_is_left_out_and_named():
+    """The AI SDK does so where it was not told that nothing is stored."""
+    words = {"type": "message", "role": "user", "content": "hi"}
+    thought, other = ({"type": "item_reference", "id": known} for known in ("rs_1", "msg_1"))
+    found = asked(input=[thought, words])
+    assert (json.loads(found.body)["input"], found.dropped) == ([words], ("input.reasoning",))
+    assert sent(input=[words, other])["input"] == [words, other]
+    there = asked(replace(target(OPENAI), responses=False), input=[thought, words])
+    assert "input.item_reference" in there.dropped
+    with pytest.raises(Refused, match="item_reference"):
+        asked(replace(target(OPENAI), responses=False), input=[words, other])
+
+
 def test_a_remembered_reply_bears_the_names_that_it_has_here():
     told = asked(remembers=True, store=True, previous_response_id="resp_0")
     _, passed = told.read(json.dumps(ended(x=1)).encode())

@@ -1,11 +1,12 @@
 """Chat completions: from a request to the bytes of its reply or of the chunks of its stream. No I/O."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers
+from tollgate_simulator_provider import answers, searching
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import counted, prompt_tokens
@@ -13,6 +14,8 @@ from tollgate_simulator_provider.tokens import counted, prompt_tokens
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 8
 MOST_PIECES = 100_000
+THINKING = re.compile(r"gpt-(5\.[4-9]|[6-9])")
+SEARCHING = re.compile(r"-search-(api|preview)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,13 @@ class Reply:
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
         said = sum(len(choice.pieces) for choice in self.choices)
-        return counted(self.prompt, self.cached, output=said, reasoning=len(self.thoughts) * len(self.choices))
+        thought = len(self.thoughts) * len(self.choices)
+        return counted(self.prompt, self.cached, output=said, reasoning=thought, search=int(self.searched))
+
+    @property
+    def searched(self) -> bool:
+        """The models that search do so for every answer."""
+        return SEARCHING.search(self.model) is not None
 
     def usage(self) -> dict[str, Any] | None:
         """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
@@ -96,11 +105,18 @@ class Reply:
             for index, choice in enumerate(self.choices):
                 if place < len(choice.pieces):
                     yield index, _delta(choice, place), "null"
+        yield from self._ends()
+
+    def _ends(self) -> Iterator[tuple[int, str, str]]:
         for index, choice in enumerate(self.choices):
+            if self.searched:
+                yield index, _json({"annotations": _annotations(choice)}), "null"
             yield index, "{}", f'"{choice.finish}"'
 
     def _message(self, choice: answers.Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
+        if self.searched:
+            message["annotations"] = _annotations(choice)
         if self.thoughts:
             message["reasoning_content"] = "".join(self.thoughts)
         if choice.tool:
@@ -113,6 +129,15 @@ class Reply:
         call = {"name": choice.tool, "arguments": ""}
         opening = {"index": 0, "id": f"call_{self.id[-12:]}{index or ''}", "type": "function", "function": call}
         return {"tool_calls": [opening]}
+
+
+def _annotations(choice: answers.Choice) -> list[dict[str, Any]]:
+    found = []
+    for one in () if choice.tool else searching.cited(choice.pieces):
+        begin, end = searching.letters(choice.pieces, one)
+        place = {"start_index": begin, "end_index": end, "url": one.page.url, "title": one.page.title}
+        found.append({"type": "url_citation", "url_citation": place})
+    return found
 
 
 def build(request: Mapping[str, Any], faults: Faults, reply_id: str, created: int) -> Reply:
@@ -162,7 +187,23 @@ def check(request: Mapping[str, Any]) -> None:
         if type(value) is not int or value < lowest or (highest is not None and value > highest):
             code = "integer_below_min_value" if type(value) is int and value < lowest else "invalid_value"
             raise Refused(400, f"Invalid '{name}': {value!r}.", param=name, code=code)
+    if request.get("web_search_options") is not None and not SEARCHING.search(request["model"]):
+        raise Refused(400, "Unknown parameter: 'web_search_options'.", param="web_search_options")
+    _check_tools(request)
     _check_shapes(request)
+
+
+def _check_tools(request: Mapping[str, Any]) -> None:
+    """The newer models think in a chat only where it has no tools; the newest do so unasked."""
+    effort = request.get("reasoning_effort")
+    thinks = effort != "none" and (effort is not None or not request["model"].startswith("gpt-5.4"))
+    if request.get("tools") and thinks and THINKING.match(request["model"]):
+        raise Refused(
+            400,
+            f"Function tools with reasoning_effort are not supported for {request['model']} in /v1/chat/completions. "
+            "To use function tools, use /v1/responses or set reasoning_effort to 'none'.",
+            param="reasoning_effort",
+        )
 
 
 def _check_shapes(request: Mapping[str, Any]) -> None:

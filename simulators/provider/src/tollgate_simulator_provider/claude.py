@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers
+from tollgate_simulator_provider import answers, searching
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
@@ -50,12 +50,14 @@ class Reply:
     cached: int
     faults: Faults
     stopped_by: str
+    searches: int = 0
     include_usage: bool = True
 
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        return counted(self.prompt, self.cached, output=len(self.choice.pieces), reasoning=len(self.thoughts))
+        said, thought = len(self.choice.pieces), len(self.thoughts)
+        return counted(self.prompt, self.cached, output=said, reasoning=thought, search=self.searches)
 
     def usage(self) -> dict[str, Any] | None:
         """Returns the usage object to send, which a fault may have made wrong; None: not to be sent."""
@@ -69,6 +71,8 @@ class Reply:
             "output_tokens_details": {"thinking_tokens": len(self.thoughts)},
             "service_tier": "standard",
         }
+        if self.searches:
+            usage["server_tool_use"] = {"web_search_requests": self.searches, "web_fetch_requests": 0}
         return self.faults.told(usage, "output_tokens")
 
     def body(self) -> bytes:
@@ -107,6 +111,9 @@ class Reply:
             yield _event("message_stop")
 
     def _said(self, index: int) -> Iterator[bytes]:
+        if self.searches:
+            yield from self._found(index)
+            return
         if self.choice.tool:
             block = {"type": "tool_use", "id": self._call_id, "name": self.choice.tool, "input": {}}
             kind, member = "input_json_delta", "partial_json"
@@ -117,6 +124,32 @@ class Reply:
             yield _event("content_block_delta", index=index, delta={"type": kind, member: piece})
         yield _event("content_block_stop", index=index)
 
+    def _found(self, index: int) -> Iterator[bytes]:
+        for place, block in enumerate(self._searched(), index):
+            text, cites = block.get("text", ""), block.get("citations", ())
+            start = {"type": "text", "text": ""} | ({"citations": []} if cites else {}) if text else block
+            yield _event("content_block_start", index=place, content_block=start)
+            for piece in text.splitlines(keepends=True):
+                yield _event("content_block_delta", index=place, delta={"type": "text_delta", "text": piece})
+            for cite in cites:
+                yield _event("content_block_delta", index=place, delta={"type": "citations_delta", "citation": cite})
+            yield _event("content_block_stop", index=place)
+
+    def _searched(self) -> Iterator[dict[str, Any]]:
+        """Yields the blocks of an answer that was searched for: each search, what it found, and the words from it."""
+        for number, query in enumerate(searching.QUERIES[: self.searches]):
+            used = f"srvtoolu_{number}{self.id[-12:]}"
+            yield {"type": "server_tool_use", "id": used, "name": "web_search", "input": {"query": query}}
+            yield {"type": "web_search_tool_result", "tool_use_id": used, "content": [
+                {"type": "web_search_result", "url": page.url, "title": page.title, "encrypted_content": "c2lt",
+                 "page_age": None}
+                for page in searching.PAGES
+            ]}  # fmt: skip
+        for one in searching.cited(self.choice.pieces):
+            cite = {"type": "web_search_result_location", "url": one.page.url, "title": one.page.title}
+            cite |= {"encrypted_index": "c2lt", "cited_text": one.page.said}
+            yield {"type": "text", "text": "".join(self.choice.pieces[one.begin : one.end]), "citations": [cite]}
+
     def _message(self) -> dict[str, Any]:
         return {"id": self.id, "type": "message", "role": "assistant", "model": self.model}
 
@@ -124,7 +157,9 @@ class Reply:
         content: list[dict[str, Any]] = []
         if self.thoughts:
             content.append({"type": "thinking", "thinking": "".join(self.thoughts), "signature": self._signature})
-        if self.choice.tool:
+        if self.searches:
+            content += self._searched()
+        elif self.choice.tool:
             given = json.loads(self.choice.text)
             content.append({"type": "tool_use", "id": self._call_id, "name": self.choice.tool, "input": given})
         else:
@@ -152,7 +187,8 @@ def signature_of(thought: str) -> str:
 def build(request: Mapping[str, Any], faults: Faults, reply_id: str) -> Reply:
     """Returns the reply to a request that `check` let through."""
     messages = request["messages"]
-    tools = [{"name": tool["name"], "parameters": tool.get("input_schema")} for tool in request.get("tools") or ()]
+    offered = [tool for tool in request.get("tools") or () if not _searching(tool)]
+    tools = [{"name": tool["name"], "parameters": tool.get("input_schema")} for tool in offered]
     prompt = answers.last_of_user([_plain(message) for message in messages])
     thinking = (request.get("thinking") or {}).get("type") in {"enabled", "adaptive"}
     thoughts = faults.reasoning or (8 if thinking else 0)
@@ -178,6 +214,7 @@ def build(request: Mapping[str, Any], faults: Faults, reply_id: str) -> Reply:
         prompt=count,
         cached=min(count, faults.cached),
         faults=faults,
+        searches=0 if whole.tool else _searches(request, prompt),
         stopped_by=next((stop for stop in stops if stop in whole.text), "") if stopped is not whole else "",
     )
 
@@ -211,10 +248,24 @@ def check(request: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:
 
 def _check_tools(request: Mapping[str, Any]) -> None:
     for place, tool in enumerate(request.get("tools") or ()):
+        if _searching(tool):
+            if tool.get("name") != "web_search":
+                raise Refused(400, f"tools.{place}.{tool['type']}.name: Input should be 'web_search'")
+            continue
         if not NAME.fullmatch(str(tool.get("name"))):
             raise Refused(400, f"tools.{place}.custom.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
         if (tool.get("input_schema") or {}).get("type") != "object":
             raise Refused(400, f"tools.{place}.custom.input_schema.type: Field required")
+
+
+def _searching(tool: Mapping[str, Any]) -> bool:
+    return str(tool.get("type")).startswith("web_search_")
+
+
+def _searches(request: Mapping[str, Any], prompt: str) -> int:
+    """Twice, or as often as the caller allows, where the user writes the tool's name."""
+    limits = [tool.get("max_uses") or 2 for tool in request.get("tools") or () if _searching(tool)]
+    return min(2, *limits, 2) if limits and "web_search" in prompt else 0
 
 
 def _check_values(request: Mapping[str, Any], limit: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers, vectors
+from tollgate_simulator_provider import answers, searching, vectors
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
@@ -85,12 +85,17 @@ class Reply:
     prompt: int
     cached: int
     faults: Faults
+    searched: bool = False
     include_usage: bool = True
 
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        return counted(self.prompt, self.cached, output=len(self.choice.pieces), reasoning=len(self.thoughts))
+        said, thought = len(self.choice.pieces), len(self.thoughts)
+        # Until Gemini 3 a search was charged for each answer, since then for each query.
+        old = re.match(r"gemini-[12]\b", self.model)
+        searches = (1 if old else len(searching.QUERIES)) if self.searched else 0
+        return counted(self.prompt, self.cached, output=said, reasoning=thought, search=searches)
 
     def usage(self) -> dict[str, Any] | None:
         """Returns the counts to send, which a fault may have made wrong; None: not to be sent."""
@@ -131,11 +136,29 @@ class Reply:
         candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
         if finished:
             candidate["finishReason"] = REASONS[self.choice.finish]
+            if self.searched:
+                candidate["groundingMetadata"] = self._grounding()
         chunk: dict[str, Any] = {"candidates": [candidate], "modelVersion": self.model, "responseId": self.id}
         usage = self.usage()
         if usage is not None:
             chunk["usageMetadata"] = usage
         return json.dumps(chunk, separators=(",", ":")).encode()
+
+    def _grounding(self) -> dict[str, Any]:
+        """What was searched for and found; places in the text are in bytes."""
+        supports = []
+        for number, one in enumerate(searching.cited(self.choice.pieces)):
+            before, words = ("".join(self.choice.pieces[: one.begin]), "".join(self.choice.pieces[one.begin : one.end]))
+            segment = {"endIndex": len((before + words).encode()), "text": words}
+            # The vendor leaves out a place that is 0.
+            segment |= {"startIndex": len(before.encode())} if before else {}
+            supports.append({"segment": segment, "groundingChunkIndices": [number], "confidenceScores": [0.9]})
+        return {
+            "webSearchQueries": list(searching.QUERIES),
+            "searchEntryPoint": {"renderedContent": "<div>simulated</div>"},
+            "groundingChunks": [{"web": {"uri": page.url, "title": page.title}} for page in searching.PAGES],
+            "groundingSupports": supports,
+        }
 
 
 def signature_of(call: Mapping[str, Any]) -> str:
@@ -180,14 +203,17 @@ def build(request: Mapping[str, Any], model: str, faults: Faults, reply_id: str)
         schema=config.get("responseJsonSchema") or config.get("responseSchema"),
     )
     count = _prompt_tokens(request)
+    choice = answers.choice(question, 0, faults)
+    offered = any("googleSearch" in tool for tool in request.get("tools") or ())
     return Reply(
         id=reply_id.replace("chatcmpl-", ""),
         model=model,
-        choice=answers.choice(question, 0, faults),
+        choice=choice,
         thoughts=answers.thoughts(question, thoughts if limit is None else min(thoughts, limit)),
         prompt=count,
         cached=min(count, faults.cached),
         faults=faults,
+        searched=offered and not choice.tool and "google_search" in prompt,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tollgate_simulator_provider import answers
+from tollgate_simulator_provider import answers, searching
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.responses_check import sealed
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
@@ -137,10 +137,18 @@ class Reply:
         return item | ({"encrypted_content": sealed(said)} if "reasoning.encrypted_content" in include else {})
 
     def _message(self) -> dict[str, Any]:
-        part = {"type": "output_text", "text": self.choice.text, "annotations": [], "logprobs": []}
+        part = {"type": "output_text", "text": self.choice.text, "annotations": self._annotations(), "logprobs": []}
         status = "incomplete" if self.choice.finish == "length" else "completed"
         item = {"id": f"msg_{self._own}", "type": "message", "status": status}
         return item | {"role": "assistant", "content": [part]}
+
+    def _annotations(self) -> list[dict[str, Any]]:
+        found = []
+        for one in searching.cited(self.choice.pieces) if self.searches else ():
+            begin, end = searching.letters(self.choice.pieces, one)
+            place = {"start_index": begin, "end_index": end, "url": one.page.url, "title": one.page.title}
+            found.append({"type": "url_citation", **place})
+        return found
 
     def _call(self) -> dict[str, Any]:
         space, _, name = self.choice.tool.rpartition("\n")
@@ -184,9 +192,12 @@ class Reply:
         yield told.event("response.output_item.added", output_index=here["output_index"], item=begun)
         (part,) = item["content"]
         where = here | {"content_index": 0}
-        yield told.event("response.content_part.added", **where, part=part | {"text": ""})
+        yield told.event("response.content_part.added", **where, part=part | {"text": "", "annotations": []})
         for piece in self.choice.pieces:
             yield told.delta("response.output_text.delta", where, piece, logprobs=[])
+        for number, note in enumerate(part["annotations"]):
+            added = {"annotation_index": number, "annotation": note}
+            yield told.event("response.output_text.annotation.added", **where, **added)
         yield told.event("response.output_text.done", **where, text=part["text"], logprobs=[])
         yield told.event("response.content_part.done", **where, part=part)
 

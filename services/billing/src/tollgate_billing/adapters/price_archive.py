@@ -14,11 +14,11 @@ from grpc import aio
 from tollgate.config.v1 import config_pb2, config_pb2_grpc
 from tollgate_billing.adapters.sql_tables import EXCHANGE_RATES, PRICE_BOOKS
 from tollgate_billing.adapters.sql_transfers import insert
-from tollgate_billing.errors import LedgerUnavailable
+from tollgate_billing.errors import LedgerUnavailable, Unavailable
 from tollgate_kit.grpc_io import new_channel
 from tollgate_kit.sql import Database, SqlUnavailable
-from tollgate_rating import ExchangeRate, ModelPrice, PriceBook
-from tollgate_resources import parse_version
+from tollgate_rating import ChannelCost, ExchangeRate, ModelPrice, PriceBook, PriceTable
+from tollgate_resources import VersionDocument, parse_version
 from tollgate_resources.document import InvalidDocument
 
 log = logging.getLogger(__name__)
@@ -39,13 +39,46 @@ class PriceArchive:
         self._rates: dict[str, ExchangeRate] = {}
         self._prices: dict[tuple[str, str, str, str], ModelPrice | None] = {}
         self._unsaved: dict[str, PriceBook | ExchangeRate] = {}
+        self._in_force: PriceTable | None = None
+        self._costs: Mapping[str, ChannelCost] = {}
+
+    def put_in_force(self, document: bytes) -> int:
+        """Takes in the configuration version that is in force; returns how many books were new.
+
+        Raises InvalidDocument.
+        """
+        parsed = parse_version(document)
+        self._in_force = parsed.price_table()
+        self._costs = {one.name: cost for one in parsed.channels if (cost := one.rated_cost()) is not None}
+        return self._take(parsed)
+
+    def in_force(self, model: str, group: str, at_us: int, currency: str) -> ModelPrice | None:
+        return self._table().find(model, group, at_us, currency)
+
+    def exchange(self, base: str, quote: str, at_us: int) -> ExchangeRate | None:
+        return self._table().rates.find(base, quote, at_us)
+
+    def cost(self, channel: str) -> ChannelCost | None:
+        return self._costs.get(channel)
+
+    async def named(self, digest: str) -> PriceBook | None:
+        if digest not in self._books:
+            await self.learn({digest: ""})
+        return self._books.get(digest)
+
+    def _table(self) -> PriceTable:
+        if self._in_force is None:
+            raise Unavailable("billing has no configuration yet")
+        return self._in_force
 
     def add(self, document: bytes) -> int:
         """Takes the books and rates of a configuration version in; returns how many books were new.
 
         Raises InvalidDocument.
         """
-        parsed = parse_version(document)
+        return self._take(parse_version(document))
+
+    def _take(self, parsed: VersionDocument) -> int:
         books = [book.rated() for book in parsed.price_books]
         fresh = {book.digest: book for book in books if book.digest not in self._books}
         rates = [rate.rated() for rate in parsed.exchange_rates]

@@ -13,6 +13,8 @@ from tollgate_kit.sql import Database
 
 MAX_MOVEMENTS: Final = 1_000
 _USAGE: Final = "usage"
+# What moved may add up to more than int64: it is added up in two parts.
+_PART: Final = 10**9
 _KINDS: Final = {
     (FUNDING, WALLET): "payment",
     (WALLET, FUNDING): "refund",
@@ -57,13 +59,23 @@ def _statement(connection: sa.Connection, organization: str, from_us: int, to_us
 
 
 def _balance(connection: sa.Connection, which: Any) -> int:
-    query = sa.select(sa.func.coalesce(sa.func.sum(_CHANGE * TRANSFERS.c.amount_pico), 0)).where(which)
-    return int(connection.execute(query).scalar_one())
+    high, low = connection.execute(sa.select(*_sums(_CHANGE)).where(which)).one()
+    return _whole(high, low)
+
+
+def _sums(sign: Any = 1) -> tuple[Any, Any]:
+    """Returns the two sums that `_whole` makes an amount of."""
+    amount = TRANSFERS.c.amount_pico
+    return sa.func.sum(sign * (amount // _PART)).label("high"), sa.func.sum(sign * (amount % _PART)).label("low")
+
+
+def _whole(high: int | None, low: int | None) -> int:
+    return int(high or 0) * _PART + int(low or 0)
 
 
 def _lines(connection: sa.Connection, month: Any) -> tuple[StatementLine, ...]:
     about = (TRANSFERS.c.project_id, TRANSFERS.c.model, TRANSFERS.c.price_digest, TRANSFERS.c.rate_digest)
-    sums = (sa.func.sum(TRANSFERS.c.amount_pico).label("amount"), sa.func.sum(TRANSFERS.c.events).label("events"))
+    sums = (*_sums(), sa.func.sum(TRANSFERS.c.events).label("events"))
     pairs = sa.or_(
         sa.and_(TRANSFERS.c.debit == WALLET, TRANSFERS.c.credit == REVENUE),
         sa.and_(TRANSFERS.c.debit == ADJUSTMENT, TRANSFERS.c.credit == WALLET),
@@ -75,9 +87,9 @@ def _lines(connection: sa.Connection, month: Any) -> tuple[StatementLine, ...]:
         key = (row.project_id, row.model, row.price_digest, row.rate_digest)
         line = found.setdefault(key, StatementLine(*key))
         if row.credit == REVENUE:
-            line.charged_pico, line.requests = int(row.amount), int(row.events)
+            line.charged_pico, line.requests = _whole(row.high, row.low), int(row.events)
         else:
-            line.taken_back_pico, line.taken_back_requests = int(row.amount), int(row.events)
+            line.taken_back_pico, line.taken_back_requests = _whole(row.high, row.low), int(row.events)
     return tuple(found[key] for key in sorted(found))
 
 

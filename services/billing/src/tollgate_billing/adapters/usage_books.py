@@ -10,7 +10,7 @@ from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import BatchRow, Letter, RepeatedRequest
 
 _LINE: Final = ", ".join(BatchLine._fields)
-_SUMS: Final = "sum(charge) AS charge, sumIf(cost, kind = 'usage') AS cost, sum(loss) AS loss"
+_SUMS: Final = "sum(charge) AS charge, sum(cost) AS cost, sum(loss) AS loss"
 _WHEN: Final = (
     "ingested_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND ingested_at < fromUnixTimestamp64Micro({to_us:Int64})"
 )
@@ -59,7 +59,7 @@ _PROVIDER: Final = """
 SELECT formatDateTime(started_at, '%Y-%m-%d', 'UTC') AS day, upstream_model, provider_currency,
        sum(provider_cost) AS total
 FROM usage_events
-WHERE provider = {provider:String} AND kind = 'usage' AND provider_currency != ''
+WHERE provider = {provider:String} AND provider_currency != ''
   AND started_at >= fromUnixTimestamp64Micro({from_us:Int64}) AND started_at < fromUnixTimestamp64Micro({to_us:Int64})
 GROUP BY day, upstream_model, provider_currency ORDER BY day, upstream_model, provider_currency
 """

@@ -35,6 +35,8 @@ ORDER BY organization_id, project_id, api_key_id, hour, model
 # Whose rows are of a key and of a whole hour; a window is (since, until) in seconds.
 _WITHIN: Final = "started_at >= fromUnixTimestamp({since:Int64}) AND started_at < fromUnixTimestamp({until:Int64})"
 _IN_HOUR: Final = "started_at >= fromUnixTimestamp({hour:Int64}) AND started_at < fromUnixTimestamp({until:Int64})"
+# One row a request that ended; what billing writes when a price came later repeats it.
+_ANSWERS: Final = "kind = 'usage' AND source != 'billing' AND final AND NOT superseded"
 _NETWORKS: Final = f"""
 SELECT organization_id, any(project_id) AS project, api_key_id, client_network,
        toUnixTimestamp64Micro(min(started_at)) AS first_us
@@ -55,10 +57,10 @@ FROM (
     SELECT organization_id, any(project_id) AS project, api_key_id, prompt_hash, toStartOfHour(started_at) AS at,
            count() AS n, sum(r.charge) AS charged, any(r.currency) AS money
     FROM usage_events AS r
-    WHERE {_WITHIN} AND kind = 'usage' AND final AND NOT superseded AND prompt_hash != 0
+    WHERE {_WITHIN} AND {_ANSWERS} AND prompt_hash != 0
       AND (organization_id, api_key_id, prompt_hash) IN (
           SELECT organization_id, api_key_id, prompt_hash FROM usage_events
-          WHERE {_IN_HOUR} AND kind = 'usage' AND final AND NOT superseded AND prompt_hash != 0 AND api_key_id != ''
+          WHERE {_IN_HOUR} AND {_ANSWERS} AND prompt_hash != 0 AND api_key_id != ''
           GROUP BY organization_id, api_key_id, prompt_hash HAVING count() >= {{fewest:UInt32}}
       )
     GROUP BY organization_id, api_key_id, prompt_hash, at

@@ -23,6 +23,7 @@ from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
 from tollgate_kit.clock import Clock
 from tollgate_kit.grpc_io import abort_with
+from tollgate_rating import INT64_MAX, format_decimal
 
 _DEFAULT_ROWS: Final = 100
 _MAX_ROWS: Final = 1_000
@@ -105,13 +106,7 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
         where, groups = _filter(request.filter), list(request.group_by)
         rows = await _answered(context, self._queries.sums(where, groups, _limit(request.limit))) if groups else []
         totals = await _answered(context, self._queries.sums(where, [], _MAX_ROWS))
-        # What had no price has no currency either, and no amount.
-        priced = [_sums(row, 0) for row in totals if row["currency"]]
-        return wire.QueryUsageResponse(
-            rows=[_sums(row, len(groups)) for row in rows],
-            total=_total([_sums(row, 0) for row in totals], priced),
-            totals=priced,
-        )
+        return await _answered(context, _called(functools.partial(_usage_reply, rows, totals, len(groups))))
 
     async def ListRequests(self, request: wire.ListRequestsRequest, context: Context) -> wire.ListRequestsResponse:  # noqa: N802
         limit = _limit(request.limit)
@@ -219,6 +214,25 @@ def _named(message: Any, shape: type[UsageFilter]) -> dict[str, Any]:
 
 def _limit(asked: int, most: int = _MAX_ROWS) -> int:
     return min(asked or _DEFAULT_ROWS, most)
+
+
+def _usage_reply(
+    rows: Sequence[dict[str, Any]], totals: Sequence[dict[str, Any]], groups: int
+) -> wire.QueryUsageResponse:
+    """Returns the answer. Raises InvalidQuery where a sum is beyond what it can say: it is never cut."""
+    for row in (*rows, *totals):
+        if max(abs(to_pico(row[name])) for name in ("charge", "cost")) > INT64_MAX:
+            raise InvalidQuery(
+                f"a sum is beyond {format_decimal(INT64_MAX)} {row['currency']}, the most that an answer can say; ask"
+                " for less time or one organization, or a view such as spend_by_model, which has no such limit"
+            )
+    # What had no price has no currency either, and no amount.
+    priced = [_sums(row, 0) for row in totals if row["currency"]]
+    return wire.QueryUsageResponse(
+        rows=[_sums(row, groups) for row in rows],
+        total=_total([_sums(row, 0) for row in totals], priced),
+        totals=priced,
+    )
 
 
 def _sums(row: dict[str, Any], groups: int) -> wire.UsageRow:

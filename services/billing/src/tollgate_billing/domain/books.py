@@ -28,7 +28,7 @@ KINDS: Final = (
     *("expired_hold", "unbooked_hold", "leaked_hold", "mismatch", "poison"),
 )
 _CHARGE: Final = {(WALLET, REVENUE): 1, (ADJUSTMENT, WALLET): -1}
-_COST: Final = {(PROVIDER_COST, PAYABLE): 1, (LOSS, PAYABLE): 1}
+_COST: Final = {(PROVIDER_COST, PAYABLE): 1, (LOSS, PAYABLE): 1, (PAYABLE, PROVIDER_COST): -1}
 _LOSS: Final = {(LOSS, PAYABLE): 1, (LOSS, PROVIDER_COST): 1}
 
 

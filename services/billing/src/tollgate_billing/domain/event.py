@@ -1,5 +1,6 @@
 """A usage event, decoded and checked. What does not pass is poison: kept with its bytes, never guessed at."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -14,14 +15,20 @@ from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, Fields, column
 from tollgate_rating import MAX_CHARGE_PICO
 
 DAY_US: Final = 24 * 3600 * 1_000_000
-_MAX_AGE_US: Final = 90 * DAY_US
+# Of what began earlier nothing is booked any more.
+MAX_EVENT_DAYS: Final = 90
+_MAX_AGE_US: Final = MAX_EVENT_DAYS * DAY_US
 _MAX_AHEAD_US: Final = 3600 * 1_000_000
 MAX_AMOUNT_PICO: Final = MAX_CHARGE_PICO
 MAX_BATCH_EVENTS: Final = 50_000
 _MAX_UNITS: Final = 2**40
 _MAX_NAME: Final = 256
 TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS)
-_SOURCES: Final[frozenset[int]] = frozenset({events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS})
+_SOURCES: Final[frozenset[int]] = frozenset(
+    {events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS, events.EVENT_SOURCE_BILLING}
+)
+# Any constant will do; it must never change, since what was rated later is recognised by its id.
+_RERATED: Final = uuid.UUID("5c2f3c1e-2a4f-4f0e-8f0b-7d4f0e6a9b35")
 _STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_CONFIRMED: 2,
     events.EVENT_STATUS_UNCONFIRMED: 1,
@@ -108,6 +115,11 @@ class Event:
         return self.fields.final
 
     @property
+    def rerated(self) -> bool:
+        """Billing wrote it, for a final that had no price."""
+        return self.fields.source == events.EVENT_SOURCE_BILLING
+
+    @property
     def rate_digest(self) -> str:
         """The address of the exchange rate that the charge was converted by; empty where it was not."""
         return self.converted.rate_digest if self.converted is not None else ""
@@ -116,6 +128,11 @@ class Event:
     def rank(self) -> tuple[int, int]:
         """What decides between two finals of a request: the greater one carries the charge."""
         return _STATUS_RANKS[self.fields.status], self.fields.number_of_try
+
+
+def rerated_id(event_id: bytes) -> bytes:
+    """Returns the id of the one event that can give a final without a price its charge."""
+    return uuid.uuid5(_RERATED, event_id.hex()).bytes
 
 
 def decode(value: bytes, offset: int, at_us: int) -> Event:
@@ -162,6 +179,7 @@ def _read(message: events.UsageRecorded, value: bytes, offset: int, at_us: int) 
     counted = _counted(fields, message.usage) if fields.counted else None
     converted = _converted(message.conversion) if message.HasField("conversion") else None
     exceptional = fields.number_of_try > 1 or fields.replay or fields.status != events.EVENT_STATUS_CONFIRMED
+    exceptional = exceptional or fields.source == events.EVENT_SOURCE_BILLING
     return Event(fields, value, offset, at_us, exceptional, counted, converted)
 
 
@@ -197,13 +215,14 @@ def _converted(found: events.Conversion) -> Converted:
     for name, amount in (("list", found.list_charge_pico), ("provider", found.provider_cost_pico)):
         if not 0 <= amount <= MAX_AMOUNT_PICO:
             raise Poison(f"the amount before its conversion ({name}) is {amount}, not in 0 to {MAX_AMOUNT_PICO}")
-    if not found.list_currency or not found.provider_currency:
+    # Witnesses of before said nothing of a cost that they did not know.
+    if not found.list_currency or (found.provider_cost_pico and not found.provider_currency):
         raise Poison("an amount that was converted has a currency")
     return Converted(
         found.rate_digest,
         found.list_currency,
         found.list_charge_pico,
-        found.provider_currency,
+        found.provider_currency or found.list_currency,
         found.provider_cost_pico,
     )
 

@@ -11,13 +11,16 @@
 |                                                | adjustment row when an earlier batch booked it     |
 
 Above is: confirmed over unconfirmed over witness, then the higher try.
+
+An event by which billing rates a final later, which had no price, replaces that final and nothing else: it is as high
+as that one, counts where that one still carries the charge, and is nothing otherwise.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.event import Event, rerated_id
 from tollgate_billing.domain.recent import RecentIds
 
 
@@ -60,7 +63,7 @@ def looked_up(events: Iterable[Event], open_requests: AbstractSet[str]) -> froze
 def judge(
     events: Sequence[Event], recent: RecentIds, looked: frozenset[str], history: Mapping[str, Sequence[Booked]]
 ) -> tuple[list[Judged], int]:
-    """Returns what is booked, in the log's order, and how many duplicates were dropped."""
+    """Returns what is booked, in the log's order but for what is rated later, and how many events were dropped."""
     kept: list[Judged] = []
     known = {one.event_id for booked in history.values() for one in booked}
     best: dict[str, Judged | Booked] = {
@@ -72,9 +75,13 @@ def judge(
     fresh = len(ids) == len(events) and known.isdisjoint(ids) and recent.has_none(ids)
     if fresh and not looked:
         return [Judged(event, exceptional=False) for event in events], 0
-    for event in events:
+    # What is rated later comes after all that may have replaced it.
+    for event in sorted(events, key=lambda one: one.rerated):
         event_id = event.fields.event_id
         if not fresh and (event_id in known or recent.has(event_id, event.at_us)):
+            dropped += 1
+            continue
+        if event.rerated and not _stands(best.get(event.request_id), event_id):
             dropped += 1
             continue
         known.add(event_id)
@@ -85,6 +92,11 @@ def judge(
     return kept, dropped
 
 
+def _stands(other: Judged | Booked | None, event_id: bytes) -> bool:
+    """Tells whether the final that this event rates later carries the charge."""
+    return isinstance(other, Booked) and rerated_id(other.event_id) == event_id
+
+
 def _compare(judged: Judged, best: dict[str, Judged | Booked]) -> None:
     request = judged.event.request_id
     other = best.get(request)
@@ -92,7 +104,7 @@ def _compare(judged: Judged, best: dict[str, Judged | Booked]) -> None:
         best[request] = judged
         return
     rank = other.rank if isinstance(other, Booked) else other.event.rank
-    if rank >= judged.event.rank:
+    if rank >= judged.event.rank and not judged.event.rerated:
         judged.lost = True
         return
     if isinstance(other, Booked):

@@ -7,6 +7,7 @@
 | a call that lost cost us        | loss          | payable       | cost              |
 | a charge is taken back          | adjustment    | wallet        | the old charge    |
 | and its cost is lost            | loss          | provider_cost | the old cost      |
+| or is said anew, rated later    | payable       | provider_cost | the old cost      |
 | credit is granted               | funding       | wallet        | the grant         |
 | bonus credit is granted         | adjustment    | bonus         | the grant         |
 | and pays for requests           | bonus         | wallet        | what they cost    |
@@ -101,7 +102,7 @@ def transfers_of(judged: Sequence[Judged], fields: Columns | None = None) -> lis
             entry[2] += cost
             entry[3] += cost > 0
         if one.corrects is not None:
-            _take_back(adjusted, one.corrects.row)
+            _take_back(adjusted, one.corrects.row, PAYABLE if one.event.rerated else LOSS)
     sums = [
         (Line._make((*key, *accounts, rate)), entry[place : place + 2])
         for (key, rate), entry in found.items()
@@ -111,10 +112,10 @@ def transfers_of(judged: Sequence[Judged], fields: Columns | None = None) -> lis
     return [Transfer(line, amount, count) for line, (amount, count) in sorted(sums) if amount]
 
 
-def _take_back(sums: dict[Line, list[int]], row: Any) -> None:
-    """Adds what takes a booked row's charge back and moves its cost to loss."""
+def _take_back(sums: dict[Line, list[int]], row: Any, debit: str) -> None:
+    """Adds what takes a booked row's charge back, and its cost, which `debit` bears."""
     about, rate = [row[name] for name in _ABOUT], row["rate_digest"]
-    for accounts, name in (((ADJUSTMENT, WALLET), "charge"), ((LOSS, PROVIDER_COST), "cost")):
+    for accounts, name in (((ADJUSTMENT, WALLET), "charge"), ((debit, PROVIDER_COST), "cost")):
         if amount := to_pico(row[name]):
             entry = sums.setdefault(Line._make((*about, *accounts, rate)), [0, 0])
             entry[0] += amount

@@ -28,7 +28,11 @@ _STATUS: Final[Mapping[int, str]] = {
     events.EVENT_STATUS_UNCONFIRMED: "unconfirmed",
     events.EVENT_STATUS_WITNESS: "witness",
 }
-_SOURCE: Final[Mapping[int, str]] = {events.EVENT_SOURCE_ROUTER: "router", events.EVENT_SOURCE_WITNESS: "witness"}
+_SOURCE: Final[Mapping[int, str]] = {
+    events.EVENT_SOURCE_ROUTER: "router",
+    events.EVENT_SOURCE_WITNESS: "witness",
+    events.EVENT_SOURCE_BILLING: "billing",
+}
 IDS: Final = ("event_id", "corrects_event_id")
 AMOUNTS: Final = ("charge", "cost", "loss", "list_charge", "provider_cost", "hold")
 STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
@@ -182,18 +186,20 @@ def _mapped(values: Sequence[Any], change: Callable[[Any], Any]) -> Sequence[Any
 def _adjustment_row(booked: Booked, cause: Event, bounds: Bounds, ingested_us: int) -> Row:
     """Takes a booked final's charge back and moves its cost to loss; it repeats the rest, so that sums can subtract.
 
-    Its values are those of a block's columns.
+    Of a final that is rated later the cost is no loss: the event that does it says it anew. Its values are those of a
+    block's columns.
     """
     before: Any = booked.row
+    cost, paid = (to_pico(before[name]) if cause.rerated else 0 for name in ("cost", "provider_cost"))
     return dict(before) | {
         "event_id": adjustment_id(booked.event_id).bytes,
         "kind": "adjustment",
         "corrects_event_id": booked.event_id,
         "charge": -to_pico(before["charge"]),
-        "cost": 0,
-        "loss": to_pico(before["cost"]),
+        "cost": -cost,
+        "loss": 0 if cause.rerated else to_pico(before["cost"]),
         "list_charge": -to_pico(before["list_charge"]),
-        "provider_cost": 0,
+        "provider_cost": -paid,
         "hold": 0,
         "logged_at": cause.at_us,
         "ingested_at": ingested_us,

@@ -7,7 +7,7 @@
 -- column kind: `usage`, or `adjustment` where a charge was taken back
 -- column try: 2 after edge tried again with another router
 -- column attempt: number of the call within its try
--- column source: `router`, or `witness` where edge wrote the event because the router was gone
+-- column source: `router`, `witness` where edge wrote the event because the router was gone, or `billing` where a price came later
 -- column status: `confirmed`, `unconfirmed` or `witness`
 -- column final [0/1]: 1 for the call that answered the request
 -- column superseded [0/1]: 1 where another call carries the charge

@@ -26,3 +26,6 @@ class ReportClient:
 
     async def what_if(self, request: reports.WhatIfRequest) -> reports.WhatIfResponse:
         return await answer(self._stub.WhatIf(request, timeout=_LONG_SECONDS))
+
+    async def rerate_unpriced(self, request: reports.RerateUnpricedRequest) -> reports.RerateUnpricedResponse:
+        return await answer(self._stub.RerateUnpriced(request, timeout=_LONG_SECONDS))

@@ -1,4 +1,4 @@
-"""The console API's prices: what usage would have cost under a draft of a price book, and exchange rates."""
+"""The console API's prices: what usage would have cost under a draft, charging what had no price, exchange rates."""
 
 from typing import Any
 
@@ -19,6 +19,7 @@ def prices_router(context: HttpContext) -> APIRouter:
     """Returns the routes under /api/v1/prices and /api/v1/exchange-rates."""
     router = APIRouter(prefix="/api/v1")
     _add_what_if(router, context)
+    _add_rerate(router, context)
 
     @router.get("/exchange-rates", summary="Every exchange rate of the configuration, and which are in force")
     async def exchange_rates(request: Request) -> Response:
@@ -36,10 +37,7 @@ def _add_what_if(router: APIRouter, context: HttpContext) -> None:
         await context.operator(request)
         body = await context.bodies.read_object(request)
         book = _draft(object_field(body, "book"))
-        since, until = text_field(body, "from", required=True), text_field(body, "to", required=True)
-        first, last = parse_time(since, "from"), parse_time(until, "to")
-        if first >= last:
-            raise invalid("'from' must be before 'to'.", "from")
+        first, last = _span(body)
         named = text_field(body, "organization_id", longest=200)
         organization = (await organization_of(context, named)).id if named else ""
         found = await context.reports.what_if(
@@ -57,6 +55,52 @@ def _add_what_if(router: APIRouter, context: HttpContext) -> None:
                 "rows": [_row(row) for row in found.rows],
             }
         )
+
+
+def _add_rerate(router: APIRouter, context: HttpContext) -> None:
+    @router.post("/prices/rerate", summary="Rates what had no price by a book that has one now; charges it if asked to")
+    async def rerate(request: Request) -> Response:
+        await context.operator(request)
+        body = await context.bodies.read_object(request)
+        first, last = _span(body)
+        apply = body.get("apply", False)
+        if not isinstance(apply, bool):
+            raise invalid("'apply' must be true or false.", "apply")
+        named = text_field(body, "organization_id", longest=200)
+        found = await context.reports.rerate_unpriced(
+            reports.RerateUnpricedRequest(
+                from_us=first,
+                to_us=last,
+                organization_id=(await organization_of(context, named)).id if named else "",
+                model=text_field(body, "model", longest=256),
+                price_digest=text_field(body, "price_digest", longest=100),
+                apply=apply,
+            )
+        )
+        return json_response(
+            {
+                "applied": apply,
+                "sent": found.sent,
+                "rows": [_rerated(row) for row in found.rows],
+                "shortened": found.shortened,
+                "left_out": dict(sorted(found.left_out.items())),
+            }
+        )
+
+
+def _span(body: dict[str, Any]) -> tuple[int, int]:
+    """Returns 'from' and 'to' in microseconds. Raises PublicError."""
+    since, until = text_field(body, "from", required=True), text_field(body, "to", required=True)
+    first, last = parse_time(since, "from"), parse_time(until, "to")
+    if first >= last:
+        raise invalid("'from' must be before 'to'.", "from")
+    return first, last
+
+
+def _rerated(row: reports.RerateUnpricedRow) -> dict[str, Any]:
+    names = ("organization_id", "project_id", "model", "price_digest", "currency", "requests")
+    about = {name: getattr(row, name) for name in names}
+    return about | render_money("charge", row.charge_pico) | render_money("cost", row.cost_pico)
 
 
 def _rate(one: ExchangeRate, rates: RateTable, now_us: int) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class ChatFields(msgspec.Struct):
     max_completion_tokens: int | None = None
     max_output_tokens: int | None = None
     n: int | None = None
+    web_search_options: msgspec.Raw = ABSENT
 
 
 class ResponsesFields(ChatFields):
@@ -51,6 +52,14 @@ class MessagesFields(msgspec.Struct):
     messages: msgspec.Raw
     max_tokens: int
     stream: bool | None = None
+    tools: msgspec.Raw = ABSENT
+
+
+class SearchTool(msgspec.Struct):
+    """Of the tools of an Anthropic message, what is said of one that searches the web."""
+
+    type: object = None
+    max_uses: object = None
 
 
 class GenerationConfig(msgspec.Struct):
@@ -68,12 +77,14 @@ class ContentsFields(msgspec.Struct):
     contents: msgspec.Raw
     generationConfig: GenerationConfig | None = None  # noqa: N815 - the name on the wire.
     generation_config: GenerationConfig | None = None
+    tools: msgspec.Raw = ABSENT
 
 
 _CHAT: Final = msgspec.json.Decoder(ChatFields)
 _RESPONSES: Final = msgspec.json.Decoder(ResponsesFields)
 _MESSAGES: Final = msgspec.json.Decoder(MessagesFields)
 _CONTENTS: Final = msgspec.json.Decoder(ContentsFields)
+_SEARCH_TOOLS: Final = msgspec.json.Decoder(list[SearchTool])
 
 
 def decode(
@@ -167,6 +178,7 @@ def _chat(found: ChatFields, needed: str) -> Asked:
         usage_wanted=needed == "input" or bool(options is not None and options.include_usage),
         max_output_tokens=limit,
         choices=choices,
+        units=() if is_null(found.web_search_options) else ((SEARCH, 1),),
     )
 
 
@@ -183,8 +195,23 @@ def _message(found: MessagesFields) -> Asked:
     check_model(found.model)
     check_limit(found.max_tokens, 1, "max_tokens")
     return Asked(
-        found.model, stream=bool(found.stream), usage_wanted=True, max_output_tokens=found.max_tokens, choices=1
+        found.model,
+        stream=bool(found.stream),
+        usage_wanted=True,
+        max_output_tokens=found.max_tokens,
+        choices=1,
+        units=((SEARCH, _searches_of(found.tools)),) if b'"web_search_' in bytes(found.tools) else (),
     )
+
+
+def _searches_of(tools: msgspec.Raw) -> int:
+    """Returns how often a message's tools may search the web. What is no list of tools, its provider refuses."""
+    try:
+        found = _SEARCH_TOOLS.decode(tools)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0
+    searching = (tool for tool in found if isinstance(tool.type, str) and tool.type.startswith("web_search_"))
+    return sum(max(0, tool.max_uses) if type(tool.max_uses) is int else _USUAL_SEARCHES for tool in searching)
 
 
 def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa: FBT001 - as the path says it.
@@ -195,7 +222,15 @@ def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa
     check_limit(limit, 1, "maxOutputTokens", "generationConfig")
     if not 1 <= choices <= MAX_CHOICES:
         raise BadRequest(f"candidateCount must be between 1 and {MAX_CHOICES}.", "generationConfig")
-    return Asked(model, stream=stream, usage_wanted=True, max_output_tokens=limit, choices=choices)
+    searches = b'"googleSearch' in (tools := bytes(found.tools)) or b'"google_search' in tools
+    return Asked(
+        model,
+        stream=stream,
+        usage_wanted=True,
+        max_output_tokens=limit,
+        choices=choices,
+        units=((SEARCH, _USUAL_SEARCHES),) if searches else (),
+    )
 
 
 def _chat_body(body: bytes | bytearray) -> Asked:

@@ -124,6 +124,8 @@ class Witness:
                 listed = price.unconverted
                 event.conversion.rate_digest, event.conversion.list_currency = price.rate_digest, listed.currency
                 event.conversion.list_charge_pico = listed.rate(units, event.started_at_us)
+                # What it cost nobody knows; an amount has a currency all the same.
+                event.conversion.provider_currency = listed.currency
         except (Unpriced, AmountOutOfRange):
             event.unpriced = True
 

@@ -43,6 +43,7 @@ def compile_version(document: VersionDocument, digest: str) -> Version:
         kinds={model.name: model.kind for model in document.models},
         books={book.digest: book for book in books},
         routes=_routes(document),
+        costs={one.name: cost for one in document.channels if (cost := one.rated_cost()) is not None},
     )
 
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tollgate_rating import PriceBook, PriceTable
+from tollgate_rating import ChannelCost, PriceBook, PriceTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,17 @@ Levels = Sequence[Sequence[Target]]
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A configuration version: targets by (route group, model), kinds of models, prices and their books by digest."""
+    """A configuration version: targets by (route group, model), kinds of models, prices and their books by digest.
+
+    `costs` are what channels' accounts pay, by name, of those that do not pay the list price.
+    """
 
     digest: str
     price_table: PriceTable
     kinds: Mapping[str, str] = field(default_factory=dict)
     books: Mapping[str, PriceBook] = field(default_factory=dict)
     routes: Mapping[tuple[str, str], Levels] = field(default_factory=dict)
+    costs: Mapping[str, ChannelCost] = field(default_factory=dict)
 
     def levels(self, route_group: str, model: str) -> Levels:
         """Returns who serves the model to this route group; empty: nobody."""

@@ -1,21 +1,24 @@
 """Money of a job: the worst case that is held before it, and what is charged after it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from tollgate_media_jobs.domain.ability import AUTO, Ability
 from tollgate_media_jobs.domain.job import ImageRequest, Reported
-from tollgate_rating import MAX_CHARGE_PICO, REQUEST, AmountOutOfRange, ModelPrice, Unpriced, format_decimal
+from tollgate_rating import (
+    MAX_CHARGE_PICO,
+    PICTURE_TOKENS,
+    REQUEST,
+    AmountOutOfRange,
+    ModelPrice,
+    Unpriced,
+    format_decimal,
+    image_unit,
+)
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
-_PICTURE_TOKENS = "image_output"
 # Of a picture that is looked at: the most that was seen is 6,240, at high fidelity.
 _MOST_SOURCE_TOKENS = 8192
-
-
-def image_unit(size: str, quality: str) -> str:
-    """Returns the unit that a picture is priced by; an empty part leaves it out, with what comes after it."""
-    return ":".join(["image", *([size, *([quality] if quality else [])] if size else [])])
 
 
 def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int | None:
@@ -27,7 +30,7 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
     """
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
     looked_at = _rate(price, {"image_input": len(image.sources) * _MOST_SOURCE_TOKENS}) if image.sources else None
-    tokens = _rate(price, {_PICTURE_TOKENS: image.count * ability.output_tokens})
+    tokens = _rate(price, {PICTURE_TOKENS: image.count * ability.output_tokens})
     pictures = [
         cost
         for size in ability.priced_sizes(image.size)
@@ -61,32 +64,3 @@ def drawn_as(image: ImageRequest, reported: Reported, width: int, height: int) -
     quality = image.quality if image.quality != AUTO else ""
     reported_quality = reported.quality if reported.quality != AUTO else ""
     return reported.size or asked or f"{width}x{height}", reported_quality or quality
-
-
-def counts_pictures(price: ModelPrice | None, reported: Reported, drawn: Iterable[str]) -> bool:
-    """Tells whether pictures, by their units in `drawn`, are units of the bill; their tokens are then none.
-
-    They are not where the provider reports tokens, and a picture's tokens have a price of their own or pictures none.
-    """
-    if price is None or not reported.tokens:
-        return True
-    named = price.names(_PICTURE_TOKENS)
-    # A price of 0 says that a picture's own price covers its tokens.
-    if named and reported.tokens.get(_PICTURE_TOKENS) and price.unit_price(_PICTURE_TOKENS) != "0":
-        return False
-    return all(_rate(price, {unit: 1}) is not None for unit in drawn)
-
-
-def billed_tokens(price: ModelPrice | None, reported: Reported, *, by_picture: bool) -> Mapping[str, int]:
-    """Returns the tokens that are units of the bill.
-
-    Where pictures are paid, their own tokens are none of them, nor are tokens that the book has no price for: a book
-    with nothing but the price of a picture is a whole one.
-    """
-    if not by_picture or price is None:
-        return reported.tokens
-    return {
-        unit: count
-        for unit, count in reported.tokens.items()
-        if price.names(unit) or (unit != _PICTURE_TOKENS and _rate(price, {unit: 1}) is not None)
-    }

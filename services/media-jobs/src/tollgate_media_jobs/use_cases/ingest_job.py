@@ -13,7 +13,7 @@ from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, Job, Move, O
 from tollgate_media_jobs.domain.pricing import drawn_as
 from tollgate_media_jobs.domain.states import Trigger
 from tollgate_media_jobs.errors import BlobsUnavailable, Failure, FetchFailed, FetchRefused
-from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Fetcher, Jobs, Queue
+from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Fetcher, Jobs, Queue, Versions
 from tollgate_media_jobs.telemetry import Metrics
 from tollgate_media_jobs.use_cases.moves import Moves
 from tollgate_media_jobs.use_cases.usage_event import Picture, bill, usage_message
@@ -41,6 +41,7 @@ class IngestJob:
         jobs: Jobs,
         queue: Queue,
         books: Books,
+        versions: Versions,
         moves: Moves,
         blobs: Blobs,
         fetcher: Fetcher,
@@ -56,6 +57,7 @@ class IngestJob:
         self._jobs = jobs
         self._queue = queue
         self._books = books
+        self._versions = versions
         self._moves = moves
         self._blobs = blobs
         self._fetcher = fetcher
@@ -144,7 +146,9 @@ class IngestJob:
     async def _succeed(self, job: Job, attempt: Attempt, stored: list[_Stored], problems: list[str]) -> None:
         now = self._clock.now_us()
         book = await self._books.find(job.price_digest) if job.price_digest else None
-        charged = bill(job, book, [one.picture for one in stored], attempt.reported)
+        version = self._versions.current()
+        cost = None if version is None else version.costs.get(attempt.channel)
+        charged = bill(job, book, [one.picture for one in stored], attempt.reported, cost)
         after = moved(
             job, Trigger.STORED, charge_pico=charged.charge_pico, billing=Billing.SETTLED, ended_at_us=now, failure=None
         )

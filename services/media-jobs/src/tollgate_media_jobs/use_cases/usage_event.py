@@ -1,6 +1,7 @@
 """The usage event of an attempt: what billing charges by, written into the outbox with the transition it belongs to."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -9,8 +10,18 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.ids import event_id
 from tollgate_kit.tracing import format_traceparent, is_sampled, parse_traceparent
 from tollgate_media_jobs.domain.job import Attempt, Job, Message, Reported
-from tollgate_media_jobs.domain.pricing import billed_tokens, counts_pictures, image_unit
-from tollgate_rating import REQUEST, AmountOutOfRange, ExchangeRate, ModelPrice, PriceBook, Unpriced
+from tollgate_rating import (
+    REQUEST,
+    AmountOutOfRange,
+    ChannelCost,
+    ExchangeRate,
+    ModelPrice,
+    PriceBook,
+    Unpriced,
+    billed_tokens,
+    counts_pictures,
+    image_unit,
+)
 
 USAGE_TOPIC = "usage.recorded.v1"
 _TRY = 1
@@ -42,35 +53,57 @@ def no_bill() -> Bill:
     return Bill(wire.Usage())
 
 
-def bill(job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported: Reported) -> Bill:
-    """Returns the bill by the book in force when the job was created."""
-    price = _price(job, book, job.tenant.price_group)
+def bill(
+    job: Job, book: PriceBook | None, pictures: Sequence[Picture], reported: Reported, cost: ChannelCost | None = None
+) -> Bill:
+    """Returns the bill by the book in force when the job was created.
+
+    `cost` is what the channel's account pays where it declares it; else the list price, as for a unit without one.
+    """
+    price, listed = _price(job, book, job.tenant.price_group), _price(job, book, "")
+    usage = _usage(price, pictures, reported)
+    paid = listed if cost is None else cost.price(job.model, listed)
+    if price is None:
+        return Bill(usage, unpriced=True)
+    try:
+        charge = price.rate(units_of(usage), job.created_at_us)
+        # An account may pay for a picture where its caller pays for tokens, and the other way round.
+        spent, paid = next(_costs(job, (paid, listed, price), pictures, reported))
+    except (Unpriced, AmountOutOfRange):
+        return Bill(usage, unpriced=True)
+    conversion = None
+    if price.exchange is not None:
+        conversion = events.Conversion(
+            rate_digest=price.rate_digest,
+            list_currency=price.unconverted.currency,
+            list_charge_pico=price.unconverted.rate(units_of(usage), job.created_at_us),
+            provider_currency=paid.unconverted.currency,
+            provider_cost_pico=paid.unconverted.rate(units_of(_usage(paid, pictures, reported)), job.created_at_us),
+        )
+    return Bill(usage, charge, spent, conversion=conversion)
+
+
+def _costs(
+    job: Job, prices: Sequence[ModelPrice | None], pictures: Sequence[Picture], reported: Reported
+) -> Iterator[tuple[int, ModelPrice]]:
+    """Yields what each of these prices that knows all of its units says, and that price."""
+    for price in prices:
+        if price is not None:
+            with contextlib.suppress(Unpriced, AmountOutOfRange):
+                yield price.rate(units_of(_usage(price, pictures, reported)), job.created_at_us), price
+
+
+def _usage(price: ModelPrice | None, pictures: Sequence[Picture], reported: Reported) -> wire.Usage:
+    """Returns what is paid for by this price."""
     usage = wire.Usage(requests=1)
-    by_picture = counts_pictures(price, reported, {image_unit(one.size, one.quality) for one in pictures})
-    for unit, quantity in billed_tokens(price, reported, by_picture=by_picture).items():
+    tokens = reported.tokens
+    by_picture = counts_pictures(price, tokens, {image_unit(one.size, one.quality) for one in pictures})
+    for unit, quantity in billed_tokens(price, tokens, by_picture=by_picture).items():
         setattr(usage, f"{unit}_tokens", quantity)
     if by_picture:
         for picture in sorted(set(pictures), key=lambda one: (one.size, one.quality)):
             usage.images.add(size=picture.size, quality=picture.quality, count=pictures.count(picture))
-    try:
-        return _rated(job, usage, price, _price(job, book, "") or price)
-    except (Unpriced, AmountOutOfRange):
-        return Bill(usage, unpriced=True)
-
-
-def _rated(job: Job, usage: wire.Usage, price: ModelPrice | None, listed: ModelPrice | None) -> Bill:
-    units = units_of(usage)
-    charge = _rate(price, job, units)
-    conversion = None
-    if price is not None and listed is not None and price.exchange is not None:
-        conversion = events.Conversion(
-            rate_digest=price.rate_digest,
-            list_currency=price.unconverted.currency,
-            list_charge_pico=_rate(price.unconverted, job, units),
-            provider_currency=listed.unconverted.currency,
-            provider_cost_pico=_rate(listed.unconverted, job, units),
-        )
-    return Bill(usage, charge, _rate(listed, job, units), conversion=conversion)
+    return usage
 
 
 def _price(job: Job, book: PriceBook | None, group: str) -> ModelPrice | None:
@@ -93,12 +126,6 @@ def units_of(usage: wire.Usage) -> dict[str, int]:
         unit = image_unit(image.size, image.quality)
         units[unit] = units.get(unit, 0) + image.count
     return units
-
-
-def _rate(price: ModelPrice | None, job: Job, units: dict[str, int]) -> int:
-    if price is None:
-        raise Unpriced(job.model, next(iter(units), "image"))
-    return price.rate(units, job.created_at_us)
 
 
 def tenant_message(job: Job) -> wire.Tenant:

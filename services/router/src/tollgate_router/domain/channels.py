@@ -8,7 +8,7 @@ from math import inf
 from typing import Final, Protocol
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_rating import PICO, ModelPrice, PriceBook, PriceTable, RatingError, parse_decimal
+from tollgate_rating import ChannelCost, ModelPrice, PriceTable, RatingError
 from tollgate_resources import CatalogueModel, ChannelModel, Credential, Entra, VersionChannel
 from tollgate_resources.ports import Ports
 from tollgate_router.domain.abilities import AUDIO, EVERYTHING, bits_of
@@ -22,7 +22,7 @@ from tollgate_router.domain.secret import Secret
 from tollgate_router.domain.service_account import InvalidAccount
 from tollgate_router.domain.signing import Signer
 from tollgate_router.domain.sigv4 import InvalidKeys, SigV4, parse_keys
-from tollgate_router.domain.target import JSON_LINE, ChannelCost, Origin, Target, split_base_url
+from tollgate_router.domain.target import JSON_LINE, Origin, Target, split_base_url
 from tollgate_router.domain.tokens import Tokens
 
 _FIXED_HEADERS: Final = JSON_LINE + b"accept-encoding: identity\r\nuser-agent: tollgate\r\n"
@@ -119,6 +119,8 @@ class Ready:
                 quirks=self.quirks,
                 rerank=channel.rerank,
                 region=channel.region or "",
+                tools_by_responses=self.quirks.tools_by_responses(upstream_model),
+                searches=self.quirks.searches(upstream_model),
                 cost=self.cost,
             )
             for index, key in enumerate(self.keys)
@@ -182,7 +184,7 @@ def prepare(
     known.number_keys([key.identity for key in usable])
     offered = {model.name: model for model in channel.models}
     quirks = NO_QUIRKS if channel.quirks is None else WireQuirks(channel.quirks)
-    return Ready(channel, origin, base_path, usable, known, offered, _cost_of(channel), quirks)
+    return Ready(channel, origin, base_path, usable, known, offered, channel.rated_cost(), quirks)
 
 
 def _operations_of(channel: VersionChannel) -> frozenset[int] | None:
@@ -254,19 +256,6 @@ def _key_of(channel: VersionChannel, credential: Credential, credentials: Creden
     return Key(identity, line.encode() + _FIXED_HEADERS)
 
 
-def _cost_of(channel: VersionChannel) -> ChannelCost | None:
-    own = {model.name: price for model in channel.models if (price := _own_price(model)) is not None}
-    multiply = parse_decimal(channel.cost_multiply)
-    return ChannelCost(own, multiply) if own or multiply != PICO else None
-
-
-def _own_price(model: ChannelModel) -> ModelPrice | None:
-    if model.cost is None:
-        return None
-    book = PriceBook(name="cost", effective_us=0, currency="USD", models={model.name: model.cost})
-    return book.price(model.name, "")
-
-
 def skill_of(offered: ChannelModel | None, known: CatalogueModel | None) -> tuple[int, int]:
     """Returns what a target can do, as bits of `abilities`, and its context in tokens, 0 where that is not known.
 
@@ -296,7 +285,7 @@ class Costs:
         """Returns the cost of a mixture of prompt and answer at this channel."""
         offered = ready.offered.get(model)
         if offered is not None and offered.cost is not None:
-            return _rated(_own_price(offered))
+            return _rated(offered.rated_cost())
         own = self._by_upstream.get((ready.channel.provider, upstream_model))
         factor = Fraction(ready.channel.cost_multiply)
         listed = (self._table.find(name, "", self._at_us) for name in (own, upstream_model, model) if name)

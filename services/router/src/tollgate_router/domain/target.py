@@ -1,12 +1,11 @@
 """Where a request can go: an origin to connect to, and a target that knows what to send there."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_rating import PICO, ModelPrice
+from tollgate_rating import ChannelCost
 from tollgate_router.domain.abilities import EVERYTHING
 from tollgate_router.domain.health.channel import loose_seat
 from tollgate_router.domain.health.seat import Seat
@@ -57,32 +56,6 @@ def split_base_url(
     return Origin(scheme, host, port, private_network, tls, proxy), path
 
 
-class ChannelCost:
-    """What a channel's account pays: prices of its own by public model, or a factor (in 1e-12) on list prices.
-
-    Its own prices are in the currency of the price book that they stand beside.
-    """
-
-    __slots__ = ("_found", "_multiply", "_own")
-
-    def __init__(self, own: Mapping[str, ModelPrice], multiply: int) -> None:
-        self._own = own
-        self._multiply = multiply
-        # By list price, of which a configuration has few; the price is kept, so that its id stays its own.
-        self._found: dict[int, tuple[ModelPrice, ModelPrice]] = {}
-
-    def price(self, model: str, listed: ModelPrice | None) -> ModelPrice | None:
-        """Returns what the account pays for a model whose list price is `listed`; None where nobody knows."""
-        own = self._own.get(model)
-        if listed is None or (own is None and self._multiply == PICO):
-            return own or listed
-        found = self._found.get(id(listed))
-        if found is None:
-            price = own.like(listed) if own is not None else listed.times(self._multiply)
-            found = self._found[id(listed)] = listed, price
-        return found[1]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """One credential of one channel, asked for one upstream model. Compared by identity within a snapshot."""
@@ -128,6 +101,10 @@ class Target:
     rerank: str = ""
     """Whose shape its rerank has, cohere or jina; empty where that is not known."""
     region: str = ""
+    tools_by_responses: bool = False
+    """With tools, its chat refuses to think: what is translated goes by its Responses API."""
+    searches: bool = False
+    """The model searches the web for every answer to a chat, which costs beside what the provider reports."""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""
     _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)

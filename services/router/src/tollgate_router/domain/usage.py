@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from tollgate_rating import SEARCH
+
 # More than any context holds; a larger count is a lie, and would cost more than 64 bits of money can say.
 _MAX_TOKENS: Final = 2**31
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
@@ -55,10 +57,28 @@ class WireUsage(msgspec.Struct):
     # DeepSeek and Moonshot say it here.
     prompt_cache_hit_tokens: _Tokens | None = None
     cached_tokens: _Tokens | None = None
+    # Perplexity says these, and xAI the last. Of any kind: what is no count is no reason to doubt the tokens.
+    num_search_queries: object = None
+    citation_tokens: object = None
+    reasoning_tokens: object = None
+    search_context_size: object = None
+    cost: object = None
+    server_side_tool_usage_details: object = None
 
 
 _DECODER: Final = msgspec.json.Decoder(WireUsage)
-_TOTALS: Final = tuple(name for name in WireUsage.__struct_fields__ if not name.endswith("_details"))
+_OF_SEARCHES: Final = (
+    *("num_search_queries", "citation_tokens", "reasoning_tokens", "search_context_size", "cost"),
+    "server_side_tool_usage_details",
+)
+_TOTALS: Final = tuple(
+    name for name in WireUsage.__struct_fields__ if not name.endswith("_details") and name not in _OF_SEARCHES
+)
+_MOST_SEARCHES: Final = 10_000
+# The usual size is that of the unit's own name.
+_OF_X: Final = "tool_call:x_search"
+_SEARCH_SIZES: Final = {"medium": f"{SEARCH}:medium", "high": f"{SEARCH}:high"}
+SEARCHES: Final = (SEARCH, *_SEARCH_SIZES.values())
 _NO_PROMPT: Final = _PromptDetails()
 _NO_COMPLETION: Final = _CompletionDetails()
 
@@ -125,6 +145,7 @@ def _mend(raw: bytes | msgspec.Raw) -> WireUsage | None:
     prompt, completion = _counts(found.get("prompt_tokens_details")), _counts(found.get("completion_tokens_details"))
     return WireUsage(
         **{name: totals[name] for name in _TOTALS if name in totals},
+        **{name: found[name] for name in _OF_SEARCHES if name in found},
         prompt_tokens_details=_PromptDetails(**_only(prompt, _PromptDetails)),
         completion_tokens_details=_CompletionDetails(**_only(completion, _CompletionDetails)),
     )
@@ -182,7 +203,41 @@ def exclusive(usage: WireUsage, *, doubtful: bool = False) -> ReplyUsage:
         fits_too = _take(units, "output", completion, parts)
     elif completion:
         units["output"] = completion
+    if not (usage.num_search_queries is usage.search_context_size is usage.server_side_tool_usage_details is None):
+        units.update(_searches(usage))
+    if isinstance(usage.cost, dict):
+        _add_apart(units, usage, usage.cost)
     return ReplyUsage(units, estimated=doubtful or not (fits and fits_too))
+
+
+def searched(value: object) -> int:
+    """Returns how often the web was searched, as a provider says it; 0 for what is no count."""
+    return value if type(value) is int and 0 <= value <= _MOST_SEARCHES else 0
+
+
+def _add_apart(units: dict[str, int], usage: WireUsage, cost: Mapping[str, object]) -> None:
+    """Adds what Perplexity counts and charges beside prompt and completion: pages that it read, and thoughts."""
+    for unit, name in (("input", "citation"), ("reasoning", "reasoning")):
+        count = getattr(usage, f"{name}_tokens")
+        if type(count) is int and 0 < count <= _MAX_TOKENS and f"{name}_tokens_cost" in cost:
+            units[unit] = units.get(unit, 0) + count
+
+
+def _searches(usage: WireUsage) -> dict[str, int]:
+    """Returns what Perplexity and xAI charge for beside tokens.
+
+    Perplexity asks for each query of deep research, else once for a request, by the size of what is read.
+    """
+    used = usage.server_side_tool_usage_details
+    if isinstance(used, dict):
+        counts = {SEARCH: searched(used.get("web_search_calls")), _OF_X: searched(used.get("x_search_calls"))}
+        return {unit: count for unit, count in counts.items() if count}
+    queries, size = searched(usage.num_search_queries), usage.search_context_size
+    by_request = isinstance(usage.cost, dict) and "request_cost" in usage.cost
+    if queries and not by_request:
+        return {SEARCH: queries}
+    known = size if isinstance(size, str) else "low"
+    return {_SEARCH_SIZES.get(known, SEARCH): 1} if by_request or size is not None else {}
 
 
 def _take(units: dict[str, int], rest_name: str, total: int, parts: dict[str, int]) -> bool:

@@ -23,7 +23,7 @@ from tollgate_kit.tracing import (
     parse_traceparent,
     record_publish,
 )
-from tollgate_rating import REQUEST, ModelPrice, RatingError, Unpriced
+from tollgate_rating import REQUEST, SEARCH, ModelPrice, RatingError, Unpriced, first_rated
 from tollgate_router.domain.usage import ReplyUsage
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters, operation_name
 
@@ -256,16 +256,25 @@ class Recorder:
         return self._counters.series[target.channel, target.provider, opened.operation, result.error_kind]
 
     def used(
-        self, opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage, *, answered: bool
+        self,
+        opened: wire.Open,
+        snapshot: "Snapshot | None",
+        model: str,
+        usage: ReplyUsage,
+        answering: "Target | None",
     ) -> ReplyUsage:
-        """Returns what an attempt used, and one request where it is what the caller was answered with.
+        """Returns what an attempt used, and one request where `answering` is who answered the caller.
 
-        Of several readings of `usage` the first counts that the model's price has a word for; else `usage` itself.
-        `model` is the one that answered instead of the caller's; empty where that one did.
+        A model that searches the web for every answer has done so then. Of several readings of `usage` the first counts
+        that the model's price has a word for; else `usage` itself. `model` is the one that answered instead of the
+        caller's; empty where that one did.
         """
         if usage.others:
             usage = self._priced(opened, snapshot, model, usage)
-        return structs.replace(usage, units={**usage.units, REQUEST: 1}) if answered else usage
+        if answering is None:
+            return usage
+        searched = {SEARCH: 1} if answering.searches else {}
+        return structs.replace(usage, units={**searched, **usage.units, REQUEST: 1})
 
     @staticmethod
     def _priced(opened: wire.Open, snapshot: "Snapshot | None", model: str, usage: ReplyUsage) -> ReplyUsage:
@@ -293,11 +302,12 @@ class Recorder:
                 raise Unpriced(model)
             amount = price.rate(units, at_us, service)
             listed = table.find(model, "", at_us, currency)
-            cost = amount if listed is price or listed is None else listed.rate(units, at_us, service)
-            paid = listed or price
+            cost, paid = amount, listed or price
             if result.target is not None and result.target.cost is not None:
-                own = result.target.cost.price(model, listed)
-                cost, paid = _cost(own, (units, at_us, service), cost, paid)
+                paid = result.target.cost.price(model, listed) or paid
+            if paid is not price:
+                # Without the list's price, what the tenant pays is the nearest that is known.
+                cost, paid = first_rated((paid, listed, price), units, at_us, service)
             conversion = None
             if price.exchange is not None:
                 conversion = _conversion(price, paid, (units, at_us, service), final=result.final)
@@ -354,14 +364,6 @@ class Recorder:
     def published(self, traceparent: bytes, queued_us: int, done_us: int) -> None:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
         record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
-
-
-def _cost(own: "ModelPrice | None", used: _Used, cost: int, listed: ModelPrice) -> tuple[int, ModelPrice]:
-    """Returns what the channel's account pays and by which price; what the list says for a unit without one."""
-    try:
-        return (cost, listed) if own is None else (own.rate(*used), own)
-    except RatingError:
-        return cost, listed
 
 
 def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool) -> events.Conversion:

@@ -435,8 +435,8 @@ class Request(Held):
     ) -> tuple[AttemptResult, Charge]:
         deps, arrived = self._session.deps, self._arrived_us
         now = deps.clock.now_us()
-        answered = final and (outcome == wire.OUTCOME_OK or bool(usage.units))
-        usage = deps.recorder.used(self._opened, self._snapshot, self._fallback[0], usage, answered=answered)
+        answering = self._target if final and (outcome == wire.OUTCOME_OK or usage.units) else None
+        usage = deps.recorder.used(self._opened, self._snapshot, self._fallback[0], usage, answering)
         total = now - arrived
         failed, other = outcome != wire.OUTCOME_OK, bool(self._fallback[1])
         kept = not final or deps.recorder.keep_trace(self._opened, self._number, total, failed=failed, fell_back=other)

@@ -111,3 +111,58 @@ class WhatIfResponse(_message.Message):
     currency: str
     other_currency: int
     def __init__(self, rows: _Optional[_Iterable[_Union[WhatIfRow, _Mapping]]] = ..., total: _Optional[_Union[WhatIfRow, _Mapping]] = ..., digest: _Optional[str] = ..., currency: _Optional[str] = ..., other_currency: _Optional[int] = ...) -> None: ...
+
+class RerateUnpricedRequest(_message.Message):
+    __slots__ = ("from_us", "to_us", "organization_id", "model", "price_digest", "apply")
+    FROM_US_FIELD_NUMBER: _ClassVar[int]
+    TO_US_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRICE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    APPLY_FIELD_NUMBER: _ClassVar[int]
+    from_us: int
+    to_us: int
+    organization_id: str
+    model: str
+    price_digest: str
+    apply: bool
+    def __init__(self, from_us: _Optional[int] = ..., to_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., model: _Optional[str] = ..., price_digest: _Optional[str] = ..., apply: _Optional[bool] = ...) -> None: ...
+
+class RerateUnpricedRow(_message.Message):
+    __slots__ = ("organization_id", "project_id", "model", "price_digest", "currency", "requests", "charge_pico", "cost_pico")
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PRICE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
+    COST_PICO_FIELD_NUMBER: _ClassVar[int]
+    organization_id: str
+    project_id: str
+    model: str
+    price_digest: str
+    currency: str
+    requests: int
+    charge_pico: int
+    cost_pico: int
+    def __init__(self, organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., model: _Optional[str] = ..., price_digest: _Optional[str] = ..., currency: _Optional[str] = ..., requests: _Optional[int] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ...) -> None: ...
+
+class RerateUnpricedResponse(_message.Message):
+    __slots__ = ("rows", "sent", "left_out", "shortened")
+    class LeftOutEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    SHORTENED_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[RerateUnpricedRow]
+    sent: int
+    left_out: _containers.ScalarMap[str, int]
+    shortened: bool
+    def __init__(self, rows: _Optional[_Iterable[_Union[RerateUnpricedRow, _Mapping]]] = ..., sent: _Optional[int] = ..., left_out: _Optional[_Mapping[str, int]] = ..., shortened: _Optional[bool] = ...) -> None: ...

@@ -45,6 +45,11 @@ class ReportServiceStub:
                 request_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.WhatIfRequest.SerializeToString,
                 response_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.WhatIfResponse.FromString,
                 _registered_method=True)
+        self.RerateUnpriced = channel.unary_unary(
+                '/tollgate.billing.v1.ReportService/RerateUnpriced',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -65,6 +70,13 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RerateUnpriced(self, request, context):
+        """Rates requests that had no price by a price book that has one, and charges them once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.WhatIf,
                     request_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.WhatIfRequest.FromString,
                     response_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'RerateUnpriced': grpc.unary_unary_rpc_method_handler(
+                    servicer.RerateUnpriced,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class ReportService:
             '/tollgate.billing.v1.ReportService/WhatIf',
             tollgate_dot_billing_dot_v1_dot_reports__pb2.WhatIfRequest.SerializeToString,
             tollgate_dot_billing_dot_v1_dot_reports__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RerateUnpriced(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.ReportService/RerateUnpriced',
+            tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedResponse.FromString,
             options,
             channel_credentials,
             insecure,

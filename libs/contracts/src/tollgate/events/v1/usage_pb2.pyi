@@ -13,6 +13,7 @@ class EventSource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_SOURCE_UNSPECIFIED: _ClassVar[EventSource]
     EVENT_SOURCE_ROUTER: _ClassVar[EventSource]
     EVENT_SOURCE_WITNESS: _ClassVar[EventSource]
+    EVENT_SOURCE_BILLING: _ClassVar[EventSource]
 
 class EventStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -23,6 +24,7 @@ class EventStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 EVENT_SOURCE_UNSPECIFIED: EventSource
 EVENT_SOURCE_ROUTER: EventSource
 EVENT_SOURCE_WITNESS: EventSource
+EVENT_SOURCE_BILLING: EventSource
 EVENT_STATUS_UNSPECIFIED: EventStatus
 EVENT_STATUS_CONFIRMED: EventStatus
 EVENT_STATUS_UNCONFIRMED: EventStatus

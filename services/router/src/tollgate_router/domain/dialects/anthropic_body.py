@@ -211,12 +211,8 @@ class _Writer:
             return self._marked(_document(part), part.cache)
         if isinstance(part, Call):
             # Arguments that are no object would be refused, with the whole conversation.
-            return {
-                "type": "tool_use",
-                "id": _id(part.id),
-                "name": self._name(part.name),
-                "input": object_of(part.arguments),
-            }
+            call = {"type": "tool_use", "id": _id(part.id), "name": self._name(part.name)}
+            return self._marked(call | {"input": object_of(part.arguments)}, part.cache)
         if isinstance(part, Result):
             return self._result(part)
         if isinstance(part, Thinking):

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from tollgate_rating import SEARCH
+from tollgate_router.domain.dialects.citations import as_block_citation, of_block
 from tollgate_router.domain.dialects.in_order import InOrder
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
@@ -18,6 +20,7 @@ from tollgate_router.domain.dialects.neutral import (
     Call,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     RefusalDelta,
@@ -31,7 +34,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
-from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.domain.usage import SEARCHES, ReplyUsage, searched
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _MAX_TOKENS: Final = 2**31
@@ -64,6 +67,7 @@ class _Block(msgspec.Struct):
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = msgspec.Raw(b"{}")
+    citations: object = None
 
 
 class _Delta(msgspec.Struct):
@@ -74,6 +78,7 @@ class _Delta(msgspec.Struct):
     partial_json: str | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    citation: object = None
 
 
 class _Message(msgspec.Struct):
@@ -129,6 +134,7 @@ class UsageCounts:
         details = self._found.get("output_tokens_details")
         thought = _count(details.get("thinking_tokens")) or 0 if isinstance(details, Mapping) else 0
         thought = min(thought, out)
+        tools = self._found.get("server_tool_use")
         units = {
             "input": into,
             "cache_read": _count(self._found.get("cache_read_input_tokens")) or 0,
@@ -136,6 +142,7 @@ class UsageCounts:
             "cache_write_1h": min(long, written),
             "output": out - thought,
             "reasoning": thought,
+            SEARCH: searched(tools.get("web_search_requests")) if isinstance(tools, Mapping) else 0,
         }
         service = self._found.get("service_tier")
         named = service if isinstance(service, str) and service not in {"standard", "default", "auto"} else ""
@@ -153,6 +160,10 @@ class MessageReader(StreamReader):
         super().__init__()
         self._counts = UsageCounts()
         self._calls: dict[int, int] = {}
+        # Where the block began, in letters of the answer; its sources stand for all of it, which ends later.
+        self._letters = 0
+        self._block_began = 0
+        self._sources: list[object] = []
 
     @property
     def usage(self) -> ReplyUsage | None:
@@ -169,6 +180,8 @@ class MessageReader(StreamReader):
             yield from self._block(frame.index, frame.content_block)
         elif frame.type == "content_block_delta" and frame.delta is not None:
             yield from self._delta(frame.index, frame.delta)
+        elif frame.type == "content_block_stop":
+            yield from self._cited()
         elif frame.type == "message_delta":
             self._counts.take(frame.usage)
             if frame.delta is not None and frame.delta.stop_reason and not self.finished:
@@ -180,7 +193,9 @@ class MessageReader(StreamReader):
             self.problem = problem_of_error(msgspec.json.decode(frame.error))
 
     def _block(self, index: int, block: _Block) -> Iterable[Event]:
+        self._block_began, self._sources = self._letters, _sources(block.citations)
         if block.type == "text" and block.text:
+            self._letters += len(block.text)
             yield TextDelta(block.text)
         elif block.type == "thinking" and block.thinking:
             yield ThinkingDelta(block.thinking)
@@ -194,7 +209,10 @@ class MessageReader(StreamReader):
 
     def _delta(self, index: int, delta: _Delta) -> Iterable[Event]:
         if delta.type == "text_delta" and delta.text:
+            self._letters += len(delta.text)
             yield TextDelta(delta.text)
+        elif delta.type == "citations_delta":
+            self._sources.append(delta.citation)
         elif delta.type == "thinking_delta" and delta.thinking:
             yield ThinkingDelta(delta.thinking)
         elif delta.type == "signature_delta" and delta.signature:
@@ -202,21 +220,41 @@ class MessageReader(StreamReader):
         elif delta.type == "input_json_delta" and delta.partial_json and index in self._calls:
             yield CallArguments(self._calls[index], delta.partial_json)
 
+    def _cited(self) -> Iterable[Event]:
+        sources, self._sources = self._sources, []
+        yield from _citations(sources, self._block_began, self._letters)
+
+
+def _sources(found: object) -> list[object]:
+    return list(found) if isinstance(found, list) else []
+
+
+def _citations(sources: Iterable[object], begin: int, end: int) -> Iterable[Citation]:
+    found = (of_block(source, begin, end) for source in sources)
+    return (one for one in found if one is not None)
+
 
 def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
     """Returns a whole reply and what it used."""
     try:
         found = _WHOLE.decode(body)
+        if bytes(found.error) != b"null":
+            return problem_of_error(msgspec.json.decode(found.error))
+        # What is only taken over may be broken, too: arguments of calls.
+        return _read(found) if found.type == "message" else unreadable()
     except _BROKEN:
         return unreadable()
-    if bytes(found.error) != b"null":
-        return problem_of_error(msgspec.json.decode(found.error))
-    if found.type != "message":
-        return unreadable()
+
+
+def _read(found: _Message) -> tuple[Reply, ReplyUsage | None]:
     parts: list[Text | Thinking | Call] = []
+    cited: list[Citation] = []
+    letters = 0
     for block in found.content:
         if block.type == "text" and block.text:
             parts.append(Text(block.text))
+            cited += _citations(_sources(block.citations), letters, letters + len(block.text))
+            letters += len(block.text)
         elif block.type == "thinking":
             parts.append(Thinking(block.thinking or "", block.signature or ""))
         elif block.type == "redacted_thinking" and block.data:
@@ -226,7 +264,7 @@ def read_whole(body: bytes) -> tuple[Reply, ReplyUsage | None] | UpstreamProblem
     counts = UsageCounts()
     counts.take(found.usage)
     finish = Finished(_REASONS.get(found.stop_reason or "", STOP), found.stop_sequence or "")
-    return Reply(found.id, found.model, tuple(parts), finish), counts.usage()
+    return Reply(found.id, found.model, tuple(parts), finish, citations=tuple(cited)), counts.usage()
 
 
 # Written.
@@ -236,12 +274,15 @@ def usage_of(usage: ReplyUsage | None) -> dict[str, Any]:
     """Returns a usage object; of nothing where nothing is known yet."""
     units: Mapping[str, int] = usage.units if usage is not None else {}
     short, long = units.get("cache_write_5m", 0), units.get("cache_write_1h", 0)
+    searches = sum(units.get(name, 0) for name in SEARCHES)
+    searched = {"server_tool_use": {"web_search_requests": searches}} if searches else {}
     return {
         "input_tokens": sum(units.get(name, 0) for name in ("input", "audio_input", "image_input")),
         "cache_creation_input_tokens": short + long,
         "cache_read_input_tokens": units.get("cache_read", 0),
         "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
         "output_tokens": answer_tokens(units),
+        **searched,
     }
 
 
@@ -285,6 +326,10 @@ class MessageWriter:
             yield from self._in("call", {"type": "tool_use", "id": event.id, "name": event.name, "input": {}})
         elif isinstance(event, CallArguments):
             yield self._delta({"type": "input_json_delta", "partial_json": event.json})
+        elif isinstance(event, Citation):
+            cited = as_block_citation(event)
+            if cited is not None and self._open == "text":
+                yield self._delta({"type": "citations_delta", "citation": cited})
         else:
             self._finish = event
 
@@ -295,6 +340,8 @@ class MessageWriter:
         else:
             yield from self._in("thinking", {"type": "thinking", "thinking": "", "signature": ""})
             yield self._delta({"type": "signature_delta", "signature": event.signature})
+            # What is thought after it is another thought, with a proof of its own.
+            yield from self._close()
 
     def _in(self, kind: str, block: dict[str, Any]) -> Iterable[bytes]:
         """Opens a block of this kind, unless it is open."""
@@ -317,9 +364,16 @@ class MessageWriter:
 def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     """Returns a whole reply under the caller's name of the model."""
     content: list[dict[str, Any]] = []
-    for part in reply.parts:
+    letters = 0
+    last = max((place for place, part in enumerate(reply.parts) if isinstance(part, Text)), default=-1)
+    for place, part in enumerate(reply.parts):
         if isinstance(part, Text):
-            content.append({"type": "text", "text": part.text})
+            end = letters + len(part.text)
+            # What has no place is of the end of the text, as in a stream.
+            here = [one for one in reply.citations if letters < one.end <= end or (place == last and one.end < 0)]
+            cited = [found for one in here if (found := as_block_citation(one)) is not None]
+            content.append({"type": "text", "text": part.text} | ({"citations": cited} if cited else {}))
+            letters = end
         elif isinstance(part, Call):
             content.append({"type": "tool_use", "id": part.id, "name": part.name, "input": object_of(part.arguments)})
         elif part.hidden:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.dialects.data import address_of, base64_of
-from tollgate_router.domain.dialects.members import Share, Temperature, Whole, check, check_count, read
+from tollgate_router.domain.dialects.members import Known, Lost, Share, Temperature, Whole, check, check_count, read
 from tollgate_router.domain.dialects.neutral import (
     Call,
     File,
@@ -41,19 +41,19 @@ _OTHERS: Final[Mapping[str, Any]] = {
 }
 
 
-class _CacheControl(msgspec.Struct):
+class _CacheControl(Known):
     type: str = "ephemeral"
     ttl: str = "5m"
 
 
-class _Source(msgspec.Struct):
+class _Source(Known):
     type: str
     media_type: str = ""
     data: str = ""
     url: str = ""
 
 
-class _Block(msgspec.Struct):
+class _Block(Known):
     type: str
     text: str | None = None
     source: _Source | None = None
@@ -67,6 +67,8 @@ class _Block(msgspec.Struct):
     signature: str | None = None
     data: str | None = None
     title: str | None = None
+    # Who called: the model itself, where there are no tools of its vendor.
+    caller: object = None
     cache_control: _CacheControl | None = None
 
     @property
@@ -74,12 +76,12 @@ class _Block(msgspec.Struct):
         return self.cache_control.ttl if self.cache_control is not None else ""
 
 
-class _Message(msgspec.Struct):
+class _Message(Known):
     role: str
     content: str | list[_Block]
 
 
-class _Tool(msgspec.Struct):
+class _Tool(Known):
     name: str
     type: str | None = None
     description: str | None = None
@@ -88,51 +90,52 @@ class _Tool(msgspec.Struct):
     cache_control: _CacheControl | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Known):
     type: str
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
 
 
-class _Thinking(msgspec.Struct):
+class _Thinking(Known):
     type: str
     budget_tokens: Whole | None = None
 
 
-class _Format(msgspec.Struct):
+class _Format(Known):
     type: str
     schema: dict[str, Any] | None = None
 
 
-class _OutputConfig(msgspec.Struct):
+class _OutputConfig(Known):
     effort: str | None = None
     format: _Format | None = None
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(Known):
     user_id: str | None = None
 
 
 def read_messages(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Request:
     """Returns what a Messages body asks for. Raises Refused."""
-    found = read(members, "messages", list[_Message])
+    lost: Lost = {}
+    found = read(members, "messages", list[_Message], lost)
     if not found:
         raise Refused("messages: at least one message is required", "messages")
-    choice = read(members, "tool_choice", _Choice)
-    thinking = read(members, "thinking", _Thinking)
-    output = read(members, "output_config", _OutputConfig) or _OutputConfig()
-    metadata = read(members, "metadata", _Metadata)
+    choice = read(members, "tool_choice", _Choice, lost)
+    thinking = read(members, "thinking", _Thinking, lost)
+    output = read(members, "output_config", _OutputConfig, lost) or _OutputConfig()
+    metadata = read(members, "metadata", _Metadata, lost)
     if output.effort is not None and output.effort not in _EFFORTS:
         raise Refused(f"output_config.effort: expected one of {', '.join(sorted(_EFFORTS))}", "output_config")
     if thinking is not None and thinking.type not in {"enabled", "adaptive", "disabled"}:
         raise Refused("thinking.type: expected enabled, adaptive or disabled", "thinking")
-    tools = read(members, "tools", list[_Tool]) or []
+    tools = read(members, "tools", list[_Tool], lost) or []
     check_count(tools)
     check(members, _OTHERS)
     calls: set[str] = set()
     return Request(
         messages=tuple(_message(message, f"messages.{place}", calls) for place, message in enumerate(found)),
-        system=tuple(_system(read(members, "system", str | list[_Block]))),
+        system=tuple(_system(read(members, "system", str | list[_Block], lost))),
         tools=tuple(_tools(tools)),
         tool_choice=None if choice is None else _choice(choice),
         parallel_calls=False if choice is not None and choice.disable_parallel_tool_use else None,
@@ -148,6 +151,7 @@ def read_messages(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         user=(metadata.user_id or "") if metadata is not None else "",
         stream=stream,
         usage_wanted=True,
+        lost=tuple(lost),
         extra={name: raw for name, raw in members.items() if name not in _UNDERSTOOD},
     )
 

@@ -14,10 +14,14 @@ def is_adaptive(model: str) -> bool:
     return found is not None and (int(found[1]), int(found[2] or 0)) >= (4, 6)
 
 
+def wants_thinking(request: Request) -> bool:
+    """Tells whether the caller asks for a model that thinks."""
+    return request.effort not in {None, "none"} or request.thinking in {"enabled", "adaptive"}
+
+
 def thinking_of(request: Request, model: str) -> tuple[dict[str, Any], str]:
     """Returns the member `thinking` and the word for its effort; nothing where the model is not to think."""
-    wanted = request.effort not in {None, "none"} or request.thinking in {"enabled", "adaptive"}
-    if not wanted or _lacks_thinking(request):
+    if not wants_thinking(request) or _lacks_thinking(request):
         return {}, ""
     effort = request.effort if request.effort not in {None, "none"} else "medium"
     if is_adaptive(model):

@@ -245,9 +245,10 @@ def read_whole(body: bytes, reply_id: str) -> tuple[Reply, ReplyUsage | None] | 
     """Returns a whole reply, called `reply_id`, and what it used."""
     try:
         found = _WHOLE.decode(body)
+        # What is only taken over may be broken, too: arguments of calls.
+        parts = tuple(part for block in found.output.message.content if (part := _part(block)) is not None)
     except _BROKEN:
         return unreadable()
-    parts = tuple(part for block in found.output.message.content if (part := _part(block)) is not None)
     finish = Finished(_REASONS.get(found.stop_reason, STOP))
     return Reply(reply_id, "", parts, finish), units_of(found.usage, found.service_tier)
 

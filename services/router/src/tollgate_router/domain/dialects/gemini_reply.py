@@ -1,12 +1,15 @@
 """Gemini replies: read into events and neutral replies, and written from them."""
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import structs
 
+from tollgate_rating import SEARCH
 from tollgate_router.domain.dialects.call_ids import call_id
+from tollgate_router.domain.dialects.citations import as_grounding, of_grounding, of_recitations
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
@@ -19,16 +22,19 @@ from tollgate_router.domain.dialects.neutral import (
     Call,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     RefusalDelta,
     Reply,
+    Signature,
     Text,
     TextDelta,
     Thinking,
     ThinkingDelta,
     prompt_tokens,
 )
+from tollgate_router.domain.dialects.openai_proof import is_proof
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
@@ -52,6 +58,8 @@ _WORDS: Final = {
     REFUSAL: "SAFETY",
 }
 _ABSENT: Final = msgspec.Raw(b"null")
+# Up to these Google asks for a grounded answer, from Gemini 3 on for each query.
+_BY_ANSWER: Final = re.compile(r"gemini-[12]\b")
 
 
 class _FunctionCall(msgspec.Struct):
@@ -71,10 +79,16 @@ class _Content(msgspec.Struct):
     parts: list[_Part] = []
 
 
+class _Grounding(msgspec.Struct, rename="camel"):
+    web_search_queries: object = None
+
+
 class _Candidate(msgspec.Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     index: int = 0
+    grounding_metadata: msgspec.Raw = _ABSENT
+    citation_metadata: msgspec.Raw = _ABSENT
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -100,6 +114,7 @@ class _Chunk(msgspec.Struct, rename="camel"):
 
 _CHUNK: Final = msgspec.json.Decoder(_Chunk)
 _USAGE: Final = msgspec.json.Decoder(_Usage)
+_GROUNDING: Final = msgspec.json.Decoder(_Grounding)
 
 
 def units_of(raw: msgspec.Raw) -> ReplyUsage | None:
@@ -134,7 +149,21 @@ class ContentReader(StreamReader):
         self._id = reply_id
         self._began = False
         self._calls = 0
-        self.usage: ReplyUsage | None = None
+        self._units: ReplyUsage | None = None
+        # A later chunk may repeat the sources of an earlier one.
+        self._cited: dict[Citation, None] = {}
+        self._queries: dict[str, None] = {}
+        self._most_queries = 0
+        self._by_answer = False
+
+    @property
+    def usage(self) -> ReplyUsage | None:
+        """What was reported, and the searches that show; None where nothing was."""
+        searches = max(len(self._queries), self._most_queries)
+        if self._units is None or not searches:
+            return self._units
+        units = {**self._units.units, SEARCH: 1 if self._by_answer else searches}
+        return structs.replace(self._units, units=units)
 
     def _take(self, data: bytes) -> Iterable[Event]:
         chunk = _CHUNK.decode(data)
@@ -146,19 +175,33 @@ class ContentReader(StreamReader):
     def take(self, chunk: _Chunk) -> Iterable[Event]:
         """Yields what a chunk says."""
         # Each chunk repeats the counts so far.
-        self.usage = units_of(chunk.usage_metadata) or self.usage
+        self._units = units_of(chunk.usage_metadata) or self._units
         if not self._began:
             self._began = True
             self._id = chunk.response_id or self._id
+            self._by_answer = _BY_ANSWER.match(chunk.model_version.rpartition("/")[2]) is not None
             yield Began(chunk.response_id, chunk.model_version)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason and not self.finished:
             self.finished = True
             yield RefusalDelta(f"The provider refused the prompt: {chunk.prompt_feedback.block_reason}.")
             yield Finished(REFUSAL)
         for candidate in chunk.candidates:
+            if bytes(candidate.grounding_metadata) != b"null":
+                self._count_queries(candidate.grounding_metadata)
             # Another dialect has room for one answer.
             if candidate.index == 0:
                 yield from self._candidate(candidate)
+
+    def _count_queries(self, grounding: msgspec.Raw) -> None:
+        """Counts what was searched for: a later chunk may repeat the queries of an earlier one, or add others."""
+        try:
+            queries = _GROUNDING.decode(grounding).web_search_queries
+        except _BROKEN:
+            return
+        if isinstance(queries, list):
+            found = [query for query in queries if isinstance(query, str) and query]
+            self._queries |= dict.fromkeys(found)
+            self._most_queries = max(self._most_queries, len(found))
 
     def _candidate(self, candidate: _Candidate) -> Iterable[Event]:
         for part in candidate.content.parts if candidate.content is not None else ():
@@ -169,33 +212,54 @@ class ContentReader(StreamReader):
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
                 yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
+        yield from self._sources(candidate)
         if candidate.finish_reason and not self.finished:
             self.finished = True
             reason = _REASONS.get(candidate.finish_reason, STOP)
             yield Finished(CALLS if self._calls and reason == STOP else reason)
+
+    def _sources(self, candidate: _Candidate) -> Iterable[Event]:
+        found: list[Citation] = []
+        if bytes(candidate.grounding_metadata) != b"null":
+            found += of_grounding(candidate.grounding_metadata)
+        if bytes(candidate.citation_metadata) != b"null":
+            found += of_recitations(candidate.citation_metadata)
+        for one in found:
+            if one not in self._cited:
+                self._cited[one] = None
+                yield one
 
 
 def read_whole(body: bytes, reply_id: str = "") -> tuple[Reply, ReplyUsage | None] | UpstreamProblem:
     """Returns a whole reply and what it used: the same as one chunk of a stream."""
     try:
         chunk = _CHUNK.decode(body)
+        if bytes(chunk.error) != b"null":
+            return problem_of_error(msgspec.json.decode(chunk.error))
+        if not chunk.candidates and chunk.prompt_feedback is None:
+            return unreadable()
+        # What is only taken over may be broken, too: arguments of calls.
+        return _read(chunk, reply_id)
     except _BROKEN:
         return unreadable()
-    if bytes(chunk.error) != b"null":
-        return problem_of_error(msgspec.json.decode(chunk.error))
-    if not chunk.candidates and chunk.prompt_feedback is None:
-        return unreadable()
+
+
+def _read(chunk: _Chunk, reply_id: str) -> tuple[Reply, ReplyUsage | None]:
     reader = ContentReader(reply_id)
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""
+    cited: list[Citation] = []
     for event in reader.take(chunk):
         if isinstance(event, Finished):
             finish = event
         elif isinstance(event, RefusalDelta):
             refusal = event.text
+        elif isinstance(event, Citation):
+            cited.append(event)
         else:
             _gather(parts, event)
-    return Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal), reader.usage
+    reply = Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal, tuple(cited))
+    return reply, reader.usage
 
 
 def _gather(parts: list[Text | Thinking | Call], event: Event) -> None:
@@ -235,6 +299,8 @@ class ContentWriter:
         self._model = model
         self._id = ""
         self._calls: dict[int, list[str]] = {}
+        self._proof = ""
+        self._cited: list[Citation] = []
         self._finish = Finished(STOP)
 
     def write(self, events: Iterable[Event]) -> bytes:
@@ -248,9 +314,14 @@ class ContentWriter:
             elif isinstance(event, ThinkingDelta):
                 out.append(self._parts([{"text": event.text, "thought": True}]))
             elif isinstance(event, CallBegan):
-                self._calls[event.number] = [event.id, event.name, "", event.signature]
+                self._calls[event.number] = [event.id, event.name, "", event.signature or self._proof]
+                self._proof = ""
+            elif isinstance(event, Signature) and is_proof(event.signature):
+                self._proof = event.signature
             elif isinstance(event, CallArguments):
                 self._calls[event.number][2] += event.json
+            elif isinstance(event, Citation):
+                self._cited.append(event)
             elif isinstance(event, Finished):
                 self._finish = event
         return b"".join(out)
@@ -260,6 +331,8 @@ class ContentWriter:
         calls = [_call(*call) for _, call in sorted(self._calls.items())]
         candidate = {"content": {"role": "model", "parts": calls}, "index": 0}
         candidate["finishReason"] = _WORDS[self._finish.reason]
+        if self._cited:
+            candidate["groundingMetadata"] = as_grounding(self._cited)
         return self._data({"candidates": [candidate], "usageMetadata": usage_of(usage)})
 
     def _parts(self, parts: list[dict[str, Any]]) -> bytes:
@@ -272,16 +345,22 @@ class ContentWriter:
 def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     """Returns a whole reply under the caller's name of the model."""
     parts: list[dict[str, Any]] = []
+    proof = ""
     for part in reply.parts:
         if isinstance(part, Text):
             parts.append({"text": part.text})
         elif isinstance(part, Call):
-            parts.append(_call(part.id, part.name, part.arguments, part.signature))
-        elif part.text:
-            parts.append({"text": part.text, "thought": True})
+            parts.append(_call(part.id, part.name, part.arguments, part.signature or proof))
+            proof = ""
+        else:
+            proof = part.signature if is_proof(part.signature) else proof
+            if part.text:
+                parts.append({"text": part.text, "thought": True})
     if reply.refusal and not parts:
         parts.append({"text": reply.refusal})
     candidate = {"content": {"role": "model", "parts": parts}, "index": 0, "finishReason": _WORDS[reply.finish.reason]}
+    if reply.citations:
+        candidate["groundingMetadata"] = as_grounding(reply.citations)
     body = {"candidates": [candidate], "usageMetadata": usage_of(usage), "modelVersion": model, "responseId": reply.id}
     return msgspec.json.encode(body)
 

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from tollgate_router.domain.dialects.data import address_of, base64_of
 from tollgate_router.domain.dialects.members import (
+    Known,
+    Lost,
     Penalty,
     Share,
     Temperature,
@@ -45,29 +47,29 @@ _FREE: Final = frozenset(
 _OTHERS: Final[Mapping[str, Any]] = {"labels": dict[str, str], "safetySettings": list[dict[str, Any]], "store": bool}
 
 
-class _Blob(msgspec.Struct, rename="camel"):
+class _Blob(Known, rename="camel"):
     mime_type: str
     data: str
 
 
-class _FileData(msgspec.Struct, rename="camel"):
+class _FileData(Known, rename="camel"):
     file_uri: str
     mime_type: str = ""
 
 
-class _FunctionCall(msgspec.Struct):
+class _FunctionCall(Known):
     name: str
     id: str | None = None
     args: dict[str, Any] | None = None
 
 
-class _FunctionResponse(msgspec.Struct):
+class _FunctionResponse(Known):
     name: str = ""
     id: str | None = None
     response: dict[str, Any] | None = None
 
 
-class _Part(msgspec.Struct, rename="camel"):
+class _Part(Known, rename="camel"):
     text: str | None = None
     thought: bool | None = None
     inline_data: _Blob | None = None
@@ -77,38 +79,38 @@ class _Part(msgspec.Struct, rename="camel"):
     thought_signature: str | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(Known):
     role: str | None = None
     parts: list[_Part] | None = None
 
 
-class _Function(msgspec.Struct, rename="camel"):
+class _Function(Known, rename="camel"):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     parameters_json_schema: dict[str, Any] | None = None
 
 
-class _Tool(msgspec.Struct, rename="camel"):
+class _Tool(Known, rename="camel"):
     function_declarations: list[_Function] | None = None
 
 
-class _Calling(msgspec.Struct, rename="camel"):
+class _Calling(Known, rename="camel"):
     mode: str | None = None
     allowed_function_names: list[str] | None = None
 
 
-class _ToolConfig(msgspec.Struct, rename="camel"):
+class _ToolConfig(Known, rename="camel"):
     function_calling_config: _Calling | None = None
 
 
-class _Thinking(msgspec.Struct, rename="camel"):
+class _Thinking(Known, rename="camel"):
     thinking_budget: Whole | None = None
     thinking_level: str | None = None
     include_thoughts: bool | None = None
 
 
-class _Config(msgspec.Struct, rename="camel"):
+class _Config(Known, rename="camel"):
     temperature: Temperature | None = None
     top_p: Share | None = None
     top_k: Whole | None = None
@@ -127,7 +129,6 @@ class _Config(msgspec.Struct, rename="camel"):
     logprobs: Whole | None = None
 
 
-_CONFIGURED: Final = frozenset(_Config.__struct_encode_fields__)
 # What makes a part one of a kind that is carried, and what may stand beside it.
 _PARTS: Final = ("inlineData", "fileData", "functionCall", "functionResponse")
 
@@ -136,13 +137,18 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
     """Returns what a body asks for. Raises Refused."""
     found = {_camel(name): raw for name, raw in members.items() if name != "model"}
     said = _plain(found, "contents")
-    contents = convert(_in_a_list(said), list[_Content], "contents")
+    lost: Lost = {}
+    contents = convert(_in_a_list(said), list[_Content], "contents", lost)
     if not contents:
         raise Refused("contents: at least one is required", "contents")
     given = _plain(found, "generationConfig")
-    config = convert({} if given is None else given, _Config, "generationConfig")
+    config = convert({} if given is None else given, _Config, "generationConfig", lost)
     _refuse(found, config)
     check(found, _OTHERS)
+    if config.response_mime_type not in {None, "", "text/plain", "application/json"}:
+        lost["generationConfig.responseMimeType"] = None
+    if config.logprobs is not None:
+        lost["generationConfig.logprobs"] = None
     thinking = config.thinking_config or _Thinking()
     budget, level = thinking.thinking_budget, (thinking.thinking_level or "").lower()
     if level not in {"", "minimal", "low", "medium", "high"}:
@@ -150,10 +156,10 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
             "generationConfig.thinkingConfig.thinkingLevel: expected MINIMAL, LOW, MEDIUM or HIGH", "generationConfig"
         )
     return Request(
-        messages=tuple(_Conversation().read(contents, _in_a_list(said))),
-        system=tuple(_system(_plain(found, "systemInstruction"))),
-        tools=tuple(_tools(_plain(found, "tools"))),
-        tool_choice=_choice(convert(_plain(found, "toolConfig"), _ToolConfig | None, "toolConfig")),
+        messages=tuple(_Conversation(lost).read(contents, _in_a_list(said))),
+        system=tuple(_system(_plain(found, "systemInstruction"), lost)),
+        tools=tuple(_tools(_plain(found, "tools"), lost)),
+        tool_choice=_choice(convert(_plain(found, "toolConfig"), _ToolConfig | None, "toolConfig", lost)),
         max_output_tokens=config.max_output_tokens,
         temperature=config.temperature,
         top_p=config.top_p,
@@ -163,14 +169,21 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         frequency_penalty=config.frequency_penalty,
         stop=tuple(config.stop_sequences or ()),
         effort="none" if budget == 0 else level or None,  # type: ignore[arg-type]
-        thinking="enabled" if budget is not None and budget > 0 else "",
+        thinking=_wish(thinking),
         thinking_budget=budget if budget is not None and budget > 0 else None,
         format=_format(config),
         stream=stream,
         usage_wanted=True,
-        extra={name: raw for name, raw in found.items() if name not in _UNDERSTOOD}
-        | {name: msgspec.Raw(b"true") for name in given or () if name not in _CONFIGURED},
+        extra={name: raw for name, raw in found.items() if name not in _UNDERSTOOD},
+        lost=tuple(lost),
     )
+
+
+def _wish(asked: _Thinking) -> Literal["", "enabled", "adaptive"]:
+    """Returns what is wished for; who wants to see thoughts wants the model to think as it sees fit."""
+    if asked.thinking_budget is not None and asked.thinking_budget > 0:
+        return "enabled"
+    return "adaptive" if asked.include_thoughts and asked.thinking_budget != 0 else ""
 
 
 def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
@@ -190,7 +203,8 @@ def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
 class _Conversation:
     """Gives calls ids where they have none, and answers the id of the call of that name which waits the longest."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Lost) -> None:
+        self._lost = lost
         self._count = 0
         self._waiting: list[tuple[str, str]] = []
 
@@ -208,6 +222,8 @@ class _Conversation:
             yield Message("assistant" if role == "model" else "user", tuple(found))
 
     def _part(self, part: _Part, where: str, said: Mapping[str, Any], *, assistant: bool) -> Part:
+        if part.thought_signature and part.function_call is None:
+            self._lost["contents.parts.thoughtSignature"] = None
         if part.text is not None:
             return Thinking(part.text) if part.thought and assistant else Text(part.text)
         if part.inline_data is not None:
@@ -253,19 +269,19 @@ def _blob(found: _Blob, where: str) -> Image | Audio | File:
     return Image(mime, data) if mime.startswith("image/") else File(mime=mime, data=data)
 
 
-def _system(found: Any) -> Iterable[Text]:
+def _system(found: Any, lost: Lost) -> Iterable[Text]:
     if isinstance(found, str):
         yield Text(found)
         return
-    content = convert(found, _Content | None, "systemInstruction")
+    content = convert(found, _Content | None, "systemInstruction", lost)
     for number, part in enumerate((content.parts if content is not None else None) or ()):
         if part.text is None:
             raise Refused(f"systemInstruction.parts[{number}]: only text", "systemInstruction")
         yield Text(part.text)
 
 
-def _tools(found: Any) -> Iterable[Tool]:
-    tools = convert(found, list[_Tool] | None, "tools") or []
+def _tools(found: Any, lost: Lost) -> Iterable[Tool]:
+    tools = convert(found, list[_Tool] | None, "tools", lost) or []
     for place, one in enumerate(found or ()):
         for name in one:
             if name != "functionDeclarations":

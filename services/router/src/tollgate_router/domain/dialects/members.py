@@ -18,28 +18,89 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Penalty = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _MOST_TOOLS: Final = 1024
 _UNUSABLE: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_UNKNOWN: Final = "Object contains unknown field"
+_BROKEN: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Members that ask for nothing may go unnamed.
+_NOTHING: Final = frozenset((b"null", b"false", b"[]", b"{}", b'""'))
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_ENCODER: Final = msgspec.json.Encoder()
 _PLACE: Final = re.compile(r"^(.*) - at `\$?([^`]*)`$", re.DOTALL)
 
 
-def read(members: Mapping[str, msgspec.Raw], name: str, kind: Any) -> Any:
-    """Returns a member as `kind`; None when it is missing or null. Raises Refused, which names the field."""
+class Known(msgspec.Struct, forbid_unknown_fields=True):
+    """An object of a dialect, with the members that are understood. `read` names the others."""
+
+
+# The places of members that are not understood, such as messages.content.citations, in the order of the body.
+Lost = dict[str, None]
+
+
+def read(members: Mapping[str, msgspec.Raw], name: str, kind: Any, lost: Lost | None = None) -> Any:
+    """Returns a member as `kind`; None when it is missing or null. Raises Refused, which names the field.
+
+    Members of Known objects that are not understood are left out, and added to `lost` where they ask for anything.
+    """
     raw = members.get(name)
     if raw is None or bytes(memoryview(raw)[:4]) == b"null":
         return None
     try:
-        return _decoder(kind).decode(raw)
+        try:
+            return _decoder(kind).decode(raw)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith(_UNKNOWN):
+                raise
+            return _decoder(kind).decode(_understood(raw, _shape(kind), name, {} if lost is None else lost))
     except msgspec.ValidationError as error:
         raise _refused(error, name) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _BROKEN:
         raise Refused(f"{name} is not valid JSON.", name) from None
 
 
-def convert(found: Any, kind: Any, name: str) -> Any:
-    """Returns what was decoded of a member as `kind`. Raises Refused, which names the field."""
+def convert(found: Any, kind: Any, name: str, lost: Lost | None = None) -> Any:
+    """Returns what was decoded of a member as `kind`. Raises Refused, which names the field. `lost` is as of `read`."""
     try:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
-        raise _refused(error, name) from None
+        if not str(error).startswith(_UNKNOWN):
+            raise _refused(error, name) from None
+    return read({name: msgspec.Raw(msgspec.json.encode(found))}, name, kind, lost)
+
+
+def _understood(raw: msgspec.Raw, shape: Any, path: str, lost: Lost) -> msgspec.Raw:
+    """Returns JSON without the members of Known objects that are not understood; their places go into `lost`."""
+    opening = bytes(memoryview(raw)[:1])
+    if opening not in {b"{", b"["}:
+        return raw
+    for one in shape.types if isinstance(shape, msgspec.inspect.UnionType) else (shape,):
+        if opening == b"{" and isinstance(one, msgspec.inspect.StructType):
+            return _understood_object(raw, _fields(one.cls), path, lost)
+        if opening == b"[" and isinstance(one, msgspec.inspect.ListType):
+            kept = [_understood(item, one.item_type, path, lost) for item in _ITEMS.decode(raw)]
+            return msgspec.Raw(_ENCODER.encode(kept))
+    return raw
+
+
+def _understood_object(raw: msgspec.Raw, fields: Mapping[str, Any], path: str, lost: Lost) -> msgspec.Raw:
+    found, kept = _MEMBERS.decode(raw), {}
+    for name, value in found.items():
+        if name in fields:
+            kept[name] = _understood(value, fields[name], f"{path}.{name}", lost)
+        elif bytes(memoryview(value)[:6]) not in _NOTHING:
+            lost[f"{path}.{name}"] = None
+    return msgspec.Raw(_ENCODER.encode(kept))
+
+
+@cache
+def _shape(kind: Any) -> Any:
+    return msgspec.inspect.type_info(kind)
+
+
+@cache
+def _fields(known: type[msgspec.Struct]) -> Mapping[str, Any]:
+    shape = msgspec.inspect.type_info(known)
+    assert isinstance(shape, msgspec.inspect.StructType)
+    return {field.encode_name: field.type for field in shape.fields}
 
 
 def _refused(error: msgspec.ValidationError, name: str) -> Refused:

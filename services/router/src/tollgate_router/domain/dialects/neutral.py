@@ -1,7 +1,8 @@
 """A conversation and its answer in nobody's dialect: what the readers make and the writers take.
 
 Request    what a caller asks for                    Reply    a whole answer
-Event      a piece of a streamed answer: Began, TextDelta, ThinkingDelta, Signature, CallBegan, CallArguments, Finished
+Event      a piece of a streamed answer: Began, TextDelta, ThinkingDelta, Signature, CallBegan, CallArguments, Citation,
+           Finished
 """
 
 from collections.abc import Mapping
@@ -157,6 +158,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     usage_wanted: bool = False
     extra: Mapping[str, msgspec.Raw] = {}
     """Members that only the caller's own dialect has a meaning for, by their names there."""
+    lost: tuple[str, ...] = ()
+    """The places of members within others that have no meaning here, such as messages.content.citations."""
 
 
 class Began(msgspec.Struct, frozen=True):
@@ -199,6 +202,21 @@ class CallArguments(msgspec.Struct, frozen=True):
     json: str
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """Where words of the answer are from: an address, or a document, which `file` or its title names.
+
+    `begin` and `end` are places in all of the answer's text, in letters (in bytes on Gemini's wire), -1 where they are
+    not known; `quote` is what the source says. In a stream it comes behind the words.
+    """
+
+    url: str = ""
+    title: str = ""
+    quote: str = ""
+    file: str = ""
+    begin: int = -1
+    end: int = -1
+
+
 class Finished(msgspec.Struct, frozen=True):
     """`reason` is STOP, STOP_SEQUENCE, LENGTH, CALLS, REFUSAL or PAUSE; `sequence` is what stopped it."""
 
@@ -206,13 +224,15 @@ class Finished(msgspec.Struct, frozen=True):
     sequence: str = ""
 
 
-Event = Began | TextDelta | RefusalDelta | ThinkingDelta | Signature | CallBegan | CallArguments | Finished
+Event = Began | TextDelta | RefusalDelta | ThinkingDelta | Signature | CallBegan | CallArguments | Citation | Finished
 
 
 def text_length(event: Event) -> int:
     """Returns how long the words of an event are that are no arguments."""
     if isinstance(event, TextDelta | ThinkingDelta | RefusalDelta):
         return len(event.text)
+    if isinstance(event, Citation):
+        return len(event.url) + len(event.title)
     return len(event.signature) + len(event.hidden) if isinstance(event, Signature) else 0
 
 
@@ -224,6 +244,7 @@ class Reply(msgspec.Struct, frozen=True):
     parts: tuple[Text | Thinking | Call, ...]
     finish: Finished
     refusal: str = ""
+    citations: tuple[Citation, ...] = ()
 
 
 def effort_of(budget: int) -> Effort:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.dialects.call_ids import call_id
+from tollgate_router.domain.dialects.citations import as_chat_annotation, of_annotations, of_results
 from tollgate_router.domain.dialects.google_signature import extra_of, signature_in
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
@@ -18,6 +19,7 @@ from tollgate_router.domain.dialects.neutral import (
     Call,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     RefusalDelta,
@@ -72,6 +74,7 @@ class _Delta(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[_ToolDelta] | None = None
     function_call: _Function | None = None
+    annotations: object = None
 
 
 class _Choice(msgspec.Struct):
@@ -87,6 +90,9 @@ class _Chunk(msgspec.Struct):
     usage: msgspec.Raw = _ABSENT
     error: msgspec.Raw = _ABSENT
     service_tier: object = None
+    # Of Perplexity.
+    search_results: object = None
+    citations: object = None
 
 
 class _WholeCall(msgspec.Struct):
@@ -102,6 +108,7 @@ class _WholeMessage(msgspec.Struct):
     refusal: str | None = None
     tool_calls: list[_WholeCall] | None = None
     function_call: _Function | None = None
+    annotations: object = None
 
 
 class _WholeChoice(msgspec.Struct):
@@ -114,6 +121,8 @@ class _Whole(msgspec.Struct):
     id: str | None = None
     model: str | None = None
     usage: msgspec.Raw = _ABSENT
+    search_results: object = None
+    citations: object = None
 
 
 _CHUNK: Final = msgspec.json.Decoder(_Chunk)
@@ -128,6 +137,9 @@ class ChatReader(StreamReader):
         self._id = reply_id
         self._began = False
         self._calls: dict[int, int] = {}
+        # What was found for the answer as a whole: each chunk repeats it.
+        self._found: tuple[object, object] = (None, None)
+        self._noted = False
         self.usage: ReplyUsage | None = None
 
     def _take(self, data: bytes) -> Iterable[Event]:
@@ -148,6 +160,8 @@ class ChatReader(StreamReader):
             self._began = True
             self._id = chunk.id or self._id
             yield Began(chunk.id or "", chunk.model or "")
+        if not self._noted and (chunk.search_results is not None or chunk.citations is not None):
+            self._found = chunk.search_results, chunk.citations
         for choice in chunk.choices or ():
             # Another dialect has room for one answer.
             if choice.index == 0:
@@ -166,8 +180,14 @@ class ChatReader(StreamReader):
                 yield from self._call(call.index, call.id, call.function, signature_in(call.extra_content))
             if delta.function_call is not None:
                 yield from self._call(0, None, delta.function_call, "")
+            for cited in of_annotations(delta.annotations):
+                # Some say the same in both ways.
+                self._found = (None, None)
+                self._noted = True
+                yield cited
         if choice.finish_reason and not self.finished:
             self.finished = True
+            yield from of_results(*self._found)
             reason = _REASONS.get(choice.finish_reason, STOP)
             # Some say stop where they have called tools.
             yield Finished(CALLS if self._calls and reason == STOP else reason)
@@ -207,7 +227,8 @@ def read_whole(body: bytes, reply_id: str = "") -> Reply | UpstreamProblem:
     called = any(isinstance(part, Call) for part in parts)
     finish = _REASONS.get(reason, STOP)
     finish = CALLS if called and finish == STOP else finish
-    return Reply(found.id or "", found.model or "", tuple(parts), Finished(finish), message.refusal or "")
+    cited = tuple(of_annotations(message.annotations)) or tuple(of_results(found.search_results, found.citations))
+    return Reply(found.id or "", found.model or "", tuple(parts), Finished(finish), message.refusal or "", cited)
 
 
 # Written.
@@ -267,6 +288,9 @@ class ChatWriter:
                 out += [self._arguments(number, "{}") for number in sorted(self._silent)]
                 self._silent.clear()
                 out.append(self._chunk({}, _WORDS[event.reason]))
+            elif isinstance(event, Citation):
+                cited = as_chat_annotation(event)
+                out += [self._chunk({"annotations": [cited]})] if cited is not None else []
             else:
                 assert isinstance(event, Signature)
         return b"".join(out)
@@ -305,6 +329,8 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int) -> by
         message["reasoning_content"] = thought
     if calls:
         message["tool_calls"] = calls
+    if reply.citations:
+        message["annotations"] = [cited for one in reply.citations if (cited := as_chat_annotation(one)) is not None]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _WORDS[reply.finish.reason]}
     body = {"id": chat_id(reply.id), "object": "chat.completion", "created": created, "model": model}
     return msgspec.json.encode(body | {"choices": [choice], "usage": usage_of(usage)})

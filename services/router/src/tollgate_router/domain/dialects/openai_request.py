@@ -11,7 +11,17 @@ import msgspec
 
 from tollgate_router.domain.dialects.data import address_of, base64_of, split_data_url
 from tollgate_router.domain.dialects.google_signature import extra_of, signature_in
-from tollgate_router.domain.dialects.members import Penalty, Share, Temperature, Whole, check, check_count, read
+from tollgate_router.domain.dialects.members import (
+    Known,
+    Lost,
+    Penalty,
+    Share,
+    Temperature,
+    Whole,
+    check,
+    check_count,
+    read,
+)
 from tollgate_router.domain.dialects.neutral import (
     Audio,
     Call,
@@ -60,28 +70,28 @@ _OTHERS: Final[Mapping[str, Any]] = {
 }
 
 
-class _CacheControl(msgspec.Struct):
+class _CacheControl(Known):
     type: str = "ephemeral"
     ttl: str = "5m"
 
 
-class _ImageUrl(msgspec.Struct):
+class _ImageUrl(Known):
     url: str
     detail: str | None = None
 
 
-class _InputAudio(msgspec.Struct):
+class _InputAudio(Known):
     data: str
     format: str
 
 
-class _InputFile(msgspec.Struct):
+class _InputFile(Known):
     file_data: str | None = None
     file_id: str | None = None
     filename: str | None = None
 
 
-class _Part(msgspec.Struct):
+class _Part(Known):
     type: str
     text: str | None = None
     refusal: str | None = None
@@ -91,19 +101,21 @@ class _Part(msgspec.Struct):
     cache_control: _CacheControl | None = None
 
 
-class _CalledFunction(msgspec.Struct):
+class _CalledFunction(Known):
     name: str
     arguments: str = ""
 
 
-class _ToolCall(msgspec.Struct):
+class _ToolCall(Known):
     function: _CalledFunction
     id: str = ""
     type: str = "function"
+    # Of a piece of a stream, which some clients send back as it came.
+    index: object = None
     extra_content: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _Message(msgspec.Struct):
+class _Message(Known):
     role: str
     content: str | list[_Part] | None = None
     tool_calls: list[_ToolCall] | None = None
@@ -114,51 +126,66 @@ class _Message(msgspec.Struct):
     refusal: str | None = None
 
 
-class _Function(msgspec.Struct):
+class _Function(Known):
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Tool(msgspec.Struct):
+class _Tool(Known):
     type: str
     function: _Function | None = None
+    # As in the Responses API, which one client sends here as well.
+    name: str | None = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
     cache_control: _CacheControl | None = None
 
 
-class _Name(msgspec.Struct):
+class _Name(Known):
     name: str
 
 
-class _NamedChoice(msgspec.Struct):
+class _NamedChoice(Known):
     type: str = "function"
     function: _Name | None = None
     name: str | None = None
 
 
-class _Schema(msgspec.Struct):
+class _StreamOptions(Known):
+    include_usage: object = None
+    # How long the pieces are is nobody's question here.
+    include_obfuscation: object = None
+
+
+class _Schema(Known):
     name: str = ""
     description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class _Format(msgspec.Struct):
+class _Format(Known):
     type: str
     json_schema: _Schema | None = None
 
 
 def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted: bool) -> Request:
     """Returns what a chat body asks for. Raises Refused."""
-    found = read(members, "messages", list[_Message])
+    lost: Lost = {}
+    found = read(members, "messages", list[_Message], lost)
     if not found:
         raise Refused("messages must have at least one message.", "messages")
     system, messages = _conversation(found)
-    functions = read(members, "functions", list[_Function]) or []
-    tools = read(members, "tools", list[_Tool]) or []
+    if any(message.name for message in found if message.role != "function"):
+        lost["messages.name"] = None
+    functions = read(members, "functions", list[_Function], lost) or []
+    tools = read(members, "tools", list[_Tool], lost) or []
     check_count((*tools, *functions))
     check(members, _OTHERS)
+    read(members, "stream_options", _StreamOptions, lost)
     newer, older = read(members, "max_completion_tokens", Whole), read(members, "max_tokens", Whole)
     user, safety = read(members, "user", str), read(members, "safety_identifier", str)
     stop = read(members, "stop", str | list[str])
@@ -166,7 +193,7 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
         messages=messages,
         system=system,
         tools=(*_tools(tools), *map(_tool, functions)),
-        tool_choice=_choice(members),
+        tool_choice=_choice(members, lost),
         parallel_calls=read(members, "parallel_tool_calls", bool),
         max_output_tokens=older if newer is None else newer,
         temperature=read(members, "temperature", Temperature),
@@ -177,10 +204,11 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
         frequency_penalty=read(members, "frequency_penalty", Penalty),
         stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
         effort=_effort(read(members, "reasoning_effort", str)),
-        format=_format(read(members, "response_format", _Format)),
+        format=_format(read(members, "response_format", _Format, lost)),
         user=safety or user or "",
         stream=stream,
         usage_wanted=usage_wanted,
+        lost=tuple(lost),
         extra={name: raw for name, raw in members.items() if name not in _UNDERSTOOD},
     )
 
@@ -271,18 +299,21 @@ def _part(part: _Part, where: str) -> Part:
 
 def _tools(found: list[_Tool]) -> Iterable[Tool]:
     for place, tool in enumerate(found):
-        if tool.type != "function" or tool.function is None:
+        function = tool.function
+        if function is None and tool.name is not None:
+            function = _Function(tool.name, tool.description, tool.parameters, tool.strict)
+        if tool.type != "function" or function is None:
             raise Refused(f"tools[{place}]: only functions can be carried to this provider.", "tools")
-        yield _tool(tool.function, tool.cache_control.ttl if tool.cache_control is not None else "")
+        yield _tool(function, tool.cache_control.ttl if tool.cache_control is not None else "")
 
 
 def _tool(function: _Function, cache: str = "") -> Tool:
     return Tool(function.name, function.description or "", function.parameters or {}, function.strict, cache)
 
 
-def _choice(members: Mapping[str, msgspec.Raw]) -> ToolChoice | None:
+def _choice(members: Mapping[str, msgspec.Raw], lost: Lost) -> ToolChoice | None:
     name = "tool_choice" if "tool_choice" in members else "function_call"
-    found = read(members, name, str | _NamedChoice)
+    found = read(members, name, str | _NamedChoice, lost)
     if found is None:
         return None
     if isinstance(found, str):

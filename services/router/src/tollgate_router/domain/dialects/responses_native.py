@@ -16,7 +16,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.responses_native_stream import NativeStream
 from tollgate_router.domain.dialects.responses_object import read_response, retold
 from tollgate_router.domain.dialects.responses_reply import response_id
-from tollgate_router.domain.dialects.responses_request import SEALED_HERE, refuse_state
+from tollgate_router.domain.dialects.responses_request import SEALED_HERE, is_thought_kept_elsewhere, refuse_state
 from tollgate_router.domain.openai_chat import Members, write_body, write_parts
 from tollgate_router.domain.sending import Sending, shown_names
 from tollgate_router.domain.target import Target
@@ -105,10 +105,11 @@ def _with_sealed(include: msgspec.Raw | None) -> msgspec.Raw:
 def _sendable(found: msgspec.Raw, *, remembers: bool) -> tuple[msgspec.Raw, tuple[str, ...]]:
     """Returns the input without what this provider would look for in vain, and the name of what was left out.
 
-    A thought that it did not seal would be searched for among responses that it keeps, and it keeps none.
+    A thought that it did not seal would be searched for among responses that it keeps, and it keeps none; so would one
+    that a client only points at.
     """
     text = bytes(found)
-    if not text.startswith(b"[") or not (remembers or b'"reasoning"' in text):
+    if not text.startswith(b"[") or not (remembers or b'"reasoning"' in text or b'"item_reference"' in text):
         return found, ()
     try:
         items = _ITEMS.decode(text)
@@ -125,6 +126,8 @@ def _item(raw: msgspec.Raw) -> msgspec.Raw | None:
         # Said by the provider, which knows more of them.
         return raw
     if item.type == "reasoning" and (not item.encrypted_content or item.encrypted_content.startswith(SEALED_HERE)):
+        return None
+    if is_thought_kept_elsewhere(item.type, item.id):
         return None
     if item.id is None or _OURS.search(item.id) is None:
         return raw

@@ -91,7 +91,8 @@ def _with_calls(usage: ReplyUsage | None, response: _Response) -> ReplyUsage | N
     if type(searches) is int and 0 <= searches <= _MOST_SEARCHES:
         # What the provider counted itself goes before what shows.
         calls["search"] = searches
-    units = {name: count for name, count in calls.items() if count}
+    # So does what it counted within its usage.
+    units = {name: count for name, count in calls.items() if count and name not in usage.units}
     return ReplyUsage({**usage.units, **units}, estimated=usage.estimated) if units else usage
 
 

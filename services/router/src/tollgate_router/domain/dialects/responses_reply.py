@@ -1,11 +1,12 @@
 """OpenAI Responses replies, whole and streamed, written from events and neutral replies."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import StringIO
 from typing import Any, Final
 
 import msgspec
 
+from tollgate_router.domain.dialects.citations import as_annotation
 from tollgate_router.domain.dialects.in_order import InOrder
 from tollgate_router.domain.dialects.members import object_of
 from tollgate_router.domain.dialects.neutral import (
@@ -16,6 +17,7 @@ from tollgate_router.domain.dialects.neutral import (
     Call,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     RefusalDelta,
@@ -66,6 +68,9 @@ class ResponseWriter:
         # Of the open item. Adding each delta to one text takes a time that grows with the square of a long answer's.
         self._text = StringIO()
         self._seal = ("", "")
+        self._notes: list[dict[str, Any]] = []
+        # Letters of text before the open item.
+        self._before = 0
         self._call = ("", "")
         self._order = InOrder()
         self._finish = Finished(STOP)
@@ -108,6 +113,8 @@ class ResponseWriter:
             yield from self._close()
             self._call = event.id, event.name
             yield from self._begin("call")
+        elif isinstance(event, Citation):
+            yield from self._cited(event)
         elif isinstance(event, CallArguments):
             self._text.write(event.json)
             if self._call[1] not in self._tools.free_form:
@@ -126,8 +133,15 @@ class ResponseWriter:
         else:
             yield self._event("response.reasoning_summary_text.delta", **where, summary_index=0, delta=text)
 
+    def _cited(self, event: Citation) -> Iterable[bytes]:
+        if self._open == "text":
+            note = as_annotation(event, self._before)
+            added = {"content_index": 0, "annotation_index": len(self._notes), "annotation": note}
+            self._notes.append(note)
+            yield self._event("response.output_text.annotation.added", **self._where(), **added)
+
     def _begin(self, kind: str) -> Iterable[bytes]:
-        self._open, self._text, self._seal = kind, StringIO(), ("", "")
+        self._open, self._text, self._seal, self._notes = kind, StringIO(), ("", ""), []
         where = self._where()
         if kind == "text":
             item = _message(where["item_id"], "in_progress", None)
@@ -147,9 +161,11 @@ class ResponseWriter:
         if not kind:
             return
         if kind == "text":
+            self._before += len(text)
             yield self._event("response.output_text.done", **where, content_index=0, text=text, logprobs=[])
-            yield self._event("response.content_part.done", **where, content_index=0, part=_text_part(text))
-            item = _message(where["item_id"], "completed", text)
+            part = _text_part(text, self._notes)
+            yield self._event("response.content_part.done", **where, content_index=0, part=part)
+            item = _message(where["item_id"], "completed", text, self._notes)
         elif kind == "call":
             item = self._called(text or "{}")
             yield from self._end_call(item, where)
@@ -197,10 +213,16 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int, tools
     """Returns a whole reply under the caller's name of the model."""
     found = tools.reply_id or response_id(reply.id)
     output: list[dict[str, Any]] = []
-    for part in reply.parts:
+    letters = 0
+    last = max((place for place, part in enumerate(reply.parts) if isinstance(part, Text)), default=-1)
+    for number, part in enumerate(reply.parts):
         place = f"{found.removeprefix('resp_')}_{len(output)}"
         if isinstance(part, Text):
-            output.append(_message(f"msg_{place}", "completed", part.text))
+            end = letters + len(part.text)
+            here = [one for one in reply.citations if letters < one.end <= end or (number == last and one.end < 0)]
+            notes = [as_annotation(one, letters) for one in here]
+            output.append(_message(f"msg_{place}", "completed", part.text, notes))
+            letters = end
         elif isinstance(part, Thinking):
             output.append(_reasoning(f"rs_{place}", part.text, part.signature, part.hidden))
         else:
@@ -253,12 +275,12 @@ def begun_response(found: str, model: str, created: int, status: str) -> dict[st
     }
 
 
-def _text_part(text: str) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+def _text_part(text: str, notes: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": list(notes), "logprobs": []}
 
 
-def _message(item_id: str, status: str, text: str | None) -> dict[str, Any]:
-    content = [] if text is None else [_text_part(text)]
+def _message(item_id: str, status: str, text: str | None, notes: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    content = [] if text is None else [_text_part(text, notes)]
     return {"type": "message", "id": item_id, "status": status, "role": "assistant", "content": content}
 
 

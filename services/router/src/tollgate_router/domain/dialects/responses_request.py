@@ -14,7 +14,17 @@ import msgspec
 from msgspec import structs
 
 from tollgate_router.domain.dialects.data import address_of, base64_of, split_data_url
-from tollgate_router.domain.dialects.members import Share, Temperature, Whole, check, check_count, parse_json, read
+from tollgate_router.domain.dialects.members import (
+    Known,
+    Lost,
+    Share,
+    Temperature,
+    Whole,
+    check,
+    check_count,
+    parse_json,
+    read,
+)
 from tollgate_router.domain.dialects.neutral import (
     Audio,
     Call,
@@ -65,12 +75,12 @@ SEALED_HERE: Final = "Wy"
 FREE_FORM: Final = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 
 
-class _InputAudio(msgspec.Struct):
+class _InputAudio(Known):
     data: str
     format: str
 
 
-class _Part(msgspec.Struct):
+class _Part(Known):
     type: str
     text: str | None = None
     refusal: str | None = None
@@ -83,12 +93,12 @@ class _Part(msgspec.Struct):
     input_audio: _InputAudio | None = None
 
 
-class _Summary(msgspec.Struct):
+class _Summary(Known):
     text: str = ""
     type: str = "summary_text"
 
 
-class _Item(msgspec.Struct):
+class _Item(Known):
     type: str = "message"
     role: str | None = None
     content: str | list[_Part] | None = None
@@ -100,13 +110,16 @@ class _Item(msgspec.Struct):
     output: str | list[_Part] | None = None
     summary: list[_Summary] | None = None
     encrypted_content: str | None = None
+    # What a reply said of its items.
+    id: object = None
+    status: object = None
 
 
-class _TextForm(msgspec.Struct):
+class _TextForm(Known):
     type: str = "text"
 
 
-class _Tool(msgspec.Struct):
+class _Tool(Known):
     type: str
     name: str | None = None
     description: str | None = None
@@ -116,12 +129,12 @@ class _Tool(msgspec.Struct):
     tools: "list[_Tool] | None" = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(Known):
     type: str
     name: str | None = None
 
 
-class _Format(msgspec.Struct):
+class _Format(Known):
     type: str
     name: str = ""
     description: str | None = None
@@ -129,12 +142,12 @@ class _Format(msgspec.Struct):
     strict: bool | None = None
 
 
-class _TextConfig(msgspec.Struct):
+class _TextConfig(Known):
     format: _Format | None = None
     verbosity: str | None = None
 
 
-class _Reasoning(msgspec.Struct):
+class _Reasoning(Known):
     effort: str | None = None
     summary: str | None = None
 
@@ -170,29 +183,37 @@ def read_responses(
 ) -> Request:
     """Returns what a body asks for. Raises Refused. `remembers`: what it says of storing is seen to elsewhere."""
     refuse_state(members, remembers=remembers)
-    found = read(members, "input", str | list[_Item])
+    lost: Lost = {}
+    found = read(members, "input", str | list[_Item], lost)
     if not found:
         raise Refused("input: a text or at least one item is required.", "input")
+    if not isinstance(found, str):
+        kept = [item for item in found if not is_thought_kept_elsewhere(item.type, item.id)]
+        if len(kept) < len(found):
+            lost["input.item_reference"] = None
+        found = kept
     system, turns = _conversation(found)
     instructions = read(members, "instructions", str)
-    offered = read(members, "tools", list[_Tool]) or []
+    offered = read(members, "tools", list[_Tool], lost) or []
     check_count(inner for tool in offered for inner in (tool.tools or (tool,)))
     tools, dropped = _tools(offered)
     check(members, _OTHERS)
     user, safety = read(members, "user", str), read(members, "safety_identifier", str)
-    text = read(members, "text", _TextConfig) or _TextConfig()
-    reasoning = read(members, "reasoning", _Reasoning) or _Reasoning()
+    text = read(members, "text", _TextConfig, lost) or _TextConfig()
+    reasoning = read(members, "reasoning", _Reasoning, lost) or _Reasoning()
     if reasoning.effort is not None and reasoning.effort not in _EFFORTS:
         raise Refused(f"reasoning.effort: expected one of {', '.join(sorted(_EFFORTS))}.", "reasoning")
     extra = {name: raw for name, raw in members.items() if name not in _UNDERSTOOD}
     extra |= dict.fromkeys(dropped, msgspec.Raw(b"true"))
+    if set(read(members, "include", list[str]) or ()) - {"reasoning.encrypted_content"}:
+        extra["include"] = msgspec.Raw(b'"set"')
     if text.verbosity is not None:
         extra["text.verbosity"] = msgspec.Raw(b'"set"')
     return Request(
         messages=turns,
         system=((Text(instructions), *system) if instructions else system),
         tools=tools,
-        tool_choice=_choice(read(members, "tool_choice", str | _Choice)),
+        tool_choice=_choice(read(members, "tool_choice", str | _Choice, lost)),
         parallel_calls=read(members, "parallel_tool_calls", bool),
         max_output_tokens=read(members, "max_output_tokens", Whole),
         temperature=read(members, "temperature", Temperature),
@@ -202,7 +223,9 @@ def read_responses(
         user=safety or user or "",
         stream=stream,
         usage_wanted=usage_wanted,
-        extra={name: raw for name, raw in extra.items() if name not in {"metadata", "truncation", "max_tool_calls"}},
+        lost=tuple(lost),
+        # The reply repeats these; what does as the caller would have it anyway, needs no naming.
+        extra={name: raw for name, raw in extra.items() if name != "metadata" and bytes(raw) != b'"disabled"'},
     )
 
 
@@ -216,6 +239,11 @@ def tool_names(members: Mapping[str, msgspec.Raw]) -> ToolNames:
         for tool in space.tools or ()
     }
     return ToolNames(frozenset(tool.name or "" for tool in tools if tool.type == "custom"), spaces)
+
+
+def is_thought_kept_elsewhere(kind: str, known: object) -> bool:
+    """Tells whether an item only points at a thought, which its client believes to be kept where it was made."""
+    return kind == "item_reference" and isinstance(known, str) and known.startswith("rs_")
 
 
 def _flat(space: str, name: str) -> str:

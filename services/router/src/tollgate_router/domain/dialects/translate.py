@@ -14,6 +14,7 @@ from tollgate_router.domain.dialects import (
     converse_reply,
     gemini_reply,
     openai_reply,
+    responses_answer,
     responses_native,
     responses_reply,
 )
@@ -22,12 +23,15 @@ from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
 from tollgate_router.domain.dialects.call_ids import told_apart
+from tollgate_router.domain.dialects.citations import placed
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
+from tollgate_router.domain.dialects.losses import in_callers_words, named_losses
+from tollgate_router.domain.dialects.nested_tools import with_nested_tools
 from tollgate_router.domain.dialects.neutral import (
     Call,
     Message,
@@ -36,10 +40,12 @@ from tollgate_router.domain.dialects.neutral import (
     Request,
     Text,
 )
+from tollgate_router.domain.dialects.openai_proof import without_proofs
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.passing import look_over
 from tollgate_router.domain.dialects.repaired import RepairedReader
 from tollgate_router.domain.dialects.repeated import refuse_repeated
+from tollgate_router.domain.dialects.responses_body import write_responses
 from tollgate_router.domain.dialects.responses_echo import echo_of
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, is_responses, read_responses, tool_names
 from tollgate_router.domain.dialects.translated_stream import StreamTranslation
@@ -146,11 +152,16 @@ def _response(opened: wire.Open, members: Members, target: Target, *, remembers:
 
 
 def _translated(opened: wire.Open, request: Request, target: Target, tools: ToolNames = PLAIN) -> Sending:
-    written = write(structs.replace(request, messages=told_apart(back_on_calls(request.messages))), target)
-    translation = Translation(opened, target.wire, written.names, tools, target if _mends(target) else None)
+    request = structs.replace(request, messages=told_apart(back_on_calls(request.messages)))
+    written = write(request, target)
+    spoken = target.wire if written.wire is None else written.wire
+    mending = target if written.wire is None and _mends(target) else None
+    translation = Translation(opened, spoken, written.names, tools, mending)
     found = StreamTranslation(translation) if opened.stream else None
     kept = None if found is None else found.kept
-    dropped = shown_names(written.dropped)
+    left_out = in_callers_words(written.dropped, opened.dialect)
+    lost = (*left_out, *request.lost, *named_losses(request, target, spoken, opened.dialect))
+    dropped = shown_names(tuple(dict.fromkeys(lost)))
     return Sending(written.path, written.body, found, translation.read, written.headers, dropped, kept=kept)
 
 
@@ -162,11 +173,16 @@ class Written(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...]
     headers: tuple[tuple[bytes, bytes], ...] = ()
     names: Mapping[str, str] = {}
+    wire: int | None = None
+    """What is spoken instead of the target's wire; None where it is that one."""
 
 
 def write(request: Request, target: Target) -> Written:
     """Returns what says a chat to this target. Raises Refused for what cannot be said on its wire."""
     model = target.upstream_model
+    if by_responses(request, target):
+        return _written_responses(request, target)
+    request = structs.replace(request, messages=without_proofs(request.messages))
     if target.wire == _ANTHROPIC:
         longest = target.max_output_tokens or None
         found = write_messages(request, model, max_output_tokens=longest, body_version=target.body_version)
@@ -186,6 +202,21 @@ def write(request: Request, target: Target) -> Written:
     return Written(quirks.path("chat", _OPENAI_PATHS[wire.OPERATION_CHAT]), body, dropped)
 
 
+def by_responses(request: Request, target: Target) -> bool:
+    """Tells whether a chat goes by the Responses API of its provider, which has tools and thoughts there only."""
+    return target.responses and target.tools_by_responses and bool(request.tools) and request.effort != "none"
+
+
+def _written_responses(request: Request, target: Target) -> Written:
+    quirks = target.quirks
+    body, dropped = write_responses(request, target.upstream_model)
+    if quirks.responses is not None:
+        members = read_body(body)
+        dropped += quirks.responses.edit(members, "input")
+        body = plain_body(members)
+    return Written(quirks.path("responses", b"/responses"), body, dropped, wire=_RESPONSES)
+
+
 def smallest_chat(target: Target) -> Written:
     """Returns the cheapest chat that shows whether a model answers."""
     return write(Request(messages=(Message("user", (Text("hi"),)),), max_output_tokens=1), target)
@@ -197,8 +228,8 @@ def _openai(opened: wire.Open, members: Members, target: Target) -> Sending:
     stream = opened.stream and chat
     quirks = target.quirks
     dropped: tuple[str, ...] = ()
-    if chat and not quirks.keeps_extra:
-        members = without_extra(members)
+    if chat:
+        members = with_nested_tools(members if quirks.keeps_extra else without_extra(members))
     if quirks.request is not None:
         # The same members serve the next target.
         members = dict(members)
@@ -314,6 +345,7 @@ _Reader = (
     | anthropic_reply.MessageReader
     | gemini_reply.ContentReader
     | converse_reply.ConverseReader
+    | responses_answer.ResponseReader
 )
 _Writer = (
     openai_reply.ChatWriter
@@ -356,6 +388,16 @@ class Translation:
         """The last event of a stream says again all that was said, as that of the Responses API does."""
         return self._dialect == _RESPONSES
 
+    @property
+    def reads_in_bytes(self) -> bool:
+        """The provider tells places in its answer by bytes."""
+        return self._upstream == _GEMINI
+
+    @property
+    def writes_in_bytes(self) -> bool:
+        """The caller is told places in the answer by bytes."""
+        return self._dialect == _GEMINI
+
     def reader(self) -> _Reader:
         """Returns what reads a stream of the provider."""
         if self._upstream == _OPENAI:
@@ -364,6 +406,8 @@ class Translation:
             return RepairedReader(_repaired(self._opened, self._mending, None))
         if self._upstream == WIRE_BEDROCK:
             return converse_reply.ConverseReader(self._id)
+        if self._upstream == _RESPONSES:
+            return responses_answer.ResponseReader()
         return anthropic_reply.MessageReader() if self._upstream == _ANTHROPIC else gemini_reply.ContentReader(self._id)
 
     def writer(self) -> _Writer:
@@ -392,6 +436,7 @@ class Translation:
         )
         if self.signs_thoughts:
             parts = tuple(as_thoughts(parts))
+        reply = placed(reply, read_in_bytes=self.reads_in_bytes, written_in_bytes=self.writes_in_bytes)
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
@@ -406,8 +451,9 @@ class Translation:
             return anthropic_reply.read_whole(body)
         if self._upstream == _GEMINI:
             return gemini_reply.read_whole(body, self._id)
-        if self._upstream == WIRE_BEDROCK:
-            return converse_reply.read_whole(body, self._id)
+        if self._upstream in {WIRE_BEDROCK, _RESPONSES}:
+            converse = self._upstream == WIRE_BEDROCK
+            return converse_reply.read_whole(body, self._id) if converse else responses_answer.read_whole(body)
         if self._mending is not None:
             mended = self._mending.quirks.whole(body, chat=True)
             if isinstance(mended, UpstreamProblem):

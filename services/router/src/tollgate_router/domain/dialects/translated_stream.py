@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from tollgate_router.domain.dialects.citations import Places
 from tollgate_router.domain.dialects.google_signature import marked
 from tollgate_router.domain.dialects.neutral import (
     CALLS,
@@ -12,9 +13,11 @@ from tollgate_router.domain.dialects.neutral import (
     Began,
     CallArguments,
     CallBegan,
+    Citation,
     Event,
     Finished,
     Signature,
+    TextDelta,
     text_length,
 )
 from tollgate_router.domain.upstream_errors import UpstreamProblem
@@ -34,6 +37,8 @@ class StreamTranslation:
         self._reader = translation.reader()
         self._writer = translation.writer()
         self._repeats = translation.repeats
+        # Of the two wires one may tell places by bytes.
+        self._places = Places() if translation.reads_in_bytes != translation.writes_in_bytes else None
         self._events = 0
         self._kept = 0
         self._began = False
@@ -64,7 +69,7 @@ class StreamTranslation:
 
     def kept(self) -> int:
         """Returns how much text of what came is held here: arguments of calls, and what the last event repeats."""
-        return self._kept
+        return self._kept + (0 if self._places is None else self._places.kept)
 
     def feed(self, data: bytes) -> bytes:
         """Takes what one read held; returns what may go to the caller now."""
@@ -78,6 +83,8 @@ class StreamTranslation:
 
     def _write(self, events: Iterable[Event]) -> bytes:
         found = [self._renamed(event) for event in self._begun(events)]
+        if self._places is not None:
+            found = [self._placed(event, self._places) for event in found]
         self._events += len(found)
         for event in found:
             if isinstance(event, CallArguments):
@@ -108,6 +115,13 @@ class StreamTranslation:
         finish = self._finish or Finished(CALLS if self._called else STOP)
         last = (finish,) if self._began else (_NAMELESS, finish)
         return self._writer.write(last) + self._writer.end(self.usage)
+
+    def _placed(self, event: Event, places: Places) -> Event:
+        if isinstance(event, TextDelta):
+            places.add(event.text)
+        elif isinstance(event, Citation):
+            return places.in_letters(event) if self._translation.reads_in_bytes else places.in_bytes(event)
+        return event
 
     def _renamed(self, event: Event) -> Event:
         return (

@@ -35,10 +35,20 @@ class WireQuirks:
         self.asks_usage = data.request.stream_options is not False
         self.reply = ReplyEdit(data.reply)
         self.errors = ErrorReading(data)
+        self._searching = data.searching
+        self._tools_by_responses = data.tools_by_responses
         self._paths = data.paths
         self._query = "&".join(f"{name}={value}" for name, value in data.query.items())
         self._finishes = tuple(f'"{word}"'.encode() for word in data.reply.finish_reasons)
         self._marks = (*_MARKS, *self.reply.marks, *self.errors.marks, *self._finishes)
+
+    def searches(self, model: str) -> bool:
+        """Tells whether a model of the provider searches the web for every answer, unreported."""
+        return any(piece in model for piece in self._searching)
+
+    def tools_by_responses(self, model: str) -> bool:
+        """Tells whether chat with a model of the provider refuses to think where it has tools."""
+        return model.startswith(self._tools_by_responses)
 
     def path(self, operation: str, usual: bytes) -> bytes:
         """Returns the path of an operation below the base URL, with what is sent in the query."""
