@@ -13,13 +13,9 @@ from services.billing.tests.fakes.process import Process, World
 from tests.model.overlap import Overlapping
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-<<<<<<< HEAD
-from tollgate_billing.consumers.intake import BatchLimits
-=======
 from tollgate_billing.adapters.usage_store import TIMES
-from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.domain.rerated import rate_row, rerated_event
->>>>>>> main
 from tollgate_billing.errors import Unavailable
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.faces import OPENAI

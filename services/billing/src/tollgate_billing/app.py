@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -469,15 +468,6 @@ def _usage_store(settings: BillingSettings) -> ClickHouse:
     )
 
 
-def _collect_rarely() -> None:
-    """Has the collector look for cycles seldom: a batch has a hundred thousand objects and none of them is in one.
-
-    At its usual pace it looks at all of them again and again while a batch is made, which took a third of the time.
-    """
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 1000)
-
-
 def _mail_server(settings: BillingSettings) -> MailServer | None:
     if not settings.smtp_host:
         return None
@@ -502,5 +492,4 @@ def _usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
 
 async def run(settings: BillingSettings) -> None:
     """Builds billing and serves until told to stop."""
-    _collect_rarely()
     await Billing(settings, os.environ, SystemClock()).serve()
