@@ -103,7 +103,7 @@ bench: $(STAMP) ## Processor time per request, against the numbers in docs/bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 .PHONY: chaos
-chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S"
+chaos: $(STAMP) ## Break a running product again and again, and audit its books; ARGS="--rounds N --seed S", or "--profile cluster" with real servers
 	@$(BIN)/python -m tests.chaos $(ARGS)
 
 .PHONY: chaos-faults

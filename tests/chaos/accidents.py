@@ -12,10 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from tests.chaos.cluster import SERVERS, Cluster
 from tests.integration.product import Product, alive
 from tests.servers.process import wait_until
 
 SERVICES: Final = ("edge", "router", "billing", "media-jobs", "valkey", "simulator")
+# Of the cluster profile: what the product starts, and the servers that it finds.
+CLUSTER: Final = (*(name for name in SERVICES if name not in SERVERS), *SERVERS)
+# The product starts its own processes again at once. A server may be away for longer, beyond what a Kafka producer
+# waits for an answer.
+_AWAY_SECONDS: Final = (0.0, 0.0, 1.0, 4.0, 15.0, 45.0)
 # Those that write files of their own and are to outlive a disk that is full. Valkey ends by the signal that this
 # sends, which is a kill; the simulator stands outside.
 WRITERS: Final = ("edge", "router", "billing", "media-jobs")
@@ -34,48 +40,57 @@ class Accident:
 
     def __str__(self) -> str:
         lasting = f" for {self.seconds:.1f} s" if self.seconds else ""
-        whom = "" if len(self.services) in {0, len(SERVICES)} else f" {'+'.join(self.services)}"
+        whom = "" if self.services in {(), SERVICES, CLUSTER} else f" {'+'.join(self.services)}"
         return f"{self.kind}{whom}{lasting}"
 
 
-def draw(source: Random, kinds: Sequence[str] = KINDS) -> Accident:
-    """Returns an accident of one of the kinds."""
+def draw(source: Random, kinds: Sequence[str] = KINDS, services: Sequence[str] = SERVICES) -> Accident:
+    """Returns an accident of one of the kinds to some of the services."""
     kind = source.choice(kinds)
     after = source.randint(0, 60)
     if kind == "kill":
-        victims = tuple(source.sample(SERVICES, source.choice([1, 1, 1, 2])))
-        return Accident(kind, victims, after, 0.0)
+        victims = tuple(source.sample(services, source.choice([1, 1, 1, 2])))
+        servers = services is CLUSTER and not {*SERVERS}.isdisjoint(victims)
+        return Accident(kind, victims, after, source.choice(_AWAY_SECONDS) if servers else 0.0)
     if kind == "kill all":
-        return Accident(kind, SERVICES, after, 0.0)
+        return Accident(kind, tuple(services), after, 0.0)
     if kind == "kill the supervisor":
         return Accident(kind, (), after, 0.0)
-    one = source.choice(SERVICES if kind == "stand still" else WRITERS)
+    one = source.choice(services if kind == "stand still" else WRITERS)
     return Accident(kind, (one,), after, source.choice([0.1, 0.5, 2.0, 4.0]))
 
 
-def happen(accident: Accident, product: Product) -> Counter[str]:
+def happen(accident: Accident, product: Product, cluster: Cluster | None = None) -> Counter[str]:
     """Makes it happen to the processes that run now, and ends it. Returns how many were killed, by service.
 
-    The product starts those again that are killed; we start the product again when its supervisor is.
+    The product starts those again that are killed; we start the product again when its supervisor is, and the servers
+    of `cluster`, of which each counts as one.
     """
     if accident.kind == "kill the supervisor":
         return _kill_supervisor(product)
+    servers = [name for name in accident.services if cluster and name in SERVERS]
     own = {
         service: [pid for pid in product.pids(service) if _is_child(pid, product.child.pid)]
         for service in accident.services
+        if service not in servers
     }
     pids = [pid for found in own.values() for pid in found]
     if accident.kind == "stand still":
-        _signal(pids, signal.SIGSTOP)
-        time.sleep(accident.seconds)
-        _signal(pids, signal.SIGCONT)
+        with cluster.frozen(servers) if cluster else contextlib.nullcontext():
+            _signal(pids, signal.SIGSTOP)
+            time.sleep(accident.seconds)
+            _signal(pids, signal.SIGCONT)
     elif accident.kind == "full disk":
         _limit_files(pids, 1)
         time.sleep(accident.seconds)
         _limit_files(pids, _NO_LIMIT)
     else:
         _signal(pids, signal.SIGKILL)
-        return Counter({service: len(found) for service, found in own.items() if found})
+        if cluster:
+            cluster.kill(servers)
+            time.sleep(accident.seconds)
+            cluster.restart(servers)
+        return Counter({service: len(found) for service, found in own.items() if found} | dict.fromkeys(servers, 1))
     return Counter()
 
 

@@ -14,14 +14,19 @@ RUNS: Final = REPOSITORY / "tests" / "chaos" / "runs.json"
 PAGE: Final = REPOSITORY / "docs" / "reference" / "chaos.md"
 BEGIN: Final = "<!-- Written by `python -m tests.chaos.report`. -->"
 END: Final = "<!-- The end of what is written. -->"
-_SERVICES: Final = ("edge", "router", "billing", "media-jobs", "valkey", "simulator", "supervisor")
+_OWN: Final = ("edge", "router", "billing", "media-jobs")
+_COLUMNS: Final = (
+    *("profile", "build", "commit", "ended", "seed", "rounds", "killed", "requests", "events"),
+    *("charged, pico-units", "result"),
+)
+_SERVICES: Final = (*_OWN, "valkey", "simulator", "supervisor", "postgresql", "kafka", "clickhouse")
 
 
 class Run:
     """Counts what a run does."""
 
-    def __init__(self, seed: int, first: int, arguments: str, build: str) -> None:
-        self._about = {"seed": seed, "first": first, "arguments": arguments, "build": build}
+    def __init__(self, seed: int, first: int, arguments: str, build: str, profile: str) -> None:
+        self._about = {"seed": seed, "first": first, "arguments": arguments, "build": build, "profile": profile}
         self.rounds = 0
         self._kills: Counter[str] = Counter()
         self._accidents: Counter[str] = Counter()
@@ -73,12 +78,13 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
         f"{kills.total():,} processes were killed: {', '.join(f'{name} {kills[name]}' for name in _SERVICES)}.",
         f"{total['requests']:,} requests were sent meanwhile, of which came {total['events']:,} usage events.",
         "",
-        "| build | commit | ended | seed | rounds | killed | requests | events | charged, pico-units | result |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(_COLUMNS)} |",
+        f"{'|---' * len(_COLUMNS)}|",
     ]
     for run in runs:
         # What the first runs did not keep is empty.
-        cells = [run["build"], run.get("commit", ""), run.get("ended", ""), run["seed"]]
+        cells = [run.get("profile", "embedded"), run["build"]]
+        cells += [run.get("commit", ""), run.get("ended", ""), run["seed"]]
         cells += [run["rounds"], sum(run["kills"].values())]
         found = run.get("found", "").replace("|", "/").replace("\n", " ")
         result = f"{run['result']}: {found}" if found else run["result"]

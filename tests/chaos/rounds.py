@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any, Final
 
-from tests.chaos.accidents import KINDS, Accident, draw, happen
+from tests.chaos.accidents import CLUSTER, KINDS, SERVICES, Accident, draw, happen
 from tests.chaos.answers import DEADLINE_SECONDS, Moment, check_answers
+from tests.chaos.cluster import Cluster
 from tests.integration.audit import (
     COUNTED,
     Auditor,
@@ -41,6 +43,9 @@ _KINDS: Final = {"chat": 10, "stream": 10, "embeddings": 5}
 _PATIENCE_SECONDS: Final = 180.0
 # Answers stop coming while everything is down: the next accident happens all the same.
 _STANDSTILL_SECONDS: Final = 5.0
+# A broker is asked for its end every two seconds, and a member or a producer that is broken is replaced within two
+# minutes: how long nothing has to move, and how long that is waited for.
+_CLUSTER_RESTS: Final = {"steady_seconds": 5.0, "rest_seconds": 300.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +71,30 @@ class Round:
         )
 
 
-def draw_accidents(source: Random, most: int = MOST_ACCIDENTS, kinds: Sequence[str] = KINDS) -> list[Accident]:
+def draw_accidents(
+    source: Random, most: int = MOST_ACCIDENTS, kinds: Sequence[str] = KINDS, profile: str = "embedded"
+) -> list[Accident]:
     """Returns the accidents of a round."""
-    return [draw(source, kinds) for _ in range(source.randint(1, most))]
+    services = CLUSTER if profile == "cluster" else SERVICES
+    return [draw(source, kinds, services) for _ in range(source.randint(1, most))]
 
 
-def run_round(product: Product, accidents: Sequence[Accident], source: Random) -> Round:
+def run_round(product: Product, accidents: Sequence[Accident], source: Random, cluster: Cluster | None = None) -> Round:
     """Runs a round to its rest. Raises AssertionError or ServerFailedError when the product does not come back."""
-    auditor = Auditor(product)
+    auditor = Auditor(product, **(_CLUSTER_RESTS if cluster else {}))
     crowd = Crowd(product.base_url, auditor.key, CLIENTS)
-    kills, moments = asyncio.run(_load(product, crowd, accidents, source.randint(0, 2**32)))
+    happens = partial(happen, product=product, cluster=cluster)
+    kills, moments = asyncio.run(_load(product, crowd, accidents, happens, source.randint(0, 2**32)))
     answered = [answer for answer in crowd.answers if answer.answered]
     return Round(accidents, crowd.answers, auditor.close([answer.request_id for answer in answered]), kills, moments)
 
 
 async def _load(
-    product: Product, crowd: Crowd, accidents: Sequence[Accident], calls: int
+    product: Product,
+    crowd: Crowd,
+    accidents: Sequence[Accident],
+    happens: Callable[[Accident], Counter[str]],
+    calls: int,
 ) -> tuple[Counter[str], list[Moment]]:
     kills: Counter[str] = Counter()
     moments = []
@@ -92,7 +105,7 @@ async def _load(
         for accident in accidents:
             await _answers(crowd, {"": accident.after}, _STANDSTILL_SECONDS)
             began = time.monotonic()
-            kills += await asyncio.to_thread(happen, accident, product)
+            kills += await asyncio.to_thread(happens, accident)
             moments.append(Moment(accident, began, time.monotonic()))
         if not await _answers(crowd, _KINDS, _PATIENCE_SECONDS):
             raise AssertionError(f"nothing is answered any more after {accidents[-1]}:\n{product.child.tail()}")

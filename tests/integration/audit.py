@@ -43,12 +43,23 @@ class Books:
 class Auditor:
     """Reads a product's books before and after the requests made with `key`; nobody else may send any meanwhile.
 
-    The key is of the demo's organization, or of another one's project.
+    The key is of the demo's organization, or of another one's project. `steady_seconds`: how long nothing moves at
+    rest, which is waited for at most `rest_seconds`.
     """
 
-    def __init__(self, product: Product, organization_id: str = "", project_id: str = "") -> None:
+    def __init__(
+        self,
+        product: Product,
+        organization_id: str = "",
+        project_id: str = "",
+        *,
+        steady_seconds: float = STEADY_SECONDS,
+        rest_seconds: float = AT_REST_SECONDS,
+    ) -> None:
         self._product = product
         self._organization_id = organization_id
+        self._steady_seconds = steady_seconds
+        self._rest_seconds = rest_seconds
         self._wait(())
         self._ledger_pico = int(product.balance(organization_id)["ledger_pico"])
         self._rows = int(product.get("billing/status")["rows"])
@@ -87,6 +98,7 @@ class Auditor:
             found["waiting"] = (
                 product.under_way()
                 or int(status["lag_ms"])
+                or int(status["lag_events"])
                 or int(found["balance"]["held_pico"])
                 or int(found["balance"]["settled_unbooked_pico"])
             )
@@ -95,10 +107,10 @@ class Auditor:
             found.setdefault("since", time.monotonic())
             if found["waiting"] or found["missing"] or before != (found["balance"], found["rows"]):
                 found["since"] = time.monotonic()
-            return time.monotonic() - found["since"] > STEADY_SECONDS
+            return time.monotonic() - found["since"] > self._steady_seconds
 
         try:
-            product.wait(at_rest, "every request to be recorded and no money to be held", AT_REST_SECONDS)
+            product.wait(at_rest, "every request to be recorded and no money to be held", self._rest_seconds)
         except ServerFailedError as error:
             raise ServerFailedError(f"{error}; found {found}") from None
 

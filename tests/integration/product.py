@@ -177,14 +177,19 @@ class Product:
             cursor = page["next"]
 
     def under_way(self) -> int:
-        """Returns how many jobs are open and events not in the event log. Raises AwayError while a process is away."""
+        """Returns how many jobs are open and events not in the event log.
+
+        Raises AwayError while a process is away or not ready.
+        """
         found = 0.0
         for path in sorted(Home(self.home).run.glob("*-admin.sock")):
             try:
                 with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://admin") as client:
-                    text = client.get("/metrics").text
+                    text, ready = client.get("/metrics").text, client.get("/readyz")
             except httpx.TransportError as error:
                 raise AwayError(f"{path.name}: {error}") from error
+            if ready.status_code != 200:
+                raise AwayError(f"{path.name}: {ready.text}")
             found += sum(map(float, _UNDER_WAY.findall(text)))
         return int(found)
 

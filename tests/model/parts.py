@@ -14,7 +14,7 @@ from tests.model.overlap import Overlapping
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.adapters.usage_store import TIMES
-from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.domain.rerated import rate_row, rerated_event
 from tollgate_billing.errors import Unavailable
 from tollgate_edge.domain.principal import Principal
@@ -189,8 +189,8 @@ class GuardedConsumer(MemoryConsumer):
     ends = guarded(MemoryConsumer.ends)
 
     @guarded
-    async def poll(self, limit, wait_seconds):
-        return await MemoryConsumer.poll(self, limit, 0)
+    async def poll(self, limit, wait_seconds, only=()):
+        return await MemoryConsumer.poll(self, limit, 0, only)
 
 
 class ModelWorld(World):

@@ -92,15 +92,15 @@ class MemoryConsumer:
     def claims(self):
         return [claim for claim in self._claims if not claim.lost]
 
-    async def poll(self, limit, wait_seconds):
-        found = self._read(limit)
+    async def poll(self, limit, wait_seconds, only=()):
+        found = self._read(limit, only)
         if not found and wait_seconds:
             self._log.changed.clear()
             try:
                 await asyncio.wait_for(self._log.changed.wait(), wait_seconds)
             except TimeoutError:
                 return []
-            found = self._read(limit)
+            found = self._read(limit, only)
         return found
 
     async def commit(self, claim, offset, metadata):
@@ -119,9 +119,11 @@ class MemoryConsumer:
     def _stale(self, claim):
         return claim.epoch != self._log.epochs[claim.topic]
 
-    def _read(self, limit):
+    def _read(self, limit, only):
         found = []
         for claim in self.claims():
+            if only and claim not in only:
+                continue
             if self._stale(claim):
                 # The topic's id tells.
                 claim.lost = True

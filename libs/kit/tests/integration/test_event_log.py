@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from libs.kit.tests.integration.polling import claim_of, take
 
-from tollgate_kit.event_log import OwnershipLost, Record
+from tollgate_kit.event_log import Claim, OwnershipLost, Record
 
 pytestmark = pytest.mark.integration
 
@@ -71,6 +71,19 @@ async def test_a_poll_returns_no_more_than_its_limit_and_the_rest_after_it(event
         pages.append(await consumer.poll(3, 0.2))
     assert max(map(len, pages)) == 3
     assert [one.value for page in pages for one in page] == [b"%d" % number for number in range(7)]
+
+
+async def test_what_is_not_asked_for_comes_later(event_log):
+    await event_log.producer().send(event_log.topic, numbered(0, 4))
+    consumer = await event_log.consumer()
+    claim, begun = await claim_of(consumer)
+    await event_log.producer().send(event_log.topic, numbered(4, 2))
+    assert await consumer.poll(100, 0.2, [Claim(event_log.topic, 99, claim.epoch, 0)]) == []
+    found = begun
+    async with asyncio.timeout(60):
+        while len(found) < 6:
+            found += await consumer.poll(100, 0.2, [claim])
+    assert [one.value for one in found] == [b"%d" % number for number in range(6)]
 
 
 async def test_the_end_is_one_beyond_the_last_record(event_log):

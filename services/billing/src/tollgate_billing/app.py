@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import gc
 import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -58,8 +57,9 @@ from tollgate_billing.api.mending_service import MendingService
 from tollgate_billing.api.payment_service import PaymentService
 from tollgate_billing.api.report_service import ReportService
 from tollgate_billing.assembly import mail_server, usage_sql, usage_store
+from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
-from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
+from tollgate_billing.consumers.usage_recorded import UsageRecordedConsumer
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import FAMILIES, BillingCounters, samples
@@ -148,6 +148,7 @@ class Billing:
             reached=failpoint.reached,
             keep=self.wallets,
             booked=self.budgets.booked,
+            poison_limit=settings.poison_limit,
         )
         self.record = recording(store=ClickHouseUsageStore(self.clickhouse))
         ids = RandomIds()
@@ -313,6 +314,7 @@ class Billing:
             "dead_letters": self.alerts.dead_letters,
             "recent_ids": self.consumer.recent_ids,
             "unbooked_holds": self.counters.unbooked_holds,
+            "stopped_partitions": len(self.consumer.stopped),
         }
 
     async def serve(self) -> None:
@@ -469,16 +471,6 @@ class Billing:
         await self.admin.stop()
 
 
-def _collect_rarely() -> None:
-    """Has the collector look for cycles seldom: a batch has a hundred thousand objects and none of them is in one.
-
-    At its usual pace it looks at all of them again and again while a batch is made, which took a third of the time.
-    """
-    gc.freeze()
-    gc.set_threshold(200_000, 50, 1000)
-
-
 async def run(settings: BillingSettings) -> None:
     """Builds billing and serves until told to stop."""
-    _collect_rarely()
     await Billing(settings, os.environ, SystemClock()).serve()

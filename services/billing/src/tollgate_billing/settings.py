@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from tollgate_billing.domain.poison import POISON_LIMIT
 from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
 from tollgate_kit.secret_files import read_secrets
 from tollgate_kit.settings import ServiceSettings
@@ -48,6 +49,12 @@ class BillingSettings(ServiceSettings):
     )
     batch_age_seconds: float = Field(
         default=0.5, gt=0, le=10, description="A batch closes when its first event has waited this long."
+    )
+    poison_limit: int = Field(
+        default=POISON_LIMIT,
+        ge=0,
+        description="More records of a partition on end that cannot be used stop it, until billing is started again; "
+        "0 sets all of them aside.",
     )
     # Bounded so that no time added to a row's is beyond what the engine can write, which would be over at once.
     usage_raw_months: int = Field(

@@ -44,6 +44,7 @@ _GAUGES: Final = {
     "dead_letters": "Dead letters of the last seven days that are not booked, up to a hundred.",
     "recent_ids": "Event ids that are remembered against duplicates.",
     "unbooked_holds": "Holds that were settled more than an hour ago and that nobody has booked, at the last look.",
+    "stopped_partitions": "Partitions of which nothing is booked, since too many records on end could not be used.",
 }
 _PREFIX: Final = "tollgate_billing_"
 _MISMATCHES: Final = Family(

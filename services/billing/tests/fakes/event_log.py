@@ -45,9 +45,11 @@ class FakeConsumer:
         return [claim for claim in self._claims if not claim.lost]
 
     @guarded
-    async def poll(self, limit, wait_seconds):
+    async def poll(self, limit, wait_seconds, only=()):
         found = []
         for claim in self.claims():
+            if only and claim not in only:
+                continue
             first = self._next[claim.partition]
             for offset, (at_us, key, value) in enumerate(
                 self.log.records[claim.partition][first : first + limit], first

@@ -12,7 +12,8 @@ from services.billing.tests.fakes.prices import FakePrices
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
 
-from tollgate_billing.consumers.usage_recorded import BatchLimits, UsageRecordedConsumer
+from tollgate_billing.consumers.intake import BatchLimits
+from tollgate_billing.consumers.usage_recorded import UsageRecordedConsumer
 from tollgate_billing.ports import Grant
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets

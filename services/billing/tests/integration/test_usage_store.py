@@ -104,6 +104,15 @@ async def test_two_blocks_with_the_same_rows_and_tokens_of_their_own_are_both_ke
     assert len(history[name]) == 2
 
 
+async def test_history_of_more_requests_than_an_address_has_room_for(store, epoch):
+    """Such as what a router sends again after an outage of the log: over HTTP the names go in the body."""
+    names = requests(epoch, 1500)
+    bounds, made = rows(epoch, [usage_event(name) for name in names[1200:]])
+    await store.insert_usage(made, bounds.batch)
+    found = await store.history(set(names), Bounds(epoch, "topic", 1, 0, 1))
+    assert set(found) == set(names[1200:])
+
+
 async def test_history_leaves_out_the_batch_itself_and_what_follows(store, epoch):
     early, late = requests(epoch, 2)
     for low, name in ((0, early), (5, late)):

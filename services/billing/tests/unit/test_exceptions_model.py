@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.billing.tests.fakes.events import CONFIRMED, UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.process import World
 
-from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.consumers.intake import BatchLimits
 
 pytestmark = pytest.mark.unit
 

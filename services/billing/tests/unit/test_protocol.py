@@ -8,7 +8,7 @@ from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_even
 from services.billing.tests.fakes.process import Process, World
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
-from tollgate_billing.consumers.usage_recorded import BatchLimits
+from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.errors import UsageStoreUnavailable
 from tollgate_billing.ports import Grant
 

@@ -16,6 +16,7 @@ from tollgate_kit.event_log.port import (
     EventProducer,
     OwnershipLost,
     Record,
+    RecordTooLarge,
     Stored,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "EventProducer",
     "OwnershipLost",
     "Record",
+    "RecordTooLarge",
     "Stored",
     "new_consumer",
     "new_producer",

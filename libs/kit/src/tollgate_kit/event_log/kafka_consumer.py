@@ -86,13 +86,14 @@ class KafkaConsumer:
     def claims(self) -> Sequence[Claim]:
         return [claim for claim in self._claims.values() if not claim.lost]
 
-    async def poll(self, limit: int, wait_seconds: float) -> list[Stored]:
+    async def poll(self, limit: int, wait_seconds: float, only: Collection[Claim] = ()) -> list[Stored]:
         member = await self._sound_member()
         turns = member.turns
         async with self._answering(self._patience.answer):
             await self._watch_ids(member)
             await self._claim_assigned(member)
-        held = [partition for partition, claim in self._claims.items() if not claim.lost]
+        claims = [one for one in self._claims.items() if not one[1].lost and (not only or one[1] in only)]
+        held = [partition for partition, _ in claims]
         began = self._clock.monotonic()
         # aiokafka waits for the end of a rebalance beyond the time that it was given.
         async with self._answering(wait_seconds + self._patience.answer):
@@ -101,7 +102,7 @@ class KafkaConsumer:
                 await member.turn(turns, wait_seconds)
                 return []
             found = await member.consumer.getmany(*held, timeout_ms=round(wait_seconds * 1000), max_records=limit)
-        self._listen(member, found, self._clock.monotonic() - began)
+        self._listen(member, held, found, self._clock.monotonic() - began)
         return [
             Stored(
                 self._claims[partition],
@@ -183,9 +184,11 @@ class KafkaConsumer:
         self._ends.clear()
         self._silent.clear()
 
-    def _listen(self, member: Member, found: Collection[TopicPartition], seconds: float) -> None:
+    def _listen(
+        self, member: Member, asked: Sequence[TopicPartition], found: Collection[TopicPartition], seconds: float
+    ) -> None:
         """Counts how long partitions give nothing although they are known to have more."""
-        for partition in self._claims:
+        for partition in asked:
             if partition in found or self._ends.get(partition, 0) <= max(0, member.position(partition)):
                 self._silent.pop(partition, None)
             else:

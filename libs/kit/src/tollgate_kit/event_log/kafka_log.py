@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
 
 from tollgate_kit.event_log.kafka_topics import create_missing
-from tollgate_kit.event_log.port import EventLogUnavailable, Record
+from tollgate_kit.event_log.port import EventLogUnavailable, Record, RecordTooLarge
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,8 @@ class KafkaProducer:
                 await self._send(topic, records)
         except (KafkaError, OSError, TimeoutError) as error:
             await self._drop()
-            raise EventLogUnavailable(f"{self._servers}: {error!r}") from error
+            kind = RecordTooLarge if isinstance(error, MessageSizeTooLargeError) else EventLogUnavailable
+            raise kind(f"{self._servers}, {topic}: {error!r}") from error
         except BaseException:
             await self._drop()
             raise
@@ -73,7 +74,7 @@ class KafkaProducer:
                 waiting.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
                 if batch.append(**values) is None:
-                    raise EventLogUnavailable(f"a record of {len(record.value)} bytes is too large for {topic}")
+                    raise RecordTooLarge(f"a record of {len(record.value)} bytes is too large for {topic}")
         waiting.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*waiting)
 

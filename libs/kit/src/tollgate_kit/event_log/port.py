@@ -1,6 +1,6 @@
 """The event log as its users see it: records go in by key, come out by partition in order, and positions are kept."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -9,6 +9,10 @@ Headers = Sequence[tuple[str, bytes]]
 
 class EventLogUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
     """The log cannot be reached or written now. Whether the records of a failed `send` are in it is not known."""
+
+
+class RecordTooLarge(EventLogUnavailable):
+    """A record is beyond what the topic takes, as long as nobody sets another limit."""
 
 
 class OwnershipLost(Exception):  # noqa: N818 - a state of the world more than a fault.
@@ -68,8 +72,10 @@ class EventConsumer(Protocol):
         """Returns the partitions held now; a lost claim never comes back, a new one takes its place."""
         ...
 
-    async def poll(self, limit: int, wait_seconds: float) -> list[Stored]:
+    async def poll(self, limit: int, wait_seconds: float, only: Collection[Claim] = ()) -> list[Stored]:
         """Returns up to `limit` records that follow those returned before, waiting for the first.
+
+        With `only`, those of these claims; the others' records are for later calls.
 
         Begins at the committed offset of each claim, and may make claims and return their first records at once: what
         it returns never comes again under the same claim. Raises EventLogUnavailable; the next call tries again, and

@@ -11,7 +11,7 @@ import functools
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, TypeVar
@@ -150,11 +150,12 @@ class SqliteConsumer:
     def claims(self) -> Sequence[Claim]:
         return [claim for claim in self._claims if not claim.lost]
 
-    async def poll(self, limit: int, wait_seconds: float) -> list[Stored]:
+    async def poll(self, limit: int, wait_seconds: float, only: Collection[Claim] = ()) -> list[Stored]:
         """Looks every 0.1 s until there is something or `wait_seconds` are over."""
         ends_at = self._clock.monotonic() + wait_seconds
         while True:
-            found = [record for claim in self.claims() for record in await self._read(claim, limit)]
+            claims = [claim for claim in self.claims() if not only or claim in only]
+            found = [record for claim in claims for record in await self._read(claim, limit)]
             left = ends_at - self._clock.monotonic()
             if found or left <= 0:
                 break

@@ -1,6 +1,7 @@
 """Reads usage.recorded.v1 and books it in batches: intent, write, book, commit, each batch in the order of its log.
 
-The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile. Of a
+The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile. A
+partition whose records are nearly all poison is stopped before more of them are set aside, and the others go on. Of a
 backlog, three batches are under way: one is booked while the next one is written and the third one, which nothing says
 in the log yet, is decoded and judged.
 """
@@ -8,17 +9,17 @@ in the log yet, is decoded and judged.
 import asyncio
 import contextlib
 import logging
-from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, groupby
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import SpanKind
 
+from tollgate_billing.consumers.intake import BatchLimits, Intake
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
 from tollgate_billing.domain.intent import Bounds, Intent, encode_intents, parse_intents
+from tollgate_billing.domain.poison import TooMuchPoison
 from tollgate_billing.errors import InvalidQuery, Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _CLAIM_OF: Final = attrgetter("claim")
-_OFFSET_OF: Final = attrgetter("offset")
 
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 5.0
@@ -40,80 +40,6 @@ _POLL_SECONDS: Final = 0.1
 _LAG_SECONDS: Final = 2.0
 # How many full batches may wait, of all partitions together.
 _MOST_WAITING: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """A batch closes at the first of these."""
-
-    events: int
-    size_bytes: int
-    age_seconds: float
-
-
-@dataclass(slots=True)
-class Intake:
-    """What was read of a claim and is not booked yet.
-
-    `intents` are what the log knows of batches that were begun; `resume` those of them that an earlier process began
-    and whose records are not taken out yet.
-    """
-
-    claim: Claim
-    owner: str
-    intents: list[Intent]
-    resume: list[Intent]
-    # One beyond the last record that was booked.
-    position: int
-    state: SourceState = field(default_factory=SourceState)
-    records: list[Stored] = field(default_factory=list)
-    size_bytes: int = 0
-    since: float = 0.0
-    # The next batch, whose records are no longer among the others. Nothing says in the log yet that it was begun.
-    ahead: Batch | None = None
-
-    @property
-    def source(self) -> str:
-        """The name of the partition in the ledger and in Redis."""
-        return Bounds(self.claim.epoch, self.claim.topic, self.claim.partition, 0, 0).source
-
-    @property
-    def first(self) -> Stored | None:
-        """The oldest record that no batch was begun for."""
-        if self.ahead is not None:
-            return self.ahead.records[0]
-        return self.records[0] if self.records else None
-
-    def add(self, records: Sequence[Stored], now: float) -> None:
-        """Takes records in, at `now` of the monotonic clock."""
-        if not self.records:
-            self.since = now
-        self.records += records
-        self.size_bytes += sum(len(record.value) for record in records)
-
-    def due(self, limits: BatchLimits, now: float) -> bool:
-        """Tells whether a batch closes now. One that was begun before closes when all its records are here."""
-        if self.ahead is not None:
-            return True
-        if not self.records:
-            return False
-        if self.resume:
-            return self.records[-1].offset + 1 >= self.resume[0].high
-        full = len(self.records) >= limits.events or self.size_bytes >= limits.size_bytes
-        return full or now - self.since >= limits.age_seconds
-
-    def close(self, limits: BatchLimits, now: float) -> list[Stored]:
-        """Takes the records of the next batch out."""
-        if self.resume:
-            count = bisect_left(self.records, self.resume[0].high, key=_OFFSET_OF)
-        else:
-            sizes = list(accumulate(len(record.value) for record in self.records[: limits.events]))
-            # The one that reaches the size is in.
-            count = min(bisect_left(sizes, limits.size_bytes) + 1, len(sizes))
-        taken, self.records = self.records[:count], self.records[count:]
-        self.size_bytes -= sum(len(record.value) for record in taken)
-        self.since = now
-        return taken
 
 
 class UsageRecordedConsumer:
@@ -151,7 +77,7 @@ class UsageRecordedConsumer:
         self._polled: list[Stored] = []
         # The oldest first. Only the last one may not be written yet.
         self._begun: list[tuple[Intake, Batch]] = []
-        self._failed = False
+        self._failed = self._waits = False
         # Held by each step, and by whoever works between two batches.
         self._stepping = asyncio.Lock()
         self._delay = _FIRST_RETRY_SECONDS
@@ -174,6 +100,11 @@ class UsageRecordedConsumer:
     def open_exceptions(self) -> int:
         """How many finals nobody confirmed, of the sources that are held and of those that were when they began."""
         return len(set[str]().union(*(intake.state.exceptions or () for intake in self._intakes.values())))
+
+    @property
+    def stopped(self) -> list[str]:
+        """Why partitions are stopped, a sentence for each that is."""
+        return [intake.stopped for intake in self._intakes.values() if intake.stopped]
 
     async def step(self, stopping: asyncio.Event) -> None:
         """Reads once and books what is due; waits a moment when something is away."""
@@ -229,7 +160,8 @@ class UsageRecordedConsumer:
             if self._next() is None:
                 await self._finish()
             await self._measure_lag()
-            self.problem = "" if self._intakes else "no partition of the event log is held"
+            self.problem = "; ".join(self.stopped) if self._intakes else "no partition of the event log is held"
+            self._waits = False
             self._delay = _FIRST_RETRY_SECONDS
         except OwnershipLost as error:
             log.warning("a partition is lost", extra={"fields": {"reason": str(error)}})
@@ -237,8 +169,9 @@ class UsageRecordedConsumer:
         except (Unavailable, EventLogUnavailable) as error:
             self._failed = True
             self._counters.add("retries")
-            if not self.problem:
+            if not self._waits:
                 log.warning("booking waits; nothing is skipped", extra={"fields": {"reason": str(error)}})
+            self._waits = True
             self.problem = f"booking waits: {error}"
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), self._delay)
@@ -252,7 +185,7 @@ class UsageRecordedConsumer:
         """Books what has been read, for a stop in good order."""
         await self._finish()
         for intake in list(self._intakes.values()):
-            while intake.first and not intake.claim.lost and not intake.resume:
+            while intake.first and not (intake.claim.lost or intake.resume or intake.stopped):
                 self._open(intake)
                 await self._finish()
 
@@ -262,7 +195,7 @@ class UsageRecordedConsumer:
             self._started = True
         await self._take_in()
         if self._next() is None:
-            self._polled = await self._consumer.poll(max(1, self._room()), _POLL_SECONDS)
+            self._polled += await self._consumer.poll(max(1, self._room()), _POLL_SECONDS, self._wanted())
             await self._take_in()
 
     def _room(self) -> int:
@@ -274,18 +207,45 @@ class UsageRecordedConsumer:
         # Every partition makes batches of its own: with room for one of them in all, each would be a fraction.
         return self._limits.events * (min(max(1, len(self._intakes)), _MOST_WAITING) + 1) - waiting
 
+    def _wanted(self) -> list[Claim]:
+        """Returns the partitions to read now, none of those that are stopped; nothing: all of them.
+
+        Of a backlog these are few, and first those that have records: each makes batches of its own, and a row of a
+        small batch costs twice as much.
+        """
+        going = [intake for intake in self._intakes.values() if not intake.stopped]
+        if sum(len(intake.records) for intake in going) < self._limits.events:
+            return [intake.claim for intake in going] if len(going) < len(self._intakes) else []
+        going.sort(key=lambda intake: (intake.full(self._limits), not intake.records, intake.since))
+        return [intake.claim for intake in going[:_MOST_WAITING]]
+
     async def _take_in(self) -> None:
         """Adds what was read to its claims, begins new ones and forgets those that are lost."""
         polled, self._polled = self._polled, []
-        for claim, records in groupby(polled, _CLAIM_OF):
-            if not claim.lost:
-                intake = self._intakes.get(claim) or await self._begin(claim)
-                intake.add(list(records), self._clock.monotonic())
+        for claim in dict.fromkeys(record.claim for record in polled):
+            if not claim.lost and claim not in self._intakes:
+                await self._begin(claim)
+        self._polled = self._keep(polled)
         for claim in self._consumer.claims():
             if claim not in self._intakes:
                 await self._begin(claim)
         for claim in [one for one in self._intakes if one.lost]:
             del self._intakes[claim]
+
+    def _keep(self, polled: Sequence[Stored]) -> list[Stored]:
+        """Adds records to those claims that are begun; returns the others."""
+        others: list[Stored] = []
+        now = self._clock.monotonic()
+        for claim, records in groupby(polled, _CLAIM_OF):
+            intake = self._intakes.get(claim)
+            if intake is not None:
+                intake.add(list(records), now)
+                for gone in intake.forget_gone():
+                    fields = {"source": intake.source, "low": gone.low, "high": gone.high, "expected": gone.count}
+                    log.critical("the log has no record of a batch that was begun before", extra={"fields": fields})
+            elif not claim.lost:
+                others += records
+        return others
 
     async def _begin(self, claim: Claim) -> Intake:
         owner = self._new_owner()
@@ -324,11 +284,14 @@ class UsageRecordedConsumer:
         with contextlib.suppress(Unavailable, EventLogUnavailable):
             intake = self._next()
             if intake is not None:
-                intake.ahead = intake.ahead or self._taken(intake)
-                await self._record.prepare(intake.ahead, intake.state, ahead=True)
+                batch = intake.ahead = intake.ahead or self._taken(intake)
+                try:
+                    await self._record.prepare(batch, intake.state, ahead=True)
+                except TooMuchPoison as error:
+                    self._stop(intake, batch, error)
             # A broker hands out little at once, and every partition makes a batch of its own.
-            while (room := self._room()) > 0 and (found := await self._consumer.poll(room, 0)):
-                self._polled += found
+            while (room := self._room()) > 0 and (found := await self._consumer.poll(room, 0, self._wanted())):
+                self._polled += self._keep(found)
 
     def _taken(self, intake: Intake) -> Batch:
         """Returns the next batch, its records taken out of the intake."""
@@ -369,7 +332,10 @@ class UsageRecordedConsumer:
         for (intake, _), outcome in zip(works, outcomes, strict=True):
             if isinstance(outcome, OwnershipLost):
                 await self._give_up(intake)
-        failures = [outcome for outcome in outcomes if outcome is not None]
+            elif isinstance(outcome, TooMuchPoison):
+                # Only what is written is decided about.
+                self._stop(intake, newest, outcome)
+        failures = [outcome for outcome in outcomes if outcome is not None and not isinstance(outcome, TooMuchPoison)]
         if failures:
             # What ends the process before what is only away.
             raise min(failures, key=lambda one: (isinstance(one, Exception), isinstance(one, OwnershipLost)))
@@ -425,6 +391,15 @@ class UsageRecordedConsumer:
 
     def _drop(self, intake: Intake) -> None:
         self._begun = [one for one in self._begun if one[0] is not intake]
+
+    def _stop(self, intake: Intake, batch: Batch, reason: TooMuchPoison) -> None:
+        """Stops a partition before a batch. What was begun before that is booked, and all others go on.
+
+        Its intent, if the log has it, is for whoever holds the partition next.
+        """
+        self._begun = [one for one in self._begun if one[1] is not batch]
+        intake.stop(str(reason), batch.records[0])
+        log.critical("a partition is stopped: nothing of it is booked", extra={"fields": {"reason": intake.stopped}})
 
     async def _measure_lag(self) -> None:
         now = self._clock.monotonic()

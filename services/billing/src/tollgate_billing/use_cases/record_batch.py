@@ -16,6 +16,7 @@ from tollgate_billing.domain.event import Event, decode_all
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged, judge, looked_up
+from tollgate_billing.domain.poison import POISON_LIMIT, TooMuchPoison, count_on_end
 from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
@@ -54,11 +55,15 @@ class Prepared:
 
 @dataclass(slots=True)
 class Decoded:
-    """The events of a batch, their fields by column, and what is none; the versions that have the prices they name."""
+    """The events of a batch, their fields by column, and what is none; the versions that have the prices they name.
+
+    `places` are those of the letters among the records.
+    """
 
     events: list[Event]
     columns: Columns
     letters: list[Letter]
+    places: list[int]
     versions: dict[str, str]
 
 
@@ -87,11 +92,13 @@ class SourceState:
     """What is remembered about a source while it is held: of every batch that was prepared, written or not.
 
     A batch that was prepared is tried until it is booked, or the source is lost and this with it. `exceptions` are
-    requests with a final that something better may still replace; those of other sources do no harm.
+    requests with a final that something better may still replace; those of other sources do no harm. `poison` is how
+    many of the last records on end could not be used.
     """
 
     recent: RecentIds | None = None
     exceptions: set[str] | None = None
+    poison: int = 0
 
 
 def _nobody_asks(_organizations: Iterable[str]) -> None:
@@ -102,7 +109,7 @@ class RecordBatch:
     """`reached` is told each step that is behind, for tests that end the process there.
 
     `keep` knows which batches Redis has, and brings those that others left in the ledger; `booked` is told whose usage
-    was booked.
+    was booked. More poison on end than `poison_limit` is not set aside; 0 is no limit.
     """
 
     def __init__(
@@ -118,6 +125,7 @@ class RecordBatch:
         reached: Callable[[str], None],
         keep: KeepWallets,
         booked: Callable[[Iterable[str]], None] = _nobody_asks,
+        poison_limit: int = POISON_LIMIT,
     ) -> None:
         self._store = store
         self._ledger = ledger
@@ -129,18 +137,22 @@ class RecordBatch:
         self._reached = reached
         self._keep = keep
         self._booked = booked
+        self._poison_limit = poison_limit
 
     async def prepare(self, batch: Batch, state: SourceState, *, ahead: bool = False) -> None:
         """Decides what becomes of each event, once; writes nothing. Batches of a source are prepared in their order.
 
         `ahead` is while an earlier batch is being written: what needs the rows of earlier ones is left to another call.
-        Raises Unavailable.
+        Raises Unavailable or TooMuchPoison.
         """
         if batch.prepared is not None:
             return
         if batch.decoded is None:
             batch.decoded = await asyncio.to_thread(_decoded, batch)
         decoded = batch.decoded
+        most, poison = count_on_end(state.poison, decoded.places, len(batch.records))
+        if decoded.letters and 0 < self._poison_limit < most:
+            raise TooMuchPoison(_too_much(batch, decoded.letters, most))
         first_us = min(record.at_us for record in batch.records)
         if state.exceptions is None:
             state.exceptions = set(await self._ledger.open_requests(first_us - _OPEN_US))
@@ -153,7 +165,7 @@ class RecordBatch:
         await self._learn_prices(decoded.versions)
         decide = functools.partial(self._decided, decoded, looked, history, state.recent, batch.bounds)
         prepared = batch.prepared = await asyncio.to_thread(decide)
-        batch.decoded = None
+        batch.decoded, state.poison = None, poison
         _remember(prepared, state.recent)
         state.exceptions.difference_update(prepared.closed)
         state.exceptions.update(one.request_id for one in prepared.opened)
@@ -300,7 +312,15 @@ def _decoded(batch: Batch) -> Decoded:
         log.error("records of the event log cannot be used", extra={"fields": fields})
     versions = dict(zip(columns["price_digest"], columns["config_digest"], strict=True))
     versions |= {event.rate_digest: event.fields.config_digest for event in events if event.converted is not None}
-    return Decoded(events, columns, letters, versions)
+    return Decoded(events, columns, letters, [place for place, _ in poison], versions)
+
+
+def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
+    bounds, first = batch.bounds, letters[0]
+    return (
+        f"partition {bounds.partition} of {bounds.topic} is stopped before record {bounds.low}: {most} records on end "
+        f"cannot be used, such as record {first.offset}: {first.reason}"
+    )
 
 
 def _remember(prepared: Prepared, recent: RecentIds) -> None:
