@@ -11,10 +11,8 @@ from tollgate_kit.settings import load_settings
 
 
 def _collect_rarely() -> None:
-    """Has the collector look for cycles seldom: a batch has a hundred thousand objects and none of them is in one.
-
-    At its usual pace it looks at all of them again and again while a batch is made, which took a third of the time.
-    """
+    # A batch has a hundred thousand objects, none of them in a cycle: at its usual pace the collector looks at all of
+    # them again and again while a batch is made, which took a third of the time.
     gc.freeze()
     gc.set_threshold(200_000, 50, 1000)
 
