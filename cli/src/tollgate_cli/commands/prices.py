@@ -134,15 +134,17 @@ def _served(catalogue: "Catalogue", declared: "Declared | None") -> "dict[str, l
         offers += [(route.model, target.channel, target.upstream) for target in targets]
     for name, channel, upstream in offers:
         provider = catalogue.providers.get(providers.get(channel, ""))
-        known = None if provider is None else (provider.simulates or provider.name, upstream or name)
-        if known in catalogue.by_upstream:
-            served.setdefault(name, []).append(catalogue.by_upstream[known])
+        if provider is None:
+            continue
+        known = catalogue.by_upstream.get((provider.simulates or provider.name, upstream or name))
+        if known is not None:
+            served.setdefault(name, []).append(known)
     return served
 
 
-def _beside(model: "CatalogueModel", listed: Mapping[str, str]) -> list[str]:
+def _beside(known: "CatalogueModel", listed: Mapping[str, str]) -> list[str]:
     """Returns what a chat with a model can use beside tokens; kinds of a unit are left out where it is there."""
-    able = ["search"] if "web_search" in model.abilities else []
+    able = ["search"] if "web_search" in known.abilities else []
     counted = [unit for unit in listed if unit.startswith(_COUNTED)]
     return able + [unit for unit in counted if unit.partition(":")[0] == unit or unit.partition(":")[0] not in listed]
 
