@@ -369,6 +369,9 @@ class InferenceGateway:
 
     def end_unrecorded(self, exchange: "InferenceExchange", delivered: int) -> None:
         """The router wrote no event: what was delivered is for the witness to tell, else nothing will be booked."""
+        if exchange.detached:
+            # The answer is kept for who was let go, and may be whole: as large as what they were told, for all we know.
+            delivered += exchange.bytes_out
         if delivered:
             self._witness.record(exchange, delivered, self._version.current())
         if delivered or exchange.tries > 1:
