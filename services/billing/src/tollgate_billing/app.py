@@ -291,6 +291,7 @@ class Billing:
             self.prices,
             UsageProducer(self.producer),
             self.clock,
+            self.books,
         )
         rate_again = RateAgain(ClickHouseUsedRows(self.clickhouse))
         self.reports = ReportService(SqlStatements(self.database), rate_again, rerate, self.prices)
