@@ -131,6 +131,8 @@ def rows_of(product, request_id, count):
 @contextlib.contextmanager
 def nothing_billed(product):
     """Neither row nor charge comes of what happens inside, seen once a later request has been booked."""
+    # A row can be found a moment before its charge is booked.
+    wait_settled(product)
     requests, before = product.usage()["requests"], product.balance()
     yield
     row = row_of(product, chat(product).headers["x-request-id"])

@@ -112,6 +112,8 @@ def test_a_downgrade_turns_to_the_cheaper_model_and_says_so(budgeted: Product) -
     assert reply.status_code == 200
     row = budgeted.wait_row(reply.headers["x-request-id"])
     assert (row["model"], row["requested_model"], row["fallback_reason"]) == (CHEAP, DEAR, "budget")
+    assert (row["routing"]["fallback_model"], row["routing"]["fallback_reason"]) == (CHEAP, "budget")
+    assert [one["verdict"] for one in row["routing"]["targets"]].count("taken") == 1
     assert "x-tollgate-downgraded" not in chat(budgeted, key["key"], CHEAP).headers
     run(budgeted, "budgets", "delete", made["id"])
 

@@ -114,6 +114,8 @@ STREAMS = [
         usage=True,
         call=True,
     ),
+    # By litellm, as test_aider.py records it.
+    Chat("aider", {"messages": HELLO, "temperature": 0, **USAGE}, usage=True),
     Chat("continue", {"messages": HELLO, **USAGE}, {"api-key": "{key}"}, usage=True),
     Chat("dify-openai", {"messages": HELLO, **USAGE}, usage=True),
     Chat("dify-compatible", {"messages": WEATHER, "tools": [TOOL], **USAGE}, usage=True, call=True),

@@ -11,6 +11,10 @@ ROOT_FILES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md",
 SERVICE_FILES = ("__main__.py", "app.py", "settings.py", "telemetry.py")
 MAIN_LINES = 30
 CONTRACTS = "libs/contracts/"
+# The first column of the code map.
+MAPPED = re.compile(r"^\| `([\w./*-]+)` \|", re.MULTILINE)
+# Folders whose members stand for them.
+SPLIT = {"libs", "services", "simulators"}
 PINNED = re.compile(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==")
 
 
@@ -20,6 +24,7 @@ def check(tree: Tree) -> Iterator[Violation]:
         return
     yield from (Violation(name, 1, "this file is missing") for name in ROOT_FILES if name not in tree.names)
     yield from _workspace(tree)
+    yield from _mapped(tree)
     yield from _members(tree)
     for folder in sorted({name.split("/")[1] for name in tree.matching("services/*/pyproject.toml")}):
         yield from _service(tree, folder)
@@ -37,6 +42,21 @@ def _workspace(tree: Tree) -> Iterator[Violation]:
         found = PINNED.match(line)
         if found and "--hash=" not in " ".join(lock[number - 1 : number + 1]):
             yield Violation("requirements.lock", number, f"{found[1]} has no hash")
+
+
+def _mapped(tree: Tree) -> Iterator[Violation]:
+    """The code map names what is there, each top folder by itself or by its members, and nothing else."""
+    mapped = {found.rstrip("/") for found in MAPPED.findall(tree.text("ARCHITECTURE.md"))}
+    there = {name.split("/")[0] for name in tree.names if "/" in name}
+    for parent in SPLIT & there:
+        members = {"/".join(name.split("/")[:2]) for name in tree.matching(f"{parent}/*/**")}
+        there = (there - {parent}) | (members if f"{parent}/*" not in mapped else {f"{parent}/*"})
+    # Generated, so not among the files that rules look at.
+    yield from (Violation("ARCHITECTURE.md", 1, f"the code map lacks {name}") for name in sorted(there - mapped))
+    yield from (
+        Violation("ARCHITECTURE.md", 1, f"the code map has {name}, which is not there")
+        for name in sorted(mapped - there - {CONTRACTS.rstrip("/")})
+    )
 
 
 def _members(tree: Tree) -> Iterator[Violation]:
@@ -71,7 +91,15 @@ _SERVICE = {
     "services/a-b/README.md": "x\n",
     **{f"services/a-b/src/tollgate_a_b/{name}": "x = 1\n" for name in SERVICE_FILES},
 }
+
+
+def _mapping(*names: str) -> dict[str, str]:
+    return {"ARCHITECTURE.md": "".join(f"| `{name}` | x |\n" for name in names)}
+
+
 PLANTED = [
+    (_ROOT | {"libs/kit/x": "", "cli/x": ""} | _mapping("cli/"), "the code map lacks libs/kit"),
+    (_ROOT | {"cli/x": ""} | _mapping("cli/", "docs/"), "the code map has docs, which is not there"),
     ({name: text for name, text in _ROOT.items() if name != "GLOSSARY.md"}, "GLOSSARY.md:1: this file is missing"),
     (_ROOT | {"uv.lock": ""}, "uv.lock:1"),
     (_ROOT | {"pyproject.toml": '[project]\nname = "x"\n'}, "no [project]"),
@@ -82,6 +110,9 @@ PLANTED = [
     (_ROOT | _SERVICE | {"services/a-b/src/tollgate_a_b/__main__.py": "x = 1\n" * 31}, "31 lines, at most 30"),
 ]
 KEPT = [
-    _ROOT | _SERVICE | {"libs/kit/src/tollgate_kit/x.py": "", "cli/src/tollgate_cli/x.py": ""},
-    _ROOT | {"simulators/provider/src/tollgate_simulator_provider/x.py": ""},
+    _ROOT
+    | _SERVICE
+    | {"libs/kit/src/tollgate_kit/x.py": "", "cli/src/tollgate_cli/x.py": ""}
+    | _mapping("libs/kit", "services/*", "cli"),
+    _ROOT | {"simulators/provider/src/tollgate_simulator_provider/x.py": ""} | _mapping("simulators/provider"),
 ]

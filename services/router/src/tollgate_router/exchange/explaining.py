@@ -16,12 +16,20 @@ _VERDICTS: Final = {
     Verdict.OUT: routing.VERDICT_OUT,
     Verdict.FAILED: routing.VERDICT_FAILED,
 }
+# Why edge asks for another model than its caller named.
+BUDGET: Final = "budget"
 _MOST_MS: Final = 2**32 - 1
 
 
-def explanation_of(snapshot: "Snapshot", walk: "Walk", taken: "Target | None", now: float) -> routing.Explanation:
-    """Returns why a way led to `taken`, as things are at `now` (seconds of the monotonic clock)."""
+def explanation_of(
+    snapshot: "Snapshot", walk: "Walk", taken: "Target | None", now: float, wanted: str = ""
+) -> routing.Explanation:
+    """Returns why a way led to `taken`, as things are at `now` (seconds of the monotonic clock).
+
+    `wanted` is the model that the caller named, where edge asks for a cheaper one since a budget says so.
+    """
     found = explain(snapshot, walk, taken, now)
+    turned = bool(wanted) and not found.fallback_reason
     return routing.Explanation(
         model=found.model,
         route_group=found.route_group,
@@ -49,8 +57,8 @@ def explanation_of(snapshot: "Snapshot", walk: "Walk", taken: "Target | None", n
             for one in found.targets
         ],
         omitted=found.omitted,
-        fallback_model=found.fallback_model,
-        fallback_reason=found.fallback_reason,
+        fallback_model=found.model if turned else found.fallback_model,
+        fallback_reason=BUDGET if turned else found.fallback_reason,
         refusal=found.refusal,
         retry_after_ms=min(found.retry_after_ms, _MOST_MS),
     )

@@ -25,6 +25,7 @@ from tollgate_kit.tracing import (
 )
 from tollgate_rating import REQUEST, SEARCH, ModelPrice, RatingError, Unpriced, first_rated
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.exchange.explaining import BUDGET
 from tollgate_router.telemetry import SPAN_ATTEMPT, SPAN_PUBLISH, AttemptSeries, RouterCounters, operation_name
 
 if TYPE_CHECKING:
@@ -242,7 +243,7 @@ class Recorder:
             if result.fallback_model:
                 event.requested_model, event.fallback_reason = opened.model, result.fallback_reason
             elif opened.requested_model:
-                event.fallback_reason = "budget"
+                event.fallback_reason = BUDGET
             if opened.requested_model:
                 event.requested_model = opened.requested_model
             found = self._constants[key] = event.SerializeToString(), self._series(opened, result)

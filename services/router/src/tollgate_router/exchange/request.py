@@ -177,8 +177,8 @@ class Request(Held):
         walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random)
         now = deps.clock.monotonic()
         target = walk.first(now, opened.dialect, opened.body_length)
-        if target is None or walk.why:
-            self._routing = explanation_of(snapshot, walk, target, now)
+        if target is None or walk.why or opened.requested_model:
+            self._routing = explanation_of(snapshot, walk, target, now, opened.requested_model)
         if target is None:
             assert walk.refusal is not None
             self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
@@ -231,7 +231,7 @@ class Request(Held):
             if following is not None:
                 self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)
                 assert self._snapshot is not None
-                self._routing = explanation_of(self._snapshot, walk, following, now)
+                self._routing = explanation_of(self._snapshot, walk, following, now, self._opened.requested_model)
                 self._attempt(following)
                 return
         self._end(outcome, ReplyUsage({}, estimated=False), problem)
