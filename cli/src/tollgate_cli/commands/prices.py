@@ -27,7 +27,7 @@ LEFT_OUT = {
     "no_price": "no price book in force at their time has all their prices (add them to it, or name one with --book)",
     "no_exchange_rate": "no exchange rate to their organization's currency was in force",
     "no_currency": "their organization has no money and no credit line yet, so that its currency is not known",
-    "too_dear": "they would cost more than one request may",
+    "too_dear": "they would cost more than one request may, in their currency or in the price book's",
     "too_old": "they began more than 89 days ago (see tollgate credit correct)",
 }
 MONEY = ("requests", "charged", "would", "difference")

@@ -194,9 +194,10 @@ class Billing:
             SqlAlerts(self.database, ids),
             ClickHouseTroubles(self.clickhouse),
             self.letters,
-            lambda: Backlog(self.consumer.lag_events, self.consumer.lag_ms, self.consumer.problem),
+            self._backlog,
             clock,
             self.counters,
+            slot=self.settings.slot,
             late_seconds=self.settings.alert_lag_seconds,
             runbooks=self.settings.runbook_url,
         )
@@ -216,6 +217,11 @@ class Billing:
         )
         keep = KeepBudgets(budgets, spending, self.budgets, ledger, clock, lambda: ids.new("bud"))
         self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, self.alerts, clock)
+
+    def _backlog(self) -> Backlog:
+        consumer = self.consumer
+        stopped = tuple(consumer.stopped_partitions)
+        return Backlog(consumer.lag_events, consumer.lag_ms, consumer.problem, stopped)
 
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
@@ -291,6 +297,7 @@ class Billing:
             self.prices,
             UsageProducer(self.producer),
             self.clock,
+            self.books,
         )
         rate_again = RateAgain(ClickHouseUsedRows(self.clickhouse))
         self.reports = ReportService(SqlStatements(self.database), rate_again, rerate, self.prices)

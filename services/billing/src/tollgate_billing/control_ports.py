@@ -150,11 +150,16 @@ class Alerts(Protocol):
     """Raises LedgerUnavailable."""
 
     async def keep(
-        self, found: Sequence[Alert], looked: Collection[str], facts: Callable[[Alert], Fact], now_us: int
+        self,
+        found: Sequence[Alert],
+        looked: Mapping[str, Collection[str] | None],
+        facts: Callable[[Alert], Fact],
+        now_us: int,
     ) -> Sequence[Alert]:
         """Keeps what is wrong now, with a notice for each destination where that is news; returns what was news.
 
-        All others of the kinds in `looked` are kept as being over. `facts` gives what to tell. It is one transaction.
+        `looked` has the subjects that were looked at by kind, None for all: all others of them are kept as being over.
+        `facts` gives what to tell. It is one transaction.
         """
         ...
 

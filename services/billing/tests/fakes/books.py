@@ -152,6 +152,6 @@ def _line(row):
 def _sum(rows):
     return Amounts(
         sum(to_pico(row["charge"]) for row in rows),
-        sum(to_pico(row["cost"]) for row in rows if row["kind"] == "usage"),
+        sum(to_pico(row["cost"]) for row in rows),
         sum(to_pico(row["loss"]) for row in rows),
     )

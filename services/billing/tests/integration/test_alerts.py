@@ -14,6 +14,8 @@ from services.billing.tests.fakes.letters import FakeLetterStore, FakeUsageTopic
 from services.billing.tests.fakes.spending import FakeSender
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
+from services.billing.tests.unit.test_judge import decide
+from services.billing.tests.unit.test_rerated import later, unpriced
 from tests.servers.notify import Receivers
 
 from tollgate.billing.v1 import controls_pb2 as wire
@@ -26,6 +28,7 @@ from tollgate_billing.control_ports import SpoolState
 from tollgate_billing.domain.alerts import RUNBOOKS
 from tollgate_billing.domain.books import Difference, Report
 from tollgate_billing.domain.delivery import Destination, Quiet
+from tollgate_billing.domain.rows import Block
 from tollgate_billing.errors import LedgerUnavailable
 from tollgate_billing.ports import SweepResult
 from tollgate_billing.telemetry import BillingCounters
@@ -77,14 +80,15 @@ class Watch:
         )
         self.alerts = self.new_process()
 
-    def new_process(self):
+    def new_process(self, slot=0, backlog=None):
         return WatchAlerts(
             SqlAlerts(self.database, self.ids),
             self.troubles,
             self.letters,
-            lambda: self.backlog,
+            backlog or (lambda: self.backlog),
             self.clock,
             self.counters,
+            slot=slot,
             late_seconds=300,
             runbooks=RUNBOOK,
         )
@@ -262,6 +266,48 @@ async def test_a_log_that_cannot_be_read_is_a_lag_though_no_record_is_known(watc
     assert await watch.told() == ["lag"]
 
 
+async def test_each_process_tells_of_its_own_backlog_and_ends_no_alert_of_another(watch):
+    await watch.add()
+    other = watch.new_process(1, lambda: Backlog(0, 0, ""))
+    watch.backlog = Backlog(5, 400_000, "partition 3 is stopped", (3,))
+    assert await watch.told() == ["lag"]
+    for _ in range(4):
+        watch.clock.advance(HOUR)
+        assert await other.step() == 0
+        assert await watch.told() == []
+    # The first one goes on as it was, and another one stops.
+    other = watch.new_process(1, lambda: Backlog(5, 400_000, "partition 7 is stopped", (7,)))
+    assert await other.step() == 1
+    assert await watch.told() == ["lag"]
+
+
+async def test_a_partition_more_that_is_stopped_is_told_while_the_first_one_is(watch):
+    await watch.add()
+    watch.backlog = Backlog(5, 400_000, "partition 3 is stopped", (3,))
+    assert await watch.told() == ["lag"]
+    watch.clock.advance(2 * HOUR)
+    watch.backlog = Backlog(5, 400_000, "booking waits", (3,))
+    assert await watch.told() == []
+    watch.backlog = Backlog(5, 400_000, "partition 3 is stopped; partition 7 is stopped", (3, 7))
+    assert await watch.told() == ["lag"]
+    assert "partition 7" in watch.sender.sent[-1][1].paragraphs[0]
+
+
+async def test_a_spool_that_only_one_process_hears_of_is_told_once(watch):
+    await watch.add()
+    other = watch.new_process(1)
+    for minutes in range(4 * 60):
+        watch.alerts.spools([SpoolState("router a", 5, 90, 100)])
+        assert await watch.told() == ([] if minutes else ["spool"])
+        assert await other.step() == 0
+        watch.clock.advance(MINUTE)
+    # It is over once the one that knew it hears no more of it, and news when it comes back.
+    watch.clock.advance(6 * MINUTE)
+    assert await watch.told() == []
+    watch.alerts.spools([SpoolState("router a", 5, 90, 100)])
+    assert await watch.told() == ["spool"]
+
+
 async def test_a_source_that_is_away_hides_no_other_and_ends_nothing(watch):
     await watch.add()
     watch.troubles.found["mismatches"].append((watch.now(), "req_1", "r"))
@@ -352,6 +398,15 @@ async def test_rows_say_what_is_wrong(profile, open_clickhouse):
     found = await troubles.mismatches(now + 1)
     assert (found.count, found.last_us, len(found.request_ids), found.names) == (6, now + 6, 5, ("another price",))
     assert (await troubles.unpriced(now)).count == 0
+    # A request that was rated later, whose first row was lost and written again since, and one that nobody rated.
+    names = [f"req_{profile}_{number}" for number in range(2)]
+    free = [unpriced(name) for name in names]
+    (first, _), (second, _) = decide(free, [later(free[0])])
+    for block, at_us in ((first, now + 10), (second, now - 5 * 86_400 * 10**6)):
+        rows = Block({**block.columns, "ingested_at": [at_us] * len(block)})
+        await store.insert_usage(rows, f"alerts/{profile}/{at_us}")
+    found = await troubles.unpriced(now)
+    assert (found.count, found.last_us, found.request_ids, found.names) == (1, now + 10, (names[1],), ("new",))
     await store.insert_poison([poison_row(now, b"x")], f"alerts/{profile}")
     assert await troubles.last_letter_us() == now
     await clickhouse.close()

@@ -1,14 +1,19 @@
 """Requests without a price are rated later through a real process: charged once, whatever is killed, and shown."""
 
+import asyncio
 import json
+import subprocess
+import sys
 import time
 
 import pytest
-from grpc import aio
+from grpc import StatusCode, aio
 from services.billing.tests.fakes.events import BOOK, usage_event
 from services.billing.tests.integration.running import BillingProcess, send, servers_of, version_document
+from services.billing.tests.integration.test_usage_rebuild import DAMAGE
 
-from tollgate.billing.v1 import billing_pb2, reports_pb2, reports_pb2_grpc
+from tollgate.billing.v1 import billing_pb2, mending_pb2, reports_pb2, reports_pb2_grpc
+from tollgate.billing.v1.mending_pb2_grpc import MendingServiceStub
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.grpc_io import new_channel
 from tollgate_resources.models import PriceBook as DeclaredBook
@@ -26,11 +31,13 @@ RAW = (
 )
 
 
-def document(*, more=(), **models):
+def document(*, more=(), rates=(), **models):
     """Returns a configuration version whose book says of these models what the first one did not."""
     plain = json.loads(version_document()[0])
     plain["price_books"][0]["models"] |= models
     plain["price_books"] += more
+    if rates:
+        plain["exchange_rates"] = [*rates]
     return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -226,5 +233,74 @@ async def test_what_is_too_old_to_be_booked_is_said(billing):
     ask = Asking(billing, now - 100 * DAY_US, now)
     found = await ask(apply=True)
     assert (found.sent, dict(found.left_out)) == (0, {"too_old": 1})
+    await client.close()
+    await ask.channel.close()
+
+
+async def test_a_list_price_beyond_what_one_request_may_cost_is_left_out(billing):
+    now = time.time_ns() // 1000
+    started = "2020-01-01T00:00:00Z"
+    models = {"new": {"input": "2000", "output": "8000"}}
+    yuan = {"name": "yuan", "effective": started, "currency": "CNY", "models": models}
+    rate = {"base": "CNY", "quote": "USD", "rate": "0.14", "effective": started}
+    version = document(more=[yuan], rates=[rate])
+    billing.start()
+    client = billing.client()
+    await client.grant(FUNDS)
+    # 1,400 dollars, which are 10,000 yuan.
+    dear = unpriced("dear", now - DAY_US, input_tokens=10**6, output_tokens=10**6)
+    await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [dear, unpriced("other", now - DAY_US)])
+    await client.booked(2)
+    await restarted(billing, version)
+    ask = Asking(billing, now - 2 * DAY_US, now)
+    found = await ask(price_digest=digests(version)[1], apply=True)
+    assert (found.sent, dict(found.left_out)) == (1, {"too_dear": 1})
+    await client.booked(4)
+    balance = await client.balance()
+    assert balance.ledger_pico == balance.wallet_pico == FUNDS - 84 * 10**8
+    await client.close()
+    await ask.channel.close()
+
+
+async def test_nothing_is_charged_twice_where_the_rows_are_lost_that_say_it_was_charged(billing):
+    now = time.time_ns() // 1000
+    billing.start()
+    client = billing.client()
+    for organization in ("org", "org-2"):
+        await client.grant(FUNDS, key=organization, organization=organization)
+    events = [unpriced("mine", now - DAY_US), unpriced("another", now - DAY_US, organization="org-2")]
+    await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], events)
+    await client.booked(2)
+    await restarted(billing, COMPLETED)
+    ask = Asking(billing, now - 2 * DAY_US, now)
+    assert (await ask(organization_id="org", apply=True)).sent == 1
+    await client.booked(4)
+    # The store comes back from a copy that is older than that.
+    billing.stop()
+    gone = "ALTER TABLE usage_events DELETE WHERE source = 'billing' OR kind = 'adjustment' SETTINGS mutations_sync = 2"
+    command = [sys.executable, "-c", DAMAGE, billing.servers["TOLLGATE_BILLING_CLICKHOUSE_DSN"], gone]
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=120)
+    billing.start()
+    for asked in ({}, {"organization_id": "org"}):
+        with pytest.raises(aio.AioRpcError) as refused:
+            await ask(**asked, apply=True)
+        assert refused.value.code() == StatusCode.FAILED_PRECONDITION
+        words = ("of org, batch ", "`tollgate reconcile`", "`tollgate usage rebuild`")
+        assert [one for one in words if one not in refused.value.details()] == []
+    # It shows what there is, and another organization is not concerned.
+    assert sum(row.requests for row in (await ask()).rows) == 2
+    assert (await ask(organization_id="org-2", apply=True)).sent == 1
+    await client.booked(4)
+    mending = MendingServiceStub(ask.channel)
+    span = mending_pb2.RebuildUsageRequest(from_us=now - HOUR_US, to_us=time.time_ns() // 1000)
+    done = [one async for one in mending.RebuildUsage(span)][-1]
+    assert (done.step, done.missing, done.unfit) == ("done", 2, 0)
+    again = await ask(apply=True)
+    assert (list(again.rows), again.sent) == ([], 0)
+    for organization in ("org", "org-2"):
+        balance = await client.balance(organization)
+        assert balance.ledger_pico == balance.wallet_pico == FUNDS - (3 * 10 + 7 * 5) * 10**6
+    found = await client.call("CompareBooks", billing_pb2.CompareBooksRequest(from_us=now - HOUR_US))
+    assert [one for one in found.differences if one.kind != "mismatch"] == []
     await client.close()
     await ask.channel.close()

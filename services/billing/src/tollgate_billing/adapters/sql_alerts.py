@@ -1,7 +1,7 @@
 """Alerts of operators in SQLite or PostgreSQL: what is wrong now, and when it was told, beside the notices of it."""
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from tollgate_kit.ids import Ids
 from tollgate_kit.sql import Database
 
 Facts = Callable[[Alert], Fact]
+Looked = Mapping[str, Collection[str] | None]
 _ROW: Final = OPERATOR_ALERTS.c
 
 
@@ -24,8 +25,8 @@ class SqlAlerts:
         self._database = database
         self._ids = ids
 
-    async def keep(self, found: Sequence[Alert], looked: Collection[str], facts: Facts, now_us: int) -> list[Alert]:
-        present = sa.select(_ROW.kind).where(_ROW.present, _ROW.kind.in_(tuple(looked))).limit(1)
+    async def keep(self, found: Sequence[Alert], looked: Looked, facts: Facts, now_us: int) -> list[Alert]:
+        present = sa.select(_ROW.kind).where(_ROW.present, _any_of(looked)).limit(1)
         # Asked once a minute: without anything wrong no writer's lock is taken.
         if not found and not await known(self._database.read(lambda connection: connection.execute(present).first())):
             return []
@@ -36,14 +37,14 @@ class SqlAlerts:
 def _keep(
     connection: sa.Connection,
     found: Sequence[Alert],
-    looked: Collection[str],
+    looked: Looked,
     facts: Facts,
     now_us: int,
     ids: Ids,
 ) -> list[Alert]:
     news = [alert for alert in found if _tell(connection, alert, facts, now_us, ids)]
     names = {(alert.kind, alert.subject) for alert in found}
-    query = sa.select(_ROW.kind, _ROW.subject).where(_ROW.present, _ROW.kind.in_(tuple(looked)))
+    query = sa.select(_ROW.kind, _ROW.subject).where(_ROW.present, _any_of(looked))
     for kind, subject in connection.execute(query).all():
         if (kind, subject) not in names:
             _put(connection, kind, subject, {"present": False})
@@ -68,6 +69,16 @@ def _tell(connection: sa.Connection, alert: Alert, facts: Facts, now_us: int, id
 
 def _put(connection: sa.Connection, kind: str, subject: str, values: dict[str, Any]) -> None:
     connection.execute(sa.update(OPERATOR_ALERTS).where(_this(kind, subject)).values(values))
+
+
+def _any_of(looked: Looked) -> sa.ColumnElement[bool]:
+    whole = [kind for kind, subjects in looked.items() if subjects is None]
+    some = [
+        sa.and_(_ROW.kind == kind, _ROW.subject.in_(tuple(subjects)))
+        for kind, subjects in looked.items()
+        if subjects is not None
+    ]
+    return sa.or_(_ROW.kind.in_(whole), *some)
 
 
 def _this(kind: str, subject: str) -> sa.ColumnElement[bool]:

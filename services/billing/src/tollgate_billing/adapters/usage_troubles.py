@@ -12,11 +12,16 @@ SELECT count() AS found, toUnixTimestamp64Micro(max(found_at)) AS last_us,
        groupUniqArray({_NAMED})(request_id) AS requests, groupUniqArray({_NAMED})(reason) AS names
 FROM usage_mismatches WHERE found_at >= fromUnixTimestamp64Micro({{since_us:Int64}})
 """  # noqa: S608 - constants; everything else is a parameter.
+_FRESH: Final = "unpriced AND kind = 'usage' AND ingested_at >= fromUnixTimestamp64Micro({since_us:Int64})"
+# What was rated since is no trouble any more. Requests have an index.
 _UNPRICED: Final = f"""
 SELECT count() AS found, toUnixTimestamp64Micro(max(ingested_at)) AS last_us,
        groupUniqArray({_NAMED})(request_id) AS requests, groupUniqArray({_NAMED})(model) AS names
 FROM usage_events
-WHERE unpriced AND kind = 'usage' AND ingested_at >= fromUnixTimestamp64Micro({{since_us:Int64}})
+WHERE {_FRESH} AND event_id NOT IN (
+    SELECT corrects_event_id FROM usage_events
+    WHERE kind = 'adjustment' AND request_id IN (SELECT request_id FROM usage_events WHERE {_FRESH})
+)
 """  # noqa: S608 - see above.
 _LETTER: Final = "SELECT toUnixTimestamp64Micro(max(logged_at)) AS last_us FROM usage_poison"
 

@@ -106,6 +106,11 @@ class UsageRecordedConsumer:
         """Why partitions are stopped, a sentence for each that is."""
         return [intake.stopped for intake in self._intakes.values() if intake.stopped]
 
+    @property
+    def stopped_partitions(self) -> list[int]:
+        """The numbers of the partitions that are stopped, ascending."""
+        return sorted(intake.claim.partition for intake in self._intakes.values() if intake.stopped)
+
     async def step(self, stopping: asyncio.Event) -> None:
         """Reads once and books what is due; waits a moment when something is away."""
         async with self._stepping:

@@ -63,7 +63,7 @@ def looked_up(events: Iterable[Event], open_requests: AbstractSet[str]) -> froze
 def judge(
     events: Sequence[Event], recent: RecentIds, looked: frozenset[str], history: Mapping[str, Sequence[Booked]]
 ) -> tuple[list[Judged], int]:
-    """Returns what is booked, in the log's order but for what is rated later, and how many events were dropped."""
+    """Returns what is booked, in the log's order, and how many events were dropped."""
     kept: list[Judged] = []
     known = {one.event_id for booked in history.values() for one in booked}
     best: dict[str, Judged | Booked] = {
@@ -89,6 +89,8 @@ def judge(
         kept.append(judged)
         if judged.exceptional and event.final:
             _compare(judged, best)
+    # Fields are kept by column in the log's order.
+    kept.sort(key=lambda one: one.event.offset)
     return kept, dropped
 
 

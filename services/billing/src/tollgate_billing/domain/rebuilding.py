@@ -71,11 +71,10 @@ def unfit(rows: Block, there: Mapping[BatchLine, Amounts], booked: Mapping[Batch
     columns = rows.columns
     lines = [BatchLine(*values) for values in zip(*(columns[name] for name in BatchLine._fields), strict=True)]
     sums: dict[BatchLine, list[int]] = {}
-    for line, kind, *amounts in zip(lines, columns["kind"], *(columns[name] for name in Amounts._fields), strict=True):
+    for line, *amounts in zip(lines, *(columns[name] for name in Amounts._fields), strict=True):
         entry = sums.setdefault(line, list(there.get(line, Amounts())))
         for place, amount in enumerate(amounts):
-            # The cost of an adjustment is none.
-            entry[place] += amount if kind == "usage" or place != 1 else 0
+            entry[place] += amount
     wrong = {line for line, entry in sums.items() if Amounts(*entry) != booked.get(line, Amounts())}
     if not wrong:
         return set()

@@ -1,7 +1,8 @@
 """Rates requests that had no price, once a price book has one; charges them through the log, each once.
 
 Nothing is noted about what was sent: a request that was rated later is no longer without a price, and an event that is
-sent twice has the same id. So whoever is killed in the middle asks again.
+sent twice has the same id. So whoever is killed in the middle asks again. That is known from rows, so nothing is
+charged while the usage store lacks some.
 """
 
 import asyncio
@@ -12,11 +13,13 @@ from typing import Final
 
 from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS
 from tollgate_billing.domain.rerated import Rated, rate_row, rerated_event
+from tollgate_billing.domain.rollups import HOUR_US
 from tollgate_billing.domain.rows import Row
 from tollgate_billing.errors import InvalidQuery, NotFound
 from tollgate_billing.letter_ports import UsageTopic
 from tollgate_billing.ports import Ledger, UsageFilter
 from tollgate_billing.rerate_ports import PricesInForce, UnpricedRows
+from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_kit.clock import Clock
 from tollgate_rating import AmountOutOfRange, ModelPrice, NoRate, PriceBook, RatingError
 
@@ -31,6 +34,9 @@ TOO_DEAR: Final = "too_dear"
 TOO_OLD: Final = "too_old"
 REASONS: Final = (NO_PRICE, NO_RATE, NO_CURRENCY, TOO_DEAR, TOO_OLD)
 _TOPIC: Final = "usage.recorded.v1"
+_COMPARED_TOGETHER_US: Final = 6 * HOUR_US
+# The clocks of who served a request and of who booked it differ by less.
+_SKEW_US: Final = HOUR_US
 
 
 @dataclass(slots=True)
@@ -62,19 +68,26 @@ class Rerating:
 
 class RerateUnpriced:
     def __init__(
-        self, rows: UnpricedRows, ledger: Ledger, prices: PricesInForce, topic: UsageTopic, clock: Clock
+        self,
+        rows: UnpricedRows,
+        ledger: Ledger,
+        prices: PricesInForce,
+        topic: UsageTopic,
+        clock: Clock,
+        compare: CompareBooks,
     ) -> None:
         self._rows = rows
         self._ledger = ledger
         self._prices = prices
         self._topic = topic
         self._clock = clock
+        self._compare = compare
 
     async def __call__(self, where: UsageFilter, price_digest: str, *, apply: bool) -> Rerating:
         """Returns what requests without a price come to; with `apply` they are charged that.
 
         Each is rated by the book that the configuration in force has for when it began, or by the book that is named.
-        Raises InvalidQuery, NotFound or Unavailable.
+        Raises InvalidQuery, also where rows are missing that say what is charged already; NotFound or Unavailable.
         """
         if not 0 <= where.from_us < where.to_us:
             raise InvalidQuery("the time that is asked for begins before it ends")
@@ -91,9 +104,37 @@ class RerateUnpriced:
             await self._learn_currencies(page, currencies)
             records = await asyncio.to_thread(self._rate, page, currencies, book, found)
             if apply and records:
+                if not found.sent:
+                    await self._check_rows(where.organization_id, page[0]["started_at_us"])
                 await self._topic.send(_TOPIC, records)
                 found.sent += len(records)
         return found
+
+    def _oldest_us(self) -> int:
+        """Returns the start of the oldest request that is taken: what is taken now is booked in a while."""
+        return self._clock.now_us() - (MAX_EVENT_DAYS - 1) * DAY_US
+
+    async def _check_rows(self, organization_id: str, from_us: int) -> None:
+        """Raises InvalidQuery where the ledger has booked what no row says, of this organization, or empty for any.
+
+        The row by which a request was rated later may be among what is lost, and it would be charged twice.
+        """
+        report = await self._compare.rows_and_ledger(
+            max(from_us, self._oldest_us()) - _SKEW_US, self._clock.now_us(), slice_us=_COMPARED_TOGETHER_US
+        )
+        lost = {
+            one.batch: one.organization_id
+            for one in report.differences
+            if one.found_pico < one.expected_pico and organization_id in {"", one.organization_id}
+        }
+        # What is beyond the report may be of anybody.
+        if lost or report.cut:
+            where = f"of {next(iter(lost.values()))}, batch {next(iter(lost))}" if lost else "of many organizations"
+            raise InvalidQuery(
+                f"usage rows are missing of what the ledger has booked, {where}: what was rated before might be charged"
+                " twice. `tollgate reconcile` names what is missing and `tollgate usage rebuild` writes it again; ask"
+                " again then, or for another organization"
+            )
 
     async def _learn_currencies(self, page: Sequence[Row], known: dict[str, str]) -> None:
         for name in {row["organization_id"] for row in page if not row["currency"]} - known.keys():
@@ -104,19 +145,20 @@ class RerateUnpriced:
     ) -> list[tuple[bytes, bytes]]:
         """Returns the records that charge the rows of a page, and adds what they come to."""
         records = []
-        # One that is taken now is booked in a while.
-        oldest_us = self._clock.now_us() - (MAX_EVENT_DAYS - 1) * DAY_US
+        oldest_us = self._oldest_us()
         for row in page:
             currency = row["currency"] or currencies[row["organization_id"]]
             rated = TOO_OLD if row["started_at_us"] < oldest_us else self._rated(row, currency, book)
             if isinstance(rated, str):
                 found.left_out[rated] += 1
                 continue
-            found.add(row, rated)
-            records.append((row["request_id"].encode(), rerated_event(row, rated).SerializeToString()))
+            of_row, event = rated
+            found.add(row, of_row)
+            records.append((row["request_id"].encode(), event))
         return records
 
-    def _rated(self, row: Row, currency: str, book: PriceBook | None) -> Rated | str:
+    def _rated(self, row: Row, currency: str, book: PriceBook | None) -> tuple[Rated, bytes] | str:
+        """Returns what a row comes to and the event that charges it, or why it stays as it is."""
         if not currency:
             return NO_CURRENCY
         try:
@@ -124,7 +166,9 @@ class RerateUnpriced:
             if price is None:
                 return NO_PRICE
             listed = self._price(row, "", currency, book)
-            return rate_row(row, price, listed, self._prices.cost(row["channel"]))
+            rated = rate_row(row, price, listed, self._prices.cost(row["channel"]))
+            # It says the amounts before they were converted, too, and those may be too much by themselves.
+            return rated, rerated_event(row, rated).SerializeToString()
         except NoRate:
             return NO_RATE
         except AmountOutOfRange:

@@ -7,7 +7,7 @@ itself: while one is away, the others are told of.
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,11 +52,15 @@ _TOLD_APART: Final = _STAYING | {"unbooked_hold", "mismatch", "poison"}
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is not booked: records, the age of the oldest that was read, and why nothing is read; empty for nothing."""
+    """What is not booked: records, the age of the oldest that was read, and why nothing is read; empty for nothing.
+
+    `stopped` are the partitions that are stopped, ascending.
+    """
 
     records: int
     age_ms: int
     problem: str
+    stopped: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,7 +71,10 @@ class _Spool:
 
 
 class WatchAlerts:
-    """`runbooks` is where the runbooks are published; `late_seconds` is the age from which on a backlog is told."""
+    """`runbooks` is where the runbooks are published; `late_seconds` is the age from which on a backlog is told.
+
+    `slot` is the number of this process among those of billing, each of which tells of its own backlog.
+    """
 
     def __init__(
         self,
@@ -78,6 +85,7 @@ class WatchAlerts:
         clock: Clock,
         counters: BillingCounters,
         *,
+        slot: int,
         late_seconds: float,
         runbooks: str,
     ) -> None:
@@ -89,10 +97,13 @@ class WatchAlerts:
         self._counters = counters
         self._late_us = int(late_seconds * 1_000_000)
         self._runbooks = runbooks
+        self._slot = f"billing {slot}"
         self._report: Report | None = None
         self._released = 0
         self._overdue: dict[str, Sequence[str]] = {}
         self._spools: dict[str, _Spool] = {}
+        # Spools that are heard of no more, until what was told of them is over.
+        self._gone: set[str] = set()
         self._unread_since_us = 0
         # The newest letter when all were booked: with none after it there is nothing to look at.
         self._settled_us = -1
@@ -124,7 +135,7 @@ class WatchAlerts:
         """Looks once; returns how many alerts are news. Raises Unavailable where they cannot be kept."""
         now_us = self._clock.now_us()
         found: list[Alert] = []
-        looked = {LAG, SPOOL, HOLDS}
+        looked: dict[str, Collection[str] | None] = {HOLDS: None}
         sources: dict[str, Callable[[int], Awaitable[list[Alert]]]] = {
             MISMATCHES: self._mismatches,
             UNPRICED: self._unpriced,
@@ -136,13 +147,16 @@ class WatchAlerts:
             except Unavailable as error:
                 log.warning("an alert cannot be looked for", extra={"fields": {"kind": kind, "reason": str(error)}})
             else:
-                looked.add(kind)
+                looked[kind] = None
         found += [*self._lag(now_us), *self._full(now_us), *self._holds()]
+        # Of these, other processes know others.
+        looked[LAG], looked[SPOOL] = {self._slot}, {*self._spools, *self._gone}
         if self._report is not None:
             found += _differences(self._report)
-            looked.add(DIFFERENCES)
+            looked[DIFFERENCES] = None
         released = self._released
         news = await self._alerts.keep(found, looked, lambda alert: self._fact(alert, now_us), now_us)
+        self._gone.clear()
         for alert in news:
             fields = {"kind": alert.kind, "runbook": runbook(alert.kind, self._runbooks), **alert.numbers}
             log.error("operators are told that something is wrong", extra={"fields": fields})
@@ -187,10 +201,14 @@ class WatchAlerts:
         if late_us < self._late_us:
             return []
         numbers = {"seconds": late_us // 1_000_000, "records": backlog.records, "problem": backlog.problem}
-        return [Alert(LAG, numbers)]
+        # A partition more that is stopped is news, however long the others are told of.
+        mark = f"{len(backlog.stopped)}/{','.join(map(str, backlog.stopped))}" if backlog.stopped else ""
+        return [Alert(LAG, numbers, self._slot, mark[:64])]
 
     def _full(self, now_us: int) -> list[Alert]:
-        self._spools = {name: one for name, one in self._spools.items() if one.seen_us > now_us - _SPOOL_US}
+        heard = {name: one for name, one in self._spools.items() if one.seen_us > now_us - _SPOOL_US}
+        self._gone.update(self._spools.keys() - heard.keys())
+        self._spools = heard
         found = []
         for name, one in sorted(self._spools.items()):
             state = one.state
