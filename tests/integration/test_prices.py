@@ -26,6 +26,28 @@ DRAFT = """price_books:
       gpt-5-mini: {input: "0.5", output: "4", cache_read: "0.05", search: "0.01"}
 """
 
+# Names of the operator's own for models that search, a unit of one vendor, and a group with prices of its own.
+LED = """channels:
+  - name: a
+    provider: anthropic
+    credentials: [{env: A_KEY}]
+    models: [{name: our-claude, upstream: claude-opus-5}, {name: our-words, upstream: another}]
+routes:
+  - model: our-route
+    levels: [{targets: [{channel: a, upstream: claude-opus-5}]}]
+price_books:
+  - name: public
+    effective: 2030-01-01T00:00:00Z
+    currency: USD
+    models:
+      our-claude: {input: "5", output: "25"}
+      our-route: {input: "5", output: "25"}
+      our-words: {input: "5", output: "25"}
+      grok-4.7: {input: "2", output: "6", search: "0.005"}
+      gpt-5: {input: "1.25", output: "10", search: "0.01"}
+    groups: {vip: {models: {gpt-5: {input: "1", output: "8"}}}}
+"""
+
 
 def run(product: Product, *words: str | Path) -> dict[str, Any]:
     done = product.cli(*words, "--json")
@@ -123,6 +145,16 @@ def test_books_are_checked_compared_and_imported_without_a_product(product: Prod
     assert [one.partition("model ")[2].partition(";")[0] for one in told] == [
         "called: no price of input and output",
         "gpt-5-mini: no price of output and search",
+    ]
+    assert "a chat that asks for search is refused" in told[1]
+    led = tmp_path / "led.yaml"
+    led.write_text(LED)
+    told = json.loads(product.cli("prices", "check", led, "--json", home=nowhere).stdout)["warnings"]
+    assert [one.partition("00:00, ")[2].partition(";")[0] for one in told] == [
+        "model grok-4.7: no price of tool_call:x_search",
+        "model our-claude: no price of search",
+        "model our-route: no price of search",
+        "group vip, model gpt-5: no price of search",
     ]
     assert json.loads(product.cli("prices", "schema", home=nowhere).stdout)["$defs"]["PriceTier"]
     source, made = tmp_path / "map.json", tmp_path / "made.yaml"

@@ -13,13 +13,15 @@ from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
 if TYPE_CHECKING:
-    from tollgate_resources import Declared, PriceBook
+    from tollgate_resources import Catalogue, CatalogueModel, Declared, PriceBook
 
 CHANGES = ("model", "where", "unit", "old", "new", "percent")
 ROWS = ("organization_id", "project_id", "model", "requests", "charged", "would", "difference")
 # Kinds of models whose every request uses tokens in and out, and how one looks that the catalogue does not know.
 _TALKING = ("chat", "completion")
 _OF_TALKING = ("input", "output", "request")
+# What chats use beside tokens.
+_COUNTED = ("search", "tool_call")
 RERATED = ("organization_id", "project_id", "model", "price_digest", "currency", "requests", "charge", "cost")
 LEFT_OUT = {
     "no_price": "no price book in force at their time has all their prices (add them to it, or name one with --book)",
@@ -68,8 +70,9 @@ def read_book(file: Path, name: str | None) -> "PriceBook":
 
 def check(files: Sequence[Path], *, as_json: bool) -> None:
     """Shows the books of files, and warns of units that requests will use and that have no price. Raises Failure."""
-    books = read_books(files)
-    warnings = _missing_prices(books)
+    declared = read_declared(files)
+    books = list(declared.price_books)
+    warnings = _missing_prices(books, declared)
     rows = [
         {
             "name": book.name,
@@ -88,29 +91,68 @@ def check(files: Sequence[Path], *, as_json: bool) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _missing_prices(books: "Sequence[PriceBook]") -> list[str]:
-    """Returns what is charged nothing and kept as unpriced: tokens and searches of chats that a book prices in part."""
+def _missing_prices(books: "Sequence[PriceBook]", declared: "Declared | None" = None) -> list[str]:
+    """Returns where a book prices chats in part: their tokens, and what the catalogue knows that they use beside."""
     from tollgate_resources import load_catalogue
 
-    known = load_catalogue().models
+    catalogue = load_catalogue()
+    served = _served(catalogue, declared)
+    listed = {model: prices for book in catalogue.price_books for model, prices in book.models.items()}
     found = []
     for book in books:
         rated = book.rated()
-        for model in sorted(book.models):
-            price = rated.price(model, "")
+        priced = [("", model) for model in book.models]
+        priced += [(name, model) for name, group in book.groups.items() for model in group.models]
+        for group, model in sorted(priced):
+            price, known = rated.price(model, group), served.get(model, ())
             if price is None:
                 continue
-            if not (known[model].kind in _TALKING if model in known else any(map(price.names, _OF_TALKING))):
+            if not (any(one.kind in _TALKING for one in known) if known else any(map(price.names, _OF_TALKING))):
                 continue
-            searches = model in known and "web_search" in known[model].abilities
-            units = ("input", "output", "search") if searches else ("input", "output")
-            missing = [unit for unit in units if not price.knows((unit,))]
-            if missing:
+            beside = [unit for one in known for unit in _beside(one, listed.get(one.name, {}))]
+            tokens = [unit for unit in ("input", "output") if not price.knows((unit,))]
+            others = [unit for unit in dict.fromkeys(beside) if not price.knows((unit,))]
+            if tokens or others:
+                where = f"group {group}, " if group else ""
                 found.append(
-                    f"book {book.name} of {book.effective.isoformat()}, model {model}: no price of "
-                    f"{' and '.join(missing)}; a request that uses it is charged nothing and marked as unpriced"
+                    f"book {book.name} of {book.effective.isoformat()}, {where}model {model}: no price of "
+                    f"{' and '.join([*tokens, *others])}; {_what_then(tokens, others)}"
                 )
     return found
+
+
+def _served(catalogue: "Catalogue", declared: "Declared | None") -> "dict[str, list[CatalogueModel]]":
+    """Returns what the catalogue knows of each public name: of the name, or of models that channels serve under it."""
+    served = {name: [model] for name, model in catalogue.models.items()}
+    if declared is None:
+        return served
+    catalogue = catalogue.with_providers(declared.providers)
+    providers = {channel.name: channel.provider for channel in declared.channels}
+    offers = [(one.name, channel.name, one.upstream) for channel in declared.channels for one in channel.models]
+    for route in declared.routes:
+        targets = (target for level in route.levels for target in level.targets)
+        offers += [(route.model, target.channel, target.upstream) for target in targets]
+    for name, channel, upstream in offers:
+        provider = catalogue.providers.get(providers.get(channel, ""))
+        if provider is None:
+            continue
+        known = catalogue.by_upstream.get((provider.simulates or provider.name, upstream or name))
+        if known is not None:
+            served.setdefault(name, []).append(known)
+    return served
+
+
+def _beside(known: "CatalogueModel", listed: Mapping[str, str]) -> list[str]:
+    """Returns what a chat with a model can use beside tokens; kinds of a unit are left out where it is there."""
+    able = ["search"] if "web_search" in known.abilities else []
+    counted = [unit for unit in listed if unit.startswith(_COUNTED)]
+    return able + [unit for unit in counted if unit.partition(":")[0] == unit or unit.partition(":")[0] not in listed]
+
+
+def _what_then(tokens: list[str], others: list[str]) -> str:
+    free = f"a request that uses {' or '.join(tokens)} is charged nothing and marked as unpriced" if tokens else ""
+    refused = f"a chat that asks for {' or '.join(others)} is refused" if others else ""
+    return ", ".join(filter(None, (free, refused)))
 
 
 def diff(old: Path, new: Path, name: str | None, *, as_json: bool) -> None:

@@ -231,20 +231,26 @@ class ModelPrice:
     def worst_case(self, input_tokens: int, output_tokens: int, others: Sequence[tuple[str, int]] = ()) -> int:
         """Returns the most one request can cost, in pico-units, whatever kind of token and tier they turn out to be.
 
-        `others` are units that are no tokens, and the most of each; the fee of a request is counted without. Rounded
-        up, so that `rate` of any such usage is never more; INT64_MAX where that would be. A side without any price adds
-        nothing, since `rate` refuses such tokens. Raises InvalidQuantity for less than no tokens.
+        `others` are units that are no tokens, and the most of each: a unit stands for its kinds as well (`search` for
+        `search:high`), at the dearest price. The fee of a request is counted without. Rounded up, so that `rate` of any
+        such usage is never more; INT64_MAX where that would be. What has no price adds nothing, since `rate` refuses
+        it. Raises InvalidQuantity for less than no tokens.
         """
         if input_tokens < 0 or output_tokens < 0:
             raise InvalidQuantity(f"{input_tokens} and {output_tokens} tokens")
         into, out, fee = self._dearest
         total = into * input_tokens + out * output_tokens + fee
         for unit, quantity in others:
-            total += self._numerators.get(unit, 0) * quantity
+            total += self._dearest_of(unit) * quantity
         most = min(-(-total // self._denominator), INT64_MAX)
         for _, price in self._tiers:
             most = max(most, price.worst_case(input_tokens, output_tokens, others))
         return most
+
+    def _dearest_of(self, unit: str) -> int:
+        known, kinds = self._numerators, f"{unit}:"
+        own = next((known[name] for name in (unit, *stand_ins(unit)) if name in known), 0)
+        return max(own, max((price for name, price in known.items() if name.startswith(kinds)), default=0))
 
     def _exact(self, units: Mapping[str, int]) -> int:
         """Returns the cost as a numerator over `_denominator`."""

@@ -158,6 +158,15 @@ def test_what_is_no_token_adds_its_most_to_the_worst_case():
     assert tiered.worst_case(0, 0, [("search", 3)]) == 6 * PICO
 
 
+def test_the_worst_case_takes_the_dearest_kind_of_a_unit():
+    price = price_of({"search": "0.005", "search:high": "0.012", "search:medium": "0.008"})
+    assert price.worst_case(0, 0, [("search", 2)]) == price.rate({"search:high": 2})
+    by_kind = price_of({"search:low": "0.001", "tool_call": "0.002"})
+    assert by_kind.worst_case(0, 0, [("search", 1)]) == by_kind.rate({"search:low": 1})
+    # What stands in for a kind without a price of its own.
+    assert by_kind.worst_case(0, 0, [("tool_call:x_search", 3)]) == by_kind.rate({"tool_call:x_search": 3}) > 0
+
+
 def test_a_price_knows_the_units_that_it_can_rate():
     price = price_of({"input": "1", "image": "2"})
     assert price.knows(("input", "audio_input", "image:1024x1024:high", "request"))

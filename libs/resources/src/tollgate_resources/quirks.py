@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, model_validator
 
-from tollgate_resources.models import Flag, Resource
+from tollgate_resources.models import Flag, PositiveInt, Resource
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 _STEP: Final = rf"{_NAME}(\[0\]|\[\])?"
@@ -144,9 +144,17 @@ class Quirks(Resource):
     searching: tuple[Annotated[str, Field(min_length=3, max_length=64)], ...] = ()
     """Pieces of the names of models that search the web for every answer to a chat: a search is charged for each,
     though no reply reports one."""
+    searches: dict[Annotated[str, Field(min_length=3, max_length=64)], PositiveInt] = Field(default={})
+    """Pieces of the names of models that search the web for every answer to a chat and report it → how many searches
+    are held for; of several that fit the greatest."""
     reply: ReplyQuirks = ReplyQuirks()
     error: ErrorPlaces = ErrorPlaces()
     errors: tuple[ErrorRule, ...] = ()
+
+    def searches_of(self, model: str) -> int:
+        """Returns how many searches are held for when a chat goes to this model of the provider, asked for or not."""
+        most = [count for piece, count in self.searches.items() if piece in model]
+        return max(most, default=int(any(piece in model for piece in self.searching)))
 
     @model_validator(mode="after")
     def _keeps_nothing(self) -> "Quirks":

@@ -143,12 +143,12 @@ CALLER_ERRORS: Final = (
         errors.ERROR_KIND_MODEL_NOT_FOUND, "model_not_priced", 404, INVALID, "not_found_error", "NOT_FOUND",
         Retry.CHANGED, "The model has no price, so it is not served.",
         Text(
-            "No price book has a price for the model, and what has no price is not served.",
-            "没有任何价目表给出该模型的价格；没有价格的模型不提供服务。",
+            "No price book has a price for the model, or for searches that the request may make; that is not served.",
+            "没有任何价目表给出该模型的价格，或给出该请求可能进行的搜索的价格；没有价格的不提供服务。",
         ),
         Text(
-            "The operator sets a price; 0 is one.",
-            "由运维在价目表中设置价格；0 也是价格。",
+            "The operator sets a price for what the message names; 0 is one.",
+            "由运维在价目表中为消息指出的内容设置价格；0 也是价格。",
         ),
     ),
     Entry(

@@ -54,6 +54,8 @@ class EdgeModel:
     aliases: tuple[str, ...] = ()
     retires: str = ""
     """The day on which the provider switches it off, as 2027-04-01."""
+    searches: int = 0
+    """How many searches of the web are held for where a chat asks for none: it makes them on its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,15 @@ async def test_its_router_is_lost(bench):
     await clean(bench)
 
 
+async def test_what_was_kept_without_an_event_is_witnessed(bench):
+    _, frame = await begun(bench)
+    bench.stream.end(frame.id, error=errors.ERROR_KIND_INTERNAL, unrecorded=True)
+    # Its answer may be there for whoever asks for it: it is not free, and its hold waits for billing.
+    assert bench.witness.records == [(frame.request_id, 1, len(QUEUED))]
+    assert (bench.admission.settled, bench.admission.forgotten) == ([], [])
+    await clean(bench)
+
+
 async def test_its_time_is_up(bench):
     _, frame = await begun(bench)
     bench.later(bench.settings.request_timeout_seconds + 2)

@@ -38,7 +38,10 @@ def test_nulls_are_as_good_as_nothing():
     ("fields", "units"),
     [
         ({}, ()),
-        ({"tools": [{"type": "function", "name": "web_search"}], "max_tool_calls": 3}, (("search", 3),)),
+        ({"tools": [{"type": "function", "name": "web_search"}], "max_tool_calls": 3}, ()),
+        ({"tools": {"type": "web_search"}}, ()),
+        ({"tools": [{"type": "x_search"}], "max_tool_calls": 3}, (("tool_call:x_search", 3),)),
+        ({"tools": [{"type": "x_search"}, {"type": "web_search"}]}, (("search", 10), ("tool_call:x_search", 10))),
         ({"tools": [{"type": "web_search"}]}, (("search", 10),)),
         ({"tools": [{"type": "web_search_preview"}], "max_tool_calls": 40}, (("search", 40),)),
         ({"tools": [{"type": "web_search"}], "max_tool_calls": -1}, (("search", 0),)),
@@ -46,7 +49,6 @@ def test_nulls_are_as_good_as_nothing():
     ],
 )
 def test_searches_that_a_response_may_make_are_held_for(fields, units):
-    """Too much is held where a function has the name: what is not used is given back."""
     body = json.dumps({"model": "m", "input": "hi", **fields}).encode()
     assert decode(CHAT, wire.DIALECT_OPENAI_RESPONSES, body, 128).units == units
     assert decode(CHAT, OPENAI, body, 128).units == ()
@@ -153,9 +155,11 @@ TEXTS = [{"parts": [{"text": "hi"}]}]
         (ANTHROPIC, {"tools": [{"name": "f"}, SEARCHING, SEARCHING | {"max_uses": 2}]}, (("search", 12),)),
         (ANTHROPIC, {"tools": [SEARCHING | {"max_uses": -3}]}, (("search", 0),)),
         (ANTHROPIC, {"tools": [SEARCHING | {"max_uses": "x"}]}, (("search", 10),)),
-        (ANTHROPIC, {"tools": {"type": "web_search_20250305"}}, (("search", 0),)),
+        (ANTHROPIC, {"tools": {"type": "web_search_20250305"}}, ()),
         (ANTHROPIC, {"tools": [{"name": "web_search"}]}, ()),
         (ANTHROPIC, {}, ()),
+        (GEMINI, {"tools": [{"functionDeclarations": [{"name": "googleSearch"}]}]}, ()),
+        (GEMINI, {"tools": "googleSearch"}, ()),
         (GEMINI, {"tools": [{"googleSearch": {}}]}, (("search", 10),)),
         (GEMINI, {"tools": [{"google_search": {}}]}, (("search", 10),)),
         (GEMINI, {"tools": [{"googleSearchRetrieval": {}}]}, (("search", 10),)),
@@ -170,3 +174,16 @@ def test_searches_that_a_model_may_make_on_its_own_are_held_for(dialect, body, u
         more = {"messages": MESSAGES, "max_tokens": 9} if dialect == ANTHROPIC else {}
         found = decode(CHAT, dialect, json.dumps({"model": "m", **more, **body}).encode(), 128)
     assert found.units == units
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (ANTHROPIC, r'{"model": "m", "messages": [], "max_tokens": 9, "tools": [{"type": "web\u005fsearch_1"}]}'),
+        (wire.DIALECT_OPENAI_RESPONSES, r'{"model": "m", "input": "hi", "tools": [{"type": "\u0077eb_search"}]}'),
+        (GEMINI, r'{"contents": [], "tools": [{"google\u0053earch": {}}]}'),
+    ],
+)
+def test_an_escaped_letter_hides_no_search(dialect, body):
+    named = ("m", False) if dialect == GEMINI else None
+    assert decode(CHAT, dialect, body.encode(), 128, named).units == (("search", 10),)

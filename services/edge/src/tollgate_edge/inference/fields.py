@@ -1,7 +1,7 @@
 """The fields of a request that edge acts on, decoded once; all else stays bytes."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -20,6 +20,9 @@ _AT_FIELD: Final = re.compile(r"^(.*) - at `\$\.([\w.\[\]…]+)`$")
 _JSON_TYPES: Final = (b"application/json", b"text/json")
 # What is held where the caller does not say how often a model may search.
 _USUAL_SEARCHES: Final = 10
+_GROUNDING: Final = ("googleSearch", "google_search")
+# What the types of tools of a response begin with that search, and the unit of each.
+_SEARCHING: Final[Mapping[str, str]] = {"web_search": SEARCH, "x_search": "tool_call:x_search"}
 
 
 class ChatFields(msgspec.Struct):
@@ -56,7 +59,7 @@ class MessagesFields(msgspec.Struct):
 
 
 class SearchTool(msgspec.Struct):
-    """Of the tools of an Anthropic message, what is said of one that searches the web."""
+    """Of a tool of a message or a response, what is said of one that searches the web."""
 
     type: object = None
     max_uses: object = None
@@ -85,6 +88,7 @@ _RESPONSES: Final = msgspec.json.Decoder(ResponsesFields)
 _MESSAGES: Final = msgspec.json.Decoder(MessagesFields)
 _CONTENTS: Final = msgspec.json.Decoder(ContentsFields)
 _SEARCH_TOOLS: Final = msgspec.json.Decoder(list[SearchTool])
+_CONTENTS_TOOLS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def decode(
@@ -184,34 +188,57 @@ def _chat(found: ChatFields, needed: str) -> Asked:
 
 def _response(found: ResponsesFields) -> Asked:
     asked = _chat(found, "input")
-    if b'"web_search' not in bytes(found.tools):
-        return asked
     # The provider charges for them beside tokens.
-    searches = _USUAL_SEARCHES if found.max_tool_calls is None else max(0, found.max_tool_calls)
-    return msgspec.structs.replace(asked, units=((SEARCH, searches),))
+    most = _USUAL_SEARCHES if found.max_tool_calls is None else max(0, found.max_tool_calls)
+    kinds = [str(tool.type) for tool in _tools_of(found.tools, *_SEARCHING)]
+    units = tuple((unit, most) for name, unit in _SEARCHING.items() if any(kind.startswith(name) for kind in kinds))
+    return msgspec.structs.replace(asked, units=units) if units else asked
 
 
 def _message(found: MessagesFields) -> Asked:
     check_model(found.model)
     check_limit(found.max_tokens, 1, "max_tokens")
+    searching = _tools_of(found.tools, "web_search_")
     return Asked(
         found.model,
         stream=bool(found.stream),
         usage_wanted=True,
         max_output_tokens=found.max_tokens,
         choices=1,
-        units=((SEARCH, _searches_of(found.tools)),) if b'"web_search_' in bytes(found.tools) else (),
+        units=((SEARCH, sum(map(_uses_of, searching))),) if searching else (),
     )
 
 
-def _searches_of(tools: msgspec.Raw) -> int:
-    """Returns how often a message's tools may search the web. What is no list of tools, its provider refuses."""
+def _uses_of(tool: SearchTool) -> int:
+    return max(0, tool.max_uses) if type(tool.max_uses) is int else _USUAL_SEARCHES
+
+
+def _may_name(tools: msgspec.Raw, names: Iterable[str]) -> bool:
+    """Tells whether one of `names` may be in JSON, where a letter may be written as an escape."""
+    text = bytes(tools)
+    return b"\\u" in text or any(name.encode() in text for name in names)
+
+
+def _tools_of(tools: msgspec.Raw, *kinds: str) -> list[SearchTool]:
+    """Returns the tools whose type begins with one of `kinds`. What is no list of tools, its provider refuses."""
+    if not _may_name(tools, kinds):
+        return []
     try:
         found = _SEARCH_TOOLS.decode(tools)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return 0
-    searching = (tool for tool in found if isinstance(tool.type, str) and tool.type.startswith("web_search_"))
-    return sum(max(0, tool.max_uses) if type(tool.max_uses) is int else _USUAL_SEARCHES for tool in searching)
+        return []
+    return [tool for tool in found if isinstance(tool.type, str) and tool.type.startswith(kinds)]
+
+
+def _grounds(tools: msgspec.Raw) -> bool:
+    """Tells whether tools of a Gemini request search the web."""
+    if not _may_name(tools, _GROUNDING):
+        return False
+    try:
+        found = _CONTENTS_TOOLS.decode(tools)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return any(name.startswith(_GROUNDING) for tool in found for name in tool)
 
 
 def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa: FBT001 - as the path says it.
@@ -222,14 +249,13 @@ def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa
     check_limit(limit, 1, "maxOutputTokens", "generationConfig")
     if not 1 <= choices <= MAX_CHOICES:
         raise BadRequest(f"candidateCount must be between 1 and {MAX_CHOICES}.", "generationConfig")
-    searches = b'"googleSearch' in (tools := bytes(found.tools)) or b'"google_search' in tools
     return Asked(
         model,
         stream=stream,
         usage_wanted=True,
         max_output_tokens=limit,
         choices=choices,
-        units=((SEARCH, _USUAL_SEARCHES),) if searches else (),
+        units=((SEARCH, _USUAL_SEARCHES),) if _grounds(found.tools) else (),
     )
 
 

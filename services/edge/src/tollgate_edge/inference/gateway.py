@@ -27,6 +27,7 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.operations import OPERATIONS, misplaced
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
+from tollgate_edge.inference.searches import units_of
 from tollgate_edge.inference.slow_readers import SlowReaders
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
@@ -36,7 +37,7 @@ from tollgate_edge.telemetry import InferenceCounters
 from tollgate_holds import HoldResult, LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
-from tollgate_rating import MAX_CHARGE_PICO, NoRate
+from tollgate_rating import MAX_CHARGE_PICO, NoRate, Unpriced
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.door import Door
@@ -248,8 +249,9 @@ class InferenceGateway:
     def worst_case(self, exchange: "InferenceExchange", most_tokens: int = _MANY_TOKENS) -> int | PublicError:
         """Returns the pico-units to hold: no request can cost more, whichever model answers in the end.
 
-        It stops at an answer of `most_tokens`. What to say instead, when the model has no price, its currency no rate
-        to the organization's, or when it is more than one request may cost.
+        It stops at an answer of `most_tokens`, and at a usual number of searches where nobody limits them. What to say
+        instead, when the model or what it may use has no price, its currency no rate to the organization's, or when it
+        is more than one request may cost.
         """
         asked, principal, version = exchange.asked, exchange.principal, self._version.current()
         assert asked is not None
@@ -265,6 +267,9 @@ class InferenceGateway:
         except NoRate as error:
             self.counters.unpriced += 1
             return self.words.no_rate(error)
+        except Unpriced as error:
+            self.counters.unpriced += 1
+            return self.words.no_price(error.model, error.unit)
         if most is None:
             self.counters.unpriced += 1
             return self.words.no_price(asked.model)
@@ -287,10 +292,9 @@ class InferenceGateway:
         limit = asked.max_output_tokens
         if limit is None:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
+        units = units_of(asked, found, price) if exchange.operation == wire.OPERATION_CHAT else asked.units
         # A token is at least one byte of the body.
-        return price.worst_case(
-            asked.input_bound(len(exchange.body)), min(limit, most_tokens) * asked.choices, asked.units
-        )
+        return price.worst_case(asked.input_bound(len(exchange.body)), min(limit, most_tokens) * asked.choices, units)
 
     def hold_what_is_left(self, exchange: "InferenceExchange") -> None:
         """Asks for all that the wallet of a request has left, where that covers the least and not the worst case."""
@@ -365,6 +369,9 @@ class InferenceGateway:
 
     def end_unrecorded(self, exchange: "InferenceExchange", delivered: int) -> None:
         """The router wrote no event: what was delivered is for the witness to tell, else nothing will be booked."""
+        if exchange.detached:
+            # The answer is kept for who was let go, and may be whole: as large as what they were told, for all we know.
+            delivered += exchange.bytes_out
         if delivered:
             self._witness.record(exchange, delivered, self._version.current())
         if delivered or exchange.tries > 1:

@@ -79,6 +79,7 @@ def _build(stored: StoredVersion, document: bytes) -> EdgeVersion:
 def _models(parsed: VersionDocument, group: str, fallbacks: Mapping[str, Fallbacks]) -> dict[str, EdgeModel]:
     models = parsed.models_of(group)
     served = {model.name for model in models}
+    searches = _searches(parsed, group)
     found = {}
     for model in models:
         declared = fallbacks.get(model.name, _NONE)
@@ -95,5 +96,20 @@ def _models(parsed: VersionDocument, group: str, fallbacks: Mapping[str, Fallbac
             abilities=model.abilities,
             aliases=tuple(name for name in model.aliases if name in served),
             retires=model.retires,
+            searches=searches.get(model.name, 0),
         )
+    return found
+
+
+def _searches(parsed: VersionDocument, group: str) -> dict[str, int]:
+    """Returns the most searches that a model makes on its own, by public name, at any channel that may serve it."""
+    found: dict[str, int] = {}
+    serving = {channel.name: channel for channel in parsed.channels if group in channel.groups}
+    offers = [(one, model.name, model.upstream) for one in serving.values() for model in one.models]
+    for route in parsed.routes:
+        targets = (target for level in route.levels for target in level.targets if target.channel in serving)
+        offers += [(serving[target.channel], route.model, target.upstream) for target in targets]
+    for channel, name, upstream in offers:
+        if channel.quirks is not None and (most := channel.quirks.searches_of(upstream or name)):
+            found[name] = max(found.get(name, 0), most)
     return found
