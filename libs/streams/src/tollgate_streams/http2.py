@@ -1,7 +1,8 @@
 """One end of an HTTP/2 connection, as far as gRPC needs it: frames, windows, pings.
 
 One class for both ends; client.py and server.py say how streams begin and end. A message is handed on while its bytes
-are read and a write goes to the transport at once: no thread, task or future a message.
+are read and a write goes to the transport at once: no thread, task or future a message. At 200 requests a second edge
+and router take 900 µs each in place of 1,060 with grpcio (docs/reference/benchmarks.md).
 """
 
 import asyncio

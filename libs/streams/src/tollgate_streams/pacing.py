@@ -1,4 +1,8 @@
-"""When the next write of a stream leaves: at once where the last one is old enough, else by one timer."""
+"""When the next write of a stream leaves: at once where the last one is old enough, else by one timer.
+
+Sleeping in turns until then cost requests that come one by one 1.1 ms and 300 µs of processor more
+(docs/reference/benchmarks.md).
+"""
 
 import asyncio
 from collections.abc import Callable
