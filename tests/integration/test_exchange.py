@@ -1,14 +1,13 @@
 """The stream between edge and routers, from outside: clients and providers on sockets, routers that come and go."""
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from services.edge.tests.fakes.inference import MODEL, Client, chat, eventually
+from tests.integration.between import Between
 from tests.integration.gateway import Call, Gateway, answer_whole, event, reply
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -251,50 +250,11 @@ async def test_a_request_that_takes_too_long_ends_with_504(make_gateway: Any) ->
         await eventually(lambda: gateway.upstream.gone == 1)
 
 
-class Between:
-    """A way from edge to a router that can fall silent: its connections stay, and nothing passes any more."""
-
-    def __init__(self, directory: Path, target: str) -> None:
-        self.path, self._target = str(directory / "between.sock"), target.removeprefix("unix:")
-        self._passing = asyncio.Event()
-        self._passing.set()
-        self._copying: set[asyncio.Task[None]] = set()
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        server = await asyncio.start_unix_server(self._serve, self.path)
-        try:
-            yield
-        finally:
-            server.close()
-            for task in self._copying:
-                task.cancel()
-            await asyncio.gather(*self._copying, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answers, commands = await asyncio.open_unix_connection(self._target)
-        self._copying |= {asyncio.create_task(self._copy(*ends)) for ends in ((reader, commands), (answers, writer))}
-
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65_536):
-                await self._passing.wait()
-                writer.write(data)
-        finally:
-            writer.close()
-
-    def fall_silent(self) -> None:
-        self._passing.clear()
-
-    def go_on(self) -> None:
-        self._passing.set()
-
-
 async def test_a_request_whose_way_to_the_router_fell_silent_is_answered_in_time(
     make_gateway: Any, tmp_path: Path
 ) -> None:
     stage, gateway = Stage(), make_gateway()
-    way = Between(tmp_path, f"unix:{tmp_path}/router-0.sock")
+    way = Between(f"{tmp_path}/between.sock", f"{tmp_path}/router-0.sock")
     gateway.edge_settings |= {"router_addresses": f"unix:{way.path}", "request_timeout_seconds": 100.0}
     async with way.open(), gateway.running():
         gateway.upstream.script = stage
