@@ -15,10 +15,10 @@ def test_a_round_of_random_faults_adds_up(tmp_path):
     soak = Soak(tmp_path)
     try:
         soak.start()
-        told = soak.send(draw(random.Random(1))[:80])
+        told = soak.send(draw(random.Random(1))[:120])
         found = soak.check(told)
-        # How many depends on when breakers open: 18 of 80 on a busy machine, 21 on one that is not.
-        assert found["answered"] >= 10
+        # How many depends on when breakers open: of 80 calls 18 on a busy machine, 21 on one that is not.
+        assert found["answered"] >= 20
         assert len(found) >= 4
         # What was told otherwise than it was booked is noticed.
         paid = next(one for one in told if one.whole and one.reply.status_code == 200 and not one.ask.stream)
