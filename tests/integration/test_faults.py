@@ -109,7 +109,7 @@ BOTH = {
     "head: two lengths": unreadable("two-lengths"),
     "head: length and chunks": unreadable("both-framings"),
     "head: refuses in HTML": unavailable("faulty", "refuses-in-html"),
-    "head: blames the caller": Fault("faulty", "says-too-much", 400, "", delivered="refused"),
+    "head: blames the caller": Fault("faulty", "says-too-much", 400, "invalid_request", delivered="refused"),
     "body: HTML": unreadable("answers-html"),
     "body: cut": cut("cuts-the-body"),
     "body: reset": cut("resets-in-the-body"),

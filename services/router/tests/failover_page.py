@@ -145,7 +145,7 @@ def _outcome(fault) -> tuple[str, str]:
         return told, "the same"
     if fault.delivered == "whole":
         return "200, whole; asked nowhere else; charged once", "the same"
-    refused = f"{fault.status} `{fault.code}`".removesuffix(" ``")
+    refused = f"{fault.status} `{fault.code}`"
     if fault.delivered == "refused":
         return f"{refused}; asked nowhere else; charged 0", "the same"
     return "200 by the second; charged once, for the second", f"{refused} after both; charged 0"
