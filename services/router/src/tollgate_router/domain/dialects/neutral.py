@@ -227,6 +227,11 @@ class Finished(msgspec.Struct, frozen=True):
 Event = Began | TextDelta | RefusalDelta | ThinkingDelta | Signature | CallBegan | CallArguments | Citation | Finished
 
 
+def with_calls(finish: Finished) -> Finished:
+    """Returns how an answer with calls ends: for their sake, though some providers say that it just stopped."""
+    return Finished(CALLS) if finish.reason in {STOP, STOP_SEQUENCE} else finish
+
+
 def text_length(event: Event) -> int:
     """Returns how long the words of an event are that are no arguments."""
     if isinstance(event, TextDelta | ThinkingDelta | RefusalDelta):

@@ -39,6 +39,7 @@ from tollgate_router.domain.dialects.neutral import (
     Reply,
     Request,
     Text,
+    with_calls,
 )
 from tollgate_router.domain.dialects.openai_proof import without_proofs
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
@@ -437,7 +438,11 @@ class Translation:
         if self.signs_thoughts:
             parts = tuple(as_thoughts(parts))
         reply = placed(reply, read_in_bytes=self.reads_in_bytes, written_in_bytes=self.writes_in_bytes)
+        if any(isinstance(part, Call) for part in parts):
+            reply = structs.replace(reply, finish=with_calls(reply.finish))
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
+        if self._completes:
+            return usage, completion.write_whole(reply, shown, self._model, self._created)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
         if self._dialect == _RESPONSES:

@@ -8,7 +8,6 @@ from msgspec import structs
 from tollgate_router.domain.dialects.citations import Places
 from tollgate_router.domain.dialects.google_signature import marked
 from tollgate_router.domain.dialects.neutral import (
-    CALLS,
     STOP,
     Began,
     CallArguments,
@@ -19,6 +18,7 @@ from tollgate_router.domain.dialects.neutral import (
     Signature,
     TextDelta,
     text_length,
+    with_calls,
 )
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
@@ -112,7 +112,8 @@ class StreamTranslation:
         if self._ended or self.problem is not None:
             return b""
         self._ended = True
-        finish = self._finish or Finished(CALLS if self._called else STOP)
+        finish = self._finish or Finished(STOP)
+        finish = with_calls(finish) if self._called else finish
         last = (finish,) if self._began else (_NAMELESS, finish)
         return self._writer.write(last) + self._writer.end(self.usage)
 
