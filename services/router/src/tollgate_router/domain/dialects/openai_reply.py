@@ -44,7 +44,7 @@ _REASONS: Final = {
     "function_call": CALLS,
     "content_filter": REFUSAL,
 }
-_WORDS: Final = {
+FINISH_WORDS: Final = {
     STOP: "stop",
     STOP_SEQUENCE: "stop",
     PAUSE: "stop",
@@ -287,7 +287,7 @@ class ChatWriter:
                 # A call without arguments is one with none: an empty text would be no JSON.
                 out += [self._arguments(number, "{}") for number in sorted(self._silent)]
                 self._silent.clear()
-                out.append(self._chunk({}, _WORDS[event.reason]))
+                out.append(self._chunk({}, FINISH_WORDS[event.reason]))
             elif isinstance(event, Citation):
                 cited = as_chat_annotation(event)
                 out += [self._chunk({"annotations": [cited]})] if cited is not None else []
@@ -331,7 +331,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int) -> by
         message["tool_calls"] = calls
     if reply.citations:
         message["annotations"] = [cited for one in reply.citations if (cited := as_chat_annotation(one)) is not None]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _WORDS[reply.finish.reason]}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": FINISH_WORDS[reply.finish.reason]}
     body = {"id": chat_id(reply.id), "object": "chat.completion", "created": created, "model": model}
     return msgspec.json.encode(body | {"choices": [choice], "usage": usage_of(usage)})
 

@@ -154,7 +154,9 @@ class _NamedChoice(Known):
     name: str | None = None
 
 
-class _StreamOptions(Known):
+class StreamOptions(Known):
+    """Also of legacy completions."""
+
     include_usage: object = None
     # How long the pieces are is nobody's question here.
     include_obfuscation: object = None
@@ -185,7 +187,7 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
     tools = read(members, "tools", list[_Tool], lost) or []
     check_count((*tools, *functions))
     check(members, _OTHERS)
-    read(members, "stream_options", _StreamOptions, lost)
+    read(members, "stream_options", StreamOptions, lost)
     newer, older = read(members, "max_completion_tokens", Whole), read(members, "max_tokens", Whole)
     user, safety = read(members, "user", str), read(members, "safety_identifier", str)
     stop = read(members, "stop", str | list[str])

@@ -11,6 +11,7 @@ from msgspec import structs
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects import (
     anthropic_reply,
+    completion,
     converse_reply,
     gemini_reply,
     openai_reply,
@@ -102,9 +103,7 @@ def sending(
     """
     operation, dialect = opened.operation, opened.dialect
     if operation in endpoints.OPERATIONS or isinstance(members, Form):
-        if not isinstance(members, Form):
-            look_over(opened, members, body, within=target.origin.private_network)
-        return endpoints.sending(opened, members, target)
+        return _beside_chat(opened, members, target, body)
     chat = operation == wire.OPERATION_CHAT
     if not chat and embeddings.translates(opened, target):
         return embeddings.sending(opened, members, target)
@@ -125,6 +124,14 @@ def sending(
     return _translating(opened, members, target, body, responses=responses, remembers=remembers)
 
 
+def _beside_chat(opened: wire.Open, members: Members | Form, target: Target, body: bytes | bytearray) -> Sending:
+    if not isinstance(members, Form):
+        if opened.operation == wire.OPERATION_COMPLETION and not target.completes:
+            return _translating(opened, members, target, body, responses=False, remembers=False)
+        look_over(opened, members, body, within=target.origin.private_network)
+    return endpoints.sending(opened, members, target)
+
+
 def _translating(
     opened: wire.Open, members: Members, target: Target, body: bytes | bytearray, *, responses: bool, remembers: bool
 ) -> Sending:
@@ -132,16 +139,26 @@ def _translating(
         refuse_repeated(body)
         if responses:
             return _response(opened, members, target, remembers=remembers)
-        return _translated(opened, _READERS[opened.dialect](opened, members), target)
+        return _translated(opened, _read(opened, members), target)
     except Refused as refused:
         if refused.param != "messages":
             raise
         # The writers do not know what the caller's dialect calls it.
-        name = "input" if responses else _CONVERSATIONS[opened.dialect]
+        name = "input" if responses else _conversation(opened)
         named = refused.message.startswith(name)
         raise Refused(refused.message if named else f"{name}: {refused.message}", name) from None
     except RecursionError:
         raise Refused("The request body is nested too deeply.") from None
+
+
+def _read(opened: wire.Open, members: Members) -> Request:
+    if opened.operation == wire.OPERATION_COMPLETION:
+        return completion.read_completion(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
+    return _READERS[opened.dialect](opened, members)
+
+
+def _conversation(opened: wire.Open) -> str:
+    return "prompt" if opened.operation == wire.OPERATION_COMPLETION else _CONVERSATIONS[opened.dialect]
 
 
 def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
@@ -350,6 +367,7 @@ _Reader = (
 )
 _Writer = (
     openai_reply.ChatWriter
+    | completion.CompletionWriter
     | anthropic_reply.MessageWriter
     | gemini_reply.ContentWriter
     | responses_reply.ResponseWriter
@@ -374,6 +392,7 @@ class Translation:
         self._opened = opened
         self._mending = mending
         self._dialect = opened.dialect
+        self._completes = opened.operation == wire.OPERATION_COMPLETION
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
@@ -413,6 +432,8 @@ class Translation:
 
     def writer(self) -> _Writer:
         """Returns what writes a stream for the caller."""
+        if self._completes:
+            return completion.CompletionWriter(self._model, self._created, usage_wanted=self._usage_wanted)
         if self._dialect == _OPENAI:
             return openai_reply.ChatWriter(self._model, self._created, usage_wanted=self._usage_wanted)
         if self._dialect == _RESPONSES:
