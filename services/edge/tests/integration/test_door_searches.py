@@ -131,6 +131,18 @@ async def test_a_tool_of_the_provider_without_a_price_is_refused_where_it_can_ru
     await clean(bench)
 
 
+async def test_an_answer_from_maps_without_a_price_is_refused(bench):
+    client = await bench.client()
+    serve(bench)
+    client.send(asking("contents", "finds", tools=[{"googleMaps": {}}]))
+    status, _, body = await client.reply()
+    assert status == 404
+    assert b"'finds' has no price for 'tool_call:google_maps'" in body
+    assert bench.stream.opened.empty()
+    assert await held(bench, client, asking("contents", "talks", tools=[{"googleMaps": {}}])) == 0
+    await clean(bench)
+
+
 async def test_a_fallback_or_a_model_that_always_searches_needs_a_price_as_well(bench):
     client = await bench.client()
     serve(

@@ -169,6 +169,12 @@ TEXTS = [{"parts": [{"text": "hi"}]}]
         (GEMINI, {"tools": [{"googleSearch": {}}]}, (("search", 10),)),
         (GEMINI, {"tools": [{"google_search": {}}]}, (("search", 10),)),
         (GEMINI, {"tools": [{"googleSearchRetrieval": {}}]}, (("search", 10),)),
+        (GEMINI, {"tools": [{"googleMaps": {}}]}, (("tool_call:google_maps", 10),)),
+        (
+            GEMINI,
+            {"tools": [{"google_maps": {}}, {"googleSearch": {}, "googleMaps": {}}]},
+            (("search", 10), ("tool_call:google_maps", 10)),
+        ),
         (GEMINI, {"tools": [{"codeExecution": {}}]}, ()),
         (GEMINI, {}, ()),
     ],

@@ -20,7 +20,11 @@ _AT_FIELD: Final = re.compile(r"^(.*) - at `\$\.([\w.\[\]…]+)`$")
 _JSON_TYPES: Final = (b"application/json", b"text/json")
 # What is held where the caller does not say how often a model may search.
 _USUAL_SEARCHES: Final = 10
-_GROUNDING: Final = ("googleSearch", "google_search")
+# What members of a tool of Google's begin with, and the unit of each.
+_GROUNDING: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("googleSearch", "google_search"), SEARCH),
+    **dict.fromkeys(("googleMaps", "google_maps"), "tool_call:google_maps"),
+}
 # What the types of tools of a response begin with that providers charge for beside tokens, and the unit of each.
 _CHARGED: Final[Mapping[str, str]] = {
     "web_search": SEARCH,
@@ -243,15 +247,16 @@ def _tools_of(tools: msgspec.Raw, *kinds: str) -> list[HostedTool]:
     return [tool for tool in found if isinstance(tool.type, str) and tool.type.startswith(kinds)]
 
 
-def _grounds(tools: msgspec.Raw) -> bool:
-    """Tells whether tools of a Gemini request search the web."""
+def _grounding(tools: msgspec.Raw) -> tuple[str, ...]:
+    """Returns the units of what the tools of a Gemini request look answers up in."""
     if not _may_name(tools, _GROUNDING):
-        return False
+        return ()
     try:
         found = _CONTENTS_TOOLS.decode(tools)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return any(name.startswith(_GROUNDING) for tool in found for name in tool)
+        return ()
+    names = [name for tool in found for name in tool]
+    return tuple({unit: None for begins, unit in _GROUNDING.items() if any(name.startswith(begins) for name in names)})
 
 
 def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa: FBT001 - as the path says it.
@@ -268,7 +273,7 @@ def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa
         usage_wanted=True,
         max_output_tokens=limit,
         choices=choices,
-        units=((SEARCH, _USUAL_SEARCHES),) if _grounds(found.tools) else (),
+        units=tuple((unit, _USUAL_SEARCHES) for unit in _grounding(found.tools)),
     )
 
 

@@ -12,7 +12,7 @@ __all__ = ["CHATTING", "units_of"]
 # A legacy completion becomes a chat where the provider has nothing else.
 CHATTING: Final = frozenset((wire.OPERATION_CHAT, wire.OPERATION_COMPLETION))
 _ABLE: Final = "web_search"
-_SEARCHES: Final = frozenset((SEARCH, "tool_call:x_search"))
+_SEARCHES: Final = frozenset((SEARCH, "tool_call:x_search", "tool_call:google_maps"))
 
 
 def units_of(asked: Asked, found: EdgeModel | None, price: ModelPrice) -> tuple[tuple[str, int], ...]:

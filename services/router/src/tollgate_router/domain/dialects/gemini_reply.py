@@ -60,6 +60,7 @@ _WORDS: Final = {
 _ABSENT: Final = msgspec.Raw(b"null")
 # Up to these Google asks for a grounded answer, from Gemini 3 on for each query.
 _BY_ANSWER: Final = re.compile(r"gemini-[12]\b")
+_MAPS: Final = "tool_call:google_maps"
 
 
 class _FunctionCall(msgspec.Struct):
@@ -81,6 +82,7 @@ class _Content(msgspec.Struct):
 
 class _Grounding(msgspec.Struct, rename="camel"):
     web_search_queries: object = None
+    grounding_chunks: object = None
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
@@ -155,15 +157,17 @@ class ContentReader(StreamReader):
         self._queries: dict[str, None] = {}
         self._most_queries = 0
         self._by_answer = False
+        self._on_maps = False
 
     @property
     def usage(self) -> ReplyUsage | None:
         """What was reported, and the searches that show; None where nothing was."""
         searches = max(len(self._queries), self._most_queries)
-        if self._units is None or not searches:
+        counts = {SEARCH: min(searches, 1) if self._by_answer else searches, _MAPS: int(self._on_maps)}
+        if self._units is None or not any(counts.values()):
             return self._units
-        units = {**self._units.units, SEARCH: 1 if self._by_answer else searches}
-        return structs.replace(self._units, units=units)
+        found = {unit: count for unit, count in counts.items() if count}
+        return structs.replace(self._units, units={**self._units.units, **found})
 
     def _take(self, data: bytes) -> Iterable[Event]:
         chunk = _CHUNK.decode(data)
@@ -187,21 +191,23 @@ class ContentReader(StreamReader):
             yield Finished(REFUSAL)
         for candidate in chunk.candidates:
             if bytes(candidate.grounding_metadata) != b"null":
-                self._count_queries(candidate.grounding_metadata)
+                self._count(candidate.grounding_metadata)
             # Another dialect has room for one answer.
             if candidate.index == 0:
                 yield from self._candidate(candidate)
 
-    def _count_queries(self, grounding: msgspec.Raw) -> None:
+    def _count(self, grounding: msgspec.Raw) -> None:
         """Counts what was searched for: a later chunk may repeat the queries of an earlier one, or add others."""
         try:
-            queries = _GROUNDING.decode(grounding).web_search_queries
+            found = _GROUNDING.decode(grounding)
         except _BROKEN:
             return
-        if isinstance(queries, list):
-            found = [query for query in queries if isinstance(query, str) and query]
-            self._queries |= dict.fromkeys(found)
-            self._most_queries = max(self._most_queries, len(found))
+        if isinstance(found.web_search_queries, list):
+            queries = [query for query in found.web_search_queries if isinstance(query, str) and query]
+            self._queries |= dict.fromkeys(queries)
+            self._most_queries = max(self._most_queries, len(queries))
+        chunks = found.grounding_chunks if isinstance(found.grounding_chunks, list) else ()
+        self._on_maps = self._on_maps or any(isinstance(chunk, dict) and bool(chunk.get("maps")) for chunk in chunks)
 
     def _candidate(self, candidate: _Candidate) -> Iterable[Event]:
         for part in candidate.content.parts if candidate.content is not None else ():
