@@ -128,7 +128,8 @@ def test_grounding_without_queries_is_no_search(said):
     [
         ({"groundingChunks": [{"maps": {"uri": "https://maps.example/1", "title": "a"}}, {"maps": {"uri": "x"}}]},
          {"tool_call:google_maps": 1}),
-        ({"groundingChunks": [{"web": {"uri": "https://a.example"}}, {"maps": {"uri": "x"}}], "webSearchQueries": ["q"]},
+        ({"groundingChunks": [{"web": {"uri": "https://a.example"}}, {"maps": {"uri": "x"}}],
+          "webSearchQueries": ["q"]},
          {"search": 1, "tool_call:google_maps": 1}),
         ({"groundingChunks": [{"web": {"uri": "https://a.example"}}, "x", {"maps": {}}]}, {}),
         ({"groundingChunks": {"maps": {"uri": "x"}}}, {}),

@@ -20,6 +20,7 @@ from tollgate_router.domain.dialects.members import (
     read,
 )
 from tollgate_router.domain.dialects.neutral import (
+    CHOICES,
     Audio,
     Call,
     File,
@@ -174,9 +175,16 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         format=_format(config),
         stream=stream,
         usage_wanted=True,
-        extra={name: raw for name, raw in found.items() if name not in _UNDERSTOOD},
+        extra=_extra(found, config),
         lost=tuple(lost),
     )
+
+
+def _extra(found: Mapping[str, msgspec.Raw], config: _Config) -> dict[str, msgspec.Raw]:
+    extra = {name: raw for name, raw in found.items() if name not in _UNDERSTOOD}
+    if config.candidate_count not in {None, 0, 1}:
+        extra[CHOICES] = msgspec.Raw(b"%d" % config.candidate_count)
+    return extra
 
 
 def _wish(asked: _Thinking) -> Literal["", "enabled", "adaptive"]:
@@ -191,7 +199,6 @@ def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
     if "cachedContent" in found:
         raise Refused("cachedContent is of the vendor of Gemini, which does not serve this model.", "cachedContent")
     wrong = {
-        "candidateCount": config.candidate_count not in {None, 1},
         "responseLogprobs": bool(config.response_logprobs),
         "responseModalities": bool(set(config.response_modalities or ()) - {"TEXT"}),
     }

@@ -15,6 +15,7 @@ from tollgate_router.domain.dialects.neutral import (
     Format,
     Image,
     Part,
+    Refused,
     Request,
     Result,
     Text,
@@ -138,6 +139,14 @@ def in_callers_words(dropped: Iterable[str], dialect: int) -> list[str]:
     """Returns the names of what a writer left out as the caller knows them."""
     names = _CALLERS[dialect]
     return [names.get(name, name) for name in dropped]
+
+
+def in_callers_field(refused: Refused, dialect: int) -> Refused:
+    """Returns a refusal that names the field as the caller knows it, where a writer knows another name."""
+    name = refused.param
+    if dialect != _GEMINI or name != "n":
+        return refused
+    return Refused(refused.message.replace(name, "candidateCount", 1), "candidateCount")
 
 
 def named_losses(request: Request, target: Target, spoken: int, dialect: int) -> list[str]:

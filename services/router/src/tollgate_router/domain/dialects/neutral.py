@@ -162,6 +162,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The places of members within others that have no meaning here, such as messages.content.citations."""
 
 
+CHOICES: Final = "n"
+"""What the number of answers is called among a request's extra members."""
+
+
+def choices_of(request: Request) -> int:
+    """Returns how many answers are asked for."""
+    raw = bytes(request.extra.get(CHOICES, b"1"))
+    return int(raw) if raw.isdigit() else 1
+
+
 class Began(msgspec.Struct, frozen=True):
     id: str
     model: str

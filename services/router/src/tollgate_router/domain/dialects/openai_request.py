@@ -23,6 +23,7 @@ from tollgate_router.domain.dialects.members import (
     read,
 )
 from tollgate_router.domain.dialects.neutral import (
+    CHOICES,
     Audio,
     Call,
     File,
@@ -37,6 +38,7 @@ from tollgate_router.domain.dialects.neutral import (
     Thinking,
     Tool,
     ToolChoice,
+    choices_of,
     effort_of,
 )
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
@@ -362,7 +364,10 @@ def write_chat(
     """
     for name in _REFUSED.intersection(request.extra):
         raise Refused(f"{name} cannot be carried to the provider of this model.", name)
-    dropped = [*request.extra, *(("top_k",) if request.top_k is not None else ())]
+    choices = choices_of(request)
+    dropped = [name for name in request.extra if name != CHOICES]
+    if request.top_k is not None:
+        dropped.append("top_k")
     if len(request.stop) > _MOST_STOPS:
         dropped.append("stop_sequences")
     settings = {
@@ -370,6 +375,7 @@ def write_chat(
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed,
+        "n": choices if choices > 1 else None,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
         "reasoning_effort": "none"

@@ -24,6 +24,7 @@ from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
 from tollgate_router.domain.dialects.call_ids import told_apart
+from tollgate_router.domain.dialects.choices import SeveralStreams, whole_reader
 from tollgate_router.domain.dialects.citations import placed
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
@@ -31,7 +32,7 @@ from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
-from tollgate_router.domain.dialects.losses import in_callers_words, named_losses
+from tollgate_router.domain.dialects.losses import in_callers_field, in_callers_words, named_losses
 from tollgate_router.domain.dialects.nested_tools import with_nested_tools
 from tollgate_router.domain.dialects.neutral import (
     Call,
@@ -40,6 +41,7 @@ from tollgate_router.domain.dialects.neutral import (
     Reply,
     Request,
     Text,
+    choices_of,
     with_calls,
 )
 from tollgate_router.domain.dialects.openai_proof import without_proofs
@@ -142,7 +144,7 @@ def _translating(
         return _translated(opened, _read(opened, members), target)
     except Refused as refused:
         if refused.param != "messages":
-            raise
+            raise in_callers_field(refused, opened.dialect) from None
         # The writers do not know what the caller's dialect calls it.
         name = "input" if responses else _conversation(opened)
         named = refused.message.startswith(name)
@@ -175,12 +177,15 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
     spoken = target.wire if written.wire is None else written.wire
     mending = target if written.wire is None and _mends(target) else None
     translation = Translation(opened, spoken, written.names, tools, mending)
-    found = StreamTranslation(translation) if opened.stream else None
+    found, read = StreamTranslation(translation) if opened.stream else None, translation.read
+    if (count := choices_of(request)) > 1:
+        found = SeveralStreams(translation, count, spoken, opened.dialect) if opened.stream else None
+        read = whole_reader(translation, spoken, opened.dialect)
     kept = None if found is None else found.kept
     left_out = in_callers_words(written.dropped, opened.dialect)
     lost = (*left_out, *request.lost, *named_losses(request, target, spoken, opened.dialect))
     dropped = shown_names(tuple(dict.fromkeys(lost)))
-    return Sending(written.path, written.body, found, translation.read, written.headers, dropped, kept=kept)
+    return Sending(written.path, written.body, found, read, written.headers, dropped, kept=kept)
 
 
 class Written(msgspec.Struct, frozen=True):
