@@ -126,6 +126,35 @@ def test_several_candidates(client: genai.Client, product: Product, model: str) 
     assert row["estimated"] is False
 
 
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", GPT])
+def test_how_likely_the_words_were(client: genai.Client, model: str) -> None:
+    given = config(response_logprobs=True, logprobs=2, max_output_tokens=200)
+    reply = client.models.generate_content(model=model, contents="Say hello", config=given)
+    (candidate,) = reply.candidates or ()
+    assert candidate.logprobs_result is not None
+    chosen = candidate.logprobs_result.chosen_candidates or []
+    assert "".join(one.token or "" for one in chosen) == reply.text
+    assert {len(one.candidates or ()) for one in candidate.logprobs_result.top_candidates or ()} == {2}
+
+
+def test_how_likely_the_words_of_gemini_were(product: Product) -> None:
+    asked: dict[str, Any] = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Say hello"}]}
+    asked |= {"logprobs": True, "top_logprobs": 2, "n": 2}
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=product.base_url, api_key=product.api_key, http_client=http, max_retries=0) as chat:
+        whole = chat.chat.completions.create(**asked)
+        with chat.chat.completions.stream(**asked) as stream:
+            final = stream.get_final_completion()
+        for choice, streamed in zip(whole.choices, final.choices, strict=True):
+            assert choice.logprobs is not None
+            assert streamed.logprobs is not None
+            assert "".join(one.token for one in choice.logprobs.content or ()) == choice.message.content
+            assert streamed.logprobs.content == choice.logprobs.content
+        with pytest.raises(openai.BadRequestError) as caught:
+            chat.chat.completions.create(**asked | {"model": GEMINI, "n": 1})
+        assert caught.value.param == "logprobs"
+
+
 def test_several_choices_of_gemini(product: Product) -> None:
     asked: dict[str, Any] = {
         "model": "gemini-2.5-flash",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers, searching, vectors
+from tollgate_simulator_provider import answers, odds, searching, vectors
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
@@ -34,6 +34,7 @@ REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
 # Where a file may be fetched from.
 FILE = re.compile(r"(?:https|gs)://[^\s/]+/")
 MOST_CANDIDATES = 8
+MOST_ODDS = 20
 # What stands in for the signature of a call that another model made.
 NO_SIGNATURE = "skip_thought_signature_validator"
 # Members whose contents are the caller's own.
@@ -91,6 +92,8 @@ class Reply:
     include_usage: bool = True
     others: tuple[answers.Choice, ...] = ()
     """Further candidates, which have no thoughts to show."""
+    likeliest: int | None = None
+    """How many of the likeliest pieces are told for each; None: nothing of the sort."""
 
     @property
     def units(self) -> dict[str, int]:
@@ -125,9 +128,11 @@ class Reply:
         parts.append(_call(self.choice) if self.choice.tool else {"text": self.choice.text})
         others = [
             self._candidate([_call(choice) if choice.tool else {"text": choice.text}], number, choice.finish)
+            | self._odds(() if choice.tool else choice.pieces)
             for number, choice in enumerate(self.others, 1)
         ]
-        return self._chunk(self._candidate(parts, 0, self.choice.finish), *others)
+        first = self._candidate(parts, 0, self.choice.finish)
+        return self._chunk(first | self._odds(() if self.choice.tool else self.choice.pieces), *others)
 
     def frames(self) -> Iterator[bytes]:
         """Yields the chunks of the stream with their framing; the end of the connection is its end."""
@@ -137,7 +142,11 @@ class Reply:
         said = [() if choice.tool else choice.pieces for choice in (self.choice, *self.others)]
         for pieces in itertools.zip_longest(*said):
             yield self._frame(
-                *(self._candidate([{"text": one}], number) for number, one in enumerate(pieces) if one is not None)
+                *(
+                    self._candidate([{"text": one}], number) | self._odds((one,))
+                    for number, one in enumerate(pieces)
+                    if one is not None
+                )
             )
         if not self.faults.no_done:
             for number, choice in enumerate((self.choice, *self.others)):
@@ -154,6 +163,15 @@ class Reply:
             if self.searched and not number:
                 candidate["groundingMetadata"] = self._grounding()
         return candidate
+
+    def _odds(self, pieces: Sequence[str]) -> dict[str, Any]:
+        """Returns how likely these pieces were, where somebody asked."""
+        if self.likeliest is None or not pieces:
+            return {}
+        top = [[_likely(*one) for one in odds.likeliest(piece, self.likeliest)] for piece in pieces]
+        result = {"chosenCandidates": [_likely(piece, odds.chosen(piece)) for piece in pieces]}
+        result["topCandidates"] = [{"candidates": found} for found in top]
+        return {"avgLogprobs": sum(map(odds.chosen, pieces)) / len(pieces), "logprobsResult": result}
 
     def _chunk(self, *candidates: dict[str, Any]) -> bytes:
         chunk: dict[str, Any] = {"candidates": list(candidates), "modelVersion": self.model, "responseId": self.id}
@@ -182,6 +200,10 @@ class Reply:
 def _call(choice: answers.Choice) -> dict[str, Any]:
     call = {"name": choice.tool, "args": json.loads(choice.text)}
     return {"functionCall": call, "thoughtSignature": signature_of(call)}
+
+
+def _likely(piece: str, logarithm: float) -> dict[str, Any]:
+    return {"token": piece, "tokenId": len(piece), "logProbability": logarithm}
 
 
 def signature_of(call: Mapping[str, Any]) -> str:
@@ -240,6 +262,7 @@ def build(request: Mapping[str, Any], model: str, faults: Faults, reply_id: str)
         others=tuple(
             answers.choice(question, number, faults) for number in range(1, config.get("candidateCount") or 1)
         ),
+        likeliest=(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
     )
 
 
@@ -294,12 +317,20 @@ def check(request: Mapping[str, Any], model: str = "") -> None:
         if content.get("role") not in {None, "user", "model"}:
             raise Refused(400, "Please use a valid role: user, model.")
         calls = _check_parts(content, calls)
-    config = request.get("generationConfig") or {}
+    _check_config(request.get("generationConfig") or {}, model)
+
+
+def _check_config(config: Mapping[str, Any], model: str) -> None:
     count = config.get("candidateCount") or 1
     if count > 1 and re.match(r"gemini-2\b", model) is None:
         raise Refused(400, "Multiple candidates is not enabled for this model")
     if count > MOST_CANDIDATES:
         raise Refused(400, f"The candidateCount value {count} is not in the range from 1 to {MOST_CANDIDATES}.")
+    if config.get("responseLogprobs") and re.match(r"gemini-2\b", model) is None:
+        raise Refused(400, "Unable to submit request because Logprobs is not supported for this model.")
+    others = config.get("logprobs")
+    if others is not None and not (config.get("responseLogprobs") and 0 <= others <= MOST_ODDS):
+        raise Refused(400, "Unable to submit request because it has a logprobs value that is out of range.")
     temperature = config.get("temperature")
     if temperature is not None and not 0 <= temperature <= 2:
         raise Refused(400, "* GenerateContentRequest.generation_config.temperature: must be in the range [0.0, 2.0]")

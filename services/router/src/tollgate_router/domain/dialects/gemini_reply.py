@@ -25,6 +25,7 @@ from tollgate_router.domain.dialects.neutral import (
     Citation,
     Event,
     Finished,
+    Odds,
     RefusalDelta,
     Reply,
     Signature,
@@ -34,6 +35,7 @@ from tollgate_router.domain.dialects.neutral import (
     ThinkingDelta,
     prompt_tokens,
 )
+from tollgate_router.domain.dialects.odds import as_gemini, of_gemini
 from tollgate_router.domain.dialects.openai_proof import is_proof
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
@@ -91,6 +93,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     index: int = 0
     grounding_metadata: msgspec.Raw = _ABSENT
     citation_metadata: msgspec.Raw = _ABSENT
+    logprobs_result: object = None
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -210,6 +213,7 @@ class ContentReader(StreamReader):
         self._on_maps = self._on_maps or any(isinstance(chunk, dict) and bool(chunk.get("maps")) for chunk in chunks)
 
     def _candidate(self, candidate: _Candidate) -> Iterable[Event]:
+        odds = () if candidate.logprobs_result is None else of_gemini(candidate.logprobs_result)
         for part in candidate.content.parts if candidate.content is not None else ():
             if part.function_call is not None and part.function_call.name:
                 call, number = part.function_call, self._calls
@@ -217,7 +221,9 @@ class ContentReader(StreamReader):
                 yield CallBegan(number, call.id or call_id(self._id, number), call.name, part.thought_signature or "")
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
-                yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
+                yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text, odds)
+                # They are those of all words of the chunk.
+                odds = odds if part.thought else ()
         yield from self._sources(candidate)
         if candidate.finish_reason and not self.finished:
             self.finished = True
@@ -255,7 +261,10 @@ def _read(chunk: _Chunk, reply_id: str) -> tuple[Reply, ReplyUsage | None]:
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""
     cited: list[Citation] = []
+    odds: tuple[Odds, ...] = ()
     for event in reader.take(chunk):
+        if isinstance(event, TextDelta):
+            odds += event.odds
         if isinstance(event, Finished):
             finish = event
         elif isinstance(event, RefusalDelta):
@@ -264,7 +273,7 @@ def _read(chunk: _Chunk, reply_id: str) -> tuple[Reply, ReplyUsage | None]:
             cited.append(event)
         else:
             _gather(parts, event)
-    reply = Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal, tuple(cited))
+    reply = Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal, tuple(cited), odds)
     return reply, reader.usage
 
 
@@ -316,7 +325,8 @@ class ContentWriter:
             if isinstance(event, Began):
                 self._id = event.id
             elif isinstance(event, TextDelta | RefusalDelta):
-                out.append(self._parts([{"text": event.text}]))
+                odds = event.odds if isinstance(event, TextDelta) else ()
+                out.append(self._parts([{"text": event.text}], odds))
             elif isinstance(event, ThinkingDelta):
                 out.append(self._parts([{"text": event.text, "thought": True}]))
             elif isinstance(event, CallBegan):
@@ -341,8 +351,9 @@ class ContentWriter:
             candidate["groundingMetadata"] = as_grounding(self._cited)
         return self._data({"candidates": [candidate], "usageMetadata": usage_of(usage)})
 
-    def _parts(self, parts: list[dict[str, Any]]) -> bytes:
-        return self._data({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}]})
+    def _parts(self, parts: list[dict[str, Any]], odds: tuple[Odds, ...] = ()) -> bytes:
+        candidate = {"content": {"role": "model", "parts": parts}, "index": 0}
+        return self._data({"candidates": [candidate | as_gemini(odds)]})
 
     def _data(self, members: dict[str, Any]) -> bytes:
         return b"data: %b\n\n" % msgspec.json.encode(members | {"modelVersion": self._model, "responseId": self._id})
@@ -367,6 +378,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     candidate = {"content": {"role": "model", "parts": parts}, "index": 0, "finishReason": _WORDS[reply.finish.reason]}
     if reply.citations:
         candidate["groundingMetadata"] = as_grounding(reply.citations)
+    candidate |= as_gemini(reply.odds)
     body = {"candidates": [candidate], "usageMetadata": usage_of(usage), "modelVersion": model, "responseId": reply.id}
     return msgspec.json.encode(body)
 

@@ -36,6 +36,7 @@ from tollgate_router.domain.dialects.neutral import (
     Tool,
     ToolChoice,
 )
+from tollgate_router.domain.dialects.odds import MOST_OTHERS, ODDS
 
 _SNAKE: Final = re.compile(r"_([a-z])")
 _MODES: Final = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}
@@ -148,7 +149,7 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
     check(found, _OTHERS)
     if config.response_mime_type not in {None, "", "text/plain", "application/json"}:
         lost["generationConfig.responseMimeType"] = None
-    if config.logprobs is not None:
+    if config.logprobs is not None and not config.response_logprobs:
         lost["generationConfig.logprobs"] = None
     thinking = config.thinking_config or _Thinking()
     budget, level = thinking.thinking_budget, (thinking.thinking_level or "").lower()
@@ -184,6 +185,10 @@ def _extra(found: Mapping[str, msgspec.Raw], config: _Config) -> dict[str, msgsp
     extra = {name: raw for name, raw in found.items() if name not in _UNDERSTOOD}
     if config.candidate_count not in {None, 0, 1}:
         extra[CHOICES] = msgspec.Raw(b"%d" % config.candidate_count)
+    if config.response_logprobs:
+        extra[ODDS] = msgspec.Raw(b"true")
+        if config.logprobs is not None:
+            extra[MOST_OTHERS] = msgspec.Raw(b"%d" % config.logprobs)
     return extra
 
 
@@ -199,7 +204,6 @@ def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
     if "cachedContent" in found:
         raise Refused("cachedContent is of the vendor of Gemini, which does not serve this model.", "cachedContent")
     wrong = {
-        "responseLogprobs": bool(config.response_logprobs),
         "responseModalities": bool(set(config.response_modalities or ()) - {"TEXT"}),
     }
     for name, said in wrong.items():

@@ -144,9 +144,8 @@ def in_callers_words(dropped: Iterable[str], dialect: int) -> list[str]:
 def in_callers_field(refused: Refused, dialect: int) -> Refused:
     """Returns a refusal that names the field as the caller knows it, where a writer knows another name."""
     name = refused.param
-    if dialect != _GEMINI or name != "n":
-        return refused
-    return Refused(refused.message.replace(name, "candidateCount", 1), "candidateCount")
+    called = {"n": "candidateCount", "logprobs": "responseLogprobs"}.get(name) if dialect == _GEMINI else None
+    return refused if called is None else Refused(refused.message.replace(name, called, 1), called)
 
 
 def named_losses(request: Request, target: Target, spoken: int, dialect: int) -> list[str]:

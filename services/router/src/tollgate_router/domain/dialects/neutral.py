@@ -177,8 +177,19 @@ class Began(msgspec.Struct, frozen=True):
     model: str
 
 
+class Odds(msgspec.Struct, frozen=True):
+    """How likely a token of the answer was, as a natural logarithm, and what else the likeliest ones were."""
+
+    token: str
+    logprob: float
+    others: tuple[tuple[str, float], ...] = ()
+
+
 class TextDelta(msgspec.Struct, frozen=True):
+    """`odds` are those of the words, where they were asked for."""
+
     text: str
+    odds: tuple[Odds, ...] = ()
 
 
 class RefusalDelta(msgspec.Struct, frozen=True):
@@ -260,6 +271,7 @@ class Reply(msgspec.Struct, frozen=True):
     finish: Finished
     refusal: str = ""
     citations: tuple[Citation, ...] = ()
+    odds: tuple[Odds, ...] = ()
 
 
 def effort_of(budget: int) -> Effort:

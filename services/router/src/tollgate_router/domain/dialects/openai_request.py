@@ -23,7 +23,6 @@ from tollgate_router.domain.dialects.members import (
     read,
 )
 from tollgate_router.domain.dialects.neutral import (
-    CHOICES,
     Audio,
     Call,
     File,
@@ -38,9 +37,9 @@ from tollgate_router.domain.dialects.neutral import (
     Thinking,
     Tool,
     ToolChoice,
-    choices_of,
     effort_of,
 )
+from tollgate_router.domain.dialects.odds import members_of_chat
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -364,8 +363,8 @@ def write_chat(
     """
     for name in _REFUSED.intersection(request.extra):
         raise Refused(f"{name} cannot be carried to the provider of this model.", name)
-    choices = choices_of(request)
-    dropped = [name for name in request.extra if name != CHOICES]
+    taken = members_of_chat(request)
+    dropped = [name for name in request.extra if name not in taken]
     if request.top_k is not None:
         dropped.append("top_k")
     if len(request.stop) > _MOST_STOPS:
@@ -375,7 +374,6 @@ def write_chat(
         "temperature": request.temperature,
         "top_p": request.top_p,
         "seed": request.seed,
-        "n": choices if choices > 1 else None,
         "presence_penalty": request.presence_penalty,
         "frequency_penalty": request.frequency_penalty,
         "reasoning_effort": "none"
@@ -387,7 +385,7 @@ def write_chat(
     }
     body: dict[str, Any] = {"model": model, "messages": _write_messages(request, quirks)}
     body |= {name: value for name, value in settings.items() if value is not None}
-    body |= _write_tools(request)
+    body |= _write_tools(request) | taken
     if request.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return msgspec.json.encode(body), tuple(dropped)
