@@ -4,7 +4,7 @@ Each answer is a reply of its own, which is read and written as any other: what 
 what goes out has that number again. Only who asks for several pays for the detour.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.sse import EventReader, TooLong
 from tollgate_router.domain.dialects.translated_stream import StreamTranslation
+from tollgate_router.domain.sending import WholeReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import ReplyUsage
 
@@ -23,9 +24,7 @@ _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _DONE: Final = b"data: [DONE]\n\n"
 
 
-def whole_reader(
-    translation: "Translation", upstream: int, dialect: int
-) -> Callable[[bytes], tuple[ReplyUsage | None, bytes] | UpstreamProblem]:
+def whole_reader(translation: "Translation", upstream: int, dialect: int) -> WholeReader:
     """Returns what reads a whole reply with several answers."""
 
     def read(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:

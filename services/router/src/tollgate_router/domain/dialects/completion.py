@@ -104,9 +104,9 @@ class CompletionWriter:
         last = b"data: [DONE]\n\n"
         if not self._usage_wanted or usage is None:
             return last
-        return self._chunk([], {"usage": usage_of(usage)}) + last
+        return self._chunk([], usage=usage_of(usage)) + last
 
-    def _chunk(self, choices: list[dict[str, Any]], more: Mapping[str, Any] = {}) -> bytes:
+    def _chunk(self, choices: list[dict[str, Any]], **more: Any) -> bytes:
         chunk = _head(self._id, self._model, self._created) | {"choices": choices} | more
         return b"data: %b\n\n" % msgspec.json.encode(chunk)
 

@@ -232,8 +232,15 @@ def read_whole(body: bytes, reply_id: str = "") -> Reply | UpstreamProblem:
     finish = _REASONS.get(reason, STOP)
     finish = CALLS if called and finish == STOP else finish
     cited = tuple(of_annotations(message.annotations)) or tuple(of_results(found.search_results, found.citations))
-    odds, named = of_chat(found.choices[0].logprobs), (found.id or "", found.model or "")
-    return Reply(*named, tuple(parts), Finished(finish), message.refusal or "", cited, odds)
+    return Reply(
+        found.id or "",
+        found.model or "",
+        tuple(parts),
+        Finished(finish),
+        message.refusal or "",
+        cited,
+        of_chat(found.choices[0].logprobs),
+    )
 
 
 # Written.

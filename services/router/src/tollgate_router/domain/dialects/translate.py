@@ -177,7 +177,8 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
     spoken = target.wire if written.wire is None else written.wire
     mending = target if written.wire is None and _mends(target) else None
     translation = Translation(opened, spoken, written.names, tools, mending)
-    found, read = StreamTranslation(translation) if opened.stream else None, translation.read
+    found: StreamTranslation | SeveralStreams | None = StreamTranslation(translation) if opened.stream else None
+    read: WholeReader = translation.read
     if (count := choices_of(request)) > 1:
         found = SeveralStreams(translation, count, spoken, opened.dialect) if opened.stream else None
         read = whole_reader(translation, spoken, opened.dialect)
