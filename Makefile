@@ -57,6 +57,10 @@ proto-baseline: $(STAMP) ## Take proto/ as released: later changes may not break
 examples: $(STAMP) ## Write the binary form of the examples under topics/
 	@$(BIN)/python -m tools.topic_examples
 
+.PHONY: topics
+topics: $(STAMP) ## Write from topics/ what topics are created as on Kafka
+	@$(BIN)/python -m tools.gen_topics
+
 .PHONY: settings
 settings: $(STAMP) ## Write docs/reference/settings.md from the services' settings classes
 	@$(BIN)/python -m tools.gen_settings

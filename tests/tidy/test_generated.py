@@ -13,6 +13,7 @@ from tools import (
     gen_schema,
     gen_settings,
     gen_support,
+    gen_topics,
     gen_usage_views,
 )
 
@@ -23,6 +24,10 @@ pytestmark = pytest.mark.tidy
 
 def test_the_settings_page_is_what_the_code_says():
     assert gen_settings.PAGE.read_text(encoding="utf-8") == gen_settings.render(), "run `make settings`"
+
+
+def test_what_topics_are_created_as_is_what_their_files_say():
+    assert gen_topics.MODULE.read_text(encoding="utf-8") == gen_topics.render(), "run `make topics`"
 
 
 def test_the_metrics_page_is_what_the_code_says():

@@ -1,6 +1,8 @@
-"""A topic exists when its file, its schema and its examples do, and everybody it names."""
+"""A topic exists when its file, its schema and its examples do, and everybody it names; code uses no other."""
 
+import ast
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = "topics/schemas/topic.schema.json"
 # Who may read a topic without being one of the services.
 PEOPLE = {"operators"}
+# What code can only mean a topic by.
+TOPIC = re.compile(r"[a-z]+(-[a-z]+)*(\.[a-z]+(-[a-z]+)*)+\.v[0-9]+")
 
 
 def check(tree: Tree) -> Iterator[Violation]:
@@ -32,6 +36,10 @@ def check(tree: Tree) -> Iterator[Violation]:
     for name in tree.matching("topics/examples/*/*"):
         if PurePosixPath(name).parts[2] not in names:
             yield Violation(name, 1, "an example of a topic that does not exist")
+    for name in tree.sources():
+        for node in ast.walk(tree.parsed(name)):
+            if isinstance(node, ast.Constant) and TOPIC.fullmatch(str(node.value)) and node.value not in names:
+                yield Violation(name, node.lineno, f"topic {node.value} has no file under topics/")
 
 
 def _names(topic: dict[str, Any], stem: str, names: set[str], services: set[str]) -> Iterator[str]:
@@ -109,5 +117,12 @@ PLANTED = [
     (_without("x.json", "x.binpb"), "there is no example"),
     (_without("x.binpb"), "does not decode"),
     ({"topics/examples/usage.gone.v1/x.json": "{}"}, "a topic that does not exist"),
+    ({"services/a/src/a/x.py": 'TOPIC = "media.moved.v1"\n'}, "media.moved.v1 has no file"),
+    (
+        _planted() | {"services/a/src/a/x.py": 'def f():\n    send("usage.recorded.v2")\n'},
+        "usage.recorded.v2 has no file",
+    ),
 ]
-KEPT = [_planted()]
+KEPT = [
+    _planted() | {"services/a/src/a/x.py": 'TOPIC = "usage.recorded.v1"\nSPAN = "usage.recorded.v1 send"\n'},
+]

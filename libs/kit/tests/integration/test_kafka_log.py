@@ -2,10 +2,14 @@
 
 import asyncio
 import uuid
+from pathlib import Path
 
 import pytest
+import yaml
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from libs.kit.tests.integration.polling import claim_of, take
+from tests.servers.kafka import KafkaBroker
 
 from tollgate_kit.event_log import EventLogUnavailable, Record, new_consumer, new_producer
 from tollgate_kit.event_log.kafka_consumer import KafkaConsumer
@@ -13,6 +17,8 @@ from tollgate_kit.event_log.kafka_member import Patience
 from tollgate_kit.event_log.kafka_topics import create_missing
 
 pytestmark = pytest.mark.integration
+
+TOPIC_FILES = sorted((Path(__file__).resolve().parents[4] / "topics").glob("*.yaml"))
 
 
 @pytest.fixture
@@ -117,3 +123,42 @@ async def test_nobody_there_is_unavailable():
     with pytest.raises(EventLogUnavailable):
         await consumer.start()
     await consumer.close()
+
+
+@pytest.fixture
+def own_broker(tmp_path):
+    """A broker of one test's own, for topics whose names are fixed."""
+    broker = KafkaBroker(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+async def test_topics_are_made_as_their_files_say(own_broker):
+    """By who sends, or by who reads; a broker alone has one replica, and asks for one in sync."""
+    producer = new_producer(own_broker.url)
+    consumer = new_consumer(own_broker.url, "g", ["usage.recorded.v1", "request.refused.v1"])
+    admin = AIOKafkaAdminClient(bootstrap_servers=own_broker.bootstrap)
+    await admin.start()
+    try:
+        await producer.send("usage.dead-letter.v1", [Record(b"k", b"v")])
+        await consumer.start()
+        files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in TOPIC_FILES]
+        assert len(files) == 3
+        names = [file["topic"] for file in files]
+        made = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(names)}
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in names])
+        settings = {found[3]: {row[0]: row[1] for row in found[4]} for one in answers for found in one.resources}
+        for file in files:
+            name = file["topic"]
+            assert len(made[name]) == file["partitions"]
+            assert {len(partition["replicas"]) for partition in made[name]} == {1}
+            wanted = file["settings"] | {
+                "retention.ms": str(file["retention_hours"] * 3_600_000),
+                "min.insync.replicas": "1",
+            }
+            assert {key: settings[name][key] for key in wanted} == wanted
+    finally:
+        await admin.close()
+        await producer.close()
+        await consumer.close()

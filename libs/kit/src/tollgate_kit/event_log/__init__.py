@@ -1,9 +1,10 @@
 """The event log behind one port: a durable log in one SQLite file, or Apache Kafka.
 
 `sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]` says which. Under `kafka://`, `?partitions=N` is how many a topic
-gets that this code has to create (12 when it is left out).
+gets that this code has to create, whatever its file in topics/ says.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -29,11 +30,18 @@ __all__ = [
     "Record",
     "RecordTooLarge",
     "Stored",
+    "checked_url",
     "new_consumer",
     "new_producer",
 ]
 
-_PARTITIONS = 12
+_SERVERS = re.compile(r"[\w.-]+(:\d+)?(,[\w.-]+(:\d+)?)*")
+
+
+def checked_url(url: str) -> str:
+    """Returns the URL of a log as it is. Raises ValueError, which does not repeat it, for another."""
+    _path(url) if url.startswith("sqlite:///") else _servers(url)
+    return url
 
 
 def new_producer(url: str, clock: Clock | None = None) -> EventProducer:
@@ -68,15 +76,17 @@ def new_consumer(
 def _path(url: str) -> Path:
     path = Path("/" + url.removeprefix("sqlite:///").lstrip("/"))
     if path == Path("/"):
-        raise ValueError(f"an event log in SQLite names a file, sqlite:///PATH, found {url!r}")
+        raise ValueError("an event log in SQLite names a file: sqlite:///PATH")
     return path
 
 
-def _servers(url: str) -> tuple[str, int]:
+def _servers(url: str) -> tuple[str, int | None]:
     parts = urlsplit(url)
-    if parts.scheme != "kafka" or not parts.netloc:
-        raise ValueError(f"an event log is sqlite:///PATH or kafka://HOST:PORT[,HOST:PORT], found {url!r}")
-    partitions = parse_qs(parts.query).get("partitions", [str(_PARTITIONS)])[0]
+    if parts.scheme != "kafka" or _SERVERS.fullmatch(parts.netloc) is None:
+        raise ValueError("expected `sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`")
+    partitions = parse_qs(parts.query).get("partitions", [None])[0]
+    if partitions is None:
+        return parts.netloc, None
     if not partitions.isdecimal() or partitions == "0":
-        raise ValueError(f"partitions is a number above 0, found {partitions!r}")
+        raise ValueError("partitions is a number above 0")
     return parts.netloc, int(partitions)

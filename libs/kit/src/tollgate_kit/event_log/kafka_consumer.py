@@ -52,7 +52,7 @@ class KafkaConsumer:
         topics: Sequence[str],
         *,
         instance: str = "",
-        partitions: int = 12,
+        partitions: int | None = None,
         clock: Clock | None = None,
         patience: Patience | None = None,
     ) -> None:

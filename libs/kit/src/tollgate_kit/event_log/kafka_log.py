@@ -28,7 +28,7 @@ class KafkaProducer:
     Sequence numbers are spent on batches that a leaderless partition never took, after which each later one is refused.
     """
 
-    def __init__(self, servers: str, partitions: int) -> None:
+    def __init__(self, servers: str, partitions: int | None) -> None:
         self._servers = servers
         self._partitions = partitions
         self._producer: Any = None

@@ -22,13 +22,17 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from tollgate.topics import TOPICS, Topic
 from tollgate_kit.event_log.port import EventLogUnavailable
 
 _METADATA_KEY: Final = 3
 _VERSION: Final = 10
 _NO_ID: Final = uuid.UUID(int=0)
-_REPLICAS: Final = 3
 _UNKNOWN_TOPIC: Final = 3
+_TEXT: Final = CompactString("utf-8")
+_INTS: Final = CompactArray(Int32)
+# A topic of somebody else.
+_NO_FILE: Final[Topic] = {"partitions": 12, "replication_factor": 3, "settings": {}}
 
 
 class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]
@@ -45,6 +49,20 @@ class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]
         return uuid.UUID(bytes=data.read(16))
 
 
+def _rows(*fields: tuple[str, Any]) -> Any:
+    return CompactArray(*fields, ("tags", TaggedFields))
+
+
+_PARTITION: Final = _rows(
+    *(("error_code", Int16), ("partition", Int32), ("leader", Int32), ("leader_epoch", Int32)),
+    *(("replicas", _INTS), ("isr", _INTS), ("offline_replicas", _INTS)),
+)
+_TOPIC: Final = _rows(
+    *(("error_code", Int16), ("topic", _TEXT), ("topic_id", Uuid), ("is_internal", Boolean)),
+    *(("partitions", _PARTITION), ("authorized_operations", Int32)),
+)
+
+
 class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]
     """Version 10 of the reply."""
 
@@ -52,42 +70,10 @@ class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]
     API_VERSION = _VERSION
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "brokers",
-            CompactArray(
-                ("node_id", Int32),
-                ("host", CompactString("utf-8")),
-                ("port", Int32),
-                ("rack", CompactString("utf-8")),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("cluster_id", CompactString("utf-8")),
+        ("brokers", _rows(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
         ("controller_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("error_code", Int16),
-                ("topic", CompactString("utf-8")),
-                ("topic_id", Uuid),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", CompactArray(Int32)),
-                        ("isr", CompactArray(Int32)),
-                        ("offline_replicas", CompactArray(Int32)),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("authorized_operations", Int32),
-                ("tags", TaggedFields),
-            ),
-        ),
+        ("topics", _TOPIC),
         ("authorized_operations", Int32),
         ("tags", TaggedFields),
     )
@@ -101,7 +87,7 @@ class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]
     API_VERSION = _VERSION
     RESPONSE_TYPE = MetadataResponse
     SCHEMA = Schema(
-        ("topics", CompactArray(("topic_id", Uuid), ("name", CompactString("utf-8")), ("tags", TaggedFields))),
+        ("topics", _rows(("topic_id", Uuid), ("name", _TEXT))),
         ("allow_auto_topic_creation", Boolean),
         ("include_cluster_authorized_operations", Boolean),
         ("include_topic_authorized_operations", Boolean),
@@ -134,16 +120,18 @@ async def topic_ids(client: Any, topics: Iterable[str]) -> dict[str, str]:
     return found
 
 
-async def create_missing(servers: str, topics: Iterable[str], partitions: int) -> None:
-    """Creates the topics that do not exist, where the broker allows it. Raises EventLogUnavailable."""
+async def create_missing(servers: str, topics: Iterable[str], partitions: int | None = None) -> None:
+    """Creates the topics that do not exist as their files say, where the broker allows it. Raises EventLogUnavailable.
+
+    `partitions` takes the place of what the files say.
+    """
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     try:
         await admin.start()
         missing = set(topics) - set(await admin.list_topics())
         if missing:
-            replicas = min(_REPLICAS, len(admin._client.cluster.brokers()))  # noqa: SLF001 - no other way to ask.
-            made = [NewTopic(topic, num_partitions=partitions, replication_factor=replicas) for topic in missing]
-            reply = await admin.create_topics(made)
+            brokers = len(admin._client.cluster.brokers())  # noqa: SLF001 - no other way to ask.
+            reply = await admin.create_topics([planned(topic, brokers, partitions) for topic in missing])
             for topic, code, *_ in reply.topic_errors:
                 if code and for_code(code) is not TopicAlreadyExistsError:
                     raise EventLogUnavailable(f"topic {topic} is missing and cannot be made: {for_code(code).__name__}")
@@ -151,3 +139,16 @@ async def create_missing(servers: str, topics: Iterable[str], partitions: int) -
         raise EventLogUnavailable(f"{servers}: {error!r}") from error
     finally:
         await admin.close()
+
+
+def planned(topic: str, brokers: int, partitions: int | None = None) -> NewTopic:
+    """Returns what is made of a topic's file (topics/) on a cluster of so many brokers.
+
+    There are no more replicas than brokers, and one of those in sync may be away, so that a single broker does too.
+    """
+    plan = TOPICS.get(topic, _NO_FILE)
+    replicas = min(plan["replication_factor"], brokers)
+    settings = dict(plan["settings"])
+    if in_sync := settings.get("min.insync.replicas"):
+        settings["min.insync.replicas"] = str(max(1, min(int(in_sync), replicas - 1)))
+    return NewTopic(topic, partitions or plan["partitions"], replicas, topic_configs=settings)
