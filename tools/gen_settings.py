@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path, PurePath
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -20,6 +21,7 @@ HEAD = """# Process settings
 
 Each service reads its settings from the environment once, when it starts.
 A value that does not validate stops the process with exit code 2 and a line that names the variable.
+There `***` stands for what may hold a password; an empty variable counts as one that is not set.
 `tollgate up` and the Helm chart set what has no default.
 This page is written by `make settings` from the code.
 """
@@ -56,7 +58,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=not field.default_factory_takes_validated_data)
-    if value in ("", None, ()):
+    if value in ("", None, ()) or (isinstance(value, SecretStr) and not value):
         return "none"
     if isinstance(value, PurePath):
         return f"`{value}`"

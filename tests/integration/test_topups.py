@@ -64,8 +64,14 @@ def test_money_comes_in_by_a_signed_message_once(shop: Product) -> None:
 
 def test_billing_without_a_secret_does_not_start(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
-    needed = ("ADDRESS", "CONFIG_ADDRESSES", "STATE_DIRECTORY", "DATABASE_URL", "CLICKHOUSE_DSN", "REDIS_URL")
-    environment = {f"TOLLGATE_BILLING_{name}": "unix:/nowhere" for name in (*needed, "EVENT_LOG_URL")} | {
+    environment = {
+        "TOLLGATE_BILLING_ADDRESS": "unix:/nowhere",
+        "TOLLGATE_BILLING_CONFIG_ADDRESSES": "unix:/nowhere",
+        "TOLLGATE_BILLING_STATE_DIRECTORY": "/nowhere",
+        "TOLLGATE_BILLING_DATABASE_URL": "sqlite:////nowhere",
+        "TOLLGATE_BILLING_CLICKHOUSE_DSN": "chdb:///nowhere",
+        "TOLLGATE_BILLING_REDIS_URL": "unix:///nowhere",
+        "TOLLGATE_BILLING_EVENT_LOG_URL": "sqlite:///nowhere",
         "TOLLGATE_BILLING_PAYMENT_PROVIDER": "simulated",
         "TOLLGATE_BILLING_PAYMENT_CHECKOUT_URL": "https://pay.example",
         "TOLLGATE_BILLING_PAYMENT_WEBHOOK_SECRET_FILE": str(tmp_path / "empty"),

@@ -35,8 +35,6 @@ class ConfigClient:
     """
 
     def __init__(self, addresses: Sequence[str], state_directory: Path, apply: Apply) -> None:
-        if not addresses:
-            raise ValueError("at least one address of edge is needed")
         self._addresses = tuple(addresses)
         self._path = state_directory / _FILE
         self._apply = apply

@@ -18,23 +18,8 @@ from prometheus_client.registry import Collector
 GEN_AI_SECONDS: Final = tuple(0.01 * 2**power for power in range(14))
 GEN_AI_MICROSECONDS: Final = tuple(10_000 * 2**power for power in range(14))
 FIRST_TOKEN_SECONDS: Final = (
-    0.001,
-    0.005,
-    0.01,
-    0.02,
-    0.04,
-    0.06,
-    0.08,
-    0.1,
-    0.25,
-    0.5,
-    0.75,
-    1.0,
-    2.5,
-    5.0,
-    7.5,
-    10.0,
-)
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
 SHORT_SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 POWERS_OF_TWO: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _LAG_SECONDS: Final = 0.25

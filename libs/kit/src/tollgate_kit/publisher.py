@@ -25,8 +25,6 @@ _LAST_RETRY_SECONDS: Final = 5.0
 _TRACE_HEADER: Final = "traceparent"
 
 OnPublished = Callable[[bytes, int, int], None]
-
-
 # Sequence in the spool, record, and when it was queued, in microseconds; where only spans need that, 0.
 _Queued = tuple[int, Record, int]
 

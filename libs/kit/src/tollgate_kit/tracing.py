@@ -149,13 +149,10 @@ class OtelTracing:
         self._ids.trace_id, self._ids.span_id = int(own[0], 16), int(own[1], 16)
         parent = None
         if record.parent_span_id:
-            parent = trace.set_span_in_context(
-                NonRecordingSpan(
-                    SpanContext(
-                        self._ids.trace_id, int(record.parent_span_id, 16), is_remote=True, trace_flags=TraceFlags(1)
-                    )
-                )
+            far = SpanContext(
+                self._ids.trace_id, int(record.parent_span_id, 16), is_remote=True, trace_flags=TraceFlags(1)
             )
+            parent = trace.set_span_in_context(NonRecordingSpan(far))
         span = self._tracer.start_span(
             record.name,
             context=parent,

@@ -1,4 +1,4 @@
-"""The ports that may be reached outside: of channels, results and notices. Addresses: tollgate_kit.egress."""
+"""The ports that may be reached outside: of channels, results and notices. Addresses: tollgate_resources.egress."""
 
 from typing import Final
 

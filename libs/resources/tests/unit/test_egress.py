@@ -2,7 +2,7 @@
 
 import pytest
 
-from tollgate_kit.egress import refusal
+from tollgate_resources.egress import refusal
 
 pytestmark = pytest.mark.unit
 

@@ -119,12 +119,12 @@ class Billing:
         self.lifecycle = Lifecycle()
         self.counters = BillingCounters()
         self.waiting_for = "the ledger and the usage store are not migrated yet"
-        booking = self.turns = SqlTurns(settings.database_url)
+        booking = self.turns = SqlTurns(settings.database_url.get_secret_value())
         failpoint = Failpoint(settings.failpoint)
         self.tracing = new_tracing("billing", slot=settings.slot, environment=environment)
-        self.database = Database(settings.database_url, migrations="tollgate_billing:migrations")
+        self.database = Database(settings.database_url.get_secret_value(), migrations="tollgate_billing:migrations")
         self.clickhouse = usage_store(settings)
-        self.holds = Holds(settings.redis_url)
+        self.holds = Holds(settings.redis_url.get_secret_value())
         self.producer = new_producer(settings.event_log_url)
         self.log_consumer = new_consumer(
             settings.event_log_url, GROUP, [USAGE_TOPIC], instance=f"billing-{settings.slot}"
@@ -132,8 +132,8 @@ class Billing:
         self.refused_consumer = new_consumer(
             settings.event_log_url, REFUSED_GROUP, [REFUSED_TOPIC], instance=f"billing-request-log-{settings.slot}"
         )
-        self.prices = PriceArchive(self.database, settings.config_address_list)
-        self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
+        self.prices = PriceArchive(self.database, settings.config_addresses)
+        self.config = ConfigClient(settings.config_addresses, settings.state_directory, self.apply)
         ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
         self._add_controls(ledger, clock, failpoint)
         self.wallets = KeepWallets(ledger, wallets, self.counters, booking, self.alerts.swept)

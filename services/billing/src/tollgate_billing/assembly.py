@@ -12,7 +12,7 @@ def usage_store(settings: BillingSettings) -> ClickHouse:
     """Returns the usage store."""
     name = settings.clickhouse_cluster
     return ClickHouse(
-        settings.clickhouse_dsn,
+        settings.clickhouse_dsn.get_secret_value(),
         cluster=Cluster(name, settings.clickhouse_keeper_path) if name else None,
         retention=Retention(
             raw_months=settings.usage_raw_months,
@@ -47,4 +47,4 @@ def usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
         memory_bytes=settings.usage_sql_memory_bytes,
         rows=settings.usage_sql_rows,
     )
-    return ClickHouseUsageSql(settings.clickhouse_dsn, limits)
+    return ClickHouseUsageSql(settings.clickhouse_dsn.get_secret_value(), limits)

@@ -9,22 +9,37 @@ from pydantic_settings import SettingsConfigDict
 from tollgate_billing.domain.poison import POISON_LIMIT
 from tollgate_billing.domain.webhook import MIN_SECRET_BYTES
 from tollgate_kit.secret_files import read_secrets
-from tollgate_kit.settings import ServiceSettings
+from tollgate_kit.settings import (
+    HOST_PORT,
+    Address,
+    Addresses,
+    EventLogUrl,
+    HttpUrl,
+    RedisUrl,
+    ServiceSettings,
+    SqlUrl,
+    matching,
+)
 from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 
 _KEY_BYTES: Final = 32
+UsageStoreUrl = Annotated[
+    SecretStr,
+    matching(
+        rf"chdb:///.+|https?://(.*@)?{HOST_PORT}(/\w*)?(\?\S*)?",
+        "`chdb:///DIRECTORY` or `http[s]://USER:PASSWORD@HOST:PORT/DATABASE`",
+    ),
+]
 
 
 class BillingSettings(ServiceSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="TOLLGATE_BILLING_", frozen=True, extra="ignore", hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix="TOLLGATE_BILLING_")
 
-    address: str = Field(description="Where the billing service is served: `host:port` or `unix:PATH`.")
-    config_addresses: str = Field(description="Addresses of edge's configuration service, separated by commas.")
+    address: Address = Field(description="Where the billing service is served: `host:port` or `unix:PATH`.")
+    config_addresses: Addresses = Field(description="Addresses of edge's configuration service, separated by commas.")
     state_directory: Path = Field(description="Keeps the last configuration version to start from.")
-    database_url: str = Field(description="SQLAlchemy URL of the ledger, SQLite or PostgreSQL (psycopg).")
-    clickhouse_dsn: str = Field(
+    database_url: SqlUrl = Field(description="SQLAlchemy URL of the ledger, SQLite or PostgreSQL (psycopg).")
+    clickhouse_dsn: UsageStoreUrl = Field(
         description="The usage store: `chdb:///DIRECTORY` in this process, or `http[s]://USER:PASSWORD@HOST:PORT/DATABASE`."
     )
     clickhouse_cluster: str = Field(
@@ -38,8 +53,8 @@ class BillingSettings(ServiceSettings):
         pattern=r"^/[\w{}/.-]+$",
         description="Where a replicated table keeps its log in Keeper.",
     )
-    redis_url: str = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
-    event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
+    redis_url: RedisUrl = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
+    event_log_url: EventLogUrl = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
 
     batch_max_events: int = Field(
         default=20_000, gt=0, le=50_000, description="A batch closes at this many events, which only a backlog has."
@@ -100,7 +115,7 @@ class BillingSettings(ServiceSettings):
     payment_provider: Literal["", "simulated"] = Field(
         default="", description="Who takes money that is paid in; empty: nobody does."
     )
-    payment_checkout_url: str = Field(
+    payment_checkout_url: HttpUrl = Field(
         default="", description="Where payers are sent; the payment's id is added. Needed with a provider."
     )
     payment_webhook_secret_file: str = Field(
@@ -127,9 +142,8 @@ class BillingSettings(ServiceSettings):
         gt=0,
         description="Operators are told when the oldest event that is not booked is older than this, in seconds.",
     )
-    runbook_url: str = Field(
+    runbook_url: HttpUrl = Field(
         default="",
-        pattern=r"^(https?://\S+)?$",
         description="Where the pages of docs/runbooks are published; notices about the books link them there. Empty: "
         "their path in a checkout.",
     )
@@ -168,13 +182,6 @@ class BillingSettings(ServiceSettings):
     def notify_port_list(self) -> Ports:
         """The ports that notifications may go to."""
         return Ports(self.notify_ports, "TOLLGATE_BILLING_NOTIFY_PORTS")
-
-    @field_validator("payment_checkout_url")
-    @classmethod
-    def _an_address(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://")):
-            raise ValueError("an http:// or https:// address")
-        return value
 
     @field_validator("payment_webhook_secret_file")
     @classmethod
@@ -240,10 +247,6 @@ class BillingSettings(ServiceSettings):
     def payment_secret(self) -> bytes:
         """Returns the secret that payment messages are signed with; empty without a provider."""
         return Path(self.payment_webhook_secret_file).read_bytes().strip() if self.payment_provider else b""
-
-    @property
-    def config_address_list(self) -> list[str]:
-        return [part.strip() for part in self.config_addresses.split(",") if part.strip()]
 
 
 def _check_keys(text: str) -> None:

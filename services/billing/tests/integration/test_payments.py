@@ -214,13 +214,13 @@ async def test_without_a_provider_nothing_is_paid_in(shop):
 
 
 NEEDED = {
-    "address": "a",
-    "config_addresses": "a",
+    "address": "unix:/a",
+    "config_addresses": "unix:/a",
     "state_directory": "/tmp",
-    "database_url": "a",
-    "clickhouse_dsn": "a",
-    "redis_url": "a",
-    "event_log_url": "a",
+    "database_url": "sqlite:////a",
+    "clickhouse_dsn": "chdb:///a",
+    "redis_url": "unix:///a",
+    "event_log_url": "sqlite:///a",
 }
 
 

@@ -6,10 +6,15 @@ from tollgate_billing.settings import BillingSettings
 
 pytestmark = pytest.mark.unit
 
-NEEDED = dict.fromkeys(
-    ("address", "config_addresses", "state_directory", "database_url", "clickhouse_dsn", "redis_url", "event_log_url"),
-    "x",
-)
+NEEDED = {
+    "address": "unix:/x",
+    "config_addresses": "unix:/x",
+    "state_directory": "x",
+    "database_url": "sqlite:////x",
+    "clickhouse_dsn": "chdb:///x",
+    "redis_url": "unix:///x",
+    "event_log_url": "sqlite:///x",
+}
 
 
 @pytest.mark.parametrize("content", ["", "zz" * 32, "ab" * 31, "ab" * 32 + "\nabc", "äöü"])

@@ -121,7 +121,7 @@ class Edge:
     def _connect(self) -> None:
         """Makes what reaches outside; nothing connects yet."""
         settings = self.settings
-        self.database = Database(settings.database_url)
+        self.database = Database(settings.database_url.get_secret_value())
         self.keys = SqlKeyStore(self.database)
         self.tenants = SqlTenantStore(self.database)
         self.limits = SqlLimitStore(self.database)
@@ -132,14 +132,14 @@ class Edge:
         self.dead_letters, self.mending = DeadLetterClient(address), MendingClient(address)
         self.payments, self.controls = PaymentClient(address), ControlClient(address)
         self.media = MediaClient(settings.media_address)
-        self.routers = RouterClients(settings.router_address_list)
+        self.routers = RouterClients(settings.router_addresses)
         self.producer = new_producer(settings.event_log_url)
         # One of its own: what is best effort may not break what carries money.
         self.refused_producer = new_producer(settings.event_log_url)
         self.refused_log = RefusedLog(self.refused_producer, settings.request_log_rows_per_second)
         again = events.UsageRecorded(replay=True).SerializeToString()
         self.publisher = Publisher(self.spool, self.producer, USAGE_TOPIC, again=again)
-        self.holds = Holds(settings.redis_url)
+        self.holds = Holds(settings.redis_url.get_secret_value())
 
     def _build_control(self, environment: Mapping[str, str]) -> None:
         """Makes the use cases of identity and configuration."""
@@ -262,12 +262,13 @@ class Edge:
 
     def _without_redis(self) -> str | None:
         if self.alone is None:
+            # What is missing says it while Redis is away.
             return (
-                None
-                if not self.holds.ready
-                else "without Redis, requests that need a wallet or have limits are refused"
+                "should Redis go away, requests that need a wallet or have limits are refused"
+                if self.holds.ready
+                else None
             )
-        when = "without Redis" if self.holds.ready else "Redis is not connected"
+        when = "should Redis go away" if self.holds.ready else "Redis is not connected"
         cap = self.settings.unverified_spend_cap
         return (
             f"{when}: prepaid organizations are refused; others go on within limits that each process counts by "

@@ -7,24 +7,24 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from tollgate_kit.settings import ServiceSettings
+from tollgate_kit.settings import Address, Addresses, EventLogUrl, HttpUrl, RedisUrl, ServiceSettings, SqlUrl
 
 
 class EdgeSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="TOLLGATE_EDGE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOLLGATE_EDGE_")
 
     host: str = Field(default="127.0.0.1", description="Address that the public port listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="The public port.")
     listen_fd: int = Field(
         default=-1, description="Descriptor of a listening socket that workers share; used instead of host and port."
     )
-    grpc_address: str = Field(description="Where the configuration service is served: `host:port` or `unix:PATH`.")
-    router_addresses: str = Field(description="Addresses of the routers, separated by commas.")
-    billing_address: str = Field(description="Address of billing.")
-    media_address: str = Field(description="Address of media-jobs.")
-    database_url: str = Field(description="SQLAlchemy URL of the database, SQLite or PostgreSQL (psycopg).")
-    redis_url: str = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
-    event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
+    grpc_address: Address = Field(description="Where the configuration service is served: `host:port` or `unix:PATH`.")
+    router_addresses: Addresses = Field(description="Addresses of the routers, separated by commas.")
+    billing_address: Address = Field(description="Address of billing.")
+    media_address: Address = Field(description="Address of media-jobs.")
+    database_url: SqlUrl = Field(description="SQLAlchemy URL of the database, SQLite or PostgreSQL (psycopg).")
+    redis_url: RedisUrl = Field(description="`unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
+    event_log_url: EventLogUrl = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     spool_directory: Path = Field(description="Keeps witness events until the event log has them.")
     spool_max_bytes: int = Field(
         default=64 * 1024 * 1024, gt=0, description="Size of the spool at which new requests are refused, in bytes."
@@ -45,7 +45,7 @@ class EdgeSettings(ServiceSettings):
     )
     demo: bool = Field(default=True, description="Make organization `demo` with credit and a key on the first start.")
     demo_credit_usd: int = Field(default=100, ge=0, le=1_000_000, description="Credit of `demo`, in USD.")
-    simulator_url: str = Field(
+    simulator_url: HttpUrl = Field(
         default="", description="Base URL of the simulated provider, used when nothing else is declared."
     )
 
@@ -190,14 +190,10 @@ class EdgeSettings(ServiceSettings):
     )
     media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
     link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")
-    public_url: str = Field(
+    public_url: HttpUrl = Field(
         default="",
         description="Address in links to assets and to the page of errors; the request's own Host when left empty.",
     )
-
-    @property
-    def router_address_list(self) -> list[str]:
-        return [part.strip() for part in self.router_addresses.split(",") if part.strip()]
 
     @property
     def config_path_list(self) -> list[Path]:

@@ -204,8 +204,10 @@ class Bench:
     """The door on a real port over uvicorn, with everything behind it in reach of the test."""
 
     def __init__(self, *, tracing=None, **settings):
-        where = {"grpc_address": "", "router_addresses": "", "billing_address": "", "media_address": ""}
-        stores = {"database_url": "", "redis_url": "", "event_log_url": "", "spool_directory": "", "pepper_file": ""}
+        names = ("grpc_address", "router_addresses", "billing_address", "media_address")
+        where = dict.fromkeys(names, "unix:/nowhere") | {"redis_url": "unix:///nowhere"}
+        stores = dict.fromkeys(("database_url", "event_log_url"), "sqlite:////nowhere")
+        stores |= {"spool_directory": "", "pepper_file": ""}
         self.stream, self.spare = FakeStream(), FakeStream()
         self.admission, self.witness = FakeAdmission(), FakeWitness()
         self.counters, self.keys = InferenceCounters(), FakeKeys()

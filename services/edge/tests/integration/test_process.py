@@ -240,4 +240,4 @@ async def test_readiness_says_beforehand_what_happens_without_redis(product):
     async def note():
         return await product.ready(what="notes")
 
-    assert await until(note) == ["without Redis, requests that need a wallet or have limits are refused"]
+    assert await until(note) == ["should Redis go away, requests that need a wallet or have limits are refused"]

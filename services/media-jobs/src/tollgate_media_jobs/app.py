@@ -63,11 +63,11 @@ class MediaJobs:
         self.metrics = Metrics(registry)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.tracing = new_tracing("media-jobs", slot=settings.slot, environment=environment)
-        self.database = Database(settings.database_url)
-        self.redis = RedisHolds(settings.redis_url)
+        self.database = Database(settings.database_url.get_secret_value())
+        self.redis = RedisHolds(settings.redis_url.get_secret_value())
         self.producer = new_producer(settings.event_log_url)
         self.versions = VersionHolder()
-        self.config = ConfigClient(settings.config_address_list, settings.state_directory, self._apply)
+        self.config = ConfigClient(settings.config_addresses, settings.state_directory, self._apply)
         self.clients = EgressClients(
             settings.ports,
             ca_file=settings.ca_file,

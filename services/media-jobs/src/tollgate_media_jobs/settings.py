@@ -3,23 +3,32 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, FilePath
 from pydantic_settings import SettingsConfigDict
 
-from tollgate_kit.settings import ServiceSettings
+from tollgate_kit.settings import Address, Addresses, EventLogUrl, RedisUrl, ServiceSettings, SqlUrl, matching
 from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
+
+AssetStoreUrl = Annotated[
+    str,
+    matching(
+        r"file:///+[^/].*|s3://[\w.-]+(/.*)?|memory:.*", "`file:///DIRECTORY`, `s3://BUCKET/PREFIX` or `memory:///`"
+    ),
+]
 
 
 class MediaJobsSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="TOLLGATE_MEDIA_JOBS_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOLLGATE_MEDIA_JOBS_")
 
-    address: str = Field(description="Where MediaService is served: `host:port` or `unix:PATH`.")
-    config_addresses: str = Field(description="Edge's gRPC addresses, separated by commas.")
+    address: Address = Field(description="Where MediaService is served: `host:port` or `unix:PATH`.")
+    config_addresses: Addresses = Field(description="Edge's gRPC addresses, separated by commas.")
     state_directory: Path = Field(description="Keeps a copy of the configuration, to start from while edge is away.")
-    database_url: str = Field(description="SQLAlchemy URL: `sqlite:////PATH` or `postgresql+psycopg://…`.")
-    redis_url: str = Field(description="Where holds are kept: `unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`.")
-    event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
-    asset_store_url: str = Field(
+    database_url: SqlUrl = Field(description="SQLAlchemy URL: `sqlite:////PATH` or `postgresql+psycopg://…`.")
+    redis_url: RedisUrl = Field(
+        description="Where holds are kept: `unix:///PATH` or `redis://[:PASSWORD@]HOST:PORT/0`."
+    )
+    event_log_url: EventLogUrl = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
+    asset_store_url: AssetStoreUrl = Field(
         description="Where results are kept: `file:///DIRECTORY`, `s3://BUCKET/PREFIX` (with the usual AWS_* "
         "variables) or `memory:///` (gone with the process)."
     )
@@ -68,7 +77,9 @@ class MediaJobsSettings(ServiceSettings):
         description="Ports that channels and results may be reached at: numbers and ranges, such as `443,8000-8999`. A "
         "channel with `private_network`, and its results, may use any.",
     )
-    ca_file: Path | None = Field(default=None, description="Certificates to trust in place of the system's, as PEM.")
+    ca_file: FilePath | None = Field(
+        default=None, description="Certificates to trust in place of the system's, as PEM."
+    )
     outbox_lease_seconds: float = Field(
         default=30.0, gt=0, description="Age at which an event that a silent process had taken is sent by another."
     )
@@ -80,7 +91,3 @@ class MediaJobsSettings(ServiceSettings):
     def ports(self) -> Ports:
         """The ports that channels and results may be reached at."""
         return Ports(self.egress_ports, "TOLLGATE_MEDIA_JOBS_EGRESS_PORTS")
-
-    @property
-    def config_address_list(self) -> list[str]:
-        return [part.strip() for part in self.config_addresses.split(",") if part.strip()]

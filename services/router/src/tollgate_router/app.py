@@ -109,7 +109,7 @@ class Router:
         self.tokens = Tokens(load_rsa_key)
         self.refreshing = RefreshTokens(TokenServer(self.upstream), self.tokens, clock)
         self.credentials = EnvironmentCredentials(environment)
-        self.config = ConfigClient(settings.config_address_list, settings.state_directory, self.apply)
+        self.config = ConfigClient(settings.config_addresses, settings.state_directory, self.apply)
         self.process = ProcessMeasures(
             "router", self.lifecycle, self.config_digest, self.spool, settings.spool_max_bytes, self.publisher
         )
@@ -253,7 +253,7 @@ def _new_responses(settings: RouterSettings) -> "SqlResponses | None":
 
     here, file = settings.responses_keys.get_secret_value().split(), settings.responses_key_file
     keys = tuple(map(bytes.fromhex, here)) if file is None else read_secrets(file)
-    return SqlResponses(settings.responses_database_url, Envelopes(KeyRing(keys)))
+    return SqlResponses(settings.responses_database_url.get_secret_value(), Envelopes(KeyRing(keys)))
 
 
 def _keep() -> None:

@@ -4,21 +4,19 @@ import re
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from tollgate_kit.settings import ServiceSettings
+from tollgate_kit.settings import Address, Addresses, EventLogUrl, ServiceSettings, SqlUrl
 from tollgate_resources.ports import DEFAULT_PORTS, Ports, checked_ports
 from tollgate_router.domain.health.policy import HealthPolicy
 
 
 class RouterSettings(ServiceSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="TOLLGATE_ROUTER_", frozen=True, extra="ignore", hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix="TOLLGATE_ROUTER_")
 
-    address: str = Field(description="Where Exchange and administration are served: `host:port` or `unix:PATH`.")
-    config_addresses: str = Field(description="Edge's gRPC addresses, separated by commas.")
+    address: Address = Field(description="Where Exchange and administration are served: `host:port` or `unix:PATH`.")
+    config_addresses: Addresses = Field(description="Edge's gRPC addresses, separated by commas.")
     state_directory: Path = Field(description="Keeps a copy of the configuration, to start from while edge is away.")
     spool_directory: Path = Field(description="Keeps usage events until the event log has them.")
     spool_max_bytes: int = Field(
@@ -30,7 +28,7 @@ class RouterSettings(ServiceSettings):
         "Without it events outlive a killed process, and not a machine that loses power in the seconds before the "
         "event log has them.",
     )
-    event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
+    event_log_url: EventLogUrl = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     trace_sample_ratio: float = Field(
         default=0.01,
         ge=0,
@@ -136,7 +134,7 @@ class RouterSettings(ServiceSettings):
         description="Connections opened to every origin when a configuration comes into force, "
         "so that first requests wait for no handshake.",
     )
-    ca_file: Path | None = Field(default=None, description="Certificates to trust besides the system's, as PEM.")
+    ca_file: FilePath | None = Field(default=None, description="Certificates to trust besides the system's, as PEM.")
 
     responses_retention_days: int = Field(
         default=0,
@@ -145,8 +143,8 @@ class RouterSettings(ServiceSettings):
         description="How long responses of the Responses API are stored for later turns, sealed, unless callers say "
         "`store: false`; 0 stores none, and who asks for it is refused.",
     )
-    responses_database_url: str = Field(
-        default="", description="SQLAlchemy URL, SQLite or PostgreSQL (psycopg), of stored responses."
+    responses_database_url: SqlUrl = Field(
+        default=SecretStr(""), description="SQLAlchemy URL, SQLite or PostgreSQL (psycopg), of stored responses."
     )
     responses_key_file: Path | None = Field(
         default=None,
@@ -177,9 +175,11 @@ class RouterSettings(ServiceSettings):
     @model_validator(mode="after")
     def _has_a_place_for_responses(self) -> Self:
         keys = bool(self.responses_key_file) + bool(self.responses_keys.get_secret_value().strip())
-        if self.responses_retention_days and not (self.responses_database_url and keys == 1):
+        if self.responses_retention_days and not (self.responses_database_url.get_secret_value() and keys == 1):
             raise ValueError(
-                "to store responses needs responses_database_url, and one of responses_key_file and responses_keys"
+                "TOLLGATE_ROUTER_RESPONSES_RETENTION_DAYS: to store responses needs "
+                "TOLLGATE_ROUTER_RESPONSES_DATABASE_URL, and one of TOLLGATE_ROUTER_RESPONSES_KEY_FILE and "
+                "TOLLGATE_ROUTER_RESPONSES_KEYS"
             )
         return self
 
@@ -197,7 +197,3 @@ class RouterSettings(ServiceSettings):
             retry_floor=self.retry_floor,
             latency_half_life=self.latency_half_life_seconds,
         )
-
-    @property
-    def config_address_list(self) -> list[str]:
-        return [part.strip() for part in self.config_addresses.split(",") if part.strip()]

@@ -99,7 +99,7 @@ class Router:
         self.clock = ManualClock()
         self.upstream = Upstream()
         self.spool = Spool.open(directory)
-        where = {"address": "", "config_addresses": "", "event_log_url": ""}
+        where = dict.fromkeys(("address", "config_addresses"), "unix:/nowhere") | {"event_log_url": "sqlite:///nowhere"}
         folders = {"state_directory": directory, "spool_directory": directory}
         recorder = Recorder(
             spool=self.spool,

@@ -58,7 +58,7 @@ class Remembering:
             snapshot([channel("a", **more), channel("b", **more)]),
             responses=self.store,
             responses_retention_days=2,
-            responses_database_url="sqlite://",
+            responses_database_url="sqlite:////nowhere",
             responses_key_file=directory / "key",
         )
         self.sent = []

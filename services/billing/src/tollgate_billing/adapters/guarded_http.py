@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tollgate_kit.egress import refusal
+from tollgate_resources.egress import refusal
 from tollgate_resources.ports import Ports
 
 _MOST_ANSWER_BYTES: Final = 64 * 1024

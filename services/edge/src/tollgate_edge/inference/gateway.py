@@ -81,7 +81,7 @@ class InferenceGateway:
         self.admission = admission
         self.counters = counters
         self.pool = RouterPool(
-            settings.router_address_list,
+            settings.router_addresses,
             pause_seconds=settings.exchange_pause_ms / 1000,
             on_ready=self._router_ready,
             counters=counters,

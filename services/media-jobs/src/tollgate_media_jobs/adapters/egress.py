@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from tollgate_kit.egress import refusal
+from tollgate_resources.egress import refusal
 from tollgate_resources.ports import Ports
 
 _MAX_ADDRESSES: Final = 4

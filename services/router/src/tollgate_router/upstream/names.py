@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from tollgate_kit.clock import Clock
-from tollgate_kit.egress import refusal
+from tollgate_resources.egress import refusal
 from tollgate_resources.ports import Ports
 from tollgate_router.domain.failure import FailureKind
 
