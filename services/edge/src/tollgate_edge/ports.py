@@ -371,8 +371,8 @@ class BillingPort(Protocol):
 class MediaPort(Protocol):
     """media-jobs over gRPC. All raise PublicError."""
 
-    async def create(self, request: media.CreateJobRequest) -> media.Job:
-        """Makes a job, once per idempotency key."""
+    async def create(self, request: media.CreateJobRequest) -> media.CreateJobResponse:
+        """Makes a job, once per idempotency key; without one where a limit refused it."""
         ...
 
     async def get(self, request: media.GetJobRequest) -> media.Job:
