@@ -290,8 +290,11 @@ class DialectChoicesTarget:
         came = upstream if kind == "completion" else _SEVERAL[kind][1]
         data = _draw_stream(source, came)
         if kind != "completion" and source.random() < 0.7:
-            # The second answer comes behind the first.
-            data += _draw_stream(source, came).replace(b'"index": 0', b'"index": 1')
+            # The second answer comes behind the first, which has no end of the stream.
+            second = _draw_stream(source, came)
+            for one in (b'"choices": [{"index": 0', b'"candidates": [{'):
+                second = second.replace(one, one.replace(b"0", b"1") if b"0" in one else one + b'"index": 1, ')
+            data = data.removesuffix(_END) + second
         cuts = draw_cuts(source, len(data))
         return {"kind": kind, "upstream": upstream, "body": body, "data": data, "cuts": cuts}
 
