@@ -57,7 +57,7 @@ class StreamTranslation:
 
     @property
     def done(self) -> bool:
-        return self._reader.done or self._ended
+        return self._reader.done or self.ended
 
     @property
     def complete(self) -> bool:
