@@ -285,14 +285,12 @@ class InferenceExchange:
         self._delivered += size
         if size and self.headers_sent and head is None and end is None and not self.closed:
             # Nearly all of a stream, without the steps of a reply that begins or ends: 0.3 of 1.7 µs a chunk.
-            client = self._client
             self._started = True
             self.bytes_out += size
-            client.write(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
+            self._client.write(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
             self.last_write = self._gateway.loop.time()
-            if not self.first_write:
-                self.first_write = self.last_write
-            if self._delivered - self._drained >= _CREDIT_STEP_BYTES and not client.write_paused:
+            self.first_write = self.first_write or self.last_write
+            if self._delivered - self._drained >= _CREDIT_STEP_BYTES and not self._client.write_paused:
                 self.drained()
             return
         if not self.closed:
@@ -331,8 +329,7 @@ class InferenceExchange:
         if out:
             self._client.write(b"".join(out))
             self.last_write = self._gateway.loop.time()
-            if not self.first_write:
-                self.first_write = self.last_write
+            self.first_write = self.first_write or self.last_write
         if last:
             self._close(keep=self.keep)
 
