@@ -37,9 +37,14 @@ _STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness"}
 
 @dataclass(slots=True)
 class Prepared:
-    """What was decided about a batch before anything was written."""
+    """What was decided about a batch before anything was written.
 
-    judged: list[Judged]
+    Of the events themselves, which are most of the memory, only those are kept whose trace is, or that have no price.
+    """
+
+    events: int
+    traced: list[Judged]
+    unpriced: list[Event]
     rows: Block
     letters: list[Letter]
     mismatches: list[Mismatch]
@@ -50,7 +55,6 @@ class Prepared:
     closed: list[str]
     lost: int
     adjustments: int
-    unpriced: int
 
 
 @dataclass(slots=True)
@@ -85,6 +89,16 @@ class Batch:
     marked: bool = False
     written: bool = False
     again: bool = False
+
+    def let_go(self) -> None:
+        """Notes that it is written, and keeps nothing of its rows and records: to book it needs neither.
+
+        The first record tells how old it is.
+        """
+        assert self.prepared is not None
+        self.written = True
+        self.records = self.records[:1]
+        self.prepared.rows = Block(dict.fromkeys(self.prepared.rows.columns, ()))
 
 
 @dataclass(slots=True)
@@ -172,7 +186,7 @@ class RecordBatch:
         state.exceptions.update(one.request_id for one in prepared.opened)
         if not batch.again:
             _report(prepared.mismatches)
-            _report_unpriced(prepared.judged)
+            _report_unpriced(prepared.unpriced)
 
     async def write(self, batch: Batch) -> None:
         """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
@@ -236,12 +250,12 @@ class RecordBatch:
         assert prepared is not None
         add = self._counters.add
         add("batches")
-        add("events", len(prepared.judged))
+        add("events", prepared.events)
         add("duplicates", prepared.duplicates)
         add("poison", len(prepared.letters))
         add("lost", prepared.lost)
         add("adjustments", prepared.adjustments)
-        add("unpriced", prepared.unpriced)
+        add("unpriced", len(prepared.unpriced))
         for mismatch in prepared.mismatches:
             self._counters.mismatches[mismatch.reason] += 1
 
@@ -265,7 +279,9 @@ class RecordBatch:
         rows = rows_of(judged, bounds, self._clock.now_us(), columns)
         self._store.make_ready(rows)
         return Prepared(
-            judged=judged,
+            events=len(judged),
+            traced=[one for one in judged if one.event.fields.trace_kept],
+            unpriced=[event for event in events if event.fields.unpriced],
             rows=rows,
             letters=decoded.letters,
             mismatches=verify_all(events, columns, self._prices),
@@ -276,7 +292,6 @@ class RecordBatch:
             closed=closed,
             lost=sum(rows.columns["superseded"]),
             adjustments=sum(one.corrects is not None for one in judged),
-            unpriced=sum(columns["unpriced"]),
         )
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
@@ -326,7 +341,7 @@ def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
 
 def _remember(prepared: Prepared, recent: RecentIds) -> None:
     # Adjustments are the last rows, and no events.
-    count, columns = len(prepared.judged), prepared.rows.columns
+    count, columns = prepared.events, prepared.rows.columns
     recent.add_all(columns["event_id"][:count], columns["logged_at"][:count])
 
 
@@ -348,11 +363,10 @@ def _report(mismatches: Sequence[Mismatch]) -> None:
         log.error("router and billing do not agree on a charge", extra={"fields": fields})
 
 
-def _report_unpriced(judged: Sequence[Judged]) -> None:
+def _report_unpriced(unpriced: Sequence[Event]) -> None:
     """One alert a batch: what is served and not charged for want of a price is seen at once, not in a month's sums."""
-    unpriced = [one.event.fields for one in judged if one.event.fields.unpriced]
     if unpriced:
-        first = unpriced[0]
+        first = unpriced[0].fields
         fields = {"events": len(unpriced), "request_id": first.request_id, "model": first.model}
         log.error("requests used what has no price and are charged nothing", extra={"fields": fields})
 
