@@ -143,8 +143,9 @@ CALLER_ERRORS: Final = (
         errors.ERROR_KIND_MODEL_NOT_FOUND, "model_not_priced", 404, INVALID, "not_found_error", "NOT_FOUND",
         Retry.CHANGED, "The model has no price, so it is not served.",
         Text(
-            "No price book has a price for the model, or for searches that the request may make; that is not served.",
-            "没有任何价目表给出该模型的价格，或给出该请求可能进行的搜索的价格；没有价格的不提供服务。",
+            "No price book has a price for the model, or for searches and tools of the provider that the request may "
+            "use; that is not served.",
+            "没有任何价目表给出该模型的价格，或给出该请求可能使用的搜索和提供商工具的价格；没有价格的不提供服务。",
         ),
         Text(
             "The operator sets a price for what the message names; 0 is one.",
