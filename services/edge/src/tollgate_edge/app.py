@@ -262,11 +262,8 @@ class Edge:
 
     def _without_redis(self) -> str | None:
         if self.alone is None:
-            return (
-                None
-                if not self.holds.ready
-                else "without Redis, requests that need a wallet or have limits are refused"
-            )
+            said = "without Redis, requests that need a wallet or have limits are refused"
+            return said if self.holds.ready else None
         when = "without Redis" if self.holds.ready else "Redis is not connected"
         cap = self.settings.unverified_spend_cap
         return (
