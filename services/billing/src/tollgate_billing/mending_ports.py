@@ -109,6 +109,10 @@ class RebuildingStore(Protocol):
         """Returns the offsets of records that rows say could not be used."""
         ...
 
+    async def set_aside(self, source: Bounds) -> set[int]:
+        """Returns the offsets of events that were not booked since a row of their request was lost."""
+        ...
+
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
         """Adds rows about rating that did not agree, once per token."""
         ...

@@ -15,7 +15,16 @@ from typing import Final
 from tollgate_billing.domain.event import Event, decode_all
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
-from tollgate_billing.domain.judge import Booked, Judged, judge, looked_up
+from tollgate_billing.domain.judge import (
+    ROW_LOST,
+    Booked,
+    Judged,
+    KeptFinal,
+    KeptFinals,
+    judge,
+    looked_up,
+    set_aside,
+)
 from tollgate_billing.domain.poison import POISON_LIMIT, TooMuchPoison, count_on_end
 from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
@@ -48,6 +57,7 @@ class Prepared:
     effects: list[WalletEffect]
     opened: list[OpenException]
     closed: list[str]
+    finals: list[KeptFinal]
     lost: int
     adjustments: int
     unpriced: int
@@ -162,9 +172,13 @@ class RecordBatch:
         looked = looked_up(decoded.events, state.exceptions)
         if looked and ahead:
             return
+        # In this order: rows are there before the ledger keeps what they say.
+        finals = await self._ledger.finals(looked, batch.bounds) if looked else {}
         history = await self._store.history(looked, batch.bounds) if looked else {}
+        if not batch.again and (aside := set_aside(decoded.events, history, finals)):
+            _take_out(decoded, aside, batch.records)
         await self._learn_prices(decoded.versions)
-        decide = functools.partial(self._decided, decoded, looked, history, state.recent, batch.bounds)
+        decide = functools.partial(self._decided, decoded, looked, history, finals, state.recent, batch.bounds)
         prepared = batch.prepared = await asyncio.to_thread(decide)
         batch.decoded, state.poison = None, poison
         _remember(prepared, state.recent)
@@ -203,6 +217,8 @@ class RecordBatch:
                 effects=prepared.effects,
                 opened=prepared.opened,
                 closed=prepared.closed,
+                finals=prepared.finals,
+                corrected=[one.corrects.event_id for one in prepared.judged if one.corrects is not None],
                 now_us=self._clock.now_us(),
             )
         )
@@ -255,10 +271,11 @@ class RecordBatch:
         decoded: Decoded,
         looked: frozenset[str],
         history: Mapping[str, Sequence[Booked]],
+        finals: KeptFinals,
         recent: RecentIds,
         bounds: Bounds,
     ) -> Prepared:
-        judged, duplicates = judge(decoded.events, recent, looked, history)
+        judged, duplicates = judge(decoded.events, recent, looked, history, finals)
         events = [one.event for one in judged]
         columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
         opened, closed = _exceptions(judged)
@@ -274,6 +291,7 @@ class RecordBatch:
             effects=effects_of(judged),
             opened=opened,
             closed=closed,
+            finals=_finals(judged),
             lost=sum(rows.columns["superseded"]),
             adjustments=sum(one.corrects is not None for one in judged),
             unpriced=sum(columns["unpriced"]),
@@ -303,10 +321,7 @@ def _decoded(batch: Batch) -> Decoded:
     letters = []
     for place, reason in poison:
         record = records[place]
-        claim = record.claim
-        letters.append(
-            Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
-        )
+        letters.append(_letter(record, reason))
     if letters and not batch.again:
         first = letters[0]
         fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
@@ -314,6 +329,21 @@ def _decoded(batch: Batch) -> Decoded:
     versions = dict(zip(columns["price_digest"], columns["config_digest"], strict=True))
     versions |= {event.rate_digest: event.fields.config_digest for event in events if event.converted is not None}
     return Decoded(events, columns, letters, [place for place, _ in poison], versions)
+
+
+def _letter(record: Stored, reason: str) -> Letter:
+    claim = record.claim
+    return Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
+
+
+def _take_out(decoded: Decoded, aside: Sequence[Event], records: Sequence[Stored]) -> None:
+    """Makes letters of events that cannot be compared with what the ledger booked of their requests."""
+    offsets = {event.offset for event in aside}
+    decoded.events = [event for event in decoded.events if event.offset not in offsets]
+    decoded.columns = columns_of([event.fields for event in decoded.events])
+    decoded.letters += [_letter(record, ROW_LOST) for record in records if record.offset in offsets]
+    fields = {"events": len(aside), "request_id": aside[0].request_id, "reason": ROW_LOST}
+    log.error("events of requests whose usage rows are lost are set aside", extra={"fields": fields})
 
 
 def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
@@ -374,6 +404,16 @@ def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str
                 request, event.event_id, _STATUS_NAMES[status], event.number_of_try, event.at_us
             )
     return list(opened.values()), sorted(closed)
+
+
+def _finals(judged: Sequence[Judged]) -> list[KeptFinal]:
+    return [
+        KeptFinal(
+            one.event.event_id, one.event.request_id, one.event.offset, one.event.fields.started_at_us, not one.lost
+        )
+        for one in judged
+        if one.exceptional and one.event.final
+    ]
 
 
 def poison_row(letter: Letter) -> Row:
