@@ -26,7 +26,14 @@ from tollgate_billing.domain.judge import (
     set_aside,
 )
 from tollgate_billing.domain.poison import POISON_LIMIT, TooMuchPoison, count_on_end
-from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
+from tollgate_billing.domain.postings import (
+    TOO_MUCH_MONEY,
+    Transfer,
+    WalletEffect,
+    effects_of,
+    first_beyond,
+    transfers_of,
+)
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
@@ -35,6 +42,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Stored
+from tollgate_rating import INT64_MAX
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +184,9 @@ class RecordBatch:
         finals = await self._ledger.finals(looked, batch.bounds) if looked else {}
         history = await self._store.history(looked, batch.bounds) if looked else {}
         if not batch.again and (aside := set_aside(decoded.events, history, finals)):
-            _take_out(decoded, aside, batch.records)
+            _take_out(decoded, aside, batch, ROW_LOST)
         await self._learn_prices(decoded.versions)
-        decide = functools.partial(self._decided, decoded, looked, history, finals, state.recent, batch.bounds)
+        decide = functools.partial(self._decided, batch, decoded, looked, history, finals, state.recent)
         prepared = batch.prepared = await asyncio.to_thread(decide)
         batch.decoded, state.poison = None, poison
         _remember(prepared, state.recent)
@@ -268,18 +276,25 @@ class RecordBatch:
 
     def _decided(
         self,
+        batch: Batch,
         decoded: Decoded,
         looked: frozenset[str],
         history: Mapping[str, Sequence[Booked]],
         finals: KeptFinals,
         recent: RecentIds,
-        bounds: Bounds,
     ) -> Prepared:
-        judged, duplicates = judge(decoded.events, recent, looked, history, finals)
-        events = [one.event for one in judged]
-        columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
+        while True:
+            judged, duplicates = judge(decoded.events, recent, looked, history, finals)
+            events = [one.event for one in judged]
+            columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
+            transfers = transfers_of(judged, columns)
+            # All together, so that no sum of some of them is beyond it either.
+            if sum(one.amount_pico for one in transfers) <= INT64_MAX:
+                break
+            beyond = first_beyond(judged, INT64_MAX)
+            _take_out(decoded, [event for event in decoded.events if event.offset >= beyond], batch, TOO_MUCH_MONEY)
         opened, closed = _exceptions(judged)
-        rows = rows_of(judged, bounds, self._clock.now_us(), columns)
+        rows = rows_of(judged, batch.bounds, self._clock.now_us(), columns)
         self._store.make_ready(rows)
         return Prepared(
             judged=judged,
@@ -287,7 +302,7 @@ class RecordBatch:
             letters=decoded.letters,
             mismatches=verify_all(events, columns, self._prices),
             duplicates=duplicates,
-            transfers=transfers_of(judged, columns),
+            transfers=transfers,
             effects=effects_of(judged),
             opened=opened,
             closed=closed,
@@ -336,14 +351,15 @@ def _letter(record: Stored, reason: str) -> Letter:
     return Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
 
 
-def _take_out(decoded: Decoded, aside: Sequence[Event], records: Sequence[Stored]) -> None:
-    """Makes letters of events that cannot be compared with what the ledger booked of their requests."""
+def _take_out(decoded: Decoded, aside: Sequence[Event], batch: Batch, reason: str) -> None:
+    """Makes letters of events that can be read and cannot be booked in this batch."""
     offsets = {event.offset for event in aside}
     decoded.events = [event for event in decoded.events if event.offset not in offsets]
     decoded.columns = columns_of([event.fields for event in decoded.events])
-    decoded.letters += [_letter(record, ROW_LOST) for record in records if record.offset in offsets]
-    fields = {"events": len(aside), "request_id": aside[0].request_id, "reason": ROW_LOST}
-    log.error("events of requests whose usage rows are lost are set aside", extra={"fields": fields})
+    decoded.letters += [_letter(record, reason) for record in batch.records if record.offset in offsets]
+    if not batch.again:
+        fields = {"events": len(aside), "request_id": aside[0].request_id, "reason": reason}
+        log.error("events are set aside that can be replayed later", extra={"fields": fields})
 
 
 def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
