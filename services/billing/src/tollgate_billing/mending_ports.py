@@ -19,6 +19,10 @@ class UsageRollups(Protocol):
         """Returns the hours of all that began, or came, in this time, by rows and by sums."""
         ...
 
+    async def rows_of_hours(self, hours: Sequence[int]) -> dict[int, int]:
+        """Returns how many rows began in each of these hours; those without rows are left out."""
+        ...
+
     async def kept_from(self, rollup: Rollup) -> int:
         """Returns the first bucket that surely has all its rows and sums: older ones may be gone."""
         ...
