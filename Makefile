@@ -73,6 +73,10 @@ errors: $(STAMP) ## Write docs/reference/errors.md and errors.zh.md from edge's 
 metrics: $(STAMP) ## Write docs/reference/metrics.md from the metrics that the services declare
 	@$(BIN)/python -m tools.gen_metrics
 
+.PHONY: failover
+failover: $(STAMP) ## Write docs/reference/failover.md from the tables of the router's tests
+	@$(BIN)/python -m services.router.tests.failover_page
+
 .PHONY: usage-views
 usage-views: $(STAMP) ## Write docs/reference/usage-views.md from billing's views
 	@$(BIN)/python -m tools.gen_usage_views

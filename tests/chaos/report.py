@@ -16,7 +16,7 @@ BEGIN: Final = "<!-- Written by `python -m tests.chaos.report`. -->"
 END: Final = "<!-- The end of what is written. -->"
 _OWN: Final = ("edge", "router", "billing", "media-jobs")
 _COLUMNS: Final = (
-    *("profile", "build", "commit", "ended", "seed", "rounds", "killed", "requests", "events"),
+    *("profile", "build", "commit", "ended", "workers", "seed", "rounds", "killed", "requests", "events"),
     *("charged, pico-units", "result"),
 )
 _SERVICES: Final = (*_OWN, "valkey", "simulator", "supervisor", "postgresql", "kafka", "clickhouse")
@@ -82,9 +82,10 @@ def render(runs: Sequence[Mapping[str, Any]]) -> str:
         f"{'|---' * len(_COLUMNS)}|",
     ]
     for run in runs:
-        # What the first runs did not keep is empty.
         cells = [run.get("profile", "embedded"), run["build"]]
-        cells += [run.get("commit", ""), run.get("ended", ""), run["seed"]]
+        # Said first, and always.
+        workers = run["arguments"].split()[1]
+        cells += [run.get("commit", ""), run.get("ended", ""), workers, run["seed"]]
         cells += [run["rounds"], sum(run["kills"].values())]
         found = run.get("found", "").replace("|", "/").replace("\n", " ")
         result = f"{run['result']}: {found}" if found else run["result"]

@@ -43,7 +43,7 @@ def test_runs_are_added_up_and_a_failure_is_not_hidden(tmp_path):
     text = render(json.loads(file.read_text(encoding="utf-8")))
     assert "2 runs of 4 rounds in 4 minutes; every one adds up" in text
     assert "14 processes were killed" in text
-    assert "| embedded | commit-first | abc | now | 7 | 2 | 7 | 10 | 12 | 5 | does not add up: 3 of / 4 |" in text
+    assert "| embedded | commit-first | abc | now | 1 | 7 | 2 | 7 | 10 | 12 | 5 | does not add up: 3 of / 4 |" in text
     keep(RUN | {"profile": "cluster", "kills": {"kafka": 2}}, file)
     text = render(json.loads(file.read_text(encoding="utf-8")))
     assert "16 processes were killed" in text

@@ -244,6 +244,24 @@ def test_messages_that_other_clients_wrote(vendor):
     assert isinstance(body, bytes), body
 
 
+THOUGHT = {"type": "reasoning.text", "id": "reasoning-text-1", "format": "MiniMax-response-v1", "index": 0}
+
+
+@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=["chat", "messages"])
+def test_minimax_gets_its_thoughts_back_as_it_says_them(dialect):
+    vendor = Vendor("minimax")
+    said = {"reasoning_content": "hm", "content": "So."}
+    if dialect == ANTHROPIC:
+        thought = {"type": "thinking", "thinking": "hm", "signature": ""}
+        said = {"content": [thought, {"type": "text", "text": "So."}]}
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", **said}, {"role": "user", "content": "b"}]
+    asked = vendor.sending({"model": "m", "max_tokens": 9, "messages": turns}, dialect=dialect)
+    assert asked.dropped == ()
+    _, turn, _ = json.loads(asked.body)["messages"]
+    assert turn == {"role": "assistant", "content": "So.", "reasoning_details": [{**THOUGHT, "text": "hm"}]}
+    assert vendor.answer(asked)[0] == 200
+
+
 @pytest.mark.parametrize(
     ("name", "kind"), [(name, kind) for name in CHATS for kind in vendors()[name].refused], ids=str
 )

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from services.edge.tests.fakes.inference import MODEL, Bench, chat, eventually
 
@@ -58,6 +59,14 @@ class Call:
         self.body = json.loads(body)
         self.sent = 0
         self._writer = writer
+
+    @property
+    def socket(self) -> socket.socket:
+        return cast("socket.socket", self._writer.get_extra_info("socket"))
+
+    def waiting(self) -> int:
+        """Returns how many bytes the kernel has not taken yet."""
+        return self._writer.transport.get_write_buffer_size()
 
     async def whole(self, body: bytes) -> None:
         """Answers at once."""

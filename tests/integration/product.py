@@ -216,8 +216,14 @@ class Product:
 
     def wait_row(self, request_id: str, seconds: float = BOOK_SECONDS) -> dict[str, Any]:
         """Returns the usage row of one request when it is there."""
-        self.wait(lambda: self.requests(request_id=request_id), f"the usage row of {request_id}", seconds)
-        return self.requests(request_id=request_id)[0]
+        found: list[dict[str, Any]] = []
+
+        def there() -> object:
+            found[:] = self.requests(request_id=request_id)
+            return found
+
+        self.wait(there, f"the usage row of {request_id}", seconds)
+        return found[0]
 
     @staticmethod
     def wait(condition: Callable[[], object], what: str, seconds: float = BOOK_SECONDS) -> None:

@@ -84,6 +84,33 @@ def test_completions_of_several_prompts_with_echo_suffix_and_tokens(client: open
     assert len(client.completions.create(model=CHAT, prompt=[[1, 2], [3]], max_tokens=1).choices) == 2
 
 
+@pytest.mark.parametrize("model", ["claude-haiku-4-5", "gemini-3.5-flash", "deepseek-chat"])
+def test_completions_of_models_that_only_chat(client: openai.OpenAI, product: Product, model: str) -> None:
+    whole = client.completions.with_raw_response.create(model=model, prompt=HELLO, max_tokens=40, stop="nobody")
+    found = whole.parse()
+    assert (found.object, found.model, len(found.choices)) == ("text_completion", model, 1)
+    text = found.choices[0].text
+    assert text.startswith("[simulated] You said: Once upon a time")
+    assert "nobody" not in text
+    assert found.usage is not None
+    row = product.wait_row(whole.headers["x-request-id"])
+    assert (row["operation"], row["outcome"], row["estimated"]) == ("completion", "ok", False)
+    assert (row["input_tokens"], row["output_tokens"]) == (found.usage.prompt_tokens, found.usage.completion_tokens)
+    assert row["charge_pico"] > 0
+    chunks = list(
+        client.completions.create(
+            model=model, prompt=HELLO, max_tokens=40, stop="nobody", stream=True, stream_options={"include_usage": True}
+        )
+    )
+    assert "".join(chunk.choices[0].text for chunk in chunks[:-1]) == text
+    assert (chunks[-2].choices[0].finish_reason, chunks[-1].usage) == (found.choices[0].finish_reason, found.usage)
+    for name, value in {"suffix": "!", "echo": True, "logprobs": 1, "best_of": 2, "n": 2, "prompt": ["a", "b"]}.items():
+        asked: dict[str, Any] = {"model": model, "prompt": HELLO, name: value}
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.completions.create(**asked)
+        assert caught.value.param == name
+
+
 # Audio.
 
 

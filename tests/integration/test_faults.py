@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from tests.integration.fault_places import Providers, ask, check_nothing_left, events_of
-from tests.integration.faulty import STALLS
+from tests.integration.faulty import FAULTS, RESETS, STALLS
 from tests.integration.left_behind import inside
 from tests.integration.product import Product
 
@@ -34,7 +34,8 @@ class Fault:
     """`place` is a server of `Providers`, `word` what its prompt asks for; the rest is what must come of it.
 
     `status` and `code` are the caller's when nobody else is there to ask; `kind` opens the breaker.
-    `delivered`: the stream had begun, so that it is asked for nowhere else: `cut` in the middle, or `whole`.
+    `delivered`: the stream had begun, so that it is asked for nowhere else: `cut` in the middle, or `whole`; or it is
+    the caller's fault, whom nobody else would serve: `refused`.
     """
 
     place: str
@@ -108,6 +109,7 @@ BOTH = {
     "head: two lengths": unreadable("two-lengths"),
     "head: length and chunks": unreadable("both-framings"),
     "head: refuses in HTML": unavailable("faulty", "refuses-in-html"),
+    "head: blames the caller": Fault("faulty", "says-too-much", 400, "invalid_request", delivered="refused"),
     "body: HTML": unreadable("answers-html"),
     "body: cut": cut("cuts-the-body"),
     "body: reset": cut("resets-in-the-body"),
@@ -238,7 +240,7 @@ def check_caller(reply, fault, *, stream, last):
         *pieces, error, done = events_of(reply)
         assert (json.loads(error)["error"]["code"], done) == (fault.code, "[DONE]")
         assert all("choices" in json.loads(piece) for piece in pieces)
-    elif last and not fault.delivered:
+    elif fault.delivered == "refused" or (last and not fault.delivered):
         assert (reply.status_code, reply.json()["error"]["code"]) == (fault.status, fault.code)
     else:
         assert reply.status_code == 200, reply.text
@@ -256,11 +258,19 @@ def check_rows(rows, fault, model, *, last):
     if fault.delivered:
         ((channel, outcome, final, charge),) = found
         assert (channel, outcome, final) == (f"{model}-a", fault.outcome, True)
-        assert charge == WHOLE_PICO if fault.delivered == "whole" else charge > 0
+        assert {"whole": charge == WHOLE_PICO, "cut": charge > 0, "refused": charge == 0}[fault.delivered]
         assert rows[0]["estimated"] is (fault.delivered == "cut")
     else:
         second = (fault.outcome, True, 0) if last else ("ok", True, WHOLE_PICO)
         assert found == [(f"{model}-a", fault.outcome, False, 0), (f"{model}-b", *second)]
+
+
+def test_every_fault_of_the_server_is_in_the_table_whole_and_streamed_first_and_last():
+    tried = {fault.word for fault in TABLE.values() if fault.place == "faulty"}
+    assert tried == FAULTS.keys() | STALLS.keys() | RESETS.keys()
+    for stream, only in (("whole", WHOLE_ONLY), ("stream", STREAM_ONLY)):
+        for last in ("first", "last"):
+            assert {name for name, *which in TABLE if which == [stream, last]} == BOTH.keys() | only.keys()
 
 
 @pytest.mark.parametrize("case", TABLE, ids=" ".join)

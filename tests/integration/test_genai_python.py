@@ -90,10 +90,93 @@ def test_errors(client: genai.Client, model: str) -> None:
 
 def test_what_others_cannot_do_is_refused(client: genai.Client) -> None:
     with pytest.raises(errors.ClientError, match="candidateCount"):
-        client.models.generate_content(model=GPT, contents="x", config=config(candidate_count=2))
+        client.models.generate_content(model=CLAUDE, contents="x", config=config(candidate_count=2))
     search = types.Tool(google_search=types.GoogleSearch())
     with pytest.raises(errors.ClientError, match="googleSearch"):
         client.models.generate_content(model=GPT, contents="x", config=config(tools=[search]))
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", GPT])
+def test_several_candidates(client: genai.Client, product: Product, model: str) -> None:
+    given = config(candidate_count=3, max_output_tokens=200)
+    whole = client.models.generate_content(model=model, contents="Say hello", config=given)
+    texts = {
+        one.index: one.content.parts[0].text for one in whole.candidates or () if one.content and one.content.parts
+    }
+    assert sorted(index or 0 for index in texts) == [0, 1, 2]
+    streamed: dict[int, str] = {}
+    ends: dict[int, types.FinishReason] = {}
+    last = None
+    for last in client.models.generate_content_stream(model=model, contents="Say hello", config=given):
+        for one in last.candidates or ():
+            number = one.index or 0
+            parts = (one.content and one.content.parts) or ()
+            streamed[number] = streamed.get(number, "") + "".join(part.text or "" for part in parts)
+            if one.finish_reason:
+                assert number not in ends
+                ends[number] = one.finish_reason
+    assert streamed == {index or 0: text for index, text in texts.items()}
+    assert set(ends.values()) == {types.FinishReason.STOP}
+    assert last is not None
+    assert (last.usage_metadata, whole.usage_metadata) != (None, None)
+    assert whole.sdk_http_response is not None
+    row = product.wait_row((whole.sdk_http_response.headers or {})["x-request-id"])
+    assert whole.usage_metadata is not None
+    assert row["output_tokens"] == whole.usage_metadata.candidates_token_count
+    assert row["estimated"] is False
+
+
+@pytest.mark.parametrize("model", ["gemini-2.5-flash", GPT])
+def test_how_likely_the_words_were(client: genai.Client, model: str) -> None:
+    given = config(response_logprobs=True, logprobs=2, max_output_tokens=200)
+    reply = client.models.generate_content(model=model, contents="Say hello", config=given)
+    (candidate,) = reply.candidates or ()
+    assert candidate.logprobs_result is not None
+    chosen = candidate.logprobs_result.chosen_candidates or []
+    assert "".join(one.token or "" for one in chosen) == reply.text
+    assert {len(one.candidates or ()) for one in candidate.logprobs_result.top_candidates or ()} == {2}
+
+
+def test_how_likely_the_words_of_gemini_were(product: Product) -> None:
+    asked: dict[str, Any] = {"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "Say hello"}]}
+    asked |= {"logprobs": True, "top_logprobs": 2, "n": 2}
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=product.base_url, api_key=product.api_key, http_client=http, max_retries=0) as chat:
+        whole = chat.chat.completions.create(**asked)
+        with chat.chat.completions.stream(**asked) as stream:
+            final = stream.get_final_completion()
+        for choice, streamed in zip(whole.choices, final.choices, strict=True):
+            assert choice.logprobs is not None
+            assert streamed.logprobs is not None
+            assert "".join(one.token for one in choice.logprobs.content or ()) == choice.message.content
+            assert streamed.logprobs.content == choice.logprobs.content
+        with pytest.raises(openai.BadRequestError) as caught:
+            chat.chat.completions.create(**asked | {"model": GEMINI, "n": 1})
+        assert caught.value.param == "logprobs"
+
+
+def test_several_choices_of_gemini(product: Product) -> None:
+    asked: dict[str, Any] = {
+        "model": "gemini-2.5-flash",
+        "messages": [{"role": "user", "content": "Say hello"}],
+        "n": 3,
+    }
+    http = openai.DefaultHttpxClient(trust_env=False)
+    with openai.OpenAI(base_url=product.base_url, api_key=product.api_key, http_client=http, max_retries=0) as chat:
+        raw = chat.chat.completions.with_raw_response.create(**asked)
+        whole = raw.parse()
+        assert [choice.index for choice in whole.choices] == [0, 1, 2]
+        assert len({choice.message.content for choice in whole.choices}) == 3
+        row = product.wait_row(raw.headers["x-request-id"])
+        assert (row["output_tokens"], row["estimated"]) == (whole.usage.completion_tokens, False)
+        with chat.chat.completions.stream(**asked, stream_options={"include_usage": True}) as stream:
+            final = stream.get_final_completion()
+        assert [one.message.content for one in final.choices] == [one.message.content for one in whole.choices]
+        assert final.usage == whole.usage
+        # Later models give one only.
+        with pytest.raises(openai.BadRequestError) as caught:
+            chat.chat.completions.create(**asked | {"model": GEMINI})
+        assert caught.value.param == "n"
 
 
 def test_models_and_counting(client: genai.Client) -> None:

@@ -4,6 +4,7 @@ import re
 
 import pytest
 from benchmarks import page as bench_page
+from services.router.tests import failover_page
 from tools import (
     gen_clients,
     gen_errors,
@@ -49,6 +50,10 @@ def test_the_support_matrix_is_what_tests_have_proven():
 def test_what_the_support_matrix_claims_is_what_tests_prove_now():
     recorded = {test for features in gen_support.recorded().values() for tests in features.values() for test in tests}
     assert recorded == gen_support.collected(), "run `make support`"
+
+
+def test_the_page_of_failover_is_what_the_tables_of_its_tests_say():
+    assert failover_page.PAGE.read_text(encoding="utf-8") == failover_page.render(), "run `make failover`"
 
 
 def test_the_schema_of_declared_resources_is_what_the_code_says():

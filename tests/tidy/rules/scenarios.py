@@ -1,4 +1,4 @@
-"""Each row of the table of scenarios says what comes of it, and names a test that exists."""
+"""Each row of a table of scenarios says what comes of it, and names a test that exists."""
 
 import re
 from collections.abc import Iterator
@@ -6,28 +6,33 @@ from pathlib import PurePosixPath
 
 from tests.tidy.rules.tree import Tree, Violation
 
-PAGE = "docs/reference/metering-scenarios.md"
+PAGES = ("docs/reference/metering-scenarios.md", "docs/reference/failover.md")
+PAGE, FAILOVER = PAGES
 TEST = re.compile(r"\[(test_\w+)\]\(([^)]+)\)")
 
 
 def check(tree: Tree) -> Iterator[Violation]:
     """Yields rows without a result or a test, and tests that are not where the row says."""
-    if PAGE not in tree.names:
-        return
-    for number, line in enumerate(tree.text(PAGE).splitlines(), 1):
+    for page in PAGES:
+        if page in tree.names:
+            yield from _check(tree, page)
+
+
+def _check(tree: Tree, page: str) -> Iterator[Violation]:
+    for number, line in enumerate(tree.text(page).splitlines(), 1):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if not line.startswith("|") or set(line) <= set("|-") or cells[-1] == "test":
             continue
         named = TEST.fullmatch(cells[-1])
         if named is None:
-            yield Violation(PAGE, number, "the row names no test")
+            yield Violation(page, number, "the row names no test")
             continue
         name, target = named.groups()
-        file = _normal(PurePosixPath(PAGE).parent / target)
+        file = _normal(PurePosixPath(page).parent / target)
         if not any(cells[-2:-1]):
-            yield Violation(PAGE, number, "the row says no result")
+            yield Violation(page, number, "the row says no result")
         if file not in tree.names or f"def {name}(" not in tree.text(file):
-            yield Violation(PAGE, number, f"{file} has no {name}")
+            yield Violation(page, number, f"{file} has no {name}")
 
 
 def _normal(path: PurePosixPath) -> str:
@@ -45,6 +50,7 @@ _ROW = "| a | b | c | [test_x](../../tests/test_a.py) |\n"
 PLANTED = [
     ({PAGE: _HEAD + "| a | b | c | |\n"}, ":3: the row names no test"),
     ({PAGE: _HEAD + _ROW}, "tests/test_a.py has no test_x"),
+    ({FAILOVER: _HEAD + _ROW}, "tests/test_a.py has no test_x"),
     ({PAGE: _HEAD + _ROW, "tests/test_a.py": "def test_y():\n"}, "has no test_x"),
     ({PAGE: _HEAD + _ROW.replace("c", " "), "tests/test_a.py": "def test_x():\n"}, "says no result"),
 ]

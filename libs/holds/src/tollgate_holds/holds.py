@@ -89,19 +89,67 @@ class Holds:
 
         `gates` has three numbers for each limited one: its index in `sets`, tokens, second; see `admit.lua`.
         """
-        wallet, holds, _, _ = self._keys_of(organization)
-        keys = [key for one in sets for key in one.keys]
-        first = len(operations) // 3
-        command: list[bytes | str | int] = [b"EVALSHA", self._shas["admit"], 2 + len(keys), wallet, holds, *keys]
-        command += (ttl_seconds, first + len(limited) // 3, *operations, *limited, first, slot_seconds, len(sets))
-        for one in sets:
-            command += one.arguments
-        command += gates
-        return pack_command(tuple(command))
+        keys, arguments = self._limited(organization, ttl_seconds, slot_seconds, operations, limited, sets, gates)
+        return pack_command((b"EVALSHA", self._shas["admit"], len(keys), *keys, *arguments))
 
-    async def hold(self, organization: str, hold_id: str, amount_pico: int, ttl_seconds: int) -> HoldResult:
-        """Reserves `amount_pico`, or repeats an earlier reservation of the same id."""
-        return await self._admit(organization, Operation.HOLD, hold_id, amount_pico, ttl_seconds)
+    async def admit_limited(
+        self,
+        operation: Operation,
+        hold_id: str,
+        amount_pico: int,
+        limits: LimitSet,
+        *,
+        ttl_seconds: int,
+        slot_seconds: int,
+        tokens: int = 0,
+        second: int = 0,
+    ) -> list[int]:
+        """Does one operation within limits; returns what the script replies to it, one number unless it is a hold.
+
+        `tokens` are counted, or correct what a hold counted in `second`.
+        """
+        limited = (operation.value, hold_id, checked(amount_pico))
+        keys, arguments = self._limited(
+            limits.organization, ttl_seconds, slot_seconds, (), limited, (limits,), (0, tokens, second)
+        )
+        reply = await self._run("admit", keys, *arguments)
+        if operation in {Operation.HOLD, Operation.HOLD_POSTPAID}:
+            verdicts = verdicts_of(reply, 0, [len(limits.scopes)])
+            if verdicts is not None:
+                return verdicts[0]
+        elif (results := results_of(reply, 1)) is not None:
+            return [int(results[0])]
+        raise _unexpected(reply)
+
+    def _limited(
+        self,
+        organization: str,
+        ttl_seconds: int,
+        slot_seconds: int,
+        operations: Sequence[bytes | str | int],
+        limited: Sequence[bytes | str | int],
+        sets: Sequence[LimitSet],
+        gates: Sequence[int],
+    ) -> tuple[list[bytes], list[bytes | str | int]]:
+        """Returns the keys and arguments of an admission call that ends with limited operations."""
+        wallet, holds, _, _ = self._keys_of(organization)
+        first = len(operations) // 3
+        arguments: list[bytes | str | int] = [ttl_seconds, first + len(limited) // 3, *operations, *limited]
+        arguments += (first, slot_seconds, len(sets))
+        for one in sets:
+            arguments += one.arguments
+        arguments += gates
+        return [wallet, holds, *(key for one in sets for key in one.keys)], arguments
+
+    async def hold(
+        self, organization: str, hold_id: str, amount_pico: int, ttl_seconds: int, *, prepaid: bool = True
+    ) -> HoldResult:
+        """Reserves `amount_pico`, or repeats an earlier reservation of the same id.
+
+        Prepaid, it is refused where the wallet does not cover it.
+        """
+        operation = Operation.HOLD if prepaid else Operation.HOLD_POSTPAID
+        return await self._admit(organization, operation, hold_id, amount_pico, ttl_seconds)
 
     async def settle(self, organization: str, hold_id: str, cost_pico: int) -> HoldResult:
         """Takes `cost_pico` in place of what was held and returns the difference."""
@@ -221,7 +269,7 @@ class Holds:
             raise _unexpected(reply)
         return results[0]
 
-    async def _run(self, script: str, keys: tuple[bytes, ...], *arguments: str | bytes | int) -> object:
+    async def _run(self, script: str, keys: Sequence[bytes], *arguments: str | bytes | int) -> object:
         command = (b"EVALSHA", self._shas[script], len(keys), *keys, *arguments)
         try:
             return await self.pipe.call(*command)

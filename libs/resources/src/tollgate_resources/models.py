@@ -108,19 +108,24 @@ class Resource(BaseModel):
 
 
 class Credential(Resource):
-    """Where an upstream secret is read from; the secret itself is never written down. Exactly one of the three."""
+    """Where an upstream secret is read from; the secret itself is never written down. Exactly one of the two."""
 
     env: EnvironmentName | None = None
     """Name of an environment variable of the router."""
     file: Annotated[str, Field(min_length=1)] | None = None
     """Path of a file whose first line is the secret."""
-    secret: Name | None = None
-    """Name of a stored secret."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_stored_secret(cls, found: object) -> object:
+        if isinstance(found, dict) and "secret" in found:
+            raise ValueError("there are no stored secrets yet: name an environment variable (env) or a file (file)")
+        return found
 
     @model_validator(mode="after")
     def _one(self) -> "Credential":
-        if sum(value is not None for value in (self.env, self.file, self.secret)) != 1:
-            raise ValueError("exactly one of env, file, secret")
+        if (self.env is None) == (self.file is None):
+            raise ValueError("exactly one of env, file")
         return self
 
     @property
@@ -128,7 +133,7 @@ class Credential(Resource):
         """What it names, in words."""
         if self.env is not None:
             return f"environment variable {self.env}"
-        return f"file {self.file}" if self.file is not None else f"secret {self.secret}"
+        return f"file {self.file}"
 
 
 Ability = Literal["image_input", "tools", "structured_output", "audio_input", "pdf_input", "video_input"]

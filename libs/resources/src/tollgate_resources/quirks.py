@@ -73,6 +73,9 @@ class RequestQuirks(Resource):
     """Thoughts of earlier turns are sent back as `reasoning_content`. `strict`: with tools every turn of the model
     needs them, else `thinking` is switched off; `lenient`: turns with calls need them, or a dot; `welcome`: where
     known."""
+    reasoning_pieces: dict[Member, dict[Member, JsonValue]] = Field(default={})
+    """Thoughts that are sent back are a list of this name in place of `reasoning_content`: one piece, whose `text` they
+    are, with these members beside it."""
     thinking_switch: Flag | None = None
     """True: `thinking: {type: disabled}` is what `reasoning_effort: none` is elsewhere."""
     stream_options: Flag | None = None

@@ -384,8 +384,16 @@ def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path):
 
 def test_a_credential_has_exactly_one_source(tmp_path):
     said = problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", "{env: A, file: b}"))
-    assert "exactly one of env, file, secret" in said[0]
-    assert "exactly one of env, file, secret" in problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", "{}"))[0]
+    assert "exactly one of env, file" in said[0]
+    assert "exactly one of env, file" in problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", "{}"))[0]
+
+
+def test_a_stored_secret_is_refused_with_what_to_name_instead(tmp_path):
+    for credential in ("{secret: openai}", "{env: OPENAI_API_KEY, secret: openai}"):
+        said = problems(tmp_path, GOOD.replace("{env: OPENAI_API_KEY}", credential))
+        assert said
+        assert "credentials[0]" in said[0]
+        assert "name an environment variable (env) or a file (file)" in said[0]
 
 
 @pytest.mark.parametrize(

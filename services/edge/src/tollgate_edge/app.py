@@ -244,6 +244,7 @@ class Edge:
             trusted_hops=settings.trusted_hops,
             marks=self.marks.of if self.marks is not None else None,
             trace_sample_ratio=settings.trace_sample_ratio,
+            placed=self.gateway.admission.placed_elsewhere,
             turned=lambda principal, model, usable: self.gateway.controls.decide(
                 principal, model, self.clock.now_us(), usable
             ),

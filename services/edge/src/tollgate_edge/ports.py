@@ -56,6 +56,8 @@ class EdgeModel:
     """The day on which the provider switches it off, as 2027-04-01."""
     searches: int = 0
     """How many searches of the web are held for where a chat asks for none: it makes them on its own."""
+    runs_tools: bool = False
+    """A channel that may serve it speaks the Responses API, so that tools run at the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,8 +371,8 @@ class BillingPort(Protocol):
 class MediaPort(Protocol):
     """media-jobs over gRPC. All raise PublicError."""
 
-    async def create(self, request: media.CreateJobRequest) -> media.Job:
-        """Makes a job, once per idempotency key."""
+    async def create(self, request: media.CreateJobRequest) -> media.CreateJobResponse:
+        """Makes a job, once per idempotency key; without one where a limit refused it."""
         ...
 
     async def get(self, request: media.GetJobRequest) -> media.Job:

@@ -12,6 +12,7 @@ from tollgate_edge.api.http import create_http_app
 from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.domain.keys import TOKEN_PREFIX, keyed_hash, new_key, pepper_of
+from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.marks import Marks
 from tollgate_edge.ports import EdgeModel, EdgeVersion
@@ -21,6 +22,7 @@ from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.import_keys import ImportKeys
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
+from tollgate_holds.holds import Holds
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import CountingIds
 from tollgate_kit.tracing import NoTracing
@@ -68,6 +70,14 @@ async def http_world(*, billing=None, reports=None):
         return next(randoms).to_bytes(count, "big")
 
     lookups = KeyLookups(made.keys, pause_seconds=0)
+    made.begun = []
+    admission = Admission(
+        Holds("redis://127.0.0.1:1/0"),
+        hold_ttl_seconds=60,
+        pause_seconds=0,
+        on_no_wallet=lambda _: None,
+        on_new_budget=lambda *about: made.begun.append(about),
+    )
     made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, max_keys=100, max_unknown=100)
     ids = CountingIds()
     create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
@@ -103,6 +113,7 @@ async def http_world(*, billing=None, reports=None):
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
+            placed=admission.placed_elsewhere,
             turned=lambda principal, model, usable: made.budgets.decide(principal, model, 1, usable),
             sleep=advancing(made.clock),
         )

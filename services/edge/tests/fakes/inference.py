@@ -325,6 +325,14 @@ class Client:
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
         return cls(*await asyncio.open_connection(sock=raw, limit=2**26 if not receive_buffer else 2**14))
 
+    @property
+    def socket(self):
+        return self.writer.get_extra_info("socket")
+
+    def unread(self):
+        """Returns how many bytes came that nobody has read."""
+        return len(self.reader._buffer)
+
     def send(self, data):
         self.writer.write(data)
 

@@ -205,6 +205,8 @@ class FakeMedia:
         self.refuse = None
         # The model that can do what is asked; empty: any.
         self.only = ""
+        # What Redis says to the hold of a job within limits; longer than 9 numbers it is a refusal.
+        self.admission = None
 
     async def create(self, request):
         if self.refuse is not None:
@@ -213,7 +215,9 @@ class FakeMedia:
             raise public_error(errors.ERROR_KIND_INVALID_REQUEST, "This model cannot do it.", "size")
         once = (request.tenant.organization_id, request.idempotency_key)
         if request.idempotency_key and once in self._once:
-            return self._once[once]
+            return media.CreateJobResponse(job=self._once[once])
+        if self.admission is not None and len(self.admission.verdict) > 9:
+            return media.CreateJobResponse(admission=self.admission)
         self.created.append(request)
         job_id = f"job_{len(self.created)}"
         job = media.Job(
@@ -227,7 +231,7 @@ class FakeMedia:
             created_at_us=1_764_000_000_000_000,
         )
         self.jobs[job_id] = self._once[once] = job
-        return job
+        return media.CreateJobResponse(job=job, admission=self.admission)
 
     def _own(self, request):
         job = self.jobs.get(request.job_id)

@@ -155,7 +155,7 @@ def media_servicer(fake):
 
     return servicer(
         media_pb2_grpc.MediaServiceServicer,
-        CreateJob=unary(fake.create, lambda job: media.CreateJobResponse(job=job)),
+        CreateJob=unary(fake.create),
         GetJob=unary(fake.get, lambda job: media.GetJobResponse(job=job)),
         WaitJob=unary(fake.wait, lambda job: media.WaitJobResponse(job=job)),
         ListJobs=unary(fake.list),
@@ -186,15 +186,26 @@ def job_request(organization="org_1", key="", prompt="a fox"):
     )
 
 
+async def create(jobs, *arguments, **more):
+    return (await jobs.port.create(job_request(*arguments, **more))).job
+
+
 async def test_a_job_is_made_once_per_idempotency_key(jobs):
-    first, again = [await jobs.port.create(job_request(key="k")) for _ in range(2)]
+    first, again = [await create(jobs, key="k") for _ in range(2)]
     assert first.id == again.id
-    others = [await jobs.port.create(one) for one in (job_request("org_2", key="k"), job_request(), job_request())]
+    others = [await create(jobs, "org_2", key="k"), await create(jobs), await create(jobs)]
     assert len({first.id, *(one.id for one in others)}) == 4
 
 
+async def test_a_job_that_a_limit_refuses_is_none_and_redis_word_of_it_comes_along(jobs):
+    refused = (5, 0, 1, 0, 30_000, 0, 0, 0, 0, 1, 1, 5, 30_000)
+    jobs.fake.admission = media.Admission(verdict=refused, tokens=7)
+    reply = await jobs.port.create(job_request())
+    assert (reply.HasField("job"), tuple(reply.admission.verdict), reply.admission.tokens) == (False, refused, 7)
+
+
 async def test_a_job_from_its_making_to_its_pictures(jobs):
-    made = await jobs.port.create(job_request())
+    made = await create(jobs)
     own = {"organization_id": "org_1", "project_id": "proj_1", "job_id": made.id}
     assert (await jobs.port.get(media.GetJobRequest(**own))).state == media.JOB_STATE_QUEUED
     ended = await jobs.port.wait(media.WaitJobRequest(**own, timeout_ms=1000))
@@ -210,7 +221,7 @@ async def test_a_job_from_its_making_to_its_pictures(jobs):
 
 
 async def test_what_is_somebody_elses_is_not_there(jobs):
-    made = await jobs.port.create(job_request())
+    made = await create(jobs)
     await jobs.port.wait(media.WaitJobRequest(organization_id="org_1", job_id=made.id))
     theirs = {"organization_id": "org_2", "job_id": made.id}
     for call in (

@@ -1,4 +1,4 @@
-"""What searches of the web are held for, and what is refused since nobody has set a price for them."""
+"""What searches of the web and other tools are held for, and what is refused since nobody has set a price for them."""
 
 import json
 
@@ -37,6 +37,8 @@ FACES = {
     "chat": ("/v1/chat/completions", {"messages": MESSAGES}),
     "messages": ("/v1/messages", {"messages": MESSAGES, "max_tokens": 9}),
     "responses": ("/v1/responses", {"input": "hi"}),
+    # Whose provider has nothing else is asked by chat.
+    "completions": ("/v1/completions", {"prompt": "hi", "max_tokens": 9}),
     "contents": ("/v1beta/models/{}:generateContent", {"contents": [{"parts": [{"text": "hi"}]}]}),
 }
 
@@ -92,7 +94,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("model", ["unpriced-finds", "mine"])
-@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("face", ASKED)
 async def test_a_search_without_a_price_is_refused_before_anybody_is_asked(bench, face, model):
     client = await bench.client()
     serve(bench)
@@ -105,6 +107,40 @@ async def test_a_search_without_a_price_is_refused_before_anybody_is_asked(bench
     assert bench.counters.unpriced == 1
     # Without a search it is served.
     assert await held(bench, client, asking(face, model)) == 0
+    await clean(bench)
+
+
+@pytest.mark.parametrize("kind", ["code_interpreter", "file_search", "image_generation", "shell"])
+async def test_a_tool_of_the_provider_without_a_price_is_refused_where_it_can_run(bench, kind):
+    client = await bench.client()
+    runs = EdgeModel("talks", "chat", "tests", 0, runs_tools=True)
+    offered = {"tools": [{"type": kind}], "max_tool_calls": 3}
+    serve(bench, talks=runs)
+    for model in ("talks", "mine"):
+        client.send(asking("responses", model, **offered))
+        status, _, body = await client.reply()
+        assert (status, json.loads(body)["error"]["code"]) == (404, "model_not_priced")
+        assert f"'{model}' has no price for 'tool_call:{kind}'".encode() in body
+    assert bench.stream.opened.empty()
+    # Where no provider speaks the API, the tool does not run: the router leaves it out or refuses it.
+    serve(bench)
+    assert await held(bench, client, asking("responses", "talks", **offered)) == 0
+    book = {"talks": TOKENS | {f"tool_call:{kind}": "0.005"}}
+    prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=book)])
+    bench.version = EdgeVersion("sha256:2", 2, prices, {"default": {"talks": runs}})
+    assert await held(bench, client, asking("responses", "talks", **offered)) == 3 * SEARCH
+    await clean(bench)
+
+
+async def test_an_answer_from_maps_without_a_price_is_refused(bench):
+    client = await bench.client()
+    serve(bench)
+    client.send(asking("contents", "finds", tools=[{"googleMaps": {}}]))
+    status, _, body = await client.reply()
+    assert status == 404
+    assert b"'finds' has no price for 'tool_call:google_maps'" in body
+    assert bench.stream.opened.empty()
+    assert await held(bench, client, asking("contents", "talks", tools=[{"googleMaps": {}}])) == 0
     await clean(bench)
 
 

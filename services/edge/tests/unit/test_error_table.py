@@ -79,6 +79,54 @@ def test_events_that_end_a_stream_link_to_it_too():
     assert b'"id": "resp_1"' in RESPONSES.error_event(error, "req_1", DOCS)
 
 
+def lines_of(event):
+    assert event.endswith(b"\n\n")
+    return [frame.decode().split("\n") for frame in event.split(b"\n\n")[:-1]]
+
+
+def check_openai(error):
+    # A client shows the reason phrase where there are no words, and fails where a name is missing.
+    assert error["message"]
+    assert all(isinstance(error[name], str) for name in ("message", "type"))
+    assert all(error[name] is None or isinstance(error[name], str) for name in ("param", "code"))
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_broken_stream_ends_in_the_form_that_clients_read(entry):
+    error = made(entry)
+    check_openai(json.loads(OPENAI.error(error, "req_1", DOCS))["error"])
+    # An event called error, an error that is a text, and other lines than data each break one of OpenAI's clients.
+    (data,), done = lines_of(OPENAI.error_event(error, "req_1", DOCS))
+    assert done == ["data: [DONE]"]
+    check_openai(json.loads(data.removeprefix("data: "))["error"])
+    # The package for Python knows only the nested form, and what failed must be said behind it.
+    found = [(name, json.loads(data[6:])) for name, data in lines_of(RESPONSES.error_event(error, "req_1", DOCS))]
+    assert [(name, event["type"]) for name, event in found] == [
+        ("event: error", "error"),
+        ("event: response.failed", "response.failed"),
+    ]
+    check_openai(found[0][1]["error"])
+    assert found[1][1]["response"]["error"]["code"]
+    # Without its event line this frame is nothing to Anthropic's clients.
+    ((name, data),) = lines_of(ANTHROPIC.error_event(error, "req_1", DOCS))
+    assert name == "event: error"
+    assert json.loads(data[6:])["error"]["message"]
+    # Gemini's read nothing but this.
+    ((data,),) = lines_of(GEMINI.error_event(error, "req_1", DOCS))
+    assert json.loads(data.removeprefix("data: "))["error"]["code"] == entry.status
+
+
+def test_silence_is_filled_with_what_no_client_takes_for_more():
+    assert {face.keep_alive for face in (OPENAI, RESPONSES)} == {b": keep-alive\n\n"}
+    name, data = lines_of(ANTHROPIC.keep_alive)[0]
+    assert (name, json.loads(data[6:])) == ("event: ping", {"type": "ping"})
+    assert GEMINI.keep_alive == b"\n"
+    for face in (OPENAI, RESPONSES, ANTHROPIC, GEMINI):
+        head = dict(line.split(b": ", 1) for line in face.stream_lines.split(b"\r\n")[:-1])
+        assert head[b"content-type"].startswith(b"text/event-stream")
+        assert (head[b"cache-control"], head[b"x-accel-buffering"]) == (b"no-cache", b"no")
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "sent", "anchor"),
     [

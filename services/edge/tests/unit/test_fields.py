@@ -45,10 +45,16 @@ def test_nulls_are_as_good_as_nothing():
         ({"tools": [{"type": "web_search"}]}, (("search", 10),)),
         ({"tools": [{"type": "web_search_preview"}], "max_tool_calls": 40}, (("search", 40),)),
         ({"tools": [{"type": "web_search"}], "max_tool_calls": -1}, (("search", 0),)),
-        ({"tools": [{"type": "code_interpreter"}], "max_tool_calls": 3}, ()),
+        ({"tools": [{"type": "code_interpreter"}], "max_tool_calls": 3}, (("tool_call:code_interpreter", 3),)),
+        ({"tools": [{"type": "file_search", "max_num_results": 2}]}, (("tool_call:file_search", 10),)),
+        ({"tools": [{"type": "image_generation"}]}, (("tool_call:image_generation", 10),)),
+        ({"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, (("tool_call:shell", 10),)),
+        # It runs at the caller.
+        ({"tools": [{"type": "shell", "environment": {"type": "local"}}]}, ()),
+        ({"tools": [{"type": "mcp", "server_label": "shell"}, {"type": "local_shell"}]}, ()),
     ],
 )
-def test_searches_that_a_response_may_make_are_held_for(fields, units):
+def test_what_providers_charge_a_response_for_beside_tokens_is_held_for(fields, units):
     body = json.dumps({"model": "m", "input": "hi", **fields}).encode()
     assert decode(CHAT, wire.DIALECT_OPENAI_RESPONSES, body, 128).units == units
     assert decode(CHAT, OPENAI, body, 128).units == ()
@@ -163,6 +169,12 @@ TEXTS = [{"parts": [{"text": "hi"}]}]
         (GEMINI, {"tools": [{"googleSearch": {}}]}, (("search", 10),)),
         (GEMINI, {"tools": [{"google_search": {}}]}, (("search", 10),)),
         (GEMINI, {"tools": [{"googleSearchRetrieval": {}}]}, (("search", 10),)),
+        (GEMINI, {"tools": [{"googleMaps": {}}]}, (("tool_call:google_maps", 10),)),
+        (
+            GEMINI,
+            {"tools": [{"google_maps": {}}, {"googleSearch": {}, "googleMaps": {}}]},
+            (("search", 10), ("tool_call:google_maps", 10)),
+        ),
         (GEMINI, {"tools": [{"codeExecution": {}}]}, ()),
         (GEMINI, {}, ()),
     ],

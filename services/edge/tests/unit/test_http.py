@@ -8,6 +8,8 @@ from services.edge.tests.fakes.http import check_error
 
 from tollgate.billing.v1 import controls_pb2 as controls
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.media.v1 import media_pb2 as media
+from tollgate_edge.domain.limits import Limits
 from tollgate_edge.errors import public_error
 
 pytestmark = pytest.mark.unit
@@ -175,6 +177,75 @@ async def test_image_jobs_have_the_network_of_the_caller_and_a_hash_of_what_was_
     one, same, longer, differs = [one.prompt_hash for one in world.media.created[3:]]
     assert one == same
     assert len({one, longer, differs, first.prompt_hash}) == 4
+
+
+# As the script says it: admitted in second 77, the rest of requests and of tokens, and the key's budget begins here.
+ADMITTED = (1, 77, 1, 4, 60_000, 1, 2757, 60_000, 1)
+FULL = (5, 0, 1, 0, 30_000, 1, 2757, 60_000, 0)
+
+
+async def limited(world):
+    """Returns a key with limits, and how it is presented."""
+    limits = Limits(requests_per_minute=5, tokens_per_minute=9000, concurrency=1, budget_pico=10**12)
+    record, key = await world.create_key(world.project, "limited", limits=limits)
+    return record.id, {"authorization": f"Bearer {key.reveal()}"}
+
+
+async def test_images_say_what_is_left_of_their_limits_also_when_the_job_fails(world):
+    key_id, bearer = await limited(world)
+    world.media.admission = media.Admission(verdict=ADMITTED, tokens=6243)
+    told = {
+        "x-ratelimit-limit-requests": "5",
+        "x-ratelimit-remaining-requests": "4",
+        "x-ratelimit-reset-requests": "1m0s",
+        "x-ratelimit-limit-tokens": "9000",
+        "x-ratelimit-remaining-tokens": "2757",
+        "x-ratelimit-reset-tokens": "1m0s",
+    }
+    for path, status in (("/v1/images/generations", 200), ("/v1/media/jobs", 202)):
+        reply = await world.client.post(path, json=IMAGE, headers=bearer)
+        assert reply.status_code == status, reply.text
+        assert {name: value for name, value in reply.headers.items() if name.startswith("x-ratelimit")} == told
+    asked = world.media.created[0]
+    assert (asked.within_limits, asked.postpaid) == (True, False)
+    assert [(limit.kind, limit.id, limit.concurrency) for limit in asked.tenant.limits] == [("key", key_id, 1)]
+    # Billing is asked what the budget took before.
+    assert [(limits.scopes[place - 1].id, began) for limits, place, began in world.begun] == [
+        (key_id, world.clock.now_us())
+    ] * 2
+    world.media.fail = errors.Error(kind=errors.ERROR_KIND_UPSTREAM_UNAVAILABLE)
+    reply = await world.client.post("/v1/images/generations", json=IMAGE, headers=bearer)
+    check_error(reply, 502, "upstream_unavailable")
+    assert told.items() <= dict(reply.headers).items()
+    # Without limits nothing is said.
+    world.media.fail = world.media.admission = None
+    reply = await world.client.post("/v1/images/generations", json=IMAGE, headers=world.bearer)
+    assert not [name for name in reply.headers if name.startswith("x-ratelimit")]
+
+
+REFUSED = {
+    "requests": ((1, 1, 5, 30_000), "requests per minute of key {}: limit 5, used 5", {"retry-after": "30"}),
+    "tokens": (
+        (2, 1, 6243, 1500),
+        "tokens per minute of key {}: limit 9000, used 6243, requested 6243",
+        {"retry-after": "2", "retry-after-ms": "1500"},
+    ),
+    "too large": ((2, 1, 0, -1), "Request too large for tokens per minute of key {}", {"x-should-retry": "false"}),
+    "concurrency": ((3, 1, 1, 0), "concurrent requests of key {}: limit 1, open 1", {"retry-after": "1"}),
+}
+
+
+@pytest.mark.parametrize(("refusal", "said", "headers"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/media/jobs"])
+async def test_images_beyond_a_limit_are_refused_as_chat_is(world, path, refusal, said, headers):
+    key_id, bearer = await limited(world)
+    world.media.admission = media.Admission(verdict=FULL + refusal, tokens=6243)
+    reply = await world.client.post(path, json=IMAGE, headers=bearer)
+    check_error(reply, 429, "rate_limit_exceeded")
+    assert said.format(key_id) in reply.json()["error"]["message"]
+    assert headers.items() <= dict(reply.headers).items()
+    assert reply.headers["x-ratelimit-remaining-requests"] == "0"
+    assert world.media.created == []
 
 
 async def test_a_budget_turns_images_to_another_model_or_refuses_them(world):

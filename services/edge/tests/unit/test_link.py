@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from tests.fuzz.counted_loop import run
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.inference.link import RouterPool, RouterStream
+from tollgate_edge.inference.link import RouterPeer, RouterPool, RouterStream
 from tollgate_edge.telemetry import InferenceCounters
 
 pytestmark = pytest.mark.unit
@@ -151,3 +152,27 @@ async def test_the_router_with_the_fewest_open_requests_is_asked_whosever_they_a
     for _ in range(2):
         old.open(Open())
     assert pool.pick() is first
+
+
+def test_a_router_that_closes_at_once_is_asked_again_ever_more_seldom_up_to_once_a_second(tmp_path):
+    came = []
+
+    async def main():
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        began = loop.time()
+
+        def close(_, writer):
+            came.append(round(loop.time() - began, 3))
+            writer.transport.abort()
+            if len(came) == 8:
+                stopping.set()
+
+        server = await asyncio.start_unix_server(close, tmp_path / "r")
+        peer = RouterPeer(f"unix:{tmp_path}/r", 0.0, lambda: None, InferenceCounters())
+        await peer.run(stopping)
+        server.close()
+        await server.wait_closed()
+        assert (peer.opened, peer.stream) == (0, None)
+
+    run(main)
+    assert came == [0, 0.05, 0.15, 0.35, 0.75, 1.55, 2.55, 3.55]

@@ -88,11 +88,12 @@ class MediaJobs:
         self.jobs, self.queue = SqlJobs(self.database), SqlQueue(self.database)
         self.outbox, self.books = SqlOutbox(self.database), SqlBooks(self.database)
         self.blobs = ObjectBlobs(new_store(settings.asset_store_url))
-        self.holds = WalletHolds(self.redis, settings.hold_seconds)
+        self.holds = WalletHolds(self.redis, settings.hold_seconds, settings.slot_ttl_seconds)
         self.notices = Notices()
         self.moves = Moves(
             jobs=self.jobs,
             blobs=self.blobs,
+            holds=self.holds,
             clock=self.clock,
             notices=self.notices,
             outbox_bell=self.outbox_bell,
@@ -239,6 +240,12 @@ class MediaJobs:
             renew,
             forever("working", self.worker.step, pause_seconds=0, stopping=stopping),
             forever("renewing holds", self.keep_holds.step, pause_seconds=settings.hold_seconds / 3, stopping=stopping),
+            forever(
+                "renewing places",
+                self.keep_holds.keep_places,
+                pause_seconds=settings.slot_ttl_seconds / 3,
+                stopping=stopping,
+            ),
             forever("counting", self._count, pause_seconds=_GAUGE_SECONDS, stopping=stopping),
         ]
         return [asyncio.create_task(step) for step in steps]

@@ -136,23 +136,42 @@ class HoldState(enum.Enum):
     HELD = "held"
     INSUFFICIENT = "insufficient"
     NO_WALLET = "no_wallet"
+    # A limit has no room, or a budget too little left.
+    OVER_LIMIT = "over_limit"
     # Released before, or never there.
     GONE = "gone"
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What became of a hold; `verdict` is what `admit.lua` replies to one within limits, else empty."""
+
+    state: HoldState
+    verdict: tuple[int, ...] = ()
+
+    @property
+    def second(self) -> int:
+        """The second it was counted in, by Redis' clock; 0 where it was not."""
+        return self.verdict[1] if self.verdict else 0
+
+
 class Holds(Protocol):
-    """Money set aside; the id of a hold is the job's request id."""
+    """Money set aside and places taken; the id of a hold is the job's request id."""
 
-    async def hold(self, organization_id: str, hold_id: str, amount_pico: int) -> HoldState:
-        """Reserves the amount, or repeats an earlier reservation of the same id."""
+    async def hold(self, job: Job, *, prepaid: bool) -> Held:
+        """Reserves the job's amount within the limits of its tenant, or repeats an earlier reservation."""
         ...
 
-    async def renew(self, organization_id: str, hold_id: str) -> HoldState:
-        """Moves the expiry: HELD or GONE."""
+    async def renew(self, job: Job) -> HoldState:
+        """Moves the expiry of money and places: HELD or GONE."""
         ...
 
-    async def release(self, organization_id: str, hold_id: str) -> None:
-        """Gives back the amount of work that never began."""
+    async def release(self, job: Job) -> None:
+        """Gives back what work holds that never began; it counts nowhere then."""
+        ...
+
+    async def finish(self, job: Job, tokens: int) -> None:
+        """Gives back the places of a job that ended; it used so many tokens, and cost its charge."""
         ...
 
 

@@ -43,6 +43,12 @@ class MediaJobsSettings(ServiceSettings):
     hold_seconds: int = Field(
         default=3600, ge=10, description="Life of a hold; renewed every third of it while the job is open."
     )
+    slot_ttl_seconds: int = Field(
+        default=60,
+        ge=5,
+        description="Life of a job's place among the open requests of a limit; renewed every third of it while the job "
+        "is open.",
+    )
     connect_timeout_seconds: float = Field(default=10.0, gt=0, description="Time to connect to a provider.")
     answer_timeout_seconds: float = Field(
         default=600.0, gt=0, description="Longest a call to a provider may take, its answer's last byte included."

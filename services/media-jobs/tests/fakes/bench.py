@@ -92,6 +92,7 @@ class Bench:
         moves = Moves(
             jobs=self.jobs,
             blobs=self.blobs,
+            holds=self.holds,
             notices=self.notices,
             outbox_bell=self.outbox_bell,
             metrics=self.metrics,
@@ -129,7 +130,7 @@ class Bench:
             **shared,
         )
         self.run = RunJob(self.jobs, self.submit, self.ingest)
-        self.create = CreateJob(
+        self.admit = CreateJob(
             blobs=self.blobs,
             jobs=self.jobs,
             books=self.books,
@@ -152,6 +153,10 @@ class Bench:
             **shared,
         )
         self.read = ReadJobs(self.jobs, self.blobs, self.notices, self.clock, poll_seconds=60, max_wait_seconds=600)
+
+    async def create(self, command):
+        """Returns the job, of a command that no limit refuses."""
+        return (await self.admit(command)).job
 
     def restart(self):
         """What a new process finds: the stores, and nothing of what was in memory."""

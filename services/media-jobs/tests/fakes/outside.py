@@ -1,46 +1,68 @@
 """What lies outside the process: holds, providers, their addresses, bytes, the event log and the configuration."""
 
+from tollgate_holds import HoldResult, LimitSet
+from tollgate_holds.local import LocalLimits
 from tollgate_media_jobs.errors import BlobsUnavailable, HoldsUnavailable, Unavailable
-from tollgate_media_jobs.ports import HoldState
+from tollgate_media_jobs.ports import Held, HoldState
 
 PIECE = 65536
 
 
 class FakeHolds:
-    """A wallet per organization; no entry is no wallet."""
+    """A wallet per organization; no entry is no wallet. Limits are those of `LocalLimits`, at the second `now`."""
 
     def __init__(self, **wallets):
         self.wallets = wallets
         self.held = {}
         self.gone = set()
         self.away = False
+        self.limits, self.now = LocalLimits(), 1_000
+        self.finished = []
 
     def _check(self):
         if self.away:
             raise HoldsUnavailable("switched off")
 
-    async def hold(self, organization_id, hold_id, amount_pico):
+    async def hold(self, job, *, prepaid):
         self._check()
-        if organization_id not in self.wallets:
-            return HoldState.NO_WALLET
+        organization_id, hold_id, amount_pico = job.tenant.organization_id, job.request_id, job.hold_pico
+        if organization_id not in self.wallets and prepaid:
+            return Held(HoldState.NO_WALLET)
         if hold_id in self.gone:
-            return HoldState.GONE
+            return Held(HoldState.GONE)
         if hold_id in self.held:
-            return HoldState.HELD
-        if self.wallets[organization_id] < amount_pico:
-            return HoldState.INSUFFICIENT
-        self.wallets[organization_id] -= amount_pico
+            return Held(HoldState.HELD)
+        if prepaid and self.wallets[organization_id] < amount_pico:
+            return Held(HoldState.INSUFFICIENT)
+        verdict = ()
+        if job.tenant.limits:
+            limits = LimitSet(organization_id, job.tenant.limits)
+            verdict = tuple(self.limits.hold(limits, hold_id, job.counted_tokens, self.now * 1000))
+            if verdict[0] != HoldResult.DONE:
+                return Held(HoldState.OVER_LIMIT, verdict)
+        self.wallets[organization_id] = self.wallets.get(organization_id, 0) - amount_pico
         self.held[hold_id] = amount_pico
-        return HoldState.HELD
+        return Held(HoldState.HELD, verdict)
 
-    async def renew(self, organization_id, hold_id):
+    async def renew(self, job):
         self._check()
-        return HoldState.HELD if hold_id in self.held else HoldState.GONE
+        return HoldState.HELD if job.request_id in self.held else HoldState.GONE
 
-    async def release(self, organization_id, hold_id):
+    async def release(self, job):
         self._check()
-        if hold_id in self.held:
-            self.wallets[organization_id] += self.held.pop(hold_id)
+        if job.request_id in self.held:
+            self.wallets[job.tenant.organization_id] += self.held.pop(job.request_id)
+            self._correct(job, tokens=-job.counted_tokens, requests=-1)
+
+    async def finish(self, job, tokens):
+        self._check()
+        if job.tenant.limits:
+            self.finished.append((job.request_id, tokens))
+            self._correct(job, tokens=tokens - job.counted_tokens)
+
+    def _correct(self, job, **by):
+        limits = LimitSet(job.tenant.organization_id, job.tenant.limits)
+        self.limits.finish(limits, job.request_id, job.counted_second, **by)
 
     def expire(self, organization_id, hold_id):
         """What the sweep does to a hold whose time is over."""

@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from media_jobs_fakes.bench import TENANT
 from media_jobs_fakes.stores import FakeBooks, FakeJobs, FakeOutbox, FakeQueue, Memory
 
+from tollgate_holds import Scope
 from tollgate_media_jobs.adapters.sql import tables
 from tollgate_media_jobs.adapters.sql.database import Database
 from tollgate_media_jobs.adapters.sql.jobs import SqlJobs
@@ -96,6 +97,8 @@ def job(number=1, **changes):
         "client_network": "203.0.113.0/24",
         "prompt_hash": "ff00000000000001",
         "hold_pico": 2**62,
+        "counted_tokens": 2**40,
+        "counted_second": NOW // 1_000_000,
     }
     return Job(**(values | changes))
 
@@ -120,7 +123,10 @@ async def stored(stores, **changes):
 
 
 async def test_a_job_comes_back_as_it_was(stores):
-    made = await stored(stores, idempotency_key="k", tried=("a", "b"), failure=Failure(45, "busy", "n", "code"))
+    limits = (Scope("key", "key_a", 1, 10**12, 3, 2**62, "day"), Scope("project", "proj_a", requests=4))
+    tenant = replace(TENANT, limits=limits)
+    failure = Failure(45, "busy", "n", "code")
+    made = await stored(stores, tenant=tenant, idempotency_key="k", tried=("a", "b"), failure=failure)
     assert await stores.jobs.get("org_a", "proj_a", made.id) == made
     assert await stores.jobs.get("org_a", "", made.id) == made
     for owner in (("org_b", "proj_a"), ("org_a", "proj_b"), ("org_b", "")):

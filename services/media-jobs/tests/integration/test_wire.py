@@ -67,7 +67,6 @@ async def test_a_credential_is_sent_as_the_channel_says(images, provider, tmp_pa
         CredentialRef("env", "NONE"),
         CredentialRef("env", "BAD"),
         CredentialRef("file", "/nowhere"),
-        CredentialRef("secret", "KEY"),
     ],
 )
 async def test_without_a_usable_credential_nothing_is_sent(images, provider, reference):

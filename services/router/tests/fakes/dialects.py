@@ -2,25 +2,30 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+CHAT_REASONS: Final = frozenset(("stop", "length", "tool_calls", "content_filter"))
+MESSAGE_REASONS: Final = frozenset(("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal"))
 
 
 def frames(stream: bytes) -> list[tuple[str, Any]]:
     """Returns (event name, data) of each frame; [DONE] is text."""
     found = []
     for frame in stream.decode().split("\n\n")[:-1]:
-        lines = [line for line in frame.split("\n") if line and not line.startswith(":")]
-        name = "".join(line[7:] for line in lines if line.startswith("event: "))
-        data = "\n".join(line[6:] for line in lines if line.startswith("data: "))
-        assert data, f"a frame without data: {frame!r}"
-        found.append((name, data if data == "[DONE]" else json.loads(data)))
+        lines = [line for line in frame.split("\n") if line]
+        # Clients read line by line, and some know no line but these: data in one, behind its event.
+        names = [line[7:] for line in lines if line.startswith("event: ")]
+        (data,) = [line[6:] for line in lines if line.startswith("data: ")]
+        assert len(lines) == len(names) + 1 <= 2, f"other lines than event and data: {frame!r}"
+        found.append(("".join(names), data if data == "[DONE]" else json.loads(data)))
     assert stream.endswith(b"\n\n")
     return found
 
 
 def check_chat(stream: bytes, *, usage: bool) -> dict[str, Any]:
     """Checks a stream of chat chunks; returns text, thought, calls, reason and usage."""
-    found = frames(stream)
+    # One client takes `: ping` for the end of a batch.
+    found = frames(stream.replace(b": keep-alive\n\n", b""))
     assert all(name == "" for name, _ in found)
     *chunks, (_, last) = found
     assert last == "[DONE]"
@@ -33,18 +38,21 @@ def check_chat(stream: bytes, *, usage: bool) -> dict[str, Any]:
             assert (usage, place) == (True, len(chunks) - 1)
             said["usage"] = chunk["usage"]
             continue
+        assert not chunk.get("usage"), "usage is added up, and words beside it are lost"
         (choice,) = chunk["choices"]
         assert choice["index"] == 0
         assert ("role" in choice["delta"]) == (place == 0)
         assert said["reason"] is None, "something after the finish"
         _take(said, choice["delta"])
         said["reason"] = choice["finish_reason"]
-    assert said["reason"]
+    assert said["reason"] in CHAT_REASONS
+    assert not said["calls"] or said["reason"] != "stop", "calls end with tool_calls only"
     assert (said["usage"] is not None) == usage
     return said
 
 
 def _take(said: dict[str, Any], delta: dict[str, Any]) -> None:
+    assert "reasoning" not in delta, "thoughts under two names are shown twice, or not"
     said["text"] += delta.get("content") or ""
     said["thought"] += delta.get("reasoning_content") or ""
     assert len(delta.get("tool_calls", ())) <= 1
@@ -71,6 +79,8 @@ def check_messages(stream: bytes) -> dict[str, Any]:
     assert {"input_tokens", "output_tokens"} <= set(started["usage"]) & set(delta["usage"])
     blocks = _blocks([data for name, data in found[1:-2] if name != "ping"])
     end = delta["delta"]
+    called = any(block["type"] == "tool_use" for block in blocks)
+    assert end["stop_reason"] in MESSAGE_REASONS - ({"end_turn"} if called else set())
     return {
         "blocks": blocks,
         "reason": end["stop_reason"],
@@ -176,6 +186,9 @@ def check_responses(stream: bytes) -> dict[str, Any]:
     response = last["response"]
     assert name == f"response.{response['status']}"
     assert response["output"] == items
+    assert response["id"]
+    counts, details = response["usage"], {"input": "cached_tokens", "output": "reasoning_tokens"}
+    assert all(type(counts[f"{side}_tokens_details"][name]) is int for side, name in details.items())
     assert response["usage"]["total_tokens"] == response["usage"]["input_tokens"] + response["usage"]["output_tokens"]
     return response
 

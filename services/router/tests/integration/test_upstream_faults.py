@@ -5,7 +5,7 @@ import json
 import h11
 import pytest
 from services.router.tests.fakes.upstream import PATH, Listener, eventually, target
-from tests.integration.faulty import BODY, FAULTS, STALLS, FaultyProvider, FullPort, read_request
+from tests.integration.faulty import BODY, FAULTS, RESETS, STALLS, FaultyProvider, FullPort, read_request
 
 from tollgate_kit.clock import ManualClock
 from tollgate_router.domain.failure import FailureKind
@@ -75,11 +75,16 @@ ENDS = {
     "stalls-before-the-first-chunk": (FailureKind.IDLE_TIMEOUT, 200, b""),
     "stalls-in-the-trailer": (FailureKind.IDLE_TIMEOUT, 200, BODY),
     "stalls-in-the-trailer-of-the-stream": (FailureKind.IDLE_TIMEOUT, 200, None),
+    "resets-at-once": (FailureKind.CUT, 0, b""),
+    "resets-in-the-head": (FailureKind.CUT, 0, b""),
+    "resets-in-the-body": (FailureKind.CUT, 200, None),
+    "resets-in-a-chunk": (FailureKind.CUT, 200, None),
+    "resets-the-stream": (FailureKind.CUT, 200, None),
 }
 
 
 def test_every_fault_has_an_end():
-    assert ENDS.keys() == FAULTS.keys() | STALLS.keys()
+    assert ENDS.keys() == FAULTS.keys() | STALLS.keys() | RESETS.keys()
 
 
 @pytest.mark.parametrize("word", ENDS)

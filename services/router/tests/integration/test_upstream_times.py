@@ -1,14 +1,17 @@
 """Connect, first byte, idle and total time run apart; a call that is paused or cancelled holds nobody up."""
 
 import threading
+import time
 
 import pytest
 from services.router.tests.fakes.upstream import PATH, Listener, eventually, target
 from tests.integration.faulty import read_request
+from tests.servers.process import wait_until
 
 from tollgate_kit.clock import ManualClock
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.upstream.client import Timeouts
+from tollgate_router.upstream.sink import ClientLimits
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +26,7 @@ class Steps:
     def __init__(self, serve, *pieces):
         self.pieces = pieces
         self.gate = threading.Semaphore(0)
-        self.requests = 0
+        self.requests = self.sent = 0
         self.server = serve(self._script)
 
     def _script(self, connection):
@@ -32,6 +35,7 @@ class Steps:
         for piece in self.pieces:
             self.gate.acquire()
             connection.sendall(piece)
+            self.sent += 1
         connection.recv(1)
 
     def go(self, times=1):
@@ -56,9 +60,32 @@ def ask(client, server, sink, times=TIMES, body=b"{}"):
     return client.send(target(f"http://127.0.0.1:{server.port}"), PATH, body, (), sink, times)
 
 
+def hold_until_due():
+    """Keeps the loop busy until the client's timer is due."""
+    due = time.monotonic() + 2 * ClientLimits().sweep_seconds
+    while time.monotonic() < due:
+        pass
+
+
 def at(client, clock, seconds):
     clock.advance(seconds)
     client.sweep()
+
+
+async def test_a_client_that_stood_still_finds_nobody_too_slow_before_it_has_read_what_came(make_client, steps_of):
+    """As after a stopped process: timer and reply are due at once, and a channel is not blamed for our own time."""
+    clock = ManualClock()
+    client, sink = make_client(clock), Listener()
+    steps = steps_of(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    ask(client, steps.server, sink)
+    await eventually(lambda: steps.requests)
+    # From here to the next await the loop does nothing, for longer than the first byte may take.
+    steps.go()
+    wait_until(lambda: steps.sent, "the reply to be sent")
+    clock.advance(25)
+    hold_until_due()
+    await sink.over()
+    assert (sink.failure, sink.body) == (None, b"ok")
 
 
 async def test_the_first_byte_is_the_end_of_the_head(make_client, steps_of):

@@ -1,6 +1,8 @@
 """The circuit breaker and the retry budget, as tables over a clock that the test moves."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tollgate_router.domain.health.breaker import Breaker, BreakerState
 from tollgate_router.domain.health.budget import RetryBudget
@@ -85,18 +87,45 @@ def test_a_few_extra_attempts_are_always_allowed():
     assert budget.take(110)
 
 
-@pytest.mark.parametrize("pause", [0.1, 1, 3, 9, 10, 11, 1000])
-def test_never_more_than_the_share_in_any_window(pause):
-    budget, ratio, floor = RetryBudget(0.2, 2), 0.2, 2
-    firsts, extras = [], []
-    for step in range(300):
-        now = step * pause
-        for _ in range(7):
-            budget.first(now)
-            firsts.append(now)
-            if budget.take(now):
-                extras.append(now)
-        window = [moment for moment in firsts if int(moment) > int(now) - 10]
-        taken = [moment for moment in extras if int(moment) > int(now) - 10]
-        assert len(taken) <= max(floor, ratio * len(window))
-    assert len(extras) > 0
+class Counted:
+    """The rule in its plainest form: all attempts are remembered, those of the last ten seconds counted anew."""
+
+    def __init__(self, ratio, floor):
+        self.ratio, self.floor = ratio, floor
+        self.firsts, self.extras = [], []
+
+    def within(self, moments, now):
+        """By whole seconds: this one and the nine before it."""
+        return sum(int(now) - 10 < int(moment) for moment in moments)
+
+    def allowed(self, now):
+        return max(self.floor, int(self.ratio * self.within(self.firsts, now)))
+
+
+# Pauses in hundredths of a second, so that moments are exact, and what happens after each: f first, x extra.
+SEQUENCES = st.lists(
+    st.tuples(st.one_of(st.integers(0, 120), st.integers(0, 2500)), st.text("fx", min_size=1, max_size=30)), max_size=40
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(SEQUENCES, st.sampled_from([0, 1, 2, 11]), st.sampled_from([0.0, 0.2, 0.5, 1.0]), st.integers(0, 10**6))
+def test_whatever_comes_extra_attempts_are_never_more_than_the_share_or_the_floor(sequence, floor, ratio, start):
+    budget, counted, now = RetryBudget(ratio, floor), Counted(ratio, floor), start / 100
+    for pause, events in sequence:
+        start += pause
+        now = start / 100
+        for event in events:
+            if event == "f":
+                budget.first(now)
+                counted.firsts.append(now)
+            else:
+                room = counted.within(counted.extras, now) < counted.allowed(now)
+                # Neither more than the rule allows, nor less.
+                assert budget.take(now) is room
+                if room:
+                    counted.extras.append(now)
+    for moment in counted.extras:
+        upto = [one for one in counted.extras if one <= moment]
+        before = [one for one in counted.firsts if one <= moment]
+        assert counted.within(upto, moment) <= max(floor, ratio * counted.within(before, moment))

@@ -94,6 +94,21 @@ def test_channels_whose_provider_does_not_serve_an_operation_are_left_out():
     assert Candidates(levels[:1]).serving(wire.OPERATION_SPEECH).targets() == []
 
 
+def test_a_completion_goes_to_who_completes_and_else_to_who_chats():
+    some = snapshot([channel("a"), channel("b"), channel("c")]).route("default", "able").targets()
+
+    def level(*operations):
+        pairs = zip(some, operations, strict=True)
+        return Level([replace(target, operations=frozenset(found)) for target, found in pairs])
+
+    chat, completion = wire.OPERATION_CHAT, wire.OPERATION_COMPLETION
+    both = Candidates([level([chat], [chat, completion], [])])
+    assert [target.channel for target in both.serving(completion).targets()] == ["b"]
+    chats = Candidates([level([chat], [wire.OPERATION_RERANK], [])])
+    assert [target.channel for target in chats.serving(completion).targets()] == ["a"]
+    assert chats.serving(completion) is chats.serving(completion)
+
+
 TEXT = b'{"messages":[{"role":"user","content":"hi"}]%b}'
 PART = b'{"messages":[{"role":"user","content":[{"type": "%b","x":{}}]}]}'
 NEEDS = {

@@ -205,6 +205,16 @@ def test_reasons_of_chat(reason, expected):
     assert check_messages(whole(to_messages(), stream))["reason"] == expected
 
 
+@pytest.mark.parametrize("reason", ["end_turn", "stop_sequence", "of its own", "tool_use"])
+def test_an_answer_with_calls_ends_with_them_whatever_the_provider_says(reason):
+    stream = MESSAGES.replace(b'"stop_reason": "tool_use"', b'"stop_reason": "%b"' % reason.encode())
+    assert check_chat(whole(to_chat(), stream), usage=True)["reason"] == "tool_calls"
+    reply = {"id": "msg_1", "model": "up", "content": [tool("toolu_1", "f")], "stop_reason": reason, "usage": STARTED}
+    reply |= {"type": "message", "role": "assistant"}
+    _, found = Translation(opened(OPENAI), ANTHROPIC, {}).read(json.dumps(reply).encode())
+    assert json.loads(found)["choices"][0]["finish_reason"] == "tool_calls"
+
+
 def test_usage_that_comes_with_the_finish_counts():
     stream = chunk({"role": "assistant", "content": "x"}) + chunk({}, "stop", usage=USAGE) + DONE
     translation = to_messages()

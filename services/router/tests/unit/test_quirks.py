@@ -94,6 +94,27 @@ def test_messages():
     )  # fmt: skip
 
 
+def test_thoughts_that_go_back_as_pieces():
+    data = {"returns_reasoning": "welcome", "reasoning_pieces": {"details": {"type": "thought", "index": 0}}}
+    own = [{"type": "thought", "text": "own", "id": "x"}]
+    given = [
+        {"role": "user", "content": '"reasoning_content"'},
+        {"role": "assistant", "content": "a", "reasoning_content": "hm"},
+        {"role": "assistant", "content": "b", "reasoning_content": "hm", "details": own},
+        {"role": "assistant", "content": "c", "reasoning_content": None},
+        {"role": "assistant", "content": "d"},
+    ]
+    found, dropped = sent(data, {"messages": given})
+    assert dropped == ()
+    assert found["messages"] == [
+        given[0],
+        {"role": "assistant", "content": "a", "details": [{"type": "thought", "index": 0, "text": "hm"}]},
+        {"role": "assistant", "content": "b", "details": own},
+        {"role": "assistant", "content": "c"},
+        given[4],
+    ]
+
+
 def test_the_next_target_gets_what_the_caller_sent():
     raw = json.dumps({"model": "m", "messages": HI, "seed": 1}).encode()
     members = read_body(raw)

@@ -122,6 +122,29 @@ def test_grounding_without_queries_is_no_search(said):
     assert used(GEMINI, GEMINI, stream=chunks(body))[0] == {"input": 7, "output": 3}
 
 
+@callers
+@pytest.mark.parametrize(
+    ("grounding", "units"),
+    [
+        ({"groundingChunks": [{"maps": {"uri": "https://maps.example/1", "title": "a"}}, {"maps": {"uri": "x"}}]},
+         {"tool_call:google_maps": 1}),
+        ({"groundingChunks": [{"web": {"uri": "https://a.example"}}, {"maps": {"uri": "x"}}],
+          "webSearchQueries": ["q"]},
+         {"search": 1, "tool_call:google_maps": 1}),
+        ({"groundingChunks": [{"web": {"uri": "https://a.example"}}, "x", {"maps": {}}]}, {}),
+        ({"groundingChunks": {"maps": {"uri": "x"}}}, {}),
+    ],
+)  # fmt: skip
+def test_an_answer_from_maps_is_counted_once(caller, grounding, units):
+    body = chunk(finished=True)
+    body["candidates"][0]["groundingMetadata"] = grounding
+    expected = {"input": 7, "output": 3, **units}
+    assert used(caller, GEMINI, whole=body)[0] == expected
+    begun = chunk()
+    begun["candidates"][0]["groundingMetadata"] = grounding
+    assert used(caller, GEMINI, stream=chunks(begun, body))[0] == expected
+
+
 TOKENS = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 PERPLEXITY = {"input_tokens_cost": 0.1, "total_cost": 0.2}
 

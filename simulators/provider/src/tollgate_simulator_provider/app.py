@@ -237,7 +237,7 @@ class Simulator:
             await self._whole(delivery, reply)
             return
         request = gemini.plainly(request)
-        gemini.check(request)
+        gemini.check(request, delivery.model)
         await self._chat(delivery, gemini.build(request, delivery.model, delivery.faults, delivery.id))
 
     @staticmethod

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers, searching
+from tollgate_simulator_provider import answers, odds, searching
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import counted, prompt_tokens
 
 ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
 MOST_CHOICES = 8
+MOST_ODDS = 20
 MOST_PIECES = 100_000
 THINKING = re.compile(r"gpt-(5\.[4-9]|[6-9])")
 SEARCHING = re.compile(r"-search-(api|preview)\b")
@@ -31,6 +32,8 @@ class Reply:
     cached: int
     faults: Faults
     include_usage: bool
+    others: int | None = None
+    """How many of the likeliest pieces are told for each; None: nothing of the sort."""
 
     @property
     def units(self) -> dict[str, int]:
@@ -60,7 +63,8 @@ class Reply:
     def body(self) -> bytes:
         """Returns the reply that is no stream."""
         choices = [
-            {"index": index, "message": self._message(choice), "logprobs": None, "finish_reason": choice.finish}
+            {"index": index, "message": self._message(choice), "logprobs": self._odds(choice)}
+            | {"finish_reason": choice.finish}
             for index, choice in enumerate(self.choices)
         ]
         reply = {
@@ -83,15 +87,26 @@ class Reply:
         head += f',"model":{json.dumps(self.model)},"service_tier":"default","system_fingerprint":"fp_simulated"'
         tail = b',"usage":null}\n\n' if self.include_usage else b"}\n\n"
         opening = b"data: {" + head.encode()
-        for index, delta, finish in self._deltas():
-            yield opening + _choice(index, delta, finish) + tail
+        for index, delta, finish, *told in self._deltas():
+            yield opening + _choice(index, delta, finish, *told) + tail
         if self.include_usage and (usage := self.usage()) is not None:
             yield opening + b',"choices":[],"usage":' + _json(usage).encode() + b"}\n\n"
         if not self.faults.no_done:
             yield b"data: [DONE]\n\n"
 
-    def _deltas(self) -> Iterator[tuple[int, str, str]]:
-        """Yields index, delta and finish reason, as JSON text, of every chunk of the choices."""
+    def _odds(self, choice: answers.Choice, place: slice = slice(None)) -> dict[str, Any] | None:
+        """Returns how likely the pieces at a place were; None where nobody asked or a tool is called."""
+        if self.others is None or choice.tool:
+            return None
+        content = [
+            _likely(piece, odds.chosen(piece))
+            | {"top_logprobs": [_likely(*one) for one in odds.likeliest(piece, self.others)]}
+            for piece in choice.pieces[place]
+        ]
+        return {"content": content, "refusal": None}
+
+    def _deltas(self) -> Iterator[tuple[int, str, str] | tuple[int, str, str, str]]:
+        """Yields index, delta and finish reason, as JSON text, of every chunk of the choices; odds where asked for."""
         for index, choice in enumerate(self.choices):
             first: dict[str, Any] = {"role": "assistant", "content": None if choice.tool else "", "refusal": None}
             yield index, _json(first), "null"
@@ -104,7 +119,7 @@ class Reply:
         for place in range(max(len(choice.pieces) for choice in self.choices)):
             for index, choice in enumerate(self.choices):
                 if place < len(choice.pieces):
-                    yield index, _delta(choice, place), "null"
+                    yield index, _delta(choice, place), "null", _json(self._odds(choice, slice(place, place + 1)))
         yield from self._ends()
 
     def _ends(self) -> Iterator[tuple[int, str, str]]:
@@ -169,6 +184,7 @@ def build(request: Mapping[str, Any], faults: Faults, reply_id: str, created: in
         cached=min(count, faults.cached),
         faults=faults,
         include_usage=bool(options.get("include_usage")),
+        others=(request.get("top_logprobs") or 0) if request.get("logprobs") else None,
     )
 
 
@@ -189,6 +205,9 @@ def check(request: Mapping[str, Any]) -> None:
             raise Refused(400, f"Invalid '{name}': {value!r}.", param=name, code=code)
     if request.get("web_search_options") is not None and not SEARCHING.search(request["model"]):
         raise Refused(400, "Unknown parameter: 'web_search_options'.", param="web_search_options")
+    others = request.get("top_logprobs")
+    if others is not None and not (request.get("logprobs") and type(others) is int and 0 <= others <= MOST_ODDS):
+        raise Refused(400, "Invalid 'top_logprobs'.", param="top_logprobs")
     _check_tools(request)
     _check_shapes(request)
 
@@ -251,8 +270,12 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def _choice(index: int, delta: str, finish: str) -> bytes:
-    return f',"choices":[{{"index":{index},"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]'.encode()
+def _choice(index: int, delta: str, finish: str, odds: str = "null") -> bytes:
+    return f',"choices":[{{"index":{index},"delta":{delta},"logprobs":{odds},"finish_reason":{finish}}}]'.encode()
+
+
+def _likely(piece: str, logarithm: float) -> dict[str, Any]:
+    return {"token": piece, "logprob": logarithm, "bytes": list(piece.encode())}
 
 
 def _delta(choice: answers.Choice, place: int) -> str:

@@ -6,13 +6,14 @@ signatures of calls, names of members, values out of range.
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tollgate_simulator_provider import answers, searching, vectors
+from tollgate_simulator_provider import answers, odds, searching, vectors
 from tollgate_simulator_provider.faults import Faults
 from tollgate_simulator_provider.refusals import Refused
 from tollgate_simulator_provider.tokens import ATTACHMENT, FRAME, counted, json_tokens, text_tokens
@@ -32,6 +33,8 @@ STATUSES = {
 REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
 # Where a file may be fetched from.
 FILE = re.compile(r"(?:https|gs)://[^\s/]+/")
+MOST_CANDIDATES = 8
+MOST_ODDS = 20
 # What stands in for the signature of a call that another model made.
 NO_SIGNATURE = "skip_thought_signature_validator"
 # Members whose contents are the caller's own.
@@ -87,19 +90,27 @@ class Reply:
     faults: Faults
     searched: bool = False
     include_usage: bool = True
+    others: tuple[answers.Choice, ...] = ()
+    """Further candidates, which have no thoughts to show."""
+    likeliest: int | None = None
+    """How many of the likeliest pieces are told for each; None: nothing of the sort."""
 
     @property
     def units(self) -> dict[str, int]:
         """What was counted: `input` without what was read from a cache, `output` without `reasoning`."""
-        said, thought = len(self.choice.pieces), len(self.thoughts)
+        said, thought = self._said, len(self.thoughts)
         # Until Gemini 3 a search was charged for each answer, since then for each query.
         old = re.match(r"gemini-[12]\b", self.model)
         searches = (1 if old else len(searching.QUERIES)) if self.searched else 0
         return counted(self.prompt, self.cached, output=said, reasoning=thought, search=searches)
 
+    @property
+    def _said(self) -> int:
+        return sum(len(choice.pieces) for choice in (self.choice, *self.others))
+
     def usage(self) -> dict[str, Any] | None:
         """Returns the counts to send, which a fault may have made wrong; None: not to be sent."""
-        said, thought = len(self.choice.pieces), len(self.thoughts)
+        said, thought = self._said, len(self.thoughts)
         usage = {
             "promptTokenCount": self.prompt,
             "cachedContentTokenCount": self.cached,
@@ -114,31 +125,56 @@ class Reply:
         parts: list[dict[str, Any]] = []
         if self.thoughts:
             parts.append({"text": "".join(self.thoughts), "thought": True})
-        parts.append(self._call() if self.choice.tool else {"text": self.choice.text})
-        return self._chunk(parts, finished=True)
+        parts.append(_call(self.choice) if self.choice.tool else {"text": self.choice.text})
+        others = [
+            self._candidate([_call(choice) if choice.tool else {"text": choice.text}], number, choice.finish)
+            | self._odds(() if choice.tool else choice.pieces)
+            for number, choice in enumerate(self.others, 1)
+        ]
+        first = self._candidate(parts, 0, self.choice.finish)
+        return self._chunk(first | self._odds(() if self.choice.tool else self.choice.pieces), *others)
 
     def frames(self) -> Iterator[bytes]:
         """Yields the chunks of the stream with their framing; the end of the connection is its end."""
         for thought in self.thoughts:
-            yield b"data: %b\r\n\r\n" % self._chunk([{"text": thought, "thought": True}])
-        pieces = () if self.choice.tool else self.choice.pieces
-        for piece in pieces:
-            yield b"data: %b\r\n\r\n" % self._chunk([{"text": piece}])
+            yield self._frame(self._candidate([{"text": thought, "thought": True}]))
+        # What the candidates say comes side by side.
+        said = [() if choice.tool else choice.pieces for choice in (self.choice, *self.others)]
+        for pieces in itertools.zip_longest(*said):
+            yield self._frame(
+                *(
+                    self._candidate([{"text": one}], number) | self._odds((one,))
+                    for number, one in enumerate(pieces)
+                    if one is not None
+                )
+            )
         if not self.faults.no_done:
-            last = [self._call()] if self.choice.tool else [{"text": ""}]
-            yield b"data: %b\r\n\r\n" % self._chunk(last, finished=True)
+            for number, choice in enumerate((self.choice, *self.others)):
+                last = [_call(choice)] if choice.tool else [{"text": ""}]
+                yield self._frame(self._candidate(last, number, choice.finish))
 
-    def _call(self) -> dict[str, Any]:
-        call = {"name": self.choice.tool, "args": json.loads(self.choice.text)}
-        return {"functionCall": call, "thoughtSignature": signature_of(call)}
+    def _frame(self, *candidates: dict[str, Any]) -> bytes:
+        return b"data: %b\r\n\r\n" % self._chunk(*candidates)
 
-    def _chunk(self, parts: list[dict[str, Any]], *, finished: bool = False) -> bytes:
-        candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": 0}
-        if finished:
-            candidate["finishReason"] = REASONS[self.choice.finish]
-            if self.searched:
+    def _candidate(self, parts: list[dict[str, Any]], number: int = 0, finish: str = "") -> dict[str, Any]:
+        candidate: dict[str, Any] = {"content": {"parts": parts, "role": "model"}, "index": number}
+        if finish:
+            candidate["finishReason"] = REASONS[finish]
+            if self.searched and not number:
                 candidate["groundingMetadata"] = self._grounding()
-        chunk: dict[str, Any] = {"candidates": [candidate], "modelVersion": self.model, "responseId": self.id}
+        return candidate
+
+    def _odds(self, pieces: Sequence[str]) -> dict[str, Any]:
+        """Returns how likely these pieces were, where somebody asked."""
+        if self.likeliest is None or not pieces:
+            return {}
+        top = [[_likely(*one) for one in odds.likeliest(piece, self.likeliest)] for piece in pieces]
+        result = {"chosenCandidates": [_likely(piece, odds.chosen(piece)) for piece in pieces]}
+        result["topCandidates"] = [{"candidates": found} for found in top]
+        return {"avgLogprobs": sum(map(odds.chosen, pieces)) / len(pieces), "logprobsResult": result}
+
+    def _chunk(self, *candidates: dict[str, Any]) -> bytes:
+        chunk: dict[str, Any] = {"candidates": list(candidates), "modelVersion": self.model, "responseId": self.id}
         usage = self.usage()
         if usage is not None:
             chunk["usageMetadata"] = usage
@@ -159,6 +195,15 @@ class Reply:
             "groundingChunks": [{"web": {"uri": page.url, "title": page.title}} for page in searching.PAGES],
             "groundingSupports": supports,
         }
+
+
+def _call(choice: answers.Choice) -> dict[str, Any]:
+    call = {"name": choice.tool, "args": json.loads(choice.text)}
+    return {"functionCall": call, "thoughtSignature": signature_of(call)}
+
+
+def _likely(piece: str, logarithm: float) -> dict[str, Any]:
+    return {"token": piece, "tokenId": len(piece), "logProbability": logarithm}
 
 
 def signature_of(call: Mapping[str, Any]) -> str:
@@ -214,6 +259,10 @@ def build(request: Mapping[str, Any], model: str, faults: Faults, reply_id: str)
         cached=min(count, faults.cached),
         faults=faults,
         searched=offered and not choice.tool and "google_search" in prompt,
+        others=tuple(
+            answers.choice(question, number, faults) for number in range(1, config.get("candidateCount") or 1)
+        ),
+        likeliest=(config.get("logprobs") or 0) if config.get("responseLogprobs") else None,
     )
 
 
@@ -255,7 +304,7 @@ def _typed(holder: Mapping[str, Any], name: str, kind: type, where: str) -> None
         raise Refused(400, f"Invalid value at '{where}'")
 
 
-def check(request: Mapping[str, Any]) -> None:
+def check(request: Mapping[str, Any], model: str = "") -> None:
     """Raises Refused for a request that the real wire would not take."""
     for name in request:
         if name not in MEMBERS:
@@ -268,7 +317,21 @@ def check(request: Mapping[str, Any]) -> None:
         if content.get("role") not in {None, "user", "model"}:
             raise Refused(400, "Please use a valid role: user, model.")
         calls = _check_parts(content, calls)
-    temperature = (request.get("generationConfig") or {}).get("temperature")
+    _check_config(request.get("generationConfig") or {}, model)
+
+
+def _check_config(config: Mapping[str, Any], model: str) -> None:
+    count = config.get("candidateCount") or 1
+    if count > 1 and re.match(r"gemini-2\b", model) is None:
+        raise Refused(400, "Multiple candidates is not enabled for this model")
+    if count > MOST_CANDIDATES:
+        raise Refused(400, f"The candidateCount value {count} is not in the range from 1 to {MOST_CANDIDATES}.")
+    if config.get("responseLogprobs") and re.match(r"gemini-2\b", model) is None:
+        raise Refused(400, "Unable to submit request because Logprobs is not supported for this model.")
+    others = config.get("logprobs")
+    if others is not None and not (config.get("responseLogprobs") and 0 <= others <= MOST_ODDS):
+        raise Refused(400, "Unable to submit request because it has a logprobs value that is out of range.")
+    temperature = config.get("temperature")
     if temperature is not None and not 0 <= temperature <= 2:
         raise Refused(400, "* GenerateContentRequest.generation_config.temperature: must be in the range [0.0, 2.0]")
 

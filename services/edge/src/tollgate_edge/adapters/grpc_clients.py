@@ -109,9 +109,8 @@ class MediaClient:
         """Ends the connection."""
         await self._channel.close()
 
-    async def create(self, request: media.CreateJobRequest) -> media.Job:
-        reply: media.CreateJobResponse = await answer(self._stub.CreateJob(request, timeout=_CALL_SECONDS))
-        return reply.job
+    async def create(self, request: media.CreateJobRequest) -> media.CreateJobResponse:
+        return await answer(self._stub.CreateJob(request, timeout=_CALL_SECONDS))
 
     async def get(self, request: media.GetJobRequest) -> media.Job:
         reply: media.GetJobResponse = await answer(self._stub.GetJob(request, timeout=_CALL_SECONDS))

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +37,19 @@ from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.create_tenant import CreateTenant
 from tollgate_edge.use_cases.give_credit import GiveCredit
 from tollgate_edge.use_cases.import_keys import ImportKeys
+from tollgate_holds import LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing
 
+Placed = Callable[[LimitSet, Sequence[int], int, int], tuple[dict[str, str], PublicError | None]]
 Turned = Callable[[Principal, str, Callable[[str], bool]], Downgrade | PublicError | None]
+
+
+def unlimited(
+    _limits: LimitSet, _verdict: Sequence[int], _tokens: int, _started_us: int
+) -> tuple[dict[str, str], PublicError | None]:
+    """Where nothing is limited there is nothing to say."""
+    return {}, None
 
 
 def never_turned(_principal: Principal, _model: str, _usable: Callable[[str], bool]) -> Downgrade | PublicError | None:
@@ -87,6 +96,9 @@ class HttpContext:
     # Returns the network of a caller and the keyed hash of a body, from that, the peer and X-Forwarded-For.
     marks: Callable[[bytes, str, bytes], tuple[str, int]] | None = None
     trace_sample_ratio: float = 1.0
+    # Returns the headers of a request's answer, and the error of a refusal, from its limits, what Redis said to a hold
+    # within them, the tokens that it was counted as, and when it began.
+    placed: Placed = unlimited
     # Returns what budgets turn a request to, or the error of one that they refuse; asks which models it may turn to.
     turned: Turned = never_turned
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep

@@ -114,9 +114,9 @@ def media_router(context: HttpContext) -> APIRouter:
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
         _mark(context, request, asked)
-        job, told = await _create(context, principal, asked)
+        job, headers = await _create(context, principal, asked)
         span.end(asked.request_id, asked.model)
-        return _told(json_response(render_job(context, request, job), 202), told)
+        return _with(json_response(render_job(context, request, job), 202), headers)
 
     _add_jobs(router, context)
     _add_assets(router, context)
@@ -133,14 +133,15 @@ async def _drawn(
 ) -> Response:
     """Creates the job and answers with its pictures. Raises PublicError."""
     _mark(context, request, asked)
+    headers: dict[str, str] = {}
     try:
-        job, told = await _create(context, principal, asked)
+        job, headers = await _create(context, principal, asked)
         content = await _images(context, request, await _wait(context, job), answer)
     except PublicError as error:
         span.end(asked.request_id, asked.model, error.code)
-        raise
+        raise error.with_headers(**headers) from None
     span.end(asked.request_id, asked.model)
-    return _told(json_response(content), told)
+    return _with(json_response(content), headers)
 
 
 async def _from_pictures(context: HttpContext, request: Request, kind: media.JobKind) -> Response:
@@ -157,30 +158,48 @@ async def _from_pictures(context: HttpContext, request: Request, kind: media.Job
     return await _drawn(context, request, principal, asked, answer, span)
 
 
-async def _create(context: HttpContext, principal: Principal, asked: media.CreateJobRequest) -> tuple[media.Job, str]:
-    """Returns the job, and what its caller is told where a budget turns it to another model. Raises PublicError.
+async def _create(
+    context: HttpContext, principal: Principal, asked: media.CreateJobRequest
+) -> tuple[media.Job, dict[str, str]]:
+    """Returns the job, and the headers of its answer: limits, and whether a budget turns it to another model.
 
-    A job that the other model cannot do goes on as it was asked for.
+    A job that the other model cannot do goes on as it was asked for. Raises PublicError.
     """
     found = context.turned(principal, asked.model, lambda model: _model_problem(context, principal, model) is None)
     if isinstance(found, PublicError):
         raise found
     if found is None:
-        return await context.media.create(asked), ""
+        return await _admitted(context, principal, asked)
     turned = media.CreateJobRequest()
     turned.CopyFrom(asked)
     turned.model, turned.requested_model = found.model, asked.model
     try:
-        return await context.media.create(turned), found.told
+        job, headers = await _admitted(context, principal, turned)
     except PublicError as error:
         if error.status not in {400, 404}:
             raise
-    return await context.media.create(asked), ""
+    else:
+        return job, {**headers, "x-tollgate-downgraded": found.told}
+    return await _admitted(context, principal, asked)
 
 
-def _told(response: Response, told: str) -> Response:
-    if told:
-        response.headers["x-tollgate-downgraded"] = told
+async def _admitted(
+    context: HttpContext, principal: Principal, asked: media.CreateJobRequest
+) -> tuple[media.Job, dict[str, str]]:
+    """Returns the job, and what its caller is told of limits. Raises PublicError, also where one has no room."""
+    started_us = context.clock.now_us()
+    reply = await context.media.create(asked)
+    if principal.limits is None or not reply.HasField("admission"):
+        return reply.job, {}
+    admission = reply.admission
+    headers, refusal = context.placed(principal.limits, admission.verdict, admission.tokens, started_us)
+    if refusal is not None:
+        raise refusal.with_headers(**headers)
+    return reply.job, headers
+
+
+def _with(response: Response, headers: Mapping[str, str]) -> Response:
+    response.headers.update(headers)
     return response
 
 
@@ -284,6 +303,8 @@ def _asked(
         idempotency_key=_idempotency_key(request),
         request_id=request_id_of(request.scope),
         traceparent=traceparent,
+        within_limits=True,
+        postpaid=not principal.prepaid,
     )
 
 

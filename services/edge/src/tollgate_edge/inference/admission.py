@@ -14,9 +14,10 @@ the script as if there were no limits at all.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.limits import Ticket
@@ -155,6 +156,20 @@ class Admission:
         for place in range(1, len(limits.scopes) + 1):
             if which & (1 << (place - 1)):
                 self._on_new_budget(limits, place, started_us)
+
+    def placed_elsewhere(
+        self, limits: LimitSet, verdict: Sequence[int], tokens: int, started_us: int
+    ) -> tuple[dict[str, str], PublicError | None]:
+        """Takes in what Redis said to a hold that another service placed for a request within these limits.
+
+        Returns the headers of its answer, and the error of a refusal.
+        """
+        ticket = Ticket(limits, tokens)
+        ticket.verdict = list(verdict)
+        if verdict[8]:
+            self._new_budgets(limits, verdict[8], started_us)
+        refused = HoldResult(verdict[0]) is not HoldResult.DONE
+        return ticket.headers(), ticket.refusal(started_us) if refused else None
 
     async def left(self, organization: str) -> int | None:
         """Returns what a wallet has left; None where that cannot be known."""

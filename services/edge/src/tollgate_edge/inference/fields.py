@@ -20,9 +20,20 @@ _AT_FIELD: Final = re.compile(r"^(.*) - at `\$\.([\w.\[\]…]+)`$")
 _JSON_TYPES: Final = (b"application/json", b"text/json")
 # What is held where the caller does not say how often a model may search.
 _USUAL_SEARCHES: Final = 10
-_GROUNDING: Final = ("googleSearch", "google_search")
-# What the types of tools of a response begin with that search, and the unit of each.
-_SEARCHING: Final[Mapping[str, str]] = {"web_search": SEARCH, "x_search": "tool_call:x_search"}
+# What members of a tool of Google's begin with, and the unit of each.
+_GROUNDING: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("googleSearch", "google_search"), SEARCH),
+    **dict.fromkeys(("googleMaps", "google_maps"), "tool_call:google_maps"),
+}
+# What the types of tools of a response begin with that providers charge for beside tokens, and the unit of each.
+_CHARGED: Final[Mapping[str, str]] = {
+    "web_search": SEARCH,
+    "x_search": "tool_call:x_search",
+    "code_interpreter": "tool_call:code_interpreter",
+    "file_search": "tool_call:file_search",
+    "image_generation": "tool_call:image_generation",
+    "shell": "tool_call:shell",
+}
 
 
 class ChatFields(msgspec.Struct):
@@ -58,11 +69,17 @@ class MessagesFields(msgspec.Struct):
     tools: msgspec.Raw = ABSENT
 
 
-class SearchTool(msgspec.Struct):
-    """Of a tool of a message or a response, what is said of one that searches the web."""
+class HostedTool(msgspec.Struct):
+    """Of a tool of a message or a response, what is said of one that runs at the provider."""
 
     type: object = None
     max_uses: object = None
+    environment: object = None
+
+    @property
+    def is_local(self) -> bool:
+        """It is a shell of the caller's own."""
+        return isinstance(self.environment, dict) and self.environment.get("type") == "local"
 
 
 class GenerationConfig(msgspec.Struct):
@@ -87,7 +104,7 @@ _CHAT: Final = msgspec.json.Decoder(ChatFields)
 _RESPONSES: Final = msgspec.json.Decoder(ResponsesFields)
 _MESSAGES: Final = msgspec.json.Decoder(MessagesFields)
 _CONTENTS: Final = msgspec.json.Decoder(ContentsFields)
-_SEARCH_TOOLS: Final = msgspec.json.Decoder(list[SearchTool])
+_HOSTED_TOOLS: Final = msgspec.json.Decoder(list[HostedTool])
 _CONTENTS_TOOLS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
@@ -190,8 +207,8 @@ def _response(found: ResponsesFields) -> Asked:
     asked = _chat(found, "input")
     # The provider charges for them beside tokens.
     most = _USUAL_SEARCHES if found.max_tool_calls is None else max(0, found.max_tool_calls)
-    kinds = [str(tool.type) for tool in _tools_of(found.tools, *_SEARCHING)]
-    units = tuple((unit, most) for name, unit in _SEARCHING.items() if any(kind.startswith(name) for kind in kinds))
+    kinds = [str(tool.type) for tool in _tools_of(found.tools, *_CHARGED) if not tool.is_local]
+    units = tuple((unit, most) for name, unit in _CHARGED.items() if any(kind.startswith(name) for kind in kinds))
     return msgspec.structs.replace(asked, units=units) if units else asked
 
 
@@ -209,7 +226,7 @@ def _message(found: MessagesFields) -> Asked:
     )
 
 
-def _uses_of(tool: SearchTool) -> int:
+def _uses_of(tool: HostedTool) -> int:
     return max(0, tool.max_uses) if type(tool.max_uses) is int else _USUAL_SEARCHES
 
 
@@ -219,26 +236,27 @@ def _may_name(tools: msgspec.Raw, names: Iterable[str]) -> bool:
     return b"\\u" in text or any(name.encode() in text for name in names)
 
 
-def _tools_of(tools: msgspec.Raw, *kinds: str) -> list[SearchTool]:
+def _tools_of(tools: msgspec.Raw, *kinds: str) -> list[HostedTool]:
     """Returns the tools whose type begins with one of `kinds`. What is no list of tools, its provider refuses."""
     if not _may_name(tools, kinds):
         return []
     try:
-        found = _SEARCH_TOOLS.decode(tools)
+        found = _HOSTED_TOOLS.decode(tools)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return []
     return [tool for tool in found if isinstance(tool.type, str) and tool.type.startswith(kinds)]
 
 
-def _grounds(tools: msgspec.Raw) -> bool:
-    """Tells whether tools of a Gemini request search the web."""
+def _grounding(tools: msgspec.Raw) -> tuple[str, ...]:
+    """Returns the units of what the tools of a Gemini request look answers up in."""
     if not _may_name(tools, _GROUNDING):
-        return False
+        return ()
     try:
         found = _CONTENTS_TOOLS.decode(tools)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return any(name.startswith(_GROUNDING) for tool in found for name in tool)
+        return ()
+    names = [name for tool in found for name in tool]
+    return tuple({unit: None for begins, unit in _GROUNDING.items() if any(name.startswith(begins) for name in names)})
 
 
 def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa: FBT001 - as the path says it.
@@ -255,7 +273,7 @@ def _contents(found: ContentsFields, model: str, stream: bool) -> Asked:  # noqa
         usage_wanted=True,
         max_output_tokens=limit,
         choices=choices,
-        units=((SEARCH, _USUAL_SEARCHES),) if _grounds(found.tools) else (),
+        units=tuple((unit, _USUAL_SEARCHES) for unit in _grounding(found.tools)),
     )
 
 

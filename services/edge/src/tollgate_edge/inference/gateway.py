@@ -27,7 +27,7 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.operations import OPERATIONS, misplaced
 from tollgate_edge.inference.records import RequestRecords
 from tollgate_edge.inference.refused_log import RefusedLog
-from tollgate_edge.inference.searches import units_of
+from tollgate_edge.inference.searches import CHATTING, units_of
 from tollgate_edge.inference.slow_readers import SlowReaders
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.inference.words import Words
@@ -292,7 +292,7 @@ class InferenceGateway:
         limit = asked.max_output_tokens
         if limit is None:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
-        units = units_of(asked, found, price) if exchange.operation == wire.OPERATION_CHAT else asked.units
+        units = units_of(asked, found, price) if exchange.operation in CHATTING else asked.units
         # A token is at least one byte of the body.
         return price.worst_case(asked.input_bound(len(exchange.body)), min(limit, most_tokens) * asked.choices, units)
 

@@ -59,6 +59,10 @@ class Ticket:
             found += _TOKEN_LINES % (scopes[place - 1].tokens, verdict[6], spoken(verdict[7]))
         return found
 
+    def headers(self) -> dict[str, str]:
+        """Returns what `header_lines` says, by name."""
+        return dict(line.split(": ", 1) for line in self.header_lines().decode().splitlines())
+
     def refusal(self, now_us: int) -> PublicError:
         """Returns the 429 that says which limit of whom has no room, and when it will."""
         kind, place, used, wait_ms = self.verdict[9:13]

@@ -1,11 +1,11 @@
 """The version in force, as edge needs it: read once per publish, swapped in by one assignment."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Final
 
 from tollgate_edge.ports import EdgeModel, EdgeVersion, StoredVersion, VersionStore
-from tollgate_resources import Fallbacks, VersionDocument, parse_version
+from tollgate_resources import Fallbacks, VersionChannel, VersionDocument, parse_version
 
 _NONE: Final = Fallbacks()
 
@@ -79,7 +79,9 @@ def _build(stored: StoredVersion, document: bytes) -> EdgeVersion:
 def _models(parsed: VersionDocument, group: str, fallbacks: Mapping[str, Fallbacks]) -> dict[str, EdgeModel]:
     models = parsed.models_of(group)
     served = {model.name for model in models}
-    searches = _searches(parsed, group)
+    offers = _offers(parsed, group)
+    searches = _searches(offers)
+    running = {name for channel, name, _ in offers if channel.responses}
     found = {}
     for model in models:
         declared = fallbacks.get(model.name, _NONE)
@@ -97,18 +99,28 @@ def _models(parsed: VersionDocument, group: str, fallbacks: Mapping[str, Fallbac
             aliases=tuple(name for name in model.aliases if name in served),
             retires=model.retires,
             searches=searches.get(model.name, 0),
+            runs_tools=model.name in running,
         )
     return found
 
 
-def _searches(parsed: VersionDocument, group: str) -> dict[str, int]:
+_Offer = tuple[VersionChannel, str, str | None]
+
+
+def _offers(parsed: VersionDocument, group: str) -> list[_Offer]:
+    """Returns each channel that may serve a model, with its public name and the provider's where that is another."""
+    serving = {channel.name: channel for channel in parsed.channels if group in channel.groups}
+    offers: list[_Offer] = [(one, model.name, model.upstream) for one in serving.values() for model in one.models]
+    for route in parsed.routes:
+        levels = (*route.levels, *((route.canary,) if route.canary is not None else ()))
+        targets = (target for level in levels for target in level.targets if target.channel in serving)
+        offers += [(serving[target.channel], route.model, target.upstream) for target in targets]
+    return offers
+
+
+def _searches(offers: Iterable[_Offer]) -> dict[str, int]:
     """Returns the most searches that a model makes on its own, by public name, at any channel that may serve it."""
     found: dict[str, int] = {}
-    serving = {channel.name: channel for channel in parsed.channels if group in channel.groups}
-    offers = [(one, model.name, model.upstream) for one in serving.values() for model in one.models]
-    for route in parsed.routes:
-        targets = (target for level in route.levels for target in level.targets if target.channel in serving)
-        offers += [(serving[target.channel], route.model, target.upstream) for target in targets]
     for channel, name, upstream in offers:
         if channel.quirks is not None and (most := channel.quirks.searches_of(upstream or name)):
             found[name] = max(found.get(name, 0), most)

@@ -109,9 +109,7 @@ def _upstream(channel: VersionChannel, model: str) -> str:
 def _reference(credential: Credential) -> CredentialRef:
     if credential.env is not None:
         return CredentialRef("env", credential.env)
-    if credential.file is not None:
-        return CredentialRef("file", credential.file)
-    return CredentialRef("secret", credential.secret or "")
+    return CredentialRef("file", credential.file or "")
 
 
 def load_abilities() -> Abilities:

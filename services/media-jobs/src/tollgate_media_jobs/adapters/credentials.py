@@ -41,10 +41,8 @@ class Credentials:
     def _read(self, reference: CredentialRef) -> str:
         if reference.source == "env":
             return self._environment.get(reference.name, "")
-        if reference.source == "file":
-            try:
-                with Path(reference.name).open("rb") as file:
-                    return file.read(_MAX_FILE_BYTES).partition(b"\n")[0].decode("utf-8", "replace")
-            except OSError:
-                return ""
-        return ""
+        try:
+            with Path(reference.name).open("rb") as file:
+                return file.read(_MAX_FILE_BYTES).partition(b"\n")[0].decode("utf-8", "replace")
+        except OSError:
+            return ""

@@ -1,7 +1,9 @@
 """Values to messages of tollgate.media.v1 and back."""
 
 from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.media.v1 import media_pb2 as media
+from tollgate_holds import Scope
 from tollgate_media_jobs.domain.job import Asset, ImageRequest, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import MediaError
@@ -36,6 +38,7 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
             route_group=tenant.route_group,
             tags=tenant.tags,
             member=tenant.member,
+            limits=tuple(map(_scope_of, tenant.limits)) if request.within_limits else (),
         ),
         model=request.model,
         # A count that was left out is one picture.
@@ -56,6 +59,19 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
         requested_model=request.requested_model,
         client_network=request.client_network,
         prompt_hash=request.prompt_hash,
+        prepaid=not request.postpaid,
+    )
+
+
+def _scope_of(limit: wire.Limit) -> Scope:
+    return Scope(
+        limit.kind,
+        limit.id,
+        limit.requests_per_minute,
+        limit.tokens_per_minute,
+        limit.concurrency,
+        limit.budget_pico,
+        limit.budget_window or "month",
     )
 
 

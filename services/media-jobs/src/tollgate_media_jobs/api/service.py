@@ -26,10 +26,15 @@ class MediaService(media_pb2_grpc.MediaServiceServicer):
 
     async def CreateJob(self, request: media.CreateJobRequest, context: Context) -> media.CreateJobResponse:  # noqa: N802
         async def work() -> media.CreateJobResponse:
-            job = await self._create(command_of(request))
-            tenant = job.tenant
-            view = await self._read.get(tenant.organization_id, tenant.project_id, job.id)
-            return media.CreateJobResponse(job=job_message(view))
+            admission = await self._create(command_of(request))
+            reply = media.CreateJobResponse()
+            if admission.verdict:
+                reply.admission.verdict.extend(admission.verdict)
+                reply.admission.tokens = admission.tokens
+            if (job := admission.job) is not None:
+                view = await self._read.get(job.tenant.organization_id, job.tenant.project_id, job.id)
+                reply.job.CopyFrom(job_message(view))
+            return reply
 
         return await _answer(context, work)
 

@@ -9,7 +9,7 @@ from tollgate_rating import ChannelCost, PriceBook, PriceTable
 
 @dataclass(frozen=True, slots=True)
 class CredentialRef:
-    """Where a secret is read from: `source` is env, file or secret."""
+    """Where a secret is read from: `source` is env or file."""
 
     source: str
     name: str

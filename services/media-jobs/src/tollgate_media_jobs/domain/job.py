@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tollgate_holds import Scope
 from tollgate_media_jobs.domain.states import TERMINAL, JobState, Trigger, next_state
 from tollgate_media_jobs.errors import Failure
 
@@ -27,6 +28,8 @@ class Tenant:
     # Of the key: what usage is counted by in budgets.
     tags: str = ""
     member: str = ""
+    # What the job was admitted within.
+    limits: tuple[Scope, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,9 @@ class Job:
     # In canonical form, where the organization pays in another currency than the price book's.
     exchange_rate: str = ""
     hold_pico: int = 0
+    # What the job counts as among the tokens of a minute until its end, and the second it was counted in, by Redis.
+    counted_tokens: int = 0
+    counted_second: int = 0
     charge_pico: int = 0
     billing: Billing = Billing.HELD
     failure: Failure | None = None

@@ -17,6 +17,7 @@ from tollgate_rating import (
 
 # Wrapping that a provider may add around a prompt.
 _EXTRA_INPUT_TOKENS = 256
+_BYTES_PER_TOKEN = 4
 # Of a picture that is looked at: the most that was seen is 6,240, at high fidelity.
 _MOST_SOURCE_TOKENS = 8192
 
@@ -46,6 +47,12 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
     if most > MAX_CHARGE_PICO:
         raise AmountOutOfRange(f"{format_decimal(most)} is more than one request may cost")
     return most
+
+
+def expected_tokens(image: ImageRequest, ability: Ability) -> int:
+    """Returns what a job counts as in limits of tokens until its end: a usual text, and the most that pictures take."""
+    prompt = len(image.prompt.encode()) // _BYTES_PER_TOKEN + 1
+    return prompt + len(image.sources) * _MOST_SOURCE_TOKENS + image.count * ability.output_tokens
 
 
 def _rate(price: ModelPrice, units: Mapping[str, int]) -> int | None:

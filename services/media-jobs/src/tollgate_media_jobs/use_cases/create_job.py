@@ -13,9 +13,9 @@ from tollgate_media_jobs.domain.ability import Abilities, Invalid
 from tollgate_media_jobs.domain.channels import Version
 from tollgate_media_jobs.domain.images import NotAnImage, inspect_image
 from tollgate_media_jobs.domain.job import ImageRequest, Job, Source, Tenant
-from tollgate_media_jobs.domain.pricing import worst_case
+from tollgate_media_jobs.domain.pricing import expected_tokens, worst_case
 from tollgate_media_jobs.errors import BlobsUnavailable, MediaError
-from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Holds, HoldState, Jobs, Versions
+from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Held, Holds, HoldState, Jobs, Versions
 from tollgate_media_jobs.use_cases.moves import staging_prefix
 from tollgate_rating import AmountOutOfRange, ModelPrice, NoRate, PriceBook
 
@@ -40,6 +40,18 @@ class CreateCommand:
     prompt_hash: int = 0
     # Pictures to begin from: image or mask, and the bytes.
     files: tuple[tuple[str, bytes], ...] = ()
+    # False: the organization pays later.
+    prepaid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A job, None where a limit refused it. `verdict` is of its hold; empty without limits and for an earlier job."""
+
+    job: Job | None
+    verdict: tuple[int, ...] = ()
+    # What it counts as among the tokens of a minute.
+    tokens: int = 0
 
 
 class CreateJob:
@@ -72,7 +84,7 @@ class CreateJob:
         self._deadline_us = round(deadline_seconds * 1e6)
         self._on_created = on_created
 
-    async def __call__(self, command: CreateCommand) -> Job:
+    async def __call__(self, command: CreateCommand) -> Admission:
         """Returns the job, or the one that an earlier call with the same key or request id created.
 
         Raises MediaError and Unavailable.
@@ -84,10 +96,13 @@ class CreateJob:
             command.tenant.organization_id, command.request_id, command.idempotency_key
         )
         if earlier is not None:
-            return _same(earlier, request_hash)
+            return Admission(_same(earlier, request_hash))
         version = self._served(command)
-        job, amount, book = self._draft(command, version, request_hash)
-        await self._hold(job, amount)
+        job, book = self._draft(command, version, request_hash)
+        held = await self._hold(job, command)
+        if held.state is HoldState.OVER_LIMIT:
+            return Admission(None, held.verdict, job.counted_tokens)
+        job = replace(job, counted_second=held.second)
         self._failpoints.reach("after_hold")
         await self._stage(job, command)
         if book is not None:
@@ -98,10 +113,10 @@ class CreateJob:
             if command.files:
                 await self._blobs.remove_below(staging_prefix(job.id))
             if created.job.request_id != job.request_id:
-                await self._holds.release(job.tenant.organization_id, job.request_id)
-            return _same(created.job, request_hash)
+                await self._holds.release(job)
+            return Admission(_same(created.job, request_hash))
         self._on_created()
-        return created.job
+        return Admission(created.job, held.verdict, job.counted_tokens)
 
     def _served(self, command: CreateCommand) -> Version:
         version = self._versions.current()
@@ -124,7 +139,7 @@ class CreateJob:
             raise MediaError(errors.ERROR_KIND_INVALID_REQUEST, error.message, param=error.param) from None
         return version
 
-    def _draft(self, command: CreateCommand, version: Version, request_hash: str) -> tuple[Job, int, PriceBook | None]:
+    def _draft(self, command: CreateCommand, version: Version, request_hash: str) -> tuple[Job, PriceBook | None]:
         now = self._clock.now_us()
         price, amount = self._priced(command, version, now)
         traced = parse_traceparent(command.traceparent) is not None
@@ -155,7 +170,9 @@ class CreateJob:
             exchange_rate=price.exchange.canonical().decode() if price.exchange is not None else "",
             hold_pico=amount,
         )
-        return job, amount, version.books.get(price.digest)
+        if any(scope.tokens for scope in command.tenant.limits):
+            job = replace(job, counted_tokens=expected_tokens(command.image, self._abilities.of(command.model)))
+        return job, version.books.get(price.digest)
 
     def _priced(self, command: CreateCommand, version: Version, now_us: int) -> tuple[ModelPrice, int]:
         try:
@@ -192,19 +209,19 @@ class CreateJob:
             for source, (_, data) in zip(job.image.sources, command.files, strict=True):
                 await self._blobs.put(source.key, data, source.content_type)
         except BlobsUnavailable:
-            await self._holds.release(job.tenant.organization_id, job.request_id)
+            await self._holds.release(job)
             raise
 
-    async def _hold(self, job: Job, amount: int) -> None:
-        state = await self._holds.hold(job.tenant.organization_id, job.request_id, amount)
-        if state is HoldState.HELD:
-            return
-        if state is HoldState.INSUFFICIENT:
+    async def _hold(self, job: Job, command: CreateCommand) -> Held:
+        held = await self._holds.hold(job, prepaid=command.prepaid)
+        if held.state in {HoldState.HELD, HoldState.OVER_LIMIT}:
+            return held
+        if held.state is HoldState.INSUFFICIENT:
             raise MediaError(
                 errors.ERROR_KIND_INSUFFICIENT_QUOTA,
                 "The balance does not cover this request; add credit and try again.",
             )
-        if state is HoldState.NO_WALLET:
+        if held.state is HoldState.NO_WALLET:
             raise MediaError(errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt; try again shortly.")
         raise MediaError(errors.ERROR_KIND_CONFLICT, "This request id was used before.")
 

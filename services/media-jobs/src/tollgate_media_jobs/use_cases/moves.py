@@ -11,8 +11,8 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, parse_traceparent
 from tollgate_media_jobs.domain.job import Attempt, Billing, Job, Move, moved
 from tollgate_media_jobs.domain.states import JobState, Trigger
-from tollgate_media_jobs.errors import BlobsUnavailable, Failure
-from tollgate_media_jobs.ports import Blobs, Failpoints, Jobs
+from tollgate_media_jobs.errors import BlobsUnavailable, Failure, HoldsUnavailable
+from tollgate_media_jobs.ports import Blobs, Failpoints, Holds, Jobs
 from tollgate_media_jobs.telemetry import SPAN_ATTEMPT, SPAN_JOB, Metrics
 from tollgate_media_jobs.use_cases.notices import Bell, Notices
 from tollgate_media_jobs.use_cases.usage_event import job_traceparent, keeps_trace, kind_name, no_bill, usage_message
@@ -31,6 +31,7 @@ class Moves:
         *,
         jobs: Jobs,
         blobs: Blobs,
+        holds: Holds,
         clock: Clock,
         notices: Notices,
         outbox_bell: Bell,
@@ -41,6 +42,7 @@ class Moves:
     ) -> None:
         self._jobs = jobs
         self._blobs = blobs
+        self._holds = holds
         self._clock = clock
         self._notices = notices
         self._outbox_bell = outbox_bell
@@ -63,6 +65,7 @@ class Moves:
         if move.attempt is not None and move.attempt.ended_at_us:
             self._attempt_ended(move.after, move.attempt)
         if move.after.ended:
+            await self._finish(move)
             await self._ended(move.after)
         return move.after
 
@@ -123,6 +126,17 @@ class Moves:
             sample_ratio=self.trace_sample_ratio,
         )
         return Move(job, after, now, reason, attempt=attempt, messages=(event,))
+
+    async def _finish(self, move: Move) -> None:
+        """Gives back the job's places before anybody is told of its end.
+
+        What is lost here expires: places by themselves, the hold when billing books the event.
+        """
+        tokens = sum(move.attempt.reported.tokens.values()) if move.attempt is not None else 0
+        try:
+            await self._holds.finish(move.after, tokens)
+        except HoldsUnavailable as error:
+            log.warning("a job's places stay", extra={"fields": {"job": move.after.id, "error": str(error)}})
 
     async def _ended(self, job: Job) -> None:
         error = kind_name(job.failure.kind) if job.failure and job.state is JobState.FAILED else ""

@@ -143,7 +143,7 @@ class SubmitJob:
 
     async def _money_is_held(self, job: Job) -> bool:
         try:
-            state = await self._holds.renew(job.tenant.organization_id, job.request_id)
+            state = await self._holds.renew(job)
         except HoldsUnavailable:
             await self._later(job, _PAUSE_US)
             return False

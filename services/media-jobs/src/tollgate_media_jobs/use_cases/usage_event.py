@@ -140,6 +140,18 @@ def tenant_message(job: Job) -> wire.Tenant:
         currency=job.currency,
         tags=tenant.tags,
         member=tenant.member,
+        limits=[
+            wire.Limit(
+                kind=scope.kind,
+                id=scope.id,
+                requests_per_minute=scope.requests,
+                tokens_per_minute=scope.tokens,
+                concurrency=scope.slots,
+                budget_pico=scope.budget_pico,
+                budget_window=scope.budget_window if scope.budget_pico else "",
+            )
+            for scope in tenant.limits
+        ],
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_kit.clock import Clock
@@ -133,9 +133,17 @@ class KeepHolds:
 
     async def step(self) -> None:
         """Renews the hold of every open job."""
-        for job in await self._queue.waiting():
+        await self._renew(await self._queue.waiting())
+
+    async def keep_places(self) -> None:
+        """Renews those of jobs with a limit of concurrency, whose places expire sooner than money."""
+        jobs = await self._queue.waiting()
+        await self._renew([job for job in jobs if any(scope.slots for scope in job.tenant.limits)])
+
+    async def _renew(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
             try:
-                state = await self._holds.renew(job.tenant.organization_id, job.request_id)
+                state = await self._holds.renew(job)
             except HoldsUnavailable as error:
                 log.warning("holds cannot be renewed", extra={"fields": {"error": str(error)}})
                 return

@@ -123,22 +123,31 @@ class Candidates:
         self._serving: dict[int, Candidates] = {}
 
     def serving(self, operation: int) -> "Candidates":
-        """Returns the part of it whose providers serve an operation; without targets when none does."""
+        """Returns the part of it whose providers serve an operation; without targets when none does.
+
+        A legacy completion becomes a chat where no provider serves it.
+        """
         if all(target.serves(operation) for target in self.targets()):
             return self
         found = self._serving.get(operation)
         if found is None:
-            canary = self.canary
-            if canary is not None:
-                canary = replace(canary, level=_serving(canary.level, operation))
-            found = self._serving[operation] = Candidates(
-                [_serving(level, operation) for level in self.base.levels],
-                canary=canary,
-                affinity=self.affinity,
-                fallbacks=self.fallbacks,
-                strategy=self.strategy,
-            )
+            found = self._part(operation)
+            if operation == wire.OPERATION_COMPLETION and not found.targets():
+                found = self.serving(wire.OPERATION_CHAT)
+            self._serving[operation] = found
         return found
+
+    def _part(self, operation: int) -> "Candidates":
+        canary = self.canary
+        if canary is not None:
+            canary = replace(canary, level=_serving(canary.level, operation))
+        return Candidates(
+            [_serving(level, operation) for level in self.base.levels],
+            canary=canary,
+            affinity=self.affinity,
+            fallbacks=self.fallbacks,
+            strategy=self.strategy,
+        )
 
     def targets(self) -> list[Target]:
         """Returns all targets, level by level, a canary's first."""

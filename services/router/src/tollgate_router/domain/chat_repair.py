@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tollgate_router.domain.chat_stream import MAX_FRAME_BYTES, ChatStream
+from tollgate_router.domain.chat_stream import DONE, MAX_FRAME_BYTES, ChatStream
 from tollgate_router.domain.dialects.call_ids import call_id
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
@@ -26,7 +26,6 @@ _QUOTE: Final = ord('"')
 _LINE_FEED: Final = ord("\n")
 _RETURN: Final = ord("\r")
 _FRAME_END: Final = b"\n\n"
-_DONE: Final = b"data: [DONE]\n\n"
 _KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
@@ -78,13 +77,6 @@ class RepairedStream(ChatStream):
     def frames(self) -> int:
         """How many frames went through; the stand-in for output tokens when usage is missing."""
         return self._passed_frames
-
-    def finish(self) -> bytes:
-        """The upstream has ended: returns what was held back, and what a stream ends with where it gave its reason."""
-        rest = super().finish()
-        if self.problem is not None or self.done or not self._reasons:
-            return rest
-        return rest + self._close()
 
     def _pass(self, ready: bytes) -> bytes:
         if not self._began:
@@ -308,7 +300,7 @@ class RepairedStream(ChatStream):
         if self._usage_wanted and self._last_usage is not None:
             last = {**self._head, "choices": [], "usage": self._last_usage}
             out.append(b"data: %b\n\n" % msgspec.json.encode(last))
-        return b"".join((*out, _DONE))
+        return b"".join((*out, DONE))
 
     def _unsaid(self, index: int) -> str:
         return "tool_calls" if self._calls.get(index) else "stop"

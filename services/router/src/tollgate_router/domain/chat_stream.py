@@ -15,6 +15,7 @@ from tollgate_router.domain.usage import ReplyUsage, read_usage, with_service
 
 MAX_FRAME_BYTES: Final = 1 << 20
 TAIL_BYTES: Final = 2048
+DONE: Final = b"data: [DONE]\n\n"
 _FIELDS: Final = (b"data:", b":", b"event:", b"id:", b"retry:")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _DATA: Final = re.compile(rb"(?:^|\n)data:")
@@ -78,7 +79,7 @@ class ChatStream:
         self._passed_bytes = 0
         self._began = False
         self.done = False
-        """The upstream sent `data: [DONE]`."""
+        """`data: [DONE]` was said, by the upstream or in its place."""
         self.usage: ReplyUsage | None = None
         """The last usage it reported; None when there was none, or none that can be true."""
         self.problem: UpstreamProblem | None = None
@@ -120,7 +121,19 @@ class ChatStream:
         return self._pass(ready)
 
     def finish(self) -> bytes:
-        """The upstream has ended: returns what was held back and is whole; a frame broken in the middle is dropped."""
+        """The upstream has ended: returns what was held back and is whole, and what a stream ends with.
+
+        A frame broken in the middle is dropped. A stream that gave no reason to finish is left without its end.
+        """
+        rest = self._rest()
+        return rest + self._close() if self.complete and not self.done else rest
+
+    def _close(self) -> bytes:
+        """Returns what the provider owes: some end a stream with the reason to finish, and callers wait for more."""
+        self.done = True
+        return DONE
+
+    def _rest(self) -> bytes:
         held, self._held = bytes(self._held), bytearray()
         held = held if self._began else _from_first(held)
         if self.problem is not None or not held.strip():

@@ -9,6 +9,7 @@ import msgspec
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.abilities import BYTES_PER_TOKEN, embedded_in
 from tollgate_router.domain.chat_repair import RepairedStream
+from tollgate_router.domain.chat_stream import DONE
 from tollgate_router.domain.dialects.openai_reply import usage_of
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.openai_chat import Members
@@ -18,7 +19,6 @@ from tollgate_router.domain.usage import ReplyUsage
 __all__ = ["EstimatedStream", "RepairedStream", "estimate", "repaired"]
 
 _TOKENS_PER_FILE: Final = 1600
-_DONE: Final = b"data: [DONE]\n\n"
 
 
 def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:
@@ -59,11 +59,11 @@ class EstimatedStream(RepairedStream):
         return self._with_usage(super()._pass(ready))
 
     def _with_usage(self, ready: bytes) -> bytes:
-        if not self.done or self._told or not ready.endswith(_DONE):
+        if not self.done or self._told or not ready.endswith(DONE):
             return ready
         self._told = True
         if self._last_usage is not None:
             return ready
         self.usage = self._estimate(self.frames)
         last = {**self._head, "choices": [], "usage": usage_of(self.usage)}
-        return b"%bdata: %b\n\n%b" % (ready.removesuffix(_DONE), msgspec.json.encode(last), _DONE)
+        return b"%bdata: %b\n\n%b" % (ready.removesuffix(DONE), msgspec.json.encode(last), DONE)

@@ -117,6 +117,11 @@ class Target:
         """Tells whether its provider is known to serve an operation, or nothing is known of it."""
         return self.operations is None or operation in self.operations
 
+    @property
+    def completes(self) -> bool:
+        """Tells whether legacy completions are asked of it as they are; else they become chats."""
+        return self.wire == wire.DIALECT_OPENAI_CHAT and self.serves(wire.OPERATION_COMPLETION)
+
     def request_head(self, method: bytes, path: bytes, content_type: bytes = b"") -> bytes:
         """Returns request line and headers up to the value of Content-Length; made once per method and path: 0.6 µs.
 

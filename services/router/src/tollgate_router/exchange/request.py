@@ -377,17 +377,16 @@ class Request(Held):
         self._call = None
         if self._ended:
             return
-        if self._filter is not None and self._filter.done and self._head_sent:
-            # All was said: how the connection ended after `[DONE]` is none of the caller's concern.
-            self._end_stream(self._filter)
-            return
         problem = problem_of_failure(failure)
         if self._head_sent and self._filter is not None:
             if rest := self._filter.finish():
                 self._send(rest)
             # What the provider said before it went tells more than that it went.
             cut = known(self._target, self._filter.problem)
-            self._end(wire.OUTCOME_UPSTREAM_CUT, self._stream_usage(self._filter), cut or problem)
+            usage = self._stream_usage(self._filter)
+            # How the connection ended after the answer's last word is none of the caller's concern.
+            whole = self._filter.done and cut is None
+            self._end(wire.OUTCOME_OK if whole else wire.OUTCOME_UPSTREAM_CUT, usage, None if whole else cut or problem)
         else:
             timed_out = problem.kind == errors.ERROR_KIND_UPSTREAM_TIMEOUT
             outcome = wire.OUTCOME_TIMEOUT if timed_out else wire.OUTCOME_UPSTREAM_ERROR

@@ -125,7 +125,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., created_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., reported_tokens: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
-    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "sources", "requested_model", "client_network", "prompt_hash")
+    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "sources", "requested_model", "client_network", "prompt_hash", "within_limits", "postpaid")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +137,8 @@ class CreateJobRequest(_message.Message):
     REQUESTED_MODEL_FIELD_NUMBER: _ClassVar[int]
     CLIENT_NETWORK_FIELD_NUMBER: _ClassVar[int]
     PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    POSTPAID_FIELD_NUMBER: _ClassVar[int]
     tenant: _exchange_pb2.Tenant
     kind: JobKind
     model: str
@@ -148,13 +150,25 @@ class CreateJobRequest(_message.Message):
     requested_model: str
     client_network: str
     prompt_hash: int
-    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[ImageSource, _Mapping]]] = ..., requested_model: _Optional[str] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ...) -> None: ...
+    within_limits: bool
+    postpaid: bool
+    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[ImageSource, _Mapping]]] = ..., requested_model: _Optional[str] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ..., within_limits: _Optional[bool] = ..., postpaid: _Optional[bool] = ...) -> None: ...
+
+class Admission(_message.Message):
+    __slots__ = ("verdict", "tokens")
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    verdict: _containers.RepeatedScalarFieldContainer[int]
+    tokens: int
+    def __init__(self, verdict: _Optional[_Iterable[int]] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class CreateJobResponse(_message.Message):
-    __slots__ = ("job",)
+    __slots__ = ("job", "admission")
     JOB_FIELD_NUMBER: _ClassVar[int]
+    ADMISSION_FIELD_NUMBER: _ClassVar[int]
     job: Job
-    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+    admission: Admission
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ..., admission: _Optional[_Union[Admission, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("organization_id", "project_id", "job_id")

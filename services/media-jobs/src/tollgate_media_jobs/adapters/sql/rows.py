@@ -1,10 +1,11 @@
 """Values to rows and back."""
 
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import sqlalchemy as sa
 
+from tollgate_holds import Scope
 from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, ImageRequest, Job, Output, Reported, Source, Tenant
 from tollgate_media_jobs.domain.states import JobState
 from tollgate_media_jobs.errors import Failure
@@ -13,7 +14,8 @@ from tollgate_rating import PriceBook
 _PLAIN = (
     "id", "request_id", "model", "version", "attempt", "ingest_tries", "request_hash", "traceparent", "span_id",
     "config_digest", "price_digest", "currency", "exchange_rate", "requested_model", "client_network",
-    "prompt_hash", "hold_pico", "charge_pico", "created_at_us", "deadline_at_us", "next_at_us", "ended_at_us",
+    "prompt_hash", "hold_pico", "counted_tokens", "counted_second", "charge_pico", "created_at_us",
+    "deadline_at_us", "next_at_us", "ended_at_us",
 )  # fmt: skip
 _ATTEMPT_PLAIN = (
     "job_id", "number", "channel", "provider", "upstream_model", "private_network", "span_id", "started_at_us",
@@ -39,7 +41,7 @@ def job_of(row: sa.Row[Any]) -> Job:
     """Returns the job of a row of media_jobs."""
     return Job(
         **{name: getattr(row, name) for name in _PLAIN},
-        tenant=Tenant(**{one.name: getattr(row, one.name) for one in fields(Tenant)}),
+        tenant=_tenant_of(row),
         image=_image_of(row.image),
         state=JobState(row.state),
         tried=tuple(row.tried),
@@ -47,6 +49,11 @@ def job_of(row: sa.Row[Any]) -> Job:
         billing=Billing(row.billing),
         failure=Failure(**row.failure) if row.failure else None,
     )
+
+
+def _tenant_of(row: sa.Row[Any]) -> Tenant:
+    found = Tenant(**{one.name: getattr(row, one.name) for one in fields(Tenant)})
+    return replace(found, limits=tuple(Scope(**scope) for scope in row.limits))
 
 
 def _image_of(kept: dict[str, Any]) -> ImageRequest:

@@ -28,7 +28,7 @@ class ArrayStream:
 
     @property
     def done(self) -> bool:
-        return self._inner.done
+        return self._inner.done or self._closed
 
     @property
     def usage(self) -> ReplyUsage | None:

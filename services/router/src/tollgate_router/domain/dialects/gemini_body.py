@@ -22,13 +22,12 @@ from tollgate_router.domain.dialects.neutral import (
     Text,
     Thinking,
     ToolChoice,
+    choices_of,
 )
+from tollgate_router.domain.dialects.odds import MOST_OTHERS, asks_odds, members_of_chat
 
 # Without these the answer would be of another form than the caller waits for; a value that asks for nothing may go.
 _REFUSED: Final = {
-    "n": (b"1",),
-    "logprobs": (b"false",),
-    "top_logprobs": (b"0",),
     "audio": (),
     "modalities": (b'["text"]',),
     "web_search_options": (),
@@ -56,6 +55,9 @@ _TYPES: Final = {
 }
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY", "named": "ANY"}
 _MOST_STOPS: Final = 5
+# Later models give one answer only, and do not say how likely its words were.
+_SEVERAL: Final = re.compile(r"gemini-2\b")
+_MOST_CHOICES: Final = 8
 
 
 def write_contents(request: Request, model: str) -> tuple[bytes, tuple[str, ...]]:
@@ -64,7 +66,8 @@ def write_contents(request: Request, model: str) -> tuple[bytes, tuple[str, ...]
         raw = request.extra.get(name)
         if raw is not None and bytes(raw) != b"null" and bytes(raw) not in usual:
             raise Refused(f"{name} cannot be carried to the provider of this model.", name)
-    dropped = [name for name, raw in request.extra.items() if bytes(raw) not in _NOTHING]
+    taken = members_of_chat(request)
+    dropped = [name for name, raw in request.extra.items() if name not in taken and bytes(raw) not in _NOTHING]
     if request.parallel_calls is False:
         dropped.append("parallel_tool_calls")
     if request.user:
@@ -105,6 +108,8 @@ def _config(request: Request, model: str) -> dict[str, Any]:
         "presencePenalty": request.presence_penalty,
         "frequencyPenalty": request.frequency_penalty,
         "stopSequences": list(request.stop[:_MOST_STOPS]) or None,
+        "candidateCount": _choices(request, model),
+        **_odds(request, model),
         "thinkingConfig": _thinking(request, model),
     }
     config: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
@@ -113,6 +118,21 @@ def _config(request: Request, model: str) -> dict[str, Any]:
         if request.format.schema is not None:
             config["responseJsonSchema"] = request.format.schema
     return config
+
+
+def _choices(request: Request, model: str) -> int | None:
+    count, most = choices_of(request), _MOST_CHOICES if _SEVERAL.search(model) else 1
+    if count > most:
+        raise Refused(f"n: the model of this provider gives {most} at most.", "n")
+    return count if count > 1 else None
+
+
+def _odds(request: Request, model: str) -> dict[str, Any]:
+    if not asks_odds(request):
+        return {}
+    if _SEVERAL.search(model) is None:
+        raise Refused("logprobs: the model of this provider does not tell them.", "logprobs")
+    return {"responseLogprobs": True, "logprobs": request.extra.get(MOST_OTHERS)}
 
 
 def _thinking(request: Request, model: str) -> dict[str, Any] | None:

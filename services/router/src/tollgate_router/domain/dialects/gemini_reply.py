@@ -25,6 +25,7 @@ from tollgate_router.domain.dialects.neutral import (
     Citation,
     Event,
     Finished,
+    Odds,
     RefusalDelta,
     Reply,
     Signature,
@@ -34,6 +35,7 @@ from tollgate_router.domain.dialects.neutral import (
     ThinkingDelta,
     prompt_tokens,
 )
+from tollgate_router.domain.dialects.odds import as_gemini, of_gemini
 from tollgate_router.domain.dialects.openai_proof import is_proof
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
@@ -60,6 +62,7 @@ _WORDS: Final = {
 _ABSENT: Final = msgspec.Raw(b"null")
 # Up to these Google asks for a grounded answer, from Gemini 3 on for each query.
 _BY_ANSWER: Final = re.compile(r"gemini-[12]\b")
+_MAPS: Final = "tool_call:google_maps"
 
 
 class _FunctionCall(msgspec.Struct):
@@ -81,6 +84,7 @@ class _Content(msgspec.Struct):
 
 class _Grounding(msgspec.Struct, rename="camel"):
     web_search_queries: object = None
+    grounding_chunks: object = None
 
 
 class _Candidate(msgspec.Struct, rename="camel"):
@@ -89,6 +93,7 @@ class _Candidate(msgspec.Struct, rename="camel"):
     index: int = 0
     grounding_metadata: msgspec.Raw = _ABSENT
     citation_metadata: msgspec.Raw = _ABSENT
+    logprobs_result: object = None
 
 
 class _Feedback(msgspec.Struct, rename="camel"):
@@ -155,15 +160,17 @@ class ContentReader(StreamReader):
         self._queries: dict[str, None] = {}
         self._most_queries = 0
         self._by_answer = False
+        self._on_maps = False
 
     @property
     def usage(self) -> ReplyUsage | None:
         """What was reported, and the searches that show; None where nothing was."""
         searches = max(len(self._queries), self._most_queries)
-        if self._units is None or not searches:
+        counts = {SEARCH: min(searches, 1) if self._by_answer else searches, _MAPS: int(self._on_maps)}
+        if self._units is None or not any(counts.values()):
             return self._units
-        units = {**self._units.units, SEARCH: 1 if self._by_answer else searches}
-        return structs.replace(self._units, units=units)
+        found = {unit: count for unit, count in counts.items() if count}
+        return structs.replace(self._units, units={**self._units.units, **found})
 
     def _take(self, data: bytes) -> Iterable[Event]:
         chunk = _CHUNK.decode(data)
@@ -187,23 +194,26 @@ class ContentReader(StreamReader):
             yield Finished(REFUSAL)
         for candidate in chunk.candidates:
             if bytes(candidate.grounding_metadata) != b"null":
-                self._count_queries(candidate.grounding_metadata)
+                self._count(candidate.grounding_metadata)
             # Another dialect has room for one answer.
             if candidate.index == 0:
                 yield from self._candidate(candidate)
 
-    def _count_queries(self, grounding: msgspec.Raw) -> None:
+    def _count(self, grounding: msgspec.Raw) -> None:
         """Counts what was searched for: a later chunk may repeat the queries of an earlier one, or add others."""
         try:
-            queries = _GROUNDING.decode(grounding).web_search_queries
+            found = _GROUNDING.decode(grounding)
         except _BROKEN:
             return
-        if isinstance(queries, list):
-            found = [query for query in queries if isinstance(query, str) and query]
-            self._queries |= dict.fromkeys(found)
-            self._most_queries = max(self._most_queries, len(found))
+        if isinstance(found.web_search_queries, list):
+            queries = [query for query in found.web_search_queries if isinstance(query, str) and query]
+            self._queries |= dict.fromkeys(queries)
+            self._most_queries = max(self._most_queries, len(queries))
+        chunks = found.grounding_chunks if isinstance(found.grounding_chunks, list) else ()
+        self._on_maps = self._on_maps or any(isinstance(chunk, dict) and bool(chunk.get("maps")) for chunk in chunks)
 
     def _candidate(self, candidate: _Candidate) -> Iterable[Event]:
+        odds = () if candidate.logprobs_result is None else of_gemini(candidate.logprobs_result)
         for part in candidate.content.parts if candidate.content is not None else ():
             if part.function_call is not None and part.function_call.name:
                 call, number = part.function_call, self._calls
@@ -211,7 +221,9 @@ class ContentReader(StreamReader):
                 yield CallBegan(number, call.id or call_id(self._id, number), call.name, part.thought_signature or "")
                 yield CallArguments(number, bytes(call.args).decode() if bytes(call.args) != b"null" else "{}")
             elif part.text:
-                yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text)
+                yield ThinkingDelta(part.text) if part.thought else TextDelta(part.text, odds)
+                # They are those of all words of the chunk.
+                odds = odds if part.thought else ()
         yield from self._sources(candidate)
         if candidate.finish_reason and not self.finished:
             self.finished = True
@@ -249,7 +261,10 @@ def _read(chunk: _Chunk, reply_id: str) -> tuple[Reply, ReplyUsage | None]:
     parts: list[Text | Thinking | Call] = []
     finish, refusal = Finished(STOP), ""
     cited: list[Citation] = []
+    odds: tuple[Odds, ...] = ()
     for event in reader.take(chunk):
+        if isinstance(event, TextDelta):
+            odds += event.odds
         if isinstance(event, Finished):
             finish = event
         elif isinstance(event, RefusalDelta):
@@ -258,7 +273,7 @@ def _read(chunk: _Chunk, reply_id: str) -> tuple[Reply, ReplyUsage | None]:
             cited.append(event)
         else:
             _gather(parts, event)
-    reply = Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal, tuple(cited))
+    reply = Reply(chunk.response_id, chunk.model_version, tuple(parts), finish, refusal, tuple(cited), odds)
     return reply, reader.usage
 
 
@@ -310,7 +325,8 @@ class ContentWriter:
             if isinstance(event, Began):
                 self._id = event.id
             elif isinstance(event, TextDelta | RefusalDelta):
-                out.append(self._parts([{"text": event.text}]))
+                odds = event.odds if isinstance(event, TextDelta) else ()
+                out.append(self._parts([{"text": event.text}], odds))
             elif isinstance(event, ThinkingDelta):
                 out.append(self._parts([{"text": event.text, "thought": True}]))
             elif isinstance(event, CallBegan):
@@ -335,8 +351,9 @@ class ContentWriter:
             candidate["groundingMetadata"] = as_grounding(self._cited)
         return self._data({"candidates": [candidate], "usageMetadata": usage_of(usage)})
 
-    def _parts(self, parts: list[dict[str, Any]]) -> bytes:
-        return self._data({"candidates": [{"content": {"role": "model", "parts": parts}, "index": 0}]})
+    def _parts(self, parts: list[dict[str, Any]], odds: tuple[Odds, ...] = ()) -> bytes:
+        candidate = {"content": {"role": "model", "parts": parts}, "index": 0}
+        return self._data({"candidates": [candidate | as_gemini(odds)]})
 
     def _data(self, members: dict[str, Any]) -> bytes:
         return b"data: %b\n\n" % msgspec.json.encode(members | {"modelVersion": self._model, "responseId": self._id})
@@ -361,6 +378,7 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str) -> bytes:
     candidate = {"content": {"role": "model", "parts": parts}, "index": 0, "finishReason": _WORDS[reply.finish.reason]}
     if reply.citations:
         candidate["groundingMetadata"] = as_grounding(reply.citations)
+    candidate |= as_gemini(reply.odds)
     body = {"candidates": [candidate], "usageMetadata": usage_of(usage), "modelVersion": model, "responseId": reply.id}
     return msgspec.json.encode(body)
 

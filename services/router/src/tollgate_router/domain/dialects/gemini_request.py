@@ -20,6 +20,7 @@ from tollgate_router.domain.dialects.members import (
     read,
 )
 from tollgate_router.domain.dialects.neutral import (
+    CHOICES,
     Audio,
     Call,
     File,
@@ -35,6 +36,7 @@ from tollgate_router.domain.dialects.neutral import (
     Tool,
     ToolChoice,
 )
+from tollgate_router.domain.dialects.odds import MOST_OTHERS, ODDS
 
 _SNAKE: Final = re.compile(r"_([a-z])")
 _MODES: Final = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}
@@ -147,7 +149,7 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
     check(found, _OTHERS)
     if config.response_mime_type not in {None, "", "text/plain", "application/json"}:
         lost["generationConfig.responseMimeType"] = None
-    if config.logprobs is not None:
+    if config.logprobs is not None and not config.response_logprobs:
         lost["generationConfig.logprobs"] = None
     thinking = config.thinking_config or _Thinking()
     budget, level = thinking.thinking_budget, (thinking.thinking_level or "").lower()
@@ -174,9 +176,20 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         format=_format(config),
         stream=stream,
         usage_wanted=True,
-        extra={name: raw for name, raw in found.items() if name not in _UNDERSTOOD},
+        extra=_extra(found, config),
         lost=tuple(lost),
     )
+
+
+def _extra(found: Mapping[str, msgspec.Raw], config: _Config) -> dict[str, msgspec.Raw]:
+    extra = {name: raw for name, raw in found.items() if name not in _UNDERSTOOD}
+    if config.candidate_count not in {None, 0, 1}:
+        extra[CHOICES] = msgspec.Raw(b"%d" % config.candidate_count)
+    if config.response_logprobs:
+        extra[ODDS] = msgspec.Raw(b"true")
+        if config.logprobs is not None:
+            extra[MOST_OTHERS] = msgspec.Raw(b"%d" % config.logprobs)
+    return extra
 
 
 def _wish(asked: _Thinking) -> Literal["", "enabled", "adaptive"]:
@@ -191,8 +204,6 @@ def _refuse(found: Mapping[str, msgspec.Raw], config: _Config) -> None:
     if "cachedContent" in found:
         raise Refused("cachedContent is of the vendor of Gemini, which does not serve this model.", "cachedContent")
     wrong = {
-        "candidateCount": config.candidate_count not in {None, 1},
-        "responseLogprobs": bool(config.response_logprobs),
         "responseModalities": bool(set(config.response_modalities or ()) - {"TEXT"}),
     }
     for name, said in wrong.items():

@@ -15,6 +15,7 @@ from tollgate_router.domain.dialects.neutral import (
     Format,
     Image,
     Part,
+    Refused,
     Request,
     Result,
     Text,
@@ -138,6 +139,13 @@ def in_callers_words(dropped: Iterable[str], dialect: int) -> list[str]:
     """Returns the names of what a writer left out as the caller knows them."""
     names = _CALLERS[dialect]
     return [names.get(name, name) for name in dropped]
+
+
+def in_callers_field(refused: Refused, dialect: int) -> Refused:
+    """Returns a refusal that names the field as the caller knows it, where a writer knows another name."""
+    name = refused.param
+    called = {"n": "candidateCount", "logprobs": "responseLogprobs"}.get(name) if dialect == _GEMINI else None
+    return refused if called is None else Refused(refused.message.replace(name, called, 1), called)
 
 
 def named_losses(request: Request, target: Target, spoken: int, dialect: int) -> list[str]:

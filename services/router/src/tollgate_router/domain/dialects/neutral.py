@@ -162,13 +162,34 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The places of members within others that have no meaning here, such as messages.content.citations."""
 
 
+CHOICES: Final = "n"
+"""What the number of answers is called among a request's extra members."""
+
+
+def choices_of(request: Request) -> int:
+    """Returns how many answers are asked for."""
+    raw = bytes(request.extra.get(CHOICES, b"1"))
+    return int(raw) if raw.isdigit() else 1
+
+
 class Began(msgspec.Struct, frozen=True):
     id: str
     model: str
 
 
+class Odds(msgspec.Struct, frozen=True):
+    """How likely a token of the answer was, as a natural logarithm, and what else the likeliest ones were."""
+
+    token: str
+    logprob: float
+    others: tuple[tuple[str, float], ...] = ()
+
+
 class TextDelta(msgspec.Struct, frozen=True):
+    """`odds` are those of the words, where they were asked for."""
+
     text: str
+    odds: tuple[Odds, ...] = ()
 
 
 class RefusalDelta(msgspec.Struct, frozen=True):
@@ -227,6 +248,11 @@ class Finished(msgspec.Struct, frozen=True):
 Event = Began | TextDelta | RefusalDelta | ThinkingDelta | Signature | CallBegan | CallArguments | Citation | Finished
 
 
+def with_calls(finish: Finished) -> Finished:
+    """Returns how an answer with calls ends: for their sake, though some providers say that it just stopped."""
+    return Finished(CALLS) if finish.reason in {STOP, STOP_SEQUENCE} else finish
+
+
 def text_length(event: Event) -> int:
     """Returns how long the words of an event are that are no arguments."""
     if isinstance(event, TextDelta | ThinkingDelta | RefusalDelta):
@@ -245,6 +271,7 @@ class Reply(msgspec.Struct, frozen=True):
     finish: Finished
     refusal: str = ""
     citations: tuple[Citation, ...] = ()
+    odds: tuple[Odds, ...] = ()
 
 
 def effort_of(budget: int) -> Effort:

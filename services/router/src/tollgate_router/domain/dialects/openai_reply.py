@@ -22,6 +22,7 @@ from tollgate_router.domain.dialects.neutral import (
     Citation,
     Event,
     Finished,
+    Odds,
     RefusalDelta,
     Reply,
     Signature,
@@ -32,6 +33,7 @@ from tollgate_router.domain.dialects.neutral import (
     answer_tokens,
     prompt_tokens,
 )
+from tollgate_router.domain.dialects.odds import as_chat, of_chat
 from tollgate_router.domain.dialects.stream_reader import StreamReader
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, read_usage, with_service
@@ -44,7 +46,7 @@ _REASONS: Final = {
     "function_call": CALLS,
     "content_filter": REFUSAL,
 }
-_WORDS: Final = {
+FINISH_WORDS: Final = {
     STOP: "stop",
     STOP_SEQUENCE: "stop",
     PAUSE: "stop",
@@ -81,6 +83,7 @@ class _Choice(msgspec.Struct):
     index: int = 0
     delta: _Delta | None = None
     finish_reason: str | None = None
+    logprobs: object = None
 
 
 class _Chunk(msgspec.Struct):
@@ -114,6 +117,7 @@ class _WholeMessage(msgspec.Struct):
 class _WholeChoice(msgspec.Struct):
     message: _WholeMessage
     finish_reason: str | None = None
+    logprobs: object = None
 
 
 class _Whole(msgspec.Struct):
@@ -173,7 +177,7 @@ class ChatReader(StreamReader):
             if thought := delta.reasoning_content or delta.reasoning:
                 yield ThinkingDelta(thought)
             if delta.content:
-                yield TextDelta(delta.content)
+                yield TextDelta(delta.content, () if choice.logprobs is None else of_chat(choice.logprobs))
             if delta.refusal:
                 yield RefusalDelta(delta.refusal)
             for call in delta.tool_calls or ():
@@ -228,7 +232,15 @@ def read_whole(body: bytes, reply_id: str = "") -> Reply | UpstreamProblem:
     finish = _REASONS.get(reason, STOP)
     finish = CALLS if called and finish == STOP else finish
     cited = tuple(of_annotations(message.annotations)) or tuple(of_results(found.search_results, found.citations))
-    return Reply(found.id or "", found.model or "", tuple(parts), Finished(finish), message.refusal or "", cited)
+    return Reply(
+        found.id or "",
+        found.model or "",
+        tuple(parts),
+        Finished(finish),
+        message.refusal or "",
+        cited,
+        of_chat(found.choices[0].logprobs),
+    )
 
 
 # Written.
@@ -270,7 +282,7 @@ class ChatWriter:
                 self._id = chat_id(event.id)
                 out.append(self._chunk({"role": "assistant", "content": ""}))
             elif isinstance(event, TextDelta):
-                out.append(self._chunk({"content": event.text}))
+                out.append(self._chunk({"content": event.text}, odds=event.odds))
             elif isinstance(event, ThinkingDelta):
                 out.append(self._chunk({"reasoning_content": event.text}))
             elif isinstance(event, RefusalDelta):
@@ -287,7 +299,7 @@ class ChatWriter:
                 # A call without arguments is one with none: an empty text would be no JSON.
                 out += [self._arguments(number, "{}") for number in sorted(self._silent)]
                 self._silent.clear()
-                out.append(self._chunk({}, _WORDS[event.reason]))
+                out.append(self._chunk({}, FINISH_WORDS[event.reason]))
             elif isinstance(event, Citation):
                 cited = as_chat_annotation(event)
                 out += [self._chunk({"annotations": [cited]})] if cited is not None else []
@@ -305,8 +317,9 @@ class ChatWriter:
     def _arguments(self, number: int, json: str) -> bytes:
         return self._chunk({"tool_calls": [{"index": number, "function": {"arguments": json}}]})
 
-    def _chunk(self, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        return self._data({"choices": [{"index": 0, "delta": delta, "finish_reason": reason}]})
+    def _chunk(self, delta: dict[str, Any], reason: str | None = None, odds: tuple[Odds, ...] = ()) -> bytes:
+        told = {"logprobs": as_chat(odds)} if odds else {}
+        return self._data({"choices": [{"index": 0, "delta": delta, **told, "finish_reason": reason}]})
 
     def _data(self, members: dict[str, Any]) -> bytes:
         head = {"id": self._id, "object": "chat.completion.chunk", "created": self._created, "model": self._model}
@@ -331,7 +344,8 @@ def write_whole(reply: Reply, usage: ReplyUsage, model: str, created: int) -> by
         message["tool_calls"] = calls
     if reply.citations:
         message["annotations"] = [cited for one in reply.citations if (cited := as_chat_annotation(one)) is not None]
-    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _WORDS[reply.finish.reason]}
+    choice = {"index": 0, "message": message, "logprobs": as_chat(reply.odds)}
+    choice["finish_reason"] = FINISH_WORDS[reply.finish.reason]
     body = {"id": chat_id(reply.id), "object": "chat.completion", "created": created, "model": model}
     return msgspec.json.encode(body | {"choices": [choice], "usage": usage_of(usage)})
 

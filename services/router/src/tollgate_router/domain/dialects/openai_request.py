@@ -39,6 +39,7 @@ from tollgate_router.domain.dialects.neutral import (
     ToolChoice,
     effort_of,
 )
+from tollgate_router.domain.dialects.odds import members_of_chat
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -154,7 +155,9 @@ class _NamedChoice(Known):
     name: str | None = None
 
 
-class _StreamOptions(Known):
+class StreamOptions(Known):
+    """Also of legacy completions."""
+
     include_usage: object = None
     # How long the pieces are is nobody's question here.
     include_obfuscation: object = None
@@ -185,7 +188,7 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
     tools = read(members, "tools", list[_Tool], lost) or []
     check_count((*tools, *functions))
     check(members, _OTHERS)
-    read(members, "stream_options", _StreamOptions, lost)
+    read(members, "stream_options", StreamOptions, lost)
     newer, older = read(members, "max_completion_tokens", Whole), read(members, "max_tokens", Whole)
     user, safety = read(members, "user", str), read(members, "safety_identifier", str)
     stop = read(members, "stop", str | list[str])
@@ -360,7 +363,10 @@ def write_chat(
     """
     for name in _REFUSED.intersection(request.extra):
         raise Refused(f"{name} cannot be carried to the provider of this model.", name)
-    dropped = [*request.extra, *(("top_k",) if request.top_k is not None else ())]
+    taken = members_of_chat(request)
+    dropped = [name for name in request.extra if name not in taken]
+    if request.top_k is not None:
+        dropped.append("top_k")
     if len(request.stop) > _MOST_STOPS:
         dropped.append("stop_sequences")
     settings = {
@@ -379,7 +385,7 @@ def write_chat(
     }
     body: dict[str, Any] = {"model": model, "messages": _write_messages(request, quirks)}
     body |= {name: value for name, value in settings.items() if value is not None}
-    body |= _write_tools(request)
+    body |= _write_tools(request) | taken
     if request.stream:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
     return msgspec.json.encode(body), tuple(dropped)

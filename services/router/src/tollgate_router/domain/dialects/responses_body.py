@@ -22,8 +22,10 @@ from tollgate_router.domain.dialects.neutral import (
     Text,
     Thinking,
     Tool,
+    choices_of,
     effort_of,
 )
+from tollgate_router.domain.dialects.odds import asks_odds
 from tollgate_router.domain.dialects.openai_proof import before_calls, proven
 
 # Of Anthropic's dialect: without them the answer would be another one.
@@ -38,6 +40,10 @@ def write_responses(request: Request, model: str) -> tuple[bytes, tuple[str, ...
     """Returns the body for a provider, and the names of what was left out. Raises Refused."""
     for name in _REFUSED.intersection(request.extra):
         raise Refused(f"{name} cannot be carried to the provider of this model.", name)
+    if choices_of(request) > 1:
+        raise Refused("n: a response is one answer.", "n")
+    if asks_odds(request):
+        raise Refused("logprobs cannot be carried to the Responses API of this model.", "logprobs")
     dropped = [*request.extra, *(name for name in _LEFT_OUT if getattr(request, name) is not None)]
     if request.stop:
         dropped.append("stop")

@@ -11,6 +11,7 @@ from msgspec import structs
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects import (
     anthropic_reply,
+    completion,
     converse_reply,
     gemini_reply,
     openai_reply,
@@ -23,6 +24,7 @@ from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.anthropic_stream import MessageStream
 from tollgate_router.domain.dialects.azure_stream import AzureStream
 from tollgate_router.domain.dialects.call_ids import told_apart
+from tollgate_router.domain.dialects.choices import SeveralStreams, whole_reader
 from tollgate_router.domain.dialects.citations import placed
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.gemini_array import ArrayStream, as_events
@@ -30,7 +32,7 @@ from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
-from tollgate_router.domain.dialects.losses import in_callers_words, named_losses
+from tollgate_router.domain.dialects.losses import in_callers_field, in_callers_words, named_losses
 from tollgate_router.domain.dialects.nested_tools import with_nested_tools
 from tollgate_router.domain.dialects.neutral import (
     Call,
@@ -39,6 +41,8 @@ from tollgate_router.domain.dialects.neutral import (
     Reply,
     Request,
     Text,
+    choices_of,
+    with_calls,
 )
 from tollgate_router.domain.dialects.openai_proof import without_proofs
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
@@ -101,9 +105,7 @@ def sending(
     """
     operation, dialect = opened.operation, opened.dialect
     if operation in endpoints.OPERATIONS or isinstance(members, Form):
-        if not isinstance(members, Form):
-            look_over(opened, members, body, within=target.origin.private_network)
-        return endpoints.sending(opened, members, target)
+        return _beside_chat(opened, members, target, body)
     chat = operation == wire.OPERATION_CHAT
     if not chat and embeddings.translates(opened, target):
         return embeddings.sending(opened, members, target)
@@ -124,6 +126,14 @@ def sending(
     return _translating(opened, members, target, body, responses=responses, remembers=remembers)
 
 
+def _beside_chat(opened: wire.Open, members: Members | Form, target: Target, body: bytes | bytearray) -> Sending:
+    if not isinstance(members, Form):
+        if opened.operation == wire.OPERATION_COMPLETION and not target.completes:
+            return _translating(opened, members, target, body, responses=False, remembers=False)
+        look_over(opened, members, body, within=target.origin.private_network)
+    return endpoints.sending(opened, members, target)
+
+
 def _translating(
     opened: wire.Open, members: Members, target: Target, body: bytes | bytearray, *, responses: bool, remembers: bool
 ) -> Sending:
@@ -131,16 +141,26 @@ def _translating(
         refuse_repeated(body)
         if responses:
             return _response(opened, members, target, remembers=remembers)
-        return _translated(opened, _READERS[opened.dialect](opened, members), target)
+        return _translated(opened, _read(opened, members), target)
     except Refused as refused:
         if refused.param != "messages":
-            raise
+            raise in_callers_field(refused, opened.dialect) from None
         # The writers do not know what the caller's dialect calls it.
-        name = "input" if responses else _CONVERSATIONS[opened.dialect]
+        name = "input" if responses else _conversation(opened)
         named = refused.message.startswith(name)
         raise Refused(refused.message if named else f"{name}: {refused.message}", name) from None
     except RecursionError:
         raise Refused("The request body is nested too deeply.") from None
+
+
+def _read(opened: wire.Open, members: Members) -> Request:
+    if opened.operation == wire.OPERATION_COMPLETION:
+        return completion.read_completion(members, stream=opened.stream, usage_wanted=opened.usage_wanted)
+    return _READERS[opened.dialect](opened, members)
+
+
+def _conversation(opened: wire.Open) -> str:
+    return "prompt" if opened.operation == wire.OPERATION_COMPLETION else _CONVERSATIONS[opened.dialect]
 
 
 def _response(opened: wire.Open, members: Members, target: Target, *, remembers: bool) -> Sending:
@@ -157,12 +177,16 @@ def _translated(opened: wire.Open, request: Request, target: Target, tools: Tool
     spoken = target.wire if written.wire is None else written.wire
     mending = target if written.wire is None and _mends(target) else None
     translation = Translation(opened, spoken, written.names, tools, mending)
-    found = StreamTranslation(translation) if opened.stream else None
+    found: StreamTranslation | SeveralStreams | None = StreamTranslation(translation) if opened.stream else None
+    read: WholeReader = translation.read
+    if (count := choices_of(request)) > 1:
+        found = SeveralStreams(translation, count, spoken, opened.dialect) if opened.stream else None
+        read = whole_reader(translation, spoken, opened.dialect)
     kept = None if found is None else found.kept
     left_out = in_callers_words(written.dropped, opened.dialect)
     lost = (*left_out, *request.lost, *named_losses(request, target, spoken, opened.dialect))
     dropped = shown_names(tuple(dict.fromkeys(lost)))
-    return Sending(written.path, written.body, found, translation.read, written.headers, dropped, kept=kept)
+    return Sending(written.path, written.body, found, read, written.headers, dropped, kept=kept)
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -349,6 +373,7 @@ _Reader = (
 )
 _Writer = (
     openai_reply.ChatWriter
+    | completion.CompletionWriter
     | anthropic_reply.MessageWriter
     | gemini_reply.ContentWriter
     | responses_reply.ResponseWriter
@@ -373,6 +398,7 @@ class Translation:
         self._opened = opened
         self._mending = mending
         self._dialect = opened.dialect
+        self._completes = opened.operation == wire.OPERATION_COMPLETION
         self._model = opened.requested_model or opened.model
         self._usage_wanted = opened.usage_wanted
         self._created = opened.started_at_us // 1_000_000
@@ -412,6 +438,8 @@ class Translation:
 
     def writer(self) -> _Writer:
         """Returns what writes a stream for the caller."""
+        if self._completes:
+            return completion.CompletionWriter(self._model, self._created, usage_wanted=self._usage_wanted)
         if self._dialect == _OPENAI:
             return openai_reply.ChatWriter(self._model, self._created, usage_wanted=self._usage_wanted)
         if self._dialect == _RESPONSES:
@@ -437,7 +465,11 @@ class Translation:
         if self.signs_thoughts:
             parts = tuple(as_thoughts(parts))
         reply = placed(reply, read_in_bytes=self.reads_in_bytes, written_in_bytes=self.writes_in_bytes)
+        if any(isinstance(part, Call) for part in parts):
+            reply = structs.replace(reply, finish=with_calls(reply.finish))
         reply, shown = structs.replace(reply, parts=parts), usage or ReplyUsage({}, estimated=True)
+        if self._completes:
+            return usage, completion.write_whole(reply, shown, self._model, self._created)
         if self._dialect == _OPENAI:
             return usage, openai_reply.write_whole(reply, shown, self._model, self._created)
         if self._dialect == _RESPONSES:

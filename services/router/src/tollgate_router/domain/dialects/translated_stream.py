@@ -8,7 +8,6 @@ from msgspec import structs
 from tollgate_router.domain.dialects.citations import Places
 from tollgate_router.domain.dialects.google_signature import marked
 from tollgate_router.domain.dialects.neutral import (
-    CALLS,
     STOP,
     Began,
     CallArguments,
@@ -19,6 +18,7 @@ from tollgate_router.domain.dialects.neutral import (
     Signature,
     TextDelta,
     text_length,
+    with_calls,
 )
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
@@ -30,7 +30,7 @@ _NAMELESS: Final = Began("", "")
 
 
 class StreamTranslation:
-    """One such reply; only what is not whole is held back, and how it ended."""
+    """One such reply; only what is not whole is held back, and how it ended. `ended`: its end was written."""
 
     def __init__(self, translation: "Translation") -> None:
         self._translation = translation
@@ -45,7 +45,7 @@ class StreamTranslation:
         self._called = False
         # Nothing may stand behind the reason, and some say more: it goes out last.
         self._finish: Finished | None = None
-        self._ended = False
+        self.ended = False
 
     @property
     def problem(self) -> UpstreamProblem | None:
@@ -57,7 +57,7 @@ class StreamTranslation:
 
     @property
     def done(self) -> bool:
-        return self._reader.done
+        return self._reader.done or self.ended
 
     @property
     def complete(self) -> bool:
@@ -73,12 +73,12 @@ class StreamTranslation:
 
     def feed(self, data: bytes) -> bytes:
         """Takes what one read held; returns what may go to the caller now."""
-        written = b"" if self._ended else self._write(self._reader.feed(data))
+        written = b"" if self.ended else self._write(self._reader.feed(data))
         return written + self._end() if self._reader.done else written
 
     def finish(self) -> bytes:
         """The provider has ended: a stream that gave its reason ends well in the caller's dialect, too."""
-        written = b"" if self._ended else self._write(self._reader.finish())
+        written = b"" if self.ended else self._write(self._reader.finish())
         return written + self._end() if self.complete else written
 
     def _write(self, events: Iterable[Event]) -> bytes:
@@ -109,10 +109,11 @@ class StreamTranslation:
                 yield event
 
     def _end(self) -> bytes:
-        if self._ended or self.problem is not None:
+        if self.ended or self.problem is not None:
             return b""
-        self._ended = True
-        finish = self._finish or Finished(CALLS if self._called else STOP)
+        self.ended = True
+        finish = self._finish or Finished(STOP)
+        finish = with_calls(finish) if self._called else finish
         last = (finish,) if self._began else (_NAMELESS, finish)
         return self._writer.write(last) + self._writer.end(self.usage)
 

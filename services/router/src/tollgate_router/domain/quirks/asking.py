@@ -13,6 +13,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _NULL: Final = msgspec.Raw(b"null")
 _OFF: Final = msgspec.Raw(b'{"type":"disabled"}')
+_THOUGHT: Final = "reasoning_content"
 _ASSISTANT: Final = b'"assistant"'
 _CALLS: Final = b'"tool_calls"'
 # Values by which a caller says what is so anyway: refused by none, and left out without a word.
@@ -27,7 +28,11 @@ class RequestEdit:
         self._quirks = quirks
         self._always = {name: _raw(value) for name, value in quirks.always.items()}
         self._default = {name: _raw(value) for name, value in quirks.default.items()}
-        names = (*quirks.drop_in_messages, *(("developer",) if quirks.developer_role == "system" else ()))
+        names = (
+            *quirks.drop_in_messages,
+            *(("developer",) if quirks.developer_role == "system" else ()),
+            *((_THOUGHT,) if quirks.reasoning_pieces else ()),
+        )
         # A quote within a JSON string is escaped: these are found where they are names or whole values only.
         self._thoughts = quirks.returns_reasoning or "welcome"
         self._in_messages = tuple(f'"{name}"'.encode() for name in names)
@@ -117,6 +122,10 @@ class RequestEdit:
                 dropped[f"{conversation}.{name}"] = None
         if self._quirks.developer_role == "system" and message.get("role") == "developer":
             message["role"] = "system"
+        for name, beside in self._quirks.reasoning_pieces.items():
+            if thought := message.pop(_THOUGHT, None):
+                # A client that kept the provider's own pieces knows them better.
+                message.setdefault(name, [{**beside, "text": thought}])
 
 
 def _is_usual(name: str, value: Any) -> bool:
