@@ -30,6 +30,7 @@ LEFT_OUT = {
     "no_exchange_rate": "no exchange rate to their organization's currency was in force",
     "no_currency": "their organization has no money and no credit line yet, so that its currency is not known",
     "too_dear": "they would cost more than one request may, in their currency or in the price book's",
+    "lost_rows": "usage rows of them are lost, and they may be charged already (see tollgate usage rebuild)",
     "too_old": "they began more than 89 days ago (see tollgate credit correct)",
 }
 MONEY = ("requests", "charged", "would", "difference")

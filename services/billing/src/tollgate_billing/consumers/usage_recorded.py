@@ -121,8 +121,8 @@ class UsageRecordedConsumer:
     async def between_batches(self, work: Callable[[], Awaitable[T]], *, forget: bool = False) -> T:
         """Returns what the work does while no batch is begun, and none of an earlier process waits to be finished.
 
-        With `forget` what is known of earlier events is read anew before the next batch. Raises Unavailable,
-        InvalidQuery where other processes hold partitions, and what the work raises.
+        With `forget` what is known of earlier events is read anew before the next batch. Raises Unavailable, also where
+        a partition was lost before the end; InvalidQuery where other processes hold some; and what the work raises.
         """
         async with self._stepping:
             try:
@@ -132,6 +132,8 @@ class UsageRecordedConsumer:
                 raise Unavailable(f"booking waits: {error}") from error
             await self._check_alone()
             found = await work()
+            if any(intake.claim.lost for intake in self._intakes.values()):
+                raise Unavailable("another billing process took over meanwhile; do it again once only one runs")
             if forget:
                 for intake in self._intakes.values():
                     intake.state = SourceState()

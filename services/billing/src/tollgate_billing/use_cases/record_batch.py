@@ -15,9 +15,25 @@ from typing import Final
 from tollgate_billing.domain.event import Event, decode_all
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
-from tollgate_billing.domain.judge import Booked, Judged, judge, looked_up
+from tollgate_billing.domain.judge import (
+    ROW_LOST,
+    Booked,
+    Judged,
+    KeptFinal,
+    KeptFinals,
+    judge,
+    looked_up,
+    set_aside,
+)
 from tollgate_billing.domain.poison import POISON_LIMIT, TooMuchPoison, count_on_end
-from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
+from tollgate_billing.domain.postings import (
+    TOO_MUCH_MONEY,
+    Transfer,
+    WalletEffect,
+    effects_of,
+    first_beyond,
+    transfers_of,
+)
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
@@ -26,6 +42,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Stored
+from tollgate_rating import INT64_MAX
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +70,7 @@ class Prepared:
     effects: list[WalletEffect]
     opened: list[OpenException]
     closed: list[str]
+    finals: list[KeptFinal]
     lost: int
     adjustments: int
 
@@ -176,9 +194,13 @@ class RecordBatch:
         looked = looked_up(decoded.events, state.exceptions)
         if looked and ahead:
             return
+        # In this order: rows are there before the ledger keeps what they say.
+        finals = await self._ledger.finals(looked, batch.bounds) if looked else {}
         history = await self._store.history(looked, batch.bounds) if looked else {}
+        if not batch.again and (aside := set_aside(decoded.events, history, finals)):
+            _take_out(decoded, aside, batch, ROW_LOST)
         await self._learn_prices(decoded.versions)
-        decide = functools.partial(self._decided, decoded, looked, history, state.recent, batch.bounds)
+        decide = functools.partial(self._decided, batch, decoded, looked, history, finals, state.recent)
         prepared = batch.prepared = await asyncio.to_thread(decide)
         batch.decoded, state.poison = None, poison
         _remember(prepared, state.recent)
@@ -217,6 +239,8 @@ class RecordBatch:
                 effects=prepared.effects,
                 opened=prepared.opened,
                 closed=prepared.closed,
+                finals=prepared.finals,
+                corrected=[one.corrects.event_id for one in prepared.judged if one.corrects is not None],
                 now_us=self._clock.now_us(),
             )
         )
@@ -266,17 +290,25 @@ class RecordBatch:
 
     def _decided(
         self,
+        batch: Batch,
         decoded: Decoded,
         looked: frozenset[str],
         history: Mapping[str, Sequence[Booked]],
+        finals: KeptFinals,
         recent: RecentIds,
-        bounds: Bounds,
     ) -> Prepared:
-        judged, duplicates = judge(decoded.events, recent, looked, history)
-        events = [one.event for one in judged]
-        columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
+        while True:
+            judged, duplicates = judge(decoded.events, recent, looked, history, finals)
+            events = [one.event for one in judged]
+            columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
+            transfers = transfers_of(judged, columns)
+            # All together, so that no sum of some of them is beyond it either.
+            if sum(one.amount_pico for one in transfers) <= INT64_MAX:
+                break
+            beyond = first_beyond(judged, INT64_MAX)
+            _take_out(decoded, [event for event in decoded.events if event.offset >= beyond], batch, TOO_MUCH_MONEY)
         opened, closed = _exceptions(judged)
-        rows = rows_of(judged, bounds, self._clock.now_us(), columns)
+        rows = rows_of(judged, batch.bounds, self._clock.now_us(), columns)
         self._store.make_ready(rows)
         return Prepared(
             events=len(judged),
@@ -286,10 +318,11 @@ class RecordBatch:
             letters=decoded.letters,
             mismatches=verify_all(events, columns, self._prices),
             duplicates=duplicates,
-            transfers=transfers_of(judged, columns),
+            transfers=transfers,
             effects=effects_of(judged),
             opened=opened,
             closed=closed,
+            finals=_finals(judged),
             lost=sum(rows.columns["superseded"]),
             adjustments=sum(one.corrects is not None for one in judged),
         )
@@ -318,10 +351,7 @@ def _decoded(batch: Batch) -> Decoded:
     letters = []
     for place, reason in poison:
         record = records[place]
-        claim = record.claim
-        letters.append(
-            Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
-        )
+        letters.append(_letter(record, reason))
     if letters and not batch.again:
         first = letters[0]
         fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
@@ -329,6 +359,22 @@ def _decoded(batch: Batch) -> Decoded:
     versions = dict(zip(columns["price_digest"], columns["config_digest"], strict=True))
     versions |= {event.rate_digest: event.fields.config_digest for event in events if event.converted is not None}
     return Decoded(events, columns, letters, [place for place, _ in poison], versions)
+
+
+def _letter(record: Stored, reason: str) -> Letter:
+    claim = record.claim
+    return Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
+
+
+def _take_out(decoded: Decoded, aside: Sequence[Event], batch: Batch, reason: str) -> None:
+    """Makes letters of events that can be read and cannot be booked in this batch."""
+    offsets = {event.offset for event in aside}
+    decoded.events = [event for event in decoded.events if event.offset not in offsets]
+    decoded.columns = columns_of([event.fields for event in decoded.events])
+    decoded.letters += [_letter(record, reason) for record in batch.records if record.offset in offsets]
+    if not batch.again:
+        fields = {"events": len(aside), "request_id": aside[0].request_id, "reason": reason}
+        log.error("events are set aside that can be replayed later", extra={"fields": fields})
 
 
 def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
@@ -388,6 +434,16 @@ def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str
                 request, event.event_id, _STATUS_NAMES[status], event.number_of_try, event.at_us
             )
     return list(opened.values()), sorted(closed)
+
+
+def _finals(judged: Sequence[Judged]) -> list[KeptFinal]:
+    return [
+        KeptFinal(
+            one.event.event_id, one.event.request_id, one.event.offset, one.event.fields.started_at_us, not one.lost
+        )
+        for one in judged
+        if one.exceptional and one.event.final
+    ]
 
 
 def poison_row(letter: Letter) -> Row:
