@@ -71,6 +71,7 @@ class Prepared:
     opened: list[OpenException]
     closed: list[str]
     finals: list[KeptFinal]
+    corrected: list[bytes]
     lost: int
     adjustments: int
 
@@ -240,7 +241,7 @@ class RecordBatch:
                 opened=prepared.opened,
                 closed=prepared.closed,
                 finals=prepared.finals,
-                corrected=[one.corrects.event_id for one in prepared.judged if one.corrects is not None],
+                corrected=prepared.corrected,
                 now_us=self._clock.now_us(),
             )
         )
@@ -310,6 +311,7 @@ class RecordBatch:
         opened, closed = _exceptions(judged)
         rows = rows_of(judged, batch.bounds, self._clock.now_us(), columns)
         self._store.make_ready(rows)
+        corrected = [one.corrects.event_id for one in judged if one.corrects is not None]
         return Prepared(
             events=len(judged),
             traced=[one for one in judged if one.event.fields.trace_kept],
@@ -323,8 +325,9 @@ class RecordBatch:
             opened=opened,
             closed=closed,
             finals=_finals(judged),
+            corrected=corrected,
             lost=sum(rows.columns["superseded"]),
-            adjustments=sum(one.corrects is not None for one in judged),
+            adjustments=len(corrected),
         )
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
