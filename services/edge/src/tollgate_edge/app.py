@@ -262,12 +262,8 @@ class Edge:
 
     def _without_redis(self) -> str | None:
         if self.alone is None:
-            # What is missing says it while Redis is away.
-            return (
-                "should Redis go away, requests that need a wallet or have limits are refused"
-                if self.holds.ready
-                else None
-            )
+            said = "should Redis go away, requests that need a wallet or have limits are refused"
+            return said if self.holds.ready else None
         when = "should Redis go away" if self.holds.ready else "Redis is not connected"
         cap = self.settings.unverified_spend_cap
         return (
