@@ -12,8 +12,6 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tollgate_kit.event_log import checked_url
-
 _PORT: Final = r"(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
 HOST: Final = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])"
 HOST_PORT: Final = rf"{HOST}(?::{_PORT})?"
@@ -58,7 +56,13 @@ RedisUrl = Annotated[
         rf"unix:///.+|rediss?://(.*@)?{HOST_PORT}(/\d*)?", "`unix:///PATH` or `redis[s]://[:PASSWORD@]HOST:PORT/0`"
     ),
 ]
-EventLogUrl = Annotated[str, AfterValidator(checked_url)]
+EventLogUrl = Annotated[
+    str,
+    matching(
+        rf"sqlite:///+[^/].*|kafka://{HOST_PORT}(,{HOST_PORT})*(\?partitions=[1-9]\d*)?",
+        "`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`",
+    ),
+]
 
 
 class ServiceSettings(BaseSettings):

@@ -26,7 +26,7 @@ _KEY_BYTES: Final = 32
 UsageStoreUrl = Annotated[
     SecretStr,
     matching(
-        rf"chdb:///.+|https?://(.*@)?{HOST_PORT}(/\w*)?(\?\S*)?",
+        rf"chdb:///.+|https?://(.*@)?{HOST_PORT}(/[^/?]*)?(\?.*)?",
         "`chdb:///DIRECTORY` or `http[s]://USER:PASSWORD@HOST:PORT/DATABASE`",
     ),
 ]
