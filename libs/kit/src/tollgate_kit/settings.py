@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _PORT: Final = r"(?:\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
-HOST: Final = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])"
-HOST_PORT: Final = rf"{HOST}(?::{_PORT})?"
+_HOST: Final = r"(?:[\w.-]+|\[[\da-fA-F:.]+\])"
+HOST_PORT: Final = rf"{_HOST}(?::{_PORT})?"
 _PASSWORD: Final = re.compile("//.*@", re.DOTALL)
 
 
@@ -39,7 +39,7 @@ def _with_driver(value: str) -> str:
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", value)
 
 
-Address = Annotated[str, matching(rf"unix:.+|(dns:///)?{HOST}:{_PORT}", "`host:port` or `unix:PATH`")]
+Address = Annotated[str, matching(rf"unix:.+|(dns:///)?{_HOST}:{_PORT}", "`host:port` or `unix:PATH`")]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_parts), Field(min_length=1)]
 HttpUrl = Annotated[str, matching(rf"https?://{HOST_PORT}(/\S*)?", "an http:// or https:// address")]
 SqlUrl = Annotated[
@@ -76,7 +76,7 @@ class ServiceSettings(BaseSettings):
         default="",
         description="Where /healthz, /readyz and /metrics are served: `host:port` or `unix:PATH`; empty serves none.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(str.lower)] = Field(
         default="info", description="debug, info, warning or error."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="`text` for people, `json` for collectors.")

@@ -164,6 +164,10 @@ def test_redis_is_at_a_socket_or_a_host(url):
     assert Wanted(redis=url).redis.get_secret_value() == url
 
 
+def test_a_level_may_be_written_as_logging_writes_it():
+    assert Wanted(log_level="WARNING").log_level == "warning"
+
+
 def test_addresses_are_those_that_servers_and_clients_take():
     taken = ("unix:/run/a b.sock", "127.0.0.1:0", "[::1]:65535", "dns:///router.svc:9401", "tollgate_router-0.r:9401")
     assert Wanted(routers=" , ".join(taken)).routers == taken
