@@ -54,6 +54,8 @@ PLANTED = {
         ("tollgate_billing.domain.ledger", "sqlalchemy"),
         ("tollgate_edge.use_cases.create_key", "grpc"),
         ("tollgate_media_jobs.ports", "aiohttp"),
+        ("tollgate_billing.control_ports", "sqlalchemy"),
+        ("tollgate_edge.ledger_ports", "grpc"),
     ],
 }
 CASES = [
@@ -97,6 +99,9 @@ def skeleton(tmp_path):
             write(folder, f"{service}.{layer}.quiet", "")
     # What plants import must be there.
     planting = ("tollgate_kit.clock", "tollgate_edge.adapters.sql", "tollgate_edge.inference.door")
+    for subject in ("control", "ledger", "letter", "mending", "payment", "report", "rerate"):
+        write(folder, f"tollgate_billing.{subject}_ports", "")
+    write(folder, "tollgate_edge.ledger_ports", "")
     for module in (*planting, "tollgate_edge.faces"):
         write(folder, module, "")
     for module in (

@@ -4,7 +4,7 @@ import contextlib
 from types import SimpleNamespace
 
 import httpx
-from services.edge.tests.fakes.services import FakeBilling, FakeLedger, FakeMedia, FakeMending, FakeRouters
+from services.edge.tests.fakes.services import FakeBilling, FakeMedia, FakeMending, FakeMoney, FakeRouters
 from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate_edge.api.context import HttpContext
@@ -60,7 +60,7 @@ async def http_world(*, billing=None, reports=None):
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
     made.budgets = Controls()
     made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
-    made.ledger, made.mending = FakeLedger(), FakeMending()
+    made.ledger, made.mending = FakeMoney(), FakeMending()
     made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
     made.missing, made.notes, made.refused, made.spool = [], [], [], (0, "")
