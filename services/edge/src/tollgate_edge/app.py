@@ -36,7 +36,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.domain.keys import IMPORTED
-from tollgate_edge.errors import PublicError
+from tollgate_edge.errors import ConfigurationInvalid, PublicError, StoreUnavailable
 from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
@@ -46,10 +46,9 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.measured import gateway_samples
 from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
-from tollgate_edge.ports import StoreUnavailable
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import FAMILIES, InferenceCounters
-from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, ConfigurationInvalid
+from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey

@@ -19,8 +19,7 @@ from opentelemetry.trace import SpanKind
 from tollgate_billing.consumers.intake import BatchLimits, Intake
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
 from tollgate_billing.domain.intent import Bounds, Intent, encode_intents, parse_intents
-from tollgate_billing.domain.poison import TooMuchPoison
-from tollgate_billing.errors import InvalidQuery, Unavailable
+from tollgate_billing.errors import InvalidQuery, TooMuchPoison, Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
 from tollgate_billing.use_cases.keep_wallets import Turns

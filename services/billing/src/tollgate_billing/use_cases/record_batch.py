@@ -16,11 +16,12 @@ from tollgate_billing.domain.event import Event, decode_all
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged, judge, looked_up
-from tollgate_billing.domain.poison import POISON_LIMIT, TooMuchPoison, count_on_end
+from tollgate_billing.domain.poison import POISON_LIMIT, count_on_end
 from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
+from tollgate_billing.errors import TooMuchPoison
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets

@@ -9,12 +9,12 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import Ids
 from tollgate_kit.tracing import new_span_id, parse_traceparent
-from tollgate_media_jobs.domain.ability import Abilities, Invalid
+from tollgate_media_jobs.domain.ability import Abilities
 from tollgate_media_jobs.domain.channels import Version
-from tollgate_media_jobs.domain.images import NotAnImage, inspect_image
+from tollgate_media_jobs.domain.images import inspect_image
 from tollgate_media_jobs.domain.job import ImageRequest, Job, Source, Tenant
 from tollgate_media_jobs.domain.pricing import expected_tokens, worst_case
-from tollgate_media_jobs.errors import BlobsUnavailable, MediaError
+from tollgate_media_jobs.errors import BlobsUnavailable, Invalid, MediaError, NotAnImage
 from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Held, Holds, HoldState, Jobs, Versions
 from tollgate_media_jobs.use_cases.moves import staging_prefix
 from tollgate_rating import AmountOutOfRange, ModelPrice, NoRate, PriceBook

@@ -14,8 +14,9 @@ from tollgate_router.domain.candidates import Ask
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Mode
-from tollgate_router.domain.openai_chat import InvalidBody, read_body
+from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.walk import Walk
+from tollgate_router.errors import InvalidBody
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.service import ExchangeDeps
 

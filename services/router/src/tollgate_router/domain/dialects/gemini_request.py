@@ -28,7 +28,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -37,6 +36,7 @@ from tollgate_router.domain.dialects.neutral import (
     ToolChoice,
 )
 from tollgate_router.domain.dialects.odds import MOST_OTHERS, ODDS
+from tollgate_router.errors import Refused
 
 _SNAKE: Final = re.compile(r"_([a-z])")
 _MODES: Final = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}

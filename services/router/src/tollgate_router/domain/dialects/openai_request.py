@@ -30,7 +30,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -41,6 +40,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.odds import members_of_chat
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
+from tollgate_router.errors import Refused
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _UNDERSTOOD: Final = frozenset(
