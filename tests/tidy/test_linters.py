@@ -19,6 +19,8 @@ PLANTED = {
     "a date of one's own": ("import datetime\n\nNOW = datetime.datetime.now\n", "TID251"),
     "an id of one's own": ("import uuid\n\nNEW = uuid.uuid4\n", "TID251"),
     "randomness of one's own": ("import random\n\nPICK = random.choice\n", "TID251"),
+    "bytes of the system": ("import os\n\nTAKE = os.urandom\n", "TID251"),
+    "a secret of one's own": ("import secrets\n\nTAKE = secrets.token_hex\n", "TID251"),
     "a bare except": (FUNCTION + "    try:\n        return value\n    except:\n        return 0\n", "E722"),
     "a broad except": (
         FUNCTION + "    try:\n        return value\n    except Exception:\n        return 0\n",

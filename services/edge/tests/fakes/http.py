@@ -1,6 +1,7 @@
 """Edge's HTTP without inference on fakes, and what its errors look like."""
 
 import contextlib
+import random
 from types import SimpleNamespace
 
 import httpx
@@ -107,6 +108,7 @@ async def http_world(*, billing=None, reports=None):
             bodies=BodyReader(10_000, 16),
             clock=made.clock,
             tracing=NoTracing(),
+            random=random.Random(1),
             missing=lambda: made.missing,
             notes=lambda: made.notes,
             state=lambda: "ready",

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import groupby
 from operator import attrgetter
+from random import Random
 from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import SpanKind
@@ -54,6 +55,7 @@ class UsageRecordedConsumer:
         clock: Clock,
         booking: Turns,
         tracing: Tracing,
+        random_source: Random,
         counters: BillingCounters,
         reached: Callable[[str], None],
         new_owner: Callable[[], str],
@@ -67,6 +69,7 @@ class UsageRecordedConsumer:
         self._clock = clock
         self._booking = booking
         self._tracing = tracing
+        self._random = random_source
         self._counters = counters
         self._reached = reached
         self._new_owner = new_owner
@@ -430,7 +433,7 @@ class UsageRecordedConsumer:
             self._tracing.record(
                 SpanRecord(
                     name=SPAN_RECORD,
-                    span=format_traceparent(parent[0], new_span_id(), sampled=True),
+                    span=format_traceparent(parent[0], new_span_id(self._random), sampled=True),
                     parent_span_id=parent[1],
                     start_us=batch.started_us,
                     end_us=now,
