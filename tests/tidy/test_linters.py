@@ -33,6 +33,8 @@ PLANTED = {
     "an argument that nobody reads": ("class A:\n    def f(self, value: int) -> int:\n        return 1\n", "ARG002"),
     "a shell": ("import subprocess\n\nsubprocess.run('ls', shell=True, check=True)\n", "S602"),
     "a suppression of nothing": ("VALUE = 1  # noqa: E501\n", "RUF100"),
+    "a suppression of everything": ("import os  # noqa\n", "PGH004"),
+    "an ignore of every type": ("VALUE = 1  # type: ignore\n", "PGH003"),
     "branches without end": (
         FUNCTION
         + "".join(f"    if value == {number}:\n        value += 1\n" for number in range(11))

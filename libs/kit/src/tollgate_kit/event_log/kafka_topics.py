@@ -31,7 +31,7 @@ _REPLICAS: Final = 3
 _UNKNOWN_TOPIC: Final = 3
 
 
-class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]
+class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """16 bytes on the wire."""
 
     @classmethod
@@ -45,7 +45,7 @@ class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]
         return uuid.UUID(bytes=data.read(16))
 
 
-class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]
+class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Version 10 of the reply."""
 
     API_KEY = _METADATA_KEY
@@ -93,7 +93,7 @@ class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]
     )
 
 
-class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]
+class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Version 10 of the request."""
 
     FLEXIBLE_VERSION = True
@@ -109,7 +109,7 @@ class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]
     )
 
 
-class TopicsRequest(Request[MetadataRequestV10]):  # type: ignore[misc,unused-ignore]
+class TopicsRequest(Request[MetadataRequestV10]):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Asks what a broker knows of some topics."""
 
     API_KEY = _METADATA_KEY

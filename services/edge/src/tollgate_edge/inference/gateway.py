@@ -437,8 +437,8 @@ class InferenceGateway:
         if len(self._common) >= _MAX_COMMON:
             self._common.clear()
         common = wire.Open(
-            dialect=face.dialect,  # type: ignore[arg-type]
-            operation=exchange.operation,  # type: ignore[arg-type]
+            dialect=face.dialect,  # type: ignore[arg-type]  # A number for an enum.
+            operation=exchange.operation,  # type: ignore[arg-type]  # A number for an enum.
             model=asked.model,
             stream=asked.stream,
             usage_wanted=asked.usage_wanted,

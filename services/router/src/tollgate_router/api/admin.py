@@ -145,7 +145,7 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
 
 
 async def _abort(context: Any, kind: int, message: str) -> None:
-    await abort_with(context, errors.Error(kind=kind, message=message))  # type: ignore[arg-type]
+    await abort_with(context, errors.Error(kind=kind, message=message))  # type: ignore[arg-type]  # A number for an enum.
 
 
 def _hindrances(health: ChannelHealth, now: float) -> Iterator[router_pb2.Hindrance]:

@@ -232,7 +232,7 @@ class Recorder:
                 attempt=result.number,
                 final=result.final,
                 estimated=result.estimated,
-                outcome=result.outcome,  # type: ignore[arg-type]
+                outcome=result.outcome,  # type: ignore[arg-type]  # A number for an enum.
                 upstream_status=result.upstream_status,
                 unpriced=charge.unpriced,
                 error_kind=kind_name(result.error_kind) if result.error_kind else "",

@@ -322,7 +322,7 @@ def _choice(members: Mapping[str, msgspec.Raw], lost: Lost) -> ToolChoice | None
     if isinstance(found, str):
         if found not in {"auto", "none", "required"}:
             raise Refused(f"{name}: expected auto, none, required or a function.", name)
-        return ToolChoice(found)  # type: ignore[arg-type]
+        return ToolChoice(found)  # type: ignore[arg-type]  # One of the words; checked above.
     named = found.function.name if found.function is not None else found.name
     if not named:
         raise Refused(f"{name}: only a function can be chosen.", name)
