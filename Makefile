@@ -46,16 +46,17 @@ fmt: $(STAMP) ## Format the code
 	@$(BIN)/ruff check --fix-only . ; $(BIN)/ruff format .
 
 .PHONY: proto
-proto: $(STAMP) ## Generate libs/contracts from proto/
+proto: $(STAMP) ## Generate libs/contracts from proto/, and keep what is new from being broken later
 	@$(BIN)/python -m tools.gen_proto
-
-.PHONY: proto-baseline
-proto-baseline: $(STAMP) ## Take proto/ as released: later changes may not break it
 	@$(BIN)/python -m tools.proto_image
 
 .PHONY: examples
 examples: $(STAMP) ## Write the binary form of the examples under topics/
 	@$(BIN)/python -m tools.topic_examples
+
+.PHONY: commands
+commands: $(STAMP) ## Write docs/reference/commands.md from the help of the commands
+	@$(BIN)/python -m tools.gen_commands
 
 .PHONY: settings
 settings: $(STAMP) ## Write docs/reference/settings.md from the services' settings classes

@@ -21,6 +21,7 @@ FEATURES = {
     "rating": "rating in the router",
     "event": "usage event with rating, spool and log",
     "log": "event log (spool kept)",
+    "money": "hold, settle, rating, usage event, spool and log together",
     "metrics": "metrics: histograms and series of requests and attempts",
 }
 FEATURE_ROUNDS = 3

@@ -41,12 +41,16 @@ def _insert(found: Mapping[str, Any]) -> Iterator[str]:
 def _kafka(found: Mapping[str, Any]) -> Iterator[str]:
     kinds = ("billing", "broker", "valkey")
     yield table(
-        ("booking events that wait in Apache Kafka", "rows a second", *(f"{kind}, µs a row" for kind in kinds)),
+        (
+            *("booking events that wait in Apache Kafka", "rows a second", *(f"{kind}, µs a row" for kind in kinds)),
+            "billing, MB at most",
+        ),
         [
             (
                 f"{row['events']} events, {row['partitions']} partitions",
                 f"{row['rate']:.0f}",
                 *(figure(row[kind]) for kind in kinds),
+                _peak(row),
             )
             for row in rows(found, "kafka")
         ],
@@ -55,12 +59,20 @@ def _kafka(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _alone(found: Mapping[str, Any]) -> Iterator[str]:
     yield table(
-        ("booking events that wait in a file, billing alone", "rows a second", "billing, µs a row", "valkey, µs a row"),
+        (
+            *("booking events that wait in a file, billing alone", "rows a second"),
+            *("billing, µs a row", "valkey, µs a row", "billing, MB at most"),
+        ),
         [
-            (f"{row['events']} events", f"{row['rate']:.0f}", figure(row["billing"]), figure(row["valkey"]))
+            (f"{row['events']} events", f"{row['rate']:.0f}", figure(row["billing"]), figure(row["valkey"]), _peak(row))
             for row in rows(found, "alone")
         ],
     )
+
+
+def _peak(row: Mapping[str, Any]) -> str:
+    """Returns the most that billing held, in MB; runs of before did not look."""
+    return f"{row['peak'] / 1e6:.0f}" if "peak" in row else ""
 
 
 def _booking(found: Mapping[str, Any]) -> Iterator[str]:

@@ -200,6 +200,12 @@ def _router() -> Iterator[Trick]:
         lambda: pattern.search(read),
         lambda: (read.find(b'"usage"'), read.find(b'"error"')),
     )
+    yield Trick(
+        "router domain/chat_stream.py",
+        "a chunk searched by find, not by `in`, which makes an error first",
+        lambda: b"[DONE]" in CHUNK,
+        lambda: CHUNK.find(b"[DONE]"),
+    )
 
 
 def _kit() -> Iterator[Trick]:

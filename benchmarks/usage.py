@@ -24,6 +24,7 @@ from benchmarks.results import Results, add_option
 from tollgate_cli.home import Home
 
 EVENTS = 200_000
+BACKLOG = usage_alone.EVENTS * usage_alone.ROUNDS
 ROUNDS = 4
 QUESTIONS = 40
 WAIT_SECONDS = 600.0
@@ -34,7 +35,7 @@ PARTS = ("insert", "alone", "kafka", "booking", "questions", "freshness")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.usage", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--events", type=int, default=EVENTS, help=f"How many in all; {EVENTS}.")
+    parser.add_argument("--events", type=int, help=f"How many in all; {EVENTS}, of a backlog {BACKLOG}.")
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"How often each is asked; {QUESTIONS}.")
     add_option(parser)
     parser.add_argument("--rows", type=int, default=0, help="Make so many rows, and ask the kept questions of them.")
@@ -59,14 +60,14 @@ def _run(directory: Path, results: Results, parts: set[str], options: argparse.N
         usage_insert.run(directory, results)
     for kind in usage_alone.TITLES:
         if kind in parts:
-            usage_alone.run(directory / kind, results, options.events, kind)
+            usage_alone.run(directory / kind, results, max(1, (options.events or BACKLOG) // usage_alone.ROUNDS), kind)
     if not parts & {"booking", "questions", "freshness"}:
         return
     with running(directory / "product") as product:
         product.chat()
         source, redis = _source(product), f"unix://{Home(product.home).socket('valkey')}"
         if parts & {"booking", "questions"}:
-            names = _book(product, redis, source, results, max(1, options.events // ROUNDS))
+            names = _book(product, redis, source, results, max(1, (options.events or EVENTS) // ROUNDS))
             if "questions" in parts:
                 _ask(product, results, names, options.questions)
         if "freshness" in parts:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.events import EventSource, Publisher, Template, price_document
-from benchmarks.processes import processor_seconds, stop, thread_seconds
+from benchmarks.processes import forget_peak, peak_bytes, processor_seconds, stop, thread_seconds
 from benchmarks.results import Results
 from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc
 from tollgate_kit.event_log import new_producer
@@ -23,6 +23,8 @@ from tollgate_kit.grpc_io import new_channel
 FUNDS_PICO = 10**18
 PARTITIONS = 12
 ROUNDS = 3
+# Of a round: so many that most of a round is neither its begin nor its end, and every partition has a long backlog.
+EVENTS = 300_000
 # So many organizations with four projects' worth of models each: a batch moves as many wallets.
 ORGANIZATIONS = 20
 SECONDS = 60
@@ -33,8 +35,11 @@ COUNTS = re.compile(rb"^tollgate_billing_(events|batches)_total (\S+)$", re.MULT
 TITLES = {"kafka": f"Apache Kafka, {PARTITIONS} partitions, broker beside it", "alone": "a log in a file"}
 
 
-def run(directory: Path, results: Results, events: int, kind: str) -> None:
-    """Prints rows a second and what each process takes of the processors a row; `kind` is one of TITLES."""
+def run(directory: Path, results: Results, count: int, kind: str) -> None:
+    """Books `count` events a round; `kind` is one of TITLES.
+
+    Prints rows a second, and what each process takes of the processors a row.
+    """
     # Tests start the same servers; here nothing is asserted of them.
     from tests.servers.valkey import RedisServer, valkey_binary
 
@@ -48,7 +53,7 @@ def run(directory: Path, results: Results, events: int, kind: str) -> None:
         process = _start(directory, address, event_log, valkey.url)
         pids = {"billing": process.pid, "valkey": valkey.pid, **beside}
         try:
-            asyncio.run(_run(results, kind, directory, event_log, valkey.url, pids, events // ROUNDS))
+            asyncio.run(_run(results, kind, directory, event_log, valkey.url, pids, count))
         finally:
             stop(process, STOP_SECONDS)
             valkey.stop()
@@ -110,6 +115,7 @@ async def _run(
             await publisher.publish(list(source.make(count, seconds=SECONDS)))
         used = {name: processor_seconds([pid]) for name, pid in pids.items()}
         threads = thread_seconds(pids["billing"])
+        forget_peak(pids["billing"])
         began = time.monotonic()
         os.kill(pids["billing"], signal.SIGCONT)
         total = await asyncio.to_thread(_wait, directory / "admin.sock", number * count)
@@ -122,9 +128,11 @@ async def _run(
         }
         await _check(stub, number * count)
         partitions = PARTITIONS if kind == "kafka" else 1
-        results.add(kind, events=count, partitions=partitions, batches=batches, rate=rate, **micros)
+        peak = peak_bytes(pids["billing"])
+        results.add(kind, events=count, partitions=partitions, batches=batches, rate=rate, peak=peak, **micros)
         print(f"  {rate:.0f} rows a second in {batches} batches; us of processor a row: {_listed(micros)}", flush=True)
-        print(f"    billing by thread: {_listed({name: value for name, value in inside.items() if value >= 0.5})}")
+        inside = {name: value for name, value in inside.items() if value >= 0.5}
+        print(f"    billing by thread: {_listed(inside)}; its memory at most {peak / 1e6:.0f} MB")
     await channel.close()
 
 

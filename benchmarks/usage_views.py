@@ -1,4 +1,4 @@
-"""How long the kept questions about usage take over many rows, asked of an embedded usage store of this process."""
+"""How long the kept questions about usage, and comparing its sums, take over many rows of an embedded usage store."""
 
 import asyncio
 import time
@@ -9,8 +9,11 @@ from pathlib import Path
 from benchmarks.machine import percentile
 from benchmarks.results import Results
 from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.usage_rollups import ClickHouseRollups
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews, all_views
+from tollgate_billing.domain.rollups import DAY_US
 from tollgate_billing.domain.usage_view import View, values_of
+from tollgate_billing.use_cases.compare_rollups import CompareRollups
 
 CHUNK = 500_000
 DAYS = 31
@@ -66,6 +69,7 @@ async def _run(directory: Path, results: Results, rows: int, times: int) -> None
         results.add("views made", rows=rows, seconds=took, micros=used)
         print(f"  made and inserted in {took:.0f} s, {used:.1f} us of processor a row")
     await ask_views(clickhouse, results, rows, until_us, times)
+    await compare_sums(clickhouse, results, rows, until_us)
     await clickhouse.close()
 
 
@@ -104,6 +108,20 @@ async def ask_views(clickhouse: ClickHouse, results: Results, rows: int, until_u
             f" ({took_ms[0]:.1f}), {used_ms:.1f}",
             flush=True,
         )
+
+
+async def compare_sums(clickhouse: ClickHouse, results: Results, rows: int, until_us: int) -> None:
+    """Prints how long `tollgate reconcile` takes for rows and their sums."""
+    compare = CompareRollups(ClickHouseRollups(clickhouse))
+    print("\nComparing rows with their sums by minute, hour and day: seconds, seconds of processor")
+    for days in (1, DAYS):
+        began, used = time.monotonic(), time.process_time()
+        found, _ = await compare(until_us - days * DAY_US, until_us, 1)
+        took, used = time.monotonic() - began, time.process_time() - used
+        if found:
+            raise RuntimeError(f"rows and sums do not agree: {found[0].detail}")
+        results.add("sums compared", days=days, rows=rows, seconds=took, processor_seconds=used)
+        print(f"  {days:>2} of {DAYS} days {took:8.1f}, {used:.1f}", flush=True)
 
 
 async def _asked(views: ClickHouseUsageViews, view: View, request: str, now_us: int, times: int) -> Sequence[float]:

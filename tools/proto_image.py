@@ -1,4 +1,4 @@
-"""The descriptor image of proto/; `make proto-baseline` writes the one against which changes are checked."""
+"""The descriptor image of proto/. `make proto` takes what is new into the committed one, which no change may break."""
 
 import sys
 import tempfile
@@ -6,6 +6,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
+
+from tools.proto_breaking import breaking
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
@@ -24,10 +26,23 @@ def build(proto: Path = PROTO) -> FileDescriptorSet:
         return FileDescriptorSet.FromString(image.read_bytes())
 
 
+def refresh(baseline: Path = BASELINE, proto: Path = PROTO) -> list[str]:
+    """Takes what is new into the baseline. Where something would break, says what and writes nothing."""
+    image = build(proto)
+    broken = list(breaking(FileDescriptorSet.FromString(baseline.read_bytes()), image))
+    if not broken:
+        baseline.write_bytes(image.SerializeToString(deterministic=True))
+    return broken
+
+
 def main() -> int:
-    """Writes the baseline; returns the exit code."""
-    BASELINE.write_bytes(build().SerializeToString(deterministic=True))
-    return 0
+    """Refreshes the baseline; returns the exit code."""
+    broken = refresh()
+    for sentence in broken:
+        sys.stderr.write(f"{sentence}\n")
+    if broken:
+        sys.stderr.write("Contracts only grow: add a field or a package of a new version instead.\n")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

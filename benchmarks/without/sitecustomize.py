@@ -98,6 +98,7 @@ _FEATURES = {
     "rating": {"tollgate_router": _without_rating},
     "event": {"tollgate_router": _without_event},
     "log": {"tollgate_router": _without_log},
+    "money": {"tollgate_edge": _without_hold, "tollgate_router": _without_event},
     "metrics": {"tollgate_edge": _without_metrics_of_edge, "tollgate_router": _without_metrics_of_router},
 }
 _COUNTED = ("tollgate_edge", "tollgate_router")

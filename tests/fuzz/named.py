@@ -7,7 +7,12 @@ from tests.fuzz.runner import Target
 from tests.fuzz.targets.chat_repair import ChatRepairTarget
 from tests.fuzz.targets.chat_stream import ChatStreamTarget
 from tests.fuzz.targets.converse_stream import ConverseStreamTarget
-from tests.fuzz.targets.dialects import DialectRepliesTarget, DialectRequestsTarget, DialectStreamsTarget
+from tests.fuzz.targets.dialects import (
+    DialectChoicesTarget,
+    DialectRepliesTarget,
+    DialectRequestsTarget,
+    DialectStreamsTarget,
+)
 from tests.fuzz.targets.endpoints import EndpointsTarget
 from tests.fuzz.targets.forms import FormsTarget
 from tests.fuzz.targets.http_door import HttpDoorTarget
@@ -27,6 +32,7 @@ TARGETS: Final[Mapping[str, type[Target]]] = {
     "chat-repair": ChatRepairTarget,
     "chat-stream": ChatStreamTarget,
     "converse-stream": ConverseStreamTarget,
+    "dialect-choices": DialectChoicesTarget,
     "dialect-replies": DialectRepliesTarget,
     "dialect-requests": DialectRequestsTarget,
     "dialect-streams": DialectStreamsTarget,

@@ -67,7 +67,8 @@ class Product:
         if self._http is not None:
             self._http.close()
         headers = {"authorization": f"Bearer {self.admin_key}"}
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
+        # Longer than edge waits for billing to compare the books, which takes its time on a busy machine.
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=180, trust_env=False)
         return self
 
     def stop(self) -> int:

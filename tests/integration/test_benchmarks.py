@@ -19,7 +19,7 @@ from benchmarks.costs import FEATURES
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.instructions import TOTALS, instructions
 from benchmarks.machine import percentile
-from benchmarks.native import build, run_load, running_upstream
+from benchmarks.native import NoCompiler, build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, started
@@ -31,7 +31,7 @@ from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, Bench, NotW
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from tests.servers.process import Child
+from tests.servers.process import Child, unavailable
 
 pytestmark = pytest.mark.integration
 
@@ -209,7 +209,10 @@ def test_a_percentile_is_the_value_that_so_many_do_not_exceed():
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("programs")
-    build(directory)
+    try:
+        build(directory)
+    except NoCompiler:
+        unavailable("The programs of the benchmarks", "install a C compiler (Debian: gcc libc6-dev)")
     return directory
 
 

@@ -7,6 +7,7 @@ from benchmarks import page as bench_page
 from services.router.tests import failover_page
 from tools import (
     gen_clients,
+    gen_commands,
     gen_errors,
     gen_metrics,
     gen_providers,
@@ -23,6 +24,16 @@ pytestmark = pytest.mark.tidy
 
 def test_the_settings_page_is_what_the_code_says():
     assert gen_settings.PAGE.read_text(encoding="utf-8") == gen_settings.render(), "run `make settings`"
+
+
+def test_the_page_of_commands_is_what_they_say_themselves():
+    assert gen_commands.PAGE.read_text(encoding="utf-8") == gen_commands.render(), "run `make commands`"
+
+
+@pytest.mark.parametrize(("path", "text"), gen_commands.all_commands(), ids=lambda one: one if "\n" not in one else "")
+def test_every_command_has_an_example_and_a_form_for_scripts(path, text):
+    assert re.search(rf"^ +(?:[A-Z_]+=\S+ )*{path}\b", text.partition("Options:")[0].partition("\n")[2], re.MULTILINE)
+    assert "--json" in text
 
 
 def test_the_metrics_page_is_what_the_code_says():

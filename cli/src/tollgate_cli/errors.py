@@ -14,3 +14,9 @@ class Failure(Exception):  # noqa: N818
         self.code = code
         self.advice = advice
         self.details = details
+
+
+def unreadable(file: object, error: Exception) -> Failure:
+    """Returns the failure of a command whose file is not there, or holds something else than it should."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return Failure(f"{file} cannot be read: {reason}.", code=USAGE)

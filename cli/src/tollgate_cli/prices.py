@@ -130,8 +130,8 @@ def prices_import(
     run_import(file, form, name, effective, output, skip_bad=skip_bad, as_json=as_json)
 
 
-def prices_schema() -> None:
-    r"""Print the JSON Schema of `tollgate.yaml`, price books included, for editors.
+def prices_schema(*, as_json: JsonOption = False) -> None:  # noqa: ARG001 - as every command has it.
+    r"""Print the JSON Schema of `tollgate.yaml`, price books included, for editors. It is JSON with and without --json.
 
     \b
     tollgate prices schema > tollgate.schema.json

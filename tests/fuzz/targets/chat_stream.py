@@ -10,7 +10,7 @@ import msgspec
 
 from tests.fuzz.cases import Case, draw_cuts, mostly, pieces, spoil
 from tests.fuzz.second_json import NotJson, Pairs, draw_object, read
-from tollgate_router.domain.chat_stream import ChatStream
+from tollgate_router.domain.chat_stream import DONE, TAIL_BYTES, ChatStream
 from tollgate_router.domain.upstream_errors import problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, read_usage
 
@@ -32,6 +32,7 @@ _OTHER: Final = [
 ]  # fmt: skip
 _MARK: Final = b"\xef\xbb\xbf"
 _NOTABLE: Final = re.compile(rb'"error"|_tokens"')
+_FINISH: Final = re.compile(rb'"finish_reason" ?: ?"')
 _FIELDS: Final = (b"data:", b":", b"event:", b"id:", b"retry:")
 _SPICES: Final = [
     b"\n", b"\r\n", b"\n\n", b"\r\n\r\n", b"\r", b"data:", b"data: ", b"data: [DONE]\n\n", b'"usage"',
@@ -124,7 +125,11 @@ def slowly(data: bytes, *, wanted: bool) -> Seen:
             reading.take(frame)
             frame = b""
     reading.end(frame + data.rpartition(b"\n")[2])
-    return Seen(b"".join(reading.out), reading.usage, reading.done, reading.problem)
+    passed = b"".join(reading.out)
+    if reading.problem is None and not reading.done and _FINISH.search(passed[-TAIL_BYTES:]):
+        # Its reason to finish is the answer's last word, and what callers wait for is said in the provider's place.
+        return Seen(passed + DONE, reading.usage, done=True, problem=None)
+    return Seen(passed, reading.usage, reading.done, reading.problem)
 
 
 class _Slow:

@@ -22,7 +22,9 @@ from services.router.tests.fakes.translating import (
 
 from tests.fuzz.cases import Case, draw_cuts, pieces, spoil
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.translate import Sending, StreamTranslation, Translation
+from tollgate_router.domain.dialects.choices import SeveralStreams
+from tollgate_router.domain.dialects.translate import Sending, StreamTranslation, Translation, sending
+from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.errors import InvalidBody, Refused
 
@@ -256,6 +258,83 @@ class DialectStreamsTarget:
     @staticmethod
     def _out(dialect: int, upstream: int, parts: list[bytes]) -> tuple[StreamTranslation, bytes]:
         stream = StreamTranslation(_translation(dialect, upstream))
+        return stream, b"".join([*(stream.feed(part) for part in parts), stream.finish()])
+
+    def close(self) -> None:
+        pass
+
+
+# What is not one answer of a chat: completions at wires that only chat, and several answers to one request.
+_COMPLETION: Final[dict[str, Any]] = {
+    "model": "m", "prompt": "x", "max_tokens": 7, "temperature": 0.5, "top_p": 0.5, "stop": ["END"], "seed": 1, "n": 1,
+    "presence_penalty": 0.5, "frequency_penalty": 0.5, "user": "u", "echo": False, "logit_bias": {"1": 2},
+    "stream_options": {"include_usage": True},
+}  # fmt: skip
+_SEVERAL: Final = {"chat": (OPENAI, GEMINI), "contents": (GEMINI, OPENAI)}
+_ANSWERS: Final = 2
+
+
+class DialectChoicesTarget:
+    """A completion put as a chat, and streams of it or with several answers: a body or a refusal, and whole frames."""
+
+    cost = 4
+
+    def __init__(self) -> None:
+        self._targets = {upstream: target(upstream) for upstream in (ANTHROPIC, GEMINI)}
+        self._targets[OPENAI] = replace(target(OPENAI), operations=frozenset((wire.OPERATION_CHAT,)))
+
+    def draw(self, source: Random) -> Case:
+        upstream = source.choice(sorted(self._targets))
+        body = spoil(source, json.dumps(draw_value(source, _COMPLETION)).encode(), SPICES)
+        kind = source.choice(["completion", *_SEVERAL])
+        came = upstream if kind == "completion" else _SEVERAL[kind][1]
+        data = _draw_stream(source, came)
+        if kind != "completion" and source.random() < 0.7:
+            # The second answer comes behind the first, which has no end of the stream.
+            second = _draw_stream(source, came)
+            for one in (b'"choices": [{"index": 0', b'"candidates": [{'):
+                second = second.replace(one, one.replace(b"0", b"1") if b"0" in one else one + b'"index": 1, ')
+            data = data.removesuffix(_END) + second
+        cuts = draw_cuts(source, len(data))
+        return {"kind": kind, "upstream": upstream, "body": body, "data": data, "cuts": cuts}
+
+    def check(self, case: Case) -> None:
+        self._check_body(case["upstream"], case["body"])
+        whole, out = self._out(case, [case["data"]])
+        parts, cut = self._out(case, pieces(case["data"], case["cuts"]))
+        assert (whole.problem, whole.complete, whole.usage) == (parts.problem, parts.complete, parts.usage)
+        if whole.problem is None:
+            assert _IDS.sub(b"", out) == _IDS.sub(b"", cut), f"whole it is {out!r}, in pieces {cut!r}"
+        told = [frame.removeprefix(b"data: ") for frame in out.split(b"\n\n")]
+        assert not told.pop(), "a frame that is not whole"
+        found = [json.loads(frame) for frame in told if frame != b"[DONE]"]
+        assert all(("candidates" if case["kind"] == "contents" else "choices") in one for one in found)
+        if whole.complete and case["kind"] != "contents":
+            assert (told.count(b"[DONE]"), told[-1]) == (1, b"[DONE]")
+
+    def _check_body(self, upstream: int, body: bytes) -> None:
+        opened = wire.Open(dialect=OPENAI, operation=wire.OPERATION_COMPLETION, model="m", body_length=len(body))
+        try:
+            sent = sending(opened, read_body(body), self._targets[upstream], body)
+        except Refused as refused:
+            words = refused.message
+        except InvalidBody:
+            return
+        else:
+            assert isinstance(sent.body, bytes)
+            assert {"messages", "contents"} & json.loads(sent.body).keys(), "nothing is said"
+            return
+        assert words.strip(), "a refusal without words"
+
+    @staticmethod
+    def _out(case: Case, parts: list[bytes]) -> tuple[StreamTranslation | SeveralStreams, bytes]:
+        stream: StreamTranslation | SeveralStreams
+        if case["kind"] == "completion":
+            opened = wire.Open(dialect=OPENAI, operation=wire.OPERATION_COMPLETION, model="m", usage_wanted=True)
+            stream = StreamTranslation(Translation(opened, case["upstream"], {}))
+        else:
+            dialect, upstream = _SEVERAL[case["kind"]]
+            stream = SeveralStreams(_translation(dialect, upstream), _ANSWERS, upstream, dialect)
         return stream, b"".join([*(stream.feed(part) for part in parts), stream.finish()])
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tollgate_cli.api import Api
 from tollgate_cli.commands.tenants import organization_id, project_id
-from tollgate_cli.errors import USAGE, Failure
+from tollgate_cli.errors import USAGE, Failure, unreadable
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
@@ -43,7 +43,7 @@ def run(
     try:
         lines = read_lines(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"{file} cannot be read: {error}.", code=USAGE) from error
+        raise unreadable(file, error) from None
     if not lines.keys and not lines.problems:
         raise Failure(f"{file} holds no keys.", code=USAGE)
     body: dict[str, Any] = {"keys": [key for _, key in lines.keys]}

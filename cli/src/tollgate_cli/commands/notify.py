@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from tollgate_cli.api import Api
 from tollgate_cli.commands.tenants import organization_id
-from tollgate_cli.errors import USAGE, Failure
+from tollgate_cli.errors import USAGE, Failure, unreadable
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
@@ -117,5 +117,5 @@ def _read(secret_file: str) -> str:
     try:
         text = sys.stdin.read() if secret_file == STDIN else Path(secret_file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Failure(f"{secret_file} cannot be read: {error}.", code=USAGE) from error
+        raise unreadable(secret_file, error) from None
     return text.strip()

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from tollgate_cli.errors import Failure
+from tollgate_cli.errors import USAGE, Failure, unreadable
 from tollgate_cli.output import print_json
 
 _READERS = ("litellm", "newapi")
@@ -21,11 +21,11 @@ def run_import(
     from tollgate_resources.imports import Unreadable, read_litellm, read_newapi
 
     if form not in _READERS:
-        raise Failure(f"There is no format '{form}'.", advice=f"Take one of: {', '.join(_READERS)}.")
+        raise Failure(f"There is no format '{form}'.", code=USAGE, advice=f"Take one of: {', '.join(_READERS)}.")
     try:
         found = (read_litellm if form == "litellm" else read_newapi)(file.read_bytes())
     except OSError as error:
-        raise Failure(f"{file}: {error.strerror}.") from None
+        raise unreadable(file, error) from None
     except Unreadable as error:
         raise Failure(f"{file}: {error}.") from None
     errors = found.errors

@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from errno import ENOENT
+from os import strerror
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tollgate_cli.api import Api
 from tollgate_cli.commands.tenants import organization_id
-from tollgate_cli.errors import Failure
+from tollgate_cli.errors import Failure, unreadable
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
@@ -28,6 +30,7 @@ LEFT_OUT = {
     "no_exchange_rate": "no exchange rate to their organization's currency was in force",
     "no_currency": "their organization has no money and no credit line yet, so that its currency is not known",
     "too_dear": "they would cost more than one request may, in their currency or in the price book's",
+    "lost_rows": "usage rows of them are lost, and they may be charged already (see tollgate usage rebuild)",
     "too_old": "they began more than 89 days ago (see tollgate credit correct)",
 }
 MONEY = ("requests", "charged", "would", "difference")
@@ -37,6 +40,9 @@ def read_declared(files: Sequence[Path]) -> "Declared":
     """Returns what files declare. Raises Failure that lists every problem with its line."""
     from tollgate_resources import load, load_catalogue
 
+    for file in files:
+        if not file.exists():
+            raise unreadable(file, FileNotFoundError(ENOENT, strerror(ENOENT)))
     loaded = load(files, load_catalogue())
     if loaded.problems:
         raise Failure(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tollgate_cli.api import Api
-from tollgate_cli.errors import USAGE, Failure
+from tollgate_cli.errors import Failure, unreadable
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
@@ -80,7 +80,7 @@ def compare_statement(
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise Failure(f"{file} cannot be read: {error.strerror}.", code=USAGE) from error
+        raise unreadable(file, error) from None
     with Api(find_target(home, environment)) as api:
         path = "/api/v1/reconciliation/statements"
         found = api.post_file(path, content, {"provider": provider}, seconds=SECONDS)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tollgate_cli.api import Api
-from tollgate_cli.errors import USAGE, Failure
+from tollgate_cli.errors import USAGE, Failure, unreadable
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
@@ -52,7 +52,7 @@ def _request(file: Path | None) -> dict[str, Any] | None:
     try:
         found = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
-        raise Failure(f"{file} cannot be read: {error}.", code=USAGE) from error
+        raise unreadable(file, error) from None
     if not isinstance(found, dict):
         raise Failure(f"{file} holds no JSON object.", code=USAGE)
     return found

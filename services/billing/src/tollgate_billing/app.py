@@ -191,7 +191,7 @@ class Billing:
         budgets = SqlBudgets(self.database, ids)
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
         self.anomalies = WatchAnomalies(SqlAnomalies(self.database, ids), spending, clock)
-        self.letters = ReplayLetters(ClickHouseLetters(self.clickhouse), UsageProducer(self.producer), clock)
+        self.letters = ReplayLetters(ClickHouseLetters(self.clickhouse), ledger, UsageProducer(self.producer), clock)
         self.alerts = WatchAlerts(
             SqlAlerts(self.database, ids),
             ClickHouseTroubles(self.clickhouse),
@@ -299,7 +299,7 @@ class Billing:
             self.prices,
             UsageProducer(self.producer),
             self.clock,
-            self.books,
+            ClickHouseLetters(self.clickhouse),
         )
         rate_again = RateAgain(ClickHouseUsedRows(self.clickhouse))
         self.reports = ReportService(SqlStatements(self.database), rate_again, rerate, self.prices)

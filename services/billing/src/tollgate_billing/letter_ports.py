@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
+from tollgate_billing.domain.judge import KeptFinals
 from tollgate_billing.ports import Letter
 
 
@@ -17,7 +18,19 @@ class LetterId(NamedTuple):
         return "-".join(map(str, self))
 
 
-class LetterStore(Protocol):
+class BookedEvents(Protocol):
+    async def booked(self, requests: Collection[str]) -> set[bytes]:
+        """Returns the ids of the events that usage rows of these requests have. Raises UsageStoreUnavailable."""
+        ...
+
+
+class BookedFinals(Protocol):
+    async def finals(self, requests: Collection[str]) -> KeptFinals:
+        """Returns the finals of these requests that the ledger keeps. Raises LedgerUnavailable."""
+        ...
+
+
+class LetterStore(BookedEvents, Protocol):
     """Raises UsageStoreUnavailable from every method."""
 
     async def letters(self, limit: int, before: LetterId | None) -> list[Letter]:
@@ -26,10 +39,6 @@ class LetterStore(Protocol):
 
     async def letter(self, letter_id: LetterId) -> Letter | None:
         """Returns one letter."""
-        ...
-
-    async def booked(self, requests: Collection[str]) -> set[bytes]:
-        """Returns the ids of the events that usage rows of these requests have."""
         ...
 
 

@@ -19,6 +19,10 @@ class UsageRollups(Protocol):
         """Returns the hours of all that began, or came, in this time, by rows and by sums."""
         ...
 
+    async def rows_of_hours(self, hours: Sequence[int]) -> dict[int, int]:
+        """Returns how many rows began in each of these hours; those without rows are left out."""
+        ...
+
     async def kept_from(self, rollup: Rollup) -> int:
         """Returns the first bucket that surely has all its rows and sums: older ones may be gone."""
         ...
@@ -107,6 +111,10 @@ class RebuildingStore(Protocol):
 
     async def letters(self, bounds: Bounds) -> set[int]:
         """Returns the offsets of records that rows say could not be used."""
+        ...
+
+    async def set_aside(self, source: Bounds) -> set[int]:
+        """Returns the offsets of events that were not booked since a row of their request was lost."""
         ...
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:

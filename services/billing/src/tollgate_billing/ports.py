@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference
 from tollgate_billing.domain.intent import Bounds
-from tollgate_billing.domain.judge import Booked
+from tollgate_billing.domain.judge import Booked, KeptFinal, KeptFinals
 from tollgate_billing.domain.postings import Transfer, WalletEffect
 from tollgate_billing.domain.recent import RecentIds
 from tollgate_billing.domain.rows import Block, Row
@@ -96,6 +96,9 @@ class Posting:
     effects: Sequence[WalletEffect]
     opened: Sequence[OpenException] = field(default=())
     closed: Sequence[str] = field(default=())
+    # Finals to keep, and the events whose charge the batch takes back.
+    finals: Sequence[KeptFinal] = field(default=())
+    corrected: Sequence[bytes] = field(default=())
     now_us: int = 0
 
 
@@ -132,6 +135,10 @@ class Ledger(Protocol):
 
     async def open_requests(self, since_us: int) -> frozenset[str]:
         """Returns the requests with an open exception that was logged since."""
+        ...
+
+    async def finals(self, requests: Collection[str], before: Bounds | None = None) -> KeptFinals:
+        """Returns the finals of these requests that are kept; of `before`'s source, only those below it."""
         ...
 
     async def grant(self, grant: "Grant") -> int:

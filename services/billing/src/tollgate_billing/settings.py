@@ -42,10 +42,14 @@ class BillingSettings(ServiceSettings):
     event_log_url: str = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
 
     batch_max_events: int = Field(
-        default=20_000, gt=0, le=50_000, description="A batch closes at this many events, which only a backlog has."
+        default=50_000,
+        gt=0,
+        le=50_000,
+        description="A batch closes at this many events, which only a backlog has. Fewer take less memory and more of "
+        "the processors.",
     )
     batch_max_bytes: int = Field(
-        default=8 * 1024 * 1024, gt=0, description="A batch closes at this size of its events, in bytes."
+        default=32 * 1024 * 1024, gt=0, description="A batch closes at this size of its events, in bytes."
     )
     batch_age_seconds: float = Field(
         default=0.5, gt=0, le=10, description="A batch closes when its first event has waited this long."

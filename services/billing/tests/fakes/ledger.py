@@ -17,6 +17,8 @@ class FakeLedger:
         self.currency = {}
         self.sources = {}
         self.exceptions = {}
+        # (source, final) by event.
+        self.finals_kept = {}
         self.grants = {}
 
     @guarded
@@ -43,6 +45,12 @@ class FakeLedger:
             self.exceptions.pop(request, None)
         for one in posting.opened:
             self.exceptions[one.request_id] = one
+        for event_id in posting.corrected:
+            if event_id in self.finals_kept:
+                source, one = self.finals_kept[event_id]
+                self.finals_kept[event_id] = source, one._replace(stands=False)
+        for one in posting.finals:
+            self.finals_kept.setdefault(one.event_id, (bounds.source, one))
         return effects
 
     @guarded
@@ -56,7 +64,19 @@ class FakeLedger:
     @guarded
     async def open_requests(self, since_us):
         self.exceptions = {name: one for name, one in self.exceptions.items() if one.at_us >= since_us}
+        oldest_us = since_us - 91 * 24 * 3600 * 10**6
+        self.finals_kept = {
+            name: (source, one) for name, (source, one) in self.finals_kept.items() if one.started_at_us >= oldest_us
+        }
         return frozenset(self.exceptions)
+
+    @guarded
+    async def finals(self, requests, before=None):
+        found = {}
+        for source, one in self.finals_kept.values():
+            if one.request_id in requests and not (before and source == before.source and one.offset >= before.low):
+                found.setdefault(one.request_id, {})[one.event_id] = one.stands
+        return found
 
     @guarded
     async def grant(self, grant):

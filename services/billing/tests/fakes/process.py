@@ -106,7 +106,10 @@ class Process:
             keep=self.keep,
         )
         self.letters = ReplayLetters(
-            FakeLetterStore(world.store, world.fuse), FakeUsageTopic(world.append, world.fuse), world.clock
+            FakeLetterStore(world.store, world.fuse),
+            world.ledger,
+            FakeUsageTopic(world.append, world.fuse),
+            world.clock,
         )
         self.consumer = UsageRecordedConsumer(
             consumer=world.new_consumer(),

@@ -1,5 +1,7 @@
 """The rollups of the usage store in memory."""
 
+from collections import Counter
+
 from services.billing.tests.fakes.crash import Fuse, guarded
 
 from tollgate_billing.domain.books import Amounts
@@ -34,6 +36,10 @@ class FakeRollups:
         return sorted(found)
 
     @guarded
+    async def rows_of_hours(self, hours):
+        found = Counter(floor(row["started_at"], HOUR_US) for row in self._store.usage)
+        return {hour: found[hour] for hour in hours if hour in found}
+
     async def kept_from(self, rollup):
         return 0
 

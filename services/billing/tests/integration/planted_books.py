@@ -87,7 +87,9 @@ class Books:
             keep=self.keep,
         )
         # None of these letters is booked: they are of no topic that is replayed.
-        letters = ReplayLetters(FakeLetterStore(FakeUsageStore()), FakeUsageTopic(lambda _: None), self.clock)
+        letters = ReplayLetters(
+            FakeLetterStore(FakeUsageStore()), FakeLedger(), FakeUsageTopic(lambda _: None), self.clock
+        )
         self.compare = CompareBooks(
             usage_books,
             ledger_books,

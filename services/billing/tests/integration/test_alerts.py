@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from services.billing.tests.fakes.alerts import FakeTroubles
 from services.billing.tests.fakes.events import usage_event
+from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.letters import FakeLetterStore, FakeUsageTopic
 from services.billing.tests.fakes.spending import FakeSender
 from services.billing.tests.fakes.usage_store import FakeUsageStore
@@ -65,7 +66,9 @@ class Watch:
     def __init__(self, database):
         self.database, self.clock, self.ids = database, ManualClock(START), RandomIds()
         self.troubles, self.store, self.counters = FakeTroubles(), FakeUsageStore(), BillingCounters()
-        self.letters = ReplayLetters(FakeLetterStore(self.store), FakeUsageTopic(lambda _value: None), self.clock)
+        self.letters = ReplayLetters(
+            FakeLetterStore(self.store), FakeLedger(), FakeUsageTopic(lambda _value: None), self.clock
+        )
         self.backlog = Backlog(0, 0, "")
         self.sender, keys = FakeSender(), Envelopes(KeyRing((b"k" * 32,)))
         self.outbox, self.destinations = SqlOutbox(database, keys), SqlDestinations(database, keys)

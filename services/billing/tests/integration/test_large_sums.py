@@ -7,7 +7,7 @@ from grpc import aio
 from services.billing.tests.fakes.events import usage_event
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
-from tollgate.billing.v1 import billing_pb2, reports_pb2, reports_pb2_grpc
+from tollgate.billing.v1 import billing_pb2, dead_letters_pb2, reports_pb2, reports_pb2_grpc
 from tollgate_kit.grpc_io import new_channel
 from tollgate_rating import INT64_MAX, MAX_CHARGE_PICO
 
@@ -25,6 +25,14 @@ async def refused(work):
     return found.value.details()
 
 
+def dearest():
+    """Returns events that cost together more than int64 holds, each as much as one request may."""
+    now = time.time_ns() // 1000
+    return [
+        usage_event(f"r{place}", at_us=now, input_tokens=TOKENS, output_tokens=0, cost_pico=0) for place in range(COUNT)
+    ]
+
+
 async def test_sums_beyond_int64_are_booked_and_said_or_refused_in_words(request, tmp_path, valkey):
     valkey.clear()
     billing = BillingProcess(tmp_path, servers_of("embedded", request, tmp_path, valkey))
@@ -37,11 +45,7 @@ async def test_sums_beyond_int64_are_booked_and_said_or_refused_in_words(request
         billing.start()
         client = billing.client()
         await client.grant(FUNDS)
-        events = [
-            usage_event(f"r{place}", at_us=now, input_tokens=TOKENS, output_tokens=0, cost_pico=0)
-            for place in range(COUNT)
-        ]
-        await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], events)
+        await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], dearest())
         await client.booked(COUNT)
         balance = await client.balance()
         assert balance.ledger_pico == balance.wallet_pico == FUNDS - total
@@ -57,5 +61,45 @@ async def test_sums_beyond_int64_are_booked_and_said_or_refused_in_words(request
         assert f"{total // 10**12}.{total % 10**12:012d}" in row
         await client.close()
         await channel.close()
+    finally:
+        billing.clean()
+
+
+@pytest.mark.parametrize("profile", ["embedded", "cluster"])
+async def test_a_batch_beyond_int64_is_booked_as_far_as_it_goes_and_the_rest_can_be_replayed(
+    request, tmp_path, valkey, profile
+):
+    valkey.clear()
+    billing = BillingProcess(tmp_path, servers_of(profile, request, tmp_path, valkey))
+    # One partition, one batch.
+    billing.servers["TOLLGATE_BILLING_BATCH_MAX_EVENTS"] = "2000"
+    billing.servers["TOLLGATE_BILLING_BATCH_AGE_SECONDS"] = "5"
+    url = billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"].replace("partitions=2", "partitions=1")
+    billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"] = url
+    charge = TOKENS * 10**6
+    fit = INT64_MAX // charge
+    try:
+        await send(url, [*dearest(), usage_event("small", at_us=time.time_ns() // 1000, organization="org-2")])
+        billing.start()
+        client = billing.client()
+        await client.grant(FUNDS)
+        await client.booked(fit)
+        status = await client.call("GetStatus", billing_pb2.GetStatusRequest())
+        assert (status.rows, status.poison) == (fit, COUNT + 1 - fit)
+        balance = await client.balance()
+        assert balance.ledger_pico == balance.wallet_pico == FUNDS - fit * charge
+        letters = await client.letters.ListDeadLetters(dead_letters_pb2.ListDeadLettersRequest(limit=1), timeout=60)
+        assert letters.letters[0].state == "ready"
+        assert "9223372.036854775807" in letters.letters[0].reason
+        for _ in range(2):
+            asked = dead_letters_pb2.ReplayDeadLettersRequest(all=True)
+            await client.letters.ReplayDeadLetters(asked, timeout=60)
+        await client.booked(COUNT + 1)
+        balance = await client.balance()
+        assert balance.ledger_pico == balance.wallet_pico == FUNDS - COUNT * charge
+        assert (await client.balance("org-2")).ledger_pico == -usage_event("small").charge_pico
+        compared = billing_pb2.CompareBooksRequest(from_us=time.time_ns() // 1000 - 3600 * 10**6)
+        assert list((await client.call("CompareBooks", compared)).differences) == []
+        await client.close()
     finally:
         billing.clean()

@@ -18,6 +18,7 @@ from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_tables import ACCOUNTS, METADATA, PART_PICO, TRANSFERS, whole_balance
 from tollgate_billing.domain.books import BatchLine
 from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import KeptFinal
 from tollgate_billing.domain.postings import (
     ADJUSTMENT,
     FUNDING,
@@ -166,6 +167,34 @@ async def test_open_exceptions_are_kept_replaced_closed_and_forgotten(ledger):
     assert await ledger.open_requests(0) == {"a", "b"}
     assert await ledger.open_requests(150) == {"b"}
     assert await ledger.open_requests(0) == {"b"}
+
+
+async def test_finals_that_were_compared_are_kept_by_event_until_none_can_come_again(ledger):
+    await ledger.claim(SOURCE.source, "me")
+    one, two, three = (bytes([number]) * 16 for number in (1, 2, 3))
+    day_us = 24 * 3600 * 10**6
+    first = [KeptFinal(one, "a", 3, 100 * day_us, stands=True), KeptFinal(two, "b", 4, 200 * day_us, stands=False)]
+    await ledger.post(posting(0, 10, finals=first))
+    # A batch that is posted again changes nothing.
+    await ledger.post(posting(0, 10, finals=[KeptFinal(three, "a", 5, 100 * day_us, stands=True)]))
+    assert await ledger.finals({"a", "b", "c"}) == {"a": {one: True}, "b": {two: False}}
+    again = [KeptFinal(three, "a", 11, 200 * day_us, stands=True), KeptFinal(two, "b", 12, 200 * day_us, stands=True)]
+    await ledger.post(posting(10, 20, finals=again, corrected=[one, b"n" * 16]))
+    assert await ledger.finals({"a", "b"}) == {"a": {one: False, three: True}, "b": {two: False}}
+    # Of the source that asks, only what is below; of any other, all.
+    assert await ledger.finals({"a"}, Bounds("epoch", "topic", 0, 11, 20)) == {"a": {one: False}}
+    assert await ledger.finals({"a"}, Bounds("epoch", "topic", 0, 3, 20)) == {}
+    assert await ledger.finals({"a"}, Bounds("other", "topic", 0, 3, 20)) == {"a": {one: False, three: True}}
+    assert await ledger.finals(set()) == {}
+    names = [f"r{number}" for number in range(1_200)]
+    many = [KeptFinal(name.encode().ljust(16), name, 20, 200 * day_us, stands=True) for name in names]
+    await ledger.post(posting(20, 30, finals=many))
+    assert await ledger.finals(names) == {name: {name.encode().ljust(16): True} for name in names}
+    # Events of what began more than 90 days before are not booked any more.
+    await ledger.open_requests(191 * day_us)
+    assert await ledger.finals({"a"}) == {"a": {one: False, three: True}}
+    await ledger.open_requests(191 * day_us + 1)
+    assert await ledger.finals({"a"}) == {"a": {three: True}}
 
 
 async def test_many_organizations_at_once_come_out_exact(ledger):

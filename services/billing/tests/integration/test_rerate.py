@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from grpc import StatusCode, aio
+from grpc import aio
 from services.billing.tests.fakes.events import BOOK, usage_event
 from services.billing.tests.integration.running import BillingProcess, send, servers_of, version_document
 from services.billing.tests.integration.test_usage_rebuild import DAMAGE
@@ -262,7 +262,7 @@ async def test_a_list_price_beyond_what_one_request_may_cost_is_left_out(billing
     await ask.channel.close()
 
 
-async def test_nothing_is_charged_twice_where_the_rows_are_lost_that_say_it_was_charged(billing):
+async def test_what_was_charged_is_known_by_event_where_the_rows_are_lost_that_say_so(billing):
     now = time.time_ns() // 1000
     billing.start()
     client = billing.client()
@@ -281,25 +281,23 @@ async def test_nothing_is_charged_twice_where_the_rows_are_lost_that_say_it_was_
     command = [sys.executable, "-c", DAMAGE, billing.servers["TOLLGATE_BILLING_CLICKHOUSE_DSN"], gone]
     await asyncio.to_thread(subprocess.run, command, check=True, timeout=120)
     billing.start()
-    for asked in ({}, {"organization_id": "org"}):
-        with pytest.raises(aio.AioRpcError) as refused:
-            await ask(**asked, apply=True)
-        assert refused.value.code() == StatusCode.FAILED_PRECONDITION
-        words = ("of org, batch ", "`tollgate reconcile`", "`tollgate usage rebuild`")
-        assert [one for one in words if one not in refused.value.details()] == []
-    # It shows what there is, and another organization is not concerned.
-    assert sum(row.requests for row in (await ask()).rows) == 2
-    assert (await ask(organization_id="org-2", apply=True)).sent == 1
-    await client.booked(4)
+    # Shown and applied, by event: nothing of the same organization and of others is held up.
+    await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [unpriced("third", now - DAY_US)])
+    await client.booked(3)
+    for apply in (False, True):
+        found = await ask(apply=apply)
+        assert sum(row.requests for row in found.rows) == 2
+        assert (found.sent, dict(found.left_out)) == (2 if apply else 0, {"lost_rows": 1})
+    await client.booked(7)
     mending = MendingServiceStub(ask.channel)
     span = mending_pb2.RebuildUsageRequest(from_us=now - HOUR_US, to_us=time.time_ns() // 1000)
     done = [one async for one in mending.RebuildUsage(span)][-1]
     assert (done.step, done.missing, done.unfit) == ("done", 2, 0)
     again = await ask(apply=True)
-    assert (list(again.rows), again.sent) == ([], 0)
-    for organization in ("org", "org-2"):
+    assert (list(again.rows), again.sent, dict(again.left_out)) == ([], 0, {})
+    for organization, requests in (("org", 2), ("org-2", 1)):
         balance = await client.balance(organization)
-        assert balance.ledger_pico == balance.wallet_pico == FUNDS - (3 * 10 + 7 * 5) * 10**6
+        assert balance.ledger_pico == balance.wallet_pico == FUNDS - requests * (3 * 10 + 7 * 5) * 10**6
     found = await client.call("CompareBooks", billing_pb2.CompareBooksRequest(from_us=now - HOUR_US))
     assert [one for one in found.differences if one.kind != "mismatch"] == []
     await client.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import time
 import uuid
 from decimal import Decimal
@@ -184,4 +185,28 @@ async def test_a_usage_store_that_takes_no_writes_is_waited_for(request, tmp_pat
         assert billing.stop() == 0
     finally:
         engine.read_only(on=False)
+        billing.clean()
+
+
+async def test_a_full_disk_under_billing_is_waited_for(request, tmp_path, valkey):
+    """No file of billing can grow: neither its usage store, nor its ledger, nor its place in the log."""
+    valkey.clear()
+    billing = BillingProcess(tmp_path, servers_of("embedded", request, tmp_path, valkey))
+    url, events = billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], events_now(120)
+    try:
+        billing.start()
+        client = billing.client()
+        await client.grant(FUNDS)
+        await send(url, events[:30])
+        await client.booked(30)
+        pid = billing.process.pid
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        await send(url, events[30:])
+        await client.unready("booking waits")
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        await all_booked(client, events)
+        assert billing.process.pid == pid
+        await client.close()
+        assert billing.stop() == 0
+    finally:
         billing.clean()

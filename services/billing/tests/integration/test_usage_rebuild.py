@@ -10,11 +10,12 @@ import time
 
 import pytest
 from grpc.aio import AioRpcError
-from services.billing.tests.fakes.events import usage_event
+from services.billing.tests.fakes.events import WITNESS, usage_event
 from services.billing.tests.integration.running import TOPIC, BillingProcess, send, servers_of
 from services.billing.tests.integration.test_crash import DAY_US, FUNDS, SUMS, events_of
 
 from tollgate.billing.v1 import billing_pb2
+from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import mending_pb2 as mending
 from tollgate.billing.v1.mending_pb2_grpc import MendingServiceStub
 from tollgate_billing.adapters.kept_events import KeptEvents
@@ -383,3 +384,33 @@ async def test_reading_the_log_again_holds_it_back_only_while_it_is_read(tmp_pat
     await events.let_go()
     assert position() == 1 << 62
     await abandoned.aclose()
+
+
+@pytest.mark.parametrize("billing", ["embedded"], indirect=True)
+async def test_what_waited_for_a_lost_row_is_booked_after_the_rebuild_and_not_by_it(billing):
+    store = await opened(billing)
+    now = time.time_ns() // 1000
+    witness, later, plain = (
+        usage_event("a", status=WITNESS, attempt=0, output_tokens=7, at_us=now),
+        usage_event("a", tried=2, at_us=now),
+        usage_event("b", at_us=now),
+    )
+    await send(store.log_url, [witness])
+    await store.client.booked(1)
+    await store.restart("TRUNCATE TABLE usage_events")
+    await send(store.log_url, [plain, later])
+    await store.client.booked(1)
+    status = await store.client.call("GetStatus", billing_pb2.GetStatusRequest())
+    assert (status.rows, status.poison) == (1, 1)
+    assert (await store.client.balance()).ledger_pico == FUNDS - witness.charge_pico - plain.charge_pico
+    # Both are rebuilt, and what was not booked is not made up: with it, no row of its batch would fit the ledger.
+    await store.restart("TRUNCATE TABLE usage_events")
+    last = (await store.rebuild())[-1]
+    assert (last.missing, last.unfit, list(last.not_rebuilt)) == (2, 0, [])
+    done = await store.client.letters.ReplayDeadLetters(letters.ReplayDeadLettersRequest(all=True), timeout=30)
+    assert [(one.request_id, one.state) for one in done.letters] == [("a", "sent")]
+    await store.client.booked(4)
+    # The witness takes its charge back.
+    store.charged, store.rows = later.charge_pico + plain.charge_pico, 3
+    assert [one.kind for one in (await store.agree()).differences] == []
+    await store.close()

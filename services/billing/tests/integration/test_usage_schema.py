@@ -13,10 +13,10 @@ from tollgate_billing.adapters.clickhouse import insert_settings
 from tollgate_billing.adapters.usage_schema import Cluster, Retention, keep_for, migrate, migrations, on_cluster
 from tollgate_billing.adapters.usage_store import KINDS
 from tollgate_billing.adapters.usage_views import all_views, view_statement
-from tollgate_billing.domain.event import decode
+from tollgate_billing.domain.event import MAX_BATCH_EVENTS, decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Judged
-from tollgate_billing.domain.rows import rows_of
+from tollgate_billing.domain.rows import Block, rows_of
 
 pytestmark = pytest.mark.integration
 
@@ -173,3 +173,19 @@ def test_the_form_for_a_cluster_is_what_the_engine_can_parse(client):
         assert "replicated_deduplication_window = 100000" in one
         assert "replicated_deduplication_window_seconds = 604800" in one
         assert "non_replicated" not in one
+
+
+async def test_the_largest_batch_is_one_file_of_each_table(client):
+    migrate(client, None)
+    bounds = Bounds("epoch", "topic", 0, 0, MAX_BATCH_EVENTS)
+    event = decode(usage_event("r").SerializeToString(), 0, NOW_US)
+    one = rows_of([Judged(event, exceptional=False)], bounds, NOW_US)
+    columns = {name: [*values] * MAX_BATCH_EVENTS for name, values in one.columns.items()}
+    # As long as ids are, and each its own, so that no sum is of two rows.
+    columns["request_id"] = columns["api_key_id"] = [f"req_{number:028}" for number in range(MAX_BATCH_EVENTS)]
+    await Inserting(client).insert_usage(Block(columns), bounds.batch)
+    parts = client.query(
+        "SELECT table, part_type, rows FROM system.parts"
+        " WHERE database = currentDatabase() AND active AND table IN ('usage_events', 'usage_1h', 'usage_1d')"
+    ).result_rows
+    assert sorted(parts) == [(name, "Compact", MAX_BATCH_EVENTS) for name in ("usage_1d", "usage_1h", "usage_events")]

@@ -1,9 +1,14 @@
 """Of a backlog, few partitions are read at a time, so that their batches are full; nobody waits for ever."""
 
+import asyncio
+import gc
+import weakref
+
 import pytest
 from services.billing.tests.fakes.event_log import FakeConsumer, FakeLog
 from services.billing.tests.fakes.events import usage_event
 from services.billing.tests.fakes.process import World
+from services.billing.tests.fakes.usage_store import FakeUsageStore
 
 from tollgate_billing.consumers.intake import BatchLimits
 
@@ -61,6 +66,65 @@ async def test_batches_of_a_backlog_are_full(world):
     batches = world.counters.counts["batches"]
     # Twelve partitions that are read a little each would make batches of three.
     assert batches <= 1.1 * 5 * PARTITIONS, batches
+
+
+class Slow(Broker):
+    """Answers who waits; who does not gets nothing, as of a broker that is asked again at once."""
+
+    handed = 0
+
+    def __init__(self, log, fuse, enough):
+        super().__init__(log, fuse)
+        self.enough = enough
+
+    async def poll(self, limit, wait_seconds, only=()):
+        found = await super().poll(limit, wait_seconds, only) if wait_seconds else []
+        self.handed += len(found)
+        if self.handed > EVENTS or not wait_seconds:
+            self.enough.set()
+        return found
+
+
+class Patient(FakeUsageStore):
+    """Takes as long for a block as the broker for as many records as make the next batch, if it is asked for them."""
+
+    async def insert_usage(self, rows, token):
+        await self.enough.wait()
+        await super().insert_usage(rows, token)
+
+
+async def test_what_a_broker_is_about_to_hand_out_is_waited_for_while_a_batch_is_written(world):
+    store = world.store = Patient()
+    store.enough = asyncio.Event()
+    broker = Slow(world.log, world.fuse, store.enough)
+    world.new_consumer = lambda: broker
+    world.fill(3 * EVENTS, 0)
+    await world.run()
+    world.clock.advance(0.5)
+    await world.run()
+    assert len(store.usage) == 3
+    assert broker.handed > EVENTS
+
+
+class Keen(FakeUsageStore):
+    """Sees each block on its way in, and what of the batches before is still held then."""
+
+    async def insert_usage(self, rows, token):
+        await super().insert_usage(rows, token)
+        gc.collect()
+        self.blocks.append(weakref.ref(rows))
+        self.held.append(sum(one() is not None for one in self.blocks))
+
+
+async def test_of_a_batch_that_is_written_no_row_is_held(world):
+    store = world.store = Keen()
+    store.blocks, store.held = [], []
+    charged = world.fill(6 * EVENTS, 0)
+    await world.settle()
+    assert world.sums() == (charged,) * 3
+    # The one that is written, whoever is booked beside it.
+    assert store.held == [1] * len(store.held)
+    assert len(store.held) >= 6
 
 
 async def test_a_partition_with_little_is_booked_beside_one_with_a_backlog(world):

@@ -70,6 +70,20 @@ async def test_other_processes_that_book_are_a_reason_to_refuse(world):
     assert await world.process.consumer.between_batches(lambda: _said("done")) == "done"
 
 
+async def test_work_that_another_process_began_beside_is_not_called_done(world):
+    offered(world, 4)
+    await world.settle()
+
+    async def overtaken():
+        # As the log says it to whoever loses a partition.
+        for claim in world.process.consumer._consumer.claims():
+            claim.lost = True
+        return "done"
+
+    with pytest.raises(Unavailable, match=r"another billing process .* do it again"):
+        await world.process.consumer.between_batches(overtaken)
+
+
 async def test_what_is_known_of_earlier_events_is_read_anew(world):
     offered(world, 4)
     await world.settle()

@@ -123,7 +123,7 @@ class OneLetter:
 
 
 async def test_letters_of_other_topics_stay_where_they_are(world):
-    letters = ReplayLetters(OneLetter(), None, world.clock)
+    letters = ReplayLetters(OneLetter(), None, None, world.clock)
     (found,), counts = await letters.replay_all()
     assert (found.state, counts["unusable"]) == ("unusable", 1)
     assert "request.refused.v1" in found.problem

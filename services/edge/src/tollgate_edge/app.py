@@ -96,9 +96,7 @@ class Edge:
     def __init__(self, settings: EdgeSettings, environment: Mapping[str, str], spool: Spool) -> None:
         self.settings = settings
         self.lifecycle = Lifecycle()
-        self.clock, self.ids = SystemClock(), RandomIds()
-        # Seeded by the system once.
-        self.random = random.Random()  # noqa: S311 - ids are no secrets.
+        self.clock, self.ids, self.random = SystemClock(), RandomIds(), random.Random()  # noqa: S311 - no secrets.
         self.tracing = new_tracing("edge", slot=settings.slot, environment=environment)
         self.spool = spool
         self.peppers = read_peppers(settings.pepper_file, os.urandom)  # noqa: TID251 - handed out here.
@@ -266,11 +264,8 @@ class Edge:
 
     def _without_redis(self) -> str | None:
         if self.alone is None:
-            return (
-                None
-                if not self.holds.ready
-                else "without Redis, requests that need a wallet or have limits are refused"
-            )
+            said = "without Redis, requests that need a wallet or have limits are refused"
+            return said if self.holds.ready else None
         when = "without Redis" if self.holds.ready else "Redis is not connected"
         cap = self.settings.unverified_spend_cap
         return (

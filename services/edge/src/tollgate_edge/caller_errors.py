@@ -148,8 +148,13 @@ CALLER_ERRORS: Final = (
             "没有任何价目表给出该模型的价格，或给出该请求可能使用的搜索和提供商工具的价格；没有价格的不提供服务。",
         ),
         Text(
-            "The operator sets a price for what the message names; 0 is one.",
-            "由运维在价目表中为消息指出的内容设置价格；0 也是价格。",
+            "Where the message names `search` or a `tool_call:…`, leave that tool out of the request, or "
+            "ask a model of `GET /v1/models` that has the price. The operator adds what the message names to the "
+            'model in the price book, such as `search: "0.01"` (`"0"` where it costs nothing), and applies the '
+            "file; `tollgate prices check` names all models that lack it.",
+            "如果消息指出的是 `search` 或某个 `tool_call:…`，请从请求中去掉该工具，或改用 `GET /v1/models` "
+            '中已有该价格的模型。运维在价目表中为该模型加上消息指出的价格，例如 `search: "0.01"`'
+            '（不收费则为 `"0"`），再应用该文件；`tollgate prices check` 会列出所有缺少该价格的模型。',
         ),
     ),
     Entry(

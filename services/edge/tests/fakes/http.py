@@ -53,6 +53,17 @@ def advancing(clock):
     return sleep
 
 
+def _admission(begun):
+    """Returns what says what Redis says; `begun` is told of each budget that begins."""
+    return Admission(
+        Holds("redis://127.0.0.1:1/0"),
+        hold_ttl_seconds=60,
+        pause_seconds=0,
+        on_no_wallet=lambda _: None,
+        on_new_budget=lambda *about: begun.append(about),
+    )
+
+
 @contextlib.asynccontextmanager
 async def http_world(*, billing=None, reports=None):
     """Yields the app with a client that talks to it; what is handed in takes the place of fakes."""
@@ -62,23 +73,14 @@ async def http_world(*, billing=None, reports=None):
     made.budgets = Controls()
     made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
     made.ledger, made.mending = FakeMoney(), FakeMending()
-    made.numbers = iter(range(1, 1000))
     made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing, made.notes, made.refused, made.spool = [], [], [], (0, "")
-    randoms = iter(range(1, 1000))
+    made.missing, made.notes, made.refused, made.begun, made.spool = [], [], [], [], (0, "")
+    made.numbers, randoms = iter(range(1, 1000)), iter(range(1, 1000))
 
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
 
     lookups = KeyLookups(made.keys, pause_seconds=0)
-    made.begun = []
-    admission = Admission(
-        Holds("redis://127.0.0.1:1/0"),
-        hold_ttl_seconds=60,
-        pause_seconds=0,
-        on_no_wallet=lambda _: None,
-        on_new_budget=lambda *about: made.begun.append(about),
-    )
     made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, max_keys=100, max_unknown=100)
     ids = CountingIds()
     create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
@@ -115,7 +117,7 @@ async def http_world(*, billing=None, reports=None):
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
-            placed=admission.placed_elsewhere,
+            placed=_admission(made.begun).placed_elsewhere,
             turned=lambda principal, model, usable: made.budgets.decide(principal, model, 1, usable),
             sleep=advancing(made.clock),
         )

@@ -266,6 +266,30 @@ async def test_a_silent_stream_gets_its_headers_and_comments_and_keeps_its_hold(
     assert await client.until(b"0\r\n\r\n") == b"%x\r\n%s\r\n0\r\n\r\n" % (len(CHUNK), CHUNK)
 
 
+async def test_data_that_comes_after_a_keep_alive_is_the_first_that_is_timed(bench):
+    client, frame = await asked(bench, chat(stream=True))
+    bench.later(20)
+    await client.until(b": keep-alive\n\n\r\n")
+    (exchange,) = bench.gateway.open
+    assert exchange.first_write == 0.0
+    for _ in range(2):
+        bench.stream.data(frame.id, CHUNK)
+        assert 0.0 < exchange.first_write <= exchange.last_write
+    assert exchange.bytes_out == 2 * len(CHUNK)
+    bench.stream.end(frame.id)
+    await client.until(b"0\r\n\r\n")
+
+
+async def test_a_frame_of_no_bytes_does_not_end_a_stream(bench):
+    client, frame_id = await streaming(bench)
+    bench.stream.data(frame_id, b"")
+    bench.stream.data(frame_id, CHUNK)
+    bench.stream.end(frame_id)
+    assert (await client.until(b"0\r\n\r\n")).endswith(
+        b"\r\n" + b"%x\r\n%b\r\n" % (len(CHUNK), CHUNK) * 2 + b"0\r\n\r\n"
+    )
+
+
 async def test_an_error_after_a_keep_alive_ends_the_stream_as_an_event(bench):
     client, frame = await asked(bench, chat(stream=True))
     bench.later(20)

@@ -102,6 +102,7 @@ async def test_a_search_without_a_price_is_refused_before_anybody_is_asked(bench
     status, _, body = await client.reply()
     assert status == 404
     assert f"'{model}' has no price for 'search'".encode() in body
+    assert b"Leave out what may use it, ask another model, or have an operator set a price for 'search'." in body
     assert bench.stream.opened.empty()
     assert bench.counters.unpriced == 1
     # Without a search it is served.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_router.domain.chat_stream import ChatStream
+from tollgate_router.domain.chat_stream import TAIL_BYTES, ChatStream
 
 pytestmark = pytest.mark.unit
 
@@ -155,3 +155,12 @@ def test_frames_stand_in_for_tokens():
     stream.feed(HELLO * 50)
     assert 45 <= stream.frames <= 55
     assert ChatStream(usage_wanted=False).frames == 0
+
+
+@pytest.mark.parametrize("behind", [0, 5, 30, 1000])
+def test_a_reason_to_finish_is_seen_however_many_reads_follow_while_it_is_in_the_tail(behind):
+    stream = ChatStream(usage_wanted=True)
+    comment = b": still here\n\n"
+    for part in (*[HELLO] * 30, STOP, *[comment] * behind):
+        stream.feed(part)
+    assert stream.complete is (behind * len(comment) + len(STOP) <= TAIL_BYTES)

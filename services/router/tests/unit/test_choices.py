@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from services.router.tests.fakes.dialects import check_chat, check_contents
-from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, OPENAI, target, translated
+from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, OPENAI, RESPONSE, target, translated
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_resources import Quirks
@@ -157,6 +157,26 @@ def test_errors(rubbish):
     found = translated(OPENAI, FLASH, CHAT).read(b'{"error": {"code": 503, "message": "x"}}')
     assert isinstance(found, UpstreamProblem)
     assert found.kind == errors.ERROR_KIND_UPSTREAM_UNAVAILABLE
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("dialect", "body"),
+    [
+        (ANTHROPIC, {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}),
+        (RESPONSE, {"model": "m", "input": "hi"}),
+        # Of a response on the path of chat.
+        (OPENAI, {"model": "m", "input": [{"role": "user", "content": "hi"}]}),
+    ],
+)
+def test_a_dialect_that_knows_one_answer_has_the_members_named(dialect, body, stream):
+    odd = {"n": 2, "logprobs": True}
+    for upstream in (target(OPENAI), FLASH):
+        if dialect != OPENAI or upstream is FLASH:
+            sent = translated(dialect, upstream, body | odd, stream=stream)
+            assert {"n", "logprobs"} <= set(sent.dropped)
+            assert not {"n", "logprobs"} & json.loads(sent.body).keys()
+            assert not {"candidateCount", "responseLogprobs"} & json.loads(sent.body).get("generationConfig", {}).keys()
 
 
 CLAUDE = replace(target(ANTHROPIC), wire=WIRE_BEDROCK, upstream_model="anthropic.claude-haiku-4-5")

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 import sqlalchemy as sa
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tollgate_billing.adapters.sql_tables import (
     ACCOUNTS,
     EXCEPTIONS,
+    FINALS,
     GRANTS,
     ORGANIZATIONS,
     SOURCES,
@@ -17,6 +18,9 @@ from tollgate_billing.adapters.sql_tables import (
     whole_balance,
 )
 from tollgate_billing.adapters.sql_transfers import insert, transfer
+from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import KeptFinals
 from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, PostedTransfer, Posting, Unfinished
@@ -27,6 +31,9 @@ from tollgate_rating import INT64_MAX
 T = TypeVar("T")
 
 _REASON_USAGE: Final = "usage"
+_NAMES_A_QUERY: Final = 500
+# No event that began earlier is booked; a day more for clocks.
+_KEPT_US: Final = (MAX_EVENT_DAYS + 1) * DAY_US
 
 
 class SqlLedger:
@@ -47,6 +54,9 @@ class SqlLedger:
 
     async def open_requests(self, since_us: int) -> frozenset[str]:
         return await known(self._database.write(functools.partial(_open_requests, since_us=since_us)))
+
+    async def finals(self, requests: Collection[str], before: Bounds | None = None) -> KeptFinals:
+        return await known(self._database.read(functools.partial(_finals, names=sorted(requests), before=before)))
 
     async def grant(self, grant: Grant) -> int:
         return await known(self._database.write(functools.partial(_grant, grant=grant)))
@@ -105,6 +115,7 @@ def _post(connection: sa.Connection, posting: Posting) -> tuple[Effect, ...]:
         .values(high=bounds.high, batch=bounds.batch, effects=_write_effects(effects))
     )
     _note_exceptions(connection, posting)
+    _keep_finals(connection, posting)
     return effects
 
 
@@ -143,7 +154,39 @@ def _note_exceptions(connection: sa.Connection, posting: Posting) -> None:
         connection.execute(statement.on_conflict_do_update(index_elements=["request_id"], set_=fresh), rows)
 
 
+def _keep_finals(connection: sa.Connection, posting: Posting) -> None:
+    if posting.corrected:
+        corrected = FINALS.c.event_id.in_([event_id.hex() for event_id in posting.corrected])
+        connection.execute(sa.update(FINALS).where(corrected).values(stands=False))
+    rows = [
+        {
+            "event_id": one.event_id.hex(),
+            "request_id": one.request_id,
+            "source": posting.bounds.source,
+            "src_offset": one.offset,
+            "started_us": one.started_at_us,
+            "stands": one.stands,
+        }
+        for one in posting.finals
+    ]
+    if rows:
+        connection.execute(insert(connection, FINALS).on_conflict_do_nothing(), rows)
+
+
+def _finals(connection: sa.Connection, names: Sequence[str], before: Bounds | None) -> KeptFinals:
+    earlier: sa.ColumnElement[bool] = sa.true()
+    if before is not None:
+        earlier = sa.or_(FINALS.c.source != before.source, FINALS.c.src_offset < before.low)
+    found: dict[str, dict[bytes, bool]] = {}
+    for first in range(0, len(names), _NAMES_A_QUERY):
+        of_these = FINALS.c.request_id.in_(names[first : first + _NAMES_A_QUERY])
+        for row in connection.execute(sa.select(FINALS).where(of_these, earlier)):
+            found.setdefault(row.request_id, {})[bytes.fromhex(row.event_id)] = row.stands
+    return found
+
+
 def _open_requests(connection: sa.Connection, since_us: int) -> frozenset[str]:
+    connection.execute(sa.delete(FINALS).where(FINALS.c.started_us < since_us - _KEPT_US))
     connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.logged_us < since_us))
     return frozenset(connection.execute(sa.select(EXCEPTIONS.c.request_id)).scalars())
 

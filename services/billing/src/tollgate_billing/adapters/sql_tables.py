@@ -101,6 +101,19 @@ EXCEPTIONS: Final = sa.Table(
     sa.Column("logged_us", sa.BigInteger, nullable=False, index=True),
 )
 
+# Finals that were compared with others, by event, for as long as one may be sent again: whatever becomes of its row,
+# none is booked twice.
+FINALS: Final = sa.Table(
+    "kept_finals",
+    METADATA,
+    sa.Column("event_id", sa.String(32), primary_key=True),
+    sa.Column("request_id", sa.String(256), nullable=False, index=True),
+    sa.Column("source", sa.String(512), nullable=False),
+    sa.Column("src_offset", sa.BigInteger, nullable=False),
+    sa.Column("started_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("stands", sa.Boolean, nullable=False),
+)
+
 GRANTS: Final = sa.Table(
     "grants",
     METADATA,

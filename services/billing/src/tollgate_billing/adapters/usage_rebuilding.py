@@ -10,6 +10,7 @@ from tollgate_billing.adapters.arrow import arrow_table
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.usage_store import HISTORY, KINDS, ClickHouseUsageStore
 from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import ROW_LOST
 from tollgate_billing.domain.rows import Block
 from tollgate_billing.errors import InvalidQuery, UsageStoreUnavailable
 
@@ -28,6 +29,10 @@ _MISMATCHES: Final = "SELECT event_id FROM usage_mismatches WHERE batch IN {name
 _LETTERS: Final = """
 SELECT offset FROM usage_poison
 WHERE topic = {topic:String} AND partition = {partition:UInt16} AND offset >= {low:UInt64} AND offset < {high:UInt64}
+"""
+_ASIDE: Final = """
+SELECT DISTINCT offset FROM usage_poison
+WHERE topic = {topic:String} AND partition = {partition:UInt16} AND offset >= {low:UInt64} AND reason = {reason:String}
 """
 _TWICE: Final = f"""
 SELECT count() FROM usage_events
@@ -82,6 +87,10 @@ class RebuildingUsageStore(ClickHouseUsageStore):
     async def letters(self, bounds: Bounds) -> set[int]:
         about = {"topic": bounds.topic, "partition": bounds.partition, "low": bounds.low, "high": bounds.high}
         return {row["offset"] for row in await self._rows(_LETTERS, about)}
+
+    async def set_aside(self, source: Bounds) -> set[int]:
+        about = {"topic": source.topic, "partition": source.partition, "low": source.low, "reason": ROW_LOST}
+        return {row["offset"] for row in await self._rows(_ASIDE, about)}
 
     async def add(self, rows: Block) -> None:
         self._added += 1

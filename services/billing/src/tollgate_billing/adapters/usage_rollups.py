@@ -6,7 +6,7 @@ engine does that at once, and goes on to know the tokens of batches, so that one
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -40,6 +40,10 @@ SELECT DISTINCT toInt64(toUnixTimestamp(at)) AS hour FROM (
     UNION DISTINCT
     SELECT toDateTime(day, 'UTC') FROM usage_1d WHERE {_between("toDateTime(day, 'UTC')", "day_us")}
 ) ORDER BY hour
+"""  # noqa: S608 - constants; everything else is a parameter.
+_ROWS: Final = f"""
+SELECT toInt64(toUnixTimestamp(toStartOfHour(started_at))) AS hour, count() AS rows FROM usage_events
+WHERE {_between("started_at")} AND toStartOfHour(started_at) IN {{hours:Array(DateTime('UTC'))}} GROUP BY hour
 """  # noqa: S608 - constants; everything else is a parameter.
 _OF_BUCKET: Final = """
 SELECT request_id, charge, cost, loss FROM usage_events
@@ -97,6 +101,13 @@ class ClickHouseRollups:
         begins = {"from_us": from_us, "hour_us": floor(from_us, HOUR_US), "day_us": floor(from_us, DAY_US)}
         found = await self._clickhouse.rows(_HOURS, begins | {"to_us": to_us}, aside=True)
         return [row["hour"] * 1_000_000 for row in found]
+
+    async def rows_of_hours(self, hours: Sequence[int]) -> dict[int, int]:
+        if not hours:
+            return {}
+        about = {"from_us": min(hours), "to_us": max(hours) + HOUR_US, "hours": [hour // 1_000_000 for hour in hours]}
+        found = await self._clickhouse.rows(_ROWS, about, aside=True)
+        return {row["hour"] * 1_000_000: row["rows"] for row in found}
 
     async def kept_from(self, rollup: Rollup) -> int:
         retention = self._clickhouse.retention

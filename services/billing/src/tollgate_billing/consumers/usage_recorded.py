@@ -37,6 +37,8 @@ _CLAIM_OF: Final = attrgetter("claim")
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.1
+# A broker answers within this time when it has more; a batch that is written is held up by no more.
+_AHEAD_SECONDS: Final = 0.05
 _LAG_SECONDS: Final = 2.0
 # How many full batches may wait, of all partitions together.
 _MOST_WAITING: Final = 4
@@ -121,8 +123,8 @@ class UsageRecordedConsumer:
     async def between_batches(self, work: Callable[[], Awaitable[T]], *, forget: bool = False) -> T:
         """Returns what the work does while no batch is begun, and none of an earlier process waits to be finished.
 
-        With `forget` what is known of earlier events is read anew before the next batch. Raises Unavailable,
-        InvalidQuery where other processes hold partitions, and what the work raises.
+        With `forget` what is known of earlier events is read anew before the next batch. Raises Unavailable, also where
+        a partition was lost before the end; InvalidQuery where other processes hold some; and what the work raises.
         """
         async with self._stepping:
             try:
@@ -132,6 +134,8 @@ class UsageRecordedConsumer:
                 raise Unavailable(f"booking waits: {error}") from error
             await self._check_alone()
             found = await work()
+            if any(intake.claim.lost for intake in self._intakes.values()):
+                raise Unavailable("another billing process took over meanwhile; do it again once only one runs")
             if forget:
                 for intake in self._intakes.values():
                     intake.state = SourceState()
@@ -286,8 +290,11 @@ class UsageRecordedConsumer:
         batch, intake.ahead = intake.ahead or self._taken(intake), None
         self._begun.append((intake, batch))
 
-    async def _look_ahead(self) -> None:
-        """Prepares the batch after those that are begun, and reads on. What is away is met again in its turn."""
+    async def _look_ahead(self, written: asyncio.Event) -> None:
+        """Prepares the batch after those that are begun, and reads on. What is away is met again in its turn.
+
+        Until one is `written` that goes on beside it, what a broker is about to hand out is waited for.
+        """
         with contextlib.suppress(Unavailable, EventLogUnavailable):
             intake = self._next()
             if intake is not None:
@@ -297,7 +304,10 @@ class UsageRecordedConsumer:
                 except TooMuchPoison as error:
                     self._stop(intake, batch, error)
             # A broker hands out little at once, and every partition makes a batch of its own.
-            while (room := self._room()) > 0 and (found := await self._consumer.poll(room, 0, self._wanted())):
+            while (room := self._room()) > 0:
+                wait_seconds = 0 if written.is_set() else _AHEAD_SECONDS
+                if not (found := await self._consumer.poll(room, wait_seconds, self._wanted())):
+                    break
                 self._polled += self._keep(found)
 
     def _taken(self, intake: Intake) -> Batch:
@@ -362,11 +372,13 @@ class UsageRecordedConsumer:
     async def _write(self, intake: Intake, batch: Batch) -> None:
         _check_held(intake)
         await self._record.prepare(batch, intake.state)
-        ahead = asyncio.create_task(self._look_ahead())
+        written = asyncio.Event()
+        ahead = asyncio.create_task(self._look_ahead(written))
         try:
             await self._record.write(batch)
-            batch.written = True
+            batch.let_go()
         finally:
+            written.set()
             await ahead
 
     async def _book(self, intake: Intake, batch: Batch) -> None:
@@ -425,9 +437,9 @@ class UsageRecordedConsumer:
         if not self._tracing.enabled or batch.prepared is None:
             return
         now = self._clock.now_us()
-        for one in batch.prepared.judged:
+        for one in batch.prepared.traced:
             fields = one.event.fields
-            parent = parse_traceparent(fields.traceparent) if fields.trace_kept else None
+            parent = parse_traceparent(fields.traceparent)
             if parent is None:
                 continue
             self._tracing.record(

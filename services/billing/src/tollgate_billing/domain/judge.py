@@ -14,14 +14,42 @@ Above is: confirmed over unconfirmed over witness, then the higher try.
 
 An event by which billing rates a final later, which had no price, replaces that final and nothing else: it is as high
 as that one, counts where that one still carries the charge, and is nothing otherwise.
+
+What was booked is known from rows, and rows may be lost. Finals that were compared with others are therefore kept by
+the ledger, too: none of them is booked again, and what has to be compared with one of them whose row is gone is set
+aside until the row is back.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from tollgate_billing.domain.event import Event, rerated_id
 from tollgate_billing.domain.recent import RecentIds
+
+ROW_LOST: Final = (
+    "a usage row of its request is lost, so that nobody knows here what was charged; `tollgate usage rebuild` writes it"
+    " again, and then this can be replayed"
+)
+
+
+class KeptFinal(NamedTuple):
+    """A final that was compared with others when it was booked, as the ledger keeps it beside its transfers.
+
+    `stands`: nothing has taken its charge back so far.
+    """
+
+    event_id: bytes
+    request_id: str
+    offset: int
+    started_at_us: int
+    stands: bool
+
+
+# By request: the ids of such finals, and whether each stands.
+KeptFinals = Mapping[str, Mapping[bytes, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +88,30 @@ def looked_up(events: Iterable[Event], open_requests: AbstractSet[str]) -> froze
     return frozenset(names)
 
 
+def without_row(finals: KeptFinals, rows: AbstractSet[bytes]) -> set[str]:
+    """Returns the requests of which a final stands that is none of the events that have rows."""
+    return {request for request, of in finals.items() if any(of[event_id] for event_id in of.keys() - rows)}
+
+
+def set_aside(events: Iterable[Event], history: Mapping[str, Sequence[Booked]], finals: KeptFinals) -> list[Event]:
+    """Returns the new finals of requests of which a final stands that has no row: nobody can compare them now."""
+    rows = {one.event_id for booked in history.values() for one in booked}
+    if not (lost := without_row(finals, rows)):
+        return []
+    known = rows.union(*finals.values())
+    return [event for event in events if event.final and event.request_id in lost and event.event_id not in known]
+
+
 def judge(
-    events: Sequence[Event], recent: RecentIds, looked: frozenset[str], history: Mapping[str, Sequence[Booked]]
+    events: Sequence[Event],
+    recent: RecentIds,
+    looked: frozenset[str],
+    history: Mapping[str, Sequence[Booked]],
+    finals: KeptFinals = MappingProxyType({}),
 ) -> tuple[list[Judged], int]:
     """Returns what is booked, in the log's order, and how many events were dropped."""
     kept: list[Judged] = []
-    known = {one.event_id for booked in history.values() for one in booked}
+    known = {one.event_id for booked in history.values() for one in booked}.union(*finals.values())
     best: dict[str, Judged | Booked] = {
         request: one for request, booked in history.items() for one in booked if one.final and not one.superseded
     }

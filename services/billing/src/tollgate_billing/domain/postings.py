@@ -30,6 +30,7 @@ from typing import Any, Final, NamedTuple
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
+from tollgate_rating import INT64_MAX, format_decimal
 
 WALLET: Final = "wallet"
 REVENUE: Final = "revenue"
@@ -43,6 +44,9 @@ RECEIVABLE: Final = "receivable"
 CLEARING: Final = "clearing"
 # What can be spent is the sum of these.
 SPENDABLE: Final = (WALLET, BONUS, RECEIVABLE)
+TOO_MUCH_MONEY: Final = (
+    f"its batch moves more money at once than a transfer of the ledger holds, {format_decimal(INT64_MAX)}; replay this"
+)
 _ABOUT: Final = ("organization_id", "project_id", "model", "price_digest", "currency")
 
 
@@ -110,6 +114,19 @@ def transfers_of(judged: Sequence[Judged], fields: Columns | None = None) -> lis
     ]
     sums += adjusted.items()
     return [Transfer(line, amount, count) for line, (amount, count) in sorted(sums) if amount]
+
+
+def first_beyond(judged: Sequence[Judged], most_pico: int) -> int:
+    """Returns the offset of the first event with which a batch moves more than this; it moves more."""
+    moved = 0
+    for one in judged:
+        moved += one.charge_pico + one.event.fields.cost_pico
+        if one.corrects is not None:
+            row: Any = one.corrects.row
+            moved += to_pico(row["charge"]) + to_pico(row["cost"])
+        if moved > most_pico:
+            return one.event.offset
+    raise ValueError(f"the batch moves {moved} pico-units, no more than {most_pico}")
 
 
 def _take_back(sums: dict[Line, list[int]], row: Any, debit: str) -> None:

@@ -1,6 +1,6 @@
 """The sums by minute, hour and day that the usage store keeps beside its rows, and where they differ from them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -9,6 +9,7 @@ MINUTE_US: Final = 60 * 1_000_000
 HOUR_US: Final = 60 * MINUTE_US
 DAY_US: Final = 24 * HOUR_US
 _MONEY: Final = ("charge", "cost", "loss")
+_FEW: Final = 500_000
 
 
 class Rollup(NamedTuple):
@@ -111,6 +112,29 @@ def _text(value: int | Mapping[str, int]) -> str:
     if isinstance(value, int):
         return str(value)
     return ", ".join(f"{name} {count}" for name, count in sorted(value.items())) or "none"
+
+
+def slices_of(rollup: Rollup, hours: Sequence[int], rows: Mapping[int, int]) -> list[tuple[int, int]]:
+    """Returns the times (first, end) that are asked of a rollup at once, so that each of these hours is in one.
+
+    `rows` are those of every hour of their days. Hours of days that follow each other are asked together, with what is
+    between them, while their rows are few: what the engine reads for one hour is much of what it reads for all of them.
+    """
+    days = {floor(hour, DAY_US) for hour in hours}
+    slices: list[tuple[int, int]] = []
+    together = 0
+    for hour in sorted(hours):
+        begin, end = slices[-1] if slices else (0, 0)
+        same = floor(hour, rollup.slice_us) == floor(end - 1, rollup.slice_us)
+        between = range(end, hour, HOUR_US) if slices else range(0)
+        together += sum(rows.get(one, 0) for one in (*between, hour))
+        known = days.issuperset(floor(one, DAY_US) for one in between)
+        if slices and (same or (known and together <= _FEW)):
+            slices[-1] = (begin, hour + HOUR_US)
+        else:
+            slices.append((hour, hour + HOUR_US))
+            together = rows.get(hour, 0)
+    return slices
 
 
 def floor(at_us: int, step_us: int) -> int:

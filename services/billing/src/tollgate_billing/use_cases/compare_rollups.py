@@ -4,12 +4,11 @@ Rows and sums come with one insert and not at one moment, so a difference is loo
 that is the same then is one. What is gone since its time was over is none.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from tollgate_billing.domain.books import Difference
-from tollgate_billing.domain.rollups import HOUR_US, ROLLUPS, Rollup, SumDifference, ceil, floor
+from tollgate_billing.domain.rollups import DAY_US, HOUR_US, ROLLUPS, Rollup, SumDifference, ceil, floor, slices_of
 from tollgate_billing.mending_ports import UsageRollups
 
 _NAMES: Final = 10
@@ -38,14 +37,13 @@ class CompareRollups:
     async def differing(self, rollup: Rollup, hours: Sequence[int], most: int) -> list[SumDifference]:
         """Returns up to `most` differences of a rollup in these hours (microseconds) in each slice of time."""
         kept_from = await self._rollups.kept_from(rollup)
-        slices: defaultdict[int, list[int]] = defaultdict(list)
-        for hour in hours:
-            slices[floor(hour, rollup.slice_us)].append(hour)
+        days = sorted({floor(hour, DAY_US) for hour in hours})
+        rows = await self._rollups.rows_of_hours([hour for day in days for hour in range(day, day + DAY_US, HOUR_US)])
         found: list[SumDifference] = []
-        for of_slice in slices.values():
+        for begin, until in slices_of(rollup, hours, rows):
             # Whole buckets, and none that time has taken rows or sums of.
-            first = max(floor(of_slice[0], rollup.bucket_us), kept_from)
-            end = ceil(of_slice[-1] + HOUR_US, rollup.bucket_us)
+            first = max(floor(begin, rollup.bucket_us), kept_from)
+            end = ceil(until, rollup.bucket_us)
             if first < end:
                 found += await self._sure(rollup, first, end, most)
         return found

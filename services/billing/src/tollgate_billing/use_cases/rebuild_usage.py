@@ -76,6 +76,8 @@ class _Source:
 
     bounds: Bounds
     cutter: Cutter
+    # Events that were not booked, though they could be read.
+    aside: set[int]
     state: SourceState = field(default_factory=SourceState)
     pending: list[Batch] = field(default_factory=list)
     rows: int = 0
@@ -182,7 +184,8 @@ class _Run:
         self._done.kept.append(Kept(claim.partition, first.offset, first.at_us))
         names = {*await parts.store.batches(bounds)}
         names.update(await parts.booked.batches_of(bounds.source, first.at_us - _SKEW_US))
-        return _Source(bounds, Cutter(bounds_of(names, bounds.source), self._heights.get(bounds.source, 0)))
+        cutter = Cutter(bounds_of(names, bounds.source), self._heights.get(bounds.source, 0))
+        return _Source(bounds, cutter, await parts.store.set_aside(bounds))
 
     async def _decide_all(self, source: _Source, cuts: Iterable[Cut]) -> None:
         for cut in cuts:
@@ -192,7 +195,10 @@ class _Run:
     async def _decide(self, source: _Source, cut: Cut) -> None:
         """Decides a batch as it was decided when it was booked."""
         parts, bounds = self._parts, replace(source.bounds, low=cut.low, high=cut.high)
-        batch = Batch(bounds, "", cut.records, resumed=False, started_us=parts.clock.now_us(), again=True)
+        records = [record for record in cut.records if record.offset not in source.aside]
+        if not records:
+            return
+        batch = Batch(bounds, "", records, resumed=False, started_us=parts.clock.now_us(), again=True)
         if source.state.exceptions is None:
             since_us = min(record.at_us for record in cut.records) - DAY_US
             source.state.exceptions = await parts.store.open_requests(bounds, since_us)

@@ -15,9 +15,25 @@ from typing import Final
 from tollgate_billing.domain.event import Event, decode_all
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
-from tollgate_billing.domain.judge import Booked, Judged, judge, looked_up
+from tollgate_billing.domain.judge import (
+    ROW_LOST,
+    Booked,
+    Judged,
+    KeptFinal,
+    KeptFinals,
+    judge,
+    looked_up,
+    set_aside,
+)
 from tollgate_billing.domain.poison import POISON_LIMIT, count_on_end
-from tollgate_billing.domain.postings import Transfer, WalletEffect, effects_of, transfers_of
+from tollgate_billing.domain.postings import (
+    TOO_MUCH_MONEY,
+    Transfer,
+    WalletEffect,
+    effects_of,
+    first_beyond,
+    transfers_of,
+)
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
@@ -27,6 +43,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Stored
+from tollgate_rating import INT64_MAX
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +55,14 @@ _STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness"}
 
 @dataclass(slots=True)
 class Prepared:
-    """What was decided about a batch before anything was written."""
+    """What was decided about a batch before anything was written.
 
-    judged: list[Judged]
+    Of the events themselves, which are most of the memory, only those are kept whose trace is, or that have no price.
+    """
+
+    events: int
+    traced: list[Judged]
+    unpriced: list[Event]
     rows: Block
     letters: list[Letter]
     mismatches: list[Mismatch]
@@ -49,9 +71,10 @@ class Prepared:
     effects: list[WalletEffect]
     opened: list[OpenException]
     closed: list[str]
+    finals: list[KeptFinal]
+    corrected: list[bytes]
     lost: int
     adjustments: int
-    unpriced: int
 
 
 @dataclass(slots=True)
@@ -86,6 +109,16 @@ class Batch:
     marked: bool = False
     written: bool = False
     again: bool = False
+
+    def let_go(self) -> None:
+        """Notes that it is written, and keeps nothing of its rows and records: to book it needs neither.
+
+        The first record tells how old it is.
+        """
+        assert self.prepared is not None
+        self.written = True
+        self.records = self.records[:1]
+        self.prepared.rows = Block(dict.fromkeys(self.prepared.rows.columns, ()))
 
 
 @dataclass(slots=True)
@@ -163,9 +196,13 @@ class RecordBatch:
         looked = looked_up(decoded.events, state.exceptions)
         if looked and ahead:
             return
+        # In this order: rows are there before the ledger keeps what they say.
+        finals = await self._ledger.finals(looked, batch.bounds) if looked else {}
         history = await self._store.history(looked, batch.bounds) if looked else {}
+        if not batch.again and (aside := set_aside(decoded.events, history, finals)):
+            _take_out(decoded, aside, batch, ROW_LOST)
         await self._learn_prices(decoded.versions)
-        decide = functools.partial(self._decided, decoded, looked, history, state.recent, batch.bounds)
+        decide = functools.partial(self._decided, batch, decoded, looked, history, finals, state.recent)
         prepared = batch.prepared = await asyncio.to_thread(decide)
         batch.decoded, state.poison = None, poison
         _remember(prepared, state.recent)
@@ -173,7 +210,7 @@ class RecordBatch:
         state.exceptions.update(one.request_id for one in prepared.opened)
         if not batch.again:
             _report(prepared.mismatches)
-            _report_unpriced(prepared.judged)
+            _report_unpriced(prepared.unpriced)
 
     async def write(self, batch: Batch) -> None:
         """Writes the usage store and dead letters of a prepared batch. Raises Unavailable or EventLogUnavailable."""
@@ -204,6 +241,8 @@ class RecordBatch:
                 effects=prepared.effects,
                 opened=prepared.opened,
                 closed=prepared.closed,
+                finals=prepared.finals,
+                corrected=prepared.corrected,
                 now_us=self._clock.now_us(),
             )
         )
@@ -237,12 +276,12 @@ class RecordBatch:
         assert prepared is not None
         add = self._counters.add
         add("batches")
-        add("events", len(prepared.judged))
+        add("events", prepared.events)
         add("duplicates", prepared.duplicates)
         add("poison", len(prepared.letters))
         add("lost", prepared.lost)
         add("adjustments", prepared.adjustments)
-        add("unpriced", prepared.unpriced)
+        add("unpriced", len(prepared.unpriced))
         for mismatch in prepared.mismatches:
             self._counters.mismatches[mismatch.reason] += 1
 
@@ -253,31 +292,43 @@ class RecordBatch:
 
     def _decided(
         self,
+        batch: Batch,
         decoded: Decoded,
         looked: frozenset[str],
         history: Mapping[str, Sequence[Booked]],
+        finals: KeptFinals,
         recent: RecentIds,
-        bounds: Bounds,
     ) -> Prepared:
-        judged, duplicates = judge(decoded.events, recent, looked, history)
-        events = [one.event for one in judged]
-        columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
+        while True:
+            judged, duplicates = judge(decoded.events, recent, looked, history, finals)
+            events = [one.event for one in judged]
+            columns = columns_of([event.fields for event in events]) if duplicates else decoded.columns
+            transfers = transfers_of(judged, columns)
+            # All together, so that no sum of some of them is beyond it either.
+            if sum(one.amount_pico for one in transfers) <= INT64_MAX:
+                break
+            beyond = first_beyond(judged, INT64_MAX)
+            _take_out(decoded, [event for event in decoded.events if event.offset >= beyond], batch, TOO_MUCH_MONEY)
         opened, closed = _exceptions(judged)
-        rows = rows_of(judged, bounds, self._clock.now_us(), columns)
+        rows = rows_of(judged, batch.bounds, self._clock.now_us(), columns)
         self._store.make_ready(rows)
+        corrected = [one.corrects.event_id for one in judged if one.corrects is not None]
         return Prepared(
-            judged=judged,
+            events=len(judged),
+            traced=[one for one in judged if one.event.fields.trace_kept],
+            unpriced=[event for event in events if event.fields.unpriced],
             rows=rows,
             letters=decoded.letters,
             mismatches=verify_all(events, columns, self._prices),
             duplicates=duplicates,
-            transfers=transfers_of(judged, columns),
+            transfers=transfers,
             effects=effects_of(judged),
             opened=opened,
             closed=closed,
+            finals=_finals(judged),
+            corrected=corrected,
             lost=sum(rows.columns["superseded"]),
-            adjustments=sum(one.corrects is not None for one in judged),
-            unpriced=sum(columns["unpriced"]),
+            adjustments=len(corrected),
         )
 
     async def _insert(self, batch: Batch, rows: Block) -> None:
@@ -304,10 +355,7 @@ def _decoded(batch: Batch) -> Decoded:
     letters = []
     for place, reason in poison:
         record = records[place]
-        claim = record.claim
-        letters.append(
-            Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
-        )
+        letters.append(_letter(record, reason))
     if letters and not batch.again:
         first = letters[0]
         fields = {"records": len(letters), "partition": first.partition, "offset": first.offset, "reason": first.reason}
@@ -315,6 +363,22 @@ def _decoded(batch: Batch) -> Decoded:
     versions = dict(zip(columns["price_digest"], columns["config_digest"], strict=True))
     versions |= {event.rate_digest: event.fields.config_digest for event in events if event.converted is not None}
     return Decoded(events, columns, letters, [place for place, _ in poison], versions)
+
+
+def _letter(record: Stored, reason: str) -> Letter:
+    claim = record.claim
+    return Letter(claim.topic, claim.partition, record.offset, record.at_us, record.key, record.value, reason)
+
+
+def _take_out(decoded: Decoded, aside: Sequence[Event], batch: Batch, reason: str) -> None:
+    """Makes letters of events that can be read and cannot be booked in this batch."""
+    offsets = {event.offset for event in aside}
+    decoded.events = [event for event in decoded.events if event.offset not in offsets]
+    decoded.columns = columns_of([event.fields for event in decoded.events])
+    decoded.letters += [_letter(record, reason) for record in batch.records if record.offset in offsets]
+    if not batch.again:
+        fields = {"events": len(aside), "request_id": aside[0].request_id, "reason": reason}
+        log.error("events are set aside that can be replayed later", extra={"fields": fields})
 
 
 def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
@@ -327,7 +391,7 @@ def _too_much(batch: Batch, letters: Sequence[Letter], most: int) -> str:
 
 def _remember(prepared: Prepared, recent: RecentIds) -> None:
     # Adjustments are the last rows, and no events.
-    count, columns = len(prepared.judged), prepared.rows.columns
+    count, columns = prepared.events, prepared.rows.columns
     recent.add_all(columns["event_id"][:count], columns["logged_at"][:count])
 
 
@@ -349,11 +413,10 @@ def _report(mismatches: Sequence[Mismatch]) -> None:
         log.error("router and billing do not agree on a charge", extra={"fields": fields})
 
 
-def _report_unpriced(judged: Sequence[Judged]) -> None:
+def _report_unpriced(unpriced: Sequence[Event]) -> None:
     """One alert a batch: what is served and not charged for want of a price is seen at once, not in a month's sums."""
-    unpriced = [one.event.fields for one in judged if one.event.fields.unpriced]
     if unpriced:
-        first = unpriced[0]
+        first = unpriced[0].fields
         fields = {"events": len(unpriced), "request_id": first.request_id, "model": first.model}
         log.error("requests used what has no price and are charged nothing", extra={"fields": fields})
 
@@ -375,6 +438,16 @@ def _exceptions(judged: Sequence[Judged]) -> tuple[list[OpenException], list[str
                 request, event.event_id, _STATUS_NAMES[status], event.number_of_try, event.at_us
             )
     return list(opened.values()), sorted(closed)
+
+
+def _finals(judged: Sequence[Judged]) -> list[KeptFinal]:
+    return [
+        KeptFinal(
+            one.event.event_id, one.event.request_id, one.event.offset, one.event.fields.started_at_us, not one.lost
+        )
+        for one in judged
+        if one.exceptional and one.event.final
+    ]
 
 
 def poison_row(letter: Letter) -> Row:

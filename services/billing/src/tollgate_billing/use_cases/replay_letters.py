@@ -2,11 +2,12 @@
 
 A letter is sent as its original bytes with `replay` appended, as protobuf messages concatenate: so billing compares it
 with all that it ever booked of the request, and the second one of two is dropped. Nothing is noted about a letter;
-whether it is booked is asked of the usage rows, which cannot be wrong about it.
+whether it is booked is asked of the usage rows, and of the ledger, which keeps what was booked of replays.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,8 +16,9 @@ from google.protobuf.message import DecodeError
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_billing.domain.event import decode
+from tollgate_billing.domain.judge import ROW_LOST, without_row
 from tollgate_billing.errors import InvalidQuery, NotFound, Poison
-from tollgate_billing.letter_ports import LetterId, LetterStore, UsageTopic
+from tollgate_billing.letter_ports import BookedFinals, LetterId, LetterStore, UsageTopic
 from tollgate_billing.ports import Letter
 from tollgate_kit.clock import Clock
 
@@ -68,8 +70,9 @@ def readable(value: bytes) -> str:
 
 
 class ReplayLetters:
-    def __init__(self, letters: LetterStore, topic: UsageTopic, clock: Clock) -> None:
+    def __init__(self, letters: LetterStore, booked: BookedFinals, topic: UsageTopic, clock: Clock) -> None:
         self._letters = letters
+        self._booked = booked
         self._topic = topic
         self._clock = clock
 
@@ -126,7 +129,7 @@ class ReplayLetters:
         return waiting[:most], len(waiting) > most
 
     async def unbooked(self, letters: Sequence[Letter]) -> list[Letter]:
-        """Returns the letters that no usage row came of. Raises Unavailable."""
+        """Returns the letters that are not booked. Raises Unavailable."""
         return [one.letter for one in await self._inspect(letters) if one.state != BOOKED]
 
     async def _find(self, text: str) -> Letter:
@@ -140,11 +143,13 @@ class ReplayLetters:
         found = [_decoded(letter, now) for letter in letters]
         # An event that is too old to be booked now may have been booked when it was not.
         names = {one.message.request_id for one in found if one.message is not None}
-        booked = await self._letters.booked(names) if names else set()
-        return [
-            Inspected(one.letter, BOOKED, "", one.message) if one.message and one.message.event_id in booked else one
-            for one in found
-        ]
+        if not names:
+            return found
+        # In this order: rows are there before the ledger keeps what they say.
+        finals = await self._booked.finals(names)
+        rows = await self._letters.booked(names)
+        booked, lost = rows.union(*finals.values()), without_row(finals, rows)
+        return [_known(one, booked, lost) for one in found]
 
     async def _send(self, found: list[Inspected]) -> list[Inspected]:
         ready = [one for one in found if one.state == READY]
@@ -157,6 +162,17 @@ class ReplayLetters:
         for topic, records in by_topic.items():
             await self._topic.send(topic, records)
         return [Inspected(one.letter, SENT, "", one.message) if one in ready else one for one in found]
+
+
+def _known(one: Inspected, booked: AbstractSet[bytes], lost: AbstractSet[str]) -> Inspected:
+    """Returns a letter with what is known of its event besides itself."""
+    if one.message is None:
+        return one
+    if one.message.event_id in booked:
+        return Inspected(one.letter, BOOKED, "", one.message)
+    if one.state == READY and one.message.final and one.message.request_id in lost:
+        return Inspected(one.letter, UNUSABLE, ROW_LOST, one.message)
+    return one
 
 
 def _decoded(letter: Letter, now_us: int) -> Inspected:

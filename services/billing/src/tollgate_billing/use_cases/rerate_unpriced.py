@@ -1,8 +1,8 @@
 """Rates requests that had no price, once a price book has one; charges them through the log, each once.
 
 Nothing is noted about what was sent: a request that was rated later is no longer without a price, and an event that is
-sent twice has the same id. So whoever is killed in the middle asks again. That is known from rows, so nothing is
-charged while the usage store lacks some.
+sent twice has the same id. So whoever is killed in the middle asks again. That is known from rows, and where some are
+lost, from the finals that the ledger keeps: a request of which those know more than the rows is left out.
 """
 
 import asyncio
@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS
+from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS, rerated_id
+from tollgate_billing.domain.judge import KeptFinals, without_row
 from tollgate_billing.domain.rerated import Rated, rate_row, rerated_event
-from tollgate_billing.domain.rollups import HOUR_US
 from tollgate_billing.domain.rows import Row
 from tollgate_billing.errors import InvalidQuery, NotFound
-from tollgate_billing.letter_ports import UsageTopic
+from tollgate_billing.letter_ports import BookedEvents, UsageTopic
 from tollgate_billing.ports import Ledger, UsageFilter
 from tollgate_billing.rerate_ports import PricesInForce, UnpricedRows
-from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_kit.clock import Clock
 from tollgate_rating import AmountOutOfRange, ModelPrice, NoRate, PriceBook, RatingError
 
@@ -32,11 +31,9 @@ NO_RATE: Final = "no_exchange_rate"
 NO_CURRENCY: Final = "no_currency"
 TOO_DEAR: Final = "too_dear"
 TOO_OLD: Final = "too_old"
-REASONS: Final = (NO_PRICE, NO_RATE, NO_CURRENCY, TOO_DEAR, TOO_OLD)
+LOST_ROWS: Final = "lost_rows"
+REASONS: Final = (NO_PRICE, NO_RATE, NO_CURRENCY, TOO_DEAR, TOO_OLD, LOST_ROWS)
 _TOPIC: Final = "usage.recorded.v1"
-_COMPARED_TOGETHER_US: Final = 6 * HOUR_US
-# The clocks of who served a request and of who booked it differ by less.
-_SKEW_US: Final = HOUR_US
 
 
 @dataclass(slots=True)
@@ -74,20 +71,20 @@ class RerateUnpriced:
         prices: PricesInForce,
         topic: UsageTopic,
         clock: Clock,
-        compare: CompareBooks,
+        booked: BookedEvents,
     ) -> None:
         self._rows = rows
         self._ledger = ledger
         self._prices = prices
         self._topic = topic
         self._clock = clock
-        self._compare = compare
+        self._booked = booked
 
     async def __call__(self, where: UsageFilter, price_digest: str, *, apply: bool) -> Rerating:
         """Returns what requests without a price come to; with `apply` they are charged that.
 
         Each is rated by the book that the configuration in force has for when it began, or by the book that is named.
-        Raises InvalidQuery, also where rows are missing that say what is charged already; NotFound or Unavailable.
+        Raises InvalidQuery, NotFound or Unavailable.
         """
         if not 0 <= where.from_us < where.to_us:
             raise InvalidQuery("the time that is asked for begins before it ends")
@@ -102,10 +99,9 @@ class RerateUnpriced:
         found, currencies = Rerating(), dict[str, str]()
         async for page in self._rows.pages(where):
             await self._learn_currencies(page, currencies)
-            records = await asyncio.to_thread(self._rate, page, currencies, book, found)
+            standing = await self._standing(page, found)
+            records = await asyncio.to_thread(self._rate, standing, currencies, book, found)
             if apply and records:
-                if not found.sent:
-                    await self._check_rows(where.organization_id, page[0]["started_at_us"])
                 await self._topic.send(_TOPIC, records)
                 found.sent += len(records)
         return found
@@ -114,27 +110,21 @@ class RerateUnpriced:
         """Returns the start of the oldest request that is taken: what is taken now is booked in a while."""
         return self._clock.now_us() - (MAX_EVENT_DAYS - 1) * DAY_US
 
-    async def _check_rows(self, organization_id: str, from_us: int) -> None:
-        """Raises InvalidQuery where the ledger has booked what no row says, of this organization, or empty for any.
-
-        The row by which a request was rated later may be among what is lost, and it would be charged twice.
-        """
-        report = await self._compare.rows_and_ledger(
-            max(from_us, self._oldest_us()) - _SKEW_US, self._clock.now_us(), slice_us=_COMPARED_TOGETHER_US
-        )
-        lost = {
-            one.batch: one.organization_id
-            for one in report.differences
-            if one.found_pico < one.expected_pico and organization_id in {"", one.organization_id}
-        }
-        # What is beyond the report may be of anybody.
-        if lost or report.cut:
-            where = f"of {next(iter(lost.values()))}, batch {next(iter(lost))}" if lost else "of many organizations"
-            raise InvalidQuery(
-                f"usage rows are missing of what the ledger has booked, {where}: what was rated before might be charged"
-                " twice. `tollgate reconcile` names what is missing and `tollgate usage rebuild` writes it again; ask"
-                " again then, or for another organization"
-            )
+    async def _standing(self, page: Sequence[Row], found: Rerating) -> list[Row]:
+        """Returns the rows that nothing has replaced, also of what has no row any more, and counts the others."""
+        requests = {row["request_id"] for row in page}
+        # In this order: rows are there before the ledger keeps what they say.
+        finals = await self._ledger.finals(requests)
+        there = await self._booked.booked(finals.keys()) if finals else set()
+        lost = without_row(finals, there)
+        standing = []
+        for row in page:
+            if row["request_id"] in lost or _replaced(row, finals):
+                # What was booked since the rows were read is charged, as it was to be.
+                found.left_out[LOST_ROWS] += rerated_id(row["event_id"].bytes) not in there
+            else:
+                standing.append(row)
+        return standing
 
     async def _learn_currencies(self, page: Sequence[Row], known: dict[str, str]) -> None:
         for name in {row["organization_id"] for row in page if not row["currency"]} - known.keys():
@@ -188,3 +178,9 @@ class RerateUnpriced:
         if exchange is None:
             raise NoRate(price.currency, currency)
         return price.converted(exchange)
+
+
+def _replaced(row: Row, finals: KeptFinals) -> bool:
+    """Tells whether the ledger knows what took the place of a row's event, or that something did."""
+    kept, event_id = finals.get(row["request_id"], {}), row["event_id"].bytes
+    return rerated_id(event_id) in kept or not kept.get(event_id, True)

@@ -20,7 +20,7 @@ _GATHER_SECONDS: Final = 0.2
 _GATHER_BYTES: Final = 64 * 1024
 
 
-class AccessLine(msgspec.Struct, gc=False, kw_only=True):
+class AccessLine(msgspec.Struct, kw_only=True):
     """The fields of a line, in their order. What is not known is empty, 0 or null. Times in milliseconds."""
 
     # RFC 3339, of the request's end.

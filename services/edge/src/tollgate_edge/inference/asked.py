@@ -13,7 +13,7 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class Asked(msgspec.Struct, frozen=True, gc=False):
+class Asked(msgspec.Struct, frozen=True):
     """What a request asks for. `max_output_tokens` is None where the caller sets no limit, 0 for no output.
 
     `most_input` is the most tokens that it can be, -1 where that is a token to each byte of the body. `units` are the

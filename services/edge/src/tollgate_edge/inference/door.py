@@ -184,7 +184,7 @@ class Door(HttpToolsProtocol):
     # The parser.
 
     def on_message_begin(self) -> None:
-        # uvicorn's own begins a scope here, which only requests that are handed to it need: see `_hand_over`.
+        # uvicorn's own begins a scope here, which only requests that are handed to it need (see `_hand_over`): 0.2 µs.
         self.url = b""
         self.expect_100_continue = False
         self.headers = []

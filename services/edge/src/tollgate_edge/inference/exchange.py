@@ -281,7 +281,18 @@ class InferenceExchange:
 
     def deliver(self, head: wire.Head | None, data: bytes, end: wire.End | None) -> None:
         """Writes what a batch carries for this request, in one write."""
-        self._delivered += len(data)
+        size = len(data)
+        self._delivered += size
+        if size and self.headers_sent and head is None and end is None and not self.closed:
+            # Nearly all of a stream, without the steps of a reply that begins or ends: 0.3 of 1.7 µs a chunk.
+            self._started = True
+            self.bytes_out += size
+            self._client.write(b"%x\r\n%b\r\n" % (size, data) if self._chunked else data)
+            self.last_write = self._gateway.loop.time()
+            self.first_write = self.first_write or self.last_write
+            if self._delivered - self._drained >= _CREDIT_STEP_BYTES and not self._client.write_paused:
+                self.drained()
+            return
         if not self.closed:
             if head is not None and head.detached:
                 self.detached = True
@@ -292,7 +303,7 @@ class InferenceExchange:
                 self._write_reply(head, data, last=end is not None)
         if end is not None:
             self._ended(end)
-        elif len(data) and not self._client.write_paused:
+        elif size and not self._client.write_paused:
             self.drained()
 
     def _write_reply(self, head: wire.Head | None, data: bytes, *, last: bool) -> None:
@@ -318,8 +329,7 @@ class InferenceExchange:
         if out:
             self._client.write(b"".join(out))
             self.last_write = self._gateway.loop.time()
-            if not self.first_write:
-                self.first_write = self.last_write
+            self.first_write = self.first_write or self.last_write
         if last:
             self._close(keep=self.keep)
 

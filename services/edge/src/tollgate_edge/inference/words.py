@@ -101,9 +101,12 @@ class Words:
     def no_price(model: str, unit: str = "") -> PublicError:
         """Returns what to say about a model that nobody has set a price for, or none for a unit that it may use."""
         what = f"has no price for '{unit}', which this request may use, so it" if unit else "has no price, so it"
+        remedy = "An operator sets one in a price book; 0 is a price."
+        if unit:
+            remedy = f"Leave out what may use it, ask another model, or have an operator set a price for '{unit}'."
         return public_error(
             errors.ERROR_KIND_MODEL_NOT_FOUND,
-            f"The model '{model}' {what} is not served. An operator sets one in a price book; 0 is a price.",
+            f"The model '{model}' {what} is not served. {remedy}",
             "model",
             "model_not_priced",
         )

@@ -18,7 +18,7 @@ from tollgate_router.domain.target import Target
 _REASONS = ("error", "rate_limit", "context_length", "content_policy", "budget")
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class Entry(msgspec.Struct, frozen=True):
     """One target of a level as it was declared. `upstream_model` is empty where the channel cannot be asked for it."""
 
     channel: str

@@ -55,7 +55,7 @@ class Filter(Protocol):
 WholeReader = Callable[[bytes], "tuple[ReplyUsage | None, bytes] | UpstreamProblem"]
 
 
-class Sending(msgspec.Struct, frozen=True, gc=False):
+class Sending(msgspec.Struct, frozen=True):
     """`filter` is None for a reply that comes whole; `dropped` names what the provider's wire has no place for."""
 
     path: bytes

@@ -19,7 +19,7 @@ _GONE_ON_FROM: Final = frozenset(("completed", "incomplete"))
 _PREFIXES: Final = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 
 
-class StoredResponse(msgspec.Struct, frozen=True, gc=False):
+class StoredResponse(msgspec.Struct, frozen=True):
     """`items` is the input of its own turn, a JSON array; `response` is the JSON object that the caller got.
 
     `previous_id` is the turn before it, empty where there is none. `status` is that of a response that was made in the

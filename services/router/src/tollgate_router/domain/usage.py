@@ -16,7 +16,7 @@ _MAX_TOKENS: Final = 2**31
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=_MAX_TOKENS)]
 
 
-class ReplyUsage(msgspec.Struct, frozen=True, gc=False):
+class ReplyUsage(msgspec.Struct, frozen=True):
     """Units by name: input, output, cache_read, cache_write_5m, reasoning, audio_input and so on; none is zero."""
 
     units: Mapping[str, int]

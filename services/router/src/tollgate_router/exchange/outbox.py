@@ -81,6 +81,11 @@ class Outbox:
         return self.frames + len(self._data)
 
     @property
+    def streams(self) -> int:
+        """Returns how many requests have data in it."""
+        return len(self._data)
+
+    @property
     def waiting_bytes(self) -> int:
         """Returns the size of the reply bytes among them."""
         return self._bytes

@@ -54,7 +54,7 @@ _TRACE_ID: Final = slice(3, 3 + _TRACE_ID_DIGITS)
 _Used = tuple[Mapping[str, int], int, str]
 
 
-class AttemptResult(msgspec.Struct, frozen=True, gc=False):
+class AttemptResult(msgspec.Struct, frozen=True):
     """What came of one upstream call. `units` are exclusive units by name.
 
     `usage` and `timings` are the fields of those messages: made inside End and event, they take 0.9 us a request less
@@ -80,7 +80,7 @@ class AttemptResult(msgspec.Struct, frozen=True, gc=False):
     routing: "Explanation | None" = None
 
 
-class Recorded(msgspec.Struct, frozen=True, gc=False):
+class Recorded(msgspec.Struct, frozen=True):
     """An event in the spool that waits for its status. `traceparent` is empty when the trace is not kept."""
 
     sequence: int
@@ -89,7 +89,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     traceparent: bytes
 
 
-class Charge(msgspec.Struct, frozen=True, gc=False):
+class Charge(msgspec.Struct, frozen=True):
     """What an attempt costs, in pico-units: the tenant, and us. `price` is None where the book has none."""
 
     price: "ModelPrice | None"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tollgate_kit.clock import Clock
 from tollgate_router.exchange.held import Memories
 from tollgate_router.exchange.recorder import Recorder
+from tollgate_router.exchange.rest import Rest
 from tollgate_router.exchange.session import Session
 from tollgate_router.ports import ResponseStore
 from tollgate_router.settings import RouterSettings
@@ -50,6 +51,7 @@ class ExchangeDeps:
         self.upstream = upstream
         self.counters = counters
         self.random = random_source
+        self.rest = Rest(settings.exchange_data_pause_ms / 1000)
         self.memories = Memories(
             bodies=settings.max_body_memory_bytes,
             replies=settings.max_gathered_reply_bytes,

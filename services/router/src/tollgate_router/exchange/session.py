@@ -153,13 +153,14 @@ class Session:
             self._pace.stop()
             return
         outbox = self.outbox
-        busy = outbox.frames >= _BUSY_FRAMES
+        busy, streams = outbox.frames >= _BUSY_FRAMES, outbox.streams
         self.deps.counters.sent.observe(outbox.waiting_frames)
         # The spool has every event before its End leaves.
         self.deps.recorder.spool.flush()
         for message in outbox.take(self.deps.open_requests):
             self._call.send(message)
         self._pace.left(busy=busy)
+        self.deps.rest.wrote(streams)
 
     def go_away(self, reason: str, *, stopping: bool = False) -> None:
         """Tells edge to send no more; what is open, or was on its way, is finished here."""

@@ -177,6 +177,7 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         stream=stream,
         usage_wanted=True,
         extra=_extra(found, config),
+        knows_choices=True,
         lost=tuple(lost),
     )
 

@@ -149,6 +149,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     usage_wanted: bool = False
     extra: Mapping[str, msgspec.Raw] = {}
     """Members that only the caller's own dialect has a meaning for, by their names there."""
+    knows_choices: bool = False
+    """The dialect has several answers and the odds of their words; in others such names mean nothing."""
     lost: tuple[str, ...] = ()
     """The places of members within others that have no meaning here, such as messages.content.citations."""
 
@@ -160,7 +162,7 @@ CHOICES: Final = "n"
 def choices_of(request: Request) -> int:
     """Returns how many answers are asked for."""
     raw = bytes(request.extra.get(CHOICES, b"1"))
-    return int(raw) if raw.isdigit() else 1
+    return int(raw) if request.knows_choices and raw.isdigit() else 1
 
 
 class Began(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ MOST_OTHERS: Final = "top_logprobs"
 
 def asks_odds(request: Request) -> bool:
     """Tells whether the answer's odds are asked for."""
-    return bytes(request.extra.get(ODDS, b"false")) == b"true"
+    return request.knows_choices and bytes(request.extra.get(ODDS, b"false")) == b"true"
 
 
 def members_of_chat(request: Request) -> dict[str, msgspec.Raw]:

@@ -213,6 +213,7 @@ def read_chat(members: Mapping[str, msgspec.Raw], *, stream: bool, usage_wanted:
         usage_wanted=usage_wanted,
         lost=tuple(lost),
         extra={name: raw for name, raw in members.items() if name not in _UNDERSTOOD},
+        knows_choices=True,
     )
 
 

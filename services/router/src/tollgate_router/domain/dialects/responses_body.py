@@ -56,7 +56,10 @@ def write_responses(request: Request, model: str) -> tuple[bytes, tuple[str, ...
         "user": request.user or None,
         "stream": request.stream or None,
     }
-    body: dict[str, Any] = {"model": model, "input": list(_input(before_calls(request.messages)))}
+    said = list(_input(before_calls(request.messages)))
+    if not said:
+        raise Refused("messages must say something.", "messages")
+    body: dict[str, Any] = {"model": model, "input": said}
     body |= {name: value for name, value in settings.items() if value is not None}
     body |= _tools(request)
     # The next turn brings back what was thought in this one.

@@ -16,7 +16,7 @@ _CARRIED: Final = frozenset(("model", "input", "dimensions", "encoding_format", 
 _FORMS: Final = (None, "float", "base64")
 
 
-class EmbeddedText(msgspec.Struct, frozen=True, gc=False):
+class EmbeddedText(msgspec.Struct, frozen=True):
     """`task` is in Gemini's words, such as RETRIEVAL_QUERY."""
 
     text: str
