@@ -70,10 +70,9 @@ async def http_world(*, billing=None, reports=None):
     made = World()
     made.clock, made.memory = ManualClock(), Memory()
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
-    made.budgets = Controls()
     made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
     made.ledger, made.mending = FakeMoney(), FakeMending()
-    made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
+    made.budgets, made.version = Controls(), EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
     made.missing, made.notes, made.refused, made.begun, made.spool = [], [], [], [], (0, "")
     made.numbers, randoms = iter(range(1, 1000)), iter(range(1, 1000))
 
