@@ -6,7 +6,7 @@ CredentialMissing   the place that a credential names holds no usable secret
 StoreUnavailable    stored responses cannot be reached or read now
 
 What only one layer raises and catches is beside what raises it. How an upstream call failed is a value and no
-exception: `FailureKind` of upstream/.
+exception: `domain/failure.py`.
 """
 
 
