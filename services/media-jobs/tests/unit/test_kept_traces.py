@@ -25,10 +25,11 @@ class Recorded:
     enabled = True
 
     def __init__(self):
-        self.names = []
+        self.names, self.spans = [], []
 
     def record(self, record):
         self.names.append(record.name)
+        self.spans.append(record.span)
 
 
 async def ran(ratio, *script, traceparent=TRACEPARENT):
@@ -79,3 +80,19 @@ def test_a_share_of_traces_is_the_same_share_everywhere():
     assert kept <= {trace for trace in traces if is_sampled(trace, 0.5)}
     assert not any(is_sampled(trace, 0) for trace in traces)
     assert all(is_sampled(trace, 1) for trace in traces)
+
+
+async def test_ids_of_spans_are_drawn_from_the_chance_that_is_handed_in():
+    drawn = []
+    for _ in range(2):
+        bench = Bench()
+        bench.tracing = Recorded()
+        bench.build()
+        bench.provider.script = [answer()]
+        await bench.create(command())
+        while not bench.job().ended:
+            await bench.work()
+        await bench.publish.send()
+        drawn.append(bench.tracing.spans)
+    assert len(set(drawn[0])) == 3
+    assert drawn[0] == drawn[1]
