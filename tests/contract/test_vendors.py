@@ -20,12 +20,12 @@ from tollgate_resources import (
     load_catalogue,
     parse_version,
 )
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import Bench, UpstreamProblem
+from tollgate_router.errors import Refused
 from tollgate_simulator_provider import chat, compatible, faults, operations
 from tollgate_simulator_provider.refusals import Refused as RefusedByWire
 from tollgate_simulator_provider.refusals import RefusedByVendor, error_body

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 from types import SimpleNamespace
 
 from libs.kit.tests.fakes.memory_log import MemoryConsumer, MemoryLog, MemoryProducer
@@ -87,6 +88,7 @@ class RouterSlot(Slot):
             spool=self.spool,
             publisher=self.publisher,
             tracing=NoTracing(),
+            random_source=random.Random(1),
             sample_ratio=0,
             slow_us=1 << 40,
         )

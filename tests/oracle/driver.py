@@ -1,6 +1,7 @@
 """Has the product say the oracle's facts: router, media-jobs and edge make the events, as they would of the same."""
 
 import os
+import random
 from types import MappingProxyType, SimpleNamespace
 
 from services.billing.tests.integration.running import BillingProcess
@@ -60,6 +61,7 @@ class Speaker:
             spool=spool,
             publisher=Publisher(spool, Nobody(), "topic", gather_seconds=0),
             tracing=NoTracing(),
+            random_source=random.Random(1),
             sample_ratio=0,
             slow_us=10**9,
             counters=RouterCounters(),

@@ -1,7 +1,9 @@
 """The check of commit messages accepts the house style and finds what departs from it."""
 
+import subprocess
+
 import pytest
-from tools.commit_style import messages, problems
+from tools.commit_style import bad_subjects, messages, problems
 
 pytestmark = pytest.mark.tidy
 
@@ -38,3 +40,26 @@ def test_messages_of_a_range_are_read():
     ((short, message),) = messages("-1")
     assert len(short) >= 7
     assert message.strip()
+
+
+def test_subjects_are_in_style_since_they_are_checked():
+    assert bad_subjects() == []
+
+
+def test_a_bad_subject_after_the_first_that_is_checked_is_found(tmp_path):
+    def git(*arguments):
+        command = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com", *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    def commit(subject):
+        git("commit", "--allow-empty", "-q", "-m", subject)
+        return git("rev-parse", "HEAD")
+
+    git("init", "-q")
+    start = commit("before anybody looked")
+    commit("edge: Keep keys")
+    assert bad_subjects(tmp_path, start) == []
+    short = commit("wip")[:7]
+    assert [line.partition(":")[0] for line in bad_subjects(tmp_path, start)] == [short]
+    # A clone that lacks the commit says nothing.
+    assert bad_subjects(tmp_path, "0" * 40) == []

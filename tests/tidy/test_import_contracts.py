@@ -38,6 +38,12 @@ PLANTED = {
         ("tollgate_media_jobs.adapters.sql", "tollgate_media_jobs.api.service"),
         ("tollgate_media_jobs.extras", ""),
     ],
+    "Only composition roots build adapters": [
+        ("tollgate_edge.inference.door", "tollgate_edge.adapters.sql"),
+        ("tollgate_router.exchange.request", "tollgate_router.adapters.quiet"),
+        ("tollgate_billing.consumers.usage", "tollgate_billing.adapters.quiet"),
+        ("tollgate_media_jobs.api.service", "tollgate_media_jobs.adapters.quiet"),
+    ],
     "Settings are read by the composition root and the hot path": [
         ("tollgate_router.adapters.sql", "tollgate_router.settings"),
         ("tollgate_edge.api.keys", "tollgate_edge.settings"),
@@ -54,6 +60,8 @@ PLANTED = {
         ("tollgate_billing.domain.ledger", "sqlalchemy"),
         ("tollgate_edge.use_cases.create_key", "grpc"),
         ("tollgate_media_jobs.ports", "aiohttp"),
+        ("tollgate_billing.control_ports", "sqlalchemy"),
+        ("tollgate_edge.ledger_ports", "grpc"),
     ],
 }
 CASES = [
@@ -96,7 +104,15 @@ def skeleton(tmp_path):
         for layer in layers:
             write(folder, f"{service}.{layer}.quiet", "")
     # What plants import must be there.
-    planting = ("tollgate_kit.clock", "tollgate_edge.adapters.sql", "tollgate_edge.inference.door")
+    planting = (
+        "tollgate_kit.clock",
+        "tollgate_billing.assembly",
+        "tollgate_edge.adapters.sql",
+        "tollgate_edge.inference.door",
+    )
+    for subject in ("control", "ledger", "letter", "mending", "payment", "report", "rerate"):
+        write(folder, f"tollgate_billing.{subject}_ports", "")
+    write(folder, "tollgate_edge.ledger_ports", "")
     for module in (*planting, "tollgate_edge.faces"):
         write(folder, module, "")
     for module in (

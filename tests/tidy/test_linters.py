@@ -19,6 +19,8 @@ PLANTED = {
     "a date of one's own": ("import datetime\n\nNOW = datetime.datetime.now\n", "TID251"),
     "an id of one's own": ("import uuid\n\nNEW = uuid.uuid4\n", "TID251"),
     "randomness of one's own": ("import random\n\nPICK = random.choice\n", "TID251"),
+    "bytes of the system": ("import os\n\nTAKE = os.urandom\n", "TID251"),
+    "a secret of one's own": ("import secrets\n\nTAKE = secrets.token_hex\n", "TID251"),
     "a bare except": (FUNCTION + "    try:\n        return value\n    except:\n        return 0\n", "E722"),
     "a broad except": (
         FUNCTION + "    try:\n        return value\n    except Exception:\n        return 0\n",
@@ -31,6 +33,8 @@ PLANTED = {
     "an argument that nobody reads": ("class A:\n    def f(self, value: int) -> int:\n        return 1\n", "ARG002"),
     "a shell": ("import subprocess\n\nsubprocess.run('ls', shell=True, check=True)\n", "S602"),
     "a suppression of nothing": ("VALUE = 1  # noqa: E501\n", "RUF100"),
+    "a suppression of everything": ("import os  # noqa\n", "PGH004"),
+    "an ignore of every type": ("VALUE = 1  # type: ignore\n", "PGH003"),
     "branches without end": (
         FUNCTION
         + "".join(f"    if value == {number}:\n        value += 1\n" for number in range(11))

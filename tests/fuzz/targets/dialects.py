@@ -23,10 +23,10 @@ from services.router.tests.fakes.translating import (
 from tests.fuzz.cases import Case, draw_cuts, pieces, spoil
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.choices import SeveralStreams
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Sending, StreamTranslation, Translation, sending
-from tollgate_router.domain.openai_chat import InvalidBody, read_body
+from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import InvalidBody, Refused
 
 SPICES: Final = [
     b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"null", b"true", b"-1", b"1e400", b"\xff", b"\\ud800",

@@ -9,11 +9,11 @@ from typing import Any, Final
 from tests.fuzz.cases import Case, spoil
 from tests.fuzz.targets.dialects import SPICES, draw_value
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Sending, sending
-from tollgate_router.domain.openai_chat import InvalidBody, read_body
+from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import WIRE_BEDROCK, Origin, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import InvalidBody, Refused
 
 _OPENAI, _GEMINI = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_GEMINI
 _PART: Final = {"content": {"parts": [{"text": "a"}, {"text": "é"}]}, "outputDimensionality": 2, "taskType": "X"}

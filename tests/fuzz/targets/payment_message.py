@@ -7,7 +7,8 @@ from typing import Final
 from tests.fuzz.cases import Case, mostly, spoil
 from tests.fuzz.second_json import NotJson, Number, Pairs, draw_object, read
 from tests.servers.payment import signed
-from tollgate_billing.domain.webhook import BadMessage, BadSignature, read_message, verify
+from tollgate_billing.domain.webhook import read_message, verify
+from tollgate_billing.errors import BadMessage, BadSignature
 
 _SECRET: Final = b"a secret of more than enough bytes"
 _NOW: Final = 1_764_000_000

@@ -14,7 +14,7 @@ def check(tree: Tree) -> Iterator[Violation]:
         module = tree.parsed(name)
         if module.body and ast.get_docstring(module) is None:
             yield Violation(name, 1, "the module does not say what it is for")
-        if name.startswith("libs/") or name.endswith("/ports.py"):
+        if name.startswith("libs/") or name.endswith("ports.py"):
             for node in module.body:
                 yield from _owing(name, node)
 
@@ -46,6 +46,7 @@ PLANTED = [
     ({"libs/a/src/a/x.py": '"""Doc."""\ndef f(): ...\n'}, "f has no docstring"),
     ({"libs/a/src/a/x.py": '"""Doc."""\nclass A:\n    def f(self): ...\n'}, "A has no docstring"),
     ({"services/a/src/a/ports.py": '"""Doc."""\nclass A(Protocol):\n    async def f(self): ...\n'}, "A.f of a port"),
+    ({"services/a/src/a/x_ports.py": '"""Doc."""\nclass A(Protocol):\n    async def f(self): ...\n'}, "A.f of a port"),
     ({"services/a/src/a/ports.py": '"""Doc."""\nasync def f(): ...\n'}, "f has no docstring"),
 ]
 KEPT = [

@@ -10,7 +10,7 @@ from tests.tidy.rules.tree import Tree, Violation
 
 PATTERNS = {
     "a registry's address": re.compile(
-        r"files\.pythonhosted[.]org|pypi\.org/simple[/]|registry\.npmjs[.]org|/artifactory[/]|index-url\s*=\s*http[s]?:"
+        r"files\.pythonhosted[.]org|pypi\.org/simple[/]|registry\.npmjs[.]org|/artifactory[/]|index-url[\s=\"',]+http[s]?:"
     ),
     "a path of one machine": re.compile(
         r"(?<![\w.$}/-])/(root|home/(?!nonroot)[a-z]\w*|Users/\w+|work|mnt/\w+)/[\w.]+"
@@ -55,6 +55,7 @@ def registry_hosts(environment: Mapping[str, str], files: list[Path]) -> tuple[s
 PLANTED = [
     ({"a.lock": "x @ https://files.python" + "hosted.org/x.whl\n"}, "registry"),
     ({"package-lock.json": '"resolved": "https://registry.npm' + 'js.org/x.tgz"\n'}, "registry"),
+    ({"Dockerfile": "RUN pip install --index-url" + " https://packages.example.net/simple x\n"}, "registry"),
     ({"a.py": 'X = "/ro' + 'ot/project/x"\n'}, "a path of one machine"),
     ({"a.md": "See `/ho" + "me/alice/x`.\n"}, "a path of one machine"),
     ({"a.yaml": "cd /wo" + "rk/main\n"}, "a path of one machine"),

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from tests.tidy.rules.tree import Tree, Violation
 
 ROOT_FILES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "GLOSSARY.md", "requirements.lock")
-SERVICE_FILES = ("__main__.py", "app.py", "settings.py", "telemetry.py")
+SERVICE_FILES = ("__main__.py", "app.py", "settings.py", "errors.py", "telemetry.py")
 MAIN_LINES = 30
 CONTRACTS = "libs/contracts/"
 # The first column of the code map.
@@ -107,6 +107,10 @@ PLANTED = [
     (_ROOT | {"libs/kit/src/tollgate/x.py": ""}, "is the wire contract"),
     (_ROOT | {"libs/kit/src/tollgate_box/x.py": ""}, "libs/kit is tollgate_kit"),
     (_ROOT | _SERVICE | {"services/c/pyproject.toml": ""}, "services/c/src/tollgate_c/app.py:1: every service"),
+    (
+        _ROOT | {name: text for name, text in _SERVICE.items() if not name.endswith("/errors.py")},
+        "services/a-b/src/tollgate_a_b/errors.py:1: every service",
+    ),
     (_ROOT | _SERVICE | {"services/a-b/src/tollgate_a_b/__main__.py": "x = 1\n" * 31}, "31 lines, at most 30"),
 ]
 KEPT = [

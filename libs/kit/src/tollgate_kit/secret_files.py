@@ -10,7 +10,7 @@ from tollgate_kit.config_client import write_atomically
 _KEY_BYTES: Final = 32
 
 
-def read_secrets(path: Path, random_bytes: Callable[[int], bytes] = os.urandom) -> tuple[bytes, ...]:
+def read_secrets(path: Path, random_bytes: Callable[[int], bytes] = os.urandom) -> tuple[bytes, ...]:  # noqa: TID251 - tests hand in theirs.
     """Returns the secrets of a file, one in hex per line; makes the file (mode 0600) with one when it is absent.
 
     Workers that start together end up with the same one. Raises OSError, and ValueError for a file without any.

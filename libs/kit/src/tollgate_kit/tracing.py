@@ -6,10 +6,10 @@ sampler keeps all that is recorded.
 """
 
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Final, Protocol
 
 from opentelemetry import trace
@@ -82,17 +82,14 @@ def is_sampled(trace_id: str, ratio: float) -> bool:
     return int(trace_id[16:], 16) < round(ratio * 2**64)
 
 
-def new_trace_id() -> str:
-    """Returns 32 random hex digits."""
-    return os.urandom(16).hex()
-
-
-def new_span_id() -> str:
+def new_span_id(source: Random) -> str:
     """Returns 16 random hex digits."""
-    return os.urandom(8).hex()
+    return f"{source.getrandbits(64):016x}"
 
 
-def record_publish(tracing: Tracing, name: str, traceparent: str, start_us: int, end_us: int, topic: str) -> None:
+def record_publish(
+    tracing: Tracing, source: Random, name: str, traceparent: str, start_us: int, end_us: int, topic: str
+) -> None:
     """Records the span of an event's way to the log, below the span of `traceparent`; without one there is none."""
     parent = parse_traceparent(traceparent)
     if parent is None or not tracing.enabled:
@@ -100,7 +97,7 @@ def record_publish(tracing: Tracing, name: str, traceparent: str, start_us: int,
     tracing.record(
         SpanRecord(
             name=name,
-            span=format_traceparent(parent[0], new_span_id(), sampled=True),
+            span=format_traceparent(parent[0], new_span_id(source), sampled=True),
             parent_span_id=parent[1],
             start_us=start_us,
             end_us=end_us,

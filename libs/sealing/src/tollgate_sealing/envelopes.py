@@ -41,7 +41,7 @@ class WrappingKeys(Protocol):
 class KeyRing:
     """Keys of a file or a variable: wraps with the first, unwraps with each; so a new one is put before the old."""
 
-    def __init__(self, keys: Sequence[bytes], random_bytes: RandomBytes = os.urandom) -> None:
+    def __init__(self, keys: Sequence[bytes], random_bytes: RandomBytes = os.urandom) -> None:  # noqa: TID251 - tests hand in their own.
         if not keys or any(len(key) != _KEY_BYTES for key in keys):
             raise ValueError(f"a key has {_KEY_BYTES} bytes, which are {2 * _KEY_BYTES} digits in hex")
         self._ciphers = {_id_of(key): AESGCM(key) for key in keys}
@@ -62,7 +62,7 @@ class KeyRing:
 class Envelopes:
     """Seals and opens values with keys of their own under `keys`."""
 
-    def __init__(self, keys: WrappingKeys, random_bytes: RandomBytes = os.urandom) -> None:
+    def __init__(self, keys: WrappingKeys, random_bytes: RandomBytes = os.urandom) -> None:  # noqa: TID251 - tests hand in their own.
         self._keys = keys
         self._random_bytes = random_bytes
 

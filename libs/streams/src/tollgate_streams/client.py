@@ -56,7 +56,7 @@ class Call(Connection):
     # From the connection.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(PREFACE)  # type: ignore[attr-defined]
+        transport.write(PREFACE)  # type: ignore[attr-defined]  # It writes.
         super().connection_made(transport)
         self._stream = self.add(_STREAM, self)
         self._stream.headers(

@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Says what this end takes."""
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]  # It writes.
         settings = {SET_ENABLE_PUSH: 0, SET_MAX_STREAMS: MAX_STREAMS, SET_INITIAL_WINDOW: WINDOW_BYTES}
         settings |= {SET_MAX_FRAME: FRAME_BYTES, SET_MAX_HEADER_LIST: MAX_HEADER_BYTES}
         self.frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*one) for one in settings.items()))

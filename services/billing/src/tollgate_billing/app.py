@@ -5,6 +5,7 @@ import contextlib
 import functools
 import logging
 import os
+import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
@@ -161,6 +162,7 @@ class Billing:
             clock=clock,
             booking=booking,
             tracing=self.tracing,
+            random_source=random.Random(),  # noqa: S311 - ids of spans are no secrets.
             counters=self.counters,
             reached=failpoint.reached,
             new_owner=lambda: ids.new("owner"),
@@ -278,7 +280,7 @@ class Billing:
             wallets=wallets,
             keep=self.wallets,
             ids=ids,
-            random_bytes=os.urandom,
+            random_bytes=os.urandom,  # noqa: TID251 - handed out here.
         )
         self.ledger_service = LedgerService(self.money, self.wallets, self.clock)
         self.payments = PaymentService(

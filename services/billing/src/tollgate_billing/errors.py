@@ -16,6 +16,10 @@ BillingError
 ├── UnknownView              no question is called that
 ├── NotAllowed               a question for operators
 └── TooManyGuesses           too many wrong codes; `retry_after_us` says for how long
+BadSignature                 nobody who knows the secret sent this message of a payment provider just now
+BadMessage                   signed, and still no message about a payment
+Poison                       a record is no usage event that can be booked; the message says why
+TooMuchPoison                more of them on end than are set aside without somebody who looks
 """
 
 
@@ -89,3 +93,19 @@ class TooManyGuesses(BillingError):  # noqa: N818
     def __init__(self, retry_after_us: int) -> None:
         super().__init__("too many codes that were wrong; wait and check what was sent")
         self.retry_after_us = retry_after_us
+
+
+class BadSignature(ValueError):  # noqa: N818
+    """Nobody who knows the secret sent this just now; the message says which part is wrong, and no secret."""
+
+
+class BadMessage(ValueError):  # noqa: N818
+    """Signed, and still no message about a payment."""
+
+
+class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
+    """The record is no usage event that can be booked; the message says why."""
+
+
+class TooMuchPoison(Exception):  # noqa: N818 - a state of the log more than a fault.
+    """More records of a partition on end cannot be used than are set aside without somebody who looks at them."""

@@ -1,6 +1,7 @@
 """A billing process over fakes: made again after each crash, while what it writes to outlives it."""
 
 import asyncio
+import random
 
 from services.billing.tests.fakes.crash import Crash, Fuse
 from services.billing.tests.fakes.dead_letters import FakeDeadLetters
@@ -118,6 +119,7 @@ class Process:
             clock=world.clock,
             booking=lock,
             tracing=world.tracing,
+            random_source=random.Random(1),
             counters=world.counters,
             reached=lambda _name: None,
             new_owner=lambda: world.ids.new("owner"),

@@ -9,13 +9,14 @@ from services.billing.tests.fakes.prices import FakePrices
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import Poison, decode
+from tollgate_billing.domain.event import decode
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import judge, looked_up
 from tollgate_billing.domain.postings import PAYABLE, PROVIDER_COST, REVENUE, WALLET, transfers_of
 from tollgate_billing.domain.recent import RecentIds
 from tollgate_billing.domain.rows import rows_of
 from tollgate_billing.domain.verify import verify
+from tollgate_billing.errors import Poison
 from tollgate_rating import ExchangeRate
 
 pytestmark = pytest.mark.unit

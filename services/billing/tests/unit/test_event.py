@@ -5,8 +5,9 @@ from services.billing.tests.fakes.events import NOW_US, usage_event
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import DAY_US, MAX_AMOUNT_PICO, Poison, decode, decode_all
+from tollgate_billing.domain.event import DAY_US, MAX_AMOUNT_PICO, decode, decode_all
 from tollgate_billing.domain.fields import columns_of
+from tollgate_billing.errors import Poison
 from tollgate_kit.event_log import Stored
 from tollgate_rating import MAX_CHARGE_PICO
 

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import platform
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -36,7 +37,7 @@ from tollgate_edge.api.links import LinkSigner
 from tollgate_edge.api.reading import BodyReader
 from tollgate_edge.api.server import PublicServer, listen
 from tollgate_edge.domain.keys import IMPORTED
-from tollgate_edge.errors import PublicError
+from tollgate_edge.errors import ConfigurationInvalid, PublicError, StoreUnavailable
 from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
@@ -46,10 +47,9 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.measured import gateway_samples
 from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
-from tollgate_edge.ports import StoreUnavailable
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import FAMILIES, InferenceCounters
-from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, ConfigurationInvalid
+from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration
 from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap
 from tollgate_edge.use_cases.create_key import CreateKey
@@ -96,10 +96,10 @@ class Edge:
     def __init__(self, settings: EdgeSettings, environment: Mapping[str, str], spool: Spool) -> None:
         self.settings = settings
         self.lifecycle = Lifecycle()
-        self.clock, self.ids = SystemClock(), RandomIds()
+        self.clock, self.ids, self.random = SystemClock(), RandomIds(), random.Random()  # noqa: S311 - no secrets.
         self.tracing = new_tracing("edge", slot=settings.slot, environment=environment)
         self.spool = spool
-        self.peppers = read_peppers(settings.pepper_file, os.urandom)
+        self.peppers = read_peppers(settings.pepper_file, os.urandom)  # noqa: TID251 - handed out here.
         self.marks = Marks(self.peppers[0].value, settings.trusted_hops) if settings.caller_marks else None
         self._seeded = False
         self._connect()
@@ -160,7 +160,7 @@ class Edge:
             settings.config_path_list,
             settings.simulator_url,
         )
-        self.create_key = CreateKey(self.keys, pepper, self.clock, self.ids, os.urandom)
+        self.create_key = CreateKey(self.keys, pepper, self.clock, self.ids, os.urandom)  # noqa: TID251 - handed out here.
         self.import_keys = ImportKeys(self.keys, self.tenants, self.peppers, self.clock, self.ids)
         self.bootstrap = Bootstrap(
             self.tenants,
@@ -171,7 +171,7 @@ class Edge:
             pepper,
             self.clock,
             self.ids,
-            os.urandom,
+            os.urandom,  # noqa: TID251 - handed out here.
             demo=settings.demo,
             credit_usd=settings.demo_credit_usd,
         )
@@ -199,6 +199,7 @@ class Edge:
             ),
             witness=Witness(self.spool, self.publisher, self.clock),
             tracing=self.tracing,
+            random_source=self.random,
             counters=self.counters,
             access_log=new_access_log(
                 settings.access_log, settings.access_log_sample_ratio, settings.access_log_lines_per_second
@@ -233,6 +234,7 @@ class Edge:
             bodies=BodyReader(settings.max_body_bytes, settings.max_json_depth),
             clock=self.clock,
             tracing=self.tracing,
+            random=self.random,
             missing=self.lifecycle.missing,
             notes=self.lifecycle.notes,
             state=lambda: self.lifecycle.state.value,

@@ -1,18 +1,38 @@
 """Public errors: what a kind of failure looks like to a caller. The only place that turns kinds into HTTP.
 
-PublicError   an error as a caller sees it; raised by handlers, passed as a value on the hot path
+PublicError            an error as a caller sees it; raised by handlers, passed as a value on the hot path
+StoreUnavailable       the database cannot be asked now
+Conflict               a name or id is taken
+ConfigurationInvalid   declared files were refused; nothing changed
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.error_entry import Entry
 from tollgate_edge.error_table import BY_CODE, BY_KIND
+from tollgate_resources.problems import Problem
 
 # Where the page of errors is, below the public URL.
 ERRORS_PATH: Final = "/docs/errors"
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
+    """The database cannot be asked now."""
+
+
+class Conflict(Exception):  # noqa: N818
+    """A name or id is taken."""
+
+
+class ConfigurationInvalid(Exception):  # noqa: N818 - it names a state of files.
+    """Files were refused; nothing changed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(f"{len(problems)} problems in the declared configuration")
+        self.problems = tuple(problems)
 
 
 class PublicError(Exception):

@@ -164,14 +164,6 @@ class StoredVersion:
     sequence: int
 
 
-class StoreUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
-    """The database cannot be asked now."""
-
-
-class Conflict(Exception):  # noqa: N818
-    """A name or id is taken."""
-
-
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What changed up to `sequence`: the keyed hashes of keys that were made or changed (None: anything may have).

@@ -1,10 +1,11 @@
 """Edge's HTTP without inference on fakes, and what its errors look like."""
 
 import contextlib
+import random
 from types import SimpleNamespace
 
 import httpx
-from services.edge.tests.fakes.services import FakeBilling, FakeLedger, FakeMedia, FakeMending, FakeRouters
+from services.edge.tests.fakes.services import FakeBilling, FakeMedia, FakeMending, FakeMoney, FakeRouters
 from services.edge.tests.fakes.stores import FakeKeyStore, FakeLimitStore, FakeTenantStore, Memory
 
 from tollgate_edge.api.context import HttpContext
@@ -69,10 +70,9 @@ async def http_world(*, billing=None, reports=None):
     made = World()
     made.clock, made.memory = ManualClock(), Memory()
     made.keys, made.tenants = FakeKeyStore(made.memory), FakeTenantStore(made.memory)
-    made.budgets = Controls()
     made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
-    made.ledger, made.mending = FakeLedger(), FakeMending()
-    made.version = EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
+    made.ledger, made.mending = FakeMoney(), FakeMending()
+    made.budgets, made.version = Controls(), EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
     made.missing, made.notes, made.refused, made.begun, made.spool = [], [], [], [], (0, "")
     made.numbers, randoms = iter(range(1, 1000)), iter(range(1, 1000))
 
@@ -109,6 +109,7 @@ async def http_world(*, billing=None, reports=None):
             bodies=BodyReader(10_000, 16),
             clock=made.clock,
             tracing=NoTracing(),
+            random=random.Random(1),
             missing=lambda: made.missing,
             notes=lambda: made.notes,
             state=lambda: "ready",

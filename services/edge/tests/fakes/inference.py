@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import socket
 from types import SimpleNamespace
 
@@ -225,6 +226,7 @@ class Bench:
             admission=self.admission,
             witness=self.witness,
             tracing=tracing or NoTracing(),
+            random_source=random.Random(),
             counters=self.counters,
             access_log=new_access_log(
                 self.settings.access_log,

@@ -1,7 +1,7 @@
 """billing, media-jobs, the routers and the operator's file, in memory."""
 
 from tollgate.billing.v1 import billing_pb2 as billing
-from tollgate.billing.v1 import controls_pb2 as controls
+from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import dead_letters_pb2 as letters
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.billing.v1 import payments_pb2 as payments
@@ -108,25 +108,83 @@ class FakeBilling:
         return billing.DescribeIsolationResponse(statements=["CREATE ROLE x"])
 
 
-class FakeLedger:
-    """Notes what it is asked and answers what `replies` has under the method's name, or raises it."""
+class Answer:
+    """A method that notes what it is asked and answers what `replies` has under its name, or raises it."""
 
-    def __init__(self):
-        self.asked = []
-        self.replies = {}
+    def __init__(self, empty):
+        self._empty = empty
 
-    def __getattr__(self, name):
-        if name not in LEDGER_REPLIES:
-            raise AttributeError(name)
+    def __set_name__(self, _, name):
+        self._name = name
 
+    def __get__(self, fake, _=None):
         async def call(request):
-            self.asked.append((name, request))
-            reply = self.replies.get(name, LEDGER_REPLIES[name]())
+            fake.asked.append((self._name, request))
+            reply = fake.replies.get(self._name, self._empty())
             if isinstance(reply, Exception):
                 raise reply
             return reply
 
         return call
+
+
+class Noting:
+    def __init__(self):
+        self.asked = []
+        self.replies = {}
+
+
+class FakeLedger(Noting):
+    grant_bonus = Answer(ledger.GrantBonusResponse)
+    refund = Answer(ledger.RefundResponse)
+    correct = Answer(ledger.CorrectResponse)
+    transfer = Answer(ledger.TransferMoneyResponse)
+    set_credit_line = Answer(ledger.SetCreditLineResponse)
+    accounts = Answer(ledger.GetAccountsResponse)
+    transfers = Answer(ledger.ListTransfersResponse)
+    create_codes = Answer(ledger.CreateCodesResponse)
+    redeem = Answer(ledger.RedeemCodeResponse)
+    codes = Answer(ledger.ListCodesResponse)
+    revoke_code = Answer(ledger.RevokeCodeResponse)
+    rebuild_wallets = Answer(ledger.RebuildWalletsResponse)
+
+
+class FakeDeadLetters(Noting):
+    dead_letters = Answer(letters.ListDeadLettersResponse)
+    dead_letter = Answer(letters.GetDeadLetterResponse)
+    replay = Answer(letters.ReplayDeadLettersResponse)
+
+
+class FakeReports(Noting):
+    statement = Answer(reports.GetStatementResponse)
+    what_if = Answer(reports.WhatIfResponse)
+    rerate_unpriced = Answer(reports.RerateUnpricedResponse)
+
+
+class FakePayments(Noting):
+    create_top_up = Answer(payments.CreateTopUpResponse)
+    record_payment = Answer(payments.RecordPaymentResponse)
+    top_ups = Answer(payments.ListTopUpsResponse)
+
+
+class FakeControls(Noting):
+    create_budget = Answer(wire.CreateBudgetResponse)
+    budgets = Answer(wire.ListBudgetsResponse)
+    budget = Answer(wire.GetBudgetResponse)
+    delete_budget = Answer(wire.DeleteBudgetResponse)
+    forecast = Answer(wire.GetForecastResponse)
+    controls = Answer(wire.GetControlsResponse)
+    report_spools = Answer(wire.ReportSpoolsResponse)
+    create_destination = Answer(wire.CreateDestinationResponse)
+    destinations = Answer(wire.ListDestinationsResponse)
+    delete_destination = Answer(wire.DeleteDestinationResponse)
+    test_destination = Answer(wire.TestDestinationResponse)
+    notices = Answer(wire.ListNoticesResponse)
+    anomalies = Answer(wire.ListAnomaliesResponse)
+
+
+class FakeMoney(FakeLedger, FakeDeadLetters, FakeReports, FakePayments, FakeControls):
+    """All that billing is asked about money that moves without a request, with one list of questions."""
 
 
 class FakeMending:
@@ -153,44 +211,6 @@ class FakeMending:
                 yield one
 
         return lines()
-
-
-LEDGER_REPLIES = {
-    "grant_bonus": ledger.GrantBonusResponse,
-    "refund": ledger.RefundResponse,
-    "correct": ledger.CorrectResponse,
-    "transfer": ledger.TransferMoneyResponse,
-    "set_credit_line": ledger.SetCreditLineResponse,
-    "accounts": ledger.GetAccountsResponse,
-    "transfers": ledger.ListTransfersResponse,
-    "create_codes": ledger.CreateCodesResponse,
-    "redeem": ledger.RedeemCodeResponse,
-    "codes": ledger.ListCodesResponse,
-    "revoke_code": ledger.RevokeCodeResponse,
-    "create_top_up": payments.CreateTopUpResponse,
-    "record_payment": payments.RecordPaymentResponse,
-    "top_ups": payments.ListTopUpsResponse,
-    "dead_letters": letters.ListDeadLettersResponse,
-    "dead_letter": letters.GetDeadLetterResponse,
-    "replay": letters.ReplayDeadLettersResponse,
-    "report_spools": controls.ReportSpoolsResponse,
-    "statement": reports.GetStatementResponse,
-    "what_if": reports.WhatIfResponse,
-    "rerate_unpriced": reports.RerateUnpricedResponse,
-    "create_budget": controls.CreateBudgetResponse,
-    "budgets": controls.ListBudgetsResponse,
-    "budget": controls.GetBudgetResponse,
-    "delete_budget": controls.DeleteBudgetResponse,
-    "forecast": controls.GetForecastResponse,
-    "controls": controls.GetControlsResponse,
-    "create_destination": controls.CreateDestinationResponse,
-    "destinations": controls.ListDestinationsResponse,
-    "delete_destination": controls.DeleteDestinationResponse,
-    "test_destination": controls.TestDestinationResponse,
-    "notices": controls.ListNoticesResponse,
-    "anomalies": controls.ListAnomaliesResponse,
-    "rebuild_wallets": ledger.RebuildWalletsResponse,
-}
 
 
 class FakeMedia:

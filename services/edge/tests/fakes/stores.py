@@ -5,16 +5,8 @@ from dataclasses import replace
 from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import KEY, NO_LIMITS, ORGANIZATION, PROJECT, limit_set
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.ports import (
-    Changes,
-    Conflict,
-    KeyLookup,
-    LimitedOwner,
-    Organization,
-    Project,
-    StoredVersion,
-    StoreUnavailable,
-)
+from tollgate_edge.errors import Conflict, StoreUnavailable
+from tollgate_edge.ports import Changes, KeyLookup, LimitedOwner, Organization, Project, StoredVersion
 
 
 class Memory:

@@ -18,7 +18,8 @@ from tollgate_edge.adapters.sql.stores import SqlKeyStore, SqlVersionStore
 from tollgate_edge.adapters.sql.tenants import SqlTenantStore
 from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import NO_LIMITS, Limits
-from tollgate_edge.ports import Conflict, KeyRecord, Organization, Project, StoredVersion, StoreUnavailable
+from tollgate_edge.errors import Conflict, StoreUnavailable
+from tollgate_edge.ports import KeyRecord, Organization, Project, StoredVersion
 
 pytestmark = pytest.mark.integration
 

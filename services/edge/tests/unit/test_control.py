@@ -10,8 +10,8 @@ from services.edge.tests.fakes.stores import FakeKeyStore, FakeTenantStore, Fake
 
 from tollgate_edge.adapters.files import JsonKeysFile, read_peppers
 from tollgate_edge.domain.keys import Secret, keyed_hash, pepper_of
-from tollgate_edge.errors import PublicError
-from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration, ConfigurationInvalid
+from tollgate_edge.errors import ConfigurationInvalid, PublicError
+from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration
 from tollgate_edge.use_cases.bootstrap import SEEDED, Bootstrap, FirstKeys
 from tollgate_edge.use_cases.create_key import CreateKey
 from tollgate_edge.use_cases.follow_version import VersionHolder

@@ -1,7 +1,7 @@
 """What budgets refuse or turn to another model, as each process keeps it."""
 
 import pytest
-from services.edge.tests.fakes.services import FakeLedger
+from services.edge.tests.fakes.services import FakeControls
 
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -90,7 +90,7 @@ def test_a_request_is_turned_to_what_it_may_ask_for_and_no_other_budget_blocks()
 
 
 async def test_the_table_follows_billing_and_outlives_it():
-    billing, made = FakeLedger(), Controls()
+    billing, made = FakeControls(), Controls()
     follow = FollowControls(billing, made)
     billing.replies["controls"] = wire.GetControlsResponse(version="7", changed=True, controls=[control()])
     await follow()

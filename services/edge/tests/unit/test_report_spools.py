@@ -1,7 +1,7 @@
 """What edge says to billing of the disks of its own process and of routers."""
 
 import pytest
-from services.edge.tests.fakes.services import FakeLedger, FakeRouters
+from services.edge.tests.fakes.services import FakeControls, FakeRouters
 
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -15,7 +15,7 @@ OWN = wire.Spool(process="edge 0 at host", records=1, size_bytes=2, limit_bytes=
 
 
 async def test_own_spool_and_those_of_routers_that_answer_are_reported():
-    billing, routers = FakeLedger(), FakeRouters()
+    billing, routers = FakeControls(), FakeRouters()
     state = router.DescribeRouterResponse(
         spool_records=7, spool_bytes=80, spool_limit_bytes=100, spool_problem="no brokers"
     )
@@ -31,7 +31,7 @@ async def test_own_spool_and_those_of_routers_that_answer_are_reported():
 
 
 async def test_billing_may_be_away():
-    billing = FakeLedger()
+    billing = FakeControls()
     billing.replies["report_spools"] = public_error(errors.ERROR_KIND_UNAVAILABLE)
     report = ReportSpools(billing, FakeRouters(), lambda: OWN)
     for _ in range(2):

@@ -11,6 +11,8 @@ ProviderError         one call to a provider
 FetchError            a result's address
 ├── FetchRefused      will not work later either
 └── FetchFailed       may work later
+Invalid               a parameter that cannot be used; the message says what is allowed
+NotAnImage            bytes that are no whole image of a kind that is kept
 """
 
 from dataclasses import dataclass
@@ -98,3 +100,16 @@ class FetchRefused(FetchError):  # noqa: N818
 
 class FetchFailed(FetchError):  # noqa: N818
     """It may work later."""
+
+
+class NotAnImage(ValueError):  # noqa: N818 - a finding more than a fault.
+    """The bytes are no whole image of a kind that is kept."""
+
+
+class Invalid(ValueError):  # noqa: N818 - a refusal more than a fault.
+    """A parameter that cannot be used; the message says what is allowed."""
+
+    def __init__(self, param: str, message: str) -> None:
+        super().__init__(message)
+        self.param = param
+        self.message = message

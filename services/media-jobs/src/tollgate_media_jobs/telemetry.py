@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tollgate_kit.metrics import Family
@@ -9,8 +10,10 @@ from tollgate_kit.process_metrics import loop_families
 
 # From a job's creation to its end.
 SPAN_JOB: Final = "media.job"
+KIND_JOB: Final = SpanKind.SERVER
 # One call to a provider.
 SPAN_ATTEMPT: Final = "media.attempt"
+KIND_ATTEMPT: Final = SpanKind.CLIENT
 # A usage event's way from the outbox to the event log.
 SPAN_PUBLISH: Final = "usage.recorded.v1 send"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tollgate_media_jobs.adapters.configuration import load_abilities
-from tollgate_media_jobs.domain.ability import Invalid
 from tollgate_media_jobs.domain.job import ImageRequest
+from tollgate_media_jobs.errors import Invalid
 
 pytestmark = pytest.mark.unit
 

@@ -5,7 +5,8 @@ import struct
 import pytest
 from media_jobs_fakes.images import chunk, jpeg, png, webp
 
-from tollgate_media_jobs.domain.images import NotAnImage, inspect_image
+from tollgate_media_jobs.domain.images import inspect_image
+from tollgate_media_jobs.errors import NotAnImage
 
 pytestmark = pytest.mark.unit
 

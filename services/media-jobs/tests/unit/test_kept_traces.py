@@ -1,12 +1,14 @@
 """Which traces of jobs are kept: of what failed or took a second call all, of the others a share."""
 
+import random
+
 import pytest
 from media_jobs_fakes.bench import TRACEPARENT, Bench, answer, command
 from media_jobs_fakes.images import png
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate_kit.tracing import is_sampled, new_trace_id
+from tollgate_kit.tracing import is_sampled
 from tollgate_media_jobs.errors import Failure, Refused
 
 pytestmark = pytest.mark.unit
@@ -23,10 +25,11 @@ class Recorded:
     enabled = True
 
     def __init__(self):
-        self.names = []
+        self.names, self.spans = [], []
 
     def record(self, record):
         self.names.append(record.name)
+        self.spans.append(record.span)
 
 
 async def ran(ratio, *script, traceparent=TRACEPARENT):
@@ -71,9 +74,25 @@ async def test_a_job_without_a_trace_keeps_none():
 
 
 def test_a_share_of_traces_is_the_same_share_everywhere():
-    traces = [new_trace_id() for _ in range(4000)]
+    traces = [f"{random.getrandbits(128):032x}" for _ in range(4000)]
     kept = {trace for trace in traces if is_sampled(trace, 0.25)}
     assert 800 < len(kept) < 1200
     assert kept <= {trace for trace in traces if is_sampled(trace, 0.5)}
     assert not any(is_sampled(trace, 0) for trace in traces)
     assert all(is_sampled(trace, 1) for trace in traces)
+
+
+async def test_ids_of_spans_are_drawn_from_the_chance_that_is_handed_in():
+    drawn = []
+    for _ in range(2):
+        bench = Bench()
+        bench.tracing = Recorded()
+        bench.build()
+        bench.provider.script = [answer()]
+        await bench.create(command())
+        while not bench.job().ended:
+            await bench.work()
+        await bench.publish.send()
+        drawn.append(bench.tracing.spans)
+    assert len(set(drawn[0])) == 3
+    assert drawn[0] == drawn[1]

@@ -71,6 +71,7 @@ class Router:
             spool=self.spool,
             publisher=self.publisher,
             tracing=self.tracing,
+            random_source=random.Random(),  # noqa: S311 - ids of spans are no secrets.
             sample_ratio=settings.trace_sample_ratio,
             slow_us=round(settings.trace_slow_seconds * 1e6),
             counters=counters,

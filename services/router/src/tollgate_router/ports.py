@@ -25,10 +25,6 @@ class ProbePort(Protocol):
         ...
 
 
-class StoreUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
-    """Stored responses cannot be reached or read now; says why, for operators."""
-
-
 class ResponseStore(Protocol):
     """Responses kept for later turns. Every method raises StoreUnavailable."""
 

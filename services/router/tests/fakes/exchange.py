@@ -105,6 +105,7 @@ class Router:
             spool=self.spool,
             publisher=Publisher(self.spool, Log(), "topic", gather_seconds=0),
             tracing=NoTracing(),
+            random_source=random.Random(1),
             sample_ratio=0,
             slow_us=10**9,
         )

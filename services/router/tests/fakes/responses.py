@@ -4,7 +4,7 @@ import asyncio
 
 from msgspec import structs
 
-from tollgate_router.ports import StoreUnavailable
+from tollgate_router.errors import StoreUnavailable
 
 
 class MemoryResponses:

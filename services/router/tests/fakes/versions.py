@@ -17,7 +17,6 @@ from tollgate_resources import (
     parse_version,
 )
 from tollgate_router.domain.candidates import Ask
-from tollgate_router.domain.channels import CredentialMissing
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.secret import Secret
@@ -25,6 +24,7 @@ from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import Hints, UpstreamProblem, problem_of_reply
 from tollgate_router.domain.walk import Walk
+from tollgate_router.errors import CredentialMissing
 
 CHAT = 1
 CATALOGUE = build_catalogue(

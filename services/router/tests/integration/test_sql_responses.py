@@ -8,7 +8,7 @@ from msgspec import structs
 
 from tollgate_router.adapters.sql_responses import SqlResponses
 from tollgate_router.domain.stored import StoredResponse
-from tollgate_router.ports import StoreUnavailable
+from tollgate_router.errors import StoreUnavailable
 from tollgate_sealing.envelopes import Envelopes, KeyRing
 
 pytestmark = pytest.mark.integration

@@ -9,10 +9,10 @@ from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, OPENAI, R
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_resources import Quirks
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.target import WIRE_BEDROCK
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 FLASH = replace(target(GEMINI), upstream_model="gemini-2.5-flash")

@@ -7,11 +7,11 @@ import struct
 import pytest
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import WIRE_BEDROCK, Origin, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 OPENAI, GEMINI = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_GEMINI

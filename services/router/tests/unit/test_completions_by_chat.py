@@ -11,10 +11,10 @@ from services.router.tests.unit.test_dialect_gemini import CONTENTS
 from services.router.tests.unit.test_dialect_streams import CHAT, MESSAGES
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import WIRE_BEDROCK
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 ONLY_CHAT = frozenset((wire.OPERATION_CHAT,))

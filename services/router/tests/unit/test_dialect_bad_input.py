@@ -22,8 +22,7 @@ from services.router.tests.fakes.translating import (
     translated,
 )
 
-from tollgate_router.domain.dialects.neutral import Refused
-from tollgate_router.domain.openai_chat import InvalidBody
+from tollgate_router.errors import InvalidBody, Refused
 
 pytestmark = pytest.mark.unit
 TARGETS = {upstream: target(upstream) for upstream in (OPENAI, ANTHROPIC, GEMINI)}

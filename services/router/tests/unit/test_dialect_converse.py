@@ -15,12 +15,12 @@ from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.claude import is_adaptive
 from tollgate_router.domain.dialects.converse_body import converse_path, write_converse
 from tollgate_router.domain.dialects.converse_reply import read_whole
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import WIRE_BEDROCK
 from tollgate_router.domain.upstream_errors import Bench, Hints, UpstreamProblem, problem_of_reply
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 CHAT, MESSAGES = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC

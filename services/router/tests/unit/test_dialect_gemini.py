@@ -12,10 +12,10 @@ from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.gemini_body import write_contents
 from tollgate_router.domain.dialects.gemini_request import read_contents
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.errors import Refused
 from tollgate_simulator_provider import gemini as simulated
 
 pytestmark = pytest.mark.unit

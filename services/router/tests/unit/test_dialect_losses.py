@@ -16,8 +16,8 @@ from services.router.tests.fakes.translating import (
     translated,
 )
 
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.target import WIRE_BEDROCK
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 WIRES = {

@@ -8,9 +8,9 @@ from services.router.tests.fakes.translating import ANTHROPIC, BODIES, GEMINI, O
 from services.router.tests.unit.test_dialect_bad_input import PLAIN, pictures, tools_of
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 TARGETS = {

@@ -10,9 +10,9 @@ from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, OPENAI, t
 from tollgate_router.domain.dialects.anthropic_body import write_messages
 from tollgate_router.domain.dialects.anthropic_request import read_messages
 from tollgate_router.domain.dialects.nested_tools import with_nested_tools
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 HI = [{"role": "user", "content": "hi"}]

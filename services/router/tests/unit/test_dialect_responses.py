@@ -10,11 +10,11 @@ from services.router.tests.unit.test_dialect_streams import CHAT, MESSAGES, call
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.anthropic_body import write_messages
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.openai_request import write_chat
 from tollgate_router.domain.dialects.responses_request import PLAIN, ToolNames, read_responses, tool_names
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation, sending
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 OPENAI, RESPONSES, ANTHROPIC = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_OPENAI_RESPONSES, wire.DIALECT_ANTHROPIC

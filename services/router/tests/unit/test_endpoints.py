@@ -7,7 +7,6 @@ import pytest
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.endpoints.reading import (
@@ -19,10 +18,11 @@ from tollgate_router.domain.endpoints.reading import (
 )
 from tollgate_router.domain.endpoints.sound_length import seconds_of
 from tollgate_router.domain.endpoints.streams import Events, SoundBytes
-from tollgate_router.domain.openai_chat import InvalidBody, read_body
+from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import InvalidBody, Refused
 
 ESTIMATE = ReplyUsage({"audio_second": 3}, estimated=True)
 DELTA = b'data: {"type":"transcript.text.delta","delta":"a"}\n\n'

@@ -9,11 +9,11 @@ import pytest
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.gemini_array import ArrayStream
 from tollgate_router.domain.dialects.gemini_stream import ContentStream
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 
 OPENAI, GEMINI = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_GEMINI
 COUNTS = b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2}'

@@ -7,9 +7,10 @@ import pytest
 from services.router.tests.fakes.dialects import check_chat, check_contents, frames
 from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, OPENAI, target, translated
 
-from tollgate_router.domain.dialects.neutral import Odds, Refused
+from tollgate_router.domain.dialects.neutral import Odds
 from tollgate_router.domain.dialects.odds import as_chat, as_gemini, of_chat, of_gemini
 from tollgate_router.domain.target import WIRE_BEDROCK
+from tollgate_router.errors import Refused
 from tollgate_simulator_provider import chat, faults, gemini
 
 pytestmark = pytest.mark.unit

@@ -5,16 +5,9 @@ import json
 import pytest
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_router.domain.openai_chat import (
-    ChatStream,
-    InvalidBody,
-    ReplyUsage,
-    read_body,
-    read_reply,
-    write_body,
-    write_parts,
-)
+from tollgate_router.domain.openai_chat import ChatStream, ReplyUsage, read_body, read_reply, write_body, write_parts
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import InvalidBody
 
 pytestmark = pytest.mark.unit
 

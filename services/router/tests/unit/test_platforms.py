@@ -11,13 +11,14 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import Cloud, Credential, VersionChannel
 from tollgate_router.adapters.credentials import EnvironmentCredentials
 from tollgate_router.domain.abilities import AUDIO, EVERYTHING, TOOLS
-from tollgate_router.domain.channels import CredentialMissing, prepare
+from tollgate_router.domain.channels import prepare
 from tollgate_router.domain.dialects.azure_stream import AzureStream
 from tollgate_router.domain.dialects.translate import StreamTranslation, Translation, sending, smallest_chat
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.target import WIRE_BEDROCK
 from tollgate_router.domain.upstream_errors import Bench, problem_of_reply
+from tollgate_router.errors import CredentialMissing
 
 pytestmark = pytest.mark.unit
 CHAT, MESSAGES = wire.DIALECT_OPENAI_CHAT, wire.DIALECT_ANTHROPIC

@@ -7,13 +7,13 @@ import pytest
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import Quirks
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.quirks.places import Place
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import Bench, Hints
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 HI = [{"role": "user", "content": "hi"}]

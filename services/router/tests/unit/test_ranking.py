@@ -7,12 +7,12 @@ import pytest
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import Quirks
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 BODY = {"model": "public", "query": "q", "documents": ["a", "b"]}

@@ -1,6 +1,7 @@
 """The usage event of an attempt: every field as billing reads it, whatever of it is encoded once and shared."""
 
 import asyncio
+import random
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -65,6 +66,7 @@ class World:
             spool=self.spool,
             publisher=self.publisher,
             tracing=self.spans,
+            random_source=random.Random(1),
             sample_ratio=ratio,
             slow_us=1_000_000,
             counters=self.counters,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.repeated import refuse_repeated
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 # So that a body is a large one.

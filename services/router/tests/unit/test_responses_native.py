@@ -12,13 +12,13 @@ from services.router.tests.unit.test_dialect_streams import CHAT as CHAT_STREAM
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import Quirks
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.responses_native_stream import NativeStream
 from tollgate_router.domain.dialects.responses_request import sealed
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 
 pytestmark = pytest.mark.unit
 NATIVE = replace(target(OPENAI), responses=True)

@@ -10,9 +10,9 @@ from services.router.tests.fakes.translating import ANTHROPIC, GEMINI, NAMES, OP
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_resources import load_catalogue
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 from tollgate_simulator_provider import responses as simulated
 from tollgate_simulator_provider import responses_check
 from tollgate_simulator_provider.faults import NONE

@@ -93,7 +93,7 @@ def parse(text: str) -> Faults:
         if name:
             key = name.replace("-", "_")
             found[key] = _value(name, key, value.strip())
-    return Faults(**found)  # type: ignore[arg-type]
+    return Faults(**found)  # type: ignore[arg-type]  # Each value was read by its field.
 
 
 def in_text(text: str) -> Faults:

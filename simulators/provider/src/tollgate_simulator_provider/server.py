@@ -22,7 +22,7 @@ BACKLOG = 1024
 class _Connection(HttpToolsProtocol):
     """Hands the transport to the application, which may break it."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio hands in what has both ends.
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
 

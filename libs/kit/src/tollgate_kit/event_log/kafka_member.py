@@ -39,7 +39,7 @@ class Patience:
     silence: float = 30.0
 
 
-class Member(ConsumerRebalanceListener):  # type: ignore[misc,unused-ignore]
+class Member(ConsumerRebalanceListener):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Holds partitions from `join` to `leave`. `revoked` is called the moment they are no longer its own.
 
     `assigned` is empty while the group moves on. `turns` grows with each change of it, so that who has waited meanwhile

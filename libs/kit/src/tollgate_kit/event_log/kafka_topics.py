@@ -35,7 +35,7 @@ _INTS: Final = CompactArray(Int32)
 _NO_FILE: Final[Topic] = {"partitions": 12, "replication_factor": 3, "settings": {}}
 
 
-class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]
+class Uuid(AbstractType[uuid.UUID]):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """16 bytes on the wire."""
 
     @classmethod
@@ -63,7 +63,7 @@ _TOPIC: Final = _rows(
 )
 
 
-class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]
+class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Version 10 of the reply."""
 
     API_KEY = _METADATA_KEY
@@ -79,7 +79,7 @@ class MetadataResponse(Response):  # type: ignore[misc,unused-ignore]
     )
 
 
-class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]
+class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Version 10 of the request."""
 
     FLEXIBLE_VERSION = True
@@ -95,7 +95,7 @@ class MetadataRequestV10(RequestStruct):  # type: ignore[misc,unused-ignore]
     )
 
 
-class TopicsRequest(Request[MetadataRequestV10]):  # type: ignore[misc,unused-ignore]
+class TopicsRequest(Request[MetadataRequestV10]):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
     """Asks what a broker knows of some topics."""
 
     API_KEY = _METADATA_KEY

@@ -8,10 +8,9 @@ import contextlib
 import logging
 from typing import Final
 
-from tollgate_billing.domain.event import Poison
 from tollgate_billing.domain.refused import refused_rows
 from tollgate_billing.domain.rows import Row
-from tollgate_billing.errors import Unavailable
+from tollgate_billing.errors import Poison, Unavailable
 from tollgate_billing.ports import DeadLetters, Letter, RequestLog
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_kit.event_log import Claim, EventConsumer, EventLogUnavailable, OwnershipLost, Stored

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import groupby
 from operator import attrgetter
+from random import Random
 from typing import Any, Final, TypeVar
 
 from opentelemetry.trace import SpanKind
@@ -19,8 +20,7 @@ from opentelemetry.trace import SpanKind
 from tollgate_billing.consumers.intake import BatchLimits, Intake
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
 from tollgate_billing.domain.intent import Bounds, Intent, encode_intents, parse_intents
-from tollgate_billing.domain.poison import TooMuchPoison
-from tollgate_billing.errors import InvalidQuery, Unavailable
+from tollgate_billing.errors import InvalidQuery, TooMuchPoison, Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
 from tollgate_billing.use_cases.keep_wallets import Turns
@@ -57,6 +57,7 @@ class UsageRecordedConsumer:
         clock: Clock,
         booking: Turns,
         tracing: Tracing,
+        random_source: Random,
         counters: BillingCounters,
         reached: Callable[[str], None],
         new_owner: Callable[[], str],
@@ -70,6 +71,7 @@ class UsageRecordedConsumer:
         self._clock = clock
         self._booking = booking
         self._tracing = tracing
+        self._random = random_source
         self._counters = counters
         self._reached = reached
         self._new_owner = new_owner
@@ -443,7 +445,7 @@ class UsageRecordedConsumer:
             self._tracing.record(
                 SpanRecord(
                     name=SPAN_RECORD,
-                    span=format_traceparent(parent[0], new_span_id(), sampled=True),
+                    span=format_traceparent(parent[0], new_span_id(self._random), sampled=True),
                     parent_span_id=parent[1],
                     start_us=batch.started_us,
                     end_us=now,

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, Fields, columns_of, fields_of
+from tollgate_billing.errors import Poison
 from tollgate_rating import MAX_CHARGE_PICO
 
 DAY_US: Final = 24 * 3600 * 1_000_000
@@ -34,10 +35,6 @@ _STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_UNCONFIRMED: 1,
     events.EVENT_STATUS_WITNESS: 0,
 }
-
-
-class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
-    """The record is no usage event that can be booked; the message says why."""
 
 
 class Record(Protocol):

@@ -10,10 +10,6 @@ from typing import Final
 POISON_LIMIT: Final = 100
 
 
-class TooMuchPoison(Exception):  # noqa: N818 - a state of the log more than a fault.
-    """More records of a partition on end cannot be used than are set aside without somebody who looks at them."""
-
-
 def count_on_end(before: int, places: Sequence[int], count: int) -> tuple[int, int]:
     """Returns how many on end are poison at most, and up to the last record.
 

@@ -6,8 +6,9 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from tollgate.events.v1 import refused_pb2 as events
-from tollgate_billing.domain.event import DAY_US, Poison
+from tollgate_billing.domain.event import DAY_US
 from tollgate_billing.domain.rows import Row
+from tollgate_billing.errors import Poison
 
 # Any constant will do; it must never change, since answers are paged by these ids.
 _REFUSALS: Final = uuid.UUID("6e6b1a0c-1f0a-4d0e-8e52-9b7a3d1c5a44")

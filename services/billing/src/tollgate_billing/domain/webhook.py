@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from tollgate_billing.errors import BadMessage, BadSignature
 from tollgate_rating import INT64_MAX, InvalidPrice, parse_decimal
 
 TOLERANCE_SECONDS: Final = 300
@@ -15,14 +16,6 @@ MIN_SECRET_BYTES: Final = 24
 _VERSION: Final = "v1"
 _TYPES: Final = {"payment.succeeded": "paid", "payment.failed": "failed", "payment.refunded": "refunded"}
 _MAX_ID: Final = 200
-
-
-class BadSignature(ValueError):  # noqa: N818
-    """Nobody who knows the secret sent this just now; the message says which part is wrong, and no secret."""
-
-
-class BadMessage(ValueError):  # noqa: N818
-    """Signed, and still no message about a payment."""
 
 
 @dataclass(frozen=True, slots=True)

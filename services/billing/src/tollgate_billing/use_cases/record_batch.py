@@ -25,7 +25,7 @@ from tollgate_billing.domain.judge import (
     looked_up,
     set_aside,
 )
-from tollgate_billing.domain.poison import POISON_LIMIT, TooMuchPoison, count_on_end
+from tollgate_billing.domain.poison import POISON_LIMIT, count_on_end
 from tollgate_billing.domain.postings import (
     TOO_MUCH_MONEY,
     Transfer,
@@ -37,6 +37,7 @@ from tollgate_billing.domain.postings import (
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
+from tollgate_billing.errors import TooMuchPoison
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.keep_wallets import KeepWallets

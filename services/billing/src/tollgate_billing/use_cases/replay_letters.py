@@ -15,9 +15,9 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate_billing.domain.event import Poison, decode
+from tollgate_billing.domain.event import decode
 from tollgate_billing.domain.judge import ROW_LOST, without_row
-from tollgate_billing.errors import InvalidQuery, NotFound
+from tollgate_billing.errors import InvalidQuery, NotFound, Poison
 from tollgate_billing.letter_ports import BookedFinals, LetterId, LetterStore, UsageTopic
 from tollgate_billing.ports import Letter
 from tollgate_kit.clock import Clock

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tollgate_billing.domain.webhook import BadMessage, BadSignature, read_message, verify
-from tollgate_billing.errors import InvalidMove, NotFound, Unsigned
+from tollgate_billing.domain.webhook import read_message, verify
+from tollgate_billing.errors import BadMessage, BadSignature, InvalidMove, NotFound, Unsigned
 from tollgate_billing.payment_ports import PaymentProvider, Payments, TopUp
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock

@@ -10,7 +10,8 @@ from grpc import aio
 
 from tollgate.config.v1 import config_pb2 as config
 from tollgate.config.v1 import config_pb2_grpc
-from tollgate_edge.ports import StoreUnavailable, VersionStore
+from tollgate_edge.errors import StoreUnavailable
+from tollgate_edge.ports import VersionStore
 from tollgate_edge.use_cases.follow_version import VersionHolder
 
 Context = aio.ServicerContext[Any, Any]

@@ -15,8 +15,8 @@ from tollgate_edge.domain.access import ENDPOINTS, Access, network_of
 from tollgate_edge.domain.limits import NO_LIMITS
 from tollgate_edge.domain.names import MEMBER, MEMBER_WORDS, MOST_TAGS, TAG, TAG_WORDS
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.errors import public_error
-from tollgate_edge.ports import Conflict, KeyRecord, Project
+from tollgate_edge.errors import Conflict, public_error
+from tollgate_edge.ports import KeyRecord, Project
 
 _MOST_LISTED: Final = 100
 # As long as the name of a model may be.

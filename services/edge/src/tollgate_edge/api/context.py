@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from starlette.requests import Request
@@ -82,6 +83,8 @@ class HttpContext:
     bodies: BodyReader
     clock: Clock
     tracing: Tracing
+    # Ids of spans are drawn from it.
+    random: Random
     missing: Callable[[], list[str]]
     notes: Callable[[], list[str]]
     state: Callable[[], str]

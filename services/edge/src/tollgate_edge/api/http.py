@@ -40,9 +40,8 @@ from tollgate_edge.api.routing import routing_router
 from tollgate_edge.api.statements import statements_router
 from tollgate_edge.api.tenants import tenants_router
 from tollgate_edge.api.welcome import welcome_router
-from tollgate_edge.errors import ERRORS_PATH, PublicError, public_error
+from tollgate_edge.errors import ERRORS_PATH, PublicError, StoreUnavailable, public_error
 from tollgate_edge.faces import gemini_call
-from tollgate_edge.ports import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

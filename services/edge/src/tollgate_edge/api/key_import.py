@@ -11,8 +11,7 @@ from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import text_field
 from tollgate_edge.api.rendering import invalid
 from tollgate_edge.domain.names import clean_name
-from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.ports import Conflict
+from tollgate_edge.errors import Conflict, PublicError, public_error
 from tollgate_edge.use_cases.import_keys import ForeignKey
 
 MOST_KEYS: Final = 10_000

@@ -26,7 +26,6 @@ from tollgate_kit.tracing import (
     format_traceparent,
     is_sampled,
     new_span_id,
-    new_trace_id,
     parse_traceparent,
 )
 
@@ -57,8 +56,8 @@ class _Span:
 
     def __init__(self, context: HttpContext, request: Request) -> None:
         given = parse_traceparent(request.headers.get("traceparent", ""))
-        trace_id = new_trace_id() if given is None else given[0]
-        self.traceparent = format_traceparent(trace_id, new_span_id(), sampled=True)
+        trace_id = f"{context.random.getrandbits(128):032x}" if given is None else given[0]
+        self.traceparent = format_traceparent(trace_id, new_span_id(context.random), sampled=True)
         self._context = context
         self._parent = "" if given is None else given[1]
         self._started_us = context.clock.now_us()

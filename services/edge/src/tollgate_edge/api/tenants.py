@@ -9,8 +9,8 @@ from tollgate_edge.api.context import HttpContext, json_response, page_response
 from tollgate_edge.api.reading import PageLimit, ShortText, choice_field, text_field
 from tollgate_edge.api.rendering import invalid, render_money, render_time
 from tollgate_edge.domain.names import CURRENCIES
-from tollgate_edge.errors import public_error
-from tollgate_edge.ports import Conflict, Organization, Project
+from tollgate_edge.errors import Conflict, public_error
+from tollgate_edge.ports import Organization, Project
 from tollgate_rating import INT64_MAX, PICO, InvalidPrice, parse_decimal
 
 NO_ORGANIZATION: Final = (

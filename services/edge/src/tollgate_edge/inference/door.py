@@ -73,7 +73,7 @@ class Door(HttpToolsProtocol):
 
     # The transport.
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # asyncio hands in what has both ends.
         super().connection_made(transport)
         self.peer = "" if self.client is None else str(self.client[0])
         self.taken_at = self.loop.time()

@@ -60,8 +60,8 @@ class Witness:
             started_at_us=exchange.started_us,
             ended_at_us=self._clock.now_us(),
             model=asked.model,
-            dialect=exchange.face.dialect,  # type: ignore[arg-type]
-            operation=exchange.operation,  # type: ignore[arg-type]
+            dialect=exchange.face.dialect,  # type: ignore[arg-type]  # A number for an enum.
+            operation=exchange.operation,  # type: ignore[arg-type]  # A number for an enum.
             stream=asked.stream,
             outcome=wire.OUTCOME_ROUTER_LOST,
             error_kind="upstream_cut" if delivered else "unavailable",

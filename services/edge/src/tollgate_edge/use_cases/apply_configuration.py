@@ -7,21 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tollgate_edge.errors import ConfigurationInvalid
 from tollgate_edge.ports import StoredVersion, VersionStore
 from tollgate_kit.clock import Clock
 from tollgate_resources import Catalogue, Declared, Loaded, compile_version, digest, environment_channels, load, merge
 from tollgate_resources.environment import OWNER as ENVIRONMENT
-from tollgate_resources.problems import Problem
 
 _FILE_OWNER: Final = "file:"
-
-
-class ConfigurationInvalid(Exception):  # noqa: N818 - it names a state of files.
-    """Files were refused; nothing changed."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(f"{len(problems)} problems in the declared configuration")
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True, slots=True)

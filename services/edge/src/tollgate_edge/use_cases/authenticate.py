@@ -13,7 +13,8 @@ from typing import Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.domain.keys import Pepper, imported_hash, is_well_formed, keyed_hash, may_be_foreign
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.ports import Changes, KeyLookup, Refused, StoreUnavailable
+from tollgate_edge.errors import StoreUnavailable
+from tollgate_edge.ports import Changes, KeyLookup, Refused
 from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import Clock
 

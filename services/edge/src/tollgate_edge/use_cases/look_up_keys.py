@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from tollgate_edge.ports import KeyLookup, KeyStore, StoreUnavailable
+from tollgate_edge.errors import StoreUnavailable
+from tollgate_edge.ports import KeyLookup, KeyStore
 
 _MOST_AT_ONCE: Final = 100
 _Found = tuple[KeyLookup | None, int]

@@ -81,7 +81,7 @@ def job_message(view: JobView) -> media.Job:
     message = media.Job(
         id=job.id,
         kind=_kind_of(job.image),
-        state=int(job.state),  # type: ignore[arg-type]
+        state=int(job.state),  # type: ignore[arg-type]  # A number for an enum.
         tenant=tenant_message(job),
         model=job.model,
         image=media.ImageParameters(
@@ -102,7 +102,7 @@ def job_message(view: JobView) -> media.Job:
         reported_tokens=view.reported_tokens,
     )
     if job.failure is not None and job.state is JobState.FAILED:
-        message.error.kind = job.failure.kind  # type: ignore[assignment]
+        message.error.kind = job.failure.kind  # type: ignore[assignment]  # A number for an enum.
         message.error.message = job.failure.message
         message.error.param = job.failure.param
         message.error.code = job.failure.code

@@ -88,7 +88,7 @@ async def _answer(context: Context, work: Callable[[], Awaitable[T]]) -> T:
         return await work()
     except MediaError as error:
         failure = errors.Error(
-            kind=error.kind,  # type: ignore[arg-type]
+            kind=error.kind,  # type: ignore[arg-type]  # A number for an enum.
             message=error.message,
             param=error.param,
             code=error.code,

@@ -6,19 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tollgate_media_jobs.domain.job import ImageRequest
+from tollgate_media_jobs.errors import Invalid
 
 AUTO: Final = "auto"
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _USER_CHARACTERS: Final = 256
-
-
-class Invalid(ValueError):  # noqa: N818 - a refusal more than a fault.
-    """A parameter that cannot be used; the message says what is allowed."""
-
-    def __init__(self, param: str, message: str) -> None:
-        super().__init__(message)
-        self.param = param
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from tollgate_media_jobs.errors import NotAnImage
+
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG_START: Final = b"\xff\xd8\xff"
 _JPEG_END: Final = b"\xff\xd9"
 # Frame headers; C4, C8 and CC lie between them and are tables.
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-class NotAnImage(ValueError):  # noqa: N818 - a finding more than a fault.
-    """The bytes are no whole image of a kind that is kept."""
 
 
 @dataclass(frozen=True, slots=True)

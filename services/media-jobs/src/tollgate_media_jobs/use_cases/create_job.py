@@ -4,17 +4,18 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from random import Random
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import Ids
 from tollgate_kit.tracing import new_span_id, parse_traceparent
-from tollgate_media_jobs.domain.ability import Abilities, Invalid
+from tollgate_media_jobs.domain.ability import Abilities
 from tollgate_media_jobs.domain.channels import Version
-from tollgate_media_jobs.domain.images import NotAnImage, inspect_image
+from tollgate_media_jobs.domain.images import inspect_image
 from tollgate_media_jobs.domain.job import ImageRequest, Job, Source, Tenant
 from tollgate_media_jobs.domain.pricing import expected_tokens, worst_case
-from tollgate_media_jobs.errors import BlobsUnavailable, MediaError
+from tollgate_media_jobs.errors import BlobsUnavailable, Invalid, MediaError, NotAnImage
 from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Held, Holds, HoldState, Jobs, Versions
 from tollgate_media_jobs.use_cases.moves import staging_prefix
 from tollgate_rating import AmountOutOfRange, ModelPrice, NoRate, PriceBook
@@ -67,6 +68,7 @@ class CreateJob:
         abilities: Abilities,
         clock: Clock,
         ids: Ids,
+        random_source: Random,
         blobs: Blobs,
         failpoints: Failpoints,
         deadline_seconds: float,
@@ -79,6 +81,7 @@ class CreateJob:
         self._abilities = abilities
         self._clock = clock
         self._ids = ids
+        self._random = random_source
         self._blobs = blobs
         self._failpoints = failpoints
         self._deadline_us = round(deadline_seconds * 1e6)
@@ -160,7 +163,7 @@ class CreateJob:
             idempotency_key=command.idempotency_key,
             request_hash=request_hash,
             traceparent=command.traceparent if traced else "",
-            span_id=new_span_id(),
+            span_id=new_span_id(self._random),
             config_digest=version.digest,
             requested_model=command.requested_model,
             client_network=command.client_network,

@@ -8,11 +8,11 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import Ids
-from tollgate_media_jobs.domain.images import ImageFacts, NotAnImage, inspect_image
+from tollgate_media_jobs.domain.images import ImageFacts, inspect_image
 from tollgate_media_jobs.domain.job import Asset, Attempt, Billing, Job, Move, Output, moved
 from tollgate_media_jobs.domain.pricing import drawn_as
 from tollgate_media_jobs.domain.states import Trigger
-from tollgate_media_jobs.errors import BlobsUnavailable, Failure, FetchFailed, FetchRefused
+from tollgate_media_jobs.errors import BlobsUnavailable, Failure, FetchFailed, FetchRefused, NotAnImage
 from tollgate_media_jobs.ports import Blobs, Books, Failpoints, Fetcher, Jobs, Queue, Versions
 from tollgate_media_jobs.telemetry import Metrics
 from tollgate_media_jobs.use_cases.moves import Moves

@@ -4,8 +4,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from opentelemetry.trace import SpanKind
-
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import SpanRecord, Tracing, format_traceparent, parse_traceparent
@@ -13,7 +11,7 @@ from tollgate_media_jobs.domain.job import Attempt, Billing, Job, Move, moved
 from tollgate_media_jobs.domain.states import JobState, Trigger
 from tollgate_media_jobs.errors import BlobsUnavailable, Failure, HoldsUnavailable
 from tollgate_media_jobs.ports import Blobs, Failpoints, Holds, Jobs
-from tollgate_media_jobs.telemetry import SPAN_ATTEMPT, SPAN_JOB, Metrics
+from tollgate_media_jobs.telemetry import KIND_ATTEMPT, KIND_JOB, SPAN_ATTEMPT, SPAN_JOB, Metrics
 from tollgate_media_jobs.use_cases.notices import Bell, Notices
 from tollgate_media_jobs.use_cases.usage_event import job_traceparent, keeps_trace, kind_name, no_bill, usage_message
 
@@ -168,7 +166,7 @@ class Moves:
                 parent_span_id=parent[1],
                 start_us=job.created_at_us,
                 end_us=job.ended_at_us,
-                kind=SpanKind.SERVER,
+                kind=KIND_JOB,
                 attributes=attributes,
                 error=error,
             )
@@ -190,7 +188,7 @@ class Moves:
                 parent_span_id=job.span_id,
                 start_us=attempt.started_at_us,
                 end_us=attempt.ended_at_us,
-                kind=SpanKind.CLIENT,
+                kind=KIND_ATTEMPT,
                 attributes={
                     "gen_ai.operation.name": "generate_image",
                     "gen_ai.provider.name": attempt.provider,

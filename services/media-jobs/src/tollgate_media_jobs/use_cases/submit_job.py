@@ -83,7 +83,7 @@ class SubmitJob:
             provider=target.channel.provider,
             upstream_model=target.upstream_model,
             private_network=target.channel.private_network,
-            span_id=new_span_id(),
+            span_id=new_span_id(self._random),
             started_at_us=self._clock.now_us(),
         )
         after = moved(job, Trigger.SUBMIT, attempt=attempt.number)

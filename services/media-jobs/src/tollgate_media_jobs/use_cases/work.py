@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from random import Random
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_kit.clock import Clock
@@ -163,6 +164,7 @@ class PublishOutbox:
         bell: Bell,
         clock: Clock,
         tracing: Tracing,
+        random_source: Random,
         failpoints: Failpoints,
         poll_seconds: float,
         lease_seconds: float,
@@ -173,6 +175,7 @@ class PublishOutbox:
         self._bell = bell
         self._clock = clock
         self._tracing = tracing
+        self._random = random_source
         self._failpoints = failpoints
         self._poll_seconds = poll_seconds
 
@@ -194,7 +197,8 @@ class PublishOutbox:
         done = self._clock.now_us()
         for parcel in parcels:
             message = parcel.message
-            record_publish(self._tracing, SPAN_PUBLISH, message.traceparent, now, done, message.topic)
+            way = (message.traceparent, now, done, message.topic)
+            record_publish(self._tracing, self._random, SPAN_PUBLISH, *way)
         return len(parcels)
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from tollgate_kit.sql import Database, SqlUnavailable, Work
 from tollgate_router.domain.stored import StoredResponse
-from tollgate_router.ports import StoreUnavailable
+from tollgate_router.errors import StoreUnavailable
 from tollgate_sealing.envelopes import CannotOpen, Envelopes
 
 # A conversation that is longer is more than any model reads.

@@ -14,8 +14,9 @@ from tollgate_router.domain.candidates import Ask
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Mode
-from tollgate_router.domain.openai_chat import InvalidBody, read_body
+from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.walk import Walk
+from tollgate_router.errors import InvalidBody
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.service import ExchangeDeps
 
@@ -144,7 +145,7 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
 
 
 async def _abort(context: Any, kind: int, message: str) -> None:
-    await abort_with(context, errors.Error(kind=kind, message=message))  # type: ignore[arg-type]
+    await abort_with(context, errors.Error(kind=kind, message=message))  # type: ignore[arg-type]  # A number for an enum.
 
 
 def _hindrances(health: ChannelHealth, now: float) -> Iterator[router_pb2.Hindrance]:

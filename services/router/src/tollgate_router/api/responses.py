@@ -9,7 +9,8 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.grpc_io import abort_with
 from tollgate_router.domain.background import CANCELLED, cancelled, ended, lost, shown
 from tollgate_router.domain.stored import StoredResponse, page
-from tollgate_router.ports import ResponseStore, StoreUnavailable
+from tollgate_router.errors import StoreUnavailable
+from tollgate_router.ports import ResponseStore
 from tollgate_router.use_cases.watch_background import WatchBackground
 
 _OFF: Final = "This gateway stores no responses. Send the whole conversation as `input`, without `store`."

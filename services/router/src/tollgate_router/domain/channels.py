@@ -24,6 +24,7 @@ from tollgate_router.domain.signing import Signer
 from tollgate_router.domain.sigv4 import InvalidKeys, SigV4, parse_keys
 from tollgate_router.domain.target import JSON_LINE, Origin, Target, split_base_url
 from tollgate_router.domain.tokens import Tokens
+from tollgate_router.errors import CredentialMissing
 
 _FIXED_HEADERS: Final = JSON_LINE + b"accept-encoding: identity\r\nuser-agent: tollgate\r\n"
 _OPERATIONS: Final = {
@@ -44,10 +45,6 @@ _SPOKEN: Final = frozenset(
 # What costs are compared by: prompts are longer than answers.
 _MIXTURE: Final = {"input": 3000, "output": 1000}
 _NOTHING_KNOWN: Final = ChannelModel(name="-")
-
-
-class CredentialMissing(Exception):  # noqa: N818
-    """The place that a credential names holds no usable secret; the message says which place."""
 
 
 class Credentials(Protocol):

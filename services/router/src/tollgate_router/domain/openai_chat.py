@@ -7,6 +7,7 @@ import msgspec
 from tollgate_router.domain.chat_stream import ChatStream
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage, with_service
+from tollgate_router.errors import InvalidBody
 
 __all__ = [
     "ChatStream",
@@ -27,10 +28,6 @@ _MEMBERS: Final = msgspec.json.Decoder(Members)
 _ENCODER: Final = msgspec.json.Encoder()
 _TRUE: Final = msgspec.Raw(b"true")
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-
-
-class InvalidBody(ValueError):  # noqa: N818
-    """The body is no JSON object."""
 
 
 def read_body(body: bytes | bytearray) -> Members:

@@ -8,12 +8,13 @@ from tollgate_rating import PriceTable
 from tollgate_resources import VersionDocument
 from tollgate_resources.ports import Ports
 from tollgate_router.domain.candidates import Candidates
-from tollgate_router.domain.channels import Costs, CredentialMissing, Credentials, Ready, prepare
+from tollgate_router.domain.channels import Costs, Credentials, Ready, prepare
 from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.tokens import Tokens
+from tollgate_router.errors import CredentialMissing
 
 __all__ = ["Candidates", "ChannelState", "CredentialMissing", "Credentials", "Snapshot", "Target", "compile_snapshot"]
 

@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_router.domain.dialects.members import read
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.openai_chat import Members
+from tollgate_router.errors import Refused
 
 _ENCODER: Final = msgspec.json.Encoder()
 _TRUE: Final = msgspec.Raw(b"true")

@@ -386,7 +386,7 @@ def _kind(status: int, code: str, kind_word: str, words: str) -> int:
 
 
 def _fixed(kind: int, wait_ms: int = 0, bench: Bench = Bench.NONE) -> UpstreamProblem:
-    return UpstreamProblem(kind, _FIXED[kind], retry_after_ms=wait_ms, bench=bench)  # type: ignore[index]
+    return UpstreamProblem(kind, _FIXED[kind], retry_after_ms=wait_ms, bench=bench)  # type: ignore[index]  # A number for an enum.
 
 
 def _text(value: object) -> str:

@@ -17,15 +17,15 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.background import ANSWERED, CANCELLED, FAILED, QUEUED, answered, cancelled, failed, queued
 from tollgate_router.domain.background import ended as ended_as
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.openai_chat import ReplyUsage
 from tollgate_router.domain.stored import StoredResponse
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused, StoreUnavailable
 from tollgate_router.exchange.remembering import AWAY, RememberedRequest
 from tollgate_router.exchange.request import DROPPED
-from tollgate_router.ports import ResponseStore, StoreUnavailable
+from tollgate_router.ports import ResponseStore
 from tollgate_router.use_cases.watch_background import LEASE_US, WatchBackground
 
 if TYPE_CHECKING:

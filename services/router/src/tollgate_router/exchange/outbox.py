@@ -54,7 +54,7 @@ class Outbox:
         frame = self._batch.end.add(**fields)
         if problem is not None:
             error = frame.error
-            error.kind = problem.kind  # type: ignore[assignment]
+            error.kind = problem.kind  # type: ignore[assignment]  # A number for an enum.
             error.message, error.param, error.code = problem.message, problem.param, problem.code
             error.retry_after_ms = problem.retry_after_ms
         self._bytes += size

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from random import Random
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -111,6 +112,7 @@ class Recorder:
         spool: Spool,
         publisher: Publisher,
         tracing: Tracing,
+        random_source: Random,
         sample_ratio: float,
         slow_us: int,
         counters: RouterCounters | None = None,
@@ -118,6 +120,7 @@ class Recorder:
         self.spool = spool
         self.publisher = publisher
         self._tracing = tracing
+        self._random = random_source
         self._sample_ratio = sample_ratio
         self._slow_us = slow_us
         self._counters = counters or RouterCounters()
@@ -229,7 +232,7 @@ class Recorder:
                 attempt=result.number,
                 final=result.final,
                 estimated=result.estimated,
-                outcome=result.outcome,  # type: ignore[arg-type]
+                outcome=result.outcome,  # type: ignore[arg-type]  # A number for an enum.
                 upstream_status=result.upstream_status,
                 unpriced=charge.unpriced,
                 error_kind=kind_name(result.error_kind) if result.error_kind else "",
@@ -336,7 +339,7 @@ class Recorder:
         if parent is None:
             return opened.traceparent
         trace_id, parent_span, _ = parent
-        own = format_traceparent(trace_id, new_span_id(), sampled=True)
+        own = format_traceparent(trace_id, new_span_id(self._random), sampled=True)
         target, units = result.target, result.units
         self._tracing.record(
             SpanRecord(
@@ -364,7 +367,8 @@ class Recorder:
 
     def published(self, traceparent: bytes, queued_us: int, done_us: int) -> None:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
-        record_publish(self._tracing, SPAN_PUBLISH, traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
+        way = (traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
+        record_publish(self._tracing, self._random, SPAN_PUBLISH, *way)
 
 
 def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool) -> events.Conversion:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.responses_echo import response_in
 from tollgate_router.domain.dialects.responses_reply import response_id
-from tollgate_router.domain.openai_chat import InvalidBody, ReplyUsage, read_body
+from tollgate_router.domain.openai_chat import ReplyUsage, read_body
 from tollgate_router.domain.stored import StoredResponse, Wanted, going_on, input_items, unstored, wanted_of
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import InvalidBody, Refused, StoreUnavailable
 from tollgate_router.exchange.long_body import NO_ROOM_FOR_BODY
 from tollgate_router.exchange.request import Request
-from tollgate_router.ports import ResponseStore, StoreUnavailable
+from tollgate_router.ports import ResponseStore
 
 if TYPE_CHECKING:
     from tollgate_router.exchange.session import Session

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.translate import Filter, Sending, sending
-from tollgate_router.domain.openai_chat import InvalidBody, Members, ReplyUsage
+from tollgate_router.domain.openai_chat import Members, ReplyUsage
 from tollgate_router.domain.repeating import ONCE, refuses, unknown
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
+from tollgate_router.errors import InvalidBody, Refused
 from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import explanation_of

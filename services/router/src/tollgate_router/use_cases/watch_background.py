@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 from tollgate_kit.clock import Clock
 from tollgate_kit.lifecycle import forever
-from tollgate_router.ports import ResponseStore, StoreUnavailable
+from tollgate_router.errors import StoreUnavailable
+from tollgate_router.ports import ResponseStore
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 import sqlalchemy as sa
 
-from tollgate_edge.ports import StoreUnavailable
+from tollgate_edge.errors import StoreUnavailable
 from tollgate_kit import sql
 
 _MIGRATIONS: Final = "tollgate_edge:migrations"

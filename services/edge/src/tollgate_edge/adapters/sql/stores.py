@@ -12,7 +12,8 @@ from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import KEY, ORGANIZATION, PROJECT, Limits, limit_set
 from tollgate_edge.domain.principal import Principal
-from tollgate_edge.ports import Changes, Conflict, KeyLookup, KeyRecord, StoredVersion
+from tollgate_edge.errors import Conflict
+from tollgate_edge.ports import Changes, KeyLookup, KeyRecord, StoredVersion
 
 _MOST_CHANGES: Final = 1000
 # Databases limit how many parameters a statement has.

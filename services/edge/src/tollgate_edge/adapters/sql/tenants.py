@@ -9,7 +9,8 @@ from tollgate_edge.adapters.sql import tables as t
 from tollgate_edge.adapters.sql.changes import bump
 from tollgate_edge.adapters.sql.database import Database
 from tollgate_edge.domain.principal import DEFAULT_GROUP
-from tollgate_edge.ports import Conflict, Organization, Project
+from tollgate_edge.errors import Conflict
+from tollgate_edge.ports import Organization, Project
 
 
 class SqlTenantStore:

@@ -18,7 +18,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -26,6 +25,7 @@ from tollgate_router.domain.dialects.neutral import (
     Tool,
     ToolChoice,
 )
+from tollgate_router.errors import Refused
 
 # Without these the answer would be of another form than the caller waits for; a value that asks for nothing may go.
 REFUSED: Final = {

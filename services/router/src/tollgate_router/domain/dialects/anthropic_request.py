@@ -15,7 +15,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -23,6 +22,7 @@ from tollgate_router.domain.dialects.neutral import (
     Tool,
     ToolChoice,
 )
+from tollgate_router.errors import Refused
 
 _UNDERSTOOD: Final = frozenset(
     (
@@ -144,7 +144,7 @@ def read_messages(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         top_p=read(members, "top_p", Share),
         top_k=read(members, "top_k", Whole),
         stop=tuple(read(members, "stop_sequences", list[str]) or ()),
-        effort=output.effort,  # type: ignore[arg-type]
+        effort=output.effort,  # type: ignore[arg-type]  # One of the words; checked.
         thinking=thinking.type if thinking is not None else "",
         thinking_budget=thinking.budget_tokens if thinking is not None else None,
         format=None if output.format is None else Format(schema=output.format.schema),

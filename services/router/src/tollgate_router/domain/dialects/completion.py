@@ -15,7 +15,6 @@ from tollgate_router.domain.dialects.neutral import (
     Finished,
     Message,
     RefusalDelta,
-    Refused,
     Reply,
     Request,
     Text,
@@ -24,6 +23,7 @@ from tollgate_router.domain.dialects.neutral import (
 from tollgate_router.domain.dialects.openai_reply import FINISH_WORDS, usage_of
 from tollgate_router.domain.dialects.openai_request import StreamOptions
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import Refused
 
 _UNDERSTOOD: Final = frozenset(
     (

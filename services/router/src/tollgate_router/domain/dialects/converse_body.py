@@ -21,13 +21,13 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
     Thinking,
     Tool,
 )
+from tollgate_router.errors import Refused
 
 _MOST_NAME: Final = 64
 _MOST_MARKS: Final = 4

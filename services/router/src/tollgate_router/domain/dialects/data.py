@@ -5,7 +5,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.errors import Refused
 
 _LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _PADDING: Final = frozenset((b"", b"=", b"=="))

@@ -16,7 +16,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -25,6 +24,7 @@ from tollgate_router.domain.dialects.neutral import (
     choices_of,
 )
 from tollgate_router.domain.dialects.odds import MOST_OTHERS, asks_odds, members_of_chat
+from tollgate_router.errors import Refused
 
 # Without these the answer would be of another form than the caller waits for; a value that asks for nothing may go.
 _REFUSED: Final = {

@@ -28,7 +28,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -37,6 +36,7 @@ from tollgate_router.domain.dialects.neutral import (
     ToolChoice,
 )
 from tollgate_router.domain.dialects.odds import MOST_OTHERS, ODDS
+from tollgate_router.errors import Refused
 
 _SNAKE: Final = re.compile(r"_([a-z])")
 _MODES: Final = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}
@@ -170,7 +170,7 @@ def read_contents(members: Mapping[str, msgspec.Raw], *, stream: bool) -> Reques
         presence_penalty=config.presence_penalty,
         frequency_penalty=config.frequency_penalty,
         stop=tuple(config.stop_sequences or ()),
-        effort="none" if budget == 0 else level or None,  # type: ignore[arg-type]
+        effort="none" if budget == 0 else level or None,  # type: ignore[arg-type]  # One of the words; checked.
         thinking=_wish(thinking),
         thinking_budget=budget if budget is not None and budget > 0 else None,
         format=_format(config),
@@ -317,7 +317,7 @@ def _choice(found: _ToolConfig | None) -> ToolChoice | None:
         return ToolChoice("named", names[0])
     if names:
         raise Refused(f"{where}.allowedFunctionNames: one or none can be carried to this provider", "toolConfig")
-    return ToolChoice(_MODES[mode])  # type: ignore[arg-type]
+    return ToolChoice(_MODES[mode])  # type: ignore[arg-type]  # One of the words; checked above.
 
 
 def _format(config: _Config) -> Format | None:

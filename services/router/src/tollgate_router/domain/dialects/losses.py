@@ -15,7 +15,6 @@ from tollgate_router.domain.dialects.neutral import (
     Format,
     Image,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -23,6 +22,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.openai_proof import is_proof
 from tollgate_router.domain.target import WIRE_BEDROCK, Target
+from tollgate_router.errors import Refused
 
 _OPENAI: Final = wire.DIALECT_OPENAI_CHAT
 _ANTHROPIC: Final = wire.DIALECT_ANTHROPIC

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.errors import Refused
 
 # What every provider's parser reads as a whole number.
 Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]

@@ -30,15 +30,6 @@ BUDGETS: Final[dict[str, int]] = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - what the caller sent, not a fault of ours.
-    """The request cannot be understood, or not be said in the provider's dialect; `param` names the field at fault."""
-
-    def __init__(self, message: str, param: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-
-
 class Text(msgspec.Struct, frozen=True):
     """`cache`: 5m or 1h where the caller marks what comes up to here for the prompt cache."""
 

@@ -50,7 +50,7 @@ def without_proofs(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Returns a conversation for anybody else, who is shown the words of a thought only."""
     # Not by a union of both: to make one anew for each part of a long conversation takes longer than to look at it.
     signed = any(
-        type(part) in _SIGNED and is_proof(part.signature)  # type: ignore[union-attr]
+        type(part) in _SIGNED and is_proof(part.signature)  # type: ignore[union-attr]  # Each of `_SIGNED` has one.
         for message in messages
         for part in message.parts
     )

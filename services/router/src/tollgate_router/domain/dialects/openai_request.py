@@ -30,7 +30,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -41,6 +40,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.odds import members_of_chat
 from tollgate_router.domain.quirks.wire import NO_QUIRKS, WireQuirks
+from tollgate_router.errors import Refused
 
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _UNDERSTOOD: Final = frozenset(
@@ -323,7 +323,7 @@ def _choice(members: Mapping[str, msgspec.Raw], lost: Lost) -> ToolChoice | None
     if isinstance(found, str):
         if found not in {"auto", "none", "required"}:
             raise Refused(f"{name}: expected auto, none, required or a function.", name)
-        return ToolChoice(found)  # type: ignore[arg-type]
+        return ToolChoice(found)  # type: ignore[arg-type]  # One of the words; checked above.
     named = found.function.name if found.function is not None else found.name
     if not named:
         raise Refused(f"{name}: only a function can be chosen.", name)

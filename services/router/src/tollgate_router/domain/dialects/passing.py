@@ -14,9 +14,9 @@ import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.data import address_of
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.dialects.repeated import refuse_repeated
 from tollgate_router.domain.openai_chat import Members
+from tollgate_router.errors import Refused
 
 MOST_TOOLS: Final = 1024
 # Below it there is no room for more tools than that: `{"name":"f000"}` is the smallest.

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from typing import Any, Final
 
-from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.errors import Refused
 
 # What is looked through in steps; a string is left out that fills one.
 _STEP_BYTES: Final = 4096

@@ -16,7 +16,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -27,6 +26,7 @@ from tollgate_router.domain.dialects.neutral import (
 )
 from tollgate_router.domain.dialects.odds import asks_odds
 from tollgate_router.domain.dialects.openai_proof import before_calls, proven
+from tollgate_router.errors import Refused
 
 # Of Anthropic's dialect: without them the answer would be another one.
 _REFUSED: Final = frozenset({"mcp_servers", "container"})

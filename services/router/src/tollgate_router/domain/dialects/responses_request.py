@@ -33,7 +33,6 @@ from tollgate_router.domain.dialects.neutral import (
     Image,
     Message,
     Part,
-    Refused,
     Request,
     Result,
     Text,
@@ -41,6 +40,7 @@ from tollgate_router.domain.dialects.neutral import (
     Tool,
     ToolChoice,
 )
+from tollgate_router.errors import Refused
 
 _UNDERSTOOD: Final = frozenset(
     (
@@ -218,7 +218,7 @@ def read_responses(
         max_output_tokens=read(members, "max_output_tokens", Whole),
         temperature=read(members, "temperature", Temperature),
         top_p=read(members, "top_p", Share),
-        effort=reasoning.effort,  # type: ignore[arg-type]
+        effort=reasoning.effort,  # type: ignore[arg-type]  # One of the words; checked.
         format=_format(text.format),
         user=safety or user or "",
         stream=stream,
@@ -382,7 +382,7 @@ def _choice(found: str | _Choice | None) -> ToolChoice | None:
     if found is None:
         return None
     if isinstance(found, str) and found in {"auto", "none", "required"}:
-        return ToolChoice(found)  # type: ignore[arg-type]
+        return ToolChoice(found)  # type: ignore[arg-type]  # One of the words; checked above.
     if isinstance(found, _Choice) and found.type in {"function", "custom"} and found.name:
         return ToolChoice("named", found.name)
     raise Refused("tool_choice: expected auto, none, required or a function.", "tool_choice")

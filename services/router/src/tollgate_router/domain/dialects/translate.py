@@ -34,16 +34,7 @@ from tollgate_router.domain.dialects.gemini_stream import ContentStream
 from tollgate_router.domain.dialects.google_signature import as_thoughts, back_on_calls, without_extra
 from tollgate_router.domain.dialects.losses import in_callers_field, in_callers_words, named_losses
 from tollgate_router.domain.dialects.nested_tools import with_nested_tools
-from tollgate_router.domain.dialects.neutral import (
-    Call,
-    Message,
-    Refused,
-    Reply,
-    Request,
-    Text,
-    choices_of,
-    with_calls,
-)
+from tollgate_router.domain.dialects.neutral import Call, Message, Reply, Request, Text, choices_of, with_calls
 from tollgate_router.domain.dialects.openai_proof import without_proofs
 from tollgate_router.domain.dialects.openai_request import read_chat, write_chat
 from tollgate_router.domain.dialects.passing import look_over
@@ -72,6 +63,7 @@ from tollgate_router.domain.sending import Filter, Sending, WholeReader, shown_n
 from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import Refused
 
 __all__ = ["Filter", "Sending", "StreamTranslation", "Translation", "WholeReader", "sending"]
 

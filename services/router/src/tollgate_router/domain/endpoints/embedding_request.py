@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.openai_chat import Members
+from tollgate_router.errors import Refused
 
 _MOST_TEXTS: Final = 2048
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)

@@ -11,7 +11,6 @@ from urllib.parse import quote
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.endpoints import embeddings_at_clouds
 from tollgate_router.domain.endpoints.embedding_reply import Vector, used, written
 from tollgate_router.domain.endpoints.embedding_request import EmbeddingsAsked, read_gemini, read_openai
@@ -21,6 +20,7 @@ from tollgate_router.domain.sending import Sending, shown_names
 from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import Refused
 
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 _ENCODER: Final = msgspec.json.Encoder()

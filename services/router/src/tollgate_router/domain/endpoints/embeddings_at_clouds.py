@@ -13,7 +13,6 @@ import msgspec
 from msgspec import structs
 
 from tollgate_rating import CHARACTER
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.endpoints.embedding_reply import Vector, used, written
 from tollgate_router.domain.endpoints.embedding_request import EmbeddedText, EmbeddingsAsked
 from tollgate_router.domain.endpoints.reading import Read
@@ -21,6 +20,7 @@ from tollgate_router.domain.sending import Sending, shown_names
 from tollgate_router.domain.target import WIRE_BEDROCK, Target
 from tollgate_router.domain.upstream_errors import unreadable
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import Refused
 
 # Each is paid for, also when a later one fails and all is asked elsewhere.
 _MOST_CALLS: Final = 256

@@ -2,7 +2,7 @@
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.multipart import BrokenForm, boundary_of, form_type, read_parts
-from tollgate_router.domain.openai_chat import InvalidBody
+from tollgate_router.errors import InvalidBody
 
 
 class Form:

@@ -11,13 +11,13 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.endpoints.reading import Read, read_ranking
 from tollgate_router.domain.openai_chat import Members, plain_body
 from tollgate_router.domain.sending import Sending, shown_names
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem, unreadable
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import Refused
 
 _SECOND: Final = 2
 _BROKEN: Final = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)

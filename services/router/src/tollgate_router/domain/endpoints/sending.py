@@ -8,7 +8,6 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.dialects.neutral import Refused
 from tollgate_router.domain.endpoints import ranking
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.endpoints.reading import (
@@ -25,6 +24,7 @@ from tollgate_router.domain.sending import Sending
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.usage import ReplyUsage
+from tollgate_router.errors import Refused
 
 # Longer bodies go to the upstream in parts that are views of what came from edge.
 _COPIED_BODY_BYTES: Final = 64 * 1024

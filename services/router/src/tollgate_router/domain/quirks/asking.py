@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from tollgate_resources import RequestQuirks
-from tollgate_router.domain.dialects.neutral import Refused
+from tollgate_router.errors import Refused
 
 Members = dict[str, msgspec.Raw]
 
