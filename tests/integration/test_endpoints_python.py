@@ -355,9 +355,10 @@ def test_a_model_of_another_kind_says_where_it_is_asked(client: openai.OpenAI) -
         client.audio.transcriptions.create(model="tts-1", file=recording(1))
 
 
-def test_what_a_provider_does_not_serve_is_refused(http: httpx.Client) -> None:
-    reply = http.post("/v1/completions", json={"model": "claude-sonnet-4-5", "prompt": "x"})
-    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_request")
+def test_what_a_provider_that_chats_cannot_do_of_completions_is_refused(http: httpx.Client) -> None:
+    reply = http.post("/v1/completions", json={"model": "claude-sonnet-4-5", "prompt": "x", "echo": True})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["code"], error["param"]) == (400, "invalid_request", "echo")
 
 
 def test_a_caller_who_leaves_is_charged_for_what_the_provider_charges(http: httpx.Client, product: Product) -> None:

@@ -3,14 +3,12 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from errno import ENOENT
-from os import strerror
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tollgate_cli.api import Api
 from tollgate_cli.commands.tenants import organization_id
-from tollgate_cli.errors import Failure, unreadable
+from tollgate_cli.errors import Failure, check_there
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
@@ -40,9 +38,7 @@ def read_declared(files: Sequence[Path]) -> "Declared":
     """Returns what files declare. Raises Failure that lists every problem with its line."""
     from tollgate_resources import load, load_catalogue
 
-    for file in files:
-        if not file.exists():
-            raise unreadable(file, FileNotFoundError(ENOENT, strerror(ENOENT)))
+    check_there(files)
     loaded = load(files, load_catalogue())
     if loaded.problems:
         raise Failure(

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from tollgate_cli.errors import Failure
+from tollgate_cli.errors import Failure, check_there
 from tollgate_cli.supervisor.spec import Options
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def check_declared(paths: Sequence[Path]) -> "Sequence[Channel]":
     """Returns the channels that are declared. Raises Failure that lists every problem."""
     from tollgate_resources import load, load_catalogue
 
+    check_there(paths)
     loaded = load(paths, load_catalogue())
     if loaded.problems:
         lines = [str(problem) for problem in loaded.problems]
