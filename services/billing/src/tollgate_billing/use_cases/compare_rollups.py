@@ -34,8 +34,13 @@ class CompareRollups:
                     cut += 1
         return found, cut
 
-    async def differing(self, rollup: Rollup, hours: Sequence[int], most: int) -> list[SumDifference]:
-        """Returns up to `most` differences of a rollup in these hours (microseconds) in each slice of time."""
+    async def differing(
+        self, rollup: Rollup, hours: Sequence[int], most: int, *, doubtful: bool = False
+    ) -> list[SumDifference]:
+        """Returns up to `most` differences of a rollup in these hours (microseconds) in each slice of time.
+
+        `doubtful` ones are what one look shows beside inserts, all that differs and more.
+        """
         kept_from = await self._rollups.kept_from(rollup)
         days = sorted({floor(hour, DAY_US) for hour in hours})
         rows = await self._rollups.rows_of_hours([hour for day in days for hour in range(day, day + DAY_US, HOUR_US)])
@@ -45,7 +50,8 @@ class CompareRollups:
             first = max(floor(begin, rollup.bucket_us), kept_from)
             end = ceil(until, rollup.bucket_us)
             if first < end:
-                found += await self._sure(rollup, first, end, most)
+                look = self._rollups.differences if doubtful else self._sure
+                found += await look(rollup, first, end, most)
         return found
 
     async def _sure(self, rollup: Rollup, from_us: int, to_us: int, most: int) -> list[SumDifference]:

@@ -272,9 +272,9 @@ class _Run:
     async def _mend_sums(self) -> None:
         """Makes the sums again that rows are missing of, in the hours that were read: also of a run that was killed."""
         for rollup in ROLLUPS.values():
-            found = await self._parts.rollups.differing(rollup, sorted(self._hours), _ROWS_TOGETHER)
-            days = {floor(one.bucket_us, DAY_US) for one in found if one.lacking}
-            for day in sorted(days):
+            # What is lacking is looked for between two inserts; beside one it may look otherwise.
+            found = await self._parts.rollups.differing(rollup, sorted(self._hours), _ROWS_TOGETHER, doubtful=True)
+            for day in sorted({floor(one.bucket_us, DAY_US) for one in found}):
                 self._done.sums += await self._parts.refill.lacking(rollup, day, day + DAY_US)
 
     async def _say_what_is_left(self) -> None:
