@@ -152,10 +152,11 @@ class ChannelHealth:
         """An active probe of the channel as a whole has ended; `problem` is empty when it was answered."""
         self._probe_failures = self._probe_failures + 1 if problem else 0
         failing = self._probe_failures >= self.policy.probe_failures
-        if failing != bool(self.probe_problem):
-            self.notify(Change(self.name, "channel", "probe fails" if failing else "probe answered", problem))
+        changed = failing != bool(self.probe_problem)
         self.probe_problem = problem if failing else ""
-        self._hold()
+        if changed:
+            self.notify(Change(self.name, "channel", "probe fails" if failing else "probe answered", problem))
+            self._hold()
 
     def _hold(self) -> None:
         self.until = inf if self.mode is not Mode.ENABLED or self.probe_problem else 0.0
