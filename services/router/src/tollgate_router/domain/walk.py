@@ -1,7 +1,8 @@
 """One request's way through its targets: where it goes first, and where next after each failure.
 
 No target twice; a level is exhausted before the next; then the models that the route names for the reason of the
-failure, in their order and each once. An extra attempt needs room in the budget of the channel that failed.
+failure, in their order and each once. An extra attempt needs room in the budget of the channel that failed, except
+where that is well and only its model cannot take the request.
 """
 
 import random
@@ -29,7 +30,8 @@ _REASONS: Final[Mapping[int, str]] = {
     errors.ERROR_KIND_CONTEXT_LENGTH: CONTEXT_LENGTH,
     errors.ERROR_KIND_CONTENT_POLICY: CONTENT_POLICY,
 }
-# Another target of the same model would say the same, and nothing is wrong with the channel.
+# Another target of the same model would say the same, and nothing is wrong with the channel. Each model that is named
+# is asked once, which is no storm; a budget would let the failures of others keep a long prompt from the larger model.
 _OF_THE_MODEL: Final = frozenset({CONTEXT_LENGTH, CONTENT_POLICY})
 
 
@@ -117,14 +119,16 @@ class Walk:
         reason = reason_of(problem)
         if not reason:
             return None
-        if reason in _OF_THE_MODEL:
-            return self._of_fallbacks(reason, now)
-        following = self._next(now) or self._of_fallbacks(reason, now)
-        channel = target.seat.channel
-        if following is not None and not channel.budget.take(now):
-            self.out_of_budget = True
+        asked, channel = (self.model, self.why), target.seat.channel
+        of_the_model = reason in _OF_THE_MODEL
+        following = (None if of_the_model else self._next(now)) or self._of_fallbacks(reason, now)
+        if following is None:
             return None
-        channel.extra_attempts += following is not None
+        if not of_the_model and not channel.budget.take(now):
+            self.out_of_budget = True
+            self.model, self.why = asked
+            return None
+        channel.extra_attempts[reason] += 1
         return following
 
     @property

@@ -1,5 +1,6 @@
 """What is known of one channel as a whole: an operator's word, active probes, its credentials and its models."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
@@ -31,7 +32,8 @@ class ChannelHealth:
         self.mode = Mode.ENABLED
         self.mode_reason = ""
         self.probe_problem = ""
-        self.extra_attempts = 0
+        # By the reason of the failure that caused them, as fallback models are named by.
+        self.extra_attempts: Counter[str] = Counter()
         # None where the configuration names no limit.
         self.quota: Quota | None = None
         self.keys: dict[str, KeyHealth] = {}
