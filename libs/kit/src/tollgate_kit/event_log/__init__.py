@@ -62,10 +62,8 @@ def new_consumer(
     from tollgate_kit.event_log.kafka_member import Patience
 
     servers, partitions, session = _servers(url)
-    patience = Patience(session=session) if session else None
-    return KafkaConsumer(
-        servers, group, topics, instance=instance, partitions=partitions, clock=clock, patience=patience
-    )
+    told = Patience(session=session) if session else None
+    return KafkaConsumer(servers, group, topics, instance=instance, partitions=partitions, clock=clock, patience=told)
 
 
 def _path(url: str) -> Path:
@@ -79,8 +77,7 @@ def _servers(url: str) -> tuple[str, int | None, int | None]:
     parts = urlsplit(url)
     if parts.scheme != "kafka" or not parts.netloc:
         raise ValueError("expected `sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`")
-    asked = dict(parse_qsl(parts.query))
-    if any(not value.isdecimal() or not int(value) for value in asked.values()):
+    asked = {name: int(value) if value.isdecimal() else 0 for name, value in parse_qsl(parts.query)}
+    if not all(asked.values()):
         raise ValueError(f"each of {', '.join(asked)} is a number above 0")
-    numbers = {name: int(value) for name, value in asked.items()}
-    return parts.netloc, numbers.get("partitions"), numbers.get("session_seconds")
+    return parts.netloc, asked.get("partitions"), asked.get("session_seconds")
