@@ -314,6 +314,7 @@ def _asked(
         request_id=request_id_of(request.scope),
         traceparent=traceparent,
         within_limits=True,
+        money_told=True,
         postpaid=not principal.prepaid,
     )
 
