@@ -260,13 +260,13 @@ class Edge:
     def _no_redis(self) -> str | None:
         if self.holds.ready or self.alone is not None:
             return None
-        return "Redis is not connected: requests that need a wallet or have limits are refused"
+        return f"{self.holds.away}: requests that need a wallet or have limits are refused"
 
     def _without_redis(self) -> str | None:
         if self.alone is None:
             said = "should Redis go away, requests that need a wallet or have limits are refused"
             return said if self.holds.ready else None
-        when = "should Redis go away" if self.holds.ready else "Redis is not connected"
+        when = "should Redis go away" if self.holds.ready else self.holds.away
         cap = self.settings.unverified_spend_cap
         return (
             f"{when}: prepaid organizations are refused; others go on within limits that each process counts by "
