@@ -198,7 +198,7 @@ if ARGV[3 + total * 3] then
           end
           caps[budget.key] = wanted
         end
-        local left = amount == '0' and 0 or add('-' .. amount, budget.key, 'left')
+        local left = amount == '0' and 0 or take(amount, budget.key, 'left')
         if not left or left < 0 then
           for i = 1, left and k or k - 1 do
             if set[i].budget then add(amount, set[i].budget.key, 'left') end

@@ -3,27 +3,35 @@
 -- broke off. So no sum breaks a script off: a wallet or a budget that would be beyond becomes the nearest that Redis
 -- counts. Billing tells of such wallets, and makes them again from the ledger, which holds any amount.
 local MOST = '9223372036854775807'
+local try = redis.pcall
 
--- Adds to a wallet, or to a field of a budget; returns the sum, whose sign is exact. Where Redis does not count so far,
--- nothing changes and there is none.
-local function add(amount, key, field)
-  local reply
-  if field then reply = redis.pcall('HINCRBY', key, field, amount) else reply = redis.pcall('INCRBY', key, amount) end
-  if type(reply) ~= 'table' then return reply end
+-- Returns the sum, whose sign is exact, or nothing where Redis does not count so far: then nothing has changed.
+local function counted(reply)
+  if type(reply) == 'number' then return reply end
   if not string.find(reply.err, 'overflow', 1, true) then error(reply.err) end
+end
+
+-- Adds to a wallet, or to a field of a budget.
+local function add(amount, key, field)
+  return counted(field and try('HINCRBY', key, field, amount) or try('INCRBY', key, amount))
+end
+
+-- The same, taken from it.
+local function take(amount, key, field)
+  return counted(field and try('HINCRBY', key, field, '-' .. amount) or try('DECRBY', key, amount))
 end
 
 local function put(value, key, field)
   if field then redis.call('HSET', key, field, value) else redis.call('SET', key, value) end
 end
 
--- Gives one amount and takes another, both without a sign.
-local function move(give, take, key, field)
+-- Gives one amount and takes another.
+local function move(give, taken, key, field)
   if give ~= '0' and not add(give, key, field) then
     -- So much is there that the other can be taken first.
-    if take ~= '0' then add('-' .. take, key, field) end
+    if taken ~= '0' then take(taken, key, field) end
     if not add(give, key, field) then put(MOST, key, field) end
-  elseif take ~= '0' and not add('-' .. take, key, field) then
+  elseif taken ~= '0' and not take(taken, key, field) then
     put('-' .. MOST, key, field)
   end
 end
