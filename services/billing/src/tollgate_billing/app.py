@@ -323,6 +323,7 @@ class Billing:
             "dead_letters": self.alerts.dead_letters,
             "recent_ids": self.consumer.recent_ids,
             "unbooked_holds": self.counters.unbooked_holds,
+            "wallets_beyond": self.counters.wallets_beyond,
             "stopped_partitions": len(self.consumer.stopped),
         }
 

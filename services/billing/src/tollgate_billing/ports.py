@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, KeptFinal, KeptFinals
-from tollgate_billing.domain.postings import Transfer, WalletEffect
+from tollgate_billing.domain.postings import TakenBack, Transfer, WalletEffect
 from tollgate_billing.domain.recent import RecentIds
 from tollgate_billing.domain.rows import Block, Row
 from tollgate_billing.domain.table import Table
@@ -99,6 +99,7 @@ class Posting:
     # Finals to keep, and the events whose charge the batch takes back.
     finals: Sequence[KeptFinal] = field(default=())
     corrected: Sequence[bytes] = field(default=())
+    taken_back: Sequence[TakenBack] = field(default=())
     now_us: int = 0
 
 
@@ -217,7 +218,7 @@ class HoldRecord:
 
 
 class Wallets(Protocol):
-    """Raises WalletsUnavailable from every method."""
+    """Raises WalletsUnavailable from every method. A wallet that would be beyond int64 is the nearest to it."""
 
     async def book(self, effect: Effect, source: str, batch: str) -> "Outcome":
         """Applies an effect once per (source, batch)."""

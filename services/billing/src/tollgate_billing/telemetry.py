@@ -44,6 +44,7 @@ _GAUGES: Final = {
     "dead_letters": "Dead letters of the last seven days that are not booked, up to a hundred.",
     "recent_ids": "Event ids that are remembered against duplicates.",
     "unbooked_holds": "Holds that were settled more than an hour ago and that nobody has booked, at the last look.",
+    "wallets_beyond": "Organizations whose wallet is beyond what Redis counts (int64), at the last look.",
     "stopped_partitions": "Partitions of which nothing is booked, since too many records on end could not be used.",
 }
 _PREFIX: Final = "tollgate_billing_"
@@ -74,6 +75,7 @@ class BillingCounters:
         # Of the last comparison of the books, by kind; nothing before there was one.
         self.differences: dict[str, int] = {}
         self.unbooked_holds = 0
+        self.wallets_beyond = 0
 
     def add(self, name: str, amount: int = 1) -> None:
         """Adds to one of the counters; a name that is none is a KeyError."""

@@ -2,6 +2,7 @@
 
 from services.billing.tests.fakes.crash import Fuse, guarded
 
+from tollgate_billing.domain.books import nearest
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import HoldRecord, Outcome, SweepResult, WalletState
 
@@ -47,7 +48,7 @@ class FakeWallets:
         self.booked[organization, source] = batch
         if organization not in self.wallet:
             return Outcome(missing=True, corrected=corrected)
-        self.wallet[organization] += change
+        self.wallet[organization] = nearest(self.wallet[organization] + change)
         return Outcome(missing=False, corrected=corrected)
 
     @guarded
@@ -72,7 +73,7 @@ class FakeWallets:
         self._check()
         before = self.wallet.get(organization_id)
         state = self._state(organization_id)
-        self.wallet[organization_id] = ledger_pico - state.held - state.settled
+        self.wallet[organization_id] = nearest(ledger_pico - state.held - state.settled)
         return self.wallet[organization_id], self.wallet[organization_id] != before
 
     @guarded

@@ -193,15 +193,15 @@ if ARGV[3 + total * 3] then
             call('HSET', budget.key, 'id', budget.id, 'cap', cap, 'left', cap)
             set.made = (set.made or 0) + 2 ^ (k - 1)
           elseif found[2] ~= cap then
-            call('HINCRBY', budget.key, 'left', cap)
-            call('HINCRBY', budget.key, 'left', '-' .. found[2])
+            move(cap, found[2], budget.key, 'left')
             call('HSET', budget.key, 'cap', cap)
           end
           caps[budget.key] = wanted
         end
-        if amount ~= '0' and call('HINCRBY', budget.key, 'left', '-' .. amount) < 0 then
-          for i = 1, k do
-            if set[i].budget then call('HINCRBY', set[i].budget.key, 'left', amount) end
+        local left = amount == '0' and 0 or take(amount, budget.key, 'left')
+        if not left or left < 0 then
+          for i = 1, left and k or k - 1 do
+            if set[i].budget then add(amount, set[i].budget.key, 'left') end
           end
           return k
         end
@@ -274,7 +274,7 @@ if ARGV[3 + total * 3] then
     if not budget or call('HGET', budget.key, 'id') ~= window or call('HSETNX', budget.key, 'used', amount) == 0 then
       return 3
     end
-    if amount ~= '0' then call('HINCRBY', budget.key, 'left', '-' .. amount) end
+    move('0', amount, budget.key, 'left')
     return 1
   end
 
@@ -341,10 +341,7 @@ for i = 0, total - 1 do
     if state == 104 then
       local held = string.match(record, ':(%d+)$')
       if operation == 's' then
-        if has_wallet then
-          call('INCRBY', wallet, held)
-          call('DECRBY', wallet, amount)
-        end
+        if has_wallet then move(held, amount, wallet) end
         if budgets then
           move_budgets(holds, budgets, held, amount)
           call('HSET', holds, id, 'S:' .. stamp .. ':' .. budgets .. ':' .. amount)
@@ -352,7 +349,7 @@ for i = 0, total - 1 do
           call('HSET', holds, id, 's:' .. stamp .. ':' .. amount)
         end
       elseif operation == 'f' then
-        if has_wallet then call('INCRBY', wallet, held) end
+        if has_wallet then move(held, '0', wallet) end
         if budgets then move_budgets(holds, budgets, held, '0') end
         call('HDEL', holds, id)
       elseif budgets then

@@ -11,6 +11,7 @@
 | credit is granted               | funding       | wallet        | the grant         |
 | bonus credit is granted         | adjustment    | bonus         | the grant         |
 | and pays for requests           | bonus         | wallet        | what they cost    |
+| and comes back with a charge    | wallet        | bonus         | what it paid      |
 | and expires                     | bonus         | adjustment    | what is left      |
 | requests outrun the money       | receivable    | wallet        | what is missing   |
 | and money comes                 | wallet        | receivable    | what is owed      |
@@ -70,6 +71,15 @@ class Transfer:
     line: Line
     amount_pico: int
     events: int
+
+
+class TakenBack(NamedTuple):
+    """What is taken back of an organization's charges that one earlier batch booked, in pico-units."""
+
+    batch: str
+    organization_id: str
+    currency: str
+    amount_pico: int
 
 
 @dataclass(slots=True)
@@ -137,6 +147,17 @@ def _take_back(sums: dict[Line, list[int]], row: Any, debit: str) -> None:
             entry = sums.setdefault(Line._make((*about, *accounts, rate)), [0, 0])
             entry[0] += amount
             entry[1] += 1
+
+
+def taken_back_of(judged: Sequence[Judged]) -> list[TakenBack]:
+    """Returns what these take back, by the batch that had charged it."""
+    sums: dict[tuple[str, str, str], int] = {}
+    for one in judged:
+        if one.corrects is not None:
+            row: Any = one.corrects.row
+            key = (row["batch"], row["organization_id"], row["currency"])
+            sums[key] = sums.get(key, 0) + to_pico(row["charge"])
+    return [TakenBack(*key, amount) for key, amount in sorted(sums.items()) if amount]
 
 
 def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:

@@ -18,6 +18,7 @@ from tollgate_billing.domain.books import (
     compare,
     is_posted,
     missing_offsets,
+    nearest,
 )
 from tollgate_billing.domain.rollups import HOUR_US
 from tollgate_billing.errors import Unavailable
@@ -195,7 +196,11 @@ class CompareBooks:
         for organization_id in await self._ledger.balances():
             report.organizations += 1
             expected, state = await self._keep.expected(organization_id)
-            if state.wallet != expected:
+            if nearest(expected) != expected:
+                detail = f"the wallet would be {format_decimal(expected)}, beyond what Redis counts"
+                beyond = Difference("wallet_beyond", detail, organization_id, "", (), state.wallet or 0, expected)
+                report.add([beyond], _MOST)
+            elif state.wallet != expected:
                 missing = "there is no wallet" if state.wallet is None else "the wallet is another"
                 detail = f"{missing}: ledger less {state.held} held and {state.settled} settled is {expected}"
                 wallet = Difference("wallet", detail, organization_id, "", (), state.wallet or 0, expected)

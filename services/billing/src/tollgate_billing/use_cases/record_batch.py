@@ -28,10 +28,12 @@ from tollgate_billing.domain.judge import (
 from tollgate_billing.domain.poison import POISON_LIMIT, count_on_end
 from tollgate_billing.domain.postings import (
     TOO_MUCH_MONEY,
+    TakenBack,
     Transfer,
     WalletEffect,
     effects_of,
     first_beyond,
+    taken_back_of,
     transfers_of,
 )
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
@@ -73,6 +75,7 @@ class Prepared:
     closed: list[str]
     finals: list[KeptFinal]
     corrected: list[bytes]
+    taken_back: list[TakenBack]
     lost: int
     adjustments: int
 
@@ -243,6 +246,7 @@ class RecordBatch:
                 closed=prepared.closed,
                 finals=prepared.finals,
                 corrected=prepared.corrected,
+                taken_back=prepared.taken_back,
                 now_us=self._clock.now_us(),
             )
         )
@@ -327,6 +331,7 @@ class RecordBatch:
             closed=closed,
             finals=_finals(judged),
             corrected=corrected,
+            taken_back=taken_back_of(judged),
             lost=sum(rows.columns["superseded"]),
             adjustments=len(corrected),
         )
