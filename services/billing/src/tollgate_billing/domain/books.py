@@ -39,8 +39,9 @@ _REFILL: Final = "`tollgate usage refill {}` makes these sums again, once rows a
 _NEXT_STEPS: Final[Mapping[str, str]] = {
     **{rollup.kind: _REFILL.format(rollup.name) for rollup in ROLLUPS.values()},
     "unbooked_hold": (
-        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; where it is"
-        " lost for good, charge it with `tollgate credit correct ORGANIZATION AMOUNT --take`"
+        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; nothing has to"
+        " be charged by hand: billing books it as estimated once it has kept up for"
+        " TOLLGATE_BILLING_UNBOOKED_HOLD_SECONDS, and an event that comes later takes the place of that"
     ),
 }
 
