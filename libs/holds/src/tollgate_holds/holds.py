@@ -339,9 +339,12 @@ def _info(hold_id: str, record: bytes) -> HoldInfo:
     """Reads a record: its state, a time, names of budgets perhaps, an amount. Raises RedisError for any other bytes."""
     state, _, rest = record.partition(b":")
     second, _, amount = rest.partition(b":")
-    digits = amount.rpartition(b":")[2] or b"0"
+    names, _, digits = amount.rpartition(b":")
     try:
-        return HoldInfo(hold_id, _STATES[state.lower()], int(second), int(digits))
+        # "key:ID@WINDOW,project:ID@WINDOW", of a record that has budgets.
+        scopes = [name.partition("@")[0].split(":") for name in names.decode().split(",") if name]
+        budgets = tuple((kind, scope_id) for kind, scope_id in scopes)
+        return HoldInfo(hold_id, _STATES[state.lower()], int(second), int(digits or b"0"), budgets)
     except (KeyError, ValueError):
         raise _unexpected(record) from None
 

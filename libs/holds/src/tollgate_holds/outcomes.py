@@ -59,12 +59,16 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class HoldInfo:
-    """A record. `state` is held, settled or released; `second` is when it expires, was settled, or is forgotten."""
+    """A record. `state` is held, settled or released; `second` is when it expires, was settled, or is forgotten.
+
+    `budgets` are the scopes whose budgets it moves, as kind and id.
+    """
 
     hold_id: str
     state: str
     second: int
     amount_pico: int
+    budgets: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,24 +197,26 @@ class WalletState:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """`overdue` names holds that were settled long ago and never booked."""
+    """`overdue` names holds that were settled long ago and never booked; `estimated` of them are being booked now."""
 
     released: int
     forgotten: int
     overdue: tuple[str, ...]
+    estimated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord:
     """A hold as Redis has it. `state` is held, settled or released; `at_us` when it expires, was settled, is forgotten.
 
-    In pico-units: what is held, or what it was settled with.
+    In pico-units: what is held, or what it was settled with. `budgets` are the scopes whose budgets it moves.
     """
 
     hold_id: str
     state: str
     amount_pico: int
     at_us: int
+    budgets: tuple[tuple[str, str], ...] = ()
 
 
 class Wallets(Protocol):
@@ -298,7 +300,8 @@ Place = tuple[int, str]
 class RequestFilter(UsageFilter):
     """Which single requests; empty leaves a condition out, too.
 
-    `status` is confirmed, unconfirmed, witness or refused; `error` the kind of a failure or the code of a refusal.
+    `status` is confirmed, unconfirmed, witness, settled, repeated or refused; `error` the kind of a failure or the code
+    of a refusal.
     """
 
     request_id: str = ""
@@ -395,8 +398,11 @@ class UsageBooks(Protocol):
         """Returns the places in the log that rows of a batch came from."""
         ...
 
-    async def repeated(self, from_us: int, to_us: int, most: int) -> list[RepeatedRequest]:
-        """Returns requests with an event twice or with more than one charge."""
+    async def repeated(self, from_us: int, to_us: int, most: int, organization_id: str = "") -> list[RepeatedRequest]:
+        """Returns requests with an event twice or with more than one charge, of an organization or of all.
+
+        What came late in this time is compared with what came before it.
+        """
         ...
 
     async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:

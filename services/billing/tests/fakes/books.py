@@ -6,6 +6,7 @@ from services.billing.tests.fakes.crash import Fuse, guarded
 from services.billing.tests.fakes.letters import letter_of
 
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference
+from tollgate_billing.domain.recent import WINDOW_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import Account, BatchRow, RepeatedRequest
 
@@ -41,20 +42,25 @@ class FakeUsageBooks:
         return sorted({row["src_offset"] for row in self._store.usage if row["batch"] == batch})
 
     @guarded
-    async def repeated(self, from_us, to_us, most):
+    async def repeated(self, from_us, to_us, most, organization_id=""):
+        new = [row for row in self._store.usage if from_us <= row["ingested_at"] < to_us]
+        late = {row["request_id"] for row in new if row["logged_at"] >= row["started_at"] + WINDOW_US // 2}
         by_request = {}
         for row in self._store.usage:
-            if from_us <= row["ingested_at"] < to_us:
+            if (row["request_id"] in late or row in new) and organization_id in {"", row["organization_id"]}:
                 by_request.setdefault(row["request_id"], []).append(row)
         found = []
         for name, rows in sorted(by_request.items()):
+            adjustments = [row for row in rows if row["kind"] == "adjustment"]
             repeated = len(rows) - len({row["event_id"] for row in rows})
+            repeated -= sum(row["status"] == "repeated" for row in adjustments)
             charged = {
-                row["event_id"] for row in rows if row["kind"] == "usage" and row["final"] and row["charge"] != 0
+                (row["src_epoch"], row["src_topic"], row["src_partition"], row["src_offset"])
+                for row in rows
+                if row["kind"] == "usage" and row["final"] and row["charge"] != 0
             }
-            taken_back = {row["event_id"] for row in rows if row["kind"] == "adjustment" and row["charge"] != 0}
-            standing = len(charged) - len(taken_back)
-            if repeated or standing > 1:
+            standing = len(charged) - len({row["event_id"] for row in adjustments if row["charge"] != 0})
+            if repeated > 0 or standing > 1:
                 found.append(RepeatedRequest(name, rows[0]["organization_id"], repeated, standing))
         return found[:most]
 

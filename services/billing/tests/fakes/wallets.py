@@ -8,13 +8,17 @@ from tollgate_billing.ports import HoldRecord, Outcome, SweepResult, WalletState
 
 
 class FakeWallets:
-    def __init__(self, fuse=None):
+    def __init__(self, fuse=None, clock=None, overdue_seconds=3600):
         self.fuse = fuse or Fuse()
+        # Without one, no hold is ever overdue.
+        self.clock, self.overdue_seconds = clock, overdue_seconds
         self.wallet = {}
         self.holds = {}
         self.booked = {}
         # When a hold expires or was settled; never, where nothing is said.
         self.times = {}
+        # Scopes whose budgets a hold moves.
+        self.budgets = {}
         self.away = False
 
     def hold(self, organization, hold_id, amount):
@@ -30,6 +34,8 @@ class FakeWallets:
             if organization in self.wallet:
                 self.wallet[organization] += record[1] - cost
             record[:] = ["settled", cost]
+            if self.clock is not None:
+                self.times[organization, hold_id] = self.clock.now_us()
 
     @guarded
     async def book(self, effect, source, batch):
@@ -96,10 +102,20 @@ class FakeWallets:
     @guarded
     async def sweep(self, organization_id):
         self._check()
-        return SweepResult(0, 0, ())
+        overdue = [
+            hold_id
+            for (owner, hold_id), (state, _) in self.holds.items()
+            if owner == organization_id and state == "settled" and self._is_overdue(owner, hold_id)
+        ]
+        return SweepResult(0, 0, tuple(overdue))
+
+    def _is_overdue(self, organization, hold_id):
+        settled_us = self.times.get((organization, hold_id), 1 << 62)
+        return self.clock is not None and settled_us + self.overdue_seconds * 10**6 < self.clock.now_us()
 
     def _record(self, organization, hold_id, found):
-        return HoldRecord(hold_id, *found, at_us=self.times.get((organization, hold_id), 1 << 62))
+        at_us = self.times.get((organization, hold_id), 1 << 62)
+        return HoldRecord(hold_id, *found, at_us=at_us, budgets=self.budgets.get((organization, hold_id), ()))
 
     def _state(self, organization):
         sums = {"held": 0, "settled": 0, "released": 0}

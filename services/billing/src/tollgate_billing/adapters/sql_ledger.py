@@ -23,6 +23,7 @@ from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import KeptFinals
 from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
+from tollgate_billing.domain.rows import SETTLED
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, PostedTransfer, Posting, Unfinished
 from tollgate_kit.event_log import OwnershipLost
@@ -189,7 +190,9 @@ def _finals(connection: sa.Connection, names: Sequence[str], before: Bounds | No
 def _open_requests(connection: sa.Connection, since_us: int) -> frozenset[str]:
     connection.execute(sa.delete(FINALS).where(FINALS.c.started_us < since_us - _KEPT_US))
     connection.execute(sa.delete(BONUS_DRAWS).where(BONUS_DRAWS.c.created_us < since_us - _KEPT_US))
-    connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.logged_us < since_us))
+    # Whose event never came may have one as long as events are taken at all: a router may have been cut off.
+    kept = sa.and_(EXCEPTIONS.c.status == SETTLED, EXCEPTIONS.c.logged_us >= since_us - _KEPT_US)
+    connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.logged_us < since_us, sa.not_(kept)))
     return frozenset(connection.execute(sa.select(EXCEPTIONS.c.request_id)).scalars())
 
 

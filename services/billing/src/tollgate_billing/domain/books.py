@@ -43,8 +43,9 @@ _NEXT_STEPS: Final[Mapping[str, str]] = {
         "nothing has to be mended; a payment or `tollgate credit correct` brings it back to what Redis counts"
     ),
     "unbooked_hold": (
-        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; where it is"
-        " lost for good, charge it with `tollgate credit correct ORGANIZATION AMOUNT --take`"
+        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; nothing has to"
+        " be charged by hand: billing books it as estimated once it has kept up for"
+        " TOLLGATE_BILLING_UNBOOKED_HOLD_SECONDS, and an event that comes later takes the place of that"
     ),
 }
 

@@ -8,6 +8,7 @@
 | a charge is taken back          | adjustment    | wallet        | the old charge    |
 | and its cost is lost            | loss          | provider_cost | the old cost      |
 | or is said anew, rated later    | payable       | provider_cost | the old cost      |
+| or was said twice               | payable       | provider_cost | the old cost      |
 | credit is granted               | funding       | wallet        | the grant         |
 | bonus credit is granted         | adjustment    | bonus         | the grant         |
 | and pays for requests           | bonus         | wallet        | what they cost    |
@@ -116,7 +117,7 @@ def transfers_of(judged: Sequence[Judged], fields: Columns | None = None) -> lis
             entry[2] += cost
             entry[3] += cost > 0
         if one.corrects is not None:
-            _take_back(adjusted, one.corrects.row, PAYABLE if one.event.rerated else LOSS)
+            _take_back(adjusted, one.corrects.row, PAYABLE if one.event.restates else LOSS)
     sums = [
         (Line._make((*key, *accounts, rate)), entry[place : place + 2])
         for (key, rate), entry in found.items()

@@ -36,7 +36,6 @@ _SLICE_US: Final = HOUR_US
 # What is younger may be booked at this moment.
 _SETTLED_US: Final = 60 * 1_000_000
 _LATE_US: Final = 600 * 1_000_000
-_OVERDUE_US: Final = 3600 * 1_000_000
 _MOST: Final = 200
 _MOST_LOGGED: Final = 20
 _NAMES: Final = 10
@@ -62,6 +61,8 @@ class CompareBooks:
         clock: Clock,
         letters: ReplayLetters,
         rollups: CompareRollups,
+        *,
+        overdue_seconds: float = 3600,
     ) -> None:
         self._books = books
         self._booked = booked
@@ -72,6 +73,7 @@ class CompareBooks:
         self._clock = clock
         self._letters = letters
         self._rollups = rollups
+        self._overdue_us = int(overdue_seconds * 1_000_000)
 
     async def __call__(self, from_us: int, to_us: int) -> Report:
         """Compares what was booked in this time, and all wallets and holds as they are now. Raises Unavailable."""
@@ -216,7 +218,7 @@ class CompareBooks:
         booked = await self._books.booked_finals(live.keys(), now - _SETTLED_US) if live else {}
         heights = await self._booked.heights() if booked else {}
         for hold_id, hold in live.items():
-            kind = _trouble(hold, now)
+            kind = self._trouble(hold, now)
             batch = booked.get(hold_id, "")
             if batch and is_posted(batch, heights) and await self._wallets.find_hold(organization_id, hold_id) == hold:
                 kind = "leaked_hold"
@@ -225,13 +227,12 @@ class CompareBooks:
                 found.append(Difference(kind, detail, organization_id, batch, (hold_id,), hold.amount_pico))
         return found
 
-
-def _trouble(hold: HoldRecord, now_us: int) -> str:
-    if hold.state == "held" and hold.at_us < now_us - _LATE_US:
-        return "expired_hold"
-    if hold.state == "settled" and hold.at_us < now_us - _OVERDUE_US:
-        return "unbooked_hold"
-    return ""
+    def _trouble(self, hold: HoldRecord, now_us: int) -> str:
+        if hold.state == "held" and hold.at_us < now_us - _LATE_US:
+            return "expired_hold"
+        if hold.state == "settled" and hold.at_us < now_us - self._overdue_us:
+            return "unbooked_hold"
+        return ""
 
 
 def _unposted(line: BatchLine) -> Difference:

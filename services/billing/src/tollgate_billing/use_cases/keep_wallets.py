@@ -8,12 +8,13 @@ A process may die, or lose Redis, between the ledger and the wallets; whoever ha
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from tollgate_billing.domain.books import nearest
 from tollgate_billing.ports import Grant, Ledger, SweepResult, Wallets, WalletState
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.book_settled import BookSettled
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,8 @@ Turns = AbstractAsyncContextManager[None]
 class KeepWallets:
     """`lock` is the one that batches are booked under, by every process that books into this ledger.
 
-    `swept` is told what each sweep of an organization's holds found.
+    `swept` is told what each sweep of an organization's holds found. `estimate` books settled holds that nobody booked;
+    without it they are only named.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class KeepWallets:
         counters: BillingCounters,
         lock: Turns,
         swept: Callable[[str, SweepResult], None] = lambda _organization_id, _swept: None,
+        estimate: BookSettled | None = None,
     ) -> None:
         self._ledger = ledger
         self._wallets = wallets
         self._counters = counters
         self._lock = lock
         self._swept = swept
+        self._estimate = estimate
         # The last batch of each source that Redis is known to have.
         self._applied: dict[str, str] = {}
         # Organizations whose wallet was beyond what Redis counts when it was last compared.
@@ -136,6 +140,8 @@ class KeepWallets:
             await self.catch_up()
             balances = await self._ledger.balances()
         unbooked = 0
+        if self._estimate is not None:
+            self._estimate.look()
         for organization_id in balances:
             async with self._lock:
                 await self._compare(organization_id)
@@ -196,6 +202,8 @@ class KeepWallets:
     async def _sweep(self, organization_id: str) -> int:
         """Gives expired holds back; returns how many settled ones nobody has booked for an hour."""
         swept = await self._wallets.sweep(organization_id)
+        if self._estimate is not None:
+            swept = replace(swept, estimated=await self._estimate(organization_id, swept.overdue))
         self._swept(organization_id, swept)
         self._counters.add("released_holds", swept.released)
         self._counters.add("overdue_holds", len(swept.overdue))

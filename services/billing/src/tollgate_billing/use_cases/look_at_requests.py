@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tollgate_billing.domain.rows import Row, to_pico
+from tollgate_billing.domain.rows import Row, booked_of, to_pico
 from tollgate_billing.domain.used_units import units_of_row
 from tollgate_billing.domain.verify import missing
 from tollgate_billing.errors import InvalidQuery
@@ -106,15 +106,12 @@ class LookAtRequests:
 
     async def _rated(self, rows: Sequence[Row]) -> list[Rerating]:
         """Rates again what carries a charge: finals that neither lost nor were taken back."""
-        taken_back = {row["corrects_event_id"] for row in rows if row["kind"] == "adjustment"}
-        standing = [
-            row
-            for row in rows
-            if row["kind"] == "usage"
-            and row["final"]
-            and not row["superseded"]
-            and row["event_id"] not in taken_back
-            and row["price_digest"]
+        booked = booked_of(rows)
+        standing: list[Any] = [
+            one.row
+            for of_request in booked.values()
+            for one in of_request
+            if one.final and not one.superseded and one.row["price_digest"]
         ]
         unknown = {row[name]: row["config_digest"] for row in standing for name in ("price_digest", "rate_digest")}
         if unknown := {one: version for one, version in unknown.items() if one and not self._prices.knows(one)}:

@@ -37,7 +37,7 @@ from tollgate_billing.domain.postings import (
     transfers_of,
 )
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
-from tollgate_billing.domain.rows import Block, Row, rows_of
+from tollgate_billing.domain.rows import SETTLED, Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
 from tollgate_billing.errors import TooMuchPoison
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 # Rows are asked for from a little before the window, which is counted in slots.
 _RECENT_US: Final = WINDOW_US + 10 * 60 * 1_000_000
 _OPEN_US: Final = 24 * 3600 * 1_000_000
-_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness"}
+_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness", -1: SETTLED}
 
 
 @dataclass(slots=True)
