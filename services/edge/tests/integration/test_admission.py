@@ -27,8 +27,8 @@ AMOUNT = 10**9
 class Waiting:
     """A request that waits for its hold."""
 
-    def __init__(self, request_id: str) -> None:
-        self.request_id = request_id
+    def __init__(self, hold_id: str, tries: int = 0) -> None:
+        self.hold_id, self.tries = hold_id, tries
         self.admission_deadline = 1.0
         self.started_us = 1
         self.ticket: Ticket | None = None

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tollgate_billing.ports import Grant, Ledger, SweepResult, Wallets, WalletState
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_holds import request_of
 
 log = logging.getLogger(__name__)
 
@@ -178,6 +179,6 @@ class KeepWallets:
         for hold_id in swept.overdue[:20]:
             log.error(
                 "a settled hold was never booked",
-                extra={"fields": {"organization_id": organization_id, "request_id": hold_id}},
+                extra={"fields": {"organization_id": organization_id, "request_id": request_of(hold_id)}},
             )
         return len(swept.overdue)
