@@ -326,9 +326,7 @@ class InferenceGateway:
         if exchange.ticket is not None:
             # Where its first try was counted.
             ticket.verdict = exchange.ticket.verdict
-        self.admission.hold_limited(
-            principal.organization_id, exchange, amount_pico, ticket, prepaid=principal.prepaid
-        )
+        self.admission.hold_limited(principal.organization_id, exchange, amount_pico, ticket, prepaid=principal.prepaid)
 
     def _expected_tokens(self, exchange: "InferenceExchange", principal: Principal) -> int:
         """Returns how many tokens a request is counted as until its end says how many they were."""
