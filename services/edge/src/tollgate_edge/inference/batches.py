@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
+from tollgate_edge.inference.guarding import Breakable
 from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult, LimitSet, Operation
 
@@ -19,7 +20,7 @@ _HOLD: Final = {
 _POSTPAID: Final = (Operation.HOLD_POSTPAID.value, Operation.HOLD_AGAIN_POSTPAID.value)
 
 
-class Admitted(Protocol):
+class Admitted(Breakable, Protocol):
     """A request that waits for its hold, until `admission_deadline` of the loop's clock.
 
     `tries` counts those that began: where one did, the hold is to take the place of that one's.
