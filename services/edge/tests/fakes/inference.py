@@ -140,7 +140,7 @@ class FakeAdmission:
         self.amounts.append(amount_pico)
         if self.gate is None:
             result = self.results.pop(0) if self.results else self.result
-            asyncio.get_running_loop().call_soon(request.admitted, result)
+            asyncio.get_running_loop().call_soon(guarded, request, request.admitted, result)
         else:
             self.gate.append(request)
 
