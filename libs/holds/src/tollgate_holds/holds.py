@@ -9,6 +9,9 @@
 
 A record may name budgets, which move as the wallet does; see `scripts/budgets.lua`.
 
+Each try of a request has a hold of its own. A second one, on another router, takes over what the first holds: whatever
+becomes known of the first later finds that missing, and the second stays held until its own final event.
+
 Keys of an organization share the tag `{organization}`: `{o}:wallet` (string), `{o}:holds` (hash of records) and
 `{o}:booked` (hash: partition of the usage log → last batch applied). Amounts are integers in pico-units; a wallet is at
 most int64 either way and stays there where it would go beyond, see `scripts/budgets.lua`.
@@ -35,6 +38,9 @@ _SCAN_COUNT: Final = 500
 _STATES: Final = {b"h": "held", b"s": "settled", b"r": "released"}
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
+_HOLDING: Final = frozenset(
+    {Operation.HOLD, Operation.HOLD_POSTPAID, Operation.HOLD_AGAIN, Operation.HOLD_AGAIN_POSTPAID}
+)
 # Those whose reply says which limit refused.
 _REFUSED: Final = frozenset({int(HoldResult.LIMITED), int(HoldResult.OVER_BUDGET)})
 
@@ -125,7 +131,7 @@ class Holds:
             limits.organization, ttl_seconds, slot_seconds, (), limited, (limits,), (0, tokens, second)
         )
         reply = await self._run("admit", keys, *arguments)
-        if operation in {Operation.HOLD, Operation.HOLD_POSTPAID}:
+        if operation in _HOLDING:
             verdicts = verdicts_of(reply, 0, [len(limits.scopes)])
             if verdicts is not None:
                 return verdicts[0]

@@ -405,8 +405,8 @@ class UsageBooks(Protocol):
         """
         ...
 
-    async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:
-        """Returns the batch of the final of each of these requests that has one."""
+    async def booked_finals(self, hold_ids: Collection[str], before_us: int) -> dict[str, str]:
+        """Returns the batch of the final of each try that holds one of these, where there is one; and maybe others."""
         ...
 
     async def mismatches_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:

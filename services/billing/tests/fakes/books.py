@@ -9,6 +9,7 @@ from tollgate_billing.domain.books import Amounts, BatchLine, Difference
 from tollgate_billing.domain.recent import WINDOW_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import Account, BatchRow, RepeatedRequest
+from tollgate_holds import hold_id_of
 
 
 class FakeUsageBooks:
@@ -65,11 +66,14 @@ class FakeUsageBooks:
         return found[:most]
 
     @guarded
-    async def booked_finals(self, names, before_us):
+    async def booked_finals(self, hold_ids, before_us):
         return {
-            row["request_id"]: row["batch"]
+            hold_id: row["batch"]
             for row in self._store.usage
-            if row["request_id"] in names and row["final"] and row["kind"] == "usage" and row["ingested_at"] < before_us
+            if (hold_id := hold_id_of(row["request_id"], row["try"])) in hold_ids
+            and row["final"]
+            and row["kind"] == "usage"
+            and row["ingested_at"] < before_us
         }
 
     @guarded

@@ -26,6 +26,14 @@ class FakeWallets:
         self.holds[organization, hold_id] = ["held", amount]
         self.wallet[organization] -= amount
 
+    def hold_again(self, organization, before, hold_id, amount):
+        """What edge does before a second try: it takes over what the first one holds, or holds anew."""
+        record = self.holds.get((organization, before))
+        if record and record[0] == "held":
+            self.holds[organization, hold_id] = self.holds.pop((organization, before))
+        elif organization in self.wallet:
+            self.hold(organization, hold_id, amount)
+
     def settle(self, organization, hold_id, cost):
         """What edge does after a request."""
         record = self.holds.get((organization, hold_id))

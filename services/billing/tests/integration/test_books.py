@@ -8,7 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from grpc.aio import AioRpcError
-from services.billing.tests.fakes.events import UNCONFIRMED, usage_event
+from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.wallets import FakeWallets
 from services.billing.tests.integration.planted_books import CHARGE, FUNDS, SECOND_US
@@ -161,6 +161,16 @@ async def test_a_hold_that_outlives_its_booked_request(books):
     await books.hold("a", 500)
     if isinstance(books.wallets, FakeWallets):
         books.wallets.holds[books.organization, books.name("b")] = ["released", 0]
+    found = [one for one in await books.differences() if one.kind == "leaked_hold"]
+    assert [one.request_ids for one in found] == [(books.name("a"),)]
+
+
+async def test_a_second_try_holds_when_the_first_one_is_booked(books):
+    await books.book(books.event("a", status=WITNESS, charge_pico=0, input_tokens=0, output_tokens=0))
+    await books.hold("a.2", 500)
+    assert await books.differences() == []
+    await books.book(books.event("a", tried=2))
+    await books.hold("a.2", 500)
     found = [one for one in await books.differences() if one.kind == "leaked_hold"]
     assert [one.request_ids for one in found] == [(books.name("a"),)]
 

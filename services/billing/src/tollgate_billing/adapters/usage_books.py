@@ -9,6 +9,7 @@ from tollgate_billing.domain.books import Amounts, BatchLine, Difference, parse_
 from tollgate_billing.domain.recent import WINDOW_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import BatchRow, Letter, RepeatedRequest
+from tollgate_holds import hold_id_of, request_of
 
 _LINE: Final = ", ".join(BatchLine._fields)
 _SUMS: Final = "sum(charge) AS charge, sum(cost) AS cost, sum(loss) AS loss"
@@ -49,10 +50,10 @@ WHERE started_at >= (SELECT min(started_at) FROM usage_events WHERE {_WHEN})
 GROUP BY request_id HAVING repeated > 0 OR standing > 1 ORDER BY request_id LIMIT {{most:UInt32}}
 """  # noqa: S608 - constants, see above.
 _FINALS: Final = """
-SELECT request_id, any(batch) AS booked FROM usage_events
+SELECT request_id, try, any(batch) AS booked FROM usage_events
 WHERE request_id IN {names:Array(String)} AND final AND kind = 'usage'
   AND ingested_at < fromUnixTimestamp64Micro({before_us:Int64})
-GROUP BY request_id
+GROUP BY request_id, try
 """
 _MISMATCHES: Final = """
 SELECT request_id, organization_id, batch, reason, detail, found_pico, expected_pico FROM usage_mismatches
@@ -109,11 +110,11 @@ class ClickHouseUsageBooks:
             RepeatedRequest(row["request_id"], row["organization"], row["repeated"], row["standing"]) for row in rows
         ]
 
-    async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:
+    async def booked_finals(self, hold_ids: Collection[str], before_us: int) -> dict[str, str]:
         found: dict[str, str] = {}
-        for part in _parts(names):
+        for part in _parts({request_of(hold_id) for hold_id in hold_ids}):
             rows = await self._rows(_FINALS, {"names": part, "before_us": before_us})
-            found |= {row["request_id"]: row["booked"] for row in rows}
+            found |= {hold_id_of(row["request_id"], row["try"]): row["booked"] for row in rows}
         return found
 
     async def mismatches_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:

@@ -32,6 +32,7 @@ from typing import Any, Final, NamedTuple
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
+from tollgate_holds import hold_id_of
 from tollgate_rating import INT64_MAX, format_decimal
 
 WALLET: Final = "wallet"
@@ -162,7 +163,10 @@ def taken_back_of(judged: Sequence[Judged]) -> list[TakenBack]:
 
 
 def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
-    """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too."""
+    """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too.
+
+    It frees that of its own try only: another one of the request may still run, and holds for itself.
+    """
     effects: dict[str, WalletEffect] = {}
     for one in judged:
         of = one.event.fields
@@ -173,7 +177,7 @@ def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
         if effect is None:
             effect = effects[organization] = WalletEffect(organization)
         charges = effect.charges
-        key = (of.request_id, of.currency)
+        key = (hold_id_of(of.request_id, of.number_of_try), of.currency)
         charge = 0 if one.lost else of.charge_pico
         charges[key] = charges[key] + charge if key in charges else charge
         if one.corrects is not None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS, settled_id
+from tollgate_holds import request_of
 
-_SECOND_TRY: Final = ".2"
 # A day less than events are taken: what is sent now is booked in a while.
 _OLDEST_US: Final = (MAX_EVENT_DAYS - 1) * DAY_US
 
@@ -32,8 +32,7 @@ def settled_event(
     left empty, the model too. `budgets` are those, as kind and id.
     """
     scopes = dict(budgets)
-    # A second try holds under the id of its request with its number.
-    request_id = hold_id.removesuffix(_SECOND_TRY)
+    request_id = request_of(hold_id)
     # Of what began too long ago nothing is booked; such a hold is of a release that could not end it.
     at_us = max(settled_us, now_us - _OLDEST_US)
     # A word of Python.

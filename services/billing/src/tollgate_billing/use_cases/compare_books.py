@@ -27,6 +27,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.compare_rollups import CompareRollups
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.replay_letters import ReplayLetters, id_of
+from tollgate_holds import request_of
 from tollgate_kit.clock import Clock
 from tollgate_rating import format_decimal
 
@@ -224,7 +225,8 @@ class CompareBooks:
                 kind = "leaked_hold"
             if kind:
                 detail = f"{hold.state} {hold.amount_pico}, its time {hold.at_us}"
-                found.append(Difference(kind, detail, organization_id, batch, (hold_id,), hold.amount_pico))
+                requests = (request_of(hold_id),)
+                found.append(Difference(kind, detail, organization_id, batch, requests, hold.amount_pico))
         return found
 
     def _trouble(self, hold: HoldRecord, now_us: int) -> str:

@@ -15,6 +15,7 @@ from tollgate_billing.domain.books import nearest
 from tollgate_billing.ports import Grant, Ledger, SweepResult, Wallets, WalletState
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.book_settled import BookSettled
+from tollgate_holds import request_of
 
 log = logging.getLogger(__name__)
 
@@ -213,6 +214,6 @@ class KeepWallets:
         for hold_id in swept.overdue[:20]:
             log.error(
                 "a settled hold was never booked",
-                extra={"fields": {"organization_id": organization_id, "request_id": hold_id}},
+                extra={"fields": {"organization_id": organization_id, "request_id": request_of(hold_id)}},
             )
         return len(swept.overdue)

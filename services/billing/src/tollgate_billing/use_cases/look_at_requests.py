@@ -19,6 +19,7 @@ from tollgate_billing.ports import (
     UsageQueries,
     Wallets,
 )
+from tollgate_holds import hold_id_of
 from tollgate_rating import ExchangeRate, Line, RatingError
 
 KINDS: Final = ("", "usage", "refused")
@@ -99,10 +100,18 @@ class LookAtRequests:
             rows,
             refused,
             await self._rated(rows),
-            await self._wallets.find_hold(rows[0]["organization_id"], request_id),
+            await self._held(rows[0]["organization_id"], request_id),
             await self._posted(rows),
             await self._queries.mismatches(request_id),
         )
+
+    async def _held(self, organization_id: str, request_id: str) -> HoldRecord | None:
+        """Returns what the request holds now: its first try, or the second, which takes that over."""
+        for number in (1, 2):
+            found = await self._wallets.find_hold(organization_id, hold_id_of(request_id, number))
+            if found is not None:
+                return found
+        return None
 
     async def _rated(self, rows: Sequence[Row]) -> list[Rerating]:
         """Rates again what carries a charge: finals that neither lost nor were taken back."""

@@ -31,6 +31,7 @@ from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SweepResult
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.replay_letters import Inspected, ReplayLetters
+from tollgate_holds import request_of
 from tollgate_kit.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -232,7 +233,7 @@ class WatchAlerts:
     def _holds(self) -> list[Alert]:
         differences = self._report.differences if self._report is not None else []
         # Of what is settled and not booked, the sweep knows more than the comparison knew an hour ago.
-        unbooked = {name for names in self._overdue.values() for name in names}
+        unbooked = {request_of(hold_id) for hold_ids in self._overdue.values() for hold_id in hold_ids}
         staying = {name for one in differences if one.kind in _STAYING for name in one.request_ids}
         names = sorted(unbooked | staying)
         if not names and not self._released and not self._estimated:
