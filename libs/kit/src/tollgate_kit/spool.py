@@ -6,6 +6,7 @@ and the checksum covers all else; kind E is a record, A acknowledges one. A torn
 it counts.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -67,6 +68,7 @@ class Spool:
         self._max_bytes = max_bytes
         # However little a spool may hold, what has left makes room.
         self._segment_bytes = min(segment_bytes, max_bytes // 8)
+        self._small_bytes = self._segment_bytes // 16
         self._fsync = fsync
         self._buffer: list[_Bytes] = []
         self._buffered = 0
@@ -76,10 +78,12 @@ class Spool:
         self._next = 1
         self._number = 0
         self._fd = -1
+        self._current = _Segment(directory)
         self._recovered: list[Recovered] = []
         self._segments: dict[Path, _Segment] = {}
         self._bytes = 0
         self._broken = ""
+        self._unsure = False
 
     @classmethod
     def open(
@@ -143,50 +147,35 @@ class Spool:
 
     def flush(self) -> None:
         """Writes what has gathered. A disk that is full keeps it in memory and `has_room` says no."""
-        if not self._buffer and not self._broken:
+        if self._broken:
+            if self._unsure and not self._begin_segment():
+                return
+        elif not self._buffer:
             return
-        data = b"".join(self._buffer)
+        data, written, problem = b"".join(self._buffer), 0, None
         try:
             written = os.write(self._fd, data)
+            if self._fsync and written == len(data):
+                os.fdatasync(self._fd)
         except OSError as error:
-            self._fail(error, b"")
-            return
-        if written < len(data):
-            self._fail(OSError("short write"), data[written:])
-            return
-        if self._fsync and not self._synced(data):
-            return
-        if self._broken:
-            log.warning("the spool can be written again")
-            self._broken = ""
-        self._buffer.clear()
-        self._buffered = 0
-        self._grown(len(data))
-        self._start_afresh()
+            # Whether the pages are on the disk is not known after that: what they held is written again, elsewhere.
+            self._unsure, problem = written > 0, error
+        self._bytes += written
+        self._current.size += written
+        if problem is not None:
+            self._fail(problem)
+        elif written < len(data):
+            self._buffer, self._buffered = [data[written:]], len(data) - written
+            self._fail(OSError("short write"))
+        else:
+            self._buffer.clear()
+            self._buffered = 0
+            # Nearly always it is too small to look whether something else is to come of it.
+            if (self._current.size < self._small_bytes or self._go_on()) and self._broken:
+                log.warning("the spool can be written again")
+                self._broken = ""
 
-    def _synced(self, data: _Bytes) -> bool:
-        try:
-            os.fdatasync(self._fd)
-        except OSError as error:
-            # Whether the pages are on the disk is not known after that: what they held is written again, to another
-            # file. The old one has what was confirmed before, and stays until the next start.
-            old = self._current
-            old.size += len(data)
-            self._bytes += len(data)
-            self._begin_segment()
-            for places in (self._segment_of, self._acknowledged_in):
-                places.update({one: self._current for one, segment in places.items() if segment is old})
-            self._current.live, old.live = old.live, 0
-            self._fail(error, data)
-            return False
-        return True
-
-    def _fail(self, error: OSError, rest: _Bytes) -> None:
-        if rest:
-            done = self._buffered - len(rest)
-            self._buffer, self._buffered = [rest], len(rest)
-            self._bytes += done
-            self._current.size += done
+    def _fail(self, error: OSError) -> None:
         if not self._broken:
             log.error("the spool cannot be written; new requests are refused", extra={"fields": {"error": str(error)}})
         self._broken = str(error)
@@ -204,7 +193,7 @@ class Spool:
                 segment.live -= 1
                 if segment.live == 0 and segment is not self._current:
                     self._remove(segment)
-        self._start_afresh()
+        self._go_on()
         if self._recovered and not self._segment_of:
             self._recovered = []
 
@@ -213,32 +202,49 @@ class Spool:
         self.flush()
         os.close(self._fd)
         if self._current.live == 0 and not self._buffer:
-            self._current.path.unlink(missing_ok=True)
+            self._remove(self._current)
         os.close(self._lock_fd)
 
-    def _grown(self, size: int) -> None:
-        self._bytes += size
-        self._current.size += size
-        if self._current.size >= self._segment_bytes:
-            self._begin_segment()
-
-    def _start_afresh(self) -> None:
-        # Once nothing in the current segment matters and it has grown.
+    def _go_on(self) -> bool:
+        """Begins the next segment once this one is large, or once nothing in it matters; False when it cannot."""
         old = self._current
-        if old.live == 0 and old.size >= self._segment_bytes // 16 and not self._buffer:
-            self._begin_segment()
+        done = old.live == 0 and not self._buffer
+        if old.size < (self._small_bytes if done else self._segment_bytes):
+            return True
+        if not self._begin_segment():
+            return False
+        if done:
             self._remove(old)
+        return True
 
-    def _begin_segment(self) -> None:
-        if self._fd >= 0:
+    def _begin_segment(self) -> bool:
+        """Returns False where it cannot be opened: the old one goes on, and nothing new is taken until it can."""
+        path = self._directory / f"{self._number + 1:020d}.seg"
+        try:
+            fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if self._fd < 0:
+                raise
+            self._fail(error)
+            return False
+        with contextlib.suppress(OSError):
+            # Whatever that says, or where there is none yet: the number is free.
             os.close(self._fd)
-        self._number += 1
-        path = self._directory / f"{self._number:020d}.seg"
-        self._fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        old, self._fd, self._number = self._current, fd, self._number + 1
         self._current = self._segments.setdefault(path, _Segment(path))
+        if self._unsure:
+            # The old one has what was confirmed before, and stays until the next start.
+            for places in (self._segment_of, self._acknowledged_in):
+                places.update({one: self._current for one, segment in places.items() if segment is old})
+            self._current.live, old.live, self._unsure = old.live, 0, False
+        return True
 
     def _remove(self, segment: _Segment) -> None:
-        segment.path.unlink(missing_ok=True)
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as error:
+            # The next start reads it, and what is in it is published once more.
+            self._fail(error)
         self._segments.pop(segment.path, None)
         self._bytes -= segment.size
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 
@@ -207,6 +208,116 @@ def test_what_a_disk_did_not_confirm_is_written_again_elsewhere(tmp_path, monkey
     # A machine that lost power may not have what was not confirmed.
     os.truncate(first, held)
     assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"sure", b"one"]
+
+
+@pytest.fixture
+def no_more_files(monkeypatch):
+    """While it is set, no segment can be opened: the process has no descriptor left."""
+    lacking, whole = [], os.open
+
+    def opening(path, *arguments, **options):
+        if lacking and str(path).endswith(".seg"):
+            raise OSError(24, "Too many open files")
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", opening)
+    return lacking
+
+
+def test_a_spool_that_cannot_begin_its_next_segment_goes_on_in_the_old_one(tmp_path, no_more_files):
+    spool = Spool.open(tmp_path, segment_bytes=200)
+    no_more_files.append(True)
+    spool.append(b"x" * 300)
+    spool.flush()
+    assert not spool.has_room()
+    # A descriptor that comes free is anybody's: a socket that is accepted gets the lowest number.
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    spool.append(b"late")
+    spool.flush()
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1)
+    assert not spool.has_room()
+    assert len(list(tmp_path.glob("*.seg"))) == 1
+    no_more_files.clear()
+    spool.flush()
+    assert spool.has_room()
+    spool.append(b"later")
+    spool.flush()
+    spool.close()
+    assert ours.send(b"still ours") == 10
+    for one in (ours, theirs):
+        one.close()
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"x" * 300, b"late", b"later"]
+
+
+def test_a_spool_whose_records_have_left_and_that_cannot_begin_anew_can_once_files_open(tmp_path, no_more_files):
+    spool = Spool.open(tmp_path, max_bytes=200_000)
+    sequences = []
+    while spool.has_room():
+        sequences.append(spool.append(b"x" * 1000))
+        spool.flush()
+    no_more_files.append(True)
+    spool.discard(sequences)
+    spool.flush()
+    assert not spool.has_room()
+    no_more_files.clear()
+    spool.flush()
+    assert spool.has_room()
+    assert spool.bytes < 25_000
+
+
+def test_what_a_disk_did_not_confirm_waits_in_memory_while_no_file_can_be_opened(tmp_path, monkeypatch, no_more_files):
+    spool = Spool.open(tmp_path, fsync=True)
+    spool.append(b"sure")
+    spool.flush()
+    first = next(iter(tmp_path.glob("*.seg")))
+    held = first.stat().st_size
+    whole = os.fdatasync
+
+    def fails(_fd):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    no_more_files.append(True)
+    spool.append(b"one")
+    spool.flush()
+    monkeypatch.setattr(os, "fdatasync", whole)
+    written = first.stat().st_size
+    spool.append(b"two")
+    spool.flush()
+    # A disk that lost pages of a file says of the next ones that it has them: nothing is written behind those.
+    assert (first.stat().st_size, spool.has_room()) == (written, False)
+    no_more_files.clear()
+    spool.flush()
+    assert spool.has_room()
+    spool.close()
+    os.truncate(first, held)
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"sure", b"one", b"two"]
+
+
+def test_a_segment_that_cannot_be_removed_stops_nothing(tmp_path, monkeypatch):
+    spool = Spool.open(tmp_path, segment_bytes=200)
+    whole = type(tmp_path).unlink
+
+    def refuses(path, **options):
+        if path.suffix == ".seg":
+            raise OSError(30, "Read-only file system")
+        whole(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(tmp_path), "unlink", refuses)
+        sequences = []
+        for _ in range(3):
+            sequences.append(spool.append(b"x" * 300))
+            spool.flush()
+        spool.discard(sequences)
+    spool.append(b"later")
+    spool.flush()
+    assert spool.has_room()
+    spool.close()
+    # What was left is published once more, and told apart by its id.
+    assert [one.payload for one in Spool.open(tmp_path).recovered()][-1] == b"later"
 
 
 def test_a_directory_has_one_owner(tmp_path):

@@ -5,6 +5,7 @@ import ipaddress
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Where it is used, only the network itself knows at which bits the IPv4 address stands (RFC 8215, RFC 6052).
 _NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
 _V4_COMPATIBLE = ipaddress.ip_network("::/96")
 _UNIQUE_LOCAL = ipaddress.ip_network("fc00::/7")
@@ -26,6 +27,8 @@ def refusal(address: str, *, private_network: bool) -> str | None:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return f"{address} is not an address"
+    if parsed in _NAT64_LOCAL:
+        return f"{address} is a special address"
     judged = _embedded(parsed)
     if judged.is_multicast or judged.is_unspecified or judged.is_link_local or judged in _METADATA:
         return f"{address} is a special address"
@@ -46,7 +49,7 @@ def _embedded(address: Address) -> Address:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if address in _NAT64 or address in _NAT64_LOCAL or (address in _V4_COMPATIBLE and int(address) > 0xFFFF):
+    if address in _NAT64 or (address in _V4_COMPATIBLE and int(address) > 0xFFFF):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

@@ -15,6 +15,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.inference.access_log import new_access_log
 from tollgate_edge.inference.door import door_class
 from tollgate_edge.inference.gateway import InferenceGateway
+from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.refused_log import TOPIC, RefusedLog
 from tollgate_edge.ports import EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
@@ -107,7 +108,7 @@ class FakeStream:
         """The router's process vanishes."""
         self.closed = True
         for pending in list(self.pending.values()):
-            pending.lost()
+            guarded(pending, pending.lost)
 
 
 class FakePool:

@@ -37,6 +37,9 @@ class Waiting:
     def admitted(self, result: HoldResult | None) -> None:
         self.result.set_result(result)
 
+    def broke(self) -> None:
+        pytest.fail("it can take every result")
+
 
 class Wire:
     """A way to the server that can lose replies, and refuses to connect while it is cut."""

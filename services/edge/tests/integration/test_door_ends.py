@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tracemalloc
 
 import pytest
 from services.edge.tests.fakes.door import (
@@ -194,6 +195,28 @@ async def test_a_stream_whose_router_vanishes_after_a_byte_ends_with_an_error_an
     assert error_of(parts[1].removeprefix(b"data: "))["code"] == "upstream_cut"
     assert parts[2:] == [b"data: [DONE]", b""]
     assert [delivered for _, _, delivered in bench.witness.records] == [len(CHUNK)]
+
+
+async def test_a_body_whose_caller_left_is_not_kept_for_a_router_that_says_nothing(bench):
+    size = 8 * 2**20
+    body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x" * size}]}).encode()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        client, frame = await asked(bench, chat(body=body))
+        assert tracemalloc.get_traced_memory()[0] - before > size
+        await client.close()
+        await eventually(lambda: bench.stream.cancels)
+        # Still there: what waits for its End, and the parts of the body that went to the router.
+        assert tracemalloc.get_traced_memory()[0] - before < size / 4
+    finally:
+        tracemalloc.stop()
+    sent = len(bench.stream.bodies)
+    bench.stream.pending[frame.id].credit(size)
+    assert len(bench.stream.bodies) == sent
+    bench.stream.end(frame.id)
+    assert [line["request_bytes"] for line in bench.access_lines()] == [frame.body_length]
+    assert frame.body_length > size
 
 
 async def test_half_a_json_reply_whose_router_vanishes_ends_with_the_connection(bench):

@@ -41,6 +41,8 @@ class Product:
         self.redis_url = redis_url
         self.processes = []
         self.settings = {}
+        # Of the processes: where what they write to standard output goes.
+        self.output = None
 
     def environment(self, slot):
         values = {
@@ -70,6 +72,7 @@ class Product:
             "tollgate_edge",
             env=self.environment(slot),
             pass_fds=[self.socket.fileno()],
+            stdout=self.output,
             stderr=asyncio.subprocess.PIPE,
         )
         self.processes.append(process)
@@ -241,3 +244,26 @@ async def test_readiness_says_beforehand_what_happens_without_redis(product):
         return await product.ready(what="notes")
 
     assert await until(note) == ["should Redis go away, requests that need a wallet or have limits are refused"]
+
+
+async def test_a_redis_that_stands_still_keeps_nothing_from_a_clean_stop(product, valkey):
+    product.settings = {"ACCESS_LOG": "on", "DRAIN_NOTICE_SECONDS": 0}
+    product.output = asyncio.subprocess.PIPE
+    process = await product.start()
+
+    async def connected():
+        return not any("Redis" in reason for reason in await product.ready())
+
+    assert await until(connected)
+    os.kill(valkey.pid, signal.SIGSTOP)
+    try:
+        async with httpx.AsyncClient(base_url=product.base_url) as client:
+            reply = await client.post("/v1/chat/completions", json={}, headers={"authorization": "Bearer wrong"})
+        assert reply.status_code == 401
+        process.send_signal(signal.SIGTERM)
+        lines, said = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+    assert process.returncode == 0
+    assert b"Traceback" not in said
+    assert reply.headers["x-request-id"] in lines.decode()

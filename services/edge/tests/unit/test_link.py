@@ -115,6 +115,59 @@ async def test_however_a_stream_ends_what_was_open_is_told_once(stream, how):
     assert stream.call.written == []
 
 
+class Failing(Open):
+    """One that can do nothing with what it gets."""
+
+    def deliver(self, head, data, end):
+        raise RuntimeError("planted")
+
+    lost = credit = deliver
+
+    def broke(self):
+        self.told += 1
+
+
+class Working(Open):
+    """One that keeps what it gets."""
+
+    def __init__(self):
+        super().__init__()
+        self.data = b""
+
+    def deliver(self, head, data, end):
+        self.data += data
+
+
+async def test_what_one_request_cannot_take_ends_that_one_alone(stream):
+    failing, working = Failing(), Working()
+    batch = wire.RouterBatch()
+    for request in (failing, working):
+        batch.data.add(id=stream.open(request), data=b"x")
+    stream.on_message(batch.SerializeToString())
+    assert (failing.told, working.data, stream.closed) == (1, b"x", False)
+    stream.on_lost("the connection broke")
+    assert (failing.told, working.told) == (2, 1)
+    assert stream.changed.is_set()
+
+
+async def test_a_batch_that_cannot_be_sent_stops_no_later_one(stream, monkeypatch):
+    whole = stream.call.send
+
+    def fails(_message):
+        raise RuntimeError("planted")
+
+    failed = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: failed.set())
+    monkeypatch.setattr(stream.call, "send", fails)
+    stream.outbox.open(0, id=1)
+    await failed.wait()
+    monkeypatch.setattr(stream.call, "send", whole)
+    stream.outbox.open(0, id=2)
+    await turn()
+    (batch,) = stream.call.written
+    assert [opened.id for opened in batch.open] == [2]
+
+
 async def test_a_stream_finishes_when_nothing_is_open(stream):
     stream.outbox.ack(1)
     await stream.finish()

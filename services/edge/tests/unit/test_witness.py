@@ -52,6 +52,7 @@ def witnessed(operation, body, *, delivered=100, currency="", rates=()):
         asked=decode(operation, wire.DIALECT_OPENAI_CHAT, body, 128),
         operation=operation,
         body=body,
+        body_length=len(body),
         request_id="req_1",
         tries=1,
         started_us=1,

@@ -57,7 +57,11 @@ FAMILIES: Final = (
     Family("tollgate_router_unacknowledged", "gauge", "Ended requests whose End edge has not acknowledged yet."),
     Family("tollgate_router_attempts_total", "counter", "Upstream calls that began.", ("channel",)),
     Family("tollgate_router_failures_total", "counter", "Upstream calls that failed.", ("channel", "error_type")),
-    Family("tollgate_router_extra_attempts_total", "counter", "Attempts that failures of it caused.", ("channel",)),
+    Family(
+        "tollgate_router_extra_attempts_total", "counter",
+        "Attempts that failures of it caused; those for a long prompt or refused content are outside of the budget.",
+        ("channel", "reason"),
+    ),
     Family("tollgate_router_fallbacks_total", "counter", "Requests that another model answered.", ("reason",)),
     Family(
         "tollgate_router_held", "gauge", "Channels, credentials and models that get no requests now.",

@@ -232,13 +232,21 @@ async def test_giving_up_in_the_middle_leaves_no_socket():
 
 
 class ConnectProxy(RawServer):
-    """Opens tunnels to where `reaches` says, whatever is asked for, and writes down what it is asked."""
+    """Opens tunnels to where `reaches` says, whatever is asked for, and writes down what it is asked.
 
-    def __init__(self, reaches, answer=b"HTTP/1.1 200 Connection established\r\nvia: p\r\n\r\n"):
+    `otherwise` says what it answers for some authorities: bytes, or nothing at all until the other side has gone.
+    """
+
+    def __init__(self, reaches, answer=b"HTTP/1.1 200 Connection established\r\nvia: p\r\n\r\n", otherwise=()):
         super().__init__(self._tunnel)
         self.reaches = reaches
         self.answer = answer
+        self.otherwise = dict(otherwise)
         self.asked = []
+
+    @property
+    def authorities(self):
+        return [head.split(b" ")[1] for head in self.asked]
 
     def _tunnel(self, connection):
         head = b""
@@ -248,8 +256,12 @@ class ConnectProxy(RawServer):
                 return
             head += part
         self.asked.append(head)
-        if not self.answer.startswith(b"HTTP/1.1 200"):
-            connection.sendall(self.answer)
+        answer = self.otherwise.get(head.split(b" ")[1], self.answer)
+        if answer is None:
+            connection.recv(1)
+            return
+        if not answer.startswith(b"HTTP/1.1 200"):
+            connection.sendall(answer)
             return
         with socket.create_connection(("127.0.0.1", self.reaches)) as origin:
             connection.sendall(self.answer)
@@ -338,6 +350,91 @@ async def test_a_proxy_that_refuses_or_breaks_the_rules_ends_the_call_unsent(mak
     sink = await ask(client, "http://127.0.0.9", proxy=Proxy("127.0.0.1", proxy.port, private_network=True)).over()
     assert (sink.kind, sink.failure.sent) == (FailureKind.REFUSED, False)
     await eventually(lambda: proxy.open == 0)
+
+
+BAD_GATEWAY = REFUSALS["it does not reach the origin"]
+# One of every kind of answer that tells of the address and not of the proxy.
+UNREACHED = {
+    "it says so": BAD_GATEWAY,
+    "its network forbids it": b"HTTP/1.1 403 Forbidden\r\n\r\n",
+    "it closes": b"",
+}
+
+
+def dual_stack(make_client, **limits):
+    names = {"two.example": ["::1", "127.0.0.8", "127.0.0.9"]}
+    # Waiting for the delay would be longer than the test may take.
+    found = ClientLimits(**{"address_delay_seconds": 1000, **limits})
+    return make_client(resolver=FakeResolver(names), limits=found)
+
+
+@pytest.mark.parametrize("answer", UNREACHED.values(), ids=UNREACHED.keys())
+async def test_a_proxy_that_does_not_reach_an_address_is_asked_for_the_next(make_client, serve, proxy_to, answer):
+    server = serve(says(b"hi"))
+    proxy = proxy_to(server.port, otherwise={b"[::1]:80": answer})
+    through = Proxy("127.0.0.1", proxy.port, private_network=True)
+    sink = await ask(dual_stack(make_client), "http://two.example", proxy=through).over()
+    assert sink.body == b"hi host: two.example"
+    assert proxy.authorities == [b"[::1]:80", b"127.0.0.8:80"]
+
+
+async def test_a_proxy_that_hangs_on_an_address_does_not_hold_up_the_next(make_client, serve, proxy_to):
+    server = serve(says(b"hi"))
+    proxy = proxy_to(server.port, otherwise={b"[::1]:80": None})
+    through = Proxy("127.0.0.1", proxy.port, private_network=True)
+    client = dual_stack(make_client, address_delay_seconds=0.01, idle_per_origin=0)
+    sink = await ask(client, "http://two.example", proxy=through).over()
+    assert sink.body == b"hi host: two.example"
+    assert set(proxy.authorities) >= {b"[::1]:80", b"127.0.0.8:80"}
+    # Who lost is closed.
+    await eventually(lambda: proxy.open == 0)
+
+
+async def test_a_proxy_that_reaches_no_address_is_asked_for_each_once(make_client, proxy_to):
+    proxy = proxy_to(0, answer=BAD_GATEWAY)
+    through = Proxy("127.0.0.1", proxy.port, private_network=True)
+    sink = await ask(dual_stack(make_client), "http://two.example", proxy=through).over()
+    assert (sink.kind, sink.failure.sent) == (FailureKind.REFUSED, False)
+    assert sink.failure.detail == "the proxy refused with 502"
+    assert proxy.authorities == [b"[::1]:80", b"127.0.0.8:80", b"127.0.0.9:80"]
+    await eventually(lambda: proxy.open == 0)
+
+
+@pytest.mark.parametrize("name", ["it asks for a password", "it speaks something else"])
+async def test_a_proxy_that_would_say_the_same_of_every_address_is_asked_once(make_client, proxy_to, name):
+    proxy = proxy_to(0, answer=REFUSALS[name])
+    through = Proxy("127.0.0.1", proxy.port, private_network=True)
+    sink = await ask(dual_stack(make_client), "http://two.example", proxy=through).over()
+    assert (sink.kind, proxy.authorities) == (FailureKind.REFUSED, [b"[::1]:80"])
+
+
+async def test_all_addresses_behind_a_proxy_share_the_time_to_connect(make_client, proxy_to):
+    hosts = b"[::1]:80", b"127.0.0.8:80", b"127.0.0.9:80"
+    proxy = proxy_to(0, otherwise=dict.fromkeys(hosts))
+    through = Proxy("127.0.0.1", proxy.port, private_network=True)
+    client = dual_stack(make_client, address_delay_seconds=0.01)
+    sink = await ask(client, "http://two.example", proxy=through, times=Timeouts(connect=0.5)).over()
+    assert (sink.kind, sink.failure.sent) == (FailureKind.CONNECT_TIMEOUT, False)
+    await eventually(lambda: proxy.open == 0)
+
+
+async def test_a_proxy_that_is_not_there_refuses_the_call(make_client):
+    full = FullPort()
+    full.stop()
+    through = Proxy("127.0.0.1", full.port, private_network=True)
+    sink = await ask(dual_stack(make_client), "http://two.example", proxy=through).over()
+    assert (sink.kind, sink.failure.sent) == (FailureKind.REFUSED, False)
+    assert sink.failure.detail.startswith("the proxy: ")
+
+
+async def test_of_mixed_addresses_a_proxy_is_asked_for_those_that_may_be_reached(make_client, serve, proxy_to):
+    server = serve(says(b"hi"))
+    proxy = proxy_to(server.port, otherwise={b"127.0.0.8:80": BAD_GATEWAY})
+    names = {"mixed.example": ["169.254.169.254", "127.0.0.8", "224.0.0.1", "127.0.0.9"]}
+    client = make_client(resolver=FakeResolver(names))
+    through = Proxy("127.0.0.1", proxy.port, private_network=True)
+    assert (await ask(client, "http://mixed.example", proxy=through).over()).status == 200
+    assert proxy.authorities == [b"127.0.0.8:80", b"127.0.0.9:80"]
 
 
 async def test_channels_with_and_without_a_proxy_share_no_connection(make_client, serve, proxy_to):

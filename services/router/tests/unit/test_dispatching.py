@@ -93,6 +93,25 @@ async def test_a_call_waits_for_its_proof_and_is_then_the_clients(router):
     assert router.upstream.calls[0].cancelled
 
 
+async def test_what_was_waited_for_proof_is_taken_from_the_time_of_the_call(router):
+    signer = Signer()
+    send(router, signer, total=60.0)
+    router.clock.advance(25)
+    signer.line = b"authorization: x\r\n"
+    signer.waiting.pop()("")
+    (call,) = router.upstream.calls
+    assert call.timeouts == Timeouts(total=35.0)
+
+
+async def test_proof_that_comes_when_no_time_is_left_sends_nothing(router):
+    signer = Signer()
+    sink, _ = send(router, signer, total=60.0)
+    router.clock.advance(60)
+    signer.line = b"authorization: x\r\n"
+    signer.waiting.pop()("")
+    assert (sink.kind, router.upstream.calls) == (FailureKind.TOTAL_TIMEOUT, [])
+
+
 @pytest.mark.parametrize("problem", ["the token server answers 400", ""])
 async def test_without_proof_nothing_is_sent(router, problem):
     signer = Signer()

@@ -321,6 +321,70 @@ def test_an_active_probe_that_fails_often_enough_holds_a_channel_back():
     assert world.states() == [("channel", "probe fails"), ("channel", "probe answered")]
 
 
+# Things that happen beside a call under way and change neither the breaker of its model nor its credential.
+BESIDE = {
+    "an active probe is answered": lambda world: world.snapshot.ready["a"].health.probed(""),
+    "active probes fail": lambda world: [world.snapshot.ready["a"].health.probed("no answer") for _ in range(3)],
+    "a rest of the same model and key ends": lambda world: rest(world, "able"),
+    "a rest of another model ends": lambda world: rest(world, "small"),
+    "the breaker of another model opens": lambda world: world.fail(1, model="small"),
+    "an operator drains the channel": lambda world: world.health.set_mode("a", Mode.DRAINING, ""),
+}
+
+
+def rest(world, model):
+    """The provider asks for a pause of a second, and is asked again after it."""
+    world.fail(1, problem(429, wait_ms=1000), times=1, model=model)
+    seat = world.seat(model)
+    seat.abandoned(seat.begin(2, first=True), 2)
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE.keys())
+def test_a_call_counts_whatever_happened_beside_it(beside):
+    world = World(policy=HealthPolicy(consecutive_failures=3, probe_failures=3))
+    seat = world.seat()
+    under_way = [seat.begin(0, first=True) for _ in range(3)]
+    beside(world)
+    for ticket in under_way:
+        seat.failed(ticket, 300, DOWN)
+    assert world.states()[-1] == ("able", "open")
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE.keys())
+def test_a_long_success_ends_a_row_of_failures_whatever_happened_beside_it(beside):
+    world = World()
+    world.fail(0, times=2)
+    long = world.seat().begin(0, first=True)
+    beside(world)
+    world.seat().succeeded(long, 300, 0.1)
+    world.fail(300, times=2)
+    assert ("able", "open") not in world.states()
+
+
+def test_a_request_that_probes_counts_though_an_active_probe_came_meanwhile():
+    world = World()
+    world.fail(0)
+    ticket = world.seat().begin(5, first=True)
+    world.snapshot.ready["a"].health.probed("")
+    world.seat().succeeded(ticket, 6, 0.1)
+    assert obstacle(world.seat(), 6) is None
+    world.fail(6, REFUSED, times=1)
+    ticket = world.seat().begin(16, first=True)
+    world.snapshot.ready["a"].health.probed("")
+    world.seat().failed(ticket, 17, REFUSED)
+    assert world.seat().until == 17 + 20
+
+
+def test_what_an_operator_forgave_is_not_counted_again():
+    world = World()
+    seat = world.seat()
+    under_way = [seat.begin(0, first=True) for _ in range(3)]
+    world.health.set_mode("a", Mode.ENABLED, "")
+    for ticket in under_way:
+        seat.failed(ticket, 1, DOWN)
+    assert obstacle(seat, 1) is None
+
+
 EVENTS = st.lists(st.tuples(st.sampled_from("bsfrlxia"), st.integers(0, 30)), max_size=80)
 FAULTS = {"f": DOWN, "r": REFUSED, "l": problem(429, wait_ms=3000), "i": INVALID}
 
@@ -357,6 +421,33 @@ def test_every_call_that_begins_is_counted_once_and_nothing_is_away_for_ever(eve
     for one in seats:
         one.succeeded(one.begin(now, first=True), now, 0.1)
     assert all(one.until == 0 for one in seats)
+
+
+@settings(max_examples=200, deadline=None)
+@given(EVENTS, st.integers(1, 3))
+def test_active_probes_that_are_answered_change_nothing_of_what_calls_tell(events, keys):
+    worlds = [World(channel("a", "able", "small", keys=keys)) for _ in range(2)]
+    now, begun = 0.0, []
+    for event, value in events:
+        if event == "a":
+            now += value
+        elif event == "b" or not begun:
+            seats = [[*world.seats(), *world.seats("small")][value % (2 * keys)] for world in worlds]
+            if seats[0].hindrance(now) is None:
+                begun.append([(seat, seat.begin(now, first=True)) for seat in seats])
+        else:
+            for seat, ticket in begun.pop(value % len(begun)):
+                if event == "s":
+                    seat.succeeded(ticket, now, 0.1)
+                elif event in FAULTS:
+                    seat.failed(ticket, now, FAULTS[event])
+                else:
+                    seat.abandoned(ticket, now)
+        # Only the second one is probed.
+        worlds[1].snapshot.ready["a"].health.probed("")
+        assert worlds[0].told == worlds[1].told
+        untils = [[seat.until for seat in (*world.seats(), *world.seats("small"))] for world in worlds]
+        assert untils[0] == untils[1]
 
 
 def test_a_channel_that_is_gone_is_free_without_the_collector():

@@ -9,9 +9,11 @@ from services.router.tests.fakes.probes import FakeProbePort
 from services.router.tests.fakes.versions import channel, problem, snapshot
 
 from tollgate_kit.clock import ManualClock
+from tollgate_router.domain.failure import FailureKind, UpstreamFailure
 from tollgate_router.domain.health.policy import HealthPolicy
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Mode, Obstacle
+from tollgate_router.domain.upstream_errors import problem_of_failure
 from tollgate_router.use_cases.probe_channels import ProbeChannels
 
 pytestmark = pytest.mark.unit
@@ -117,6 +119,19 @@ async def test_a_token_closes_the_breaker_of_its_model(probe, held):
     world.fail(problem(503), times=3)
     await world.after(10)
     assert world.obstacle() is held
+
+
+async def test_a_provider_that_lists_its_models_while_its_chat_stands_still_gets_no_more_requests():
+    world = World(channel("a", probe=LIST))
+    seat = world.seat()
+    under_way = [seat.begin(world.clock.monotonic(), first=True) for _ in range(3)]
+    for _ in range(30):
+        await world.after(10)
+    assert len(world.port.asked) >= 29
+    silence = problem_of_failure(UpstreamFailure(FailureKind.FIRST_BYTE_TIMEOUT, sent=True))
+    for ticket in under_way:
+        seat.failed(ticket, world.clock.monotonic(), silence)
+    assert world.obstacle() is Obstacle.BREAKER_OPEN
 
 
 async def test_what_is_disabled_is_not_probed_and_what_drains_is():

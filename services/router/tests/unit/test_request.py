@@ -10,7 +10,10 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_kit.spool import Spool
 from tollgate_router.domain.failure import FailureKind
+from tollgate_router.domain.health.policy import HealthPolicy
+from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.upstream_errors import Bench
+from tollgate_router.exchange.measured import health_samples
 from tollgate_router.exchange.session import Session
 
 pytestmark = pytest.mark.unit
@@ -116,6 +119,58 @@ def test_callers_of_a_quiet_channel_see_nothing_of_its_outage(tmp_path):
     router = Router(tmp_path, snapshot([channel("a"), channel("b")], [route("able", ["a"], ["b"])]))
     # Ten failures in a row are moved on; then the breaker is open, and only its probe is sent there.
     assert spread(router, 40, lambda _: True) == (11, 0)
+
+
+def samples(health, name):
+    """Returns what a metric of the health of channels says, by its labels."""
+    return {labels: value for found, labels, value in health_samples(health, 0.0) if found == name}
+
+
+OF_THE_MODEL = {"context_length": "context_length_exceeded", "content_policy": "content_filter"}
+
+
+@pytest.mark.parametrize(("reason", "code"), OF_THE_MODEL.items())
+def test_what_another_model_takes_reaches_it_whatever_else_fails(tmp_path, reason, code):
+    health = Health(HealthPolicy(retry_floor=2, consecutive_failures=10_000, ratio_failures=10_000))
+    fallbacks = {reason: ["small"], "error": ["small"]}
+    found = snapshot([channel("a"), channel("s", "small")], [route("able", ["a"], fallbacks=fallbacks)], health=health)
+    router = Router(tmp_path, found)
+
+    def ask(status, body=b"{}"):
+        router.open()
+        router.upstream.calls[-1].reply(status, body)
+        for extra in router.upstream.calls[1:]:
+            extra.reply()
+        router.upstream.calls.clear()
+        return router.events[-1]
+
+    ended = [ask(503).outcome for _ in range(20)]
+    assert ended.count(wire.OUTCOME_OK) == 4
+    refused = b'{"error":{"message":"no","code":"%b"}}' % code.encode()
+    ended = [ask(400, refused) for _ in range(40)]
+    assert {(one.outcome, one.model, one.fallback_reason) for one in ended} == {(wire.OUTCOME_OK, "small", reason)}
+    # Each is counted with its reason, and takes nothing from what failures may cause.
+    counted = samples(health, "tollgate_router_extra_attempts_total")
+    assert counted == {("a", "error"): 4, ("a", reason): 40}
+    assert ask(503).outcome == wire.OUTCOME_OK
+
+
+def test_a_fallback_that_the_budget_does_not_allow_is_told_nowhere(tmp_path):
+    health = Health(HealthPolicy(retry_floor=1))
+    channels = [channel("a"), channel("b"), channel("s", "small")]
+    found = snapshot(channels, [route("able", ["a"], ["b"], fallbacks={"error": ["small"]})], health=health)
+    router = Router(tmp_path, found)
+    found.ready["b"].health.budget.take(0.0)
+    router.open()
+    router.upstream.calls[0].reply(503)
+    router.upstream.calls[1].reply(503)
+    (event,) = [one for one in router.events if one.final]
+    assert (event.channel, event.model, event.fallback_reason) == ("b", "able", "")
+    assert (event.routing.fallback_model, event.routing.fallback_reason) == ("", "")
+    assert {(one.channel, one.verdict) for one in event.routing.targets if one.model == "able"} == {
+        ("a", routing.VERDICT_FAILED),
+        ("b", routing.VERDICT_FAILED),
+    }
 
 
 def test_a_failure_goes_on_and_every_event_says_whose_it_was(router):

@@ -13,6 +13,7 @@ the script as if there were no limits at all.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -20,6 +21,7 @@ from typing import Final
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
+from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult, LimitSet
 from tollgate_holds.holds import Holds, results_of, verdicts_of
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 _SETTLE_PAUSE_SECONDS: Final = 0.02
 # After an error that trying at once would only repeat: a read-only replica, a full memory.
 _ERROR_PAUSE_SECONDS: Final = 0.05
+# A process that stops waits no longer for Redis to have taken what was sent.
+_DRAIN_SECONDS: Final = 2.0
 _MAX_WAITING: Final = 20_000
 # No time of the loop's clock is before it.
 _ANSWERED: Final = -1.0
@@ -55,6 +59,9 @@ class Unanswered:
     def admitted(self, result: HoldResult | None) -> None:
         """Called with what became of the hold; None when that is not known."""
         self._give_back(self, result)
+
+    def broke(self) -> None:
+        """Nobody waits for it."""
 
 
 class Admission:
@@ -99,7 +106,7 @@ class Admission:
     def hold(self, organization: str, request: Admitted, amount_pico: int) -> None:
         """Asks for a hold; `request.admitted` is called later, never from within this call."""
         if self.waiting >= _MAX_WAITING:
-            self._loop.call_soon(request.admitted, None)
+            self._loop.call_soon(guarded, request, request.admitted, None)
             return
         self.waiting += 1
         batch = self._batch(organization)
@@ -114,7 +121,7 @@ class Admission:
         """Asks for a hold within the limits of `ticket`, which the request keeps; else as `hold`."""
         request.ticket = ticket
         if self.waiting >= _MAX_WAITING:
-            self._loop.call_soon(request.admitted, None)
+            self._loop.call_soon(guarded, request, request.admitted, None)
             return
         self.waiting += 1
         self._limited(organization).hold(request, ticket, amount_pico, prepaid=prepaid)
@@ -179,10 +186,12 @@ class Admission:
             return None
 
     async def drain(self) -> None:
-        """Sends what waits, for a process that stops."""
+        """Sends what waits, for a process that stops; what Redis does not take in time stays held until it expires."""
         self._flush()
         if self._holds.ready:
-            await self._holds.pipe.call("PING")
+            with contextlib.suppress(RedisUnavailable, RedisError, TimeoutError):
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    await self._holds.pipe.call("PING")
 
     def expire(self, now: float) -> None:
         """Gives up on holds that waited too long for a connection or a reply; called once a second.
@@ -194,7 +203,7 @@ class Admission:
             self.waiting -= len(late)
             for request in late:
                 self.forget(organization, request.request_id, request.ticket)
-                request.admitted(None)
+                guarded(request, request.admitted, None)
         for batch, organization in tuple(self._sent.items()):
             self._go_on_without(batch, organization, now)
 
@@ -210,10 +219,10 @@ class Admission:
 
         bound, later = batch.replace_late(now, lambda request: Unanswered(request, give_back))
         for request in bound:
-            request.admitted(None)
+            guarded(request, request.admitted, None)
         for request, amount in later:
             if self._alone is None:
-                request.admitted(None)
+                guarded(request, request.admitted, None)
             else:
                 self._admit_alone(self._alone, request, amount)
 
@@ -266,7 +275,7 @@ class Admission:
         result = alone.hold(request.request_id, amount, request.ticket)
         if result is not HoldResult.DONE:
             self.refused += 1
-        request.admitted(result)
+        guarded(request, request.admitted, result)
 
     def _wake(self, when: float) -> None:
         if when >= self._due:
@@ -328,10 +337,10 @@ class Admission:
         self.waiting -= len(batch.waiting)
         for request, result in zip(batch.waiting, results, strict=False):
             if result is HoldResult.NO_WALLET:
-                self._on_no_wallet(organization)
+                guarded(request, self._on_no_wallet, organization)
             if result is not HoldResult.DONE:
                 self.refused += 1
-            request.admitted(result)
+            guarded(request, request.admitted, result)
         if batch.others:
             self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
 
@@ -351,15 +360,15 @@ class Admission:
             assert request.ticket is not None
             request.ticket.verdict = verdict
             if verdict[8]:
-                self._new_budgets(request.ticket.limits, verdict[8], request.started_us)
+                guarded(request, self._new_budgets, request.ticket.limits, verdict[8], request.started_us)
             self._answer(organization, request, HoldResult(verdict[0]))
 
     def _answer(self, organization: str, request: Admitted, result: HoldResult) -> None:
         if result is HoldResult.NO_WALLET:
-            self._on_no_wallet(organization)
+            guarded(request, self._on_no_wallet, organization)
         if result is not HoldResult.DONE:
             self.refused += 1
-        request.admitted(result)
+        guarded(request, request.admitted, result)
 
     def _failed(self, organization: str, batch: Batch, reply: object) -> None:
         """Sends a batch again: at once when the server forgot the scripts (SCRIPT FLUSH, a failover), later otherwise.
@@ -382,7 +391,7 @@ class Admission:
         # Nobody waits for these any more.
         for one in batch.take_late(0.0):
             self.waiting -= 1
-            one.admitted(None)
+            guarded(one, one.admitted, None)
         self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
 
     async def _load_scripts(self) -> None:

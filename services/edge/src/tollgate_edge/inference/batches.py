@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from tollgate_edge.inference.guarding import Breakable
 from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult, LimitSet
 
@@ -11,7 +12,7 @@ Flat = list[bytes | str | int]
 T = TypeVar("T")
 
 
-class Admitted(Protocol):
+class Admitted(Breakable, Protocol):
     """A request that waits for its hold, until `admission_deadline` of the loop's clock."""
 
     request_id: str

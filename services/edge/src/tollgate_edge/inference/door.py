@@ -21,6 +21,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.faces import gemini_call
 from tollgate_edge.inference.exchange import InferenceExchange
+from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.known_head import KnownHead, known_head
 from tollgate_edge.inference.operations import ROUTES
 from tollgate_edge.inference.words import STATUS_LINES
@@ -39,6 +40,10 @@ _LEAST_BODY_BYTES_PER_SECOND: Final = 1000
 _DRAINABLE_BYTES: Final = 64 * 1024
 # Heads that are kept in the hope that the next one is the same, before a connection is given up as one that varies.
 _HEADS_KEPT: Final = 4
+
+
+class _HeadTooLarge(Exception):  # noqa: N818 - what was read, and no fault of ours.
+    """Stops the parser; the caller was answered."""
 
 
 class Door(HttpToolsProtocol):
@@ -105,13 +110,18 @@ class Door(HttpToolsProtocol):
             self.parser.feed_data(data)
             if begins and self._heads_to_keep and self._serving is not None:
                 self._keep_head(data, self._serving)
-        except httptools.HttpParserCallbackError:
-            log.exception("a request could not be handled")
-            self._end(public_error(errors.ERROR_KIND_INTERNAL))
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _HeadTooLarge):
+                log.exception("a request could not be handled")
+                self.broke()
         except httptools.HttpParserUpgrade:
             self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.no_upgrade))
         except httptools.HttpParserError:
             self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
+
+    def broke(self) -> None:
+        """What was read could not be handled, and is of no exchange yet: 500, and the connection closes."""
+        self._end(public_error(errors.ERROR_KIND_INTERNAL))
 
     def _is_known(self, known: KnownHead, data: bytes) -> bool:
         """Begins the request that `data` is, where its head is that of the one before: the parser is not asked.
@@ -131,7 +141,7 @@ class Door(HttpToolsProtocol):
         self._heads_to_keep = _HEADS_KEPT
         gateway.body_bytes += size
         self._serving = exchange = known.exchange(gateway, self, body)
-        exchange.begin()
+        guarded(exchange, exchange.begin)
         return True
 
     def _keep_head(self, data: bytes, exchange: InferenceExchange) -> None:
@@ -287,7 +297,7 @@ class Door(HttpToolsProtocol):
             self.gateway.closed(exchange)
         elif self._idle():
             self._serving = exchange
-            exchange.begin()
+            guarded(exchange, exchange.begin)
         elif len(self.pipeline) < _MAX_PIPELINED:
             self.pipeline.appendleft((cast("Any", exchange), cast("Any", None)))
         else:
@@ -297,7 +307,7 @@ class Door(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if isinstance(cycle, InferenceExchange):
             self._serving = cycle
-            cycle.begin()
+            guarded(cycle, cycle.begin)
         elif self._serving is not None:
             # A request of the other kind waits for the reply before it.
             self.pipeline.appendleft((cycle, app))
@@ -423,6 +433,8 @@ class Door(HttpToolsProtocol):
     def _head_too_large(self) -> None:
         if not self._ending:
             self._end(self.gateway.words.headers_too_large)
+        # The parser would go on with all that was read of it.
+        raise _HeadTooLarge
 
     def _end(self, error: PublicError) -> None:
         """Answers outside of any exchange and closes; in the middle of a reply only closes."""

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
@@ -21,6 +19,7 @@ from tollgate_edge.inference.client import Client
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket
 from tollgate_edge.inference.marks import NO_MARKS
+from tollgate_edge.inference.too_dear import asks_for_less
 from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_edge.ports import Refused
 from tollgate_holds import HoldResult
@@ -35,19 +34,18 @@ _FIRST_BODY_BYTES: Final = 64 * 1024
 _CREDIT_STEP_BYTES: Final = 64 * 1024
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
-_TOO_DEAR: Final = (HoldResult.INSUFFICIENT, HoldResult.OVER_BUDGET)
 _NO_HEADERS: Final[list[wire.Header]] = []
 
 
 class InferenceExchange:
     __slots__ = (
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
-        "_too_dear", "_trimmed", "admission_deadline", "asked", "awaits_end", "barred", "body", "body_parts",
-        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "detached",
-        "error", "face", "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10",
-        "keep", "last_write", "marks", "named", "opened_at", "operation", "passed", "presented", "principal",
-        "request_id", "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "trace_id",
-        "trace_parent", "traceparent", "tries",
+        "admission_deadline", "asked", "awaits_end", "barred", "body", "body_length", "body_parts", "body_size",
+        "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "detached", "error", "face",
+        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10", "keep", "last_write",
+        "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
+        "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "too_dear", "trace_id",
+        "trace_parent", "traceparent", "tries", "trimmed",
     )  # fmt: skip
 
     def __init__(
@@ -68,7 +66,9 @@ class InferenceExchange:
         self.marks = NO_MARKS
         self.body_parts: list[bytes] = []
         self.body_size = 0
+        # Given back where nothing can ask for it again; its length is known to the end.
         self.body: bytes | bytearray = b""
+        self.body_length = 0
         self.presented: bytes | None = None
         self.passed: list[wire.Header] = _NO_HEADERS
         # What the caller named, where a cheaper model is asked instead.
@@ -109,8 +109,9 @@ class InferenceExchange:
         # `detached`: the caller has its reply, and this goes on without it until its End.
         self._started = self._chunked = self.awaits_end = self.detached = False
         self._delivered = self._drained = 0
-        self._too_dear: tuple[str, ...] = ()
-        self._trimmed = False
+        # Models that were too dear, and whether what the wallet has left was asked for: see `asks_for_less`.
+        self.too_dear: tuple[str, ...] = ()
+        self.trimmed = False
 
     @property
     def stalled(self) -> bool:
@@ -122,7 +123,8 @@ class InferenceExchange:
     def begin(self) -> None:
         """The body is whole: answer, or go on to authentication, which may have to wait for the store."""
         gateway = self._gateway
-        self.body = gathered(self)
+        self.body = body = gathered(self)
+        self.body_length = len(body)
         self.body_parts = []
         self.started = gateway.loop.time()
         self.started_us = gateway.clock.now_us()
@@ -131,7 +133,7 @@ class InferenceExchange:
             return
         found = gateway.authenticator.cached(self.presented)
         if found is None:
-            gateway.authenticate_slowly(self.presented, self._authenticated)
+            gateway.authenticate_slowly(self, self.presented, self._authenticated)
         else:
             self._authenticated(found)
 
@@ -195,34 +197,8 @@ class InferenceExchange:
             else:
                 gateway.open.add(self)
                 self._open()
-        elif not self.closed and not (result in _TOO_DEAR and (self._ask_cheaper() or self._ask_for_less(result))):
+        elif not self.closed and not asks_for_less(gateway, self, result):
             self.refuse(gateway.words.admission(result, self.ticket, gateway.clock.now_us()))
-
-    def _ask_for_less(self, result: HoldResult | None) -> bool:
-        """Asks what a nearly empty wallet has left, where it may be held in place of the worst case; else False."""
-        gateway = self._gateway
-        if not gateway.settings.trimmed_hold_tokens or self._trimmed or result is not HoldResult.INSUFFICIENT:
-            return False
-        self._trimmed = True
-        gateway.hold_what_is_left(self)
-        return True
-
-    def _ask_cheaper(self) -> bool:
-        """Turns to the next model that the route names for a balance that is too low; False when there is none."""
-        gateway, asked, principal = self._gateway, self.asked, self.principal
-        assert asked is not None
-        assert principal is not None
-        self._too_dear = (*self._too_dear, asked.model)
-        model = gateway.cheaper_than(self, self._too_dear)
-        if model is None:
-            return False
-        self.requested_model = self.requested_model or asked.model
-        self.asked = msgspec.structs.replace(asked, model=model)
-        amount = gateway.worst_case(self)
-        if not isinstance(amount, int):
-            return self._ask_cheaper()
-        self.admit(principal, amount)
-        return True
 
     def _open(self) -> None:
         stream = self._gateway.pool.pick(self._stream if self.tries else None)
@@ -441,6 +417,18 @@ class InferenceExchange:
         """The time of the request is up, and its router, which has the same limit, did not say so."""
         self._stop(self._gateway.words.out_of_time, wire.CANCEL_REASON_DEADLINE)
 
+    def broke(self) -> None:
+        """A step of it failed inside edge: the caller is told so, and nothing more is asked of the provider."""
+        held = self.hold_renewed and not self.awaits_end and not self.closed
+        self._gateway.unpark(self)
+        try:
+            self._stop(public_error(errors.ERROR_KIND_INTERNAL), wire.CANCEL_REASON_UNSPECIFIED)
+        finally:
+            # Whatever failed, nobody waits for more.
+            self._close(keep=False)
+            if held:
+                self._give_back()
+
     def _stop(self, error: PublicError, reason: wire.CancelReason) -> None:
         if not self.closed:
             self._fail(error)
@@ -450,8 +438,8 @@ class InferenceExchange:
 
     def lost(self) -> None:
         """The router's stream broke before End: the witness records it, and an untouched request is tried again."""
-        self._gateway.record_witness(self, self._delivered)
         self.awaits_end = False
+        self._gateway.record_witness(self, self._delivered)
         words, untouched = self._gateway.words, not self.closed and not self._started
         again = untouched and may_repeat(self.operation, self.face.dialect, self.body)
         if again and self.tries < _MAX_TRIES:

@@ -1,11 +1,10 @@
 """What all inference exchanges of a process share: limits, money, routers, counters, and the once-a-second sweep."""
 
 import asyncio
-import contextlib
 import random
 import re
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
@@ -20,6 +19,7 @@ from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.fields import Asked
+from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.marks import Marks
@@ -33,7 +33,7 @@ from tollgate_edge.inference.words import Words
 from tollgate_edge.ports import Authenticator, CurrentVersion, Downgrade, EdgeModel, EdgeVersion, Refused
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import InferenceCounters
-from tollgate_holds import HoldResult, LimitSet
+from tollgate_holds import LimitSet
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import Tracing, parse_traceparent
 from tollgate_rating import MAX_CHARGE_PICO, NoRate, Unpriced
@@ -124,8 +124,10 @@ class InferenceGateway:
         self._sweep_timer.cancel()
         # What was cut off still ends, and settles with it.
         await self.pool.stop()
-        await self.admission.drain()
-        self.access_log.flush()
+        try:
+            await self.admission.drain()
+        finally:
+            self.access_log.flush()
 
     def missing(self) -> str | None:
         """Says what keeps inference from being served; for /readyz."""
@@ -140,16 +142,17 @@ class InferenceGateway:
         latest = now - self.settings.request_timeout_seconds - _DEADLINE_GRACE_SECONDS
         for exchange in tuple(self.open):
             if exchange.started < latest:
-                exchange.run_out()
+                guarded(exchange, exchange.run_out)
             else:
-                exchange.keep_alive(now)
+                guarded(exchange, exchange.keep_alive, now)
         for door in tuple(self.doors):
-            door.check_deadline(now)
+            guarded(door, door.check_deadline, now)
         self.slow_readers.check(self.doors, now)
         self.admission.expire(now)
         wait = self.settings.router_wait_seconds
         while self._parked and self._parked[0].started + wait < now:
-            self._parked.popleft().give_up()
+            exchange = self._parked.popleft()
+            guarded(exchange, exchange.give_up)
 
     # What is measured.
 
@@ -200,15 +203,27 @@ class InferenceGateway:
             return None
         return found[0].encode() if found else None
 
-    def authenticate_slowly(self, presented: bytes, then: Callable[[object], None]) -> None:
+    def authenticate_slowly(
+        self, exchange: "InferenceExchange", presented: bytes, then: Callable[[object], None]
+    ) -> None:
         """Asks the store about a key that is not cached, and goes on with what it says."""
 
         async def ask() -> None:
             then(await self.authenticator.authenticate(presented))
 
-        task = self.loop.create_task(ask())
+        self.do_slowly(exchange, ask)
+
+    def do_slowly(self, exchange: "InferenceExchange", step: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Takes a step of a request that has to wait, in a task of its own."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._slow.discard(task)
+            if not task.cancelled():
+                guarded(exchange, task.result)
+
+        task = self.loop.create_task(step())
         self._slow.add(task)
-        task.add_done_callback(self._slow.discard)
+        task.add_done_callback(done)
 
     @staticmethod
     def refusal(found: object) -> PublicError:
@@ -294,29 +309,7 @@ class InferenceGateway:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         units = units_of(asked, found, price) if exchange.operation in CHATTING else asked.units
         # A token is at least one byte of the body.
-        return price.worst_case(asked.input_bound(len(exchange.body)), min(limit, most_tokens) * asked.choices, units)
-
-    def hold_what_is_left(self, exchange: "InferenceExchange") -> None:
-        """Asks for all that the wallet of a request has left, where that covers the least and not the worst case."""
-        principal = exchange.principal
-        assert principal is not None
-
-        async def ask() -> None:
-            left = None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(exchange.admission_deadline):
-                    left = await self.admission.left(principal.organization_id)
-            least = self.worst_case(exchange, self.settings.trimmed_hold_tokens)
-            if exchange.closed:
-                return
-            if isinstance(least, int) and left is not None and least <= left < exchange.hold_pico:
-                exchange.admit(principal, left)
-            else:
-                exchange.refuse(self.words.admission(HoldResult.INSUFFICIENT, exchange.ticket, self.clock.now_us()))
-
-        task = self.loop.create_task(ask())
-        self._slow.add(task)
-        task.add_done_callback(self._slow.discard)
+        return price.worst_case(asked.input_bound(exchange.body_length), min(limit, most_tokens) * asked.choices, units)
 
     def hold_limited(
         self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int
@@ -336,7 +329,7 @@ class InferenceGateway:
         asked, version = exchange.asked, self._version.current()
         assert asked is not None
         model = version.model(principal.route_group, asked.model) if version is not None else None
-        return expected_tokens(asked.input_bound(len(exchange.body)), asked, model)
+        return expected_tokens(asked.input_bound(exchange.body_length), asked, model)
 
     def settle(self, exchange: "InferenceExchange", principal: Principal, end: wire.End) -> None:
         """Settles what a request holds with its cost and the tokens that it used."""
@@ -474,12 +467,12 @@ class InferenceGateway:
             if stream is None:
                 self._parked.append(exchange)
             elif not exchange.closed:
-                exchange.open_on(stream)
+                guarded(exchange, exchange.open_on, stream)
 
     def closed(self, exchange: "InferenceExchange") -> None:
-        """A reply has ended, or what went on without a caller: its memory is given back."""
+        """A reply has ended, or what went on without a caller: its memory is given back, however late its End is."""
         self.body_bytes -= exchange.body_size
-        exchange.body_size = 0
+        exchange.body_size, exchange.body = 0, b""
         self.open.discard(exchange)
 
     # Records.

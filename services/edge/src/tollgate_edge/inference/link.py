@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from google.protobuf.message import DecodeError
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.inference.guarding import Breakable, guarded
 from tollgate_edge.telemetry import InferenceCounters
 from tollgate_streams.client import Call, NotOpened, call
 from tollgate_streams.frames import Headers
@@ -33,7 +34,7 @@ _LOAD_SECONDS: Final = 1.0
 _PATH: Final = "/tollgate.exchange.v1.ExchangeService/Exchange"
 
 
-class Pending(Protocol):
+class Pending(Breakable, Protocol):
     """A request that is open on a stream."""
 
     def deliver(self, head: wire.Head | None, data: bytes, end: wire.End | None) -> None:
@@ -198,7 +199,7 @@ class RouterStream:
         self._pace.stop()
         lost, self.pending = self.pending, {}
         for pending in lost.values():
-            _guarded(pending.lost)
+            guarded(pending, pending.lost)
         self.changed.set()
 
     def _dispatch(self, batch: wire.RouterBatch) -> None:  # noqa: C901 - one pass over a batch, in the hot path.
@@ -215,19 +216,19 @@ class RouterStream:
             if end is not None:
                 del pending[frame_id]
                 data += end.data
-            _guarded(request.deliver, head, data, end)
+            guarded(request, request.deliver, head, data, end)
         for frame_id, end in ends.items():
             request = pending.pop(frame_id, None)
             if request is not None:
-                _guarded(request.deliver, heads.pop(frame_id, None), end.data, end)
+                guarded(request, request.deliver, heads.pop(frame_id, None), end.data, end)
         for frame_id, head in heads.items():
             request = pending.get(frame_id)
             if request is not None:
-                _guarded(request.deliver, head, b"", None)
+                guarded(request, request.deliver, head, b"", None)
         for credit in batch.credit:
             request = pending.get(credit.id)
             if request is not None:
-                _guarded(request.credit, credit.bytes)
+                guarded(request, request.credit, credit.bytes)
         # Requests of ours that are on their way to it are not in its count: it must not go below none.
         self._others, self._said_at = max(0, batch.open_requests - len(pending)), self._loop.time()
         if batch.HasField("go_away"):
@@ -242,8 +243,10 @@ class RouterStream:
             return
         busy = self.outbox.frames >= _BUSY_FRAMES
         self._counters.sent.observe(self.outbox.frames)
-        self._send()
-        self._pace.left(busy=busy)
+        try:
+            self._send()
+        finally:
+            self._pace.left(busy=busy)
 
     def _send(self) -> None:
         assert self.call is not None
@@ -263,14 +266,6 @@ class RouterStream:
         if self.call is not None:
             self.call.cancel()
         self._close("it was given up")
-
-
-def _guarded(function: Callable[..., None], *arguments: Any) -> None:
-    """Runs a request's callback; its error ends that request only, never the loop that reads the stream."""
-    try:
-        function(*arguments)
-    except Exception:
-        log.exception("a request's callback failed")
 
 
 class RouterPeer:

@@ -46,7 +46,7 @@ class Witness:
         if delivered and asked.likely:
             self._likely(usage, exchange, asked.likely, version)
         elif delivered:
-            usage.input_tokens = len(exchange.body) // _BODY_BYTES_PER_TOKEN + 1
+            usage.input_tokens = exchange.body_length // _BODY_BYTES_PER_TOKEN + 1
             per_token = _STREAM_BYTES_PER_TOKEN if asked.stream else _REPLY_BYTES_PER_TOKEN
             if exchange.operation != wire.OPERATION_EMBEDDINGS:
                 usage.output_tokens = delivered // per_token + 1

@@ -80,7 +80,7 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
             if ready is not None:
                 health = ready.health
                 state.mode, state.mode_reason = _WIRE_MODES[health.mode], health.mode_reason
-                state.extra_attempts = health.extra_attempts
+                state.extra_attempts = health.extra_attempts.total()
                 state.hindrances.extend(_hindrances(health, now))
         return reply
 

@@ -1,5 +1,6 @@
 """Everything that may serve one model for one route group, and the part of it that may serve one request."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -152,19 +153,18 @@ class Candidates:
 
     def targets(self) -> list[Target]:
         """Returns all targets, level by level, a canary's first."""
-        levels = self.base.levels if self.canary is None else (self.canary.level, *self.base.levels)
-        return [target for level in levels for target in level.targets]
+        return [target for level in self._all_levels() for target in level.targets]
 
-    def at(self, number: int, channel: str, upstream_model: str) -> list[Target]:
-        """Returns the targets of a level that stand for one declared target, one for each credential."""
-        levels = self.base.levels if self.canary is None else (self.canary.level, *self.base.levels)
-        return [
-            target
-            for level in levels
-            if level.number == number
-            for target in level.targets
-            if (target.channel, target.upstream_model) == (channel, upstream_model)
-        ]
+    def _all_levels(self) -> tuple[Level, ...]:
+        return self.base.levels if self.canary is None else (self.canary.level, *self.base.levels)
+
+    def by_place(self) -> dict[tuple[int, str, str], list[Target]]:
+        """Returns the targets by level, channel and upstream model: one for each credential of a declared target."""
+        found: dict[tuple[int, str, str], list[Target]] = defaultdict(list)
+        for level in self._all_levels():
+            for target in level.targets:
+                found[level.number, target.channel, target.upstream_model].append(target)
+        return found
 
     def plan(self, ask: Ask) -> Plan:
         """Returns the levels that may serve a request; those who ask for the same share one plan."""

@@ -58,7 +58,8 @@ class Level:
 
     def available(self, tried: Collection[Seat], now: float) -> list[Target]:
         """Returns every target that may be sent to; looks at all of them."""
-        return [target for target in self.targets if _is_free(target.seat, tried, now)]
+        # In an outage that is most of them, at every request: none that is held back costs a call.
+        return [target for target in self.targets if target.seat.until <= now and _is_free(target.seat, tried, now)]
 
     def _weighted(self, tried: Collection[Seat], now: float, source: random.Random) -> Target | None:
         targets, bounds = self.targets, self._bounds

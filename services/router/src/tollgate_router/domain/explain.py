@@ -4,14 +4,14 @@ Made of the same parts that choose, so that it cannot tell another story than th
 """
 
 import enum
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import ceil, inf
 from typing import TYPE_CHECKING, Final
 
 from tollgate_router.domain.abilities import names_of, needs_of, tokens_of
-from tollgate_router.domain.candidates import Candidates, Limits
-from tollgate_router.domain.compiling import Declaration, Entry, left_out
+from tollgate_router.domain.candidates import Limits
+from tollgate_router.domain.listing import Place
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import kind_name
 from tollgate_router.domain.walk import Walk
@@ -72,20 +72,23 @@ class Explanation:
     retry_after_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request asks of the targets of one model."""
+
+    limits: Limits
+    canary: bool
+
+
 def explain(snapshot: "Snapshot", walk: Walk, taken: Target | None, now: float) -> Explanation:
-    """Returns the explanation of a way that has led to `taken`, as things are at `now`."""
+    """Returns the explanation of a way that has led to `taken`, as things are at `now`.
+
+    No more rows are made than are written out, however many targets there are.
+    """
     ask, own = walk.ask, walk.own
     plan, session = own.plan(ask), own.session(ask)
-    found = [
-        one
-        for model in dict.fromkeys((walk.asked_model, *walk.visited))
-        for one in _of_model(snapshot, walk, model, taken, now)
-    ]
-    # What was tried and what is taken is never left out.
-    found.sort(key=lambda one: one.verdict in {Verdict.POSSIBLE, Verdict.OUT})
-    kept = found[:_MOST]
-    order = {model: place for place, model in enumerate((walk.asked_model, *walk.visited))}
-    kept.sort(key=lambda one: (order[one.model], one.level))
+    places, omitted = _chosen(snapshot, walk, taken)
+    asked = {model: _asked(snapshot, walk, model) for model in dict.fromkeys(place.model for place in places)}
     refusal = walk.refusal
     return Explanation(
         model=walk.asked_model,
@@ -98,8 +101,8 @@ def explain(snapshot: "Snapshot", walk: Walk, taken: Target | None, now: float) 
         needs=tuple(names_of(needs_of(ask.members, ask.dialect))) if ask.chat else (),
         unmet=tuple(names_of(plan.unmet)),
         prompt_tokens=tokens_of(ask.members, ask.body_bytes),
-        targets=tuple(kept),
-        omitted=len(found) - len(kept),
+        targets=tuple(_row(place, walk, asked[place.model], taken, now) for place in places),
+        omitted=omitted,
         fallback_model=walk.model if walk.why else "",
         fallback_reason=walk.why,
         refusal=refusal.message if refusal is not None else "",
@@ -107,52 +110,55 @@ def explain(snapshot: "Snapshot", walk: Walk, taken: Target | None, now: float) 
     )
 
 
-def _of_model(snapshot: "Snapshot", walk: Walk, model: str, taken: Target | None, now: float) -> Iterator[Considered]:
-    declared = snapshot.declared.get(model)
-    candidates = snapshot.route(walk.ask.route_group, model)
-    if declared is None:
-        return
-    levels = [(0, declared.canary), *enumerate(declared.levels, 1)]
-    for number, entries in levels:
-        for entry in entries:
-            yield from _of_entry(snapshot, walk, (model, number), entry, declared, candidates, taken, now)
+def _chosen(snapshot: "Snapshot", walk: Walk, taken: Target | None) -> tuple[list[Place], int]:
+    """Returns what is written out, in the order of the way, and how many rows are not.
 
-
-def _of_entry(
-    snapshot: "Snapshot",
-    walk: Walk,
-    place: tuple[str, int],
-    entry: Entry,
-    declared: Declaration,
-    candidates: Candidates | None,
-    taken: Target | None,
-    now: float,
-) -> Iterator[Considered]:
-    ask = walk.ask
-    model, number = place
-    reason = left_out(entry, ask.route_group, declared.route, snapshot.ready)
-    if reason or candidates is None:
-        problem = next((one.problem for one in snapshot.channels if one.name == entry.channel), "there is none")
-        yield Considered(
-            model, number, entry.channel, 0, entry.upstream_model, entry.weight, Verdict.OUT, reason,
-            problem if reason == "channel" else "",
-        )  # fmt: skip
-        return
-    plan, limits = candidates.plan(ask), candidates.limits(ask)
-    asked = Limits(
-        0 if plan.unmet else limits.needs, 0 if plan.too_long else limits.tokens, limits.region, limits.dialect
+    What was tried and what is taken is never left out.
+    """
+    order = {model: place for place, model in enumerate(dict.fromkeys((walk.asked_model, *walk.visited)))}
+    listed = [snapshot.places(walk.ask.route_group, model) for model in order]
+    sure = dict.fromkeys(step.target.seat for step in walk.steps)
+    if taken is not None:
+        sure[taken.seat] = None
+    kept = [place for places in listed for seat in sure for place in places.of_seat.get(seat, ())][:_MOST]
+    others = (
+        place for places in listed for place in places.all if place.target is None or place.target.seat not in sure
     )
-    canary = number == 0 and not candidates.takes_canary(ask, candidates.session(ask))
-    for target in candidates.at(number, entry.channel, entry.upstream_model):
-        verdict, why, detail, wait_ms = _judged(walk, model, target, taken, now)
-        if verdict is Verdict.POSSIBLE and (lacking := asked.rule_out(target)):
-            verdict, why = Verdict.OUT, lacking
-        elif verdict is Verdict.POSSIBLE and canary:
-            verdict, why = Verdict.OUT, "canary"
-        yield Considered(
-            model, number, target.channel, target.key_index, target.upstream_model, entry.weight, verdict, why, detail,
-            wait_ms,
+    kept += islice(others, _MOST - len(kept))
+    kept.sort(key=lambda place: (order[place.model], place.number))
+    return kept, sum(len(places.all) for places in listed) - len(kept)
+
+
+def _asked(snapshot: "Snapshot", walk: Walk, model: str) -> _Asked:
+    ask = walk.ask
+    candidates = snapshot.route(ask.route_group, model)
+    if candidates is None:
+        return _Asked(Limits(), canary=False)
+    plan, limits = candidates.plan(ask), candidates.limits(ask)
+    # What no target has is asked of none.
+    needs, tokens = 0 if plan.unmet else limits.needs, 0 if plan.too_long else limits.tokens
+    return _Asked(
+        Limits(needs, tokens, limits.region, limits.dialect),
+        canary=candidates.takes_canary(ask, candidates.session(ask)),
+    )
+
+
+def _row(place: Place, walk: Walk, asked: _Asked, taken: Target | None, now: float) -> Considered:
+    target, entry = place.target, place.entry
+    if target is None:
+        return Considered(
+            place.model, place.level, entry.channel, 0, entry.upstream_model, entry.weight, Verdict.OUT, place.reason,
+            place.detail,
         )  # fmt: skip
+    verdict, why, detail, wait_ms = _judged(walk, place.model, target, taken, now)
+    if verdict is Verdict.POSSIBLE and (lacking := asked.limits.rule_out(target)):
+        verdict, why = Verdict.OUT, lacking
+    elif verdict is Verdict.POSSIBLE and place.level == 0 and not asked.canary:
+        verdict, why = Verdict.OUT, "canary"
+    return Considered(
+        place.model, place.level, target.channel, target.key_index, target.upstream_model, entry.weight, verdict, why,
+        detail, wait_ms,
+    )  # fmt: skip
 
 
 def _judged(walk: Walk, model: str, target: Target, taken: Target | None, now: float) -> tuple[Verdict, str, str, int]:

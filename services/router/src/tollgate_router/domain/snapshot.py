@@ -12,6 +12,7 @@ from tollgate_router.domain.channels import Costs, Credentials, Ready, prepare
 from tollgate_router.domain.compiling import CandidateLists, Declaration, declarations
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
+from tollgate_router.domain.listing import Places, list_places
 from tollgate_router.domain.target import Origin, Target
 from tollgate_router.domain.tokens import Tokens
 from tollgate_router.errors import CredentialMissing
@@ -42,10 +43,26 @@ class Snapshot:
     """How each model is served, before anything was left out: for explanations."""
     ready: Mapping[str, Ready] = field(default_factory=dict, repr=False)
     """The channels that can be sent to, by name."""
+    _listed: dict[tuple[str, str], Places] = field(default_factory=dict, repr=False)
 
     def route(self, route_group: str, model: str) -> Candidates | None:
         """Returns what may serve `model` for callers of `route_group`; None when nothing can."""
         return self.candidates[route_group, model]
+
+    def places(self, route_group: str, model: str) -> Places:
+        """Returns every target that is declared for `model`, with why callers of `route_group` are not sent there."""
+        found = self._listed.get((route_group, model))
+        if found is not None:
+            return found
+        declared = self.declared.get(model)
+        # Names that callers invent are not kept.
+        if declared is None:
+            return Places()
+        problems = {state.name: state.problem for state in self.channels}
+        candidates = self.route(route_group, model)
+        found = list_places(model, route_group, declared, candidates, self.ready, problems)
+        self._listed[route_group, model] = found
+        return found
 
     def unserved(self, route_group: str, model: str) -> tuple[int, str]:
         """Returns kind and words of the error of a request that `route` finds nothing for."""

@@ -1,7 +1,8 @@
 """One request's way through its targets: where it goes first, and where next after each failure.
 
 No target twice; a level is exhausted before the next; then the models that the route names for the reason of the
-failure, in their order and each once. An extra attempt needs room in the budget of the channel that failed.
+failure, in their order and each once. An extra attempt needs room in the budget of the channel that failed, except
+where that is well and only its model cannot take the request.
 """
 
 import random
@@ -14,7 +15,6 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_router.domain.candidates import Ask, Candidates, Plan
 from tollgate_router.domain.choice import Level
 from tollgate_router.domain.health.seat import Seat
-from tollgate_router.domain.health.states import Obstacle
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 
@@ -30,10 +30,9 @@ _REASONS: Final[Mapping[int, str]] = {
     errors.ERROR_KIND_CONTEXT_LENGTH: CONTEXT_LENGTH,
     errors.ERROR_KIND_CONTENT_POLICY: CONTENT_POLICY,
 }
-# Another target of the same model would say the same, and nothing is wrong with the channel.
+# Another target of the same model would say the same, and nothing is wrong with the channel. Each model that is named
+# is asked once, which is no storm; a budget would let the failures of others keep a long prompt from the larger model.
 _OF_THE_MODEL: Final = frozenset({CONTEXT_LENGTH, CONTENT_POLICY})
-# Who comes back later is served.
-_LIMITED: Final = frozenset({Obstacle.RESTING, Obstacle.FULL})
 
 
 def reason_of(problem: UpstreamProblem) -> str:
@@ -54,7 +53,8 @@ class Walk:
     """`model` is the one that is asked now, `steps` what failed so far, `why` the reason of the last fallback.
 
     `own` are the candidates of the model that the caller named, `visited` the fallback models that were looked at.
-    `tried` are the seats that were sent to, `refusal` says why there was nowhere to go at first.
+    `tried` are the seats that were sent to, `refusal` says why there was nowhere to go at first. `at` is the moment of
+    the last choice, in seconds.
     """
 
     __slots__ = (
@@ -63,13 +63,14 @@ class Walk:
         "_levels",
         "_make_ask",
         "_session",
-        "_snapshot",
         "_source",
         "asked_model",
+        "at",
         "model",
         "out_of_budget",
         "own",
         "refusal",
+        "snapshot",
         "steps",
         "tried",
         "visited",
@@ -84,7 +85,7 @@ class Walk:
         make_ask: Callable[[], Ask],
         source: random.Random,
     ) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self.own = self._candidates = candidates
         self._make_ask = make_ask
         self._source = source
@@ -93,6 +94,7 @@ class Walk:
         self._session: int | None = None
         self.visited: list[str] = []
         self.asked_model = self.model = model
+        self.at = 0.0
         self.out_of_budget = False
         self.refusal: UpstreamProblem | None = None
         self.tried: list[Seat] = []
@@ -101,6 +103,7 @@ class Walk:
 
     def first(self, now: float, dialect: int, body_bytes: int) -> Target | None:
         """Returns where the request goes first, at `now` in seconds; None, and `refusal`, when nothing is usable."""
+        self.at = now
         own = self.own
         # Where targets do not differ in what they can do, nobody looks what is asked: 1.3 µs, and more of a long body.
         if own.simple and dialect in own.dialects and body_bytes <= own.roomy_bytes:
@@ -111,18 +114,21 @@ class Walk:
 
     def after(self, problem: UpstreamProblem, target: Target, now: float) -> Target | None:
         """Returns where to go after `target` failed; None when that is the end."""
+        self.at = now
         self.steps.append(Step(target, self.model, problem.kind))
         reason = reason_of(problem)
         if not reason:
             return None
-        if reason in _OF_THE_MODEL:
-            return self._of_fallbacks(reason, now)
-        following = self._next(now) or self._of_fallbacks(reason, now)
-        channel = target.seat.channel
-        if following is not None and not channel.budget.take(now):
-            self.out_of_budget = True
+        asked, channel = (self.model, self.why), target.seat.channel
+        of_the_model = reason in _OF_THE_MODEL
+        following = (None if of_the_model else self._next(now)) or self._of_fallbacks(reason, now)
+        if following is None:
             return None
-        channel.extra_attempts += following is not None
+        if not of_the_model and not channel.budget.take(now):
+            self.out_of_budget = True
+            self.model, self.why = asked
+            return None
+        channel.extra_attempts[reason] += 1
         return following
 
     @property
@@ -155,7 +161,7 @@ class Walk:
             if name in self.visited:
                 continue
             self.visited.append(name)
-            candidates = self._snapshot.route(self.ask.route_group, name)
+            candidates = self.snapshot.route(self.ask.route_group, name)
             if candidates is None or (self._prepare(candidates).too_long and reason == CONTEXT_LENGTH):
                 continue
             target = self._next(now)
@@ -176,15 +182,18 @@ class Walk:
 
 def refusal(model: str, levels: Sequence[Level], now: float) -> UpstreamProblem:
     """Returns why none of these targets may be sent to, and when the first one may again."""
-    targets = [target for level in levels for target in level.targets]
-    if not targets:
+    seats = [target.seat for level in levels for target in level.targets]
+    if not seats:
         return UpstreamProblem(
             errors.ERROR_KIND_INVALID_REQUEST,
             f"No channel for '{model}' may serve a request of this region or dialect.",
         )
-    held = [found for target in targets if (found := target.seat.hindrance(now)) is not None]
-    limited = bool(held) and all(found.obstacle in _LIMITED for found in held)
+    # Moments are compared and nothing is made for each target: of a thousand, in an outage, at every request.
+    held = [seat.until for seat in seats if seat.until > now]
+    held += [found.until for seat in seats if seat.until <= now and (found := seat.channel.full(now)) is not None]
+    ill = [seat for seat in seats if seat.channel.until > now or seat.key.until > now or seat.breaker.until > now]
+    limited = bool(held) and not ill
     kind = errors.ERROR_KIND_UPSTREAM_RATE_LIMITED if limited else errors.ERROR_KIND_UPSTREAM_UNAVAILABLE
-    until = min((found.until for found in held), default=now)
+    until = min(held, default=now)
     wait_ms = 0 if until == inf else max(0, ceil((until - now) * 1000))
     return UpstreamProblem(kind, f"No channel for '{model}' is usable now.", retry_after_ms=wait_ms)

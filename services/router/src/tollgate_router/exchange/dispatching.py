@@ -1,7 +1,8 @@
 """Sending an attempt: at once, or when there is an access token for it."""
 
 import asyncio
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import structs
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from tollgate_router.upstream.client import Timeouts, UpstreamCall, UpstreamSink
 
     Told = Iterable[tuple[bytes, bytes]]
+
+_TOO_LATE: Final = UpstreamFailure(FailureKind.TOTAL_TIMEOUT, sent=False)
+_NO_PROOF: Final = UpstreamFailure(FailureKind.NO_PROOF, sent=False)
 
 Call: TypeAlias = "UpstreamCall | AwaitedCall | SeveralCalls"
 
@@ -83,7 +87,7 @@ def forget_proof(target: "Target", problem: UpstreamProblem) -> None:
 
 
 class AwaitedCall:
-    """A call that waits for an access token, and then is that of the client."""
+    """A call that waits for an access token, and then is that of the client, within what is left of its time."""
 
     __slots__ = ("_call", "_give_up", "_send", "_sink", "_timer")
 
@@ -96,13 +100,18 @@ class AwaitedCall:
         sink: "UpstreamSink",
         timeouts: "Timeouts",
     ) -> None:
-        def send() -> "UpstreamCall | None":
+        until = deps.clock.monotonic() + timeouts.total
+
+        def send() -> "UpstreamCall | UpstreamFailure":
+            left = until - deps.clock.monotonic()
+            if left <= 0:
+                return _TOO_LATE
             proof = _proof(deps, target, asked)
             if proof is None:
-                return None
-            return _send(deps, target, asked, told, sink, timeouts, proof)
+                return _NO_PROOF
+            return _send(deps, target, asked, told, sink, replace(timeouts, total=left), proof)
 
-        self._send: Callable[[], UpstreamCall | None] = send
+        self._send: Callable[[], UpstreamCall | UpstreamFailure] = send
         self._sink = sink
         self._call: UpstreamCall | None = None
         assert target.signer is not None
@@ -111,13 +120,15 @@ class AwaitedCall:
 
     def _late(self) -> None:
         self._give_up()
-        self._sink.upstream_failed(UpstreamFailure(FailureKind.TOTAL_TIMEOUT, sent=False))
+        self._sink.upstream_failed(_TOO_LATE)
 
     def _go(self, problem: str) -> None:
         self._timer.cancel()
-        self._call = None if problem else self._send()
-        if self._call is None:
-            self._sink.upstream_failed(UpstreamFailure(FailureKind.NO_PROOF, sent=False, detail=problem))
+        sent = replace(_NO_PROOF, detail=problem) if problem else self._send()
+        if isinstance(sent, UpstreamFailure):
+            self._sink.upstream_failed(sent)
+        else:
+            self._call = sent
 
     def pause(self) -> None:
         """Nothing comes before the call is under way, so that nothing has to be held back."""

@@ -21,6 +21,16 @@ BUDGET: Final = "budget"
 _MOST_MS: Final = 2**32 - 1
 
 
+def way_of(walk: "Walk", target: "Target | None", attempts: int, wanted: str) -> routing.Explanation | None:
+    """Returns the explanation of a way that is over, with `target` as its last; None where it went where it was asked.
+
+    `wanted` is as for `explanation_of`.
+    """
+    if attempts < 2 and not walk.why and walk.refusal is None and not wanted:
+        return None
+    return explanation_of(walk.snapshot, walk, target, walk.at, wanted)
+
+
 def explanation_of(
     snapshot: "Snapshot", walk: "Walk", taken: "Target | None", now: float, wanted: str = ""
 ) -> routing.Explanation:

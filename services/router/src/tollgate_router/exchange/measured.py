@@ -28,8 +28,8 @@ def health_samples(health: Health, now: float) -> Iterator[Sample]:
     """Yields what is held back at `now` of the monotonic clock, and what failures have cost."""
     for held, count in health.held(now).items():
         yield "tollgate_router_held", held, count
-    for channel, count in health.extra_attempts().items():
-        yield "tollgate_router_extra_attempts_total", (channel,), count
+    for cause, count in health.extra_attempts().items():
+        yield "tollgate_router_extra_attempts_total", cause, count
 
 
 def upstream_samples(client: UpstreamClient) -> Iterator[Sample]:

@@ -17,7 +17,7 @@ from tollgate_router.domain.walk import Walk
 from tollgate_router.errors import InvalidBody, Refused
 from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
-from tollgate_router.exchange.explaining import explanation_of
+from tollgate_router.exchange.explaining import way_of
 from tollgate_router.exchange.held import Held
 from tollgate_router.exchange.long_body import NO_ROOM_FOR_BODY, LongBody, without_body
 from tollgate_router.exchange.long_reply import WINDOW_BYTES, LongReply
@@ -61,7 +61,6 @@ class Request(Held):
         self._members: Members | Form = {}
         self._walk: Walk | None = None
         self._fallback = _AS_ASKED
-        # Why it went where it went: of a request that fell back, or found nothing usable.
         self._routing: Explanation | None = None
         self._target: Target | None = None
         # Of the attempt that is under way; -1 when none is, so that each tells the health of its target once.
@@ -141,6 +140,7 @@ class Request(Held):
             return
         self._stop_call()
         self._blame(None, self._session.deps.clock.monotonic())
+        self._walk = None  # The step may have been the explanation.
         problem = UpstreamProblem(errors.ERROR_KIND_INTERNAL, "")
         outcome = wire.OUTCOME_UPSTREAM_CUT if self._head_sent else wire.OUTCOME_REFUSED
         self._end(outcome, self._usage_so_far(), problem)
@@ -175,12 +175,8 @@ class Request(Held):
             return
         ask = partial(ask_of, opened, self._members)
         walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random)
-        now = deps.clock.monotonic()
-        target = walk.first(now, opened.dialect, opened.body_length)
-        if target is None or walk.why or opened.requested_model:
-            self._routing = explanation_of(snapshot, walk, target, now, opened.requested_model)
+        target = walk.first(deps.clock.monotonic(), opened.dialect, opened.body_length)
         if target is None:
-            assert walk.refusal is not None
             self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
             return
         self._attempt(target)
@@ -230,8 +226,6 @@ class Request(Held):
             following = walk.after(problem, target, now)
             if following is not None:
                 self._record(outcome, ReplyUsage({}, estimated=False), problem, final=False)
-                assert self._snapshot is not None
-                self._routing = explanation_of(self._snapshot, walk, following, now, self._opened.requested_model)
                 self._attempt(following)
                 return
         self._end(outcome, ReplyUsage({}, estimated=False), problem)
@@ -297,6 +291,7 @@ class Request(Held):
 
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
         self._head_sent = True
+        self._explain()
         if self._sending is not None and (dropped := self._sending.dropped):
             headers = (*headers, wire.Header(name=DROPPED, value=", ".join(dropped).encode()))
         if self._target is not None and self._target.seat.until:
@@ -408,6 +403,12 @@ class Request(Held):
 
     # The end.
 
+    def _explain(self) -> "Explanation | None":
+        """Returns why it went where it went; made once, when it goes nowhere else: its reply begins, or it ends."""
+        if self._routing is None and self._walk is not None:
+            self._routing = way_of(self._walk, self._target, self._number, self._opened.requested_model)
+        return self._routing
+
     def _judge(self, outcome: int, problem: UpstreamProblem | None) -> None:
         """Tells the health of the target how the last attempt ended, once."""
         target, ticket = self._target, self._ticket
@@ -454,7 +455,7 @@ class Request(Held):
             trace_kept=kept,
             fallback_model=self._fallback[0],
             fallback_reason=self._fallback[1],
-            routing=self._routing if final else None,
+            routing=self._explain() if final else None,
         )
         recorded, charge = deps.recorder.record(self._opened, self._snapshot, result)
         self._recorded.append(recorded)

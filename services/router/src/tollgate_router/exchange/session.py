@@ -155,11 +155,16 @@ class Session:
         outbox = self.outbox
         busy, streams = outbox.frames >= _BUSY_FRAMES, outbox.streams
         self.deps.counters.sent.observe(outbox.waiting_frames)
-        # The spool has every event before its End leaves.
-        self.deps.recorder.spool.flush()
-        for message in outbox.take(self.deps.open_requests):
-            self._call.send(message)
-        self._pace.left(busy=busy)
+        try:
+            # The spool has every event before its End leaves.
+            self.deps.recorder.spool.flush()
+            for message in outbox.take(self.deps.open_requests):
+                self._call.send(message)
+        finally:
+            self._pace.left(busy=busy)
+            if outbox.waiting:
+                # It failed; what waits is told to nobody a second time.
+                self._pace.waits(False)
         self.deps.rest.wrote(streams)
 
     def go_away(self, reason: str, *, stopping: bool = False) -> None:
@@ -191,8 +196,8 @@ class Session:
         for request in list(self.requests.values()):
             self.guarded(request, request.cancel)
         self._abandoned = True
-        self._give_up()
         self.deps.sessions.discard(self)
+        self._give_up()
 
     def _give_up(self) -> None:
         unacknowledged, self._unacknowledged = self._unacknowledged, {}

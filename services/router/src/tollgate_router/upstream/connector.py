@@ -6,10 +6,11 @@ import ssl
 from collections.abc import Callable
 
 from tollgate_router.domain.failure import FailureKind
+from tollgate_router.domain.reaching import Proxy
 from tollgate_router.domain.target import Origin
 from tollgate_router.upstream.connection import Connection
 from tollgate_router.upstream.names import CannotConnect, Names
-from tollgate_router.upstream.racing import open_first
+from tollgate_router.upstream.racing import open_first, race
 from tollgate_router.upstream.tls import TlsContexts
 from tollgate_router.upstream.tunnel import open_tunnel
 
@@ -64,18 +65,29 @@ class Connector:
         if proxy is None:
             addresses = await self._names.addresses(origin.host, origin.port, private_network=origin.private_network)
             return await open_first(addresses, origin.port, self._delay_seconds)
-        host = origin.host
         if proxy.resolves:
-            self._names.judge(host, origin.port, private_network=origin.private_network)
+            hosts = [origin.host]
+            self._names.judge(origin.host, origin.port, private_network=origin.private_network)
         else:
-            # The guard holds behind the proxy as well: it is handed the address that was judged, not the name.
-            host = (await self._names.addresses(host, origin.port, private_network=origin.private_network))[0]
+            # The guard holds behind the proxy as well: it is handed addresses that were judged, not the name.
+            hosts = await self._names.addresses(origin.host, origin.port, private_network=origin.private_network)
         addresses = await self._names.addresses(proxy.host, proxy.port, private_network=proxy.private_network)
-        link = await open_first(addresses, proxy.port, self._delay_seconds)
+
+        async def tunnel(host: str) -> socket.socket:
+            return await self._tunnel(proxy, addresses, f"[{host}]" if ":" in host else host, origin.port)
+
+        # Which families reach the origin is known to the proxy alone.
+        return await race(hosts, tunnel, self._delay_seconds)
+
+    async def _tunnel(self, proxy: Proxy, addresses: list[str], host: str, port: int) -> socket.socket:
+        try:
+            link = await open_first(addresses, proxy.port, self._delay_seconds)
+        except CannotConnect as error:
+            # That is so for every address of the origin.
+            raise CannotConnect(error.kind, f"the proxy: {error.detail}") from error
         try:
             # The port is named even where it is the scheme's own: this authority has no scheme.
-            authority = f"[{host}]:{origin.port}" if ":" in host else f"{host}:{origin.port}"
-            await open_tunnel(link, authority, proxy.authorization)
+            await open_tunnel(link, f"{host}:{port}", proxy.authorization)
         except BaseException:
             link.close()
             raise

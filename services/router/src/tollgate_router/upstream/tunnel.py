@@ -7,15 +7,18 @@ from typing import Final
 
 from tollgate_router.domain.failure import FailureKind
 from tollgate_router.upstream.names import CannotConnect
+from tollgate_router.upstream.racing import Unreachable
 
 _MAX_HEAD_BYTES: Final = 16_384
+_NEEDS_CREDENTIAL: Final = b"407"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})(?: [^\r\n]*)?\r\n")
 
 
 async def open_tunnel(proxy: socket.socket, authority: str, authorization: str) -> None:
     """Has the proxy at the other end connect to `authority`, `host:port`; afterwards the socket speaks to that.
 
-    Raises CannotConnect when it refuses, with its status, or breaks the rules.
+    Raises Unreachable when it refuses, with its status, or closes the connection; CannotConnect when it would do the
+    same for any authority: it takes no such credential, or breaks the rules.
     """
     loop = asyncio.get_running_loop()
     lines = [f"CONNECT {authority} HTTP/1.1", f"host: {authority}"]
@@ -25,13 +28,15 @@ async def open_tunnel(proxy: socket.socket, authority: str, authorization: str) 
         await loop.sock_sendall(proxy, "\r\n".join([*lines, "", ""]).encode())
         head = await _read_head(loop, proxy)
     except OSError as error:
-        raise CannotConnect(FailureKind.REFUSED, f"the proxy: {error}") from error
+        raise Unreachable(f"the proxy: {error}") from error
     status = _STATUS_LINE.match(head)
     if status is None or head.find(b"\r\n\r\n") != len(head) - 4:
         # What comes behind the head cannot be the origin's: both TLS and HTTP wait for us to begin.
         raise CannotConnect(FailureKind.REFUSED, "the proxy broke the rules of CONNECT")
+    if status[1] == _NEEDS_CREDENTIAL:
+        raise CannotConnect(FailureKind.REFUSED, "the proxy refused with 407")
     if not status[1].startswith(b"2"):
-        raise CannotConnect(FailureKind.REFUSED, f"the proxy refused with {status[1].decode()}")
+        raise Unreachable(f"the proxy refused with {status[1].decode()}")
 
 
 async def _read_head(loop: asyncio.AbstractEventLoop, proxy: socket.socket) -> bytes:
@@ -42,5 +47,5 @@ async def _read_head(loop: asyncio.AbstractEventLoop, proxy: socket.socket) -> b
             raise ConnectionResetError("it closed the connection")
         head += part
         if len(head) > _MAX_HEAD_BYTES:
-            raise ConnectionAbortedError("its answer is too long")
+            raise CannotConnect(FailureKind.REFUSED, "the proxy: its answer is too long")
     return head

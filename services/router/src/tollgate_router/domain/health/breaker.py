@@ -19,15 +19,21 @@ class BreakerState(enum.Enum):
 
 
 class Breaker:
-    """`until` is the moment before which nothing is sent, 0 while closed; `cause` the error kind that opened it."""
+    """`until` is the moment before which nothing is sent, 0 while closed; `cause` the error kind that opened it.
 
-    __slots__ = ("_consecutive", "_failed", "_openings", "_policy", "_since", "_succeeded", "cause", "state", "until")
+    `changes` counts its changes of state: a call that began before the last one says nothing about the state in force.
+    """
+
+    __slots__ = (
+        "_consecutive", "_failed", "_openings", "_policy", "_since", "_succeeded", "cause", "changes", "state", "until",
+    )  # fmt: skip
 
     def __init__(self, policy: HealthPolicy) -> None:
         self._policy = policy
         self.state = BreakerState.CLOSED
         self.until = _NEVER
         self.cause = 0
+        self.changes = 0
         self._openings = 0
         self._consecutive = 0
         self._failed = 0
@@ -40,6 +46,7 @@ class Breaker:
             return False
         self.state = BreakerState.HALF_OPEN
         self.until = now + self._policy.probe_patience
+        self.changes += 1
         return True
 
     def withdraw(self, now: float) -> bool:
@@ -47,6 +54,7 @@ class Breaker:
         if self.state is not BreakerState.HALF_OPEN:
             return False
         self.state, self.until = BreakerState.OPEN, now
+        self.changes += 1
         return True
 
     def succeeded(self) -> bool:
@@ -57,6 +65,7 @@ class Breaker:
             return False
         self.state, self.until, self.cause = BreakerState.CLOSED, _NEVER, 0
         self._openings = self._failed = self._succeeded = 0
+        self.changes += 1
         return True
 
     def failed(self, now: float, cause: int) -> bool:
@@ -80,6 +89,7 @@ class Breaker:
         """Forgets everything, by an operator's word or that of an active probe."""
         self.state, self.until, self.cause = BreakerState.CLOSED, _NEVER, 0
         self._openings = self._consecutive = self._failed = self._succeeded = 0
+        self.changes += 1
 
     def _open(self, now: float, cause: int) -> bool:
         policy = self._policy
@@ -87,4 +97,5 @@ class Breaker:
         self.until = now + min(policy.open_last, policy.open_first * 2.0 ** min(self._openings, 30))
         self._openings += 1
         self._consecutive = self._failed = self._succeeded = 0
+        self.changes += 1
         return True

@@ -1,5 +1,6 @@
 """What is known of one channel as a whole: an operator's word, active probes, its credentials and its models."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from math import inf
@@ -31,7 +32,8 @@ class ChannelHealth:
         self.mode = Mode.ENABLED
         self.mode_reason = ""
         self.probe_problem = ""
-        self.extra_attempts = 0
+        # By the reason of the failure that caused them, as fallback models are named by.
+        self.extra_attempts: Counter[str] = Counter()
         # None where the configuration names no limit.
         self.quota: Quota | None = None
         self.keys: dict[str, KeyHealth] = {}
@@ -152,10 +154,11 @@ class ChannelHealth:
         """An active probe of the channel as a whole has ended; `problem` is empty when it was answered."""
         self._probe_failures = self._probe_failures + 1 if problem else 0
         failing = self._probe_failures >= self.policy.probe_failures
-        if failing != bool(self.probe_problem):
-            self.notify(Change(self.name, "channel", "probe fails" if failing else "probe answered", problem))
+        changed = failing != bool(self.probe_problem)
         self.probe_problem = problem if failing else ""
-        self._hold()
+        if changed:
+            self.notify(Change(self.name, "channel", "probe fails" if failing else "probe answered", problem))
+            self._hold()
 
     def _hold(self) -> None:
         self.until = inf if self.mode is not Mode.ENABLED or self.probe_problem else 0.0

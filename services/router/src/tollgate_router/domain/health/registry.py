@@ -56,9 +56,13 @@ class Health:
             )
         return +found
 
-    def extra_attempts(self) -> dict[str, int]:
-        """Returns how many extra attempts the failures of each channel have caused."""
-        return {channel.name: channel.extra_attempts for channel in self._channels.values() if channel.extra_attempts}
+    def extra_attempts(self) -> dict[tuple[str, str], int]:
+        """Returns how many extra attempts failures have caused, by channel and reason."""
+        return {
+            (channel.name, reason): count
+            for channel in self._channels.values()
+            for reason, count in channel.extra_attempts.items()
+        }
 
     def retain(self, used: Mapping[ChannelHealth, AbstractSet[str]]) -> None:
         """Forgets the channels that the configuration in force does not hold, and their upstream models likewise."""

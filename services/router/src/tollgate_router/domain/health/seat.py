@@ -36,10 +36,11 @@ _RATE_LIMITED: Final = errors.ERROR_KIND_UPSTREAM_RATE_LIMITED
 class KeyHealth:
     """One credential. `open` counts the calls that are under way with it, of every model.
 
-    `identity` tells it apart across versions, `number` is its place in the one in force.
+    `identity` tells it apart across versions, `number` is its place in the one in force; `changes` counts how often it
+    was benched, probed and put back.
     """
 
-    __slots__ = ("_refusals", "bench", "identity", "number", "open", "probing", "seats", "until")
+    __slots__ = ("_refusals", "bench", "changes", "identity", "number", "open", "probing", "seats", "until")
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -47,6 +48,7 @@ class KeyHealth:
         self.open = 0
         self.until = 0.0
         self.bench = Bench.NONE
+        self.changes = 0
         self.probing = False
         self.seats: list[Seat] = []
         self._refusals = 0
@@ -56,19 +58,23 @@ class KeyHealth:
         self._refusals += again
         seconds = min(policy.bench_last, policy.bench_first * 2.0 ** min(self._refusals - 1, 30))
         self.bench, self.probing, self.until = bench, False, now + seconds
+        self.changes += 1
         return seconds
 
     def probe(self, now: float, policy: HealthPolicy) -> None:
         """A request goes out as the probe of a benched credential."""
         self.probing, self.until = True, now + policy.probe_patience
+        self.changes += 1
 
     def withdraw(self, now: float) -> None:
         """The probe ended without telling anything."""
         self.probing, self.until = False, now
+        self.changes += 1
 
     def clear(self) -> None:
         """It is accepted again."""
         self.bench, self.probing, self.until, self._refusals = Bench.NONE, False, 0.0, 0
+        self.changes += 1
 
 
 class ModelHealth:
@@ -83,7 +89,11 @@ class ModelHealth:
 
 
 class Seat:
-    """`epoch` moves with every change of state: what began in an earlier one says nothing about the one in force."""
+    """`epoch` moves when its breaker or its credential changes: what began before says nothing about what is in force.
+
+    It stands still for all else that holds requests back or lets them go: a rest, a limit, an active probe of the
+    channel, an operator who drains. Calls under way then count as they end.
+    """
 
     __slots__ = ("_measured", "breaker", "channel", "epoch", "key", "latency", "model", "rest_until", "salt", "until")
 
@@ -199,7 +209,8 @@ class Seat:
     def refresh(self) -> None:
         """Combines what is known anew."""
         self.until = max(self.channel.until, self.key.until, self.breaker.until, self.rest_until)
-        self.epoch += 1
+        # Neither count ever falls, so that the sum is the same only where both are.
+        self.epoch = self.key.changes + self.breaker.changes
 
     # Changes of state; each is rare.
 

@@ -1,0 +1,101 @@
+"""A stream from an edge whose spool fails: what waits to be written leaves all the same, and what comes later, too."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from services.router.tests.fakes.exchange import Router
+from services.router.tests.fakes.versions import channel, snapshot
+
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_kit.spool import Spool
+from tollgate_router.exchange.session import Session
+
+pytestmark = pytest.mark.unit
+
+
+class Call:
+    """A call that keeps what is sent; `failing` is raised instead."""
+
+    writable = True
+
+    def __init__(self) -> None:
+        self.written: list[wire.RouterBatch] = []
+        self.failing: list[Exception] = []
+
+    def send(self, message: bytes) -> None:
+        """Takes a batch."""
+        if self.failing:
+            raise self.failing.pop()
+        self.written.append(wire.RouterBatch.FromString(message))
+
+    @property
+    def ends(self) -> list[int]:
+        """The Ends that were sent, by their frame."""
+        return [end.id for batch in self.written for end in batch.end]
+
+
+class FailingOnce:
+    """A spool whose first write raises what no spool should."""
+
+    def __init__(self, whole: Spool) -> None:
+        self._whole = whole
+        self.failing = [RuntimeError("planted")]
+
+    def flush(self) -> None:
+        """Writes what has gathered."""
+        if self.failing:
+            raise self.failing.pop()
+        self._whole.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+
+@pytest.fixture
+async def router(tmp_path: Path) -> Router:
+    return Router(tmp_path, snapshot([channel("a")]), exchange_pause_ms=0, exchange_data_pause_ms=0)
+
+
+def asked_for_nothing(session: Session, frame_id: int) -> None:
+    """Opens a request for a model that nobody has, which ends at once and has a usage event."""
+    tenant = wire.Tenant(project_id="p", api_key_id="k", route_group="default")
+    batch = wire.EdgeBatch()
+    batch.open.add(id=frame_id, request_id="req", model="none", tenant=tenant, dialect=wire.DIALECT_OPENAI_CHAT)
+    session.on_message(batch.SerializeToString())
+
+
+async def until_sent(call: Call, frame_id: int) -> None:
+    """Waits for an End."""
+    async with asyncio.timeout(10):
+        while frame_id not in call.ends:  # noqa: ASYNC110 - the loop's own turns are what is waited for.
+            await asyncio.sleep(0)
+
+
+async def test_a_spool_that_fails_once_stops_no_stream(router: Router) -> None:
+    call = Call()
+    session = Session(router.deps, cast("Any", call))
+    failing = FailingOnce(router.spool)
+    router.deps.recorder.spool = cast("Spool", failing)
+    asked_for_nothing(session, 1)
+    await until_sent(call, 1)
+    asked_for_nothing(session, 2)
+    await until_sent(call, 2)
+    session.go_away("it is old")
+    async with asyncio.timeout(10):
+        while not call.written[-1].HasField("go_away"):  # noqa: ASYNC110 - as above.
+            await asyncio.sleep(0)
+    assert not failing.failing
+
+
+async def test_a_batch_that_cannot_be_sent_stops_no_later_one(router: Router) -> None:
+    call, failed = Call(), asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: failed.set())
+    session = Session(router.deps, cast("Any", call))
+    call.failing.append(RuntimeError("planted"))
+    asked_for_nothing(session, 1)
+    await failed.wait()
+    asked_for_nothing(session, 2)
+    await until_sent(call, 2)
+    assert call.ends == [2]
