@@ -213,7 +213,8 @@ class InferenceExchange:
         self.awaits_end = True
         if self.tries == 1:
             self.opened_at = self._gateway.loop.time()
-        self._stream, self._link_id = stream, stream.open(self)
+        self._stream = stream
+        self._link_id = stream.open(self)
         body = self.body
         if self._gateway.marks is not None and self.tries == 1:
             self.marks = self._gateway.marks.of(body, self._client.peer, self.forwarded)
@@ -223,7 +224,6 @@ class InferenceExchange:
             "id": self._link_id,
             "request_id": self.request_id,
             "try": self.tries,
-            "model": self.asked.model if self.asked is not None else "",
             "started_at_us": self.started_us,
             "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
             "timeout_ms": self._gateway.timeout_ms_left(self.started),
