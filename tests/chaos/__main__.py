@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks.machine import commit_of
 
-from tests.chaos.accidents import KINDS
+from tests.chaos.accidents import KINDS, SEVERAL
 from tests.chaos.builds import BUILDS, make
 from tests.chaos.cluster import Cluster
 from tests.chaos.report import Run, keep
@@ -81,7 +81,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--profile", choices=PROFILES, default=PROFILES[0], help="Embedded parts, or real servers, which are hurt too."
     )
-    parser.add_argument("--kind", dest="kinds", action="append", choices=sorted(set(KINDS)), help="Only these.")
+    parser.add_argument("--kind", dest="kinds", action="append", choices=sorted(set(SEVERAL)), help="Only these.")
     parser.add_argument(
         "--failpoint", default="", help="Billing ends itself there in each of its lives, such as after_insert:3."
     )
@@ -129,7 +129,8 @@ def _round(
     """Runs a round and counts it. Raises AssertionError or ServerFailedError when it does not add up."""
     began = time.monotonic()
     source = random.Random(seed)
-    accidents = draw_accidents(source, options.accidents, options.kinds or KINDS, options.profile)
+    kinds = options.kinds or (SEVERAL if options.workers > 1 else KINDS)
+    accidents = draw_accidents(source, options.accidents, kinds, options.profile)
     print(f"round {number}: ", end="", flush=True)
     found = run_round(product, accidents, source, cluster)
     check_round(found)

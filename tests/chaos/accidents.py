@@ -1,4 +1,4 @@
-"""What happens to a running product: processes are killed, stand still, or cannot write to their disk any more."""
+"""What happens to a running product: processes are killed, stand still, fall silent, or have a disk that is full."""
 
 import contextlib
 import os
@@ -12,9 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import httpx
+
 from tests.chaos.cluster import SERVERS, Cluster
+from tests.integration.metrics import admin_address, scrape
 from tests.integration.product import Product, alive
 from tests.servers.process import wait_until
+from tollgate_streams.frames import PING_ANSWER_SECONDS, PING_SECONDS
 
 SERVICES: Final = ("edge", "router", "billing", "media-jobs", "valkey", "simulator")
 # Of the cluster profile: what the product starts, and the servers that it finds.
@@ -26,12 +30,17 @@ _AWAY_SECONDS: Final = (0.0, 0.0, 1.0, 4.0, 15.0, 45.0)
 # sends, which is a kill; the simulator stands outside.
 WRITERS: Final = ("edge", "router", "billing", "media-jobs")
 KINDS: Final = ("kill", "kill", "kill", "stand still", "full disk", "kill all", "kill the supervisor")
+SILENCE: Final = "silence"
+# Where there are several routers.
+SEVERAL: Final = (*KINDS, SILENCE)
+# At most: edge asks who said nothing for as long as it looks away, gives it time to answer, and gives it up.
+SILENT_SECONDS: Final = 2 * PING_SECONDS + PING_ANSWER_SECONDS + 5.0
 _NO_LIMIT: Final = resource.RLIM_INFINITY
 
 
 @dataclass(frozen=True, slots=True)
 class Accident:
-    """`after`: how many more answers are waited for before it happens; `seconds`: how long it lasts."""
+    """`after`: how many more answers are waited for before it happens; `seconds`: how long it lasts, or may last."""
 
     kind: str
     services: tuple[str, ...]
@@ -56,6 +65,8 @@ def draw(source: Random, kinds: Sequence[str] = KINDS, services: Sequence[str] =
         return Accident(kind, tuple(services), after, 0.0)
     if kind == "kill the supervisor":
         return Accident(kind, (), after, 0.0)
+    if kind == SILENCE:
+        return Accident(kind, ("router",), after, SILENT_SECONDS)
     one = source.choice(services if kind == "stand still" else WRITERS)
     return Accident(kind, (one,), after, source.choice([0.1, 0.5, 2.0, 4.0]))
 
@@ -75,7 +86,9 @@ def happen(accident: Accident, product: Product, cluster: Cluster | None = None)
         if service not in servers
     }
     pids = [pid for found in own.values() for pid in found]
-    if accident.kind == "stand still":
+    if accident.kind == SILENCE:
+        _silence(product, pids, accident.seconds)
+    elif accident.kind == "stand still":
         with cluster.frozen(servers) if cluster else contextlib.nullcontext():
             _signal(pids, signal.SIGSTOP)
             time.sleep(accident.seconds)
@@ -92,6 +105,24 @@ def happen(accident: Accident, product: Product, cluster: Cluster | None = None)
             cluster.restart(servers)
         return Counter({service: len(found) for service, found in own.items() if found} | dict.fromkeys(servers, 1))
     return Counter()
+
+
+def _silence(product: Product, routers: list[int], seconds: float) -> None:
+    """One router says nothing until every edge has given it up; then it wakes up with all that it had."""
+    edges = [admin_address(product, f"edge-{slot}") for slot in range(len(product.pids("edge")))]
+    until = time.monotonic() + seconds
+    _signal(routers[:1], signal.SIGSTOP)
+    # Processes outside tell of no event.
+    while time.monotonic() < until and not all(_misses(edge, len(routers)) for edge in edges):
+        time.sleep(0.1)
+    _signal(routers[:1], signal.SIGCONT)
+
+
+def _misses(edge: str, routers: int) -> bool:
+    try:
+        return scrape(edge).value("tollgate_edge_routers_connected") < routers
+    except httpx.HTTPError:
+        return False
 
 
 def _kill_supervisor(product: Product) -> Counter[str]:

@@ -1,4 +1,8 @@
-"""Broken builds of billing: a copy of its source with one step taken out. A run of chaos has to find each."""
+"""Copies of our own source with something changed.
+
+Broken builds of billing have one step taken out: a run of chaos has to find each. With quick pings a silence of seconds
+does what one of a minute does otherwise.
+"""
 
 import shutil
 from pathlib import Path
@@ -6,9 +10,11 @@ from typing import Final
 
 from tests.servers.process import REPOSITORY
 
-_SOURCE: Final = REPOSITORY / "services" / "billing" / "src"
+_BILLING: Final = REPOSITORY / "services" / "billing" / "src"
+_STREAMS: Final = REPOSITORY / "libs" / "streams" / "src"
+_Changes = tuple[tuple[str, str, str], ...]
 # File, what is there, and what is there instead.
-BUILDS: Final = {
+BUILDS: Final[dict[str, _Changes]] = {
     "no-deduplication": (
         (
             "tollgate_billing/adapters/clickhouse.py",
@@ -27,11 +33,26 @@ BUILDS: Final = {
 }
 
 
+# After a second, and a busy machine has five to answer.
+_QUICK: Final = (
+    ("tollgate_streams/frames.py", "PING_SECONDS: Final = 20.0", "PING_SECONDS: Final = 1.0"),
+    ("tollgate_streams/frames.py", "PING_ANSWER_SECONDS: Final = 10.0", "PING_ANSWER_SECONDS: Final = 5.0"),
+)
+
+
 def make(name: str, directory: Path) -> Path:
     """Writes the source of a broken build below `directory`; returns the path to import from before any other."""
-    made = directory / f"build-{name}"
-    shutil.copytree(_SOURCE, made)
-    for file, found, instead in BUILDS[name]:
+    return _copy(_BILLING, directory / f"build-{name}", BUILDS[name])
+
+
+def quick_pings(directory: Path) -> Path:
+    """Writes streams whose ends soon miss each other below `directory`; returns the path to import from."""
+    return _copy(_STREAMS, directory / "quick-pings", _QUICK)
+
+
+def _copy(source: Path, made: Path, changes: _Changes) -> Path:
+    shutil.copytree(source, made)
+    for file, found, instead in changes:
         text = (made / file).read_text(encoding="utf-8")
         assert text.count(found) == 1, f"{file} has {found!r} {text.count(found)} times"
         (made / file).write_text(text.replace(found, instead), encoding="utf-8")

@@ -1,5 +1,6 @@
 """One round with an accident of each kind adds up, and books that were tampered with do not."""
 
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,7 +8,8 @@ from random import Random
 
 import pytest
 
-from tests.chaos.accidents import KINDS, Accident, draw, happen
+from tests.chaos.accidents import KINDS, SEVERAL, SILENCE, SILENT_SECONDS, Accident, draw, happen
+from tests.chaos.builds import quick_pings
 from tests.chaos.rounds import SETTINGS, Round, check_round, run_round
 from tests.integration.product import Product, alive
 from tests.servers.process import Child, free_port, wait_until
@@ -39,6 +41,26 @@ def test_every_book_adds_up_after_a_round(found):
     # There was something to add up, and the accidents were felt.
     assert sum(answer.answered for answer in found.answers) >= 50
     assert any(not answer.whole for answer in found.answers)
+
+
+def test_what_a_silent_router_had_is_asked_of_another_and_charged_once(tmp_path):
+    paths = os.pathsep.join(filter(None, [str(quick_pings(tmp_path)), os.environ.get("PYTHONPATH", "")]))
+    flags = ["--port", str(free_port()), "--workers", "2"]
+    product = Product(tmp_path, flags, environment=SETTINGS | {"PYTHONPATH": paths})
+    try:
+        product.start()
+        assert len(product.pids("router")) == 2
+        silent = run_round(product, [Accident(SILENCE, ("router",), 5, SILENT_SECONDS)], Random(3))
+    finally:
+        product.stop()
+    check_round(silent)
+    again = {str(row["request_id"]) for row in silent.books.rows if int(row["try"]) > 1}
+    answered = {answer.request_id for answer in silent.answers if answer.answered}
+    # They waited for the silent one, and have a whole answer of the other.
+    assert again & answered
+    # Edge wrote down that it lost the first try of each, whatever the silent one says of it since it woke up.
+    lost = {str(row["request_id"]) for row in silent.books.rows if row["status"] == "witness"}
+    assert lost >= again
 
 
 def answered_row(found):
@@ -102,6 +124,8 @@ def test_a_seed_decides_the_accidents_and_all_kinds_are_drawn():
     assert drawn == [draw(source) for source in [Random(5)] for _ in range(200)]
     assert {one.kind for one in drawn} == set(KINDS)
     assert all(str(one) for one in drawn)
+    several = [draw(source, SEVERAL) for source in [Random(5)] for _ in range(200)]
+    assert {one.seconds for one in several if one.kind == SILENCE} == {SILENT_SECONDS}
 
 
 class OneProcess:

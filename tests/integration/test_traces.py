@@ -125,3 +125,44 @@ def test_an_image_is_one_trace_from_edge_to_billing(traced: Product, receiver: O
         ("tollgate-media-jobs", "usage.recorded.v1 send", "media.job"),
         ("tollgate-billing", "billing.record", "media.job"),
     }
+
+
+def test_what_edge_refuses_is_a_span_of_its_own_that_the_request_log_names(
+    traced: Product, receiver: OtlpReceiver
+) -> None:
+    key = traced.create_key("little", limits={"requests_per_minute": 1})["key"]
+    chat = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello"}]}
+    picture = {"model": "gpt-image-2", "prompt": "a red square", "size": "1024x1024"}
+
+    def ask(path: str, body: dict[str, object], presented: str = key) -> httpx.Response:
+        headers = {"authorization": f"Bearer {presented}"}
+        return httpx.post(f"{traced.base_url}/{path}", headers=headers, json=body, timeout=120, trust_env=False)
+
+    assert ask("chat/completions", chat).status_code == 200
+    unknown = ask("chat/completions", chat, "sk-tg-" + "0" * 40)
+    calls = {"chat/completions": chat, "images/generations": picture, "media/jobs": picture}
+    refused = {path: ask(path, body) for path, body in calls.items()}
+    assert [unknown.status_code, *(reply.status_code for reply in refused.values())] == [401, 429, 429, 429]
+    ids = {reply.headers["x-request-id"]: path for path, reply in refused.items()}
+
+    def of(spans: Sequence[Span]) -> dict[str, Span]:
+        return {found: span for span in spans if (found := span.attributes.get("tollgate.request_id", "")) in ids}
+
+    spans = of(receiver.wait_for(lambda spans: of(spans).keys() == ids.keys(), seconds=90))
+    names = {ids[request_id]: (span.service, span.name, span.parent_id) for request_id, span in spans.items()}
+    assert names == {
+        "chat/completions": ("tollgate-edge", "edge.request", ""),
+        "images/generations": ("tollgate-edge", "edge.media", ""),
+        "media/jobs": ("tollgate-edge", "edge.media", ""),
+    }
+    chat_id = refused["chat/completions"].headers["x-request-id"]
+
+    def rows() -> list[dict[str, object]]:
+        return list(traced.get("requests", kind="refused", request_id=chat_id)["items"])
+
+    traced.wait(rows, "the row of the refused chat")
+    (row,) = rows()
+    assert row["trace_id"] == spans[chat_id].trace_id
+    assert unknown.headers["x-request-id"] not in {
+        one.attributes.get("tollgate.request_id") for one in receiver.spans()
+    }

@@ -8,17 +8,30 @@ import sys
 from importlib import util
 from pathlib import Path
 
-from tests.servers.process import Child, free_port, unavailable
+from tests.servers.process import Child, free_port, unavailable, wait_until
 
 
 class RedisServer:
-    """A server in `directory` that keeps an append-only file, on a port and on a Unix socket, without a password."""
+    """A server in `directory` that keeps an append-only file, on a port and on a Unix socket, without a password.
 
-    def __init__(self, binary: Path, directory: Path) -> None:
+    `options` are more of its command line.
+    """
+
+    def __init__(self, binary: Path, directory: Path, *options: str) -> None:
         self.port = free_port()
         self.directory = directory
         command = [binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", directory]
-        command += ["--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--daemonize", "no"]
+        command += [
+            "--appendonly",
+            "yes",
+            "--save",
+            "",
+            "--maxmemory-policy",
+            "noeviction",
+            "--daemonize",
+            "no",
+            *options,
+        ]
         # A socket's path has little room, and the directories of pytest are deep.
         self.socket = directory / "s"
         if len(str(self.socket)) < 100:
@@ -59,6 +72,31 @@ class RedisServer:
     def stop(self) -> None:
         """Stops the server."""
         self._child.stop()
+
+
+class ClusterNode(RedisServer):
+    """A server that is a node of a cluster, of none of whose slots it is the owner when it starts."""
+
+    def __init__(self, directory: Path) -> None:
+        # The bus of a cluster has a port of its own.
+        self.bus = free_port()
+        super().__init__(valkey_binary(), directory, "--cluster-enabled", "yes", "--cluster-port", str(self.bus))
+
+    def own(self, first: int = 0, last: int = 16_383) -> None:
+        """Makes it the owner of these slots; of all of them it is a cluster by itself."""
+        assert self.command(b"CLUSTER", b"ADDSLOTSRANGE", b"%d %d" % (first, last)).startswith(b"+OK")
+        if (first, last) == (0, 16_383):
+            wait_until(lambda: b"cluster_state:ok" in self.command(b"CLUSTER", b"INFO"), "the cluster of one")
+
+    def disown(self) -> None:
+        """Takes all slots from it."""
+        assert self.command(b"CLUSTER", b"DELSLOTSRANGE", b"0 16383").startswith(b"+OK")
+
+    def meet(self, other: "ClusterNode") -> None:
+        """Joins two nodes that have slots; returns when this one knows that there are two."""
+        where = (b"127.0.0.1", b"%d" % other.port, b"%d" % other.bus)
+        assert self.command(b"CLUSTER", b"MEET", *where).startswith(b"+OK")
+        wait_until(lambda: b"cluster_size:2" in self.command(b"CLUSTER", b"INFO"), "the nodes to meet")
 
 
 def valkey_binary() -> Path:

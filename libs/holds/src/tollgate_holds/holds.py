@@ -22,7 +22,7 @@ from typing import Final, cast
 
 from tollgate_holds.limits import LimitSet
 from tollgate_holds.outcomes import Balance, Booking, BookState, HoldInfo, HoldResult, Operation, Swept
-from tollgate_holds.pipe import RedisError, RedisPipe, RedisUnavailable, pack_command
+from tollgate_holds.pipe import CLUSTER, UNUSABLE_SECONDS, RedisError, RedisPipe, RedisUnusable, pack_command
 
 _SCRIPTS: Final = ("admit", "book", "expire", "balance")
 _MAX_PICO: Final = 2**63 - 1
@@ -39,7 +39,7 @@ _REFUSED: Final = frozenset({int(HoldResult.LIMITED), int(HoldResult.OVER_BUDGET
 class Holds:
     """Money operations over one Redis connection. Raises RedisUnavailable while there is none."""
 
-    def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0, unusable_seconds: float = UNUSABLE_SECONDS) -> None:
         folder = resources.files("tollgate_holds") / "scripts"
         before = (folder / "budgets.lua").read_bytes()
         self._sources = {name: before + (folder / f"{name}.lua").read_bytes() for name in _SCRIPTS}
@@ -48,7 +48,9 @@ class Holds:
             for name, source in self._sources.items()
         }
         self._keys: dict[str, tuple[bytes, bytes, bytes, bytes]] = {}
-        self.pipe = RedisPipe(url, prepare=self._prepare, timeout_seconds=timeout_seconds)
+        self.pipe = RedisPipe(
+            url, prepare=self._prepare, timeout_seconds=timeout_seconds, unusable_seconds=unusable_seconds
+        )
 
     async def start(self) -> None:
         """Begins to connect; `ready` tells when operations can be sent."""
@@ -61,6 +63,13 @@ class Holds:
     @property
     def ready(self) -> bool:
         return self.pipe.ready
+
+    @property
+    def away(self) -> str:
+        """Says that operations cannot be sent, and why where the server is at fault; empty while they can."""
+        if self.ready:
+            return ""
+        return f"Redis cannot be used: {self.pipe.problem}" if self.pipe.problem else "Redis is not connected"
 
     async def wait_ready(self, seconds: float) -> bool:
         """Waits until operations can be sent; returns False when `seconds` ran out first."""
@@ -295,16 +304,31 @@ class Holds:
 
     async def _prepare(self, pipe: RedisPipe) -> None:
         await self._load(pipe)
+        await _check_alone(pipe)
         try:
             reply = await pipe.call_unready("CONFIG", "GET", "maxmemory-policy")
         except RedisError:
             return  # Managed servers forbid CONFIG; their operator answers for the policy.
         if isinstance(reply, list) and len(reply) > 1 and reply[1] != b"noeviction":
-            raise RedisUnavailable(f"Redis may evict keys (maxmemory-policy {reply[1]!r}); money needs `noeviction`")
+            raise RedisUnusable(f"it may evict keys (maxmemory-policy {reply[1]!r}); money needs `noeviction`")
 
     async def _load(self, pipe: RedisPipe) -> None:
         for source in self._sources.values():
             await pipe.call_unready("SCRIPT", "LOAD", source)
+
+
+async def _check_alone(pipe: RedisPipe) -> None:
+    """Raises RedisUnusable for a server that has not all keys, since others of a cluster have them."""
+    try:
+        reply = await pipe.call_unready("INFO", "cluster")
+        if not isinstance(reply, bytes) or b"cluster_enabled:1" not in reply:
+            return
+        reply = await pipe.call_unready("CLUSTER", "INFO")
+    except RedisError:
+        return  # Managed servers forbid them; a redirection tells it later.
+    found = reply.split() if isinstance(reply, bytes) else []
+    if b"cluster_state:ok" not in found or b"cluster_size:1" not in found:
+        raise RedisUnusable(CLUSTER)
 
 
 def _info(hold_id: str, record: bytes) -> HoldInfo:

@@ -22,6 +22,14 @@ Callback = Callable[[Reply], None]
 _NOTHING = object()
 _FIRST_RETRY_SECONDS = 0.05
 _LAST_RETRY_SECONDS = 1.0
+# Somebody has to change a server that cannot be used, or what stands at its address.
+UNUSABLE_SECONDS = 10.0
+# What a server of a cluster says to a command whose keys it has not.
+_REDIRECTIONS = ("MOVED ", "ASK ", "CROSSSLOT", "CLUSTERDOWN")
+CLUSTER = (
+    "it is part of a Redis Cluster, whose redirections are not followed; give the address of a single server, or of an "
+    "endpoint that stands in front of several"
+)
 
 
 class RedisError(Exception):
@@ -30,6 +38,10 @@ class RedisError(Exception):
 
 class RedisUnavailable(Exception):  # noqa: N818 - a state of the world more than a fault.
     """There is no connection, or it broke or stalled before the reply came."""
+
+
+class RedisUnusable(RedisUnavailable):
+    """There is a server, which no repetition makes one that can be used; the message says why."""
 
 
 def pack_command(command: tuple[str | bytes | int, ...]) -> bytes:
@@ -79,7 +91,8 @@ class _Connection(asyncio.Protocol):
 class RedisPipe:
     """One connection to `url` (`unix:///path.sock`, `redis://[:password@]host:port/0` or `rediss://…`).
 
-    `prepare` is awaited on every new connection before anything else is sent on it.
+    `prepare` is awaited on every new connection before anything else is sent on it. A server that cannot be used is
+    tried again after `unusable_seconds`.
     """
 
     def __init__(
@@ -88,17 +101,22 @@ class RedisPipe:
         *,
         prepare: Callable[["RedisPipe"], Awaitable[None]] | None = None,
         timeout_seconds: float = 5.0,
+        unusable_seconds: float = UNUSABLE_SECONDS,
     ) -> None:
         self._url = urlsplit(url)
         if self._url.scheme not in {"unix", "redis", "rediss"}:
             raise ValueError(f"Redis URL must begin with unix://, redis:// or rediss://, found {self._url.scheme!r}")
         self._prepare = prepare
         self._timeout = timeout_seconds
+        self._unusable_seconds = unusable_seconds
         self._connection: _Connection | None = None
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._seen = -1
+        # Why the server that is there cannot be used; empty for one that can, and for none.
+        self.problem = ""
+        self._given_up = False
         self.connected = asyncio.Event()
         self.on_ready: Callable[[], None] | None = None
 
@@ -143,6 +161,15 @@ class RedisPipe:
             raise RedisUnavailable("there is no connection to Redis")
         return await self._call(command)
 
+    def gives_up(self, reply: Reply) -> bool:
+        """Tells whether a reply shows that the server cannot be used; its connection is given up then."""
+        if not str(reply).startswith(_REDIRECTIONS):
+            return False
+        self._given_up = True
+        self._drop()
+        self._wanted.set()
+        return True
+
     async def _call(self, command: Sequence[str | bytes | int]) -> Reply:
         connection = self._connection
         if connection is None or connection.transport is None:
@@ -159,6 +186,8 @@ class RedisPipe:
         if isinstance(reply, RedisUnavailable):
             raise reply
         if isinstance(reply, hiredis.ReplyError):
+            if self.gives_up(reply):
+                raise RedisUnusable(CLUSTER)
             raise RedisError(str(reply))
         return reply
 
@@ -173,8 +202,16 @@ class RedisPipe:
             self._wanted.clear()
             try:
                 await self._connect()
-                delay = _FIRST_RETRY_SECONDS
+                delay, self.problem = _FIRST_RETRY_SECONDS, ""
+            except RedisUnusable as error:
+                if self.problem != str(error):
+                    self.problem = str(error)
+                    log.error("Redis cannot be used", extra={"fields": {"reason": self.problem}})  # noqa: TRY400 - the words say it all.
+                self._drop()
+                await asyncio.sleep(self._unusable_seconds)
+                self._wanted.set()
             except (OSError, RedisUnavailable, RedisError) as error:
+                self.problem = ""
                 log.warning("no connection to Redis, trying again", extra={"fields": {"error": str(error)}})
                 self._drop()
                 await asyncio.sleep(delay)
@@ -182,6 +219,9 @@ class RedisPipe:
                 self._wanted.set()
 
     async def _connect(self) -> None:
+        if self._given_up:
+            self._given_up = False
+            raise RedisUnusable(CLUSTER)
         loop = asyncio.get_running_loop()
         url = self._url
 

@@ -182,7 +182,7 @@ class Billing:
         registry = new_registry(FAMILIES, self.measured)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, lambda: self.config.digest)
         self.lifecycle.add_blocker(lambda: self.waiting_for or None)
-        self.lifecycle.add_blocker(lambda: None if self.holds.ready else "Redis is away")
+        self.lifecycle.add_blocker(lambda: self.holds.away or None)
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
 
     def _add_controls(self, ledger: SqlLedger, clock: Clock, failpoint: Failpoint) -> None:

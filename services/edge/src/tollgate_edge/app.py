@@ -126,9 +126,8 @@ class Edge:
         self.tenants = SqlTenantStore(self.database)
         self.limits = SqlLimitStore(self.database)
         self.versions = SqlVersionStore(self.database)
-        self.billing = BillingClient(settings.billing_address)
         address = settings.billing_address
-        self.ledger, self.reports = LedgerClient(address), ReportClient(address)
+        self.billing, self.ledger, self.reports = BillingClient(address), LedgerClient(address), ReportClient(address)
         self.dead_letters, self.mending = DeadLetterClient(address), MendingClient(address)
         self.payments, self.controls = PaymentClient(address), ControlClient(address)
         self.media = MediaClient(settings.media_address)
@@ -246,6 +245,7 @@ class Edge:
             trusted_hops=settings.trusted_hops,
             marks=self.marks.of if self.marks is not None else None,
             trace_sample_ratio=settings.trace_sample_ratio,
+            room_for_span=self.gateway.records.room_for_span,
             placed=self.gateway.admission.placed_elsewhere,
             turned=lambda principal, model, usable: self.gateway.controls.decide(
                 principal, model, self.clock.now_us(), usable
@@ -260,13 +260,13 @@ class Edge:
     def _no_redis(self) -> str | None:
         if self.holds.ready or self.alone is not None:
             return None
-        return "Redis is not connected: requests that need a wallet or have limits are refused"
+        return f"{self.holds.away}: requests that need a wallet or have limits are refused"
 
     def _without_redis(self) -> str | None:
         if self.alone is None:
             said = "should Redis go away, requests that need a wallet or have limits are refused"
             return said if self.holds.ready else None
-        when = "should Redis go away" if self.holds.ready else "Redis is not connected"
+        when = "should Redis go away" if self.holds.ready else self.holds.away
         cap = self.settings.unverified_spend_cap
         return (
             f"{when}: prepaid organizations are refused; others go on within limits that each process counts by "

@@ -188,6 +188,12 @@ class EdgeSettings(ServiceSettings):
         description="Share of media requests whose span is kept besides failed ones; as media-jobs has it. Of "
         "inference, routers decide.",
     )
+    trace_slow_seconds: float = Field(
+        default=30.0,
+        gt=0,
+        description="Inference requests that take longer by edge's clock have their span always: Redis, or a router to "
+        "come, may have taken the time.",
+    )
     media_timeout_seconds: float = Field(default=600.0, gt=0, description="Longest that images/generations waits.")
     link_seconds: int = Field(default=3600, gt=0, description="Life of a signed link to an asset.")
     public_url: HttpUrl = Field(

@@ -26,15 +26,21 @@ _MOST_CODES: Final = 100
 _OTHER: Final = "other"
 
 FAMILIES: Final = (
-    Family("tollgate_edge_requests_total", "counter", "Requests that reached a router and ended.", ("outcome",)),
+    Family(
+        "tollgate_edge_requests_total", "counter", "Requests of known keys that ended, and any that edge failed.",
+        ("outcome",),
+    ),
     Family("tollgate_edge_refused_total", "counter", "Requests answered with an error, by its code.", ("code",)),
     Family("tollgate_edge_client_gone_total", "counter", "Requests whose caller went away."),
     Family("tollgate_edge_routers_lost_total", "counter", "Tries of requests whose router vanished."),
+    Family(
+        "tollgate_edge_spans_left_out_total", "counter",
+        "Spans of requests that no router had, or none wrote down, beyond 100 in a second, or 25 of one caller.",
+    ),
     Family("tollgate_edge_unpriced_total", "counter", "Requests refused since their model has no price."),
     Family(
         "gen_ai_server_request_duration_seconds", "histogram",
-        "Requests that reached a router, last byte of the request to last byte of the reply; `error_type` is empty for "
-        "whole answers.",
+        "The same requests, last byte of the request to last byte of the reply; `error_type` is empty for whole ones.",
         ("gen_ai_operation_name", "error_type"),
     ),
     Family(
@@ -120,9 +126,10 @@ class InferenceCounters:
         self.unpriced = 0
         self.routers_lost = 0
         self.client_gone = 0
+        self.spans_left_out = 0
 
     def count_end(self, operation: int, outcome: int, queue: float, first_token: float, duration: float) -> None:
-        """A request that reached a router has ended. Times in seconds; `first_token` below 0 counts for none."""
+        """A request has ended. Times in seconds; below 0, `queue` and `first_token` count for none."""
         self.ends[outcome] += 1
         series = self.series.get((operation, outcome))
         if series is None:
@@ -130,7 +137,8 @@ class InferenceCounters:
         series.duration.observe(duration)
         if first_token >= 0:
             series.first_token.observe(first_token)
-        self.queue.observe(queue)
+        if queue >= 0:
+            self.queue.observe(queue)
 
     def count_refused(self, code: str) -> None:
         """A request was answered with an error."""
@@ -145,6 +153,7 @@ class InferenceCounters:
         for name, count in (
             ("client_gone", self.client_gone),
             ("routers_lost", self.routers_lost),
+            ("spans_left_out", self.spans_left_out),
             ("unpriced", self.unpriced),
         ):
             yield f"tollgate_edge_{name}_total", (), count

@@ -225,7 +225,7 @@ class FakeMedia:
         self.refuse = None
         # The model that can do what is asked; empty: any.
         self.only = ""
-        # What Redis says to the hold of a job within limits; longer than 9 numbers it is a refusal.
+        # What Redis says to the hold of a job within limits; what does not begin with 1 is a refusal.
         self.admission = None
 
     async def create(self, request):
@@ -236,7 +236,7 @@ class FakeMedia:
         once = (request.tenant.organization_id, request.idempotency_key)
         if request.idempotency_key and once in self._once:
             return media.CreateJobResponse(job=self._once[once])
-        if self.admission is not None and len(self.admission.verdict) > 9:
+        if self.admission is not None and self.admission.verdict[0] != 1:
             return media.CreateJobResponse(admission=self.admission)
         self.created.append(request)
         job_id = f"job_{len(self.created)}"

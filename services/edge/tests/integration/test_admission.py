@@ -9,7 +9,7 @@ from typing import Self
 
 import pytest
 from services.edge.tests.fakes.inference import eventually
-from tests.servers.valkey import RedisServer
+from tests.servers.valkey import ClusterNode, RedisServer
 
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.alone import Alone
@@ -338,3 +338,29 @@ async def test_a_hold_that_was_given_up_is_not_placed_again_when_the_connection_
         assert broken.admission.waiting == 0
         await broken.come_back()
         await given_back(broken)
+
+
+async def test_a_server_that_sends_its_callers_elsewhere_is_not_asked_again_and_again(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    server = ClusterNode(tmp_path_factory.mktemp("cluster"))
+    server.start()
+    holds = Holds(server.url)
+    try:
+        server.own()
+        await holds.start()
+        assert await holds.wait_ready(10)
+        await holds.rebuild(ORGANIZATION, FUNDS)
+        admission = Admission(holds, hold_ttl_seconds=300, pause_seconds=0, on_no_wallet=pytest.fail)
+        served, refused = Waiting("req_1"), Waiting("req_2")
+        admission.hold(ORGANIZATION, served, AMOUNT)
+        assert await served.result is HoldResult.DONE
+        server.disown()
+        admission.hold(ORGANIZATION, refused, AMOUNT)
+        await eventually(lambda: holds.pipe.problem)
+        admission.expire(asyncio.get_running_loop().time())
+        assert await refused.result is None
+        assert b"rejected_calls=1," in server.command(b"INFO", b"commandstats").partition(b"cmdstat_evalsha:")[2]
+    finally:
+        await holds.close()
+        server.stop()

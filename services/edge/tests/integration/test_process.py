@@ -12,6 +12,7 @@ import sys
 import httpx
 import pytest
 from services.edge.tests.fakes.services import FakeBilling
+from tests.servers.valkey import ClusterNode
 
 from tollgate.billing.v1 import billing_pb2_grpc
 from tollgate_kit.grpc_io import new_server
@@ -235,6 +236,24 @@ async def test_readiness_says_what_happens_without_redis(product, setting, missi
     notes = await product.ready(what="notes")
     assert len(notes) == (note is not None)
     assert not note or (note in notes[0] and "up to 3 of their currency" in notes[0])
+
+
+async def test_readiness_names_a_redis_that_is_part_of_a_cluster(product):
+    server = ClusterNode(product.folder)
+    server.start()
+    try:
+        product.redis_url = server.url
+        process = await product.start()
+
+        async def named():
+            return [reason for reason in await product.ready() if "Redis cannot be used" in reason]
+
+        assert "part of a Redis Cluster" in (await until(named))[0]
+    finally:
+        server.stop()
+    process.kill()
+    _, log = await process.communicate()
+    assert log.decode().count("Redis cannot be used") == 1
 
 
 async def test_readiness_says_beforehand_what_happens_without_redis(product):

@@ -207,7 +207,7 @@ async def test_images_say_what_is_left_of_their_limits_also_when_the_job_fails(w
         assert reply.status_code == status, reply.text
         assert {name: value for name, value in reply.headers.items() if name.startswith("x-ratelimit")} == told
     asked = world.media.created[0]
-    assert (asked.within_limits, asked.postpaid) == (True, False)
+    assert (asked.within_limits, asked.money_told, asked.postpaid) == (True, True, False)
     assert [(limit.kind, limit.id, limit.concurrency) for limit in asked.tenant.limits] == [("key", key_id, 1)]
     # Billing is asked what the budget took before.
     assert [(limits.scopes[place - 1].id, began) for limits, place, began in world.begun] == [
@@ -245,6 +245,18 @@ async def test_images_beyond_a_limit_are_refused_as_chat_is(world, path, refusal
     assert said.format(key_id) in reply.json()["error"]["message"]
     assert headers.items() <= dict(reply.headers).items()
     assert reply.headers["x-ratelimit-remaining-requests"] == "0"
+    assert world.media.created == []
+
+
+@pytest.mark.parametrize("path", ["/v1/images/generations", "/v1/media/jobs"])
+async def test_images_that_are_not_paid_for_say_what_is_left_of_their_limits_as_chat_does(world, path):
+    _, bearer = await limited(world)
+    for result, status, code in ((0, 429, "insufficient_quota"), (2, 503, "service_unavailable")):
+        world.media.admission = media.Admission(verdict=(result, *FULL[1:]), tokens=6243)
+        reply = await world.client.post(path, json=IMAGE, headers=bearer)
+        check_error(reply, status, code)
+        assert reply.headers["x-ratelimit-limit-requests"] == "5"
+        assert reply.headers["x-ratelimit-remaining-tokens"] == "2757"
     assert world.media.created == []
 
 

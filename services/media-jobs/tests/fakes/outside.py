@@ -1,5 +1,7 @@
 """What lies outside the process: holds, providers, their addresses, bytes, the event log and the configuration."""
 
+from dataclasses import replace
+
 from tollgate_holds import HoldResult, LimitSet
 from tollgate_holds.local import LocalLimits
 from tollgate_media_jobs.errors import BlobsUnavailable, HoldsUnavailable, Unavailable
@@ -26,23 +28,29 @@ class FakeHolds:
     async def hold(self, job, *, prepaid):
         self._check()
         organization_id, hold_id, amount_pico = job.tenant.organization_id, job.request_id, job.hold_pico
-        if organization_id not in self.wallets and prepaid:
-            return Held(HoldState.NO_WALLET)
         if hold_id in self.gone:
             return Held(HoldState.GONE)
         if hold_id in self.held:
             return Held(HoldState.HELD)
-        if prepaid and self.wallets[organization_id] < amount_pico:
-            return Held(HoldState.INSUFFICIENT)
-        verdict = ()
+        wallet, verdict = self.wallets.get(organization_id), ()
         if job.tenant.limits:
             limits = LimitSet(organization_id, job.tenant.limits)
             verdict = tuple(self.limits.hold(limits, hold_id, job.counted_tokens, self.now * 1000))
             if verdict[0] != HoldResult.DONE:
                 return Held(HoldState.OVER_LIMIT, verdict)
-        self.wallets[organization_id] = self.wallets.get(organization_id, 0) - amount_pico
+        if prepaid and (wallet is None or wallet < amount_pico):
+            poor = (HoldState.NO_WALLET, 2) if wallet is None else (HoldState.INSUFFICIENT, 0)
+            return Held(poor[0], self._uncounted(job, verdict, poor[1]))
+        self.wallets[organization_id] = (wallet or 0) - amount_pico
         self.held[hold_id] = amount_pico
         return Held(HoldState.HELD, verdict)
+
+    def _uncounted(self, job, verdict, result):
+        if not verdict:
+            return ()
+        self._correct(replace(job, counted_second=verdict[1]), tokens=-job.counted_tokens, requests=-1)
+        requests, tokens = verdict[3] + 1, verdict[6] + job.counted_tokens
+        return (result, 0, verdict[2], requests, verdict[4], verdict[5], tokens, *verdict[7:])
 
     async def renew(self, job):
         self._check()

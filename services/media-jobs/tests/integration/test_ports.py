@@ -165,6 +165,15 @@ async def test_places_within_limits_are_taken_with_the_money_and_given_back_at_t
     assert (verdict.state, verdict.verdict[3], verdict.verdict[6]) == (HoldState.HELD, 1, 100 - 20 - 10)
 
 
+async def test_who_has_too_little_money_is_told_of_the_limits_and_counts_in_none(money):
+    key = Scope("key", "key_a", requests=3, tokens=100, slots=1)
+    refused = await money.port.hold(held("req_1", 2 * DOLLAR, key, counted_tokens=60), prepaid=True)
+    assert (refused.state, refused.second) == (HoldState.INSUFFICIENT, 0)
+    assert (refused.verdict[2:4], refused.verdict[5:7], len(refused.verdict)) == ((1, 3), (1, 100), 9)
+    nobody = await money.port.hold(held("req_2", 1, key, organization="org_b", counted_tokens=60), prepaid=True)
+    assert (nobody.state, nobody.verdict[3]) == (HoldState.NO_WALLET, 3)
+
+
 async def test_without_redis_nothing_is_known_of_holds(money):
     await money.go_away()
     for job in (held("req_1", 1), held("req_1", 1, Scope("key", "key_a", requests=1))):

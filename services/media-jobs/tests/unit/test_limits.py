@@ -155,6 +155,20 @@ async def test_who_pays_later_needs_no_wallet():
     assert bench.holds.wallets["org_a"] == 1 - job.hold_pico
 
 
+async def test_want_of_money_is_told_with_the_limits_to_edges_that_know_of_it():
+    bench = Bench(wallet=1)
+    poor = within(1, requests=2)
+    with pytest.raises(MediaError):
+        await bench.admit(poor)
+    refused = await bench.admit(replace(poor, money_told=True))
+    assert refused.job is None
+    assert (refused.verdict[0], refused.verdict[2:4]) == (int(HoldResult.INSUFFICIENT), (1, 2))
+    assert bench.memory.jobs == {}
+    # Without limits there is nothing to tell.
+    with pytest.raises(MediaError):
+        await bench.admit(command(money_told=True))
+
+
 async def test_limits_travel_in_and_out_and_older_edges_ask_for_none():
     bench = Bench()
     scopes = (Scope("key", "key_a", 1, 10**6, 3, 4, "day"), Scope("organization", "org_a", 5))
@@ -166,3 +180,6 @@ async def test_limits_travel_in_and_out_and_older_edges_ask_for_none():
     assert command_of(asked).prepaid
     asked.postpaid = True
     assert not command_of(asked).prepaid
+    assert not command_of(asked).money_told
+    asked.money_told = True
+    assert command_of(asked).money_told

@@ -99,6 +99,8 @@ class HttpContext:
     # Returns the network of a caller and the keyed hash of a body, from that, the peer and X-Forwarded-For.
     marks: Callable[[bytes, str, bytes], tuple[str, int]] | None = None
     trace_sample_ratio: float = 1.0
+    # Tells whether a request of this caller that is refused with this status may have a span.
+    room_for_span: Callable[[Principal | None, int], bool] = lambda _caller, _status: True
     # Returns the headers of a request's answer, and the error of a refusal, from its limits, what Redis said to a hold
     # within them, the tokens that it was counted as, and when it began.
     placed: Placed = unlimited

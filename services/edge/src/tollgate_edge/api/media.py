@@ -113,7 +113,7 @@ def media_router(context: HttpContext) -> APIRouter:
         span = _Span(context, request)
         asked = _asked(context, principal, body, request, span.traceparent)
         _mark(context, request, asked)
-        job, headers = await _create(context, principal, asked)
+        job, headers = await _create(context, principal, asked, span)
         span.end(asked.request_id, asked.model)
         return _with(json_response(render_job(context, request, job), 202), headers)
 
@@ -132,9 +132,8 @@ async def _drawn(
 ) -> Response:
     """Creates the job and answers with its pictures. Raises PublicError."""
     _mark(context, request, asked)
-    headers: dict[str, str] = {}
+    job, headers = await _create(context, principal, asked, span)
     try:
-        job, headers = await _create(context, principal, asked)
         content = await _images(context, request, await _wait(context, job), answer)
     except PublicError as error:
         span.end(asked.request_id, asked.model, error.code)
@@ -158,6 +157,18 @@ async def _from_pictures(context: HttpContext, request: Request, kind: media.Job
 
 
 async def _create(
+    context: HttpContext, principal: Principal, asked: media.CreateJobRequest, span: _Span
+) -> tuple[media.Job, dict[str, str]]:
+    """Returns what `_turned` does; a refusal ends the span, where there is room for it. Raises PublicError."""
+    try:
+        return await _turned(context, principal, asked)
+    except PublicError as error:
+        if context.tracing.enabled and context.room_for_span(principal, error.status):
+            span.end(asked.request_id, asked.model, error.code)
+        raise
+
+
+async def _turned(
     context: HttpContext, principal: Principal, asked: media.CreateJobRequest
 ) -> tuple[media.Job, dict[str, str]]:
     """Returns the job, and the headers of its answer: limits, and whether a budget turns it to another model.
@@ -303,6 +314,7 @@ def _asked(
         request_id=request_id_of(request.scope),
         traceparent=traceparent,
         within_limits=True,
+        money_told=True,
         postpaid=not principal.prepaid,
     )
 

@@ -376,7 +376,7 @@ class Admission:
         Without a connection nothing is sent, but who may go on without it does; `on_ready` comes when there is one.
         """
         self._again(organization, batch)
-        if isinstance(reply, RedisUnavailable):
+        if isinstance(reply, RedisUnavailable) or self._holds.pipe.gives_up(reply):
             # By the next turn of the loop the connection counts as lost.
             self._wake(self._loop.time())
         elif str(reply).startswith("NOSCRIPT"):

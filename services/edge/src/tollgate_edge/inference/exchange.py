@@ -151,7 +151,7 @@ class InferenceExchange:
         if not isinstance(amount, int):
             self.refuse(amount)
             return
-        self._trace()
+        self.trace()
         self.admission_deadline = self.started + gateway.settings.admission_timeout_seconds
         self.admit(found, amount)
 
@@ -183,9 +183,9 @@ class InferenceExchange:
         else:
             self.admitted(HoldResult.DONE)
 
-    def _trace(self) -> None:
-        given = self._gateway.parse_traceparent(self.traceparent) if self.traceparent is not None else None
-        self.trace_id, self.trace_parent, self.span_id = self._gateway.new_trace(given)
+    def trace(self) -> None:
+        """Draws the ids of its span, below the caller's where the caller has one."""
+        self.trace_id, self.trace_parent, self.span_id = self._gateway.new_trace(self.traceparent)
 
     def admitted(self, result: HoldResult | None) -> None:
         """Called with what became of the hold."""

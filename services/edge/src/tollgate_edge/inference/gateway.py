@@ -90,7 +90,9 @@ class InferenceGateway:
         self.marks = marks
         self.access_log = access_log
         self.refused_log = refused_log
-        self.records = RequestRecords(counters, tracing, access_log, refused_log, clock, self.loop)
+        self.records = RequestRecords(
+            counters, tracing, access_log, refused_log, clock, self.loop, settings.trace_slow_seconds
+        )
         self._public_url = settings.public_url.rstrip("/")
         self.words = Words(max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes)
         # A process that stops: replies say that their connection closes, then no new request is taken.
@@ -179,20 +181,16 @@ class InferenceGateway:
             return f"{self._public_url}{ERRORS_PATH}"
         return f"http://{host.decode()}{ERRORS_PATH}" if _HOST.fullmatch(host) else ""
 
-    def new_trace(self, given: tuple[str, str, bool] | None) -> tuple[str, str, str]:
-        """Returns (trace id, parent span id or empty, our span id).
+    def new_trace(self, traceparent: bytes | None) -> tuple[str, str, str]:
+        """Returns (trace id, parent span id or empty, our span id); a malformed traceparent is as good as none.
 
         The caller's flag is not followed: most libraries set it always, and what is kept is for the operator to say.
         """
         digits = f"{self._random.getrandbits(192):048x}"
+        given = parse_traceparent(traceparent.decode("latin-1")) if traceparent is not None else None
         if given is None:
             return digits[:32], "", digits[32:]
         return given[0], given[1], digits[32:]
-
-    @staticmethod
-    def parse_traceparent(value: bytes) -> tuple[str, str, bool] | None:
-        """Returns the caller's trace context, or None when it is malformed."""
-        return parse_traceparent(value.decode("latin-1"))
 
     @staticmethod
     def key_of_query(query: bytes) -> bytes | None:

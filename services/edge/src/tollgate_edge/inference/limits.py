@@ -9,7 +9,7 @@ from tollgate_edge.domain.limits import budget_window
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.ports import EdgeModel
-from tollgate_holds import LimitSet, Scope
+from tollgate_holds import HoldResult, LimitSet, Scope
 from tollgate_rating import format_decimal
 
 _REQUESTS: Final = 1
@@ -21,6 +21,11 @@ _REQUEST_LINES: Final = (
     b"x-ratelimit-limit-requests: %d\r\nx-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
 )
 _TOKEN_LINES: Final = _REQUEST_LINES.replace(b"requests", b"tokens")
+INSUFFICIENT: Final = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA)
+NO_WALLET: Final = public_error(
+    errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt. Try again in a moment.", retry_after_ms=1000
+)
+_MONEY: Final = {HoldResult.INSUFFICIENT: INSUFFICIENT, HoldResult.NO_WALLET: NO_WALLET}
 _BYTES_PER_TOKEN: Final = 4
 # Counted for a request that sets no limit, until its end corrects it: most answers are shorter, and counting what the
 # model could write at most would leave limits unused.
@@ -64,7 +69,10 @@ class Ticket:
         return dict(line.split(": ", 1) for line in self.header_lines().decode().splitlines())
 
     def refusal(self, now_us: int) -> PublicError:
-        """Returns the 429 that says which limit of whom has no room, and when it will."""
+        """Returns what to say about a hold that was not placed: which limit of whom has no room, and when it will."""
+        money = _MONEY.get(HoldResult(self.verdict[0]))
+        if money is not None:
+            return money
         kind, place, used, wait_ms = self.verdict[9:13]
         scope = self.limits.scopes[place - 1]
         whose = f"{scope.kind} {scope.id}"

@@ -13,6 +13,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.access_log import AccessLine, AccessLog
 from tollgate_edge.inference.refused_log import RefusedLog, told
+from tollgate_edge.inference.room import Room
 from tollgate_edge.telemetry import SPAN_REQUEST, InferenceCounters, operation_name, outcome_name
 from tollgate_kit.clock import Clock
 from tollgate_kit.tracing import SpanRecord, Tracing, parse_traceparent
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
 
 _GONE: Final = public_error(errors.ERROR_KIND_CANCELLED)
+# Spans in a second of requests that no router had: so many of our own failures, and so many refused to their callers.
+_MOST_SPANS: Final = 100
+_OUR_FAULT: Final = 500
 
 
 class RequestRecords:
@@ -34,6 +38,7 @@ class RequestRecords:
         refused_log: RefusedLog,
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
+        slow_seconds: float,
     ) -> None:
         self._counters = counters
         self._tracing = tracing
@@ -41,6 +46,8 @@ class RequestRecords:
         self._refused = refused_log
         self._clock = clock
         self._loop = loop
+        self._slow = slow_seconds
+        self._failures, self._refusals = Room(_MOST_SPANS), Room(_MOST_SPANS)
 
     def ended(self, exchange: "InferenceExchange", end: wire.End) -> None:
         """The router's End has come, and the caller has the reply or is gone."""
@@ -53,9 +60,10 @@ class RequestRecords:
             exchange.first_write - started if streamed else -1.0,
             now - started,
         )
-        kept = end.trace_kept
+        # A router knows neither of the one that was lost before it, nor how long a request waited for it, or for Redis.
+        kept = end.trace_kept or exchange.tries > 1 or now - started > self._slow or end.unrecorded
         if kept and self._tracing.enabled:
-            self._record_span(exchange, end)
+            self._record_span(exchange, outcome, end.attempts, limited=end.unrecorded)
         if self._log.wants(failed=outcome != wire.OUTCOME_OK or exchange.client_gone, kept=kept):
             self._write(exchange, outcome, now, end.charge_pico, end.channel, end.attempts)
         if end.unrecorded and not exchange.first_write:
@@ -64,12 +72,19 @@ class RequestRecords:
 
     def ended_here(self, exchange: "InferenceExchange") -> None:
         """No router will say more of it: edge refused it, its caller left before, or its router vanished."""
-        if exchange.tries:
-            self._write(exchange, wire.OUTCOME_ROUTER_LOST, self._loop.time(), None)
-        else:
-            now = self._loop.time()
-            outcome = wire.OUTCOME_CANCELLED if exchange.client_gone else wire.OUTCOME_REFUSED
-            self._write(exchange, outcome, now, 0)
+        now, had_router = self._loop.time(), exchange.tries > 0
+        outcome = wire.OUTCOME_CANCELLED if exchange.client_gone else wire.OUTCOME_REFUSED
+        if had_router:
+            outcome = wire.OUTCOME_ROUTER_LOST
+        # A stranger's refusal is neither a request of anybody nor a span: whoever likes could make any number.
+        if exchange.principal is not None or _status_of(exchange) >= _OUR_FAULT:
+            started, opened = exchange.started or now, exchange.opened_at
+            queue = opened - started if opened else -1.0
+            self._counters.count_end(exchange.operation, outcome, queue, -1.0, now - started)
+            if self._tracing.enabled:
+                self._record_span(exchange, outcome, 0, limited=not had_router)
+        self._write(exchange, outcome, now, None if had_router else 0)
+        if not had_router:
             self._keep_refused(exchange, now)
 
     def refused(self, request_id: str, error: PublicError) -> None:
@@ -102,6 +117,14 @@ class RequestRecords:
             # The words name the path, of which nobody knows what it holds.
             row.message = ""
         self._refused.add(row)
+
+    def room_for_span(self, caller: Principal | None, status: int) -> bool:
+        """Tells whether a request that no router had, or none wrote down, has a span; one that has not is counted."""
+        room = self._failures if status >= _OUR_FAULT else self._refusals
+        if room.take(_name_of(caller), self._loop.time()):
+            return True
+        self._counters.spans_left_out += 1
+        return False
 
     def _keep_refused(self, exchange: "InferenceExchange", now: float) -> None:
         caller = exchange.principal or exchange.barred
@@ -151,7 +174,7 @@ class RequestRecords:
             channel=channel,
             tries=exchange.tries,
             attempts=attempts,
-            status=exchange.status or _GONE.status,
+            status=_status_of(exchange),
             outcome=outcome_name(outcome),
             error=exchange.error.code if exchange.error is not None else "",
             request_bytes=exchange.body_length,
@@ -166,28 +189,41 @@ class RequestRecords:
     def _now(self) -> str:
         return datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC).isoformat(timespec="milliseconds")
 
-    def _record_span(self, exchange: "InferenceExchange", end: wire.End) -> None:
-        asked, outcome = exchange.asked, outcome_name(end.outcome)
-        assert asked is not None
+    def _record_span(self, exchange: "InferenceExchange", outcome: int, attempts: int, *, limited: bool) -> None:
+        """Records the span of a request; one that was refused before it had a trace begins one here."""
+        if limited and not self.room_for_span(exchange.principal, _status_of(exchange)):
+            return
+        if not exchange.trace_id:
+            exchange.trace()
+        named, asked, now_us = outcome_name(outcome), exchange.asked, self._clock.now_us()
+        attributes: dict[str, str | int] = {
+            "http.request.method": "POST",
+            "http.response.status_code": _status_of(exchange),
+            "gen_ai.operation.name": operation_name(exchange.operation),
+            "tollgate.request_id": exchange.request_id,
+            "tollgate.attempts": attempts,
+            "tollgate.outcome": named,
+        }
+        if asked is not None:
+            attributes["gen_ai.request.model"] = asked.model
+        if exchange.error is not None:
+            attributes["error.type"] = exchange.error.code
         self._tracing.record(
             SpanRecord(
                 name=SPAN_REQUEST,
                 span=f"00-{exchange.trace_id}-{exchange.span_id}-01",
                 parent_span_id=exchange.trace_parent,
-                start_us=exchange.started_us,
-                end_us=self._clock.now_us(),
+                start_us=exchange.started_us or now_us,
+                end_us=now_us,
                 kind=SpanKind.SERVER,
-                attributes={
-                    "http.request.method": "POST",
-                    "gen_ai.operation.name": operation_name(exchange.operation),
-                    "gen_ai.request.model": asked.model,
-                    "tollgate.request_id": exchange.request_id,
-                    "tollgate.attempts": end.attempts,
-                    "tollgate.outcome": outcome,
-                },
-                error=outcome if end.outcome != wire.OUTCOME_OK else "",
+                attributes=attributes,
+                error=named if outcome != wire.OUTCOME_OK else "",
             )
         )
+
+
+def _status_of(exchange: "InferenceExchange") -> int:
+    return exchange.status or _GONE.status
 
 
 def _name_of(caller: Principal | None) -> str:

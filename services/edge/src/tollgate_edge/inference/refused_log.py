@@ -5,17 +5,16 @@ beyond is counted, and the next row says how many were left out. Rows gather unt
 not take is tried again until there are too many of them.
 """
 
-from collections import Counter
 from typing import Any, Final
 
 from tollgate.events.v1 import refused_pb2 as events
 from tollgate_edge.errors import PublicError
+from tollgate_edge.inference.room import Room
 from tollgate_kit.event_log import EventLogUnavailable, EventProducer, Record
 
 TOPIC: Final = "request.refused.v1"
 _MOST_WAITING: Final = 5_000
 _MOST_TOGETHER: Final = 400
-_SHARE: Final = 4
 _LONGEST_MESSAGE: Final = 500
 _LONGEST_NAME: Final = 256
 
@@ -25,11 +24,7 @@ class RefusedLog:
 
     def __init__(self, producer: EventProducer, rows_per_second: int) -> None:
         self._producer = producer
-        self._most = rows_per_second
-        self._most_of_one = max(1, rows_per_second // _SHARE)
-        self._second = 0
-        self._in_second: Counter[str] = Counter()
-        self._taken = 0
+        self._room = Room(rows_per_second)
         self._left_out = 0
         self._waiting: list[events.RequestRefused] = []
         self.written = 0
@@ -38,23 +33,13 @@ class RefusedLog:
 
     def room(self, caller: str, now: float) -> bool:
         """Tells whether a refusal of this caller becomes a row; one that does not is counted. `now` in seconds."""
-        if not self._most:
+        if not self._room.most:
             return False
-        second = int(now)
-        if second != self._second:
-            self._second, self._taken = second, 0
-            self._in_second.clear()
-        if (
-            self._taken >= self._most
-            or self._in_second[caller] >= self._most_of_one
-            or len(self._waiting) >= _MOST_WAITING
-        ):
-            self.dropped += 1
-            self._left_out += 1
-            return False
-        self._taken += 1
-        self._in_second[caller] += 1
-        return True
+        if len(self._waiting) < _MOST_WAITING and self._room.take(caller, now):
+            return True
+        self.dropped += 1
+        self._left_out += 1
+        return False
 
     def add(self, row: events.RequestRefused) -> None:
         """Takes a row that there was room for; texts are cut where they are too long."""

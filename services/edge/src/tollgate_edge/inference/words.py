@@ -4,7 +4,7 @@ from typing import Final
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_edge.inference.limits import Ticket
+from tollgate_edge.inference.limits import INSUFFICIENT, NO_WALLET, Ticket
 from tollgate_holds import HoldResult
 from tollgate_rating import MAX_CHARGE_PICO, NoRate, format_decimal
 
@@ -84,10 +84,6 @@ class Words:
             f"The request headers are larger than {max_header_bytes} bytes.",
             code="headers_too_large",
         )
-        self._insufficient = public_error(errors.ERROR_KIND_INSUFFICIENT_QUOTA)
-        self._no_wallet = public_error(
-            errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt. Try again in a moment.", retry_after_ms=1000
-        )
         self._unverified = public_error(
             errors.ERROR_KIND_UNAVAILABLE,
             "Spending cannot be checked now, and what may be spent meanwhile is used up. Try again in a moment.",
@@ -138,5 +134,5 @@ class Words:
         if result is HoldResult.UNVERIFIED:
             return self._unverified
         if result is HoldResult.INSUFFICIENT:
-            return self._insufficient
-        return self._no_redis if result is None else self._no_wallet
+            return INSUFFICIENT
+        return self._no_redis if result is None else NO_WALLET

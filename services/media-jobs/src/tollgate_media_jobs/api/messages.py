@@ -54,6 +54,7 @@ def command_of(request: media.CreateJobRequest) -> CreateCommand:
         files=tuple((source.name, source.data) for source in request.sources),
         request_id=request.request_id,
         currency=tenant.currency,
+        money_told=request.money_told,
         idempotency_key=request.idempotency_key,
         traceparent=request.traceparent,
         requested_model=request.requested_model,

@@ -43,11 +43,13 @@ class CreateCommand:
     files: tuple[tuple[str, bytes], ...] = ()
     # False: the organization pays later.
     prepaid: bool = True
+    # Who asks is told of want of money by a verdict, where the job has limits.
+    money_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A job, None where a limit refused it. `verdict` is of its hold; empty without limits and for an earlier job."""
+    """A job, None where it was refused. `verdict` is of its hold; empty without limits and for an earlier job."""
 
     job: Job | None
     verdict: tuple[int, ...] = ()
@@ -103,7 +105,7 @@ class CreateJob:
         version = self._served(command)
         job, book = self._draft(command, version, request_hash)
         held = await self._hold(job, command)
-        if held.state is HoldState.OVER_LIMIT:
+        if held.state is not HoldState.HELD:
             return Admission(None, held.verdict, job.counted_tokens)
         job = replace(job, counted_second=held.second)
         self._failpoints.reach("after_hold")
@@ -218,6 +220,8 @@ class CreateJob:
     async def _hold(self, job: Job, command: CreateCommand) -> Held:
         held = await self._holds.hold(job, prepaid=command.prepaid)
         if held.state in {HoldState.HELD, HoldState.OVER_LIMIT}:
+            return held
+        if command.money_told and held.verdict and held.state in {HoldState.INSUFFICIENT, HoldState.NO_WALLET}:
             return held
         if held.state is HoldState.INSUFFICIENT:
             raise MediaError(

@@ -26,7 +26,7 @@ from tollgate.errors.v1 import errors_pb2 as tollgate_dot_errors_dot_v1_dot_erro
 from tollgate.exchange.v1 import exchange_pb2 as tollgate_dot_exchange_dot_v1_dot_exchange__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtollgate/media/v1/media.proto\x12\x11tollgate.media.v1\x1a\x1ftollgate/errors/v1/errors.proto\x1a#tollgate/exchange/v1/exchange.proto\"t\n\x0fImageParameters\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\t\x12\x0f\n\x07quality\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x15\n\routput_format\x18\x05 \x01(\t\x12\x0c\n\x04user\x18\x06 \x01(\t\")\n\x0bImageSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"{\n\x05\x41sset\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\r\n\x05index\x18\x07 \x01(\r\"\xa3\x04\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.tollgate.media.v1.JobKind\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.tollgate.media.v1.JobState\x12,\n\x06tenant\x18\x04 \x01(\x0b\x32\x1c.tollgate.exchange.v1.Tenant\x12\r\n\x05model\x18\x05 \x01(\t\x12\x31\n\x05image\x18\x06 \x01(\x0b\x32\".tollgate.media.v1.ImageParameters\x12(\n\x06\x61ssets\x18\x07 \x03(\x0b\x32\x18.tollgate.media.v1.Asset\x12(\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x19.tollgate.errors.v1.Error\x12\x15\n\rcreated_at_us\x18\t \x01(\x03\x12\x13\n\x0b\x65nded_at_us\x18\n \x01(\x03\x12\x13\n\x0b\x63harge_pico\x18\x0b \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0c \x01(\t\x12\x12\n\nrequest_id\x18\r \x01(\t\x12\x13\n\x0btraceparent\x18\x0e \x01(\t\x12\x43\n\x0freported_tokens\x18\x0f \x03(\x0b\x32*.tollgate.media.v1.Job.ReportedTokensEntry\x1a\x35\n\x13ReportedTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x8e\x03\n\x10\x43reateJobRequest\x12,\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.tollgate.exchange.v1.Tenant\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.tollgate.media.v1.JobKind\x12\r\n\x05model\x18\x03 \x01(\t\x12\x31\n\x05image\x18\x04 \x01(\x0b\x32\".tollgate.media.v1.ImageParameters\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12/\n\x07sources\x18\x08 \x03(\x0b\x32\x1e.tollgate.media.v1.ImageSource\x12\x17\n\x0frequested_model\x18\t \x01(\t\x12\x16\n\x0e\x63lient_network\x18\n \x01(\t\x12\x13\n\x0bprompt_hash\x18\x0b \x01(\x06\x12\x15\n\rwithin_limits\x18\x0c \x01(\x08\x12\x10\n\x08postpaid\x18\r \x01(\x08\",\n\tAdmission\x12\x0f\n\x07verdict\x18\x01 \x03(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x04\"i\n\x11\x43reateJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tollgate.media.v1.Job\x12/\n\tadmission\x18\x02 \x01(\x0b\x32\x1c.tollgate.media.v1.Admission\"L\n\rGetJobRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\"5\n\x0eGetJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tollgate.media.v1.Job\"a\n\x0eWaitJobRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"6\n\x0fWaitJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tollgate.media.v1.Job\"]\n\x0fListJobsRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"M\n\x10ListJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.tollgate.media.v1.Job\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"Q\n\x10ReadAssetRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x10\n\x08\x61sset_id\x18\x03 \x01(\t\"J\n\x11ReadAssetResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.tollgate.media.v1.Asset\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c*v\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16JOB_KIND_TEXT_TO_IMAGE\x10\x01\x12\x17\n\x13JOB_KIND_IMAGE_EDIT\x10\x02\x12\x1c\n\x18JOB_KIND_IMAGE_VARIATION\x10\x03*\xeb\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x18\n\x14JOB_STATE_SUBMITTING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x17\n\x13JOB_STATE_INGESTING\x10\x04\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x05\x12\x14\n\x10JOB_STATE_FAILED\x10\x06\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x07\x12\x1c\n\x18JOB_STATE_SUBMIT_UNKNOWN\x10\x08\x32\xb6\x03\n\x0cMediaService\x12V\n\tCreateJob\x12#.tollgate.media.v1.CreateJobRequest\x1a$.tollgate.media.v1.CreateJobResponse\x12M\n\x06GetJob\x12 .tollgate.media.v1.GetJobRequest\x1a!.tollgate.media.v1.GetJobResponse\x12P\n\x07WaitJob\x12!.tollgate.media.v1.WaitJobRequest\x1a\".tollgate.media.v1.WaitJobResponse\x12S\n\x08ListJobs\x12\".tollgate.media.v1.ListJobsRequest\x1a#.tollgate.media.v1.ListJobsResponse\x12X\n\tReadAsset\x12#.tollgate.media.v1.ReadAssetRequest\x1a$.tollgate.media.v1.ReadAssetResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtollgate/media/v1/media.proto\x12\x11tollgate.media.v1\x1a\x1ftollgate/errors/v1/errors.proto\x1a#tollgate/exchange/v1/exchange.proto\"t\n\x0fImageParameters\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\t\x12\x0f\n\x07quality\x18\x03 \x01(\t\x12\r\n\x05\x63ount\x18\x04 \x01(\r\x12\x15\n\routput_format\x18\x05 \x01(\t\x12\x0c\n\x04user\x18\x06 \x01(\t\")\n\x0bImageSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"{\n\x05\x41sset\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\r\n\x05index\x18\x07 \x01(\r\"\xa3\x04\n\x03Job\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.tollgate.media.v1.JobKind\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.tollgate.media.v1.JobState\x12,\n\x06tenant\x18\x04 \x01(\x0b\x32\x1c.tollgate.exchange.v1.Tenant\x12\r\n\x05model\x18\x05 \x01(\t\x12\x31\n\x05image\x18\x06 \x01(\x0b\x32\".tollgate.media.v1.ImageParameters\x12(\n\x06\x61ssets\x18\x07 \x03(\x0b\x32\x18.tollgate.media.v1.Asset\x12(\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x19.tollgate.errors.v1.Error\x12\x15\n\rcreated_at_us\x18\t \x01(\x03\x12\x13\n\x0b\x65nded_at_us\x18\n \x01(\x03\x12\x13\n\x0b\x63harge_pico\x18\x0b \x01(\x03\x12\x10\n\x08\x63urrency\x18\x0c \x01(\t\x12\x12\n\nrequest_id\x18\r \x01(\t\x12\x13\n\x0btraceparent\x18\x0e \x01(\t\x12\x43\n\x0freported_tokens\x18\x0f \x03(\x0b\x32*.tollgate.media.v1.Job.ReportedTokensEntry\x1a\x35\n\x13ReportedTokensEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xa2\x03\n\x10\x43reateJobRequest\x12,\n\x06tenant\x18\x01 \x01(\x0b\x32\x1c.tollgate.exchange.v1.Tenant\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.tollgate.media.v1.JobKind\x12\r\n\x05model\x18\x03 \x01(\t\x12\x31\n\x05image\x18\x04 \x01(\x0b\x32\".tollgate.media.v1.ImageParameters\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x13\n\x0btraceparent\x18\x07 \x01(\t\x12/\n\x07sources\x18\x08 \x03(\x0b\x32\x1e.tollgate.media.v1.ImageSource\x12\x17\n\x0frequested_model\x18\t \x01(\t\x12\x16\n\x0e\x63lient_network\x18\n \x01(\t\x12\x13\n\x0bprompt_hash\x18\x0b \x01(\x06\x12\x15\n\rwithin_limits\x18\x0c \x01(\x08\x12\x10\n\x08postpaid\x18\r \x01(\x08\x12\x12\n\nmoney_told\x18\x0e \x01(\x08\",\n\tAdmission\x12\x0f\n\x07verdict\x18\x01 \x03(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x04\"i\n\x11\x43reateJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tollgate.media.v1.Job\x12/\n\tadmission\x18\x02 \x01(\x0b\x32\x1c.tollgate.media.v1.Admission\"L\n\rGetJobRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\"5\n\x0eGetJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tollgate.media.v1.Job\"a\n\x0eWaitJobRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\x12\n\ntimeout_ms\x18\x04 \x01(\r\"6\n\x0fWaitJobResponse\x12#\n\x03job\x18\x01 \x01(\x0b\x32\x16.tollgate.media.v1.Job\"]\n\x0fListJobsRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\"M\n\x10ListJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x16.tollgate.media.v1.Job\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"Q\n\x10ReadAssetRequest\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x10\n\x08\x61sset_id\x18\x03 \x01(\t\"J\n\x11ReadAssetResponse\x12\'\n\x05\x61sset\x18\x01 \x01(\x0b\x32\x18.tollgate.media.v1.Asset\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c*v\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16JOB_KIND_TEXT_TO_IMAGE\x10\x01\x12\x17\n\x13JOB_KIND_IMAGE_EDIT\x10\x02\x12\x1c\n\x18JOB_KIND_IMAGE_VARIATION\x10\x03*\xeb\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_STATE_QUEUED\x10\x01\x12\x18\n\x14JOB_STATE_SUBMITTING\x10\x02\x12\x15\n\x11JOB_STATE_RUNNING\x10\x03\x12\x17\n\x13JOB_STATE_INGESTING\x10\x04\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x05\x12\x14\n\x10JOB_STATE_FAILED\x10\x06\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x07\x12\x1c\n\x18JOB_STATE_SUBMIT_UNKNOWN\x10\x08\x32\xb6\x03\n\x0cMediaService\x12V\n\tCreateJob\x12#.tollgate.media.v1.CreateJobRequest\x1a$.tollgate.media.v1.CreateJobResponse\x12M\n\x06GetJob\x12 .tollgate.media.v1.GetJobRequest\x1a!.tollgate.media.v1.GetJobResponse\x12P\n\x07WaitJob\x12!.tollgate.media.v1.WaitJobRequest\x1a\".tollgate.media.v1.WaitJobResponse\x12S\n\x08ListJobs\x12\".tollgate.media.v1.ListJobsRequest\x1a#.tollgate.media.v1.ListJobsResponse\x12X\n\tReadAsset\x12#.tollgate.media.v1.ReadAssetRequest\x1a$.tollgate.media.v1.ReadAssetResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_JOB_REPORTEDTOKENSENTRY']._loaded_options = None
   _globals['_JOB_REPORTEDTOKENSENTRY']._serialized_options = b'8\001'
-  _globals['_JOBKIND']._serialized_start=2133
-  _globals['_JOBKIND']._serialized_end=2251
-  _globals['_JOBSTATE']._serialized_start=2254
-  _globals['_JOBSTATE']._serialized_end=2489
+  _globals['_JOBKIND']._serialized_start=2153
+  _globals['_JOBKIND']._serialized_end=2271
+  _globals['_JOBSTATE']._serialized_start=2274
+  _globals['_JOBSTATE']._serialized_end=2509
   _globals['_IMAGEPARAMETERS']._serialized_start=122
   _globals['_IMAGEPARAMETERS']._serialized_end=238
   _globals['_IMAGESOURCE']._serialized_start=240
@@ -50,27 +50,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOB_REPORTEDTOKENSENTRY']._serialized_start=903
   _globals['_JOB_REPORTEDTOKENSENTRY']._serialized_end=956
   _globals['_CREATEJOBREQUEST']._serialized_start=959
-  _globals['_CREATEJOBREQUEST']._serialized_end=1357
-  _globals['_ADMISSION']._serialized_start=1359
-  _globals['_ADMISSION']._serialized_end=1403
-  _globals['_CREATEJOBRESPONSE']._serialized_start=1405
-  _globals['_CREATEJOBRESPONSE']._serialized_end=1510
-  _globals['_GETJOBREQUEST']._serialized_start=1512
-  _globals['_GETJOBREQUEST']._serialized_end=1588
-  _globals['_GETJOBRESPONSE']._serialized_start=1590
-  _globals['_GETJOBRESPONSE']._serialized_end=1643
-  _globals['_WAITJOBREQUEST']._serialized_start=1645
-  _globals['_WAITJOBREQUEST']._serialized_end=1742
-  _globals['_WAITJOBRESPONSE']._serialized_start=1744
-  _globals['_WAITJOBRESPONSE']._serialized_end=1798
-  _globals['_LISTJOBSREQUEST']._serialized_start=1800
-  _globals['_LISTJOBSREQUEST']._serialized_end=1893
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1895
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1972
-  _globals['_READASSETREQUEST']._serialized_start=1974
-  _globals['_READASSETREQUEST']._serialized_end=2055
-  _globals['_READASSETRESPONSE']._serialized_start=2057
-  _globals['_READASSETRESPONSE']._serialized_end=2131
-  _globals['_MEDIASERVICE']._serialized_start=2492
-  _globals['_MEDIASERVICE']._serialized_end=2930
+  _globals['_CREATEJOBREQUEST']._serialized_end=1377
+  _globals['_ADMISSION']._serialized_start=1379
+  _globals['_ADMISSION']._serialized_end=1423
+  _globals['_CREATEJOBRESPONSE']._serialized_start=1425
+  _globals['_CREATEJOBRESPONSE']._serialized_end=1530
+  _globals['_GETJOBREQUEST']._serialized_start=1532
+  _globals['_GETJOBREQUEST']._serialized_end=1608
+  _globals['_GETJOBRESPONSE']._serialized_start=1610
+  _globals['_GETJOBRESPONSE']._serialized_end=1663
+  _globals['_WAITJOBREQUEST']._serialized_start=1665
+  _globals['_WAITJOBREQUEST']._serialized_end=1762
+  _globals['_WAITJOBRESPONSE']._serialized_start=1764
+  _globals['_WAITJOBRESPONSE']._serialized_end=1818
+  _globals['_LISTJOBSREQUEST']._serialized_start=1820
+  _globals['_LISTJOBSREQUEST']._serialized_end=1913
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1915
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1992
+  _globals['_READASSETREQUEST']._serialized_start=1994
+  _globals['_READASSETREQUEST']._serialized_end=2075
+  _globals['_READASSETRESPONSE']._serialized_start=2077
+  _globals['_READASSETRESPONSE']._serialized_end=2151
+  _globals['_MEDIASERVICE']._serialized_start=2512
+  _globals['_MEDIASERVICE']._serialized_end=2950
 # @@protoc_insertion_point(module_scope)

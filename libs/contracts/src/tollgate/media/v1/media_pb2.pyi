@@ -125,7 +125,7 @@ class Job(_message.Message):
     def __init__(self, id: _Optional[str] = ..., kind: _Optional[_Union[JobKind, str]] = ..., state: _Optional[_Union[JobState, str]] = ..., tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., error: _Optional[_Union[_errors_pb2.Error, _Mapping]] = ..., created_at_us: _Optional[int] = ..., ended_at_us: _Optional[int] = ..., charge_pico: _Optional[int] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., reported_tokens: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class CreateJobRequest(_message.Message):
-    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "sources", "requested_model", "client_network", "prompt_hash", "within_limits", "postpaid")
+    __slots__ = ("tenant", "kind", "model", "image", "idempotency_key", "request_id", "traceparent", "sources", "requested_model", "client_network", "prompt_hash", "within_limits", "postpaid", "money_told")
     TENANT_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,7 @@ class CreateJobRequest(_message.Message):
     PROMPT_HASH_FIELD_NUMBER: _ClassVar[int]
     WITHIN_LIMITS_FIELD_NUMBER: _ClassVar[int]
     POSTPAID_FIELD_NUMBER: _ClassVar[int]
+    MONEY_TOLD_FIELD_NUMBER: _ClassVar[int]
     tenant: _exchange_pb2.Tenant
     kind: JobKind
     model: str
@@ -152,7 +153,8 @@ class CreateJobRequest(_message.Message):
     prompt_hash: int
     within_limits: bool
     postpaid: bool
-    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[ImageSource, _Mapping]]] = ..., requested_model: _Optional[str] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ..., within_limits: _Optional[bool] = ..., postpaid: _Optional[bool] = ...) -> None: ...
+    money_told: bool
+    def __init__(self, tenant: _Optional[_Union[_exchange_pb2.Tenant, _Mapping]] = ..., kind: _Optional[_Union[JobKind, str]] = ..., model: _Optional[str] = ..., image: _Optional[_Union[ImageParameters, _Mapping]] = ..., idempotency_key: _Optional[str] = ..., request_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[ImageSource, _Mapping]]] = ..., requested_model: _Optional[str] = ..., client_network: _Optional[str] = ..., prompt_hash: _Optional[int] = ..., within_limits: _Optional[bool] = ..., postpaid: _Optional[bool] = ..., money_told: _Optional[bool] = ...) -> None: ...
 
 class Admission(_message.Message):
     __slots__ = ("verdict", "tokens")
