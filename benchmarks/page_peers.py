@@ -5,12 +5,12 @@ from statistics import median
 from typing import Any
 
 from benchmarks.markdown import ran, range_of, spread, table
-from benchmarks.peers.printed import failures, median_of
+from benchmarks.peers.printed import failures, median_of, per_thousand
 from benchmarks.peers.turns import OURS, WITH_BILLING
 from benchmarks.plots import figure, ranges
 from benchmarks.results import Row, rows
 from benchmarks.targets import Found, peers_of, ratio
-from benchmarks.workloads import OPEN_LOOP, PACED, SMALL, STREAM, Workload
+from benchmarks.workloads import COUNTED, OPEN_LOOP, PACED, Workload
 
 # Gaps of who delivers less than this share say little: they are between what did arrive.
 DRAWN = 0.25
@@ -26,7 +26,7 @@ def section(found: Found, plots: dict[str, str]) -> Iterator[str]:
         + ", ".join(f"{name}: {title}" for name, title in run["versions"].items())
         + ".\nThe last column is Tollgate's processor time over the peer's, round by round.\n"
     )
-    for workload in (SMALL, STREAM):
+    for workload in COUNTED:
         if rows(run, "requests", workload=workload.name):
             yield from _requests(found, workload, plots)
     for workload in PACED:
@@ -34,11 +34,17 @@ def section(found: Found, plots: dict[str, str]) -> Iterator[str]:
             yield from _paced(found, workload, plots)
     if rows(run, "latency"):
         yield from _latency(found)
+    if rows(run, "open"):
+        yield from _open(found)
 
 
 def _requests(found: Found, workload: Workload, plots: dict[str, str]) -> Iterator[str]:
     run = found["peers"]
-    costs = {name: rows(run, "requests", workload=workload.name, gateway=name) for name in _names(found)}
+    costs = {
+        name: found_rows
+        for name in _names(found)
+        if (found_rows := rows(run, "requests", workload=workload.name, gateway=name))
+    }
     unit = "µs of processor a request"
     plot = f"peers-{_slug(workload)}.svg"
     plots[plot] = ranges(
@@ -122,6 +128,18 @@ def _latency(found: Found) -> Iterator[str]:
             p50, p99 = (_added(pairs, part) for part in ("p50_ms", "p99_ms"))
             lines.append((name, _signed(p50), _signed(p99), f"{median_of(pairs, 'load', 'rate'):.0f}"))
     yield table(("gateway", "p50 ms", "p99 ms", "answered a second"), lines)
+
+
+def _open(found: Found) -> Iterator[str]:
+    run = found["peers"]
+    yield "\n### Memory of open streams\n\n"
+    yield "Streams that had their first chunk and are silent: proportional set size, less what it was before.\n\n"
+    lines = []
+    for name in _names(found):
+        if found_rows := [row for row in rows(run, "open", gateway=name) if row["streams"]]:
+            before, streams = median_of(found_rows, "before") / 1e6, median_of(found_rows, "streams")
+            lines.append((name, spread([per_thousand(row) for row in found_rows]), f"{streams:.0f}", f"{before:.0f}"))
+    yield table(("gateway", "MB per 1,000 streams", "open streams", "MB before"), lines)
 
 
 def _added(pairs: list[Row], part: str) -> list[float]:

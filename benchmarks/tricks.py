@@ -174,17 +174,13 @@ def _router() -> Iterator[Trick]:
         lambda: kept.get(18_000),
     )
     opened = wire.Open(**OPEN, tenant=wire.Tenant(**TENANT))
-    whole = dict(_EVENT_CONSTANT, tenant=opened.tenant)
-    constant = events.UsageRecorded(**whole).SerializeToString()
-    kept_parts = {(opened.tenant.SerializeToString(), "gpt-5-mini", 1): constant}
+    own = dict(_EVENT_OWN, tenant=opened.tenant, model="gpt-5-mini")
+    kept_parts = {(False, 1, 1): events.UsageRecorded(**_EVENT_CONSTANT).SerializeToString()}
     yield Trick(
         "router exchange/recorder.py",
         "the part of an event that many share, encoded once",
-        lambda: events.UsageRecorded(**whole, **_EVENT_OWN).SerializeToString(),
-        lambda: (
-            kept_parts[opened.tenant.SerializeToString(), opened.model, 1]
-            + events.UsageRecorded(**_EVENT_OWN).SerializeToString()
-        ),
+        lambda: events.UsageRecorded(**_EVENT_CONSTANT, **own).SerializeToString(),
+        lambda: kept_parts[False, 1, 1] + events.UsageRecorded(**own).SerializeToString(),
     )
     pattern = re.compile(rb'"usage"\s*:|"error"\s*:')
     read = CHUNK * 16
@@ -225,7 +221,7 @@ def _kit() -> Iterator[Trick]:
 
 
 _EVENT_CONSTANT: dict[str, Any] = {
-    "source": 1, "model": "gpt-5-mini", "dialect": 1, "operation": 1, "stream": False,
+    "source": 1, "dialect": 1, "operation": 1, "stream": False,
     "config_digest": "sha256:" + "0" * 64, "attempt": 1, "final": True, "outcome": 1, "upstream_status": 200,
     "upstream_model": "gpt-5-mini", "provider": "openai", "channel": "bench", "price_digest": "sha256:" + "1" * 64,
     "currency": "USD",
@@ -268,7 +264,7 @@ def _upstream() -> Iterator[Trick]:
 
     yield Trick(
         "router domain/target.py",
-        "the head of a request kept by path, not written for each",
+        "the beginning of a request kept by path, not written for each",
         head,
         lambda: target.request_head(b"POST", b"/chat/completions"),
     )

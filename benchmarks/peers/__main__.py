@@ -73,12 +73,15 @@ def _measure(peers: Sequence[Peer], workloads: Sequence[str], rounds: int, file:
             return 2
         with running_upstream(directory, CHUNKS) as (port, pid):
             results = Results("benchmarks.peers", {peer.name: peer.title for peer in here})
-            failed = Turns(Bench(directory, port, pid), results, here, workloads).run(rounds)
+            turns = Turns(Bench(directory, port, pid), results, here, workloads)
+            failed = turns.run(rounds)
             print_tables(results, [peer.name for peer in here])
             print("\nWhat they do")
             print("  tollgate: checks a key, holds and settles money, rates, keeps a usage event; billing books it")
             for peer in here:
                 print(f"  {peer.name} ({peer.title}): {peer.says}")
+            for (gateway, workload), reason in turns.left_out.items():
+                print(f"\n{gateway} is left out of {workload}: {reason}")
             for reason in failed.values():
                 print(f"\n{reason}")
             print(f"\nAt the end: {load()}")

@@ -7,12 +7,12 @@ from statistics import median
 from benchmarks.machine import spread
 from benchmarks.peers.turns import OURS, WITH_BILLING
 from benchmarks.results import Results, Row
-from benchmarks.workloads import OPEN_LOOP, PACED, SMALL, STREAM, Workload
+from benchmarks.workloads import COUNTED, OPEN_LOOP, PACED, Workload
 
 
 def print_tables(results: Results, peers: Sequence[str]) -> None:
     """Prints what was measured of each gateway, and our processor time over each peer's, round by round."""
-    for workload in (SMALL, STREAM):
+    for workload in COUNTED:
         if results.rows("requests", workload=workload.name):
             _print_requests(results, workload, peers)
     for workload in PACED:
@@ -27,6 +27,8 @@ def print_tables(results: Results, peers: Sequence[str]) -> None:
                 p50, p99 = ([row["load"][part] - row["direct"][part] for row in found] for part in ("p50_ms", "p99_ms"))
                 rate = median_of(found, "load", "rate")
                 print(f"  {name:<24} p50 {spread(p50, 2)}   p99 {spread(p99, 2)}   answered {rate:.0f} a second")
+    if results.rows("open"):
+        _print_open(results, peers)
 
 
 def _print_requests(results: Results, workload: Workload, peers: Sequence[str]) -> None:
@@ -52,6 +54,19 @@ def _print_paced(results: Results, workload: Workload, peers: Sequence[str]) -> 
             gaps = f"{p50:.1f} / {p99:.1f}"
             print(f"  {name:<24}{_cost(found):>28}{delivered:>11.1%}{gaps:>18}{memory:>7.0f}{failed:>8}")
     _print_ratios(results, "paced", workload.name, peers)
+
+
+def _print_open(results: Results, peers: Sequence[str]) -> None:
+    print("\nMemory that silent open streams add, MB per 1,000: median (lowest - highest) of the rounds")
+    for name in (OURS, *peers):
+        if found := [row for row in results.rows("open", gateway=name) if row["streams"]]:
+            each = [per_thousand(row) for row in found]
+            print(f"  {name:<24}{spread(each, 1)}   of {median_of(found, 'streams'):.0f} open streams")
+
+
+def per_thousand(row: Row) -> float:
+    """Returns the MB that a thousand open streams added in this round, of which at least one was open."""
+    return float(row["bytes"]) / 1e6 / row["streams"] * 1000
 
 
 def failures(row: Row) -> int:

@@ -10,12 +10,15 @@ from google.protobuf.json_format import Parse
 from google.protobuf.message import DecodeError
 
 from tollgate.events.v1.usage_pb2 import EventSource, EventStatus, UsageRecorded
-from tollgate_billing.domain.event import rerated_id
+from tollgate_billing.domain.event import repeated_id, rerated_id, settled_id
 from tollgate_kit.ids import event_id
 
 pytestmark = pytest.mark.contract
 
 TOPICS = Path(__file__).resolve().parents[2] / "topics"
+# Where the example was that another one takes back.
+PLACE = ("0123456789abcdef0123456789abcdef", "usage.recorded.v1", 3, 812)
+OF_BILLING = {EventStatus.EVENT_STATUS_SETTLED, EventStatus.EVENT_STATUS_REPEATED}
 EXAMPLES = sorted((TOPICS / "examples" / "usage.recorded.v1").glob("*.json"))
 
 
@@ -45,7 +48,13 @@ def test_both_forms_of_an_example_are_one_event(path):
 def test_an_event_is_known_by_request_try_attempt_and_source(path):
     event = decoded(path)
     name = (event.request_id, getattr(event, "try"), event.attempt)
-    if event.source == EventSource.EVENT_SOURCE_BILLING:
+    if event.status == EventStatus.EVENT_STATUS_SETTLED:
+        # By its request: nobody else's event came.
+        assert event.event_id == settled_id(event.request_id)
+    elif event.status == EventStatus.EVENT_STATUS_REPEATED:
+        # By the event that it takes back, and by which of its places in the log.
+        assert event.event_id == repeated_id(event_id(*name, EventSource.EVENT_SOURCE_ROUTER), PLACE)
+    elif event.source == EventSource.EVENT_SOURCE_BILLING:
         # By the event that it corrects, of which there is one.
         assert event.event_id == rerated_id(event_id(*name, EventSource.EVENT_SOURCE_ROUTER))
     else:
@@ -57,8 +66,14 @@ def test_an_event_is_known_by_request_try_attempt_and_source(path):
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_only_a_final_event_charges(path):
     event = decoded(path)
-    assert event.started_at_us < event.ended_at_us
     assert event.tenant.organization_id
+    if event.status in OF_BILLING:
+        # Neither rates anything: one charges what was settled, the other nothing.
+        assert event.source == EventSource.EVENT_SOURCE_BILLING
+        assert (event.price_digest, event.cost_pico, event.usage.ByteSize()) == ("", 0, 0)
+        assert (event.charge_pico > 0) == (event.status == EventStatus.EVENT_STATUS_SETTLED)
+        return
+    assert event.started_at_us < event.ended_at_us
     assert event.price_digest.startswith("sha256:")
     if not event.final:
         assert event.charge_pico == 0

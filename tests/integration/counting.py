@@ -1,4 +1,4 @@
-"""Counts what the parts of the request path do in this thread: decodes, tasks, copies, spans, lines of log.
+"""Counts what the parts of the request path do in this thread: calls, decodes, tasks, copies, spans, lines of log.
 
 What happens is put down to the part whose code is nearest on the stack: a library, or a fake that a test handed in,
 counts as the part that called it.
@@ -21,6 +21,7 @@ from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_holds.pipe import RedisPipe
 from tollgate_kit.tracing import SpanRecord
 from tollgate_router.exchange.request import Request
+from tollgate_router.upstream.client import UpstreamClient
 
 PARTS: Final = {"tollgate_edge": "edge", "tollgate_router": "router", "tollgate_streams": "streams"}
 # All of the standard library's ways to read JSON end here.
@@ -32,6 +33,8 @@ _DELIVERED: Final = InferenceExchange.deliver.__code__
 _SUBMIT: Final = RedisPipe.submit.__code__
 _CALL: Final = RedisPipe._call.__code__  # The one way around `submit`.
 _HOLD, _SETTLE = b"$1\r\nh\r\n", b"$1\r\ns\r\n"
+# It goes by the clock, however few chunks come.
+_TIMER: Final = UpstreamClient._tick.__code__
 _SPAN: Final = SpanRecord.__init__.__code__
 # A copy of a body may be a little shorter than the body that it was measured by.
 _MISSING: Final = 0.1
@@ -46,6 +49,20 @@ def place_of(frame: FrameType | None) -> tuple[str, str]:
             return part, f"{module}.{frame.f_code.co_name}"
         frame = frame.f_back
     return "", ""
+
+
+def _part_of_call(frame: FrameType) -> str:
+    """Returns the part that calls a function of ours; empty for any other, and below a timer."""
+    part = ""
+    if not str(frame.f_globals.get("__name__", "")).startswith("tollgate_"):
+        return part
+    at: FrameType | None = frame
+    while at is not None:
+        if at.f_code is _TIMER:
+            return ""
+        part = part or PARTS.get(str(at.f_globals.get("__name__", "")).partition(".")[0], "")
+        at = at.f_back
+    return part
 
 
 def is_json_decode(function: Any) -> bool:
@@ -67,6 +84,8 @@ class Counts:
     """By part. `places` says for each kind in which functions it was."""
 
     def __init__(self) -> None:
+        # Of functions of ours, those of timers left out.
+        self.calls: Counter[str] = Counter()
         self.decodes: Counter[str] = Counter()
         self.tasks: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
@@ -125,6 +144,7 @@ class Counts:
                 self._count("decode", self.decodes, place_of(frame))
         elif event == "call":
             code = frame.f_code
+            self.calls[_part_of_call(frame)] += 1
             self.spans += code is _SPAN
             self.reads += code is _READ
             self.deliveries += code is _DELIVERED

@@ -15,11 +15,16 @@ from opentelemetry.trace import SpanKind
 from services.edge.tests.fakes.inference import FakeKeys
 from tests.integration.gateway import Gateway
 
-from tollgate_kit.tracing import SpanRecord
+from tollgate_kit.tracing import SpanRecord, parse_traceparent
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _JSON: Final = b'{"a":1}'
 Work = Callable[[], object]
+
+
+def call_once() -> object:
+    """Calls a function of ours."""
+    return parse_traceparent("")
 
 
 def decode_by_function() -> object:

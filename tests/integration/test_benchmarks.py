@@ -23,11 +23,13 @@ from benchmarks.native import NoCompiler, build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
 from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_peers
 from benchmarks.peers.running import PeerFailed, started
+from benchmarks.peers.turns import Turns
 from benchmarks.processes import forget_peak, peak_bytes, resident_bytes
 from benchmarks.product import WITHOUT, NoTree, running
 from benchmarks.receiver import receiving
+from benchmarks.results import Results
 from benchmarks.subject import Subject, descendants
-from benchmarks.workloads import CHUNKS, HUGE, PACED, SMALL, STREAM, Bench, NotWhole, request_of
+from benchmarks.workloads import CHUNKS, HUGE, MIDDLE, PACED, SMALL, STREAM, Bench, NotWhole, request_of
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -266,6 +268,52 @@ def test_keys_of_equal_length_take_turns_and_answers_that_fail_are_raised(progra
     with pytest.raises(NotWhole, match="upstream"):
         bench.load(wrong, STREAM, 4)
     assert bench.load(wrong, STREAM, 4, strict=False).not_whole == 4
+
+
+# Answers what is short as the upstream would, and refuses what is long.
+REFUSING = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        size = int(self.headers["content-length"])
+        self.rfile.read(size)
+        self.send_response(413 if size > 50_000 else 200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+    def log_message(self, *_):
+        pass
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 64
+server = Server(("127.0.0.1", 0), Handler)
+sys.stdout.write(str(server.server_address[1]))
+sys.stdout.flush()
+server.serve_forever()
+"""
+
+
+def test_a_peer_that_refuses_large_bodies_is_left_out_of_those_only(programs, upstream, tmp_path):
+    child = Child([sys.executable, "-c", REFUSING], tmp_path / "log")
+    child.start(lambda: child.tail().strip().isdigit())
+    try:
+        results = Results("benchmarks.peers")
+        turns = Turns(Bench(programs, upstream, 0), results, [], [MIDDLE.name, HUGE.name])
+        for name in ("refusing", "tollgate"):
+            subject = Subject(name, int(child.tail().strip()), {}, "gpt-5-mini", [child.pid])
+            if name == "refusing":
+                for number in range(2):
+                    turns.measure([subject], number, 0.01)
+            else:
+                # Of ours it would be an error, and nothing to be left out for.
+                with pytest.raises(NotWhole):
+                    turns.measure([subject], 0, 0.01)
+    finally:
+        child.kill()
+    measured = [(row["gateway"], row["workload"]) for row in results.rows("requests")]
+    assert measured == [("refusing", MIDDLE.name)] * 2 + [("tollgate", MIDDLE.name)]
+    assert list(turns.left_out) == [("refusing", HUGE.name)]
+    assert "last_status=413" in turns.left_out["refusing", HUGE.name]
 
 
 def test_the_peak_of_a_process_can_be_forgotten(tmp_path):

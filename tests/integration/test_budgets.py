@@ -1,5 +1,7 @@
 """What one request may cost, counted, not timed: decodes, copies, tasks, round trips, events, spans, lines of log.
 
+And what a chunk of a stream may cost: calls of Python functions, of which most of its processor time is made.
+
 Edge's door and the router's Exchange run in this process, over a real stream between them, Valkey and an upstream on a
 socket, so that the interpreter's own hooks see every call. Budgets are absolute; the last test plants work that is one
 too much and sees that each of them notices.
@@ -17,7 +19,7 @@ from typing import Any, Final
 import pytest
 from services.edge.tests.fakes.inference import MODEL, chat, eventually
 from tests.integration import planted
-from tests.integration.counting import Counts
+from tests.integration.counting import PARTS, Counts
 from tests.integration.gateway import Call, Gateway, Script, answer_whole, event
 
 pytestmark = pytest.mark.integration
@@ -63,6 +65,15 @@ STREAM: Final[Costs] = {
 }
 # Beyond those of a stream: what may hold the first and the last words of a provider that is not conforming.
 MENDED: Final[Costs] = {**STREAM, "decodes at router": 6}
+# Of a chunk that comes, is handed on and is written alone. Five of edge's, seven of router's and all between are of a
+# write, however many streams are in it.
+CHUNK: Final[Costs] = {
+    "calls at edge": 8,
+    # And of the few in which the end of a stream might stand.
+    "calls at router": 14.5,
+    # Both ends of the stream between them.
+    "calls between": 14,
+}
 
 
 def over(costs: Costs, budgets: Costs) -> dict[str, float]:
@@ -99,18 +110,42 @@ async def small(gateway: Gateway) -> tuple[Costs, Counts]:
 
 async def stream(gateway: Gateway) -> tuple[Costs, Counts]:
     """Measures streams of CHUNKS chunks, each of which the caller has before the provider says the next."""
-    arrived = asyncio.Semaphore(0)
-    gateway.upstream.script = in_step(arrived)
-    client = await gateway.bench.client()
     counts, events = Counts(), _events(gateway)
-    with counts.counting():
+    await _streams(gateway, counts, REQUESTS, CHUNKS)
+    return costs_of(counts, _events(gateway) - events), counts
+
+
+async def chunks(gateway: Gateway) -> tuple[Costs, Counts]:
+    """Measures what one chunk more costs: the lowest of streams of CHUNKS, and of twice as many.
+
+    So what is done once for a stream counts as little as what timers do beside it.
+    """
+    counts = Counts()
+    lowest: list[Counter[str]] = []
+    for count in (CHUNKS, 2 * CHUNKS):
+        found = []
         for _ in range(REQUESTS):
+            counts = Counts()
+            await _streams(gateway, counts, 1, count)
+            found.append(counts.calls)
+        lowest.append(Counter({part: min(one[part] for one in found) for part in PARTS.values()}))
+    few, many = lowest
+    each = {part: (many[part] - few[part]) / CHUNKS for part in PARTS.values()}
+    costs = {"calls at edge": each["edge"], "calls at router": each["router"], "calls between": each["streams"]}
+    return costs, counts
+
+
+async def _streams(gateway: Gateway, counts: Counts, times: int, chunks: int) -> None:
+    arrived = asyncio.Semaphore(0)
+    gateway.upstream.script = in_step(arrived, chunks)
+    client = await gateway.bench.client()
+    with counts.counting():
+        for _ in range(times):
             client.send(chat(stream=True))
-            for number in range(CHUNKS):
+            for number in range(chunks):
                 await client.until(b'"word%d"' % number)
                 arrived.release()
             await client.rest_of_stream()
-    return costs_of(counts, _events(gateway) - events), counts
 
 
 async def copies(gateway: Gateway) -> tuple[Costs, Counts]:
@@ -135,12 +170,12 @@ def _events(gateway: Gateway) -> int:
     return router.parts.publisher.published + router.parts.spool.records
 
 
-def in_step(arrived: asyncio.Semaphore) -> Script:
+def in_step(arrived: asyncio.Semaphore, chunks: int) -> Script:
     """Returns the script of a provider that says a word only when the caller has the one before."""
 
     async def answer(call: Call) -> None:
         await call.begin()
-        for number in range(CHUNKS):
+        for number in range(chunks):
             await call.send(event(f"word{number}"))
             await arrived.acquire()
         await call.end()
@@ -186,6 +221,13 @@ async def test_a_stream_costs_no_more_for_its_chunks(gateway: Gateway) -> None:
     assert counts.deliveries >= CHUNKS * REQUESTS
     assert (counts.decodes["streams"], counts.tasks["streams"]) == (0, 0), counts.places
     assert over(costs, STREAM) == {}, counts.places
+
+
+async def test_a_chunk_costs_no_more_calls_than_its_budget(gateway: Gateway) -> None:
+    costs, counts = await chunks(gateway)
+    assert counts.reads >= 2 * CHUNKS
+    assert counts.deliveries >= 2 * CHUNKS
+    assert over(costs, CHUNK) == {}
 
 
 async def test_mending_a_stream_looks_at_its_ends_only(tmp_path: Path, valkey: Any) -> None:
@@ -248,6 +290,8 @@ PLANTS: Final[tuple[tuple[Plant, Callable[..., Any], Costs, str], ...]] = (
     (_work(planted.for_each_read, planted.write_line), stream, STREAM, "log lines"),
     (lambda made: planted.for_each_batch(made, planted.asking_redis(made)), stream, STREAM, "other round trips"),
     (planted.recording_twice, stream, STREAM, "events"),
+    (_work(planted.for_each_batch, planted.call_once), chunks, CHUNK, "calls at edge"),
+    (_work(planted.for_each_read, planted.call_once), chunks, CHUNK, "calls at router"),
 )
 
 
@@ -259,7 +303,7 @@ async def test_every_budget_notices_what_is_planted(gateway: Gateway) -> None:
         if over(costs, budgets).keys() != {wanted}:
             missed.append((wanted, over(costs, budgets)))
     assert missed == []
-    assert {wanted for *_, wanted in PLANTS} == SMALL.keys() | COPIES.keys()
+    assert {wanted for *_, wanted in PLANTS} == SMALL.keys() | COPIES.keys() | CHUNK.keys() - {"calls between"}
 
 
 def stream_of(chunks: int) -> Script:

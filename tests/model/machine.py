@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.event_log import TOPIC
 
@@ -18,6 +18,7 @@ from tests.model.parts import FUNDS, HOLD, ORGANIZATION, EdgeSlot, ModelWorld, R
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_billing.domain.event import rerated_id
 from tollgate_billing.errors import Unavailable
+from tollgate_holds import hold_id_of
 from tollgate_kit.event_log import Record
 
 RANKS = {events.EVENT_STATUS_CONFIRMED: 2, events.EVENT_STATUS_UNCONFIRMED: 1, events.EVENT_STATUS_WITNESS: 0}
@@ -41,6 +42,11 @@ class Call:
     # What was charged in the End that edge took.
     taken: int | None = None
     at_router: set = field(default_factory=set)
+
+    @property
+    def held(self):
+        """The id of what its try holds."""
+        return hold_id_of(self.name, self.tried)
 
     @property
     def model(self):
@@ -161,7 +167,7 @@ class UsageMachine(RuleBasedStateMachine):
     def settle(self, which):
         for call in self._unsettled()[which : which + 1]:
             call.settled = True
-            self.world.wallets.settle(ORGANIZATION, call.name, call.taken)
+            self.world.wallets.settle(ORGANIZATION, call.held, call.taken)
 
     # Streams and processes.
 
@@ -179,7 +185,9 @@ class UsageMachine(RuleBasedStateMachine):
         if call.tried == 1 and not call.delivered and self.routers[other].alive:
             self.edge.testify(call, 0)
             self.spooled.add((call.name, call.tried, 0))
+            before = call.held
             call.router, call.tried = other, 2
+            self.world.wallets.hold_again(ORGANIZATION, before, call.held, HOLD)
             call.at_router.add((other, 2))
             return
         self.edge.testify(call, call.delivered)
@@ -325,6 +333,13 @@ class UsageMachine(RuleBasedStateMachine):
                 await self.world.process.keep.reconcile()
         except Unavailable:
             return
+
+    @invariant()
+    def what_runs_is_held(self):
+        """Nobody else may spend what a call that is open may cost, whatever is booked of its first try meanwhile."""
+        held = self.world.wallets.holds
+        for call in self._open():
+            assert held.get((ORGANIZATION, call.held)) == ["held", HOLD], f"{call} holds nothing"
 
     def _unsettled(self):
         return [call for call in self.calls if call.phase == "done" and not call.settled]

@@ -27,6 +27,7 @@ def usage_app() -> typer.Typer:
         ("isolation", isolation),
         ("refill", refill),
         ("rebuild", rebuild),
+        ("take-back", take_back),
     ):
         app.command(name, help=help_of(command))(command)
     return app
@@ -235,3 +236,27 @@ def rebuild(
     from tollgate_cli.commands.mending import run_rebuild
 
     run_rebuild(home, dict(os.environ), start, end, dry_run=dry_run, as_json=as_json)
+
+
+def take_back(
+    *,
+    start: Annotated[
+        str | None, typer.Option("--from", help="First day or time of booking; else 90 days before the end.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="First day or time after it; else now.")] = None,
+    organization: Annotated[str | None, typer.Option(help="Name or id of one; else all of them.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Take it back; else it is only shown.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    r"""Show what requests were charged twice, and take the second charge back with --apply. Each is taken back once.
+
+    \b
+    tollgate usage take-back
+    tollgate usage take-back --from 2026-11-01 --to 2026-11-02 --apply
+    tollgate usage take-back --organization acme --apply --json
+    """
+    from tollgate_cli.commands.mending import run_take_back
+
+    asked = {"from": start, "to": end, "apply": apply}
+    run_take_back(home, dict(os.environ), asked, organization, as_json=as_json)

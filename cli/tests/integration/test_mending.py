@@ -1,4 +1,4 @@
-"""`tollgate usage refill` and `rebuild` against a small HTTP server: what they send, print and exit with."""
+"""`tollgate usage refill`, `rebuild` and `take-back` against a small HTTP server: what they send, print, exit with."""
 
 import json
 import threading
@@ -89,3 +89,25 @@ def test_what_breaks_off_or_is_refused_is_told(edge):
     edge.status, edge.lines = 400, [{"error": {"message": "'rollup' takes minute, hour, day", "code": None}}]
     refused = tollgate(edge.url, "usage", "refill", "week")
     assert (refused.returncode, "'rollup' takes" in refused.stderr) == (1, True)
+
+
+def test_second_charges_are_shown_and_taken_back(edge):
+    row = {"request_id": "req_1", "organization_id": "org_1", "project_id": "prj", "model": "m", "currency": "USD"}
+    row |= {"charge": "0.00006", "charge_pico": 60_000_000, "cost": "0.00003", "cost_pico": 30_000_000}
+    found = {"applied": False, "sent": 0, "rows": [row], "more": False, "left_out": {}}
+    edge.lines = [found]
+    shown = tollgate(edge.url, "usage", "take-back", "--from", "2026-11-01")
+    assert shown.returncode == 0, shown.stderr
+    assert edge.seen[-1][1:] == ("/api/v1/usage/take-back", "Bearer pat", {"from": "2026-11-01", "apply": False})
+    assert ("req_1" in shown.stdout, "--apply takes them back" in shown.stdout) == (True, True)
+    edge.lines = [found | {"applied": True, "sent": 1, "more": True, "left_out": {"too_old": 2}}]
+    done = tollgate(edge.url, "usage", "take-back", "--apply").stdout
+    for part in (
+        "1 second charges are taken back",
+        "2 second charges stay: they began more than 89",
+        "more than these",
+    ):
+        assert part in done, part
+    assert json.loads(tollgate(edge.url, "usage", "take-back", "--json").stdout)["sent"] == 1
+    edge.lines = [found | {"rows": []}]
+    assert "No request was charged twice." in tollgate(edge.url, "usage", "take-back").stdout

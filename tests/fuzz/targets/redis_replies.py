@@ -121,7 +121,7 @@ class _Asked:
 
     def __init__(self, number: int) -> None:
         self.ticket: Ticket | None = None
-        self.request_id = f"req_{number}"
+        self.hold_id, self.tries = f"req_{number}", 0
         self.results: list[HoldResult | None] = []
 
     def admitted(self, result: HoldResult | None) -> None:

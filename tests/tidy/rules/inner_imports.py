@@ -19,8 +19,8 @@ REACHING = {
 # fmt: on
 # What is imported from elsewhere: a name covers what is below it; stubs are messages, never services.
 MESSAGES = re.compile(r"google\.protobuf\.(message|json_format)|tollgate\.\w+\.v\d+(\.\w+_pb2)?")
-DOMAIN = {"msgspec", "tollgate_rating", "tollgate_resources", "tollgate_holds.LimitSet", "tollgate_holds.Scope"}
-DOMAIN |= {"tollgate_kit.multipart"}
+DOMAIN = {"msgspec", "tollgate_rating", "tollgate_resources", "tollgate_kit.multipart"}
+DOMAIN |= {f"tollgate_holds.{name}" for name in ("LimitSet", "Scope", "hold_id_of", "request_of")}
 USE_CASES = DOMAIN | {f"tollgate_kit.{port}" for port in ("clock", "ids", "event_log", "lifecycle", "tracing")}
 # They order work and words of it; a path is a value that they hand on.
 ORDERING = {"asyncio", "logging", "pathlib"}

@@ -1,4 +1,4 @@
-"""`tollgate usage refill` and `tollgate usage rebuild`."""
+"""`tollgate usage refill`, `tollgate usage rebuild` and `tollgate usage take-back`."""
 
 import sys
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tollgate_cli.api import Api
 from tollgate_cli.commands.reconcile import COLUMNS, difference_row
+from tollgate_cli.commands.tenants import organization_id
 from tollgate_cli.errors import Failure
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
@@ -14,6 +15,9 @@ from tollgate_cli.target import find_target
 # Until the next line of progress.
 SECONDS: Final = 600.0
 _BOOKS: Final = "docs/runbooks/books.md"
+REPEATED: Final = ("request_id", "organization_id", "project_id", "model", "currency", "charge", "cost")
+# Why a second charge stays.
+_LEFT_OUT: Final = {"too_old": "they began more than 89 days ago (see tollgate credit correct)"}
 
 
 def run_refill(
@@ -92,6 +96,38 @@ def _tell(found: Mapping[str, Any]) -> None:
         print()
         print_table(COLUMNS, [difference_row(one) for one in found["not_rebuilt"]], numbers=("found", "expected"))
         print(f"and {found['cut']} more\n" if found["cut"] else "")
+
+
+def run_take_back(
+    home: Path | None,
+    environment: Mapping[str, str],
+    asked: Mapping[str, Any],
+    organization: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Shows what requests were charged twice, or takes it back. Raises Failure."""
+    body = {name: value for name, value in asked.items() if value is not None}
+    with Api(find_target(home, environment), timeout_seconds=330) as api:
+        if organization is not None:
+            body["organization_id"] = organization_id(api, organization)
+        found = api.post("/api/v1/usage/take-back", body)
+    if as_json:
+        print_json(found)
+        return
+    if found["rows"]:
+        print_table(REPEATED, [[row[name] for name in REPEATED] for row in found["rows"]], numbers=REPEATED[-2:])
+        print()
+    for reason, count in found["left_out"].items():
+        print(f"{count} second charges stay: {_LEFT_OUT.get(reason, reason)}.")
+    if found["applied"]:
+        print(f"{found['sent']} second charges are taken back as soon as billing has booked that, in a few seconds.")
+    elif found["rows"]:
+        print("Nothing is changed; --apply takes them back.")
+    else:
+        print("No request was charged twice.")
+    if found["more"]:
+        print("There are more than these; run it again after them.")
 
 
 def _given(**values: str | None) -> dict[str, Any]:

@@ -1,7 +1,17 @@
 """Holds and wallets in Redis. Here are the values, which need no I/O; the client is `holds.Holds`."""
 
 from tollgate_holds.limits import BUDGET_WINDOWS, MAX_BUDGET_PICO, MAX_LIMIT, LimitSet, Scope
-from tollgate_holds.outcomes import Balance, Booking, BookState, HoldInfo, HoldResult, Operation, Swept
+from tollgate_holds.outcomes import (
+    Balance,
+    Booking,
+    BookState,
+    HoldInfo,
+    HoldResult,
+    Operation,
+    Swept,
+    hold_id_of,
+    request_of,
+)
 
 __all__ = [
     "BUDGET_WINDOWS",
@@ -16,4 +26,6 @@ __all__ = [
     "Operation",
     "Scope",
     "Swept",
+    "hold_id_of",
+    "request_of",
 ]

@@ -9,8 +9,12 @@
 
 A record may name budgets, which move as the wallet does; see `scripts/budgets.lua`.
 
+Each try of a request has a hold of its own. A second one, on another router, takes over what the first holds: whatever
+becomes known of the first later finds that missing, and the second stays held until its own final event.
+
 Keys of an organization share the tag `{organization}`: `{o}:wallet` (string), `{o}:holds` (hash of records) and
-`{o}:booked` (hash: partition of the usage log → last batch applied). Amounts are integers in pico-units.
+`{o}:booked` (hash: partition of the usage log → last batch applied). Amounts are integers in pico-units; a wallet is at
+most int64 either way and stays there where it would go beyond, see `scripts/budgets.lua`.
 """
 
 import asyncio
@@ -26,12 +30,17 @@ from tollgate_holds.pipe import CLUSTER, UNUSABLE_SECONDS, RedisError, RedisPipe
 
 _SCRIPTS: Final = ("admit", "book", "expire", "balance")
 _MAX_PICO: Final = 2**63 - 1
+# What `balance.lua` adds amounts up in: a number of Lua is exact to 2^53.
+_PART: Final = 10**9
 _SCAN_COUNT: Final = 500
 
 
 _STATES: Final = {b"h": "held", b"s": "settled", b"r": "released"}
 # What a script replies, by its number: cheaper than asking the enumeration.
 _RESULTS: Final = {int(result): result for result in HoldResult}
+_HOLDING: Final = frozenset(
+    {Operation.HOLD, Operation.HOLD_POSTPAID, Operation.HOLD_AGAIN, Operation.HOLD_AGAIN_POSTPAID}
+)
 # Those whose reply says which limit refused.
 _REFUSED: Final = frozenset({int(HoldResult.LIMITED), int(HoldResult.OVER_BUDGET)})
 
@@ -47,7 +56,7 @@ class Holds:
             name: hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
             for name, source in self._sources.items()
         }
-        self._keys: dict[str, tuple[bytes, bytes, bytes, bytes]] = {}
+        self._keys: dict[str, tuple[bytes, bytes, bytes]] = {}
         self.pipe = RedisPipe(
             url, prepare=self._prepare, timeout_seconds=timeout_seconds, unusable_seconds=unusable_seconds
         )
@@ -79,7 +88,7 @@ class Holds:
 
     def pack(self, organization: str, ttl_seconds: int, operations: Sequence[bytes | str | int]) -> bytes:
         """Returns the packed admission call; `operations` is flat: operation, id and amount of each."""
-        wallet, holds, _, _ = self._keys_of(organization)
+        wallet, holds, _ = self._keys_of(organization)
         return pack_command(
             (b"EVALSHA", self._shas["admit"], 2, wallet, holds, ttl_seconds, len(operations) // 3, *operations)
         )
@@ -122,7 +131,7 @@ class Holds:
             limits.organization, ttl_seconds, slot_seconds, (), limited, (limits,), (0, tokens, second)
         )
         reply = await self._run("admit", keys, *arguments)
-        if operation in {Operation.HOLD, Operation.HOLD_POSTPAID}:
+        if operation in _HOLDING:
             verdicts = verdicts_of(reply, 0, [len(limits.scopes)])
             if verdicts is not None:
                 return verdicts[0]
@@ -141,7 +150,7 @@ class Holds:
         gates: Sequence[int],
     ) -> tuple[list[bytes], list[bytes | str | int]]:
         """Returns the keys and arguments of an admission call that ends with limited operations."""
-        wallet, holds, _, _ = self._keys_of(organization)
+        wallet, holds, _ = self._keys_of(organization)
         first = len(operations) // 3
         arguments: list[bytes | str | int] = [ttl_seconds, first + len(limited) // 3, *operations, *limited]
         arguments += (first, slot_seconds, len(sets))
@@ -186,7 +195,7 @@ class Holds:
         `partition/low-high`, one that ends no later was applied by another process meanwhile, and is not applied
         again. Call it after the ledger has the batch; on NO_WALLET call `rebuild` with the ledger's balance.
         """
-        wallet, holds, booked, _ = self._keys_of(organization)
+        wallet, holds, booked = self._keys_of(organization)
         charges = [charge for _, charge in effects] or [0]
         checked(min(charges))
         checked(max(charges))
@@ -201,17 +210,18 @@ class Holds:
 
     async def booked(self, organization: str, partition: str) -> str:
         """Returns the name of the last batch of a partition that `book` applied; empty when there is none."""
-        _, _, booked, _ = self._keys_of(organization)
+        _, _, booked = self._keys_of(organization)
         found = await self.pipe.call("HGET", booked, partition)
         return found.decode() if isinstance(found, bytes) else ""
 
     async def rebuild(self, organization: str, ledger_pico: int) -> tuple[int, bool]:
         """Sets the wallet to ledger - held - settled; returns it and whether it was another before.
 
-        Right only between batches: every batch in the ledger has been booked here.
+        What is beyond int64 becomes the nearest to it. Right only between batches: every batch in the ledger has been
+        booked here.
         """
-        wallet, holds, _, scratch = self._keys_of(organization)
-        reply = await self._run("balance", (wallet, holds, scratch), str(ledger_pico))
+        wallet, holds, _ = self._keys_of(organization)
+        reply = await self._run("balance", (wallet, holds), *divmod(ledger_pico, _PART))
         _, _, _, expected, changed = _numbers(reply, 5)
         if expected is None:
             raise _unexpected(reply)
@@ -219,26 +229,26 @@ class Holds:
 
     async def balance(self, organization: str) -> Balance:
         """Returns the wallet and the sums of what is held and settled but not booked."""
-        wallet, holds, _, scratch = self._keys_of(organization)
-        reply = await self._run("balance", (wallet, holds, scratch), "")
+        wallet, holds, _ = self._keys_of(organization)
+        reply = await self._run("balance", (wallet, holds))
         found, held, settled, _, _ = _numbers(reply, 5)
         return Balance(found, held or 0, settled or 0)
 
     async def left(self, organization: str) -> int | None:
         """Returns what the wallet has that nothing holds, None without a wallet. It may be gone a moment later."""
-        wallet, _, _, _ = self._keys_of(organization)
+        wallet, _, _ = self._keys_of(organization)
         found = await self.pipe.call("GET", wallet)
         return int(found) if isinstance(found, bytes) else None
 
     async def record(self, organization: str, hold_id: str) -> HoldInfo | None:
         """Returns a hold as it is now, or None when there is none."""
-        _, holds, _, _ = self._keys_of(organization)
+        _, holds, _ = self._keys_of(organization)
         found = await self.pipe.call("HGET", holds, hold_id)
         return _info(hold_id, found) if isinstance(found, bytes) else None
 
     async def records(self, organization: str) -> list[HoldInfo]:
         """Returns every hold of an organization, in any order; one that changes meanwhile may be old or missing."""
-        _, holds, _, _ = self._keys_of(organization)
+        _, holds, _ = self._keys_of(organization)
         cursor, found = b"0", dict[bytes, bytes]()
         while True:
             page = cast("tuple[bytes, list[bytes]]", await self.pipe.call("HSCAN", holds, cursor, "COUNT", _SCAN_COUNT))
@@ -249,7 +259,7 @@ class Holds:
 
     async def sweep(self, organization: str, *, tombstone_seconds: int, overdue_seconds: int) -> Swept:
         """Releases expired holds, forgets old tombstones and names settled holds older than `overdue_seconds`."""
-        wallet, holds, _, _ = self._keys_of(organization)
+        wallet, holds, _ = self._keys_of(organization)
         now = int(cast("list[bytes]", await self.pipe.call("TIME"))[0])
         cursor, released, forgotten, overdue = b"0", 0, 0, list[str]()
         while True:
@@ -271,7 +281,7 @@ class Holds:
     async def _admit(
         self, organization: str, operation: Operation, hold_id: str, amount: int, ttl_seconds: int
     ) -> HoldResult:
-        wallet, holds, _, _ = self._keys_of(organization)
+        wallet, holds, _ = self._keys_of(organization)
         reply = await self._run("admit", (wallet, holds), ttl_seconds, 1, operation.value, hold_id, checked(amount))
         results = results_of(reply, 1)
         if results is None:
@@ -288,11 +298,11 @@ class Holds:
         await self._load(self.pipe)
         return await self.pipe.call(*command)
 
-    def _keys_of(self, organization: str) -> tuple[bytes, bytes, bytes, bytes]:
+    def _keys_of(self, organization: str) -> tuple[bytes, bytes, bytes]:
         keys = self._keys.get(organization)
         if keys is None:
             tag = b"{" + organization.encode() + b"}"
-            keys = (tag + b":wallet", tag + b":holds", tag + b":booked", tag + b":scratch")
+            keys = (tag + b":wallet", tag + b":holds", tag + b":booked")
             if len(self._keys) > 100_000:
                 self._keys.clear()
             self._keys[organization] = keys
@@ -335,9 +345,12 @@ def _info(hold_id: str, record: bytes) -> HoldInfo:
     """Reads a record: its state, a time, names of budgets perhaps, an amount. Raises RedisError for any other bytes."""
     state, _, rest = record.partition(b":")
     second, _, amount = rest.partition(b":")
-    digits = amount.rpartition(b":")[2] or b"0"
+    names, _, digits = amount.rpartition(b":")
     try:
-        return HoldInfo(hold_id, _STATES[state.lower()], int(second), int(digits))
+        # "key:ID@WINDOW,project:ID@WINDOW", of a record that has budgets.
+        scopes = [name.partition("@")[0].split(":") for name in names.decode().split(",") if name]
+        budgets = tuple((kind, scope_id) for kind, scope_id in scopes)
+        return HoldInfo(hold_id, _STATES[state.lower()], int(second), int(digits or b"0"), budgets)
     except (KeyError, ValueError):
         raise _unexpected(record) from None
 

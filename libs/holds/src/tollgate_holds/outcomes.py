@@ -16,6 +16,22 @@ class Operation(enum.Enum):
     END = b"e"
     # What a budget took before Redis began to count it.
     USE = b"u"
+    # A hold of a request's second try, under `hold_id_of`, in place of what the first one holds.
+    HOLD_AGAIN = b"H"
+    HOLD_AGAIN_POSTPAID = b"P"
+
+
+def hold_id_of(request_id: str, number_of_try: int) -> str:
+    """Returns the id of what a try of a request holds: that of the request, for a later one with its number.
+
+    Each try has a hold of its own, since what becomes known of a first one must not end what a second one holds.
+    """
+    return request_id if number_of_try < 2 else f"{request_id}.{number_of_try}"
+
+
+def request_of(hold_id: str) -> str:
+    """Returns the id of the request that holds this; it has two tries at most."""
+    return hold_id.removesuffix(".2")
 
 
 class HoldResult(enum.IntEnum):
@@ -59,12 +75,16 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class HoldInfo:
-    """A record. `state` is held, settled or released; `second` is when it expires, was settled, or is forgotten."""
+    """A record. `state` is held, settled or released; `second` is when it expires, was settled, or is forgotten.
+
+    `budgets` are the scopes whose budgets it moves, as kind and id.
+    """
 
     hold_id: str
     state: str
     second: int
     amount_pico: int
+    budgets: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from tollgate_holds import HoldResult, Operation
 WINDOW = 60
 TTL, SLOT_TTL = 300, 40
 REQUESTS, TOKENS, SLOTS, BUDGET = 1, 2, 3, 4
+# What places a hold, and what does it in place of the hold of a first try.
+FIRST = (Operation.HOLD, Operation.HOLD_POSTPAID)
+AGAIN = {Operation.HOLD_AGAIN: Operation.HOLD, Operation.HOLD_AGAIN_POSTPAID: Operation.HOLD_POSTPAID}
 
 
 class Model:
@@ -71,19 +74,19 @@ class Model:
         return best
 
     def hold(self, operation, name, amount, gate, now):
-        """Returns (result, whether it was counted, refusal)."""
+        """Returns (result, the second that it was counted in or 0, refusal)."""
         refusal = self.refusal(*gate, now) if gate else None
         record = self.records.get(name)
         if record is not None:
-            return (HoldResult.TOO_LATE if record[0] == "released" else HoldResult.DONE), False, None
+            return (HoldResult.TOO_LATE if record[0] == "released" else HoldResult.DONE), 0, None
         if refusal is not None:
-            return HoldResult.LIMITED, False, refusal
+            return HoldResult.LIMITED, 0, refusal
         if operation is Operation.HOLD and amount > self.wallet:
-            return HoldResult.INSUFFICIENT, False, None
+            return HoldResult.INSUFFICIENT, 0, None
         scopes, tokens = gate or ((), 0)
         for place, scope in enumerate(scopes, 1):
             if scope.budget_pico and self.budget(scope) < amount:
-                return HoldResult.OVER_BUDGET, False, (BUDGET, place, 0, 0)
+                return HoldResult.OVER_BUDGET, 0, (BUDGET, place, 0, 0)
         self.wallet -= amount
         self.records[name] = ("held", amount)
         self.spenders[name] = [(scope.kind, scope.id) for scope in scopes if scope.budget_pico]
@@ -98,7 +101,23 @@ class Model:
                     self.counts(TOKENS, scope)[now] += tokens
                 if scope.slots:
                     self.slots.setdefault((scope.kind, scope.id), {})[name] = now + SLOT_TTL
-        return HoldResult.DONE, True, None
+        return HoldResult.DONE, now, None
+
+    def hold_again(self, operation, name, amount, gate, now):
+        """Holds for the second try of a request what the first one holds; returns as `hold` does."""
+        before, (scopes, tokens, second) = name.removesuffix(".2"), gate or ((), 0, 0)
+        if name not in self.records:
+            if self.records.get(before, ("", 0))[0] == "held":
+                self.records[name], self.spenders[name] = self.records.pop(before), self.spenders.pop(before)
+                for scope in scopes:
+                    if scope.slots:
+                        slots = self.slots.setdefault((scope.kind, scope.id), {})
+                        slots.pop(before, None)
+                        slots[name] = now + SLOT_TTL
+                return HoldResult.DONE, second, None
+            if gate:
+                self.finish(Operation.FORGET, before, "", scopes, -tokens, second, now)
+        return self.hold(AGAIN[operation], name, amount, gate[:2] if gate else None, now)
 
     def budget(self, scope):
         """Returns what is left of a budget, whose size may have changed since."""
@@ -182,15 +201,22 @@ def expected(model, plain, limited, sets, now):
     """Returns what a batch replies, with seconds in place of milliseconds that are left, and makes the model do it."""
     replies = []
     for operation, name, amount in plain:
-        done = model.hold if operation in {Operation.HOLD, Operation.HOLD_POSTPAID} else model.other
-        found = done(operation, name, amount, None, now)
-        replies.append(found[0] if isinstance(found, tuple) else found)
+        found = _held(model, operation, name, amount, None, now)
+        replies.append(found[0] if found else model.other(operation, name, amount, None, now))
     for operation, name, amount, place, tokens, second in limited:
         scopes = sets[place].scopes
-        if operation not in {Operation.HOLD, Operation.HOLD_POSTPAID}:
+        found = _held(model, operation, name, amount, (scopes, tokens, second), now)
+        if not found:
             replies.append(model.other(operation, name, amount, (scopes, tokens, second), now))
             continue
-        result, counted, refusal = model.hold(operation, name, amount, (scopes, tokens), now)
+        result, counted, refusal = found
         narrow = (*model.narrowest(REQUESTS, scopes, now), *model.narrowest(TOKENS, scopes, now))
-        replies.append([result, now if counted else 0, *narrow, model.begun(scopes), *(refusal or ())])
+        replies.append([result, counted, *narrow, model.begun(scopes), *(refusal or ())])
     return replies
+
+
+def _held(model, operation, name, amount, gate, now):
+    """Returns what became of a hold; None where the operation is another."""
+    if operation in AGAIN:
+        return model.hold_again(operation, name, amount, gate, now)
+    return model.hold(operation, name, amount, gate and gate[:2], now) if operation in FIRST else None

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 import pytest
+from libs.holds.tests.fakes.limits_model import AGAIN
 
 from tollgate_holds import BookState, HoldResult, Operation
 from tollgate_holds.holds import Holds, checked, flatten
@@ -62,6 +63,50 @@ async def test_holding_twice_under_one_id_holds_once(holds):
     for _ in range(3):
         assert await holds.hold(ORGANIZATION, "r1", 8, 60) is HoldResult.DONE
     assert (await holds.balance(ORGANIZATION)).wallet == 2
+
+
+async def second_try(holds, amount, operation=Operation.HOLD_AGAIN):
+    reply = asyncio.get_running_loop().create_future()
+    assert holds.pipe.submit(holds.pack(ORGANIZATION, 60, flatten([(operation, "r1.2", amount)])), reply.set_result)
+    return (await reply)[0]
+
+
+@pytest.mark.parametrize("operation", AGAIN)
+async def test_a_second_try_takes_over_what_the_first_one_holds(holds, operation):
+    await fund(holds, 10)
+    await holds.hold(ORGANIZATION, "r1", 8, -5)
+    # Nobody else can have it between the two, there need be no more than it, and a lost reply changes nothing.
+    assert [await second_try(holds, 8, operation) for _ in range(2)] == [HoldResult.DONE] * 2
+    assert await holds.record(ORGANIZATION, "r1") is None
+    assert (await holds.balance(ORGANIZATION)).wallet == 2
+    # Its time begins anew.
+    assert (await holds.sweep(ORGANIZATION, tombstone_seconds=DAY, overdue_seconds=DAY)).released == 0
+    # What becomes known of the first try ends nothing that the second one holds.
+    await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 0)])
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held) == (2, 8)
+    await holds.settle(ORGANIZATION, "r1.2", 3)
+    await holds.book(ORGANIZATION, "t/0", "b2", [("r1.2", 3)])
+    balance = await holds.balance(ORGANIZATION)
+    assert (balance.wallet, balance.held, balance.settled) == (7, 0, 0)
+
+
+@pytest.mark.parametrize(("left", "result"), [(8, HoldResult.DONE), (7, HoldResult.INSUFFICIENT)])
+async def test_a_second_try_whose_first_one_was_booked_needs_money_of_its_own(holds, left, result):
+    await fund(holds, left)
+    await holds.hold(ORGANIZATION, "r1", 5, 60)
+    await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 0)])
+    assert await second_try(holds, 8) == result
+    assert (await holds.balance(ORGANIZATION)).held == (8 if result is HoldResult.DONE else 0)
+
+
+async def test_a_second_try_takes_no_tombstone_over(holds):
+    await fund(holds, 10)
+    await holds.hold(ORGANIZATION, "r1", 8, -5)
+    await holds.sweep(ORGANIZATION, tombstone_seconds=DAY, overdue_seconds=DAY)
+    assert await second_try(holds, 8) == HoldResult.DONE
+    assert (await holds.record(ORGANIZATION, "r1")).state == "released"
+    assert (await holds.balance(ORGANIZATION)).held == 8
 
 
 async def test_settle_returns_the_difference_and_a_second_settle_changes_nothing(holds):
@@ -255,6 +300,12 @@ class Model:
 
     def apply(self, operation, name, amount):
         state, held = self.records.get(name, ("", 0))
+        if operation in AGAIN:
+            before = name.removesuffix(".2")
+            if not state and self.records.get(before, ("", 0))[0] == "held":
+                self.records[name] = self.records.pop(before)
+                return HoldResult.DONE
+            operation = AGAIN[operation]
         match operation, state:
             case ((Operation.HOLD | Operation.HOLD_POSTPAID), ""):
                 if amount > self.wallet and operation is Operation.HOLD:
@@ -290,7 +341,8 @@ async def test_a_batch_does_what_its_operations_do_one_after_another(holds, wall
         batch = []
         for _ in range(rng.randrange(1, 30)):
             operation = rng.choice((Operation.HOLD, Operation.HOLD, Operation.SETTLE, *Operation))
-            batch.append((operation, f"r{rng.randrange(25)}", rng.randrange(1, rng.choice((90, largest)))))
+            name = f"r{rng.randrange(25)}" + ".2" * (operation in AGAIN or rng.random() < 0.2)
+            batch.append((operation, name, rng.randrange(1, rng.choice((90, largest)))))
         wanted = [model.apply(*one) for one in batch]
         reply = asyncio.get_running_loop().create_future()
         assert holds.pipe.submit(holds.pack(ORGANIZATION, 60, flatten(batch)), reply.set_result)
@@ -303,6 +355,7 @@ async def test_a_batch_does_what_its_operations_do_one_after_another(holds, wall
             model.taken("settled"),
         )
     effects = [(f"r{number}", rng.randrange(0, largest)) for number in (*range(25), 3)]
+    effects += [(f"r{number}.2", rng.randrange(0, largest)) for number in range(25)]
     named = {name for name, _ in effects}
     freed = sum(amount for name, (_, amount) in model.records.items() if name in named)
     await holds.book(ORGANIZATION, "t/0", "b1", effects, credit_pico=largest)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib import resources
 
 import pytest
-from libs.holds.tests.fakes.limits_model import SLOT_TTL, TTL, Model, expected
+from libs.holds.tests.fakes.limits_model import AGAIN, FIRST, SLOT_TTL, TTL, Model, expected
 
 from tollgate_holds import HoldResult, LimitSet, Operation, Scope
 
@@ -105,17 +105,20 @@ def some_sets(rng, largest):
 
 def some_batch(rng, names, sets, seconds, largest):
     others = (Operation.SETTLE, Operation.SETTLE, Operation.FORGET, Operation.RENEW, Operation.END)
-    holding = (Operation.HOLD, Operation.HOLD_POSTPAID)
+    holding = (*FIRST, *FIRST, *AGAIN)
 
     def one(kinds):
-        return rng.choice(kinds), f"r{rng.randrange(names)}", rng.randrange(1, 90)
+        operation, second_try = rng.choice(kinds), rng.random() < 0.2
+        if operation in holding:
+            second_try = operation in AGAIN
+        return operation, f"r{rng.randrange(names)}" + ".2" * second_try, rng.randrange(1, 90)
 
     plain = [one((*holding, *others[:4])) for _ in range(rng.randrange(4))]
     limited = []
     for _ in range(rng.randrange(1, 12)):
         place, tokens = rng.randrange(len(sets)), rng.randrange(1, rng.choice([60, largest]))
         if rng.random() < 0.5:
-            limited.append((*one(holding), place, tokens, 0))
+            limited.append((*one(holding), place, tokens, rng.choice([0, *seconds[-6:]])))
         else:
             second = rng.choice([0, *seconds[-6:]]) * rng.choice([1, 1, -1])
             limited.append((*one(others), place, rng.choice([-tokens, tokens, 0]), second))
@@ -153,7 +156,9 @@ async def test_limited_batches_do_what_their_operations_do_one_after_another(hol
         seconds.append(now)
         results.update(reply[0] if isinstance(reply, list) else reply for reply in replies)
         if rng.random() < 0.3:
-            effects = [(f"r{rng.randrange(60)}", rng.randrange(200)) for _ in range(rng.randrange(5))]
+            effects = [
+                (f"r{rng.randrange(60)}" + rng.choice(["", ".2"]), rng.randrange(200)) for _ in range(rng.randrange(5))
+            ]
             await holds.book(ORGANIZATION, "t/0", f"b{number}", effects)
             for effect in effects:
                 model.book(*effect)
@@ -250,3 +255,38 @@ async def test_places_of_a_process_that_died_are_free_after_their_time(holds):
     assert await hold("third") == HoldResult.LIMITED
     await pass_time(holds, 7)
     assert [await hold("third"), await hold("fourth")] == [HoldResult.DONE, HoldResult.LIMITED]
+
+
+async def test_a_second_try_is_counted_where_the_first_one_was(holds):
+    sets = [LimitSet(ORGANIZATION, (Scope("key", "k", 1, 100, 1, 100, "total"),))]
+    await holds.rebuild(ORGANIZATION, 90)
+
+    async def ask(operation, name, amount=90, tokens=60, second=0):
+        reply, *_ = await send(holds, [], [(operation, name, amount, 0, tokens, second)], sets)
+        return reply[0]
+
+    async def counted():
+        window = await holds.pipe.call("HMGET", f"{{{ORGANIZATION}}}:window:key:k", "r", "t")
+        return *map(int, window), await holds.pipe.call("ZCARD", f"{{{ORGANIZATION}}}:slots:key:k")
+
+    first = await ask(Operation.HOLD, "r1")
+    assert first[0] == HoldResult.DONE
+    second = await ask(Operation.HOLD_AGAIN, "r1.2", second=first[1])
+    # Full as all limits are, it is let in, and told the second that the first one was counted in.
+    assert second[:2] == first[:2]
+    assert await counted() == (1, 60, 1)
+    assert await ask(Operation.SETTLE, "r1.2", 20, -30, second[1]) == HoldResult.DONE
+    assert await counted() == (1, 30, 0)
+    await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 0), ("r1.2", 20)])
+    assert await holds.pipe.call("HGET", f"{{{ORGANIZATION}}}:budget:key:k", "left") == b"80"
+
+
+async def test_a_second_try_whose_first_one_was_booked_is_counted_once(holds):
+    sets = [LimitSet(ORGANIZATION, (Scope("key", "k", 1, 100, 1),))]
+    first, *_ = await send(holds, [], [(Operation.HOLD_POSTPAID, "r1", 5, 0, 60, 0)], sets)
+    await holds.book(ORGANIZATION, "t/0", "b1", [("r1", 0)])
+    second, *_ = await send(holds, [], [(Operation.HOLD_AGAIN_POSTPAID, "r1.2", 5, 0, 60, first[0][1])], sets)
+    assert second[0][0] == HoldResult.DONE
+    window = await holds.pipe.call("HMGET", f"{{{ORGANIZATION}}}:window:key:k", "r", "t")
+    assert [int(one) for one in window] == [1, 60]
+    assert await holds.pipe.call("ZRANGE", f"{{{ORGANIZATION}}}:slots:key:k", 0, -1) == [b"r1.2"]

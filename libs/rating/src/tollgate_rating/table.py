@@ -11,6 +11,8 @@ from tollgate_rating.price import ModelPrice
 
 SERIES = ("public", "catalogue")
 _NO_RULE = ""
+# Moments, and the price in force from each of them on.
+_Timeline = tuple[Sequence[int], tuple[ModelPrice | NoRate | None, ...]]
 
 
 class PriceTable:
@@ -39,7 +41,12 @@ class PriceTable:
         self._groups = frozenset[str]().union(*(book.groups() for book in books))
         # Keys are models and groups that books name, so that callers' inventions cannot make it grow; currencies are
         # those of organizations.
-        self._found: dict[tuple[str, str, str], tuple[list[int], list[ModelPrice | NoRate | None]]] = {}
+        self._found: dict[tuple[str, str, str], _Timeline] = {}
+        # When prices of a book's own currency may change, and those of others. Shared, so that of a model only its own
+        # prices are read from memory.
+        books_start = {book.effective_us for versions in self._series for book in versions}
+        self._starts = sorted(books_start)
+        self._converted_starts = sorted(books_start | self.rates.starts())
 
     def find(self, model: str, group: str, at_us: int, currency: str = "") -> ModelPrice | None:
         """Returns the price in force at `at_us` (microseconds since the epoch), or None when no book has one.
@@ -70,10 +77,9 @@ class PriceTable:
         """Returns the content addresses of all books."""
         return frozenset(self._by_digest)
 
-    def _timeline(self, model: str, group: str, currency: str) -> tuple[list[int], list[ModelPrice | NoRate | None]]:
-        books = {book.effective_us for versions in self._series for book in versions}
-        starts = sorted(books | self.rates.starts() if currency else books)
-        return starts, [self._converted(self._in_force(model, group, start), currency, start) for start in starts]
+    def _timeline(self, model: str, group: str, currency: str) -> _Timeline:
+        starts = self._converted_starts if currency else self._starts
+        return starts, tuple(self._converted(self._in_force(model, group, start), currency, start) for start in starts)
 
     def _converted(self, price: ModelPrice | None, currency: str, at_us: int) -> ModelPrice | NoRate | None:
         if price is None or currency in {"", price.currency}:

@@ -37,9 +37,7 @@ from tollgate_billing.adapters.sql_ledger import SqlLedger
 from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox
 from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_payments import SqlPayments
-from tollgate_billing.adapters.sql_statements import SqlStatements
 from tollgate_billing.adapters.sql_turns import SqlTurns
-from tollgate_billing.adapters.unpriced_rows import ClickHouseUnpricedRows
 from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
@@ -49,15 +47,13 @@ from tollgate_billing.adapters.usage_spending import ClickHouseSpending
 from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
 from tollgate_billing.adapters.usage_troubles import ClickHouseTroubles
 from tollgate_billing.adapters.usage_views import ClickHouseUsageViews
-from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
 from tollgate_billing.api.billing_service import BillingService, LagSource
 from tollgate_billing.api.control_service import ControlService
 from tollgate_billing.api.dead_letter_service import DeadLetterService
 from tollgate_billing.api.ledger_service import LedgerService
 from tollgate_billing.api.mending_service import MendingService
 from tollgate_billing.api.payment_service import PaymentService
-from tollgate_billing.api.report_service import ReportService
-from tollgate_billing.assembly import mail_server, usage_sql, usage_store
+from tollgate_billing.assembly import mail_server, reports, usage_sql, usage_store
 from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.consumers.request_refused import RequestRefusedConsumer
 from tollgate_billing.consumers.usage_recorded import UsageRecordedConsumer
@@ -65,6 +61,7 @@ from tollgate_billing.errors import Unavailable
 from tollgate_billing.settings import BillingSettings
 from tollgate_billing.telemetry import FAMILIES, BillingCounters, samples
 from tollgate_billing.use_cases.ask_usage import AskUsage
+from tollgate_billing.use_cases.book_settled import BookSettled
 from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.compare_rollups import CompareRollups
@@ -77,12 +74,10 @@ from tollgate_billing.use_cases.rebuild_usage import RebuildParts, RebuildUsage
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_billing.use_cases.refill_rollups import RefillRollups
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
-from tollgate_billing.use_cases.rerate_unpriced import RerateUnpriced
 from tollgate_billing.use_cases.top_up import TopUps
 from tollgate_billing.use_cases.watch_alerts import Backlog, WatchAlerts
 from tollgate_billing.use_cases.watch_anomalies import WatchAnomalies
 from tollgate_billing.use_cases.watch_budgets import WatchBudgets
-from tollgate_billing.use_cases.what_if import RateAgain
 from tollgate_holds.holds import Holds
 from tollgate_kit.admin import AdminServer
 from tollgate_kit.clock import Clock, SystemClock
@@ -135,9 +130,9 @@ class Billing:
         )
         self.prices = PriceArchive(self.database, settings.config_addresses)
         self.config = ConfigClient(settings.config_addresses, settings.state_directory, self.apply)
-        ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds)
-        self._add_controls(ledger, clock, failpoint)
-        self.wallets = KeepWallets(ledger, wallets, self.counters, booking, self.alerts.swept)
+        ledger, wallets = SqlLedger(self.database), RedisWallets(self.holds, settings.unbooked_hold_seconds)
+        self._add_controls(ledger, wallets, clock, failpoint)
+        self.wallets = KeepWallets(ledger, wallets, self.counters, booking, self.alerts.swept, self.estimate)
         recording = functools.partial(
             RecordBatch,
             ledger=ledger,
@@ -185,8 +180,8 @@ class Billing:
         self.lifecycle.add_blocker(lambda: self.holds.away or None)
         self.lifecycle.add_blocker(lambda: self.consumer.problem or None)
 
-    def _add_controls(self, ledger: SqlLedger, clock: Clock, failpoint: Failpoint) -> None:
-        """Makes budgets, anomalies, alerts, and what tells people of them."""
+    def _add_controls(self, ledger: SqlLedger, wallets: RedisWallets, clock: Clock, failpoint: Failpoint) -> None:
+        """Makes budgets, anomalies, alerts, what tells people of them, and what books holds that nobody booked."""
         ids, spending = RandomIds(), ClickHouseSpending(self.clickhouse)
         budgets = SqlBudgets(self.database, ids)
         self.budgets = WatchBudgets(budgets, spending, ledger, clock)
@@ -217,6 +212,15 @@ class Billing:
             new_id=ids.new,
             reached=failpoint.reached,
         )
+        self.estimate = BookSettled(
+            ledger,
+            wallets,
+            UsageProducer(self.producer),
+            lambda: self._backlog().behind,
+            clock,
+            self.counters,
+            after_seconds=self.settings.unbooked_hold_seconds,
+        )
         keep = KeepBudgets(budgets, spending, self.budgets, ledger, clock, lambda: ids.new("bud"))
         self.control_service = ControlService(keep, budgets, self.notices, self.anomalies, self.alerts, clock)
 
@@ -235,7 +239,16 @@ class Billing:
         booked = SqlLedgerBooks(self.database)
         self.rollups = CompareRollups(ClickHouseRollups(self.clickhouse))
         self.books = CompareBooks(
-            usage_books, booked, ledger, wallets, self.wallets, self.counters, self.clock, self.letters, self.rollups
+            usage_books,
+            booked,
+            ledger,
+            wallets,
+            self.wallets,
+            self.counters,
+            self.clock,
+            self.letters,
+            self.rollups,
+            overdue_seconds=self.settings.unbooked_hold_seconds,
         )
         requests = LookAtRequests(queries, self.request_log, ledger, wallets, self.prices)
         self.sql = usage_sql(self.settings)
@@ -293,16 +306,7 @@ class Billing:
                 ids=ids,
             )
         )
-        rerate = RerateUnpriced(
-            ClickHouseUnpricedRows(self.clickhouse),
-            SqlLedger(self.database),
-            self.prices,
-            UsageProducer(self.producer),
-            self.clock,
-            ClickHouseLetters(self.clickhouse),
-        )
-        rate_again = RateAgain(ClickHouseUsedRows(self.clickhouse))
-        self.reports = ReportService(SqlStatements(self.database), rate_again, rerate, self.prices)
+        self.reports = reports(self.clickhouse, self.database, self.prices, UsageProducer(self.producer), self.clock)
 
     def apply(self, digest: str, document: bytes) -> None:
         """Takes in the price books of a configuration version."""
@@ -323,6 +327,7 @@ class Billing:
             "dead_letters": self.alerts.dead_letters,
             "recent_ids": self.consumer.recent_ids,
             "unbooked_holds": self.counters.unbooked_holds,
+            "wallets_beyond": self.counters.wallets_beyond,
             "stopped_partitions": len(self.consumer.stopped),
         }
 

@@ -1,11 +1,25 @@
-"""Adapters of the composition root that are made of settings alone."""
+"""Parts of the composition root that need little of it: adapters made of settings alone, and reports."""
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
+from tollgate_billing.adapters.letters import ClickHouseLetters, UsageProducer
 from tollgate_billing.adapters.notice_sender import MailServer
+from tollgate_billing.adapters.price_archive import PriceArchive
+from tollgate_billing.adapters.sql_ledger import SqlLedger
+from tollgate_billing.adapters.sql_statements import SqlStatements
+from tollgate_billing.adapters.unpriced_rows import ClickHouseUnpricedRows
+from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
 from tollgate_billing.adapters.usage_schema import Cluster, Retention
 from tollgate_billing.adapters.usage_sql import ClickHouseUsageSql
+from tollgate_billing.adapters.usage_store import ClickHouseUsageStore
+from tollgate_billing.adapters.used_rows import ClickHouseUsedRows
+from tollgate_billing.api.report_service import ReportService
 from tollgate_billing.ports import SqlLimits
 from tollgate_billing.settings import BillingSettings
+from tollgate_billing.use_cases.rerate_unpriced import RerateUnpriced
+from tollgate_billing.use_cases.take_back_repeated import TakeBackRepeated
+from tollgate_billing.use_cases.what_if import RateAgain
+from tollgate_kit.clock import Clock
+from tollgate_kit.sql import Database
 
 
 def usage_store(settings: BillingSettings) -> ClickHouse:
@@ -48,3 +62,14 @@ def usage_sql(settings: BillingSettings) -> ClickHouseUsageSql:
         rows=settings.usage_sql_rows,
     )
     return ClickHouseUsageSql(settings.clickhouse_dsn.get_secret_value(), limits)
+
+
+def reports(
+    clickhouse: ClickHouse, database: Database, prices: PriceArchive, topic: UsageProducer, clock: Clock
+) -> ReportService:
+    """Returns what reports on money, and corrects through the log what was booked with no price or twice."""
+    unpriced, ledger = ClickHouseUnpricedRows(clickhouse), SqlLedger(database)
+    rerate = RerateUnpriced(unpriced, ledger, prices, topic, clock, ClickHouseLetters(clickhouse))
+    take_back = TakeBackRepeated(ClickHouseUsageBooks(clickhouse), ClickHouseUsageStore(clickhouse), topic, clock)
+    rate_again = RateAgain(ClickHouseUsedRows(clickhouse))
+    return ReportService(SqlStatements(database), rate_again, rerate, take_back, prices)

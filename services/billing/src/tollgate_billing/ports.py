@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, KeptFinal, KeptFinals
-from tollgate_billing.domain.postings import Transfer, WalletEffect
+from tollgate_billing.domain.postings import TakenBack, Transfer, WalletEffect
 from tollgate_billing.domain.recent import RecentIds
 from tollgate_billing.domain.rows import Block, Row
 from tollgate_billing.domain.table import Table
@@ -99,6 +99,7 @@ class Posting:
     # Finals to keep, and the events whose charge the batch takes back.
     finals: Sequence[KeptFinal] = field(default=())
     corrected: Sequence[bytes] = field(default=())
+    taken_back: Sequence[TakenBack] = field(default=())
     now_us: int = 0
 
 
@@ -196,28 +197,30 @@ class WalletState:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """`overdue` names holds that were settled long ago and never booked."""
+    """`overdue` names holds that were settled long ago and never booked; `estimated` of them are being booked now."""
 
     released: int
     forgotten: int
     overdue: tuple[str, ...]
+    estimated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord:
     """A hold as Redis has it. `state` is held, settled or released; `at_us` when it expires, was settled, is forgotten.
 
-    In pico-units: what is held, or what it was settled with.
+    In pico-units: what is held, or what it was settled with. `budgets` are the scopes whose budgets it moves.
     """
 
     hold_id: str
     state: str
     amount_pico: int
     at_us: int
+    budgets: tuple[tuple[str, str], ...] = ()
 
 
 class Wallets(Protocol):
-    """Raises WalletsUnavailable from every method."""
+    """Raises WalletsUnavailable from every method. A wallet that would be beyond int64 is the nearest to it."""
 
     async def book(self, effect: Effect, source: str, batch: str) -> "Outcome":
         """Applies an effect once per (source, batch)."""
@@ -297,7 +300,8 @@ Place = tuple[int, str]
 class RequestFilter(UsageFilter):
     """Which single requests; empty leaves a condition out, too.
 
-    `status` is confirmed, unconfirmed, witness or refused; `error` the kind of a failure or the code of a refusal.
+    `status` is confirmed, unconfirmed, witness, settled, repeated or refused; `error` the kind of a failure or the code
+    of a refusal.
     """
 
     request_id: str = ""
@@ -394,12 +398,15 @@ class UsageBooks(Protocol):
         """Returns the places in the log that rows of a batch came from."""
         ...
 
-    async def repeated(self, from_us: int, to_us: int, most: int) -> list[RepeatedRequest]:
-        """Returns requests with an event twice or with more than one charge."""
+    async def repeated(self, from_us: int, to_us: int, most: int, organization_id: str = "") -> list[RepeatedRequest]:
+        """Returns requests with an event twice or with more than one charge, of an organization or of all.
+
+        What came late in this time is compared with what came before it.
+        """
         ...
 
-    async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:
-        """Returns the batch of the final of each of these requests that has one."""
+    async def booked_finals(self, hold_ids: Collection[str], before_us: int) -> dict[str, str]:
+        """Returns the batch of the final of each try that holds one of these, where there is one; and maybe others."""
         ...
 
     async def mismatches_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:

@@ -116,6 +116,12 @@ class BillingSettings(ServiceSettings):
     reconcile_seconds: float = Field(
         default=60.0, gt=0, description="How often wallets are compared with the ledger and expired holds given back."
     )
+    unbooked_hold_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="How long a settled hold waits for its usage event, in seconds, before it is named and, where"
+        " billing has kept up for as long, booked as estimated with what it was settled with.",
+    )
     payment_provider: Literal["", "simulated"] = Field(
         default="", description="Who takes money that is paid in; empty: nobody does."
     )

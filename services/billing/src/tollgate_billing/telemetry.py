@@ -30,7 +30,8 @@ _COUNTERS: Final = {
     "refused_poison": "Records of refused requests that could not be used.",
     "comparisons": "Times that usage rows, their sums, ledger, wallets and holds were compared.",
     "failed_comparisons": "Comparisons that broke off since something was away.",
-    "overdue_holds": "Settled holds that were found unbooked after an hour, each time they were found.",
+    "overdue_holds": "Settled holds whose usage event was overdue, each time they were found.",
+    "estimated_holds": "Settled holds whose usage event never came, that are booked with what they were settled with.",
     "notices_sent": "Notices that a destination took.",
     "notice_failures": "Attempts to send a message that its destination did not take.",
     "notices_given_up": "Notices that were tried for a day and are not tried again.",
@@ -43,7 +44,8 @@ _GAUGES: Final = {
     "open_exceptions": "Finals that nobody confirmed and that a later one may replace.",
     "dead_letters": "Dead letters of the last seven days that are not booked, up to a hundred.",
     "recent_ids": "Event ids that are remembered against duplicates.",
-    "unbooked_holds": "Holds that were settled more than an hour ago and that nobody has booked, at the last look.",
+    "wallets_beyond": "Organizations whose wallet is beyond what Redis counts (int64), at the last look.",
+    "unbooked_holds": "Settled holds whose usage event is overdue and that nobody has booked, at the last look.",
     "stopped_partitions": "Partitions of which nothing is booked, since too many records on end could not be used.",
 }
 _PREFIX: Final = "tollgate_billing_"
@@ -74,6 +76,7 @@ class BillingCounters:
         # Of the last comparison of the books, by kind; nothing before there was one.
         self.differences: dict[str, int] = {}
         self.unbooked_holds = 0
+        self.wallets_beyond = 0
 
     def add(self, name: str, amount: int = 1) -> None:
         """Adds to one of the counters; a name that is none is a KeyError."""

@@ -6,8 +6,10 @@ from services.billing.tests.fakes.crash import Fuse, guarded
 from services.billing.tests.fakes.letters import letter_of
 
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference
+from tollgate_billing.domain.recent import WINDOW_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import Account, BatchRow, RepeatedRequest
+from tollgate_holds import hold_id_of
 
 
 class FakeUsageBooks:
@@ -41,29 +43,37 @@ class FakeUsageBooks:
         return sorted({row["src_offset"] for row in self._store.usage if row["batch"] == batch})
 
     @guarded
-    async def repeated(self, from_us, to_us, most):
+    async def repeated(self, from_us, to_us, most, organization_id=""):
+        new = [row for row in self._store.usage if from_us <= row["ingested_at"] < to_us]
+        late = {row["request_id"] for row in new if row["logged_at"] >= row["started_at"] + WINDOW_US // 2}
         by_request = {}
         for row in self._store.usage:
-            if from_us <= row["ingested_at"] < to_us:
+            if (row["request_id"] in late or row in new) and organization_id in {"", row["organization_id"]}:
                 by_request.setdefault(row["request_id"], []).append(row)
         found = []
         for name, rows in sorted(by_request.items()):
+            adjustments = [row for row in rows if row["kind"] == "adjustment"]
             repeated = len(rows) - len({row["event_id"] for row in rows})
+            repeated -= sum(row["status"] == "repeated" for row in adjustments)
             charged = {
-                row["event_id"] for row in rows if row["kind"] == "usage" and row["final"] and row["charge"] != 0
+                (row["src_epoch"], row["src_topic"], row["src_partition"], row["src_offset"])
+                for row in rows
+                if row["kind"] == "usage" and row["final"] and row["charge"] != 0
             }
-            taken_back = {row["event_id"] for row in rows if row["kind"] == "adjustment" and row["charge"] != 0}
-            standing = len(charged) - len(taken_back)
-            if repeated or standing > 1:
+            standing = len(charged) - len({row["event_id"] for row in adjustments if row["charge"] != 0})
+            if repeated > 0 or standing > 1:
                 found.append(RepeatedRequest(name, rows[0]["organization_id"], repeated, standing))
         return found[:most]
 
     @guarded
-    async def booked_finals(self, names, before_us):
+    async def booked_finals(self, hold_ids, before_us):
         return {
-            row["request_id"]: row["batch"]
+            hold_id: row["batch"]
             for row in self._store.usage
-            if row["request_id"] in names and row["final"] and row["kind"] == "usage" and row["ingested_at"] < before_us
+            if (hold_id := hold_id_of(row["request_id"], row["try"])) in hold_ids
+            and row["final"]
+            and row["kind"] == "usage"
+            and row["ingested_at"] < before_us
         }
 
     @guarded

@@ -63,8 +63,11 @@ class FakeLedger:
 
     @guarded
     async def open_requests(self, since_us):
-        self.exceptions = {name: one for name, one in self.exceptions.items() if one.at_us >= since_us}
         oldest_us = since_us - 91 * 24 * 3600 * 10**6
+        kept_us = {"settled": oldest_us}
+        self.exceptions = {
+            name: one for name, one in self.exceptions.items() if one.at_us >= kept_us.get(one.status, since_us)
+        }
         self.finals_kept = {
             name: (source, one) for name, (source, one) in self.finals_kept.items() if one.started_at_us >= oldest_us
         }

@@ -17,6 +17,7 @@ from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.consumers.usage_recorded import UsageRecordedConsumer
 from tollgate_billing.ports import Grant
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.book_settled import BookSettled
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
@@ -35,7 +36,7 @@ class World:
         self.log = FakeLog()
         self.store = FakeUsageStore(window, self.fuse)
         self.ledger = FakeLedger(self.fuse)
-        self.wallets = FakeWallets(self.fuse)
+        self.wallets = FakeWallets(self.fuse, self.clock)
         self.prices = FakePrices(BOOK, fuse=self.fuse)
         self.letters = FakeDeadLetters(self.fuse)
         self.counters = BillingCounters()
@@ -43,6 +44,9 @@ class World:
         self.tracing = NoTracing()
         self.crashes = 0
         self.process = None
+        # Whether a process says that it has events to book still, and what its sweeps found.
+        self.behind = False
+        self.swept = []
 
     async def fund(self, organization="org", amount=10**12, key="first"):
         keep = KeepWallets(self.ledger, self.wallets, self.counters, asyncio.Lock())
@@ -93,7 +97,24 @@ class World:
 class Process:
     def __init__(self, world):
         lock = asyncio.Lock()
-        self.keep = KeepWallets(world.ledger, world.wallets, world.counters, lock)
+        self.topic = FakeUsageTopic(world.append, world.fuse)
+        self.estimate = BookSettled(
+            world.ledger,
+            world.wallets,
+            self.topic,
+            lambda: world.behind,
+            world.clock,
+            world.counters,
+            after_seconds=world.wallets.overdue_seconds,
+        )
+        self.keep = KeepWallets(
+            world.ledger,
+            world.wallets,
+            world.counters,
+            lock,
+            lambda organization, found: world.swept.append((organization, found)),
+            self.estimate,
+        )
         self.record = world.new_record(
             store=world.store,
             ledger=world.ledger,
@@ -108,7 +129,7 @@ class Process:
         self.letters = ReplayLetters(
             FakeLetterStore(world.store, world.fuse),
             world.ledger,
-            FakeUsageTopic(world.append, world.fuse),
+            self.topic,
             world.clock,
         )
         self.consumer = UsageRecordedConsumer(

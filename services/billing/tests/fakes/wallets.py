@@ -2,24 +2,37 @@
 
 from services.billing.tests.fakes.crash import Fuse, guarded
 
+from tollgate_billing.domain.books import nearest
 from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import HoldRecord, Outcome, SweepResult, WalletState
 
 
 class FakeWallets:
-    def __init__(self, fuse=None):
+    def __init__(self, fuse=None, clock=None, overdue_seconds=3600):
         self.fuse = fuse or Fuse()
+        # Without one, no hold is ever overdue.
+        self.clock, self.overdue_seconds = clock, overdue_seconds
         self.wallet = {}
         self.holds = {}
         self.booked = {}
         # When a hold expires or was settled; never, where nothing is said.
         self.times = {}
+        # Scopes whose budgets a hold moves.
+        self.budgets = {}
         self.away = False
 
     def hold(self, organization, hold_id, amount):
         """What edge does before a request."""
         self.holds[organization, hold_id] = ["held", amount]
         self.wallet[organization] -= amount
+
+    def hold_again(self, organization, before, hold_id, amount):
+        """What edge does before a second try: it takes over what the first one holds, or holds anew."""
+        record = self.holds.get((organization, before))
+        if record and record[0] == "held":
+            self.holds[organization, hold_id] = self.holds.pop((organization, before))
+        elif organization in self.wallet:
+            self.hold(organization, hold_id, amount)
 
     def settle(self, organization, hold_id, cost):
         """What edge does after a request."""
@@ -29,6 +42,8 @@ class FakeWallets:
             if organization in self.wallet:
                 self.wallet[organization] += record[1] - cost
             record[:] = ["settled", cost]
+            if self.clock is not None:
+                self.times[organization, hold_id] = self.clock.now_us()
 
     @guarded
     async def book(self, effect, source, batch):
@@ -47,7 +62,7 @@ class FakeWallets:
         self.booked[organization, source] = batch
         if organization not in self.wallet:
             return Outcome(missing=True, corrected=corrected)
-        self.wallet[organization] += change
+        self.wallet[organization] = nearest(self.wallet[organization] + change)
         return Outcome(missing=False, corrected=corrected)
 
     @guarded
@@ -72,7 +87,7 @@ class FakeWallets:
         self._check()
         before = self.wallet.get(organization_id)
         state = self._state(organization_id)
-        self.wallet[organization_id] = ledger_pico - state.held - state.settled
+        self.wallet[organization_id] = nearest(ledger_pico - state.held - state.settled)
         return self.wallet[organization_id], self.wallet[organization_id] != before
 
     @guarded
@@ -95,10 +110,20 @@ class FakeWallets:
     @guarded
     async def sweep(self, organization_id):
         self._check()
-        return SweepResult(0, 0, ())
+        overdue = [
+            hold_id
+            for (owner, hold_id), (state, _) in self.holds.items()
+            if owner == organization_id and state == "settled" and self._is_overdue(owner, hold_id)
+        ]
+        return SweepResult(0, 0, tuple(overdue))
+
+    def _is_overdue(self, organization, hold_id):
+        settled_us = self.times.get((organization, hold_id), 1 << 62)
+        return self.clock is not None and settled_us + self.overdue_seconds * 10**6 < self.clock.now_us()
 
     def _record(self, organization, hold_id, found):
-        return HoldRecord(hold_id, *found, at_us=self.times.get((organization, hold_id), 1 << 62))
+        at_us = self.times.get((organization, hold_id), 1 << 62)
+        return HoldRecord(hold_id, *found, at_us=at_us, budgets=self.budgets.get((organization, hold_id), ()))
 
     def _state(self, organization):
         sums = {"held": 0, "settled": 0, "released": 0}

@@ -7,6 +7,7 @@ from services.billing.tests.fakes.usage_queries import FakeUsageQueries
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
 from services.billing.tests.integration.groups import forget_topics
+from services.billing.tests.integration.money import opened_money
 from services.billing.tests.integration.planted_books import opened_books
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
@@ -39,6 +40,17 @@ async def ledger(request, tmp_path):
     made.database = database
     yield made
     database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def money(request, tmp_path):
+    """A ledger and the wallets that follow it; organizations are new for each test."""
+    if request.param == "sqlite":
+        url = f"sqlite:////{tmp_path}/ledger.sqlite"
+    else:
+        url = request.getfixturevalue("postgresql").new_database("ledger")
+    async for made in opened_money(url, request.getfixturevalue("valkey").url):
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from tollgate_billing.use_cases.compare_rollups import CompareRollups
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState
 from tollgate_billing.use_cases.replay_letters import ReplayLetters
+from tollgate_billing.use_cases.take_back_repeated import TakeBackRepeated
 from tollgate_holds.holds import Holds
 from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_kit.event_log import Claim, Stored
@@ -102,6 +103,9 @@ class Books:
             CompareRollups(rollups),
         )
         self.state, self.offset = SourceState(), 0
+        # What was sent to the log and not booked yet.
+        self.sent = []
+        self.take_back = TakeBackRepeated(usage_books, store, FakeUsageTopic(self.sent.append), self.clock)
 
     async def fund(self):
         await self.keep.grant(Grant(self.organization, "USD", FUNDS, self.organization, "test", self.clock.now_us()))

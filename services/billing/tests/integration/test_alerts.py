@@ -225,6 +225,13 @@ async def test_holds_that_expired_are_counted_until_somebody_is_told(watch):
     assert watch.sender.sent[-1][1].facts[0]["numbers"]["released"] == 300
     watch.clock.advance(2 * HOUR)
     assert await watch.told() == []
+    # Nor is one forgotten that was booked as estimated between two looks.
+    watch.alerts.swept("org", SweepResult(0, 0, ("req_h",), estimated=1))
+    watch.alerts.swept("org", SweepResult(0, 0, ()))
+    assert await watch.told() == ["holds"]
+    assert watch.sender.sent[-1][1].facts[0]["numbers"]["estimated"] == 1
+    watch.clock.advance(2 * HOUR)
+    assert await watch.told() == []
     # A hold that is booked at last is no alert any more.
     watch.alerts.swept("org", SweepResult(0, 0, ("req_h",)))
     watch.alerts.swept("org", SweepResult(0, 0, ()))

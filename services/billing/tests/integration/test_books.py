@@ -8,13 +8,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from grpc.aio import AioRpcError
-from services.billing.tests.fakes.events import UNCONFIRMED, usage_event
+from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.wallets import FakeWallets
 from services.billing.tests.integration.planted_books import CHARGE, FUNDS, SECOND_US
 from services.billing.tests.integration.running import BillingProcess, send
 
-from tollgate.billing.v1 import billing_pb2
+from tollgate.billing.v1 import billing_pb2, reports_pb2, reports_pb2_grpc
 from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
 from tollgate_billing.adapters.sql_tables import ACCOUNTS
 from tollgate_billing.api.books_reply import books_reply
@@ -24,9 +24,11 @@ from tollgate_billing.domain.postings import REVENUE
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.record_batch import Batch, SourceState
+from tollgate_holds import LimitSet, Operation, Scope
 from tollgate_holds.holds import Holds
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import Claim, Record, Stored, new_producer
+from tollgate_kit.grpc_io import new_channel
 from tollgate_rating import INT64_MAX
 
 pytestmark = pytest.mark.integration
@@ -163,6 +165,16 @@ async def test_a_hold_that_outlives_its_booked_request(books):
     assert [one.request_ids for one in found] == [(books.name("a"),)]
 
 
+async def test_a_second_try_holds_when_the_first_one_is_booked(books):
+    await books.book(books.event("a", status=WITNESS, charge_pico=0, input_tokens=0, output_tokens=0))
+    await books.hold("a.2", 500)
+    assert await books.differences() == []
+    await books.book(books.event("a", tried=2))
+    await books.hold("a.2", 500)
+    found = [one for one in await books.differences() if one.kind == "leaked_hold"]
+    assert [one.request_ids for one in found] == [(books.name("a"),)]
+
+
 async def test_what_was_rated_otherwise_and_what_could_not_be_read(books):
     await books.book(books.event("a", charge_pico=CHARGE + 1), b"\xff\xffno event" + books.epoch.encode())
     found = {one.kind: one for one in await books.differences() if one.kind in {"mismatch", "poison"}}
@@ -215,7 +227,28 @@ def measured(process, name):
     return next((line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(name)), "")
 
 
-async def test_a_settled_hold_that_nobody_books_is_a_difference_and_a_number_to_alert_on(tmp_path, valkey):
+async def take_back_once(process, client, asked):
+    """Charges a request twice and takes it back, as an operator does."""
+    now = SystemClock().now_us()
+    before = (await client.balance()).ledger_pico
+    finals = [usage_event("twice", at_us=now, attempt=attempt) for attempt in (1, 2)]
+    await send(process.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], finals)
+    await client.booked(6)
+    assert [one.kind for one in (await client.call("CompareBooks", asked)).differences] == ["double_charge"]
+    channel = new_channel(process.socket)
+    stub = reports_pb2_grpc.ReportServiceStub(channel)
+    wanted = reports_pb2.TakeBackRepeatedRequest(from_us=asked.from_us, to_us=now + 10**9, apply=True)
+    found = await stub.TakeBackRepeated(wanted, timeout=60)
+    assert (found.sent, [(row.request_id, row.charge_pico) for row in found.rows]) == (1, [("twice", CHARGE)])
+    await client.booked(8)
+    assert (await stub.TakeBackRepeated(wanted, timeout=60)).sent == 0
+    await channel.close()
+    balance = await client.balance()
+    assert balance.ledger_pico == balance.wallet_pico == before - CHARGE
+    assert list((await client.call("CompareBooks", asked)).differences) == []
+
+
+async def test_a_settled_hold_that_nobody_books_is_named_and_after_its_time_booked(tmp_path, valkey):
     valkey.clear()
     process = BillingProcess(
         tmp_path,
@@ -233,22 +266,51 @@ async def test_a_settled_hold_that_nobody_books_is_a_difference_and_a_number_to_
     holds = Holds(valkey.url)
     await holds.start()
     assert await holds.wait_ready(60)
+    # Redis keeps its own time, and the loss is that of a request of a key with a budget.
+    limits = LimitSet("org", (Scope("key", "key_1", budget_pico=10_000), Scope("project", "prj_1")))
+    await holds.admit_limited(Operation.HOLD, "lost", 500, limits, ttl_seconds=600, slot_seconds=600)
+    await holds.hold("org", "fresh", 500, 600)
     for name in ("fresh", "lost"):
-        await holds.hold("org", name, 500, 600)
         await holds.settle("org", name, 20)
-    # Settled two hours ago: Redis keeps its own time.
+    # Settled two hours ago.
     state, at, rest = (await holds.pipe.call("HGET", "{org}:holds", "lost")).split(b":", 2)
     old = b":".join((state, str(int(at) - 7200).encode(), rest))
     await holds.pipe.call("HSET", "{org}:holds", "lost", old)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while measured(process, "tollgate_billing_unbooked_holds") != "1.0":  # noqa: ASYNC110 - behind a port.
             await asyncio.sleep(0.1)
-    now = SystemClock().now_us()
-    asked = billing_pb2.CompareBooksRequest(from_us=now - 60 * SECOND_US, to_us=now)
+    asked = billing_pb2.CompareBooksRequest(from_us=SystemClock().now_us() - 60 * SECOND_US)
     (one,) = (await client.call("CompareBooks", asked)).differences
     assert (one.kind, list(one.request_ids), one.found_pico) == ("unbooked_hold", ["lost"], 20)
-    assert "tollgate credit correct" in one.next_step
+    assert "TOLLGATE_BILLING_UNBOOKED_HOLD_SECONDS" in one.next_step
+    await client.close()
+    assert process.stop() == 0
+
+    # Whoever keeps up for as long as it waits books it; once, also where others do the same.
+    process.servers["TOLLGATE_BILLING_UNBOOKED_HOLD_SECONDS"] = "2"
+    process.start()
+    client = process.client()
+    await client.booked(2)
+    assert {
+        (row[0], row[1], row[2])
+        for row in await client.sql("SELECT request_id, status, toString(charge) FROM usage_events")
+    } == {("lost", "settled", "0.00000000002"), ("fresh", "settled", "0.00000000002")}
+    assert await client.sql("SELECT api_key_id FROM usage_events WHERE request_id = 'lost'") == [["key_1"]]
+    balance = await client.balance()
+    assert (balance.ledger_pico, balance.wallet_pico, balance.settled_unbooked_pico) == (FUNDS - 40, FUNDS - 40, 0)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while measured(process, "tollgate_billing_unbooked_holds") != "0.0":  # noqa: ASYNC110 - behind a port.
+            await asyncio.sleep(0.1)
+    assert list((await client.call("CompareBooks", asked)).differences) == []
+    # What the spool had, found after all.
+    late = usage_event("lost", at_us=SystemClock().now_us(), status=UNCONFIRMED, replay=True)
+    await send(process.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [late])
+    await client.booked(4)
+    balance = await client.balance()
+    assert balance.ledger_pico == balance.wallet_pico == FUNDS - 20 - CHARGE
+    assert list((await client.call("CompareBooks", asked)).differences) == []
     await holds.close()
+    await take_back_once(process, client, asked)
     await client.close()
     assert process.stop() == 0
     process.clean()

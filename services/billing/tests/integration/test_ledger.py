@@ -167,6 +167,11 @@ async def test_open_exceptions_are_kept_replaced_closed_and_forgotten(ledger):
     assert await ledger.open_requests(0) == {"a", "b"}
     assert await ledger.open_requests(150) == {"b"}
     assert await ledger.open_requests(0) == {"b"}
+    # What was booked since no event came stays open as long as one may come.
+    kept_us = 91 * 24 * 3600 * 10**6
+    await ledger.post(posting(20, 30, opened=[opened("d", 400, "settled")]))
+    assert await ledger.open_requests(400 + kept_us) == {"d"}
+    assert await ledger.open_requests(401 + kept_us) == frozenset()
 
 
 async def test_finals_that_were_compared_are_kept_by_event_until_none_can_come_again(ledger):

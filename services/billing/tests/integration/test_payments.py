@@ -24,6 +24,7 @@ from tollgate_holds.holds import Holds
 from tollgate_kit.clock import ManualClock
 from tollgate_kit.ids import RandomIds
 from tollgate_kit.sql import Database
+from tollgate_rating import INT64_MAX
 
 pytestmark = pytest.mark.integration
 
@@ -107,6 +108,27 @@ async def test_who_pays_in_another_currency_tops_up_in_it_and_in_no_other(shop):
     with pytest.raises(InvalidMove, match="pays in CNY, not in USD"):
         await shop.send(message(PAID, dollars.id, "5"))
     assert await shop.balance() == 5 * 10**12
+
+
+async def test_what_the_balance_has_no_room_for_is_refused_and_credited_once_there_is(shop):
+    most = INT64_MAX - INT64_MAX % 10**12
+    first, second = await shop.begin(), await shop.begin()
+    large = await shop.begin(amount=most - 5 * 10**12, key="large")
+    for one, amount in ((first, "5"), (large, str(most // 10**12 - 5))):
+        assert await shop.send(message(PAID, one.id, amount)) == "paid"
+    # Nobody is sent to pay what could not be credited, and what was begun before is not taken either.
+    with pytest.raises(InvalidMove, match=r"beyond 9223372\.036854775807"):
+        await shop.begin(amount=10**12, key="more")
+    assert (await shop.begin(amount=most - 5 * 10**12, key="large")).id == large.id
+    body = message(PAID, second.id, "5")
+    with pytest.raises(InvalidMove, match=r"beyond 9223372\.036854775807"):
+        await shop.send(body, "m")
+    assert await shop.balance() == most
+    assert [one.state for one in await shop.top_ups.list(shop.org, 10, "")].count("open") == 1
+    # The provider sends its message again.
+    assert await shop.send(message(REFUNDED, first.id, "5")) == "refunded"
+    assert await shop.send(body, "m") == "paid"
+    assert await shop.balance() == most
 
 
 async def test_a_message_that_comes_many_times_at_once_counts_once(shop):

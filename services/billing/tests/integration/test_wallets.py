@@ -10,6 +10,7 @@ from tollgate_billing.errors import WalletsUnavailable
 from tollgate_billing.ports import Effect, Outcome
 from tollgate_holds.holds import Holds
 from tollgate_holds.pipe import RedisUnavailable
+from tollgate_rating import INT64_MAX
 
 pytestmark = pytest.mark.integration
 
@@ -43,6 +44,15 @@ async def test_a_batch_is_applied_once(wallets, organization):
         assert await wallets.book(effect, "source", "batch") == Outcome(missing=False, corrected=0)
     state = await wallets.state(organization)
     assert (state.wallet, state.held, state.settled) == (1000 - 40 - 30 - 5 + 7, 0, 0)
+
+
+async def test_what_is_beyond_int64_becomes_the_nearest_to_it(wallets, organization):
+    for bound in (INT64_MAX, -INT64_MAX):
+        assert (await wallets.rebuild(organization, 3 * bound))[0] == bound
+        assert (await wallets.state(organization)).wallet == bound
+    assert await wallets.book(Effect(organization, (("a", 40),), 0), "source", "b1") == Outcome(False, 0)
+    assert await wallets.book(Effect(organization, (), 7), "source", "b2") == Outcome(False, 0)
+    assert (await wallets.rebuild(organization, 5)) == (5, True)
 
 
 def large(organization):

@@ -168,3 +168,16 @@ def test_recent_ids_forget_after_the_window():
     assert not recent.has(b"a" * 16, NOW_US + WINDOW_US + 10 * 60 * 10**6)
     recent.add(b"b" * 16, NOW_US + 3 * WINDOW_US)
     assert len(recent) == 1
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_try_ends_its_own_hold_only(together):
+    """What is known of a first try, whatever it says, leaves what the second one holds."""
+    events = [W1, U1, C2]
+    found = decide(events) if together else decide(*[[event] for event in events])
+    ended = [list(effect.charges.items()) for _, judged in found for effect in effects_of(judged)]
+    first, second = ("req", "USD"), ("req.2", "USD")
+    if together:
+        assert ended == [[(first, 0), (second, CHARGES["C2"])]]
+    else:
+        assert ended == [[(first, CHARGES["W1"])], [(first, CHARGES["U1"])], [(second, CHARGES["C2"])]]

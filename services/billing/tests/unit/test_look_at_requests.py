@@ -136,6 +136,13 @@ async def test_a_hold_that_is_still_there_is_shown(setting):
     assert (hold.state, hold.amount_pico) == ("held", 500)
 
 
+async def test_what_a_second_try_holds_is_shown(setting):
+    await setting.book(usage_event("a"))
+    setting.world.wallets.hold("org", "a.2", 500)
+    hold = evidence_reply(await setting.look.evidence("a", "org")).hold
+    assert (hold.state, hold.amount_pico) == ("held", 500)
+
+
 async def test_refused_ones_are_found_and_others_of_another_organization_are_not(setting):
     await setting.refuse("r", message="Wait.")
     await setting.book(usage_event("a"))

@@ -106,6 +106,10 @@ class ReportPort(Protocol):
         """What requests without a price come to now; charges them where it is asked to."""
         ...
 
+    async def take_back_repeated(self, request: reports.TakeBackRepeatedRequest) -> reports.TakeBackRepeatedResponse:
+        """What requests were charged beside their one charge; takes it back where it is asked to."""
+        ...
+
 
 class PaymentPort(Protocol):
     """Billing's payments over gRPC. All raise PublicError."""

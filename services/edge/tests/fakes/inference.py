@@ -136,11 +136,11 @@ class FakeAdmission:
         self.wallet = None
 
     def hold(self, organization, request, amount_pico):
-        self.held.append(request.request_id)
+        self.held.append(request.hold_id)
         self.amounts.append(amount_pico)
         if self.gate is None:
             result = self.results.pop(0) if self.results else self.result
-            asyncio.get_running_loop().call_soon(request.admitted, result)
+            asyncio.get_running_loop().call_soon(guarded, request, request.admitted, result)
         else:
             self.gate.append(request)
 
@@ -148,23 +148,23 @@ class FakeAdmission:
         request.ticket = ticket
         ticket.verdict = self.verdict
         self.result = HoldResult(self.verdict[0])
-        self.limited.append((request.request_id, ticket.tokens, prepaid))
+        self.limited.append((request.hold_id, ticket.tokens, prepaid))
         self.hold(organization, request, amount_pico)
 
     async def left(self, organization):
         return self.wallet
 
-    def settle(self, organization, request_id, cost_pico, ticket=None, tokens=0):
-        self.settled.append((request_id, cost_pico) if ticket is None else (request_id, cost_pico, tokens))
+    def settle(self, organization, hold_id, cost_pico, ticket=None, tokens=0):
+        self.settled.append((hold_id, cost_pico) if ticket is None else (hold_id, cost_pico, tokens))
 
-    def forget(self, organization, request_id, ticket=None):
-        self.forgotten.append(request_id)
+    def forget(self, organization, hold_id, ticket=None):
+        self.forgotten.append(hold_id)
 
-    def renew(self, organization, request_id, ticket=None):
-        self.renewed.append(request_id)
+    def renew(self, organization, hold_id, ticket=None):
+        self.renewed.append(hold_id)
 
-    def end(self, organization, request_id, ticket):
-        self.ended.append(request_id)
+    def end(self, organization, hold_id, ticket):
+        self.ended.append(hold_id)
 
     def expire(self, now):
         pass

@@ -159,6 +159,7 @@ class FakeReports(Noting):
     statement = Answer(reports.GetStatementResponse)
     what_if = Answer(reports.WhatIfResponse)
     rerate_unpriced = Answer(reports.RerateUnpricedResponse)
+    take_back_repeated = Answer(reports.TakeBackRepeatedResponse)
 
 
 class FakePayments(Noting):

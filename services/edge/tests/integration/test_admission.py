@@ -27,8 +27,8 @@ AMOUNT = 10**9
 class Waiting:
     """A request that waits for its hold."""
 
-    def __init__(self, request_id: str) -> None:
-        self.request_id = request_id
+    def __init__(self, hold_id: str, tries: int = 0) -> None:
+        self.hold_id, self.tries = hold_id, tries
         self.admission_deadline = 1.0
         self.started_us = 1
         self.ticket: Ticket | None = None
@@ -130,8 +130,10 @@ class Broken:
             await one.close()
         await self.wire.stop()
 
-    def hold(self, request: Waiting, *, prepaid: bool = True) -> Ticket:
+    def hold(self, request: Waiting, *, prepaid: bool = True, first: Ticket | None = None) -> Ticket:
         ticket = Ticket(self.limits, 100)
+        if first is not None:
+            ticket.verdict = first.verdict
         self.admission.hold_limited(ORGANIZATION, request, AMOUNT, ticket, prepaid=prepaid)
         return ticket
 
@@ -338,6 +340,48 @@ async def test_a_hold_that_was_given_up_is_not_placed_again_when_the_connection_
         assert broken.admission.waiting == 0
         await broken.come_back()
         await given_back(broken)
+
+
+async def test_a_second_try_takes_its_hold_over_before_anybody_else_has_it(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        await broken.direct.rebuild(ORGANIZATION, AMOUNT)
+        first, other, second = Waiting("req_1"), Waiting("req_2"), Waiting("req_1.2", tries=1)
+        broken.admission.hold(ORGANIZATION, first, AMOUNT)
+        assert await first.result is HoldResult.DONE
+        # The other one stands before it in the same call.
+        for request in (other, second):
+            broken.admission.hold(ORGANIZATION, request, AMOUNT)
+        assert [await other.result, await second.result] == [HoldResult.INSUFFICIENT, HoldResult.DONE]
+        assert [hold.hold_id for hold in await broken.direct.records(ORGANIZATION)] == ["req_1.2"]
+
+
+async def test_a_second_try_takes_its_place_and_its_counts_over(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        broken.limits = LimitSet(ORGANIZATION, (Scope("key", "k", tokens=100, slots=1),))
+        first, other, second = Waiting("req_1"), Waiting("req_2"), Waiting("req_1.2", tries=1)
+        ticket = broken.hold(first)
+        assert await first.result is HoldResult.DONE
+        broken.hold(other)
+        again = broken.hold(second, first=ticket)
+        assert [await other.result, await second.result] == [HoldResult.LIMITED, HoldResult.DONE]
+        assert (await broken.tokens(), await broken.open()) == (100, 1)
+        broken.admission.settle(ORGANIZATION, "req_1.2", 5, again, 30)
+        await broken.admission.drain()
+        assert (await broken.tokens(), await broken.open()) == (30, 0)
+
+
+async def test_a_second_hold_that_redis_places_too_late_is_given_back(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        first, second = Waiting("req_1"), Waiting("req_1.2", tries=1)
+        ticket = broken.hold(first)
+        assert await first.result is HoldResult.DONE
+        async with standing_still(valkey):
+            broken.hold(second, first=ticket)
+            await eventually(lambda: broken.admission.round_trips == 2)
+            broken.admission.expire(2.0)
+            assert second.result.result() is None
+        await given_back(broken)
+        assert (await broken.tokens(), await broken.open()) == (0, 0)
 
 
 async def test_a_server_that_sends_its_callers_elsewhere_is_not_asked_again_and_again(

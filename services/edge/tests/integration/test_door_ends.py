@@ -99,6 +99,55 @@ async def test_a_request_whose_second_router_vanishes_too_fails(bench):
     assert [tries for _, tries, _ in bench.witness.records] == [1, 2]
 
 
+async def test_a_second_try_holds_as_much_for_itself_and_settles_that(bench):
+    client, spare = await without_its_router(bench, chat())
+    frame = await spare.next()
+    second = f"{frame.request_id}.2"
+    assert bench.admission.held == [frame.request_id, second]
+    assert bench.admission.amounts == [frame.hold_pico] * 2
+    spare.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+    assert (bench.admission.settled, bench.admission.forgotten) == ([(second, 7)], [])
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [(HoldResult.INSUFFICIENT, (429, "insufficient_quota")), (None, (503, "service_unavailable"))],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_second_try_that_may_not_hold_ends_with_an_error(bench, result, told, stream):
+    bench.admission.results = [HoldResult.DONE, result]
+    client, spare = await without_its_router(bench, chat(stream=stream))
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == told
+    assert spare.opened.empty()
+    assert bench.admission.settled == []
+    assert not bench.gateway.open
+
+
+async def test_a_second_try_that_may_not_hold_ends_a_stream_that_was_kept_alive(bench):
+    bench.pool.streams.append(FakeStream())
+    client, _ = await asked(bench, chat(stream=True))
+    bench.later(20)
+    await client.until(b": keep-alive")
+    bench.admission.results = [HoldResult.INSUFFICIENT]
+    bench.stream.lose()
+    assert b'"insufficient_quota"' in await client.rest_of_stream()
+
+
+async def test_a_client_that_leaves_before_the_second_hold_is_placed_gets_it_back(bench):
+    bench.pool.streams.append(bench.spare)
+    client, frame = await asked(bench, chat())
+    bench.admission.gate = []
+    bench.stream.lose()
+    await client.close()
+    await eventually(lambda: not bench.gateway.doors)
+    (request,) = bench.admission.gate
+    request.admitted(HoldResult.DONE)
+    assert bench.admission.forgotten == [f"{frame.request_id}.2"]
+    assert bench.spare.opened.empty()
+
+
 # A router that writes no event.
 
 
@@ -122,13 +171,13 @@ async def test_what_was_delivered_without_an_event_is_witnessed(bench):
     assert await bench.refused_rows() == []
 
 
-async def test_a_second_try_without_an_event_leaves_the_hold_to_the_first_one_s(bench):
+async def test_a_second_try_without_an_event_gets_its_own_hold_back(bench):
     client, spare = await without_its_router(bench, chat())
     frame = await spare.next()
     spare.end(frame.id, error=errors.ERROR_KIND_UNAVAILABLE, unrecorded=True)
     assert (await client.reply())[0] == 503
     assert [tries for _, tries, _ in bench.witness.records] == [1]
-    assert (bench.admission.settled, bench.admission.forgotten) == ([], [])
+    assert (bench.admission.settled, bench.admission.forgotten) == ([], [f"{frame.request_id}.2"])
 
 
 def speech():

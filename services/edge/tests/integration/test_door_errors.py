@@ -213,3 +213,13 @@ async def test_a_lost_router_that_cannot_be_written_down_is_told_of_all_the_same
     await failed(plain)
     assert b"internal_error" in await client.rest_of_stream()
     await clean(bench)
+
+
+async def test_a_second_try_that_fails_before_it_begins_gives_back_what_it_holds(bench, plant):
+    bench.pool.streams.append(bench.spare)
+    client, frame = await asked(bench, chat())
+    plant(bench.pool, "pick")
+    bench.stream.lose()
+    await failed(client)
+    assert bench.admission.forgotten == [f"{frame.request_id}.2"]
+    await clean(bench)

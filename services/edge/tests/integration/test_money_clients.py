@@ -57,6 +57,7 @@ SECONDS = {
     "statement": 30,
     "what_if": 300,
     "rerate_unpriced": 300,
+    "take_back_repeated": 300,
     "controls": 5,
     "report_spools": 5,
     "test_destination": 40,

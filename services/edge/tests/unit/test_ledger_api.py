@@ -3,6 +3,7 @@
 import pytest
 from services.edge.tests.fakes.http import check_error
 
+from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.billing.v1 import ledger_pb2 as ledger
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import public_error
@@ -127,3 +128,27 @@ async def test_the_ledger_of_ones_own_organization_without_what_providers_cost(w
     assert "secret" not in str(books)
     other = await world.client.get("/api/v1/ledger?organization_id=org_2", headers=world.bearer)
     check_error(other, 403, "forbidden")
+
+
+async def test_amounts_beyond_int64_are_said_whole(world):
+    exact = -(10**20)
+    moved = ledger.Moved(balance_pico=-(2**63) + 1, exact_pico=str(exact))
+    world.ledger.replies["correct"] = ledger.CorrectResponse(moved=moved)
+    world.ledger.replies["accounts"] = ledger.GetAccountsResponse(
+        currency="USD", balance_pico=moved.balance_pico, exact_pico=moved.exact_pico
+    )
+
+    async def balance(_request):
+        return billing.GetBalanceResponse(ledger_pico=moved.balance_pico, exact_ledger_pico=moved.exact_pico)
+
+    async def grant(_request):
+        return billing.GrantResponse(balance_pico=moved.balance_pico, exact_pico=moved.exact_pico)
+
+    world.billing.balance, world.billing.grant = balance, grant
+    said = [
+        (await world.client.get("/api/v1/ledger", headers=world.bearer)).json()["balance_pico"],
+        (await world.client.get("/api/v1/balance", headers=world.bearer)).json()["ledger_pico"],
+    ]
+    for path, body in ((f"{ORG}/corrections", {"amount": "1", "reason": "r"}), (f"{ORG}/credit", {"amount": "1"})):
+        said.append((await world.client.post(path, json=body, headers=world.operator)).json()["balance_pico"])
+    assert said == [exact] * 4

@@ -7,11 +7,13 @@ from services.edge.tests.fakes.http import check_error, http_world
 
 from tollgate.billing.v1 import billing_pb2 as billing
 from tollgate.billing.v1 import mending_pb2 as mending
+from tollgate.billing.v1 import reports_pb2 as reports
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import public_error
 
 DAY_US = 24 * 3600 * 10**6
 REFILL, REBUILD = "/api/v1/usage/rollups/refill", "/api/v1/usage/rebuild"
+TAKE_BACK = "/api/v1/usage/take-back"
 
 
 @pytest.fixture
@@ -92,3 +94,23 @@ async def test_bad_input_is_told_and_only_operators_are_let_in(world, path):
         reply = await world.client.post(path, headers=world.operator, json={"rollup": "week"})
         check_error(reply, 400, "invalid_request", "rollup")
     assert world.mending.asked == []
+
+
+async def test_second_charges_are_for_operators_and_taken_back_only_when_asked(world):
+    row = reports.RepeatedFinal(request_id="req_1", organization_id="org_1", model="gpt", charge_pico=10**12)
+    world.ledger.replies["take_back_repeated"] = reports.TakeBackRepeatedResponse(rows=[row], left_out={"too_old": 3})
+    found = (await world.client.post(TAKE_BACK, headers=world.operator)).json()
+    assert (found["applied"], found["sent"], found["more"], found["left_out"]) == (False, 0, False, {"too_old": 3})
+    assert (found["rows"][0]["request_id"], found["rows"][0]["charge"]) == ("req_1", "1")
+    more = {"from": "2025-11-01", "to": "2025-11-02", "organization_id": "org_1", "apply": True}
+    assert (await world.client.post(TAKE_BACK, json=more, headers=world.operator)).status_code == 200
+    (_, shown), (_, taken) = world.ledger.asked
+    assert (shown.apply, shown.organization_id, shown.to_us - shown.from_us) == (False, "", 90 * DAY_US)
+    assert (taken.apply, taken.organization_id, taken.to_us - taken.from_us) == (True, "org_1", DAY_US)
+    check_error(await world.client.post(TAKE_BACK, json=more, headers=world.bearer), 403, "forbidden")
+    check_error(
+        await world.client.post(TAKE_BACK, json={"apply": "yes"}, headers=world.operator),
+        400,
+        "invalid_request",
+        "apply",
+    )

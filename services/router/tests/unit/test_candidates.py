@@ -244,3 +244,17 @@ def test_what_most_models_are_is_simple():
     for more in ({"affinity": "user"}, {"canary": {"percent": 1, "targets": [{"channel": "b"}]}}):
         found = snapshot([channel("a"), channel("b")], [route("able", ["a", "b"], **more)])
         assert not found.route("default", "able").simple
+
+
+def test_routes_share_what_is_the_same_for_all_of_them():
+    same = {"channel": "a", "upstream": "x"}
+    routes = [route("one", [same]), route("other", [same]), route("third", [{**same, "weight": 2}])]
+    found = snapshot([channel("a", keys=2), channel("b")], routes)
+    one, other, third = (found.route("default", model) for model in ("one", "other", "third"))
+    assert one.targets() == other.targets(), "targets are compared by identity"
+    assert len(set(one.targets())) == 2
+    assert one.dialects is other.dialects
+    assert not set(one.targets()) & set(third.targets())
+    assert {target.weight for target in third.targets()} == {2}
+    # What is kept of a place is kept once for all channels that lead there.
+    assert found.ready["a"].origin is found.ready["b"].origin

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -480,3 +481,20 @@ def test_a_groups_own_price_is_charged_where_the_list_has_none_for_what_was_used
     event, _, _ = recorded_event(world, of, snapshot(books=(book,)), result(target()))
     assert not event.unpriced
     assert event.charge_pico == event.cost_pico > 0
+
+
+def test_the_first_event_of_a_key_and_a_model_takes_no_more_steps_than_the_next(tmp_path):
+    world, found, of_target = World(tmp_path), snapshot(), target()
+
+    def calls(of):
+        seen = []
+        sys.setprofile(lambda _frame, event, _argument: seen.append(event))
+        world.recorder.record(of, found, result(of_target))
+        sys.setprofile(None)
+        return sum(event in {"call", "c_call"} for event in seen)
+
+    found.price_table.find("other", "default", STARTED)
+    first, usual = calls(opened()), calls(opened())
+    assert first > usual
+    # A large configuration has more keys and models than parts could be kept for.
+    assert calls(opened(organization="org_2")) == calls(opened(organization="org_3", model="other")) == usual

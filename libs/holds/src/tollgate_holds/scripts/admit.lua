@@ -1,12 +1,15 @@
 -- Places, settles, releases and renews holds of one organization; used by edge (many in one call) and media-jobs.
 -- KEYS: wallet, holds. ARGV: ttl seconds, number of operations, then three for each: operation, id, amount.
 -- Operations: h hold what the wallet covers, p hold whatever the wallet has, s settle, f forget, r renew, e end (only
--- the slots go), u use (what a budget took before it began; id is its window, tokens the place of its scope).
+-- the slots go), u use (what a budget took before it began; id is its window, tokens the place of its scope). H and P
+-- are h and p for a request's second try, in place of what the first holds, whose id is this one less two characters:
+-- the record and the slots go by the new id from now on, and no limit is asked or counted again. Where billing ended the
+-- first hold meanwhile, this is a hold like any other, and what the first counted is taken back before.
 -- Where the last ones have limits, more KEYS follow, three for each scope: its window, its slots and its budget; and
 -- more ARGV: index of the first limited operation, ttl of a slot, number of limit sets; for each set the number of its
 -- scopes and five for each: requests a minute, tokens a minute, slots at once, budget (0: no limit), window of the
 -- budget; then three for each limited operation: its set, tokens, second. Tokens and second of s and f correct what a
--- hold counted; a second below 0 says that this may have been done already.
+-- hold counted; a second below 0 says that this may have been done already. Those of H and P are what the first counted.
 -- Amounts stay decimal strings: a Lua number is exact to 2^53 only. The sign of a reply is exact all the same.
 -- A record without budgets is "h:EXPIRY:AMOUNT" (held), "s:TIME:COST" (settled) or "r:EXPIRY:" (released, a tombstone).
 -- Replies one number an operation: 0 refused for money, 1 done, 2 no wallet, 3 came too late, 4 settled at another cost,
@@ -166,6 +169,17 @@ if ARGV[3 + total * 3] then
     live.changed = true
   end
 
+  -- The slots of a request's first try are those of the second one.
+  function limits.take_over(set, before, id)
+    for k = 1, #set do
+      local live = set[k].live
+      if live then
+        live.count = open_in(live) - call('ZREM', live.name, before)
+        open_one(live, id)
+      end
+    end
+  end
+
   function limits.count(set, tokens, id)
     for k = 1, #set do
       local scope = set[k]
@@ -193,15 +207,15 @@ if ARGV[3 + total * 3] then
             call('HSET', budget.key, 'id', budget.id, 'cap', cap, 'left', cap)
             set.made = (set.made or 0) + 2 ^ (k - 1)
           elseif found[2] ~= cap then
-            call('HINCRBY', budget.key, 'left', cap)
-            call('HINCRBY', budget.key, 'left', '-' .. found[2])
+            move(cap, found[2], budget.key, 'left')
             call('HSET', budget.key, 'cap', cap)
           end
           caps[budget.key] = wanted
         end
-        if amount ~= '0' and call('HINCRBY', budget.key, 'left', '-' .. amount) < 0 then
-          for i = 1, k do
-            if set[i].budget then call('HINCRBY', set[i].budget.key, 'left', amount) end
+        local left = amount == '0' and 0 or take(amount, budget.key, 'left')
+        if not left or left < 0 then
+          for i = 1, left and k or k - 1 do
+            if set[i].budget then add(amount, set[i].budget.key, 'left') end
           end
           return k
         end
@@ -274,7 +288,7 @@ if ARGV[3 + total * 3] then
     if not budget or call('HGET', budget.key, 'id') ~= window or call('HSETNX', budget.key, 'used', amount) == 0 then
       return 3
     end
-    if amount ~= '0' then call('HINCRBY', budget.key, 'left', '-' .. amount) end
+    move('0', amount, budget.key, 'left')
     return 1
   end
 
@@ -293,15 +307,36 @@ if ARGV[3 + total * 3] then
   end
 end
 
+-- Makes the hold of a request's first try the one of its second; false where there is none, or there was one already.
+local function take_over(id, set, tokens, second)
+  if call('HEXISTS', holds, id) == 1 then return false end
+  local before = string.sub(id, 1, -3)
+  local record = call('HGET', holds, before)
+  if record and state_of(record) == 104 then
+    call('HDEL', holds, before)
+    call('HSET', holds, id, (string.gsub(record, '%d+', expiry, 1)))
+    if set then limits.take_over(set, before, id) end
+    return true
+  end
+  if set then limits.finish('f', before, nil, set, -tokens, second) end
+  return false
+end
+
 local out = {}
 for i = 0, total - 1 do
   local operation, id, amount = ARGV[3 + i * 3], ARGV[4 + i * 3], ARGV[5 + i * 3]
   local result, counted = 1, 0
   local set, tokens, second
   if i >= first then set, tokens, second = limits.gate(i) end
+  local taken = false
+  if operation == 'H' or operation == 'P' then
+    operation, taken = operation == 'H' and 'h' or 'p', take_over(id, set, tokens, second)
+  end
   if operation == 'h' or operation == 'p' then
     local spent
-    if set and not limits.have_room(set, tokens) then
+    if taken then
+      counted = second
+    elseif set and not limits.have_room(set, tokens) then
       -- One that was let in before is not refused when it is repeated.
       local record = call('HGET', holds, id)
       result = not record and 5 or state_of(record) == 114 and 3 or 1
@@ -341,10 +376,7 @@ for i = 0, total - 1 do
     if state == 104 then
       local held = string.match(record, ':(%d+)$')
       if operation == 's' then
-        if has_wallet then
-          call('INCRBY', wallet, held)
-          call('DECRBY', wallet, amount)
-        end
+        if has_wallet then move(held, amount, wallet) end
         if budgets then
           move_budgets(holds, budgets, held, amount)
           call('HSET', holds, id, 'S:' .. stamp .. ':' .. budgets .. ':' .. amount)
@@ -352,7 +384,7 @@ for i = 0, total - 1 do
           call('HSET', holds, id, 's:' .. stamp .. ':' .. amount)
         end
       elseif operation == 'f' then
-        if has_wallet then call('INCRBY', wallet, held) end
+        if has_wallet then move(held, '0', wallet) end
         if budgets then move_budgets(holds, budgets, held, '0') end
         call('HDEL', holds, id)
       elseif budgets then

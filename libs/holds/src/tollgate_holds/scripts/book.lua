@@ -36,18 +36,17 @@ while at <= last_at do
       local taken = string.match(record, ':(%d+)$')
       if state == 115 and taken ~= charge then corrected = corrected + 1 end
       if has_wallet and (state == 104 or taken ~= charge) then
-        call('INCRBY', wallet, taken)
-        call('DECRBY', wallet, charge)
+        move(taken, charge, wallet)
       end
       if budgets then move_budgets(holds, budgets, taken, charge) end
     else
-      if has_wallet and charge ~= '0' then call('DECRBY', wallet, charge) end
+      if has_wallet then move('0', charge, wallet) end
       if budgets then move_budgets(holds, budgets, '0', charge) end
     end
     if state then gone[#gone + 1] = id end
   end
   if #gone > 0 then call('HDEL', holds, unpack(gone)) end
 end
-if has_wallet and ARGV[3] ~= '0' then call('INCRBY', wallet, ARGV[3]) end
+if has_wallet then move(ARGV[3], '0', wallet) end
 call('HSET', booked, ARGV[1], ARGV[2])
 return {has_wallet and 1 or 2, corrected}

@@ -1,14 +1,49 @@
--- Put before the scripts that move money. A budget is a hash: "id" its window, "cap" what may be spent in it, "left"
--- what is left of that. A record with budgets has a capital for its state and names them before its amount:
--- "H:EXPIRY:key:ID@WINDOW,project:ID@WINDOW:AMOUNT". What a window that is over took is not given to the next one.
+-- Put before the scripts that move money.
+-- Redis counts to 2^63, some 9.2 million of a currency in pico-units, and does not take back what a script did before it
+-- broke off. So no sum breaks a script off: a wallet or a budget that would be beyond becomes the nearest that Redis
+-- counts. Billing tells of such wallets, and makes them again from the ledger, which holds any amount.
+local MOST = '9223372036854775807'
+local try = redis.pcall
+
+-- Returns the sum, whose sign is exact, or nothing where Redis does not count so far: then nothing has changed.
+local function counted(reply)
+  if type(reply) == 'number' then return reply end
+  if not string.find(reply.err, 'overflow', 1, true) then error(reply.err) end
+end
+
+-- Adds to a wallet, or to a field of a budget.
+local function add(amount, key, field)
+  return counted(field and try('HINCRBY', key, field, amount) or try('INCRBY', key, amount))
+end
+
+-- The same, taken from it.
+local function take(amount, key, field)
+  return counted(field and try('HINCRBY', key, field, '-' .. amount) or try('DECRBY', key, amount))
+end
+
+local function put(value, key, field)
+  if field then redis.call('HSET', key, field, value) else redis.call('SET', key, value) end
+end
+
+-- Gives one amount and takes another.
+local function move(give, taken, key, field)
+  if give ~= '0' and not add(give, key, field) then
+    -- So much is there that the other can be taken first.
+    if taken ~= '0' then take(taken, key, field) end
+    if not add(give, key, field) then put(MOST, key, field) end
+  elseif taken ~= '0' and not take(taken, key, field) then
+    put('-' .. MOST, key, field)
+  end
+end
+
+-- A budget is a hash: "id" its window, "cap" what may be spent in it, "left" what is left of that. A record with budgets
+-- has a capital for its state and names them before its amount: "H:EXPIRY:key:ID@WINDOW,project:ID@WINDOW:AMOUNT". What
+-- a window that is over took is not given to the next one.
 local function move_budgets(holds, names, give, take)
   local prefix = string.sub(holds, 1, -6) .. 'budget:'
   for name, window in string.gmatch(names, '([^,@]+)@([^,@]+)') do
     local key = prefix .. name
-    if redis.call('HGET', key, 'id') == window then
-      if give ~= '0' then redis.call('HINCRBY', key, 'left', give) end
-      if take ~= '0' then redis.call('HINCRBY', key, 'left', '-' .. take) end
-    end
+    if redis.call('HGET', key, 'id') == window then move(give, take, key, 'left') end
   end
 end
 

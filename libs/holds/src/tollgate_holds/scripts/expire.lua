@@ -13,7 +13,7 @@ for i = 2, #ARGV do
     local at = tonumber(string.match(record, '^.:(%d+):'))
     if at < now and state == 104 then
       local held = string.match(record, ':(%d+)$')
-      if has_wallet then call('INCRBY', wallet, held) end
+      if has_wallet then move(held, '0', wallet) end
       if budgets then move_budgets(holds, budgets, held, '0') end
       call('HSET', holds, ARGV[i], budgets and 'R:' .. expiry .. budgets .. ':' or 'r:' .. expiry)
       released = released + 1

@@ -1,5 +1,6 @@
 """Wallets in Redis, through the scripts of tollgate_holds."""
 
+import math
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
@@ -13,7 +14,6 @@ T = TypeVar("T")
 
 # A released hold is remembered for longer than any spool keeps an event back.
 _TOMBSTONE_SECONDS: Final = 7 * 24 * 3600
-_OVERDUE_SECONDS: Final = 3600
 # A script keeps Redis from everybody else as long as it runs: some microseconds for each of these.
 _EFFECTS_A_CALL: Final = 2_000
 # Far longer than a transaction takes; a process that dies in between leaves the rest to the sweep.
@@ -21,8 +21,11 @@ _RESERVED_SECONDS: Final = 120
 
 
 class RedisWallets:
-    def __init__(self, holds: Holds) -> None:
+    """A hold that was settled and not booked for `overdue_seconds` is named by the sweep."""
+
+    def __init__(self, holds: Holds, overdue_seconds: float = 3600) -> None:
         self._holds = holds
+        self._overdue_seconds = math.ceil(overdue_seconds)
 
     async def book(self, effect: Effect, source: str, batch: str) -> Outcome:
         organization, charges = effect.organization_id, effect.charges
@@ -64,13 +67,15 @@ class RedisWallets:
 
     async def sweep(self, organization_id: str) -> SweepResult:
         swept = await _known(
-            self._holds.sweep(organization_id, tombstone_seconds=_TOMBSTONE_SECONDS, overdue_seconds=_OVERDUE_SECONDS)
+            self._holds.sweep(
+                organization_id, tombstone_seconds=_TOMBSTONE_SECONDS, overdue_seconds=self._overdue_seconds
+            )
         )
         return SweepResult(swept.released, swept.forgotten, swept.overdue)
 
 
 def _record(found: HoldInfo) -> HoldRecord:
-    return HoldRecord(found.hold_id, found.state, found.amount_pico, found.second * 1_000_000)
+    return HoldRecord(found.hold_id, found.state, found.amount_pico, found.second * 1_000_000, found.budgets)
 
 
 async def _known(work: Awaitable[T]) -> T:

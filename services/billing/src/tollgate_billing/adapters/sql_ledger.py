@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from tollgate_billing.adapters.sql_tables import (
     ACCOUNTS,
+    BONUS_DRAWS,
     EXCEPTIONS,
     FINALS,
     GRANTS,
@@ -22,6 +23,7 @@ from tollgate_billing.domain.event import DAY_US, MAX_EVENT_DAYS
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import KeptFinals
 from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
+from tollgate_billing.domain.rows import SETTLED
 from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, PostedTransfer, Posting, Unfinished
 from tollgate_kit.event_log import OwnershipLost
@@ -107,7 +109,7 @@ def _post(connection: sa.Connection, posting: Posting) -> tuple[Effect, ...]:
         raise OwnershipLost(f"{bounds.source} is booked by another process")
     if row.high >= bounds.high:
         return _read_effects(row.effects) if row.batch == bounds.batch else ()
-    transfer(connection, posting.transfers, bounds.batch, _REASON_USAGE, posting.now_us)
+    transfer(connection, posting.transfers, bounds.batch, _REASON_USAGE, posting.now_us, posting.taken_back)
     effects = _in_currency(connection, posting.effects)
     connection.execute(
         sa.update(SOURCES)
@@ -187,7 +189,10 @@ def _finals(connection: sa.Connection, names: Sequence[str], before: Bounds | No
 
 def _open_requests(connection: sa.Connection, since_us: int) -> frozenset[str]:
     connection.execute(sa.delete(FINALS).where(FINALS.c.started_us < since_us - _KEPT_US))
-    connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.logged_us < since_us))
+    connection.execute(sa.delete(BONUS_DRAWS).where(BONUS_DRAWS.c.created_us < since_us - _KEPT_US))
+    # Whose event never came may have one as long as events are taken at all: a router may have been cut off.
+    kept = sa.and_(EXCEPTIONS.c.status == SETTLED, EXCEPTIONS.c.logged_us >= since_us - _KEPT_US)
+    connection.execute(sa.delete(EXCEPTIONS).where(EXCEPTIONS.c.logged_us < since_us, sa.not_(kept)))
     return frozenset(connection.execute(sa.select(EXCEPTIONS.c.request_id)).scalars())
 
 

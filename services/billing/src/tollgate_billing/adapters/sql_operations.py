@@ -108,7 +108,7 @@ def _transfer(connection: sa.Connection, move: Move, to: str, to_currency: str) 
         raise InvalidMove(f"the other organization pays in {currencies[to]}, not in {currencies[move.organization_id]}")
     _take(connection, move)
     balance = balance_of(connection, to)[1]
-    _check_range(balance + move.amount_pico)
+    check_range(balance, balance + move.amount_pico)
     transfers = [
         Transfer(Line(move.organization_id, "", "", "", move.currency, WALLET, CLEARING), move.amount_pico, 1),
         Transfer(Line(to, "", "", "", move.currency, CLEARING, WALLET), move.amount_pico, 1),
@@ -124,8 +124,9 @@ def _set_credit_line(connection: sa.Connection, move: Move) -> Moved:
     _own_currency(connection, move.organization_id, move.currency)
     this = ORGANIZATIONS.c.organization_id == move.organization_id
     before = connection.execute(sa.select(ORGANIZATIONS.c.credit_line_pico).where(this)).scalar_one()
-    balance = balance_of(connection, move.organization_id)[1] - before + move.amount_pico
-    _check_range(balance)
+    balance_before = balance_of(connection, move.organization_id)[1]
+    balance = balance_before - before + move.amount_pico
+    check_range(balance_before, balance)
     connection.execute(sa.update(ORGANIZATIONS).where(this).values(credit_line_pico=move.amount_pico))
     return Moved(balance, repeated=before == move.amount_pico)
 
@@ -144,7 +145,8 @@ def _expire(connection: sa.Connection, now_us: int) -> dict[str, int]:
         this = BONUSES.c.idempotency_key == row.idempotency_key
         connection.execute(sa.update(BONUSES).where(this).values(remaining_pico=0))
         line = Line(row.organization_id, "", "", "", row.currency, BONUS, ADJUSTMENT)
-        batch = f"expiry/{row.idempotency_key}"
+        # A grant may expire more than once: what it paid of a charge may come back when its time is over.
+        batch = f"expiry/{row.idempotency_key}/{now_us}"
         transfer(connection, [Transfer(line, row.remaining_pico, 1)], batch, "expired", now_us)
     return {organization: balance_of(connection, organization)[1] for organization, _ in found}
 
@@ -231,13 +233,16 @@ def _take(connection: sa.Connection, move: Move) -> None:
 
 def _book(connection: sa.Connection, move: Move, kind: str, debit: str, credit: str, size: int = 0) -> Moved:
     amount = size or move.amount_pico
+    before = balance_of(connection, move.organization_id)[1]
     line = Line(move.organization_id, "", "", "", move.currency, debit, credit)
     transfer(connection, [Transfer(line, amount, 1)], f"{kind}/{move.key}", move.reason, move.now_us)
     balance = balance_of(connection, move.organization_id)[1]
-    _check_range(balance)
+    check_range(before, balance)
     return Moved(balance, repeated=False)
 
 
-def _check_range(balance: int) -> None:
-    if not -INT64_MAX <= balance <= INT64_MAX:
-        raise InvalidMove(f"the balance would be beyond {format_decimal(INT64_MAX)}")
+def check_range(before: int, after: int) -> None:
+    """Raises InvalidMove where a balance goes beyond int64, or further beyond it; the way back is open."""
+    if abs(after) > INT64_MAX and abs(after) > abs(before):
+        sign = "-" if after < 0 else ""
+        raise InvalidMove(f"the balance would be beyond {sign}{format_decimal(INT64_MAX)}")

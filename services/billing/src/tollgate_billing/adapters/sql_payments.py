@@ -6,6 +6,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from tollgate_billing.adapters.sql_ledger import balance_of, known
+from tollgate_billing.adapters.sql_operations import check_range
 from tollgate_billing.adapters.sql_tables import PAYMENT_MESSAGES, PAYMENTS
 from tollgate_billing.adapters.sql_transfers import insert, lock, transfer
 from tollgate_billing.domain.postings import FUNDING, WALLET, Line, Transfer
@@ -56,7 +57,10 @@ class SqlPayments:
 def _begin(connection: sa.Connection, top_up: TopUp, key: str) -> TopUp:
     values: dict[str, Any] = {name: getattr(top_up, name) for name in _FIELDS}
     statement = insert(connection, PAYMENTS).values({**values, "idempotency_key": key}).on_conflict_do_nothing()
-    connection.execute(statement)
+    if connection.execute(statement.returning(PAYMENTS.c.id)).first() is not None:
+        # Before anybody pays what could not be credited.
+        balance = balance_of(connection, top_up.organization_id)[1]
+        check_range(balance, balance + top_up.amount_pico)
     row = connection.execute(sa.select(PAYMENTS).where(PAYMENTS.c.idempotency_key == key)).one()
     asked = (top_up.organization_id, top_up.currency, top_up.amount_pico)
     if (row.organization_id, row.currency, row.amount_pico) != asked:
@@ -83,6 +87,9 @@ def _record(
     own = lock(connection, [(organization, row.currency)])[organization]
     if own != row.currency:
         raise InvalidMove(f"the organization pays in {own}, not in {row.currency}")
+    before = balance_of(connection, organization)[1]
+    if state == "paid":
+        check_range(before, before + row.amount_pico)
     if state == "paid" or (row.state, state) == ("paid", "refunded"):
         debit, credit = (FUNDING, WALLET) if state == "paid" else (WALLET, FUNDING)
         line = Line(organization, "", "", "", row.currency, debit, credit)

@@ -151,6 +151,18 @@ BONUSES: Final = sa.Table(
     sa.Index("ix_bonuses_left", "organization_id", "remaining_pico"),
 )
 
+# What bonus credit paid of an organization's charges in a batch, so that it can come back with them: `charged_pico` is
+# less what was taken back since; `draws` is JSON, key and pico-units of each grant, in the order in which it was spent.
+BONUS_DRAWS: Final = sa.Table(
+    "bonus_draws",
+    METADATA,
+    sa.Column("batch", sa.String(512), primary_key=True),
+    sa.Column("organization_id", sa.String(256), primary_key=True),
+    sa.Column("charged_pico", sa.BigInteger, nullable=False),
+    sa.Column("draws", sa.Text, nullable=False),
+    sa.Column("created_us", sa.BigInteger, nullable=False, index=True),
+)
+
 # A code itself is never kept; zeros are never.
 CODES: Final = sa.Table(
     "redemption_codes",

@@ -4,6 +4,7 @@ Everything here runs in the caller's transaction. The organizations concerned ar
 that what is read of their accounts stays true, and no two transactions wait for each other.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from tollgate_billing.adapters.sql_tables import (
     ACCOUNTS,
+    BONUS_DRAWS,
     BONUSES,
     ORGANIZATIONS,
     PART_PICO,
@@ -20,7 +22,16 @@ from tollgate_billing.adapters.sql_tables import (
     parts_of,
     whole_balance,
 )
-from tollgate_billing.domain.postings import BONUS, RECEIVABLE, REVENUE, SPENDABLE, WALLET, Line, Transfer
+from tollgate_billing.domain.postings import (
+    BONUS,
+    RECEIVABLE,
+    REVENUE,
+    SPENDABLE,
+    WALLET,
+    Line,
+    TakenBack,
+    Transfer,
+)
 
 _NEVER_LAST: Final = sa.case((BONUSES.c.expires_us == 0, 1), else_=0)
 # What of an organization's bonus is spent first.
@@ -31,6 +42,7 @@ SPENDING_ORDER: Final = (
     BONUSES.c.created_us,
     BONUSES.c.idempotency_key,
 )
+_COVER: Final = "cover"
 
 
 @dataclass(slots=True)
@@ -49,16 +61,27 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
     return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
 
 
-def transfer(connection: sa.Connection, transfers: Sequence[Transfer], batch: str, reason: str, now_us: int) -> None:
+def transfer(
+    connection: sa.Connection,
+    transfers: Sequence[Transfer],
+    batch: str,
+    reason: str,
+    now_us: int,
+    taken_back: Sequence[TakenBack] = (),
+) -> None:
     """Adds transfers and moves the balances with them.
 
     Bonus credit pays for what requests cost, as far as it goes; a wallet below zero is covered by `receivable`, and one
-    above zero pays what is owed.
+    above zero pays what is owed. `taken_back` says which charges the transfers take back: what bonus credit paid of
+    them is bonus credit again before anything is paid anew.
     """
     if not transfers:
         return
     owners = lock(connection, ((one.line.organization_id, one.line.currency) for one in transfers))
     _write(connection, transfers, batch, reason, now_us)
+    own = [one for one in taken_back if owners.get(one.organization_id) == one.currency]
+    if own and (back := _give_back(connection, own)):
+        _write(connection, back, batch, _COVER, now_us)
     touched: dict[str, _Owner] = {}
     for one in transfers:
         line = one.line
@@ -137,23 +160,68 @@ def _cover(connection: sa.Connection, owners: Mapping[str, _Owner], batch: str, 
     for organization, owner in sorted(owners.items()):
         drawn = min(owner.bonus, max(owner.charged, -owner.wallet))
         if drawn > 0:
-            _spend(connection, organization, drawn)
-            found.append(_move(organization, owner, BONUS, WALLET, drawn))
+            _draw(connection, organization, owner, drawn, batch, now_us)
+            found.append(_move(organization, owner.currency, BONUS, WALLET, drawn))
         left = owner.wallet + max(drawn, 0)
         if left < 0:
-            found.append(_move(organization, owner, RECEIVABLE, WALLET, -left))
+            found.append(_move(organization, owner.currency, RECEIVABLE, WALLET, -left))
         elif left > 0 > owner.receivable:
-            found.append(_move(organization, owner, WALLET, RECEIVABLE, min(left, -owner.receivable)))
+            found.append(_move(organization, owner.currency, WALLET, RECEIVABLE, min(left, -owner.receivable)))
     if found:
-        _write(connection, found, batch, "cover", now_us)
+        _write(connection, found, batch, _COVER, now_us)
 
 
-def _move(organization: str, owner: _Owner, debit: str, credit: str, amount: int) -> Transfer:
-    return Transfer(Line(organization, "", "", "", owner.currency, debit, credit), amount, 1)
+def _draw(connection: sa.Connection, organization: str, owner: _Owner, drawn: int, batch: str, now_us: int) -> None:
+    """Spends bonus credit, and keeps what it paid of charges: they may be taken back."""
+    draws = _spend(connection, organization, drawn)
+    if owner.charged:
+        values = {
+            "batch": batch,
+            "organization_id": organization,
+            "charged_pico": owner.charged,
+            "draws": json.dumps(draws),
+            "created_us": now_us,
+        }
+        connection.execute(sa.insert(BONUS_DRAWS).values(values))
 
 
-def _spend(connection: sa.Connection, organization: str, amount: int) -> None:
-    """Takes an amount from what is left of grants, in the order in which they are spent."""
+def _move(organization: str, currency: str, debit: str, credit: str, amount: int) -> Transfer:
+    return Transfer(Line(organization, "", "", "", currency, debit, credit), amount, 1)
+
+
+def _give_back(connection: sa.Connection, taken_back: Sequence[TakenBack]) -> list[Transfer]:
+    """Gives grants what they paid of charges that are taken back, as if these had never been; returns the transfers.
+
+    Bonus credit is spent first, so without them a batch would have drawn what its other charges are, at most. What was
+    spent last of it comes back first, to the grant that it is of.
+    """
+    sums: dict[tuple[str, str], int] = {}
+    for one in taken_back:
+        this = sa.and_(BONUS_DRAWS.c.batch == one.batch, BONUS_DRAWS.c.organization_id == one.organization_id)
+        row = connection.execute(sa.select(BONUS_DRAWS).where(this)).one_or_none()
+        if row is None:
+            continue
+        charged = row.charged_pico - one.amount_pico
+        draws: list[tuple[str, int]] = [(key, drawn) for key, drawn in json.loads(row.draws)]
+        back = sum(drawn for _, drawn in draws) - max(charged, 0)
+        while back > 0:
+            key, drawn = draws.pop()
+            part = min(back, drawn)
+            left = BONUSES.c.remaining_pico + part
+            connection.execute(sa.update(BONUSES).where(BONUSES.c.idempotency_key == key).values(remaining_pico=left))
+            if part < drawn:
+                draws.append((key, drawn - part))
+            place = (one.organization_id, one.currency)
+            sums[place] = sums.get(place, 0) + part
+            back -= part
+        values = {"charged_pico": charged, "draws": json.dumps(draws)}
+        connection.execute(sa.update(BONUS_DRAWS).where(this).values(values))
+    return [_move(organization, currency, WALLET, BONUS, back) for (organization, currency), back in sums.items()]
+
+
+def _spend(connection: sa.Connection, organization: str, amount: int) -> list[tuple[str, int]]:
+    """Takes an amount from what is left of grants, in their order; returns how much of each, by key."""
+    draws: list[tuple[str, int]] = []
     query = sa.select(BONUSES.c.idempotency_key, BONUSES.c.remaining_pico)
     query = query.where(BONUSES.c.organization_id == organization, BONUSES.c.remaining_pico > 0)
     for key, remaining in connection.execute(query.order_by(*SPENDING_ORDER)).all():
@@ -161,6 +229,8 @@ def _spend(connection: sa.Connection, organization: str, amount: int) -> None:
         connection.execute(
             sa.update(BONUSES).where(BONUSES.c.idempotency_key == key).values(remaining_pico=remaining - taken)
         )
+        draws.append((key, taken))
         amount -= taken
         if not amount:
-            return
+            break
+    return draws

@@ -6,8 +6,10 @@ from typing import Any, Final
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.letters import letter_of
 from tollgate_billing.domain.books import Amounts, BatchLine, Difference, parse_batch
+from tollgate_billing.domain.recent import WINDOW_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.ports import BatchRow, Letter, RepeatedRequest
+from tollgate_holds import hold_id_of, request_of
 
 _LINE: Final = ", ".join(BatchLine._fields)
 _SUMS: Final = "sum(charge) AS charge, sum(cost) AS cost, sum(loss) AS loss"
@@ -31,18 +33,27 @@ GROUP BY request_id, event_id ORDER BY min(src_offset) LIMIT 10000
 _OFFSETS: Final = f"""
 SELECT DISTINCT src_offset FROM usage_events WHERE {_PLACES} AND batch = {{batch:String}} ORDER BY src_offset
 """  # noqa: S608 - constants, see above.
+# A row that came when its event may not have been remembered any more may repeat one of any time before.
+_LATE: Final = f"logged_at >= started_at + INTERVAL {WINDOW_US // 2_000_000} SECOND"
+# An event that was booked from two places in the log was charged twice; two rows of one place are of one charge. What
+# was taken back of the former is an adjustment of a status of its own.
 _REPEATED: Final = f"""
-SELECT request_id, any(organization_id) AS organization, toInt64(count() - uniqExact(event_id)) AS repeated,
-       toInt64(uniqExactIf(event_id, kind = 'usage' AND final AND NOT superseded AND charge != 0))
+SELECT request_id, any(organization_id) AS organization,
+       toInt64(count() - uniqExact(event_id)) - countIf(kind = 'adjustment' AND status = 'repeated') AS repeated,
+       toInt64(uniqExactIf((src_epoch, src_topic, src_partition, src_offset),
+                           kind = 'usage' AND final AND NOT superseded AND charge != 0))
        - toInt64(uniqExactIf(event_id, kind = 'adjustment' AND charge != 0)) AS standing
-FROM usage_events WHERE {_WHEN}
+FROM usage_events
+WHERE started_at >= (SELECT min(started_at) FROM usage_events WHERE {_WHEN})
+  AND ({_WHEN} OR request_id IN (SELECT request_id FROM usage_events WHERE {_WHEN} AND {_LATE}))
+  AND ({{organization_id:String}} = '' OR organization_id = {{organization_id:String}})
 GROUP BY request_id HAVING repeated > 0 OR standing > 1 ORDER BY request_id LIMIT {{most:UInt32}}
 """  # noqa: S608 - constants, see above.
 _FINALS: Final = """
-SELECT request_id, any(batch) AS booked FROM usage_events
+SELECT request_id, try, any(batch) AS booked FROM usage_events
 WHERE request_id IN {names:Array(String)} AND final AND kind = 'usage'
   AND ingested_at < fromUnixTimestamp64Micro({before_us:Int64})
-GROUP BY request_id
+GROUP BY request_id, try
 """
 _MISMATCHES: Final = """
 SELECT request_id, organization_id, batch, reason, detail, found_pico, expected_pico FROM usage_mismatches
@@ -92,17 +103,18 @@ class ClickHouseUsageBooks:
     async def offsets_of(self, batch: str) -> list[int]:
         return [row["src_offset"] for row in await self._rows(_OFFSETS, {"batch": batch, **_places([batch])})]
 
-    async def repeated(self, from_us: int, to_us: int, most: int) -> list[RepeatedRequest]:
-        rows = await self._rows(_REPEATED, {"from_us": from_us, "to_us": to_us, "most": most})
+    async def repeated(self, from_us: int, to_us: int, most: int, organization_id: str = "") -> list[RepeatedRequest]:
+        asked = {"from_us": from_us, "to_us": to_us, "most": most, "organization_id": organization_id}
+        rows = await self._rows(_REPEATED, asked)
         return [
             RepeatedRequest(row["request_id"], row["organization"], row["repeated"], row["standing"]) for row in rows
         ]
 
-    async def booked_finals(self, names: Collection[str], before_us: int) -> dict[str, str]:
+    async def booked_finals(self, hold_ids: Collection[str], before_us: int) -> dict[str, str]:
         found: dict[str, str] = {}
-        for part in _parts(names):
+        for part in _parts({request_of(hold_id) for hold_id in hold_ids}):
             rows = await self._rows(_FINALS, {"names": part, "before_us": before_us})
-            found |= {row["request_id"]: row["booked"] for row in rows}
+            found |= {hold_id_of(row["request_id"], row["try"]): row["booked"] for row in rows}
         return found
 
     async def mismatches_between(self, from_us: int, to_us: int, most: int) -> list[Difference]:

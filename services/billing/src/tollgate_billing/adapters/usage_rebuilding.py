@@ -22,8 +22,8 @@ SELECT DISTINCT batch FROM usage_events WHERE {_SOURCE} AND src_offset >= {{low:
 """  # noqa: S608 - constants; everything else is a parameter.
 _OPEN: Final = f"""
 SELECT DISTINCT request_id FROM usage_events
-WHERE {_SOURCE} AND src_offset < {{low:UInt64}} AND logged_at >= fromUnixTimestamp64Micro({{since:Int64}})
-  AND kind = 'usage' AND final AND NOT superseded AND status != 'confirmed'
+WHERE {_SOURCE} AND src_offset < {{low:UInt64}} AND kind = 'usage' AND final AND NOT superseded
+  AND (status = 'settled' OR status != 'confirmed' AND logged_at >= fromUnixTimestamp64Micro({{since:Int64}}))
 """  # noqa: S608 - constants; everything else is a parameter.
 _MISMATCHES: Final = "SELECT event_id FROM usage_mismatches WHERE batch IN {names:Array(String)}"
 _LETTERS: Final = """

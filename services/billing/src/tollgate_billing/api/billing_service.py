@@ -12,6 +12,7 @@ from tollgate.errors.v1 import errors_pb2
 from tollgate_billing.api.books_reply import books_reply, provider_costs_reply
 from tollgate_billing.api.request_rows import evidence_reply, read_cursor, request_row
 from tollgate_billing.api.usage_answers import sql_answer, view_answer, view_message
+from tollgate_billing.domain.books import nearest
 from tollgate_billing.domain.event import DAY_US
 from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import BillingError, InvalidGrant, InvalidQuery, NotAllowed, UnknownView
@@ -86,16 +87,18 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
             reason=request.reason,
             now_us=self._clock.now_us(),
         )
-        return wire.GrantResponse(balance_pico=await _answered(context, self._wallets.grant(grant)))
+        balance = await _answered(context, self._wallets.grant(grant))
+        return wire.GrantResponse(balance_pico=nearest(balance), exact_pico=str(balance))
 
     async def GetBalance(self, request: wire.GetBalanceRequest, context: Context) -> wire.GetBalanceResponse:  # noqa: N802
         currency, ledger, state = await _answered(context, self._wallets.balance(request.organization_id))
         return wire.GetBalanceResponse(
             currency=currency,
-            ledger_pico=ledger,
+            ledger_pico=nearest(ledger),
             wallet_pico=state.wallet,
-            held_pico=state.held,
-            settled_unbooked_pico=state.settled,
+            held_pico=nearest(state.held),
+            settled_unbooked_pico=nearest(state.settled),
+            exact_ledger_pico=str(ledger),
         )
 
     async def RebuildWallet(self, request: wire.RebuildWalletRequest, context: Context) -> wire.RebuildWalletResponse:  # noqa: N802

@@ -11,6 +11,7 @@ from tollgate.billing.v1 import controls_pb2_grpc
 from tollgate_billing.api.ledger_service import answered
 from tollgate_billing.control_ports import Budgets, BudgetWithState, Notice, SpoolState
 from tollgate_billing.domain.anomalies import Anomaly
+from tollgate_billing.domain.books import nearest
 from tollgate_billing.domain.budgets import Budget, State, Threshold
 from tollgate_billing.domain.control_checks import addresses_of, parse_quiet
 from tollgate_billing.domain.delivery import Destination, Quiet
@@ -81,7 +82,7 @@ class ControlService(controls_pb2_grpc.ControlServiceServicer):
             state=both.state,
             forecast=_forecast(shown.forecast),
             wallet=_forecast(shown.wallet),
-            balance_pico=shown.balance_pico,
+            balance_pico=nearest(shown.balance_pico),
         )
 
     async def DeleteBudget(self, request: wire.DeleteBudgetRequest, context: Context) -> wire.DeleteBudgetResponse:  # noqa: N802
@@ -90,7 +91,7 @@ class ControlService(controls_pb2_grpc.ControlServiceServicer):
 
     async def GetForecast(self, request: wire.GetForecastRequest, context: Context) -> wire.GetForecastResponse:  # noqa: N802
         ahead, balance, currency = await answered(context, self._keep.wallet(request.organization_id))
-        return wire.GetForecastResponse(forecast=_forecast(ahead), balance_pico=balance, currency=currency)
+        return wire.GetForecastResponse(forecast=_forecast(ahead), balance_pico=nearest(balance), currency=currency)
 
     async def GetControls(self, request: wire.GetControlsRequest, context: Context) -> wire.GetControlsResponse:  # noqa: N802
         found = await answered(context, self._budgets.holding(self._clock.now_us()))
@@ -185,7 +186,7 @@ def _state(one: State) -> wire.BudgetState:
         window="" if one.window.name == "total" else one.window.name,
         begin_us=one.window.begin_us,
         end_us=one.window.end_us,
-        spent_pico=one.spent_pico,
+        spent_pico=nearest(one.spent_pico),
         reached_percent=one.reached_percent,
         action=one.action,
         model=one.model,
@@ -195,7 +196,7 @@ def _state(one: State) -> wire.BudgetState:
 
 
 def _forecast(one: Forecast) -> wire.Forecast:
-    return wire.Forecast(per_day_pico=one.per_day_pico, runs_out_us=one.runs_out_us, hours=one.hours)
+    return wire.Forecast(per_day_pico=nearest(one.per_day_pico), runs_out_us=one.runs_out_us, hours=one.hours)
 
 
 def _control(one: BudgetWithState) -> wire.Control:

@@ -86,7 +86,8 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         return wire.GetAccountsResponse(
             currency=found.currency,
             credit_line_pico=found.credit_line_pico,
-            balance_pico=found.balance_pico,
+            balance_pico=nearest(found.balance_pico),
+            exact_pico=str(found.balance_pico),
             accounts=[
                 wire.Account(account=account, currency=currency, balance_pico=nearest(balance), exact_pico=str(balance))
                 for account, currency, balance in found.accounts
@@ -123,7 +124,7 @@ class LedgerService(ledger_pb2_grpc.LedgerServiceServicer):
         found = await answered(context, work)
         return wire.RedeemCodeResponse(
             amount_pico=found.amount_pico,
-            balance_pico=found.balance_pico,
+            balance_pico=nearest(found.balance_pico),
             expires_us=found.expires_us,
             repeated=found.repeated,
         )
@@ -198,7 +199,8 @@ def _said(error: BillingError) -> str:
 
 
 def _moved(moved: Moved) -> wire.Moved:
-    return wire.Moved(balance_pico=moved.balance_pico, repeated=moved.repeated)
+    balance = moved.balance_pico
+    return wire.Moved(balance_pico=nearest(balance), repeated=moved.repeated, exact_pico=str(balance))
 
 
 def _code(record: Code, text: str = "") -> wire.Code:

@@ -9,10 +9,13 @@ from tollgate.billing.v1 import reports_pb2 as wire
 from tollgate.billing.v1 import reports_pb2_grpc
 from tollgate_billing.api.ledger_service import answered
 from tollgate_billing.domain.books import nearest
+from tollgate_billing.domain.judge import Booked
+from tollgate_billing.domain.rows import to_pico
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import UsageFilter
 from tollgate_billing.report_ports import ExchangeRates, Statement, Statements
 from tollgate_billing.use_cases.rerate_unpriced import MAX_LINES, RerateUnpriced
+from tollgate_billing.use_cases.take_back_repeated import TakeBackRepeated
 from tollgate_billing.use_cases.what_if import RateAgain, Rerated, ReratedRow
 from tollgate_rating import INT64_MAX, InvalidPrice, PriceBook, format_decimal
 
@@ -30,12 +33,18 @@ class ReportService(reports_pb2_grpc.ReportServiceServicer):
     """Errors leave as typed kinds; UNAVAILABLE while something behind billing is away."""
 
     def __init__(
-        self, statements: Statements, rate_again: RateAgain, rerate: RerateUnpriced, exchange_rates: ExchangeRates
+        self,
+        statements: Statements,
+        rate_again: RateAgain,
+        rerate: RerateUnpriced,
+        take_back: TakeBackRepeated,
+        exchange_rates: ExchangeRates,
     ) -> None:
         self._exchange_rates = exchange_rates
         self._statements = statements
         self._rate_again = rate_again
         self._rerate = rerate
+        self._take_back = take_back
 
     async def GetStatement(self, request: wire.GetStatementRequest, context: Context) -> wire.GetStatementResponse:  # noqa: N802
         found = await answered(context, self._statement(request))
@@ -118,6 +127,25 @@ class ReportService(reports_pb2_grpc.ReportServiceServicer):
             left_out=dict(found.left_out),
             shortened=len(lines) > MAX_LINES,
         )
+
+    async def TakeBackRepeated(  # noqa: N802
+        self, request: wire.TakeBackRepeatedRequest, context: Context
+    ) -> wire.TakeBackRepeatedResponse:
+        work = self._take_back(request.from_us, request.to_us, request.organization_id, apply=request.apply)
+        found = await answered(context, work)
+        return wire.TakeBackRepeatedResponse(
+            rows=[_repeated(one) for one in found.seconds],
+            sent=found.sent,
+            left_out=dict(found.left_out),
+            more=found.more,
+        )
+
+
+def _repeated(one: Booked) -> wire.RepeatedFinal:
+    row: Any = one.row
+    names = ("request_id", "organization_id", "project_id", "model", "currency")
+    about = {name: row[name] for name in names}
+    return wire.RepeatedFinal(charge_pico=to_pico(row["charge"]), cost_pico=to_pico(row["cost"]), **about)
 
 
 def _sums(row: ReratedRow) -> dict[str, Any]:

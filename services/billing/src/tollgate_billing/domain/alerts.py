@@ -108,11 +108,17 @@ def _unpriced(numbers: Mapping[str, Any], language: str) -> _Said:
 
 def _holds(numbers: Mapping[str, Any], language: str) -> _Said:
     released, unbooked, staying = numbers["released"], numbers["unbooked"], numbers["staying"]
+    # What an older release has kept does not say it.
+    estimated = numbers.get("estimated", 0)
     requests, look = _listed(numbers["request_ids"]), "tollgate reconcile"
     if language == "zh":
-        said = f"到期退还 {released} 笔，已结算但未入账 {unbooked} 笔，请求已入账或已到期仍占用 {staying} 笔。"
+        said = (
+            f"到期退还 {released} 笔，已结算但未入账 {unbooked} 笔，因用量事件未到而按结算额估算入账 {estimated} 笔，"
+        )
+        said += f"请求已入账或已到期仍占用 {staying} 笔。"
         return "预扣在请求结束后仍存在", said + (f"请求：{requests}。" if requests else ""), look
     said = f"{released} expired and {_was(released)} given back, {unbooked} {_was(unbooked)} settled and never booked, "
+    said += f"{estimated} {_was(estimated)} booked as estimated since the usage event never came, "
     said += f"{staying} {_was(staying)} still there after the request was booked or the time was over."
     return "Holds have outlived their requests", said + (f" Requests: {requests}." if requests else ""), look
 

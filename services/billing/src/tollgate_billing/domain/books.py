@@ -9,6 +9,7 @@
 | double_charge     | more than one final of a request carries a charge                                  |
 | account           | an account of the ledger is not the sum of its transfers                           |
 | wallet            | a wallet is not the ledger's balance less what is held and settled and not booked  |
+| wallet_beyond     | a wallet would be beyond what Redis counts                                         |
 | expired_hold      | a hold is still there, long after its time was up                                  |
 | unbooked_hold     | a hold was settled, and nobody booked it                                           |
 | leaked_hold       | a request is booked, and its hold is still there                                   |
@@ -26,7 +27,7 @@ from tollgate_rating import INT64_MAX
 
 KINDS: Final = (
     *("charge", "cost", "loss", "unposted_batch", "repeated_event", "double_charge", "account", "wallet"),
-    *("expired_hold", "unbooked_hold", "leaked_hold", "mismatch", "poison"),
+    *("wallet_beyond", "expired_hold", "unbooked_hold", "leaked_hold", "mismatch", "poison"),
     *(rollup.kind for rollup in ROLLUPS.values()),
 )
 _CHARGE: Final = {(WALLET, REVENUE): 1, (ADJUSTMENT, WALLET): -1}
@@ -38,9 +39,13 @@ _REFILL: Final = "`tollgate usage refill {}` makes these sums again, once rows a
 # What is to be done about kinds of differences of which that is one thing.
 _NEXT_STEPS: Final[Mapping[str, str]] = {
     **{rollup.kind: _REFILL.format(rollup.name) for rollup in ROLLUPS.values()},
+    "wallet_beyond": (
+        "nothing has to be mended; a payment or `tollgate credit correct` brings it back to what Redis counts"
+    ),
     "unbooked_hold": (
-        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; where it is"
-        " lost for good, charge it with `tollgate credit correct ORGANIZATION AMOUNT --take`"
+        "find its event: in a spool (start the router again with its disk) or among `tollgate dlq list`; nothing has to"
+        " be charged by hand: billing books it as estimated once it has kept up for"
+        " TOLLGATE_BILLING_UNBOOKED_HOLD_SECONDS, and an event that comes later takes the place of that"
     ),
 }
 

@@ -28,13 +28,19 @@ TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS
 _SOURCES: Final[frozenset[int]] = frozenset(
     {events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS, events.EVENT_SOURCE_BILLING}
 )
-# Any constant will do; it must never change, since what was rated later is recognised by its id.
+# Any constants will do; they must never change, since what billing wrote is recognised by its id.
 _RERATED: Final = uuid.UUID("5c2f3c1e-2a4f-4f0e-8f0b-7d4f0e6a9b35")
+_SETTLED: Final = uuid.UUID("0b1d6c0a-3f55-4c0e-9a52-4b8f6f0d2c71")
+_REPEATED: Final = uuid.UUID("e7a9f3d4-92f1-4a7b-8f0c-1d5b7c3e6a28")
 _STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_CONFIRMED: 2,
     events.EVENT_STATUS_UNCONFIRMED: 1,
     events.EVENT_STATUS_WITNESS: 0,
+    events.EVENT_STATUS_SETTLED: -1,
+    events.EVENT_STATUS_REPEATED: -2,
 }
+# Of what billing writes.
+_NOT_RERATED: Final = frozenset({events.EVENT_STATUS_SETTLED, events.EVENT_STATUS_REPEATED})
 
 
 class Record(Protocol):
@@ -114,7 +120,18 @@ class Event:
     @property
     def rerated(self) -> bool:
         """Billing wrote it, for a final that had no price."""
-        return self.fields.source == events.EVENT_SOURCE_BILLING
+        fields = self.fields
+        return fields.source == events.EVENT_SOURCE_BILLING and fields.status not in _NOT_RERATED
+
+    @property
+    def repeated(self) -> bool:
+        """Billing wrote it, to take back a final that stands beside another one of its request."""
+        return self.fields.status == events.EVENT_STATUS_REPEATED
+
+    @property
+    def restates(self) -> bool:
+        """What it takes back is no loss: its cost is said anew by this event, or was said twice before."""
+        return self.rerated or self.repeated
 
     @property
     def rate_digest(self) -> str:
@@ -130,6 +147,19 @@ class Event:
 def rerated_id(event_id: bytes) -> bytes:
     """Returns the id of the one event that can give a final without a price its charge."""
     return uuid.uuid5(_RERATED, event_id.hex()).bytes
+
+
+def settled_id(hold_id: str) -> bytes:
+    """Returns the id of the one event that books a settled hold whose own event never came."""
+    return uuid.uuid5(_SETTLED, hold_id).bytes
+
+
+def repeated_id(event_id: bytes, place: tuple[str, str, int, int]) -> bytes:
+    """Returns the id of the one event that takes back the row of an event at a place: epoch, topic, partition, offset.
+
+    An event that was booked from two places has two rows with one id.
+    """
+    return uuid.uuid5(_REPEATED, "/".join(map(str, (event_id.hex(), *place)))).bytes
 
 
 def decode(value: bytes, offset: int, at_us: int) -> Event:

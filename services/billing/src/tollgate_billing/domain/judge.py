@@ -15,18 +15,26 @@ Above is: confirmed over unconfirmed over witness, then the higher try.
 An event by which billing rates a final later, which had no price, replaces that final and nothing else: it is as high
 as that one, counts where that one still carries the charge, and is nothing otherwise.
 
+An event by which billing takes back a final that stands beside another one of its request is a row without charge, with
+an adjustment of that final, as long as both stand; it is nothing otherwise. Two stand where an event came again, too
+late to be recognised, without saying that it might have come before.
+
+An event by which billing books what edge settled, since nobody's event came, is below every other final: whatever comes
+takes its place.
+
 What was booked is known from rows, and rows may be lost. Finals that were compared with others are therefore kept by
 the ledger, too: none of them is booked again, and what has to be compared with one of them whose row is gone is set
 aside until the row is back.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from tollgate_billing.domain.event import Event, rerated_id
+from tollgate_billing.domain.event import Event, repeated_id, rerated_id
 from tollgate_billing.domain.recent import RecentIds
 
 ROW_LOST: Final = (
@@ -63,6 +71,8 @@ class Booked:
     superseded: bool
     rank: tuple[int, int]
     row: Mapping[str, object]
+    # Where in the log it was: epoch, topic, partition, offset.
+    place: tuple[str, str, int, int] = ("", "", 0, 0)
 
 
 @dataclass(slots=True)
@@ -113,7 +123,7 @@ def judge(
     kept: list[Judged] = []
     known = {one.event_id for booked in history.values() for one in booked}.union(*finals.values())
     best: dict[str, Judged | Booked] = {
-        request: one for request, booked in history.items() for one in booked if one.final and not one.superseded
+        request: standing[0] for request, booked in history.items() if (standing := standing_finals(booked))
     }
     dropped = 0
     ids = {event.fields.event_id for event in events}
@@ -130,14 +140,44 @@ def judge(
         if event.rerated and not _stands(best.get(event.request_id), event_id):
             dropped += 1
             continue
+        second = second_finals(history.get(event.request_id, ())).get(event_id) if event.repeated else None
+        if event.repeated and second is None:
+            dropped += 1
+            continue
         known.add(event_id)
-        judged = Judged(event, event.fields.request_id in looked)
+        judged = Judged(event, event.fields.request_id in looked, lost=event.repeated, corrects=second)
         kept.append(judged)
-        if judged.exceptional and event.final:
+        if judged.exceptional and event.final and not event.repeated:
             _compare(judged, best)
     # Fields are kept by column in the log's order.
     kept.sort(key=lambda one: one.event.offset)
     return kept, dropped
+
+
+def standing_finals(booked: Iterable[Booked]) -> list[Booked]:
+    """Returns the finals of a request that carry a charge, the best one first; more than one is one too many.
+
+    Rows of one event and place were inserted again, and are one: the ledger has booked it once.
+    """
+    first_of: dict[tuple[bytes, object], Booked] = {}
+    for one in booked:
+        if one.final and not one.superseded:
+            first_of.setdefault((one.event_id, one.place), one)
+    return sorted(first_of.values(), key=lambda one: one.rank, reverse=True)
+
+
+def second_finals(booked: Sequence[Booked]) -> dict[bytes, Booked]:
+    """Returns the finals that stand beside a better or an earlier one, by the id of the event that takes each back.
+
+    Where an event has rows of several places, its own adjustment would not say of which one: there the event that takes
+    one back stands for it.
+    """
+    places = Counter(event_id for event_id, _ in {(one.event_id, one.place) for one in booked})
+    found: dict[bytes, Booked] = {}
+    for one in standing_finals(booked)[1:]:
+        taken_back = repeated_id(one.event_id, one.place)
+        found[taken_back] = replace(one, event_id=taken_back) if places[one.event_id] > 1 else one
+    return found
 
 
 def _stands(other: Judged | Booked | None, event_id: bytes) -> bool:

@@ -8,9 +8,11 @@
 | a charge is taken back          | adjustment    | wallet        | the old charge    |
 | and its cost is lost            | loss          | provider_cost | the old cost      |
 | or is said anew, rated later    | payable       | provider_cost | the old cost      |
+| or was said twice               | payable       | provider_cost | the old cost      |
 | credit is granted               | funding       | wallet        | the grant         |
 | bonus credit is granted         | adjustment    | bonus         | the grant         |
 | and pays for requests           | bonus         | wallet        | what they cost    |
+| and comes back with a charge    | wallet        | bonus         | what it paid      |
 | and expires                     | bonus         | adjustment    | what is left      |
 | requests outrun the money       | receivable    | wallet        | what is missing   |
 | and money comes                 | wallet        | receivable    | what is owed      |
@@ -30,6 +32,7 @@ from typing import Any, Final, NamedTuple
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.judge import Judged
 from tollgate_billing.domain.rows import to_pico
+from tollgate_holds import hold_id_of
 from tollgate_rating import INT64_MAX, format_decimal
 
 WALLET: Final = "wallet"
@@ -72,6 +75,15 @@ class Transfer:
     events: int
 
 
+class TakenBack(NamedTuple):
+    """What is taken back of an organization's charges that one earlier batch booked, in pico-units."""
+
+    batch: str
+    organization_id: str
+    currency: str
+    amount_pico: int
+
+
 @dataclass(slots=True)
 class WalletEffect:
     """What one batch does to one wallet: charges by hold, in the currency that each was charged in, and credit."""
@@ -106,7 +118,7 @@ def transfers_of(judged: Sequence[Judged], fields: Columns | None = None) -> lis
             entry[2] += cost
             entry[3] += cost > 0
         if one.corrects is not None:
-            _take_back(adjusted, one.corrects.row, PAYABLE if one.event.rerated else LOSS)
+            _take_back(adjusted, one.corrects.row, PAYABLE if one.event.restates else LOSS)
     sums = [
         (Line._make((*key, *accounts, rate)), entry[place : place + 2])
         for (key, rate), entry in found.items()
@@ -139,8 +151,22 @@ def _take_back(sums: dict[Line, list[int]], row: Any, debit: str) -> None:
             entry[1] += 1
 
 
+def taken_back_of(judged: Sequence[Judged]) -> list[TakenBack]:
+    """Returns what these take back, by the batch that had charged it."""
+    sums: dict[tuple[str, str, str], int] = {}
+    for one in judged:
+        if one.corrects is not None:
+            row: Any = one.corrects.row
+            key = (row["batch"], row["organization_id"], row["currency"])
+            sums[key] = sums.get(key, 0) + to_pico(row["charge"])
+    return [TakenBack(*key, amount) for key, amount in sorted(sums.items()) if amount]
+
+
 def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
-    """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too."""
+    """Returns what holds to book away, at which charge, by organization. A final at charge 0 frees its hold too.
+
+    It frees that of its own try only: another one of the request may still run, and holds for itself.
+    """
     effects: dict[str, WalletEffect] = {}
     for one in judged:
         of = one.event.fields
@@ -151,7 +177,7 @@ def effects_of(judged: Sequence[Judged]) -> list[WalletEffect]:
         if effect is None:
             effect = effects[organization] = WalletEffect(organization)
         charges = effect.charges
-        key = (of.request_id, of.currency)
+        key = (hold_id_of(of.request_id, of.number_of_try), of.currency)
         charge = 0 if one.lost else of.charge_pico
         charges[key] = charges[key] + charge if key in charges else charge
         if one.corrects is not None:

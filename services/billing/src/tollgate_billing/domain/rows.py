@@ -13,7 +13,7 @@ from typing import Any, Final, overload
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import Event
+from tollgate_billing.domain.event import Event, repeated_id
 from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged
@@ -27,6 +27,8 @@ _STATUS: Final[Mapping[int, str]] = {
     events.EVENT_STATUS_CONFIRMED: "confirmed",
     events.EVENT_STATUS_UNCONFIRMED: "unconfirmed",
     events.EVENT_STATUS_WITNESS: "witness",
+    events.EVENT_STATUS_SETTLED: "settled",
+    events.EVENT_STATUS_REPEATED: "repeated",
 }
 _SOURCE: Final[Mapping[int, str]] = {
     events.EVENT_SOURCE_ROUTER: "router",
@@ -35,7 +37,9 @@ _SOURCE: Final[Mapping[int, str]] = {
 }
 IDS: Final = ("event_id", "corrects_event_id")
 AMOUNTS: Final = ("charge", "cost", "loss", "list_charge", "provider_cost", "hold")
-STATUS_RANKS: Final = {"witness": 0, "unconfirmed": 1, "confirmed": 2}
+REPEATED: Final = "repeated"
+SETTLED: Final = "settled"
+STATUS_RANKS: Final = {REPEATED: -2, SETTLED: -1, "witness": 0, "unconfirmed": 1, "confirmed": 2}
 _PLACES: Final = -12
 _NO_UNITS: Final[Mapping[str, int]] = {}
 
@@ -186,18 +190,19 @@ def _mapped(values: Sequence[Any], change: Callable[[Any], Any]) -> Sequence[Any
 def _adjustment_row(booked: Booked, cause: Event, bounds: Bounds, ingested_us: int) -> Row:
     """Takes a booked final's charge back and moves its cost to loss; it repeats the rest, so that sums can subtract.
 
-    Of a final that is rated later the cost is no loss: the event that does it says it anew. Its values are those of a
-    block's columns.
+    Of a final that is rated later, or that is there twice, the cost is no loss. What takes a second row of one event
+    back is named by the event that does it, since the first row stands. Its values are those of a block's columns.
     """
     before: Any = booked.row
-    cost, paid = (to_pico(before[name]) if cause.rerated else 0 for name in ("cost", "provider_cost"))
+    cost, paid = (to_pico(before[name]) if cause.restates else 0 for name in ("cost", "provider_cost"))
     return dict(before) | {
         "event_id": adjustment_id(booked.event_id).bytes,
         "kind": "adjustment",
+        "status": REPEATED if cause.event_id == booked.event_id else before["status"],
         "corrects_event_id": booked.event_id,
         "charge": -to_pico(before["charge"]),
         "cost": -cost,
-        "loss": 0 if cause.rerated else to_pico(before["cost"]),
+        "loss": 0 if cause.restates else to_pico(before["cost"]),
         "list_charge": -to_pico(before["list_charge"]),
         "provider_cost": -paid,
         "hold": 0,
@@ -219,22 +224,36 @@ def adjustment_id(event_id: bytes) -> uuid.UUID:
 
 def booked_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Booked]]:
     """Returns what rows of the usage store say about their requests."""
-    corrected = {row["corrects_event_id"] for row in rows if row["kind"] == "adjustment"}
+    corrected = {row["corrects_event_id"].bytes for row in rows if row["kind"] == "adjustment"}
     found: dict[str, list[Booked]] = {}
+    # Where an event has rows of several places, its own adjustment is of one of them, the first that nothing else took.
+    taken: dict[bytes, tuple[str, str, int, int]] = {}
     for row in rows:
         if row["kind"] != "usage":
             continue
+        event_id, place = row["event_id"].bytes, _place(row)
+        superseded = bool(row["superseded"])
+        if corrected and not superseded:
+            superseded = repeated_id(event_id, place) in corrected
+            if not superseded and event_id in corrected:
+                superseded = taken.setdefault(event_id, place) == place
         found.setdefault(row["request_id"], []).append(
             Booked(
-                event_id=row["event_id"].bytes,
+                event_id=event_id,
                 request_id=row["request_id"],
                 final=bool(row["final"]),
-                superseded=bool(row["superseded"]) or row["event_id"] in corrected,
+                superseded=superseded,
                 rank=(STATUS_RANKS[row["status"]], row["try"]),
                 row=row,
+                place=place,
             )
         )
     return found
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, int, int]:
+    """Returns where in the log a row's event was: epoch, topic, partition, offset."""
+    return row["src_epoch"], row["src_topic"], row["src_partition"], row["src_offset"]
 
 
 def trace_id_of(traceparent: str) -> str:

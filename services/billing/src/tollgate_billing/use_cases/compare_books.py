@@ -18,6 +18,7 @@ from tollgate_billing.domain.books import (
     compare,
     is_posted,
     missing_offsets,
+    nearest,
 )
 from tollgate_billing.domain.rollups import HOUR_US
 from tollgate_billing.errors import Unavailable
@@ -26,6 +27,7 @@ from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.compare_rollups import CompareRollups
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.replay_letters import ReplayLetters, id_of
+from tollgate_holds import request_of
 from tollgate_kit.clock import Clock
 from tollgate_rating import format_decimal
 
@@ -35,7 +37,6 @@ _SLICE_US: Final = HOUR_US
 # What is younger may be booked at this moment.
 _SETTLED_US: Final = 60 * 1_000_000
 _LATE_US: Final = 600 * 1_000_000
-_OVERDUE_US: Final = 3600 * 1_000_000
 _MOST: Final = 200
 _MOST_LOGGED: Final = 20
 _NAMES: Final = 10
@@ -61,6 +62,8 @@ class CompareBooks:
         clock: Clock,
         letters: ReplayLetters,
         rollups: CompareRollups,
+        *,
+        overdue_seconds: float = 3600,
     ) -> None:
         self._books = books
         self._booked = booked
@@ -71,6 +74,7 @@ class CompareBooks:
         self._clock = clock
         self._letters = letters
         self._rollups = rollups
+        self._overdue_us = int(overdue_seconds * 1_000_000)
 
     async def __call__(self, from_us: int, to_us: int) -> Report:
         """Compares what was booked in this time, and all wallets and holds as they are now. Raises Unavailable."""
@@ -195,7 +199,11 @@ class CompareBooks:
         for organization_id in await self._ledger.balances():
             report.organizations += 1
             expected, state = await self._keep.expected(organization_id)
-            if state.wallet != expected:
+            if nearest(expected) != expected:
+                detail = f"the wallet would be {format_decimal(expected)}, beyond what Redis counts"
+                beyond = Difference("wallet_beyond", detail, organization_id, "", (), state.wallet or 0, expected)
+                report.add([beyond], _MOST)
+            elif state.wallet != expected:
                 missing = "there is no wallet" if state.wallet is None else "the wallet is another"
                 detail = f"{missing}: ledger less {state.held} held and {state.settled} settled is {expected}"
                 wallet = Difference("wallet", detail, organization_id, "", (), state.wallet or 0, expected)
@@ -211,22 +219,22 @@ class CompareBooks:
         booked = await self._books.booked_finals(live.keys(), now - _SETTLED_US) if live else {}
         heights = await self._booked.heights() if booked else {}
         for hold_id, hold in live.items():
-            kind = _trouble(hold, now)
+            kind = self._trouble(hold, now)
             batch = booked.get(hold_id, "")
             if batch and is_posted(batch, heights) and await self._wallets.find_hold(organization_id, hold_id) == hold:
                 kind = "leaked_hold"
             if kind:
                 detail = f"{hold.state} {hold.amount_pico}, its time {hold.at_us}"
-                found.append(Difference(kind, detail, organization_id, batch, (hold_id,), hold.amount_pico))
+                requests = (request_of(hold_id),)
+                found.append(Difference(kind, detail, organization_id, batch, requests, hold.amount_pico))
         return found
 
-
-def _trouble(hold: HoldRecord, now_us: int) -> str:
-    if hold.state == "held" and hold.at_us < now_us - _LATE_US:
-        return "expired_hold"
-    if hold.state == "settled" and hold.at_us < now_us - _OVERDUE_US:
-        return "unbooked_hold"
-    return ""
+    def _trouble(self, hold: HoldRecord, now_us: int) -> str:
+        if hold.state == "held" and hold.at_us < now_us - _LATE_US:
+            return "expired_hold"
+        if hold.state == "settled" and hold.at_us < now_us - self._overdue_us:
+            return "unbooked_hold"
+        return ""
 
 
 def _unposted(line: BatchLine) -> Difference:

@@ -8,11 +8,14 @@ A process may die, or lose Redis, between the ledger and the wallets; whoever ha
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from tollgate_billing.domain.books import nearest
 from tollgate_billing.ports import Grant, Ledger, SweepResult, Wallets, WalletState
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.book_settled import BookSettled
+from tollgate_holds import request_of
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,8 @@ Turns = AbstractAsyncContextManager[None]
 class KeepWallets:
     """`lock` is the one that batches are booked under, by every process that books into this ledger.
 
-    `swept` is told what each sweep of an organization's holds found.
+    `swept` is told what each sweep of an organization's holds found. `estimate` books settled holds that nobody booked;
+    without it they are only named.
     """
 
     def __init__(
@@ -46,14 +50,18 @@ class KeepWallets:
         counters: BillingCounters,
         lock: Turns,
         swept: Callable[[str, SweepResult], None] = lambda _organization_id, _swept: None,
+        estimate: BookSettled | None = None,
     ) -> None:
         self._ledger = ledger
         self._wallets = wallets
         self._counters = counters
         self._lock = lock
         self._swept = swept
+        self._estimate = estimate
         # The last batch of each source that Redis is known to have.
         self._applied: dict[str, str] = {}
+        # Organizations whose wallet was beyond what Redis counts when it was last compared.
+        self._beyond: set[str] = set()
 
     def applied(self, source: str, batch: str) -> None:
         """Takes note that Redis has a batch, so that nobody has to see to it again."""
@@ -91,7 +99,10 @@ class KeepWallets:
             return currency, balance, await self._wallets.state(organization_id)
 
     async def expected(self, organization_id: str) -> tuple[int, WalletState]:
-        """Returns what the wallet should be, and what Redis has; nothing is mended. Raises Unavailable."""
+        """Returns what the wallet should be, and what Redis has; nothing is mended. Raises Unavailable.
+
+        It may be beyond int64: the wallet should be the nearest to it then.
+        """
         async with self._lock:
             await self.catch_up()
             _, balance = await self._ledger.balance(organization_id)
@@ -130,11 +141,14 @@ class KeepWallets:
             await self.catch_up()
             balances = await self._ledger.balances()
         unbooked = 0
+        if self._estimate is not None:
+            self._estimate.look()
         for organization_id in balances:
             async with self._lock:
                 await self._compare(organization_id)
             unbooked += await self._sweep(organization_id)
         self._counters.unbooked_holds = unbooked
+        self._counters.wallets_beyond = len(self._beyond)
 
     async def catch_up(self) -> None:
         """Applies what the ledger has and Redis may not have; for whoever has the turn. Raises Unavailable."""
@@ -148,7 +162,8 @@ class KeepWallets:
         await self.catch_up()
         _, balance = await self._ledger.balance(organization_id)
         state = await self._wallets.state(organization_id)
-        expected = balance - state.held - state.settled
+        exact = balance - state.held - state.settled
+        expected, moved_from_bound = nearest(exact), self._note_beyond(organization_id, exact)
         if state.wallet == expected:
             return
         wallet, changed = await self._wallets.rebuild(organization_id, balance)
@@ -158,6 +173,8 @@ class KeepWallets:
             self._counters.add("rebuilt_wallets")
             log.warning("a wallet was missing and is back", extra={"fields": {"organization_id": organization_id}})
             return
+        if moved_from_bound:
+            return
         drift = state.wallet - expected
         self._counters.add("drifted_wallets")
         self._counters.add("drift_pico", abs(drift))
@@ -166,9 +183,28 @@ class KeepWallets:
             extra={"fields": {"organization_id": organization_id, "drift_pico": drift, "wallet_pico": wallet}},
         )
 
+    def _note_beyond(self, organization_id: str, exact: int) -> bool:
+        """Notes whether a wallet is beyond what Redis counts; returns whether it is or was when it was last compared.
+
+        Such a wallet moves from the nearest that Redis counts, and so away from the ledger without any error.
+        """
+        before = organization_id in self._beyond
+        if nearest(exact) == exact:
+            self._beyond.discard(organization_id)
+            return before
+        if not before:
+            self._beyond.add(organization_id)
+            log.error(
+                "a wallet is beyond what Redis counts and stays at the nearest to it",
+                extra={"fields": {"organization_id": organization_id, "exact_pico": str(exact)}},
+            )
+        return True
+
     async def _sweep(self, organization_id: str) -> int:
         """Gives expired holds back; returns how many settled ones nobody has booked for an hour."""
         swept = await self._wallets.sweep(organization_id)
+        if self._estimate is not None:
+            swept = replace(swept, estimated=await self._estimate(organization_id, swept.overdue))
         self._swept(organization_id, swept)
         self._counters.add("released_holds", swept.released)
         self._counters.add("overdue_holds", len(swept.overdue))
@@ -178,6 +214,6 @@ class KeepWallets:
         for hold_id in swept.overdue[:20]:
             log.error(
                 "a settled hold was never booked",
-                extra={"fields": {"organization_id": organization_id, "request_id": hold_id}},
+                extra={"fields": {"organization_id": organization_id, "request_id": request_of(hold_id)}},
             )
         return len(swept.overdue)

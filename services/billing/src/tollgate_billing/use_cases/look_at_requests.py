@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tollgate_billing.domain.rows import Row, to_pico
+from tollgate_billing.domain.rows import Row, booked_of, to_pico
 from tollgate_billing.domain.used_units import units_of_row
 from tollgate_billing.domain.verify import missing
 from tollgate_billing.errors import InvalidQuery
@@ -19,6 +19,7 @@ from tollgate_billing.ports import (
     UsageQueries,
     Wallets,
 )
+from tollgate_holds import hold_id_of
 from tollgate_rating import ExchangeRate, Line, RatingError
 
 KINDS: Final = ("", "usage", "refused")
@@ -99,22 +100,27 @@ class LookAtRequests:
             rows,
             refused,
             await self._rated(rows),
-            await self._wallets.find_hold(rows[0]["organization_id"], request_id),
+            await self._held(rows[0]["organization_id"], request_id),
             await self._posted(rows),
             await self._queries.mismatches(request_id),
         )
 
+    async def _held(self, organization_id: str, request_id: str) -> HoldRecord | None:
+        """Returns what the request holds now: its first try, or the second, which takes that over."""
+        for number in (1, 2):
+            found = await self._wallets.find_hold(organization_id, hold_id_of(request_id, number))
+            if found is not None:
+                return found
+        return None
+
     async def _rated(self, rows: Sequence[Row]) -> list[Rerating]:
         """Rates again what carries a charge: finals that neither lost nor were taken back."""
-        taken_back = {row["corrects_event_id"] for row in rows if row["kind"] == "adjustment"}
-        standing = [
-            row
-            for row in rows
-            if row["kind"] == "usage"
-            and row["final"]
-            and not row["superseded"]
-            and row["event_id"] not in taken_back
-            and row["price_digest"]
+        booked = booked_of(rows)
+        standing: list[Any] = [
+            one.row
+            for of_request in booked.values()
+            for one in of_request
+            if one.final and not one.superseded and one.row["price_digest"]
         ]
         unknown = {row[name]: row["config_digest"] for row in standing for name in ("price_digest", "rate_digest")}
         if unknown := {one: version for one, version in unknown.items() if one and not self._prices.knows(one)}:

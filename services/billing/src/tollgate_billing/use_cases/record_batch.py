@@ -28,14 +28,16 @@ from tollgate_billing.domain.judge import (
 from tollgate_billing.domain.poison import POISON_LIMIT, count_on_end
 from tollgate_billing.domain.postings import (
     TOO_MUCH_MONEY,
+    TakenBack,
     Transfer,
     WalletEffect,
     effects_of,
     first_beyond,
+    taken_back_of,
     transfers_of,
 )
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
-from tollgate_billing.domain.rows import Block, Row, rows_of
+from tollgate_billing.domain.rows import SETTLED, Block, Row, rows_of
 from tollgate_billing.domain.verify import Mismatch, verify_all
 from tollgate_billing.errors import TooMuchPoison
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
@@ -50,7 +52,7 @@ log = logging.getLogger(__name__)
 # Rows are asked for from a little before the window, which is counted in slots.
 _RECENT_US: Final = WINDOW_US + 10 * 60 * 1_000_000
 _OPEN_US: Final = 24 * 3600 * 1_000_000
-_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness"}
+_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness", -1: SETTLED}
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Prepared:
     closed: list[str]
     finals: list[KeptFinal]
     corrected: list[bytes]
+    taken_back: list[TakenBack]
     lost: int
     adjustments: int
 
@@ -243,6 +246,7 @@ class RecordBatch:
                 closed=prepared.closed,
                 finals=prepared.finals,
                 corrected=prepared.corrected,
+                taken_back=prepared.taken_back,
                 now_us=self._clock.now_us(),
             )
         )
@@ -327,6 +331,7 @@ class RecordBatch:
             closed=closed,
             finals=_finals(judged),
             corrected=corrected,
+            taken_back=taken_back_of(judged),
             lost=sum(rows.columns["superseded"]),
             adjustments=len(corrected),
         )

@@ -31,6 +31,7 @@ from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SweepResult
 from tollgate_billing.telemetry import BillingCounters
 from tollgate_billing.use_cases.replay_letters import Inspected, ReplayLetters
+from tollgate_holds import request_of
 from tollgate_kit.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ _SPOOL_US: Final = 300 * 1_000_000
 # An event log that is being restarted is away for less.
 _STUCK_US: Final = 120 * 1_000_000
 _MOST_PROCESSES: Final = 1_000
+# Far more than a batch takes.
+_BEHIND_MS: Final = 60_000
 # Holds that the comparison finds still there.
 _STAYING: Final = frozenset({"expired_hold", "leaked_hold"})
 # What it finds and is told under a kind of its own.
@@ -61,6 +64,11 @@ class Backlog:
     age_ms: int
     problem: str
     stopped: tuple[int, ...] = ()
+
+    @property
+    def behind(self) -> bool:
+        """Something is to be booked that may be of any request: nothing is estimated meanwhile."""
+        return bool(self.problem) or self.age_ms > _BEHIND_MS
 
 
 @dataclass(slots=True)
@@ -99,7 +107,7 @@ class WatchAlerts:
         self._runbooks = runbooks
         self._slot = f"billing {slot}"
         self._report: Report | None = None
-        self._released = 0
+        self._released = self._estimated = 0
         self._overdue: dict[str, Sequence[str]] = {}
         self._spools: dict[str, _Spool] = {}
         # Spools that are heard of no more, until what was told of them is over.
@@ -117,6 +125,7 @@ class WatchAlerts:
     def swept(self, organization_id: str, swept: SweepResult) -> None:
         """Takes what a sweep of an organization's holds found."""
         self._released += swept.released
+        self._estimated += swept.estimated
         self._overdue.pop(organization_id, None)
         if swept.overdue:
             self._overdue[organization_id] = swept.overdue
@@ -154,7 +163,7 @@ class WatchAlerts:
         if self._report is not None:
             found += _differences(self._report)
             looked[DIFFERENCES] = None
-        released = self._released
+        released, estimated = self._released, self._estimated
         news = await self._alerts.keep(found, looked, lambda alert: self._fact(alert, now_us), now_us)
         self._gone.clear()
         for alert in news:
@@ -163,6 +172,7 @@ class WatchAlerts:
             if alert.kind == HOLDS:
                 # Counted until it is told: nothing else remembers them.
                 self._released -= released
+                self._estimated -= estimated
         self._counters.add("alerts", len(news))
         return len(news)
 
@@ -223,18 +233,25 @@ class WatchAlerts:
     def _holds(self) -> list[Alert]:
         differences = self._report.differences if self._report is not None else []
         # Of what is settled and not booked, the sweep knows more than the comparison knew an hour ago.
-        unbooked = {name for names in self._overdue.values() for name in names}
+        unbooked = {request_of(hold_id) for hold_ids in self._overdue.values() for hold_id in hold_ids}
         staying = {name for one in differences if one.kind in _STAYING for name in one.request_ids}
         names = sorted(unbooked | staying)
-        if not names and not self._released:
+        if not names and not self._released and not self._estimated:
             return []
         numbers = {
             "released": self._released,
             "unbooked": len(unbooked),
+            "estimated": self._estimated,
             "staying": len(staying),
             "request_ids": names[:_NAMED],
         }
-        return [Alert(HOLDS, numbers, mark=f"{self._released}/{len(names)}/{names[-1] if names else ''}"[:64])]
+        return [
+            Alert(
+                HOLDS,
+                numbers,
+                mark=f"{self._released}/{self._estimated}/{len(names)}/{names[-1] if names else ''}"[:64],
+            )
+        ]
 
     def _fact(self, alert: Alert, now_us: int) -> Fact:
         page = runbook(alert.kind, self._runbooks)

@@ -8,7 +8,7 @@
 -- column try: 2 after edge tried again with another router
 -- column attempt: number of the call within its try
 -- column source: `router`, `witness` where edge wrote the event because the router was gone, or `billing` where a price came later
--- column status: `confirmed`, `unconfirmed` or `witness`
+-- column status: `confirmed`, `unconfirmed`, `witness`, `settled` or `repeated`
 -- column final [0/1]: 1 for the call that answered the request
 -- column superseded [0/1]: 1 where another call carries the charge
 -- column started_at [UTC]: begin of the call

@@ -29,3 +29,6 @@ class ReportClient:
 
     async def rerate_unpriced(self, request: reports.RerateUnpricedRequest) -> reports.RerateUnpricedResponse:
         return await answer(self._stub.RerateUnpriced(request, timeout=_LONG_SECONDS))
+
+    async def take_back_repeated(self, request: reports.TakeBackRepeatedRequest) -> reports.TakeBackRepeatedResponse:
+        return await answer(self._stub.TakeBackRepeated(request, timeout=_LONG_SECONDS))

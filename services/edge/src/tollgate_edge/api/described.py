@@ -250,6 +250,7 @@ BODIES: Final[dict[str, Schema]] = {
         rollup=_one_of("minute", "hour", "day"), dry_run={"type": "boolean"}, **_SPAN
     ),
     "POST /api/v1/usage/rebuild": _object(dry_run={"type": "boolean"}, **_SPAN),
+    "POST /api/v1/usage/take-back": _object(organization_id=_ID, apply={"type": "boolean"}, **_SPAN),
     "POST /api/v1/usage/sql": _object("sql", sql=_needed(20_000, "SELECT 1"), limit=_whole(1, 10_000)),
     "POST /api/v1/prices/what-if": _object(
         *("book", "from", "to"),
@@ -321,6 +322,7 @@ OPTIONAL: Final = frozenset(
     {
         "POST /api/v1/keys",
         "POST /api/v1/usage/rebuild",
+        "POST /api/v1/usage/take-back",
         "POST /api/v1/wallets/rebuild",
         "POST /api/v1/requests/{request_id}/link",
     }

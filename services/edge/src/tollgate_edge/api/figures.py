@@ -67,7 +67,7 @@ def _add_balance(router: APIRouter, context: HttpContext) -> None:
             {
                 "organization_id": organization,
                 "currency": found.currency or await currency_of(context, organization),
-                **render_money("ledger", found.ledger_pico),
+                **render_money("ledger", int(found.exact_ledger_pico or found.ledger_pico)),
                 **render_money("wallet", wallet),
                 **render_money("held", found.held_pico),
                 **render_money("settled_unbooked", found.settled_unbooked_pico),

@@ -137,7 +137,7 @@ def _add_books(router: APIRouter, context: HttpContext) -> None:
             {
                 "organization_id": organization,
                 "currency": found.currency or await currency_of(context, organization),
-                **render_money("balance", found.balance_pico),
+                **render_money("balance", int(found.exact_pico or found.balance_pico)),
                 **render_money("credit_line", found.credit_line_pico),
                 "accounts": [
                     {
@@ -207,7 +207,7 @@ def _moved(organization: Organization, amount: int, made: ledger.Moved, status: 
             "organization_id": organization.id,
             "currency": organization.currency,
             **render_money("amount", amount),
-            **render_money("balance", made.balance_pico),
+            **render_money("balance", int(made.exact_pico or made.balance_pico)),
             "repeated": made.repeated,
         },
         status,

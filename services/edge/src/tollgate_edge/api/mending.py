@@ -1,6 +1,6 @@
 """The console API's mending of the usage store, while usage is booked. Operators only.
 
-Both tell how far they are, a line of JSON at a time, and end when the caller leaves.
+What makes rows or sums again tells how far it is, a line of JSON at a time, and ends when the caller leaves.
 """
 
 import json
@@ -11,10 +11,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from tollgate.billing.v1 import mending_pb2 as mending
-from tollgate_edge.api.context import HttpContext
+from tollgate.billing.v1 import reports_pb2 as reports
+from tollgate_edge.api.context import HttpContext, json_response
 from tollgate_edge.api.reading import text_field
 from tollgate_edge.api.reconciliation import render_difference
-from tollgate_edge.api.rendering import invalid, parse_time, render_time
+from tollgate_edge.api.rendering import invalid, parse_time, render_money, render_time
+from tollgate_edge.api.tenants import organization_of
 from tollgate_edge.errors import PublicError, openai_error
 
 _DAY_US: Final = 24 * 3600 * 1_000_000
@@ -38,7 +40,9 @@ def mending_router(context: HttpContext) -> APIRouter:
         if rollup and rollup not in ROLLUPS:
             raise invalid(f"'rollup' takes {', '.join(ROLLUPS)}; left out it is all of them.", "rollup")
         from_us, to_us = _times(context, body, 1)
-        asked = mending.RefillRollupsRequest(rollup=rollup, from_us=from_us, to_us=to_us, dry_run=_dry_run(body))
+        asked = mending.RefillRollupsRequest(
+            rollup=rollup, from_us=from_us, to_us=to_us, dry_run=_flag(body, "dry_run")
+        )
         return _lines(request, await context.mending.refill(asked), _refilled)
 
     @router.post("/rebuild", summary="Writes missing usage rows again from the event log; charges nothing")
@@ -46,10 +50,40 @@ def mending_router(context: HttpContext) -> APIRouter:
         await context.operator(request)
         body = await context.bodies.read_object(request, optional=True)
         from_us, to_us = _times(context, body, _REBUILT_DAYS)
-        asked = mending.RebuildUsageRequest(from_us=from_us, to_us=to_us, dry_run=_dry_run(body))
+        asked = mending.RebuildUsageRequest(from_us=from_us, to_us=to_us, dry_run=_flag(body, "dry_run"))
         return _lines(request, await context.mending.rebuild(asked), _rebuilt)
 
+    @router.post("/take-back", summary="What requests were charged twice; takes the second charge back if asked to")
+    async def take_back(request: Request) -> Response:
+        await context.operator(request)
+        body = await context.bodies.read_object(request, optional=True)
+        from_us, to_us = _times(context, body, _REBUILT_DAYS)
+        named, apply = text_field(body, "organization_id", longest=200), _flag(body, "apply")
+        found = await context.reports.take_back_repeated(
+            reports.TakeBackRepeatedRequest(
+                from_us=from_us,
+                to_us=to_us,
+                organization_id=(await organization_of(context, named)).id if named else "",
+                apply=apply,
+            )
+        )
+        return json_response(
+            {
+                "applied": apply,
+                "sent": found.sent,
+                "rows": [_repeated(one) for one in found.rows],
+                "more": found.more,
+                "left_out": dict(sorted(found.left_out.items())),
+            }
+        )
+
     return router
+
+
+def _repeated(one: reports.RepeatedFinal) -> dict[str, Any]:
+    names = ("request_id", "organization_id", "project_id", "model", "currency")
+    about = {name: getattr(one, name) for name in names}
+    return about | render_money("charge", one.charge_pico) | render_money("cost", one.cost_pico)
 
 
 def _times(context: HttpContext, body: dict[str, Any], days: int) -> tuple[int, int]:
@@ -62,10 +96,10 @@ def _times(context: HttpContext, body: dict[str, Any], days: int) -> tuple[int, 
     return from_us, to_us
 
 
-def _dry_run(body: dict[str, Any]) -> bool:
-    found = body.get("dry_run", False)
+def _flag(body: dict[str, Any], name: str) -> bool:
+    found = body.get(name, False)
     if not isinstance(found, bool):
-        raise invalid("'dry_run' must be true or false.", "dry_run")
+        raise invalid(f"'{name}' must be true or false.", name)
     return found
 
 

@@ -15,7 +15,10 @@ _MOST_BYTES: Final = 2 * 1024 * 1024
 PROVIDERS: Final = ("openai", "anthropic")
 _OF_HOLDS: Final = frozenset({"expired_hold", "unbooked_hold", "leaked_hold"})
 _OF_MONEY: Final = frozenset(
-    {"charge", "cost", "loss", "account", "wallet", "mismatch", "rollup_minute", "rollup_hour", "rollup_day"}
+    {
+        *("charge", "cost", "loss", "account", "wallet", "wallet_beyond", "mismatch"),
+        *("rollup_minute", "rollup_hour", "rollup_day"),
+    }
 )
 
 

@@ -17,7 +17,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import public_error
 from tollgate_edge.telemetry import outcome_name
 
-STATUSES: Final = ("confirmed", "unconfirmed", "witness", "refused")
+STATUSES: Final = ("confirmed", "unconfirmed", "witness", "settled", "repeated", "refused")
 KINDS: Final = ("usage", "refused")
 OUTCOMES: Final = tuple(outcome_name(value) for value in wire.Outcome.values() if value)
 _TRACE_DIGITS: Final = 32

@@ -50,7 +50,7 @@ class Unanswered:
     admission_deadline = _ANSWERED
 
     def __init__(self, request: Admitted, give_back: Callable[["Unanswered", HoldResult | None], None]) -> None:
-        self.request_id = request.request_id
+        self.hold_id, self.tries = request.hold_id, request.tries
         self.started_us = request.started_us
         # Not the request's own, which may have been admitted without Redis.
         self.ticket = None if request.ticket is None else Ticket(request.ticket.limits, request.ticket.tokens)
@@ -109,9 +109,7 @@ class Admission:
             self._loop.call_soon(guarded, request, request.admitted, None)
             return
         self.waiting += 1
-        batch = self._batch(organization)
-        batch.operations += (b"h", request.request_id, amount_pico)
-        batch.waiting.append(request)
+        self._batch(organization).hold(request, amount_pico)
         if self._last + self._pause < self._due:
             self._wake(self._last + self._pause)
 
@@ -128,31 +126,31 @@ class Admission:
         self._wake(self._last + self._pause)
 
     def settle(
-        self, organization: str, request_id: str, cost_pico: int, ticket: Ticket | None = None, tokens: int = 0
+        self, organization: str, hold_id: str, cost_pico: int, ticket: Ticket | None = None, tokens: int = 0
     ) -> None:
         """Settles a hold with the request's cost; `tokens` is what it used, where its ticket counted others."""
         if ticket is None:
-            self._other(organization, b"s", request_id, cost_pico)
+            self._other(organization, b"s", hold_id, cost_pico)
         else:
-            self._limited_other(organization, b"s", request_id, cost_pico, ticket, tokens - ticket.tokens)
+            self._limited_other(organization, b"s", hold_id, cost_pico, ticket, tokens - ticket.tokens)
 
-    def forget(self, organization: str, request_id: str, ticket: Ticket | None = None) -> None:
+    def forget(self, organization: str, hold_id: str, ticket: Ticket | None = None) -> None:
         """Returns a hold whose request never reached a router."""
         if ticket is None:
-            self._other(organization, b"f", request_id, 0)
+            self._other(organization, b"f", hold_id, 0)
         else:
-            self._limited_other(organization, b"f", request_id, 0, ticket, -ticket.tokens)
+            self._limited_other(organization, b"f", hold_id, 0, ticket, -ticket.tokens)
 
-    def renew(self, organization: str, request_id: str, ticket: Ticket | None = None) -> None:
+    def renew(self, organization: str, hold_id: str, ticket: Ticket | None = None) -> None:
         """Moves the expiry of a long request's hold."""
         if ticket is None:
-            self._other(organization, b"r", request_id, 0)
+            self._other(organization, b"r", hold_id, 0)
         else:
-            self._limited_other(organization, b"r", request_id, 0, ticket, 0)
+            self._limited_other(organization, b"r", hold_id, 0, ticket, 0)
 
-    def end(self, organization: str, request_id: str, ticket: Ticket) -> None:
+    def end(self, organization: str, hold_id: str, ticket: Ticket) -> None:
         """Gives back the slots of a request that ended without a cost; its hold is for billing to book."""
-        self._limited_other(organization, b"e", request_id, 0, ticket, 0)
+        self._limited_other(organization, b"e", hold_id, 0, ticket, 0)
 
     def use_budget(self, limits: LimitSet, place: int, window: str, amount_pico: int) -> None:
         """Tells what a budget took in this window before Redis began to count it."""
@@ -202,7 +200,7 @@ class Admission:
             late = batch.take_late(now)
             self.waiting -= len(late)
             for request in late:
-                self.forget(organization, request.request_id, request.ticket)
+                self.forget(organization, request.hold_id, request.ticket)
                 guarded(request, request.admitted, None)
         for batch, organization in tuple(self._sent.items()):
             self._go_on_without(batch, organization, now)
@@ -212,7 +210,7 @@ class Admission:
 
         def give_back(one: Unanswered, result: HoldResult | None) -> None:
             if result is None or result is HoldResult.DONE:
-                self.forget(organization, one.request_id, one.ticket)
+                self.forget(organization, one.hold_id, one.ticket)
             if result is not None and self._alone is not None:
                 # Redis is back, over the same connection.
                 self._alone.clear()
@@ -226,24 +224,24 @@ class Admission:
             else:
                 self._admit_alone(self._alone, request, amount)
 
-    def _other(self, organization: str, operation: bytes, request_id: str, amount: int) -> None:
+    def _other(self, organization: str, operation: bytes, hold_id: str, amount: int) -> None:
         batch = self._batch(organization)
         if len(batch.others) < 3 * _MAX_WAITING:
-            batch.others += (operation, request_id, amount)
+            batch.others += (operation, hold_id, amount)
         if self._timer is None:
             self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
 
     def _limited_other(
-        self, organization: str, operation: bytes, request_id: str, amount: int, ticket: Ticket, tokens: int
+        self, organization: str, operation: bytes, hold_id: str, amount: int, ticket: Ticket, tokens: int
     ) -> None:
         if ticket.era:
             if self._alone is not None and operation != b"r":
                 requests = -1 if operation == b"f" else 0
-                self._alone.finish(request_id, ticket, amount, tokens=tokens, requests=requests)
+                self._alone.finish(hold_id, ticket, amount, tokens=tokens, requests=requests)
             return
         limited = self._limited(organization)
         if len(limited.others) < 3 * _MAX_WAITING:
-            limited.other(operation, request_id, amount, ticket, tokens)
+            limited.other(operation, hold_id, amount, ticket, tokens)
         self._wake(self._loop.time() + _SETTLE_PAUSE_SECONDS)
 
     def _batch(self, organization: str) -> Batch:
@@ -272,7 +270,7 @@ class Admission:
 
     def _admit_alone(self, alone: Alone, request: Admitted, amount: int) -> None:
         assert request.ticket is not None
-        result = alone.hold(request.request_id, amount, request.ticket)
+        result = alone.hold(request.hold_id, amount, request.ticket)
         if result is not HoldResult.DONE:
             self.refused += 1
         guarded(request, request.admitted, result)

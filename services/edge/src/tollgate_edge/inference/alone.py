@@ -22,14 +22,14 @@ class Alone:
         self._era = 1
         self.admitted = 0
 
-    def hold(self, request_id: str, amount_pico: int, ticket: Ticket) -> HoldResult:
+    def hold(self, hold_id: str, amount_pico: int, ticket: Ticket) -> HoldResult:
         """Admits a request within its limits and the cap, or says why not."""
         organization = ticket.limits.organization
         spent = self._spent.get(organization, 0)
         if spent + amount_pico > self._cap:
             ticket.verdict = [int(HoldResult.UNVERIFIED)]
             return HoldResult.UNVERIFIED
-        ticket.verdict = self._limits.hold(ticket.limits, request_id, ticket.tokens, int(self._now() * 1000))
+        ticket.verdict = self._limits.hold(ticket.limits, hold_id, ticket.tokens, int(self._now() * 1000))
         result = HoldResult(ticket.verdict[0])
         if result is HoldResult.DONE:
             ticket.era, ticket.amount_pico = self._era, amount_pico
@@ -37,11 +37,11 @@ class Alone:
             self.admitted += 1
         return result
 
-    def finish(self, request_id: str, ticket: Ticket, cost_pico: int, *, tokens: int, requests: int = 0) -> None:
+    def finish(self, hold_id: str, ticket: Ticket, cost_pico: int, *, tokens: int, requests: int = 0) -> None:
         """A request has ended at this cost; `tokens` and `requests` correct what was counted for it."""
         if ticket.era == self._era:
             self._spent[ticket.limits.organization] += cost_pico - ticket.amount_pico
-            self._limits.finish(ticket.limits, request_id, ticket.second, tokens=tokens, requests=requests)
+            self._limits.finish(ticket.limits, hold_id, ticket.second, tokens=tokens, requests=requests)
 
     def unverified_pico(self) -> int:
         """Returns what all organizations have spent or begun to spend unverified."""

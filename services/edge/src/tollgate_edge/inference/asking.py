@@ -1,27 +1,18 @@
 """A request's body on its way in: gathered once it is whole, and read for what it asks."""
 
-from typing import TYPE_CHECKING, Final
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.inference.endpoint_fields import sound
 from tollgate_edge.inference.fields import Asked, BadRequest, decode, is_json
-from tollgate_edge.inference.operations import FORMS, OPERATIONS
+from tollgate_edge.inference.operations import FORMS
 from tollgate_edge.inference.words import Words
 from tollgate_kit.multipart import is_form
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
-
-
-class _Stored(msgspec.Struct):
-    store: bool | None = None
-
-
-_STORED: Final = msgspec.json.Decoder(_Stored)
 
 
 def gathered(exchange: "InferenceExchange") -> bytes | bytearray:
@@ -56,19 +47,3 @@ def read_asked(exchange: "InferenceExchange", words: Words, max_depth: int) -> A
         return decode(operation, exchange.face.dialect, exchange.body, max_depth, exchange.named)
     except BadRequest as problem:
         return public_error(errors.ERROR_KIND_INVALID_REQUEST, problem.message, problem.param)
-
-
-def may_repeat(operation: int, dialect: int, body: bytes | bytearray) -> bool:
-    """Tells whether a request whose router was lost may be asked of another.
-
-    Not what a provider may be paid for twice, nor a response that may be stored, as at OpenAI each is that does not say
-    otherwise. Looked up then, since hardly any request is asked.
-    """
-    if OPERATIONS[operation].once:
-        return False
-    if dialect != wire.DIALECT_OPENAI_RESPONSES:
-        return True
-    try:
-        return _STORED.decode(body).store is False
-    except msgspec.DecodeError:
-        return False

@@ -2,20 +2,32 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from tollgate_edge.inference.guarding import Breakable
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, LimitSet
+from tollgate_holds import HoldResult, LimitSet, Operation
 
 Flat = list[bytes | str | int]
 T = TypeVar("T")
+# By whether it is paid ahead, and whether another try of the request holds already.
+_HOLD: Final = {
+    (True, False): Operation.HOLD.value,
+    (False, False): Operation.HOLD_POSTPAID.value,
+    (True, True): Operation.HOLD_AGAIN.value,
+    (False, True): Operation.HOLD_AGAIN_POSTPAID.value,
+}
+_POSTPAID: Final = (Operation.HOLD_POSTPAID.value, Operation.HOLD_AGAIN_POSTPAID.value)
 
 
 class Admitted(Breakable, Protocol):
-    """A request that waits for its hold, until `admission_deadline` of the loop's clock."""
+    """A request that waits for its hold, until `admission_deadline` of the loop's clock.
 
-    request_id: str
+    `tries` counts those that began: where one did, the hold is to take the place of that one's.
+    """
+
+    hold_id: str
+    tries: int
     admission_deadline: float
     started_us: int
     ticket: Ticket | None
@@ -39,13 +51,13 @@ class Limited:
 
     def hold(self, request: Admitted, ticket: Ticket, amount_pico: int, *, prepaid: bool) -> None:
         """Adds a hold."""
-        self.holds += (b"h" if prepaid else b"p", request.request_id, amount_pico)
-        self.hold_gates += (self._place(ticket.limits), ticket.tokens, 0)
+        self.holds += (_HOLD[prepaid, request.tries > 0], request.hold_id, amount_pico)
+        self.hold_gates += (self._place(ticket.limits), ticket.tokens, ticket.second)
         self.waiting.append(request)
 
-    def other(self, operation: bytes, request_id: str, amount: int, ticket: Ticket, tokens: int) -> None:
+    def other(self, operation: bytes, hold_id: str, amount: int, ticket: Ticket, tokens: int) -> None:
         """Adds a settle or its like."""
-        self.others += (operation, request_id, amount)
+        self.others += (operation, hold_id, amount)
         self.other_gates += (self._place(ticket.limits), tokens, ticket.second)
 
     def use_budget(self, limits: LimitSet, place: int, window: str, amount: int) -> None:
@@ -90,6 +102,11 @@ class Batch:
     others: Flat = field(default_factory=list)
     limited: Limited | None = None
 
+    def hold(self, request: Admitted, amount_pico: int) -> None:
+        """Adds a hold without limits."""
+        self.operations += (_HOLD[True, request.tries > 0], request.hold_id, amount_pico)
+        self.waiting.append(request)
+
     def put_before(self, older: "Batch", most: int) -> None:
         """Puts operations that have to be sent again before these; of their settles at most so many parts."""
         self.operations[:0], self.waiting[:0] = older.operations, older.waiting
@@ -127,7 +144,7 @@ class Batch:
         for place, request in enumerate(limited.waiting if limited is not None else ()):
             if limited is not None and request.admission_deadline < now:
                 limited.waiting[place] = instead(request)
-                if limited.holds[place * 3] == b"p":
+                if limited.holds[place * 3] in _POSTPAID:
                     later.append((request, int(limited.holds[place * 3 + 2])))
                 else:
                     bound.append(request)
@@ -141,10 +158,10 @@ class Batch:
         found = [
             (request, int(limited.holds[place * 3 + 2]))
             for place, request in enumerate(limited.waiting)
-            if limited.holds[place * 3] == b"p"
+            if limited.holds[place * 3] in _POSTPAID
         ]
         if found:
-            limited.keep([place for place in range(len(limited.waiting)) if limited.holds[place * 3] != b"p"])
+            limited.keep([place for place in range(len(limited.waiting)) if limited.holds[place * 3] not in _POSTPAID])
         return found
 
 

@@ -14,7 +14,8 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.domain.principal import Principal
 from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import Face
-from tollgate_edge.inference.asking import gathered, may_repeat, read_asked
+from tollgate_edge.inference.again import hold_again, may_repeat
+from tollgate_edge.inference.asking import gathered, read_asked
 from tollgate_edge.inference.client import Client
 from tollgate_edge.inference.fields import Asked
 from tollgate_edge.inference.limits import Ticket
@@ -22,7 +23,7 @@ from tollgate_edge.inference.marks import NO_MARKS
 from tollgate_edge.inference.too_dear import asks_for_less
 from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_edge.ports import Refused
-from tollgate_holds import HoldResult
+from tollgate_holds import HoldResult, hold_id_of
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.gateway import InferenceGateway
@@ -40,12 +41,12 @@ _NO_HEADERS: Final[list[wire.Header]] = []
 class InferenceExchange:
     __slots__ = (
         "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
-        "admission_deadline", "asked", "awaits_end", "barred", "body", "body_length", "body_parts", "body_size",
-        "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "detached", "error", "face",
-        "first_write", "forwarded", "headers_sent", "hold_pico", "hold_renewed", "host", "http10", "keep", "last_write",
-        "marks", "named", "opened_at", "operation", "passed", "presented", "principal", "request_id",
-        "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "too_dear", "trace_id",
-        "trace_parent", "traceparent", "tries", "trimmed",
+        "admission_deadline", "amount_pico", "asked", "awaits_end", "barred", "body", "body_length", "body_parts",
+        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "detached",
+        "error", "face", "first_write", "forwarded", "headers_sent", "hold_id", "hold_pico", "hold_renewed", "host",
+        "http10", "keep", "last_write", "marks", "named", "opened_at", "operation", "passed", "presented", "principal",
+        "request_id", "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "too_dear",
+        "trace_id", "trace_parent", "traceparent", "tries", "trimmed",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +63,7 @@ class InferenceExchange:
         self.face = face
         # Model and streaming, where the path says both.
         self.named = named
-        self.request_id = gateway.new_request_id()
+        self.request_id = self.hold_id = gateway.new_request_id()
         self.marks = NO_MARKS
         self.body_parts: list[bytes] = []
         self.body_size = 0
@@ -93,8 +94,8 @@ class InferenceExchange:
         self.first_write = 0.0
         self.last_write = 0.0
         self.hold_renewed = self.admission_deadline = 0.0
-        # What the wallet holds for it.
-        self.hold_pico = 0
+        # What is held of its wallet, and what of its budgets.
+        self.hold_pico = self.amount_pico = 0
         # Of the reply: what the caller was told, and how many bytes of body.
         self.status = 0
         self.error: PublicError | None = None
@@ -175,7 +176,7 @@ class InferenceExchange:
     def admit(self, principal: Principal, amount_pico: int) -> None:
         """Asks for what this request needs before it may go on; who has no limit and no wallet needs nothing."""
         gateway = self._gateway
-        self.hold_pico = amount_pico if principal.prepaid else 0
+        self.amount_pico, self.hold_pico = amount_pico, amount_pico if principal.prepaid else 0
         if principal.limits is not None:
             gateway.hold_limited(self, principal, principal.limits, amount_pico)
         elif principal.prepaid:
@@ -400,13 +401,7 @@ class InferenceExchange:
         if self._stream is not None and not self._stream.closed:
             self._stream.outbox.cancel(self._link_id, reason)
         elif self._gateway.unpark(self):
-            self._give_back()
-
-    def _give_back(self) -> None:
-        if self.tries == 0:
             self._gateway.forget(self)
-        else:
-            self._gateway.end_without_cost(self)
 
     def cut_off(self) -> None:
         """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
@@ -426,8 +421,11 @@ class InferenceExchange:
         finally:
             # Whatever failed, nobody waits for more.
             self._close(keep=False)
-            if held:
-                self._give_back()
+            if held and self.hold_id == hold_id_of(self.request_id, self.tries + 1):
+                self._gateway.forget(self)
+            elif held:
+                # Of a try that began: what it costs is for billing to book.
+                self._gateway.end_without_cost(self)
 
     def _stop(self, error: PublicError, reason: wire.CancelReason) -> None:
         if not self.closed:
@@ -444,7 +442,7 @@ class InferenceExchange:
         again = untouched and may_repeat(self.operation, self.face.dialect, self.body)
         if again and self.tries < _MAX_TRIES:
             self._delivered = self._drained = 0
-            self._open()
+            hold_again(self._gateway, self)
             return
         self._gateway.end_without_cost(self)
         if self.closed:
@@ -460,7 +458,7 @@ class InferenceExchange:
 
     def give_up(self) -> None:
         """No router came back in time for a request that was parked."""
-        self._give_back()
+        self._gateway.forget(self)
         self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
 
     def _ended(self, end: wire.End) -> None:

@@ -313,14 +313,11 @@ class InferenceGateway:
         self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int
     ) -> None:
         """Asks for a hold of a request within its limits."""
-        tokens = self._expected_tokens(exchange, principal) if limits.counts_tokens else 0
-        self.admission.hold_limited(
-            principal.organization_id,
-            exchange,
-            amount_pico,
-            Ticket(limits, tokens),
-            prepaid=principal.prepaid,
-        )
+        ticket = Ticket(limits, self._expected_tokens(exchange, principal) if limits.counts_tokens else 0)
+        if exchange.ticket is not None:
+            # Where its first try was counted.
+            ticket.verdict = exchange.ticket.verdict
+        self.admission.hold_limited(principal.organization_id, exchange, amount_pico, ticket, prepaid=principal.prepaid)
 
     def _expected_tokens(self, exchange: "InferenceExchange", principal: Principal) -> int:
         """Returns how many tokens a request is counted as until its end says how many they were."""
@@ -335,14 +332,14 @@ class InferenceGateway:
         ticket = exchange.ticket
         if ticket is not None:
             tokens = tokens_of(end.usage) if ticket.limits.counts_tokens else 0
-            self.admission.settle(principal.organization_id, exchange.request_id, end.charge_pico, ticket, tokens)
+            self.admission.settle(principal.organization_id, exchange.hold_id, end.charge_pico, ticket, tokens)
         elif principal.prepaid:
-            self.admission.settle(principal.organization_id, exchange.request_id, end.charge_pico)
+            self.admission.settle(principal.organization_id, exchange.hold_id, end.charge_pico)
 
     def forget(self, exchange: "InferenceExchange") -> None:
         """Gives back what a request holds that never reached a router."""
         if held := _holder(exchange):
-            self.admission.forget(held, exchange.request_id, exchange.ticket)
+            self.admission.forget(held, exchange.hold_id, exchange.ticket)
 
     def renew(self, exchange: "InferenceExchange", now: float) -> None:
         """Keeps what a long request holds."""
@@ -350,13 +347,13 @@ class InferenceGateway:
         life = settings.hold_ttl_seconds if exchange.ticket is None else settings.slot_ttl_seconds
         if now - exchange.hold_renewed > life / 3 and (held := _holder(exchange)):
             exchange.hold_renewed = now
-            self.admission.renew(held, exchange.request_id, exchange.ticket)
+            self.admission.renew(held, exchange.hold_id, exchange.ticket)
 
     def end_without_cost(self, exchange: "InferenceExchange") -> None:
         """No End will come: the slots go back, and what is charged is for billing to book."""
         self._end_detached(exchange)
         if exchange.ticket is not None:
-            self.admission.end(exchange.ticket.limits.organization, exchange.request_id, exchange.ticket)
+            self.admission.end(exchange.ticket.limits.organization, exchange.hold_id, exchange.ticket)
 
     def end_unrecorded(self, exchange: "InferenceExchange", delivered: int) -> None:
         """The router wrote no event: what was delivered is for the witness to tell, else nothing will be booked."""
@@ -365,7 +362,6 @@ class InferenceGateway:
             delivered += exchange.bytes_out
         if delivered:
             self._witness.record(exchange, delivered, self._version.current())
-        if delivered or exchange.tries > 1:
             self.end_without_cost(exchange)
         else:
             self._end_detached(exchange)

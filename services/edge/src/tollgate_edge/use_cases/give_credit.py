@@ -27,4 +27,4 @@ class GiveCredit:
                 reason=reason,
             )
         )
-        return made.balance_pico
+        return int(made.exact_pico or made.balance_pico)

@@ -117,8 +117,9 @@ class Candidates:
         # What some can and others cannot: only that has to be looked for in a request.
         self._varying = some & ~every
         self._regions = frozenset(target.region for target in targets if target.region)
-        spoken = [target.dialects for target in targets]
-        self.dialects = frozenset.intersection(*spoken) if spoken else frozenset[int]()
+        spoken = {target.dialects for target in targets}
+        # Where there is but one, it is that of other routes, too.
+        self.dialects = frozenset.intersection(*spoken) if len(spoken) > 1 else next(iter(spoken), frozenset[int]())
         self.simple = not (self._varying or self.canary or self.affinity or self._regions)
         self._plans: dict[tuple[int, int, str, int], Plan] = {}
         self._serving: dict[int, Candidates] = {}

@@ -78,6 +78,9 @@ class Ready:
     offered: Mapping[str, ChannelModel]
     cost: ChannelCost | None = None
     quirks: WireQuirks = NO_QUIRKS
+    _made: dict[tuple[str, int, int, int, int], tuple[Target, ...]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def upstream_of(self, model: str) -> str:
         """Returns the provider's name for a public model."""
@@ -85,10 +88,23 @@ class Ready:
 
     def targets(
         self, upstream_model: str, weight: int, can: int, context_tokens: int, max_output_tokens: int = 0
-    ) -> list[Target]:
-        """Returns one target per credential; together they weigh `weight` times the number of credentials."""
+    ) -> tuple[Target, ...]:
+        """Returns one target per credential; together they weigh `weight` times the number of credentials.
+
+        Routes that ask for the same get the same: ten thousand of them over a thousand channels would have forty
+        thousand targets, each read from memory and not from a processor's cache.
+        """
+        asked = upstream_model, weight, can, context_tokens, max_output_tokens
+        found = self._made.get(asked)
+        if found is None:
+            found = self._made[asked] = self._make(*asked)
+        return found
+
+    def _make(
+        self, upstream_model: str, weight: int, can: int, context_tokens: int, max_output_tokens: int
+    ) -> tuple[Target, ...]:
         channel, place = self.channel, place_of(self.channel, self.base_path, upstream_model)
-        return [
+        return tuple(
             Target(
                 channel=channel.name,
                 key_index=index,
@@ -121,7 +137,7 @@ class Ready:
                 cost=self.cost,
             )
             for index, key in enumerate(self.keys)
-        ]
+        )
 
     def probe_target(self, key: Key, upstream_model: str) -> Target:
         """Returns a target for a request of the router's own, which is counted nowhere."""

@@ -38,7 +38,7 @@ class Level:
         self.targets = tuple(target for target in targets if target.weight > 0)
         self.number = number
         self.strategy = strategy
-        self._bounds = list(accumulate(target.weight for target in self.targets))
+        self._bounds = tuple(accumulate(target.weight for target in self.targets))
 
     def choose(
         self, tried: Collection[Seat], now: float, source: random.Random, session: int | None = None

@@ -1,7 +1,7 @@
 """A configuration version made ready to route by: immutable, swapped by one assignment, one look-up per request."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_rating import PriceTable
@@ -100,15 +100,16 @@ def compile_snapshot(
     health = health or Health()
     keyless = {provider.name for provider in document.providers if not provider.credentials_required}
     ready: dict[str, Ready] = {}
+    # Channels that lead to one place share what is kept of it.
+    origins: dict[Origin, Origin] = {}
     states = []
     for channel in document.channels:
         problem = "" if channel.enabled else "it is disabled in the configuration"
         if channel.enabled:
             try:
                 needs_key = channel.provider not in keyless
-                ready[channel.name] = prepare(
-                    channel, credentials, health, needs_key=needs_key, tokens=tokens, ports=ports
-                )
+                found = prepare(channel, credentials, health, needs_key=needs_key, tokens=tokens, ports=ports)
+                ready[channel.name] = replace(found, origin=origins.setdefault(found.origin, found.origin))
             except (CredentialMissing, ValueError) as error:
                 problem = str(error)
         keys = len(ready[channel.name].keys) if not problem else 0

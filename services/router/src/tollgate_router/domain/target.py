@@ -30,6 +30,18 @@ class Origin:
     """The address may be a private or loopback one."""
     tls: Tls = ORDINARY_TLS
     proxy: Proxy | None = None
+    _begins: dict[tuple[bytes, bytes, str, str], bytes] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def begin(self, method: bytes, path: bytes, base_path: str, query: str) -> bytes:
+        """Returns request line and Host, made once for all channels that lead here."""
+        known = self._begins.get((method, path, base_path, query))
+        if known is None:
+            line = b"%b %b%b%b HTTP/1.1\r\n" % (method, base_path.encode(), path, query.encode())
+            known = line + b"host: %b\r\n" % self.authority.encode()
+            self._begins[method, path, base_path, query] = known
+        return known
 
     @property
     def authority(self) -> str:
@@ -107,7 +119,6 @@ class Target:
     """The model searches the web for every answer to a chat, which costs beside what the provider reports."""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""
-    _heads: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict, repr=False)
 
     def full_path(self, path: bytes) -> bytes:
         """Returns a path as it is sent."""
@@ -123,15 +134,12 @@ class Target:
         return self.wire == wire.DIALECT_OPENAI_CHAT and self.serves(wire.OPERATION_COMPLETION)
 
     def request_head(self, method: bytes, path: bytes, content_type: bytes = b"") -> bytes:
-        """Returns request line and headers up to the value of Content-Length; made once per method and path: 0.6 µs.
+        """Returns request line and headers up to the value of Content-Length.
 
-        That of a body with a type of its own, which is no JSON, is made each time.
+        What differs between targets is joined each time, 0.1 µs: kept whole for each of many it would come from memory.
+        `content_type` is that of a body that is no JSON.
         """
+        headers = self.header_block
         if content_type:
-            own = self.request_head(method, path)
-            return own.replace(JSON_LINE, b"content-type: %b\r\n" % content_type, 1)
-        head = self._heads.get((method, path))
-        if head is None:
-            line = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, self.full_path(path), self.origin.authority.encode())
-            head = self._heads[method, path] = line + self.header_block + b"content-length: "
-        return head
+            headers = headers.replace(JSON_LINE, b"content-type: %b\r\n" % content_type, 1)
+        return b"%b%bcontent-length: " % (self.origin.begin(method, path, self.base_path, self.query), headers)

@@ -46,7 +46,8 @@ _USAGE_FIELDS: Final = {REQUEST: "requests"} | {
     for field in wire.Usage.DESCRIPTOR.fields
     if field.name.endswith("_tokens")
 }
-_MAX_CONSTANTS: Final = 10_000
+# Results differ in few ways, but for what providers make of them, such as numbers of a status.
+_MOST_SHARED: Final = 20_000
 # Of a traceparent as edge writes it.
 _TRACE_ID_DIGITS: Final = 32
 _TRACE_ID: Final = slice(3, 3 + _TRACE_ID_DIGITS)
@@ -125,8 +126,9 @@ class Recorder:
         self._slow_us = slow_us
         self._counters = counters or RouterCounters()
         self.unpriced = 0
-        self._constants: dict[object, tuple[bytes, AttemptSeries]] = {}
-        self._constants_of: Snapshot | None = None
+        self._shared_of: Snapshot | None = None
+        self._of_results: dict[object, bytes] = {}
+        self._of_targets: dict[object, tuple[bytes, AttemptSeries]] = {}
 
     def publish_recovered(self) -> int:
         """Publishes what an earlier process of this slot left behind; returns how many events that were."""
@@ -158,6 +160,8 @@ class Recorder:
             request_id=request_id,
             started_at_us=opened.started_at_us,
             ended_at_us=result.ended_us,
+            tenant=opened.tenant,
+            model=result.fallback_model or opened.model,
             usage=result.usage,
             charge_pico=charge.charge_pico,
             cost_pico=charge.cost_pico,
@@ -169,6 +173,12 @@ class Recorder:
             event.conversion.CopyFrom(charge.conversion)
         if prompt_hash := opened.prompt_hash:
             event.client_network, event.prompt_hash = opened.client_network, prompt_hash
+        if result.fallback_model:
+            event.requested_model = opened.model
+        if opened.requested_model:
+            event.requested_model = opened.requested_model
+            if not result.fallback_model:
+                event.fallback_reason = BUDGET
         if result.routing is not None:
             event.routing.CopyFrom(result.routing)
         traceparent = b""
@@ -178,12 +188,12 @@ class Recorder:
                 error = kind_name(result.error_kind) if result.error_kind else ""
                 event.traceparent = self._record_span(opened, result, error)
             traceparent = event.traceparent.encode()
-        constant, series = self._constant(opened, snapshot, result, charge, number_of_try)
+        shared, series = self._shared(opened, snapshot, result, charge, number_of_try)
         series.add(**result.timings, units=result.units, first_chunk=opened.stream and not result.error_kind)
-        payload = constant + event.SerializeToString()
+        payload = shared + event.SerializeToString()
         return Recorded(self.spool.append(payload), request_id.encode(), payload, traceparent), charge
 
-    def _constant(
+    def _shared(
         self,
         opened: wire.Open,
         snapshot: "Snapshot | None",
@@ -193,22 +203,22 @@ class Recorder:
     ) -> tuple[bytes, AttemptSeries]:
         """Returns the part of an event that many share, encoded, and where they are counted.
 
-        Protobuf messages concatenate. An event takes a third less: 2.9 µs in place of 4.5.
+        Protobuf messages concatenate. An event takes a third less: 2.9 µs in place of 4.5. Whose request it is and what
+        model it asks for is in none of the parts: with a part for each key and model, a request to a large
+        configuration would find none, or one that is in no cache of the processor.
         """
-        if snapshot is not self._constants_of or len(self._constants) >= _MAX_CONSTANTS:
-            self._constants_of = snapshot
-            self._constants.clear()
+        if snapshot is not self._shared_of or len(self._of_results) + len(self._of_targets) >= _MOST_SHARED:
+            self._shared_of = snapshot
+            self._of_results.clear()
+            self._of_targets.clear()
         target, price = result.target, charge.price
         key = (
-            opened.tenant.SerializeToString(),
-            opened.model,
-            opened.requested_model,
             opened.stream,
             opened.operation,
             opened.dialect,
             number_of_try,
-            target,
-            price,
+            price.digest if price is not None else "",
+            price.currency if price is not None else "",
             charge.unpriced,
             result.number,
             result.final,
@@ -216,41 +226,44 @@ class Recorder:
             result.outcome,
             result.error_kind,
             result.upstream_status,
-            result.fallback_model,
             result.fallback_reason,
         )
-        found = self._constants.get(key)
+        of_result = self._of_results.get(key)
+        if of_result is None:
+            of_result = self._of_results[key] = self._result_fields(opened, snapshot, result, charge, number_of_try)
+        of = target, opened.operation, result.error_kind, result.outcome
+        found = self._of_targets.get(of)
         if found is None:
-            event = events.UsageRecorded(
-                source=events.EVENT_SOURCE_ROUTER,
-                tenant=opened.tenant,
-                model=result.fallback_model or opened.model,
-                dialect=opened.dialect,
-                operation=opened.operation,
-                stream=opened.stream,
-                config_digest=snapshot.digest if snapshot is not None else "",
-                attempt=result.number,
-                final=result.final,
-                estimated=result.estimated,
-                outcome=result.outcome,  # type: ignore[arg-type]  # A number for an enum.
-                upstream_status=result.upstream_status,
-                unpriced=charge.unpriced,
-                error_kind=kind_name(result.error_kind) if result.error_kind else "",
-                **cast("Any", {"try": number_of_try}),
-            )
-            if target is not None:
-                event.upstream_model, event.provider = target.upstream_model, target.provider
-                event.channel = target.channel
-            if price is not None:
-                event.price_digest, event.currency = price.digest, price.currency
-            if result.fallback_model:
-                event.requested_model, event.fallback_reason = opened.model, result.fallback_reason
-            elif opened.requested_model:
-                event.fallback_reason = BUDGET
-            if opened.requested_model:
-                event.requested_model = opened.requested_model
-            found = self._constants[key] = event.SerializeToString(), self._series(opened, result)
-        return found
+            found = self._of_targets[of] = _target_fields(target), self._series(opened, result)
+        return of_result + found[0], found[1]
+
+    @staticmethod
+    def _result_fields(
+        opened: wire.Open,
+        snapshot: "Snapshot | None",
+        result: AttemptResult,
+        charge: Charge,
+        number_of_try: int,
+    ) -> bytes:
+        event = events.UsageRecorded(
+            source=events.EVENT_SOURCE_ROUTER,
+            dialect=opened.dialect,
+            operation=opened.operation,
+            stream=opened.stream,
+            config_digest=snapshot.digest if snapshot is not None else "",
+            attempt=result.number,
+            final=result.final,
+            estimated=result.estimated,
+            outcome=result.outcome,  # type: ignore[arg-type]  # A number for an enum.
+            upstream_status=result.upstream_status,
+            unpriced=charge.unpriced,
+            error_kind=kind_name(result.error_kind) if result.error_kind else "",
+            fallback_reason=result.fallback_reason,
+            **cast("Any", {"try": number_of_try}),
+        )
+        if (price := charge.price) is not None:
+            event.price_digest, event.currency = price.digest, price.currency
+        return event.SerializeToString()
 
     def _series(self, opened: wire.Open, result: AttemptResult) -> AttemptSeries:
         """Returns where an attempt is counted; one that sent nothing to a provider is counted where nobody looks."""
@@ -369,6 +382,14 @@ class Recorder:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
         way = (traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
         record_publish(self._tracing, self._random, SPAN_PUBLISH, *way)
+
+
+def _target_fields(target: "Target | None") -> bytes:
+    if target is None:
+        return b""
+    return events.UsageRecorded(
+        upstream_model=target.upstream_model, provider=target.provider, channel=target.channel
+    ).SerializeToString()
 
 
 def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool) -> events.Conversion:

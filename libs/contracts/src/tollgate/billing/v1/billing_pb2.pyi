@@ -23,10 +23,12 @@ class GrantRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., currency: _Optional[str] = ..., amount_pico: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("balance_pico",)
+    __slots__ = ("balance_pico", "exact_pico")
     BALANCE_PICO_FIELD_NUMBER: _ClassVar[int]
+    EXACT_PICO_FIELD_NUMBER: _ClassVar[int]
     balance_pico: int
-    def __init__(self, balance_pico: _Optional[int] = ...) -> None: ...
+    exact_pico: str
+    def __init__(self, balance_pico: _Optional[int] = ..., exact_pico: _Optional[str] = ...) -> None: ...
 
 class GetBalanceRequest(_message.Message):
     __slots__ = ("organization_id",)
@@ -35,18 +37,20 @@ class GetBalanceRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ...) -> None: ...
 
 class GetBalanceResponse(_message.Message):
-    __slots__ = ("currency", "ledger_pico", "wallet_pico", "held_pico", "settled_unbooked_pico")
+    __slots__ = ("currency", "ledger_pico", "wallet_pico", "held_pico", "settled_unbooked_pico", "exact_ledger_pico")
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     LEDGER_PICO_FIELD_NUMBER: _ClassVar[int]
     WALLET_PICO_FIELD_NUMBER: _ClassVar[int]
     HELD_PICO_FIELD_NUMBER: _ClassVar[int]
     SETTLED_UNBOOKED_PICO_FIELD_NUMBER: _ClassVar[int]
+    EXACT_LEDGER_PICO_FIELD_NUMBER: _ClassVar[int]
     currency: str
     ledger_pico: int
     wallet_pico: int
     held_pico: int
     settled_unbooked_pico: int
-    def __init__(self, currency: _Optional[str] = ..., ledger_pico: _Optional[int] = ..., wallet_pico: _Optional[int] = ..., held_pico: _Optional[int] = ..., settled_unbooked_pico: _Optional[int] = ...) -> None: ...
+    exact_ledger_pico: str
+    def __init__(self, currency: _Optional[str] = ..., ledger_pico: _Optional[int] = ..., wallet_pico: _Optional[int] = ..., held_pico: _Optional[int] = ..., settled_unbooked_pico: _Optional[int] = ..., exact_ledger_pico: _Optional[str] = ...) -> None: ...
 
 class RebuildWalletRequest(_message.Message):
     __slots__ = ("organization_id",)

@@ -81,12 +81,14 @@ class SetCreditLineRequest(_message.Message):
     def __init__(self, organization_id: _Optional[str] = ..., currency: _Optional[str] = ..., amount_pico: _Optional[int] = ...) -> None: ...
 
 class Moved(_message.Message):
-    __slots__ = ("balance_pico", "repeated")
+    __slots__ = ("balance_pico", "repeated", "exact_pico")
     BALANCE_PICO_FIELD_NUMBER: _ClassVar[int]
     REPEATED_FIELD_NUMBER: _ClassVar[int]
+    EXACT_PICO_FIELD_NUMBER: _ClassVar[int]
     balance_pico: int
     repeated: bool
-    def __init__(self, balance_pico: _Optional[int] = ..., repeated: _Optional[bool] = ...) -> None: ...
+    exact_pico: str
+    def __init__(self, balance_pico: _Optional[int] = ..., repeated: _Optional[bool] = ..., exact_pico: _Optional[str] = ...) -> None: ...
 
 class GrantBonusResponse(_message.Message):
     __slots__ = ("moved",)
@@ -155,18 +157,20 @@ class Bonus(_message.Message):
     def __init__(self, key: _Optional[str] = ..., amount_pico: _Optional[int] = ..., remaining_pico: _Optional[int] = ..., priority: _Optional[int] = ..., expires_us: _Optional[int] = ..., created_us: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class GetAccountsResponse(_message.Message):
-    __slots__ = ("currency", "credit_line_pico", "balance_pico", "accounts", "bonuses")
+    __slots__ = ("currency", "credit_line_pico", "balance_pico", "accounts", "bonuses", "exact_pico")
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     CREDIT_LINE_PICO_FIELD_NUMBER: _ClassVar[int]
     BALANCE_PICO_FIELD_NUMBER: _ClassVar[int]
     ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
     BONUSES_FIELD_NUMBER: _ClassVar[int]
+    EXACT_PICO_FIELD_NUMBER: _ClassVar[int]
     currency: str
     credit_line_pico: int
     balance_pico: int
     accounts: _containers.RepeatedCompositeFieldContainer[Account]
     bonuses: _containers.RepeatedCompositeFieldContainer[Bonus]
-    def __init__(self, currency: _Optional[str] = ..., credit_line_pico: _Optional[int] = ..., balance_pico: _Optional[int] = ..., accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., bonuses: _Optional[_Iterable[_Union[Bonus, _Mapping]]] = ...) -> None: ...
+    exact_pico: str
+    def __init__(self, currency: _Optional[str] = ..., credit_line_pico: _Optional[int] = ..., balance_pico: _Optional[int] = ..., accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., bonuses: _Optional[_Iterable[_Union[Bonus, _Mapping]]] = ..., exact_pico: _Optional[str] = ...) -> None: ...
 
 class ListTransfersRequest(_message.Message):
     __slots__ = ("organization_id", "limit", "cursor")

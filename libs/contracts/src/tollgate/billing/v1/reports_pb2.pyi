@@ -166,3 +166,52 @@ class RerateUnpricedResponse(_message.Message):
     left_out: _containers.ScalarMap[str, int]
     shortened: bool
     def __init__(self, rows: _Optional[_Iterable[_Union[RerateUnpricedRow, _Mapping]]] = ..., sent: _Optional[int] = ..., left_out: _Optional[_Mapping[str, int]] = ..., shortened: _Optional[bool] = ...) -> None: ...
+
+class TakeBackRepeatedRequest(_message.Message):
+    __slots__ = ("from_us", "to_us", "organization_id", "apply")
+    FROM_US_FIELD_NUMBER: _ClassVar[int]
+    TO_US_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    APPLY_FIELD_NUMBER: _ClassVar[int]
+    from_us: int
+    to_us: int
+    organization_id: str
+    apply: bool
+    def __init__(self, from_us: _Optional[int] = ..., to_us: _Optional[int] = ..., organization_id: _Optional[str] = ..., apply: _Optional[bool] = ...) -> None: ...
+
+class RepeatedFinal(_message.Message):
+    __slots__ = ("request_id", "organization_id", "project_id", "model", "currency", "charge_pico", "cost_pico")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ORGANIZATION_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    CHARGE_PICO_FIELD_NUMBER: _ClassVar[int]
+    COST_PICO_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    organization_id: str
+    project_id: str
+    model: str
+    currency: str
+    charge_pico: int
+    cost_pico: int
+    def __init__(self, request_id: _Optional[str] = ..., organization_id: _Optional[str] = ..., project_id: _Optional[str] = ..., model: _Optional[str] = ..., currency: _Optional[str] = ..., charge_pico: _Optional[int] = ..., cost_pico: _Optional[int] = ...) -> None: ...
+
+class TakeBackRepeatedResponse(_message.Message):
+    __slots__ = ("rows", "sent", "left_out", "more")
+    class LeftOutEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[RepeatedFinal]
+    sent: int
+    left_out: _containers.ScalarMap[str, int]
+    more: bool
+    def __init__(self, rows: _Optional[_Iterable[_Union[RepeatedFinal, _Mapping]]] = ..., sent: _Optional[int] = ..., left_out: _Optional[_Mapping[str, int]] = ..., more: _Optional[bool] = ...) -> None: ...

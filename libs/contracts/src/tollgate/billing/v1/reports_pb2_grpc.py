@@ -50,6 +50,11 @@ class ReportServiceStub:
                 request_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedRequest.SerializeToString,
                 response_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedResponse.FromString,
                 _registered_method=True)
+        self.TakeBackRepeated = channel.unary_unary(
+                '/tollgate.billing.v1.ReportService/TakeBackRepeated',
+                request_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.TakeBackRepeatedRequest.SerializeToString,
+                response_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.TakeBackRepeatedResponse.FromString,
+                _registered_method=True)
 
 
 class ReportServiceServicer:
@@ -77,6 +82,13 @@ class ReportServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeBackRepeated(self, request, context):
+        """What requests were charged beside their one charge; takes it back where it is asked to.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReportServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +106,11 @@ def add_ReportServiceServicer_to_server(servicer, server):
                     servicer.RerateUnpriced,
                     request_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedRequest.FromString,
                     response_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedResponse.SerializeToString,
+            ),
+            'TakeBackRepeated': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeBackRepeated,
+                    request_deserializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.TakeBackRepeatedRequest.FromString,
+                    response_serializer=tollgate_dot_billing_dot_v1_dot_reports__pb2.TakeBackRepeatedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +195,33 @@ class ReportService:
             '/tollgate.billing.v1.ReportService/RerateUnpriced',
             tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedRequest.SerializeToString,
             tollgate_dot_billing_dot_v1_dot_reports__pb2.RerateUnpricedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeBackRepeated(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tollgate.billing.v1.ReportService/TakeBackRepeated',
+            tollgate_dot_billing_dot_v1_dot_reports__pb2.TakeBackRepeatedRequest.SerializeToString,
+            tollgate_dot_billing_dot_v1_dot_reports__pb2.TakeBackRepeatedResponse.FromString,
             options,
             channel_credentials,
             insecure,

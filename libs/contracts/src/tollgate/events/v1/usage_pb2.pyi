@@ -21,6 +21,8 @@ class EventStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EVENT_STATUS_CONFIRMED: _ClassVar[EventStatus]
     EVENT_STATUS_UNCONFIRMED: _ClassVar[EventStatus]
     EVENT_STATUS_WITNESS: _ClassVar[EventStatus]
+    EVENT_STATUS_SETTLED: _ClassVar[EventStatus]
+    EVENT_STATUS_REPEATED: _ClassVar[EventStatus]
 EVENT_SOURCE_UNSPECIFIED: EventSource
 EVENT_SOURCE_ROUTER: EventSource
 EVENT_SOURCE_WITNESS: EventSource
@@ -29,6 +31,8 @@ EVENT_STATUS_UNSPECIFIED: EventStatus
 EVENT_STATUS_CONFIRMED: EventStatus
 EVENT_STATUS_UNCONFIRMED: EventStatus
 EVENT_STATUS_WITNESS: EventStatus
+EVENT_STATUS_SETTLED: EventStatus
+EVENT_STATUS_REPEATED: EventStatus
 
 class Conversion(_message.Message):
     __slots__ = ("rate_digest", "list_currency", "list_charge_pico", "provider_currency", "provider_cost_pico")
