@@ -29,7 +29,7 @@ ROUNDS = 4
 QUESTIONS = 40
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.05
-PARTS = ("insert", "alone", "kafka", "booking", "questions", "freshness")
+PARTS = ("insert", "alone", "unsynced", "kafka", "booking", "questions", "freshness")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,9 @@ from typing import Any
 from benchmarks.events import EventSource, Publisher, Template, price_document
 from benchmarks.processes import forget_peak, peak_bytes, processor_seconds, stop, thread_seconds
 from benchmarks.results import Results
+from benchmarks.usage_insert import without_fsync
 from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc
+from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_kit.event_log import new_producer
 from tollgate_kit.grpc_io import new_channel
 
@@ -32,7 +34,11 @@ WAIT_SECONDS = 600.0
 STOP_SECONDS = 30
 POLL_SECONDS = 0.3
 COUNTS = re.compile(rb"^tollgate_billing_(events|batches)_total (\S+)$", re.MULTILINE)
-TITLES = {"kafka": f"Apache Kafka, {PARTITIONS} partitions, broker beside it", "alone": "a log in a file"}
+TITLES = {
+    "kafka": f"Apache Kafka, {PARTITIONS} partitions, broker beside it",
+    "alone": "a log in a file",
+    "unsynced": "a log in a file, into a usage store without fsync",
+}
 
 
 def run(directory: Path, results: Results, count: int, kind: str) -> None:
@@ -46,6 +52,8 @@ def run(directory: Path, results: Results, count: int, kind: str) -> None:
     (directory / "state").mkdir(parents=True)
     (directory / "valkey").mkdir()
     (directory / "state" / "config-version.json").write_bytes(price_document())
+    if kind == "unsynced":
+        asyncio.run(_unsynced(_store(directory)))
     valkey = RedisServer(valkey_binary(), directory / "valkey")
     with _log(directory, kind) as (event_log, beside):
         valkey.start()
@@ -59,9 +67,21 @@ def run(directory: Path, results: Results, count: int, kind: str) -> None:
             valkey.stop()
 
 
+def _store(directory: Path) -> str:
+    return f"chdb:///{directory}/usage"
+
+
+async def _unsynced(dsn: str) -> None:
+    """Makes the tables that billing will find, and has them not wait for the disk."""
+    clickhouse = ClickHouse(dsn)
+    await clickhouse.migrate()
+    await without_fsync(clickhouse)
+    await clickhouse.close()
+
+
 @contextlib.contextmanager
 def _log(directory: Path, kind: str) -> Iterator[tuple[str, Mapping[str, int]]]:
-    if kind == "alone":
+    if kind != "kafka":
         yield f"sqlite:///{directory}/events.sqlite", {}
         return
     from tests.servers.kafka import KafkaBroker
@@ -82,7 +102,7 @@ def _start(directory: Path, address: str, event_log: str, redis: str) -> subproc
         "CONFIG_ADDRESSES": f"unix:{directory}/nobody.sock",
         "STATE_DIRECTORY": str(directory / "state"),
         "DATABASE_URL": f"sqlite:///{directory}/ledger.sqlite",
-        "CLICKHOUSE_DSN": f"chdb:///{directory}/usage",
+        "CLICKHOUSE_DSN": _store(directory),
         "REDIS_URL": redis,
         "EVENT_LOG_URL": event_log,
     }

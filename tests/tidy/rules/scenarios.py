@@ -1,4 +1,4 @@
-"""Each row of a table of scenarios says what comes of it, and names a test that exists."""
+"""Each row of a table of scenarios says what comes of it, and names a test that exists; on what, that of metering."""
 
 import re
 from collections.abc import Iterator
@@ -8,11 +8,14 @@ from tests.tidy.rules.tree import Tree, Violation
 
 PAGES = ("docs/reference/metering-scenarios.md", "docs/reference/failover.md")
 PAGE, FAILOVER = PAGES
+PROFILES = {
+    "both", "embedded", "cluster", "embedded, HTTP store", "both, part", "embedded, part", "cluster, part", "code",
+}  # fmt: skip
 TEST = re.compile(r"\[(test_\w+)\]\(([^)]+)\)")
 
 
 def check(tree: Tree) -> Iterator[Violation]:
-    """Yields rows without a result or a test, and tests that are not where the row says."""
+    """Yields rows without a result, a profile or a test, and tests that are not where the row says."""
     for page in PAGES:
         if page in tree.names:
             yield from _check(tree, page)
@@ -31,6 +34,8 @@ def _check(tree: Tree, page: str) -> Iterator[Violation]:
         file = _normal(PurePosixPath(page).parent / target)
         if not any(cells[-2:-1]):
             yield Violation(page, number, "the row says no result")
+        if page == PAGE and (cells[-3] if len(cells) > 3 else "") not in PROFILES:
+            yield Violation(page, number, f"the row says none of the profiles {', '.join(sorted(PROFILES))}")
         if file not in tree.names or f"def {name}(" not in tree.text(file):
             yield Violation(page, number, f"{file} has no {name}")
 
@@ -45,13 +50,14 @@ def _normal(path: PurePosixPath) -> str:
     return "/".join(parts)
 
 
-_HEAD = "| scenario | what | result | test |\n|---|---|---|---|\n"
-_ROW = "| a | b | c | [test_x](../../tests/test_a.py) |\n"
+_HEAD = "| scenario | profile | result | test |\n|---|---|---|---|\n"
+_ROW = "| a | both | c | [test_x](../../tests/test_a.py) |\n"
 PLANTED = [
     ({PAGE: _HEAD + "| a | b | c | |\n"}, ":3: the row names no test"),
     ({PAGE: _HEAD + _ROW}, "tests/test_a.py has no test_x"),
     ({FAILOVER: _HEAD + _ROW}, "tests/test_a.py has no test_x"),
     ({PAGE: _HEAD + _ROW, "tests/test_a.py": "def test_y():\n"}, "has no test_x"),
-    ({PAGE: _HEAD + _ROW.replace("c", " "), "tests/test_a.py": "def test_x():\n"}, "says no result"),
+    ({PAGE: _HEAD + _ROW.replace("| c ", "| "), "tests/test_a.py": "def test_x():\n"}, "says no result"),
+    ({PAGE: _HEAD + _ROW.replace("both", "all"), "tests/test_a.py": "def test_x():\n"}, ":3: the row says none of"),
 ]
 KEPT = [{PAGE: "# Page\n\n" + _HEAD + _ROW, "tests/test_a.py": "async def test_x(a):\n    pass\n"}]

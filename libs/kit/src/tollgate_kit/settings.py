@@ -59,7 +59,8 @@ RedisUrl = Annotated[
 EventLogUrl = Annotated[
     str,
     matching(
-        rf"sqlite:///+[^/].*|kafka://{HOST_PORT}(,{HOST_PORT})*(\?partitions=[1-9]\d*)?",
+        rf"sqlite:///+[^/].*|kafka://{HOST_PORT}(,{HOST_PORT})*"
+        r"(\?(partitions|session_seconds)=[1-9]\d*(&session_seconds=[1-9]\d*)?)?",
         "`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`",
     ),
 ]

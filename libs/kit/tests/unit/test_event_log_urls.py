@@ -8,7 +8,11 @@ pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
-    "url", ["", "sqlite:///", "redis://h:1", "kafka://", "kafka://h:1?partitions=0", "kafka://h:1?partitions=many"]
+    "url",
+    [
+        *("", "sqlite:///", "redis://h:1", "kafka://", "kafka://h:1?partitions=0", "kafka://h:1?partitions=many"),
+        "kafka://h:1?partitions=2&session_seconds=0",
+    ],
 )
 def test_a_url_of_another_kind_is_refused(url):
     with pytest.raises(ValueError):

@@ -77,6 +77,8 @@ REFUSED = [
     ("EVENTS", "kafka://a:b"),
     ("EVENTS", "kafka://a:70000"),
     ("EVENTS", "kafka://a:1?partitions=0"),
+    ("EVENTS", "kafka://a:1?partitions=2&session_seconds=0"),
+    ("EVENTS", "kafka://a:1?session_second=2"),
     ("EVENTS", "sqlite:///"),
     ("NUMBER", "many"),
 ]
@@ -173,5 +175,11 @@ def test_addresses_are_those_that_servers_and_clients_take():
     assert Wanted(routers=" , ".join(taken)).routers == taken
     assert [Wanted(address=one).address for one in taken] == list(taken)
     assert Wanted(page="https://h.example:8443/a?b").page == "https://h.example:8443/a?b"
-    for log in ("kafka://a,b:9092,c-1.x:1?partitions=3", "kafka://[::1]:9092", "sqlite:////var/lib/x", "sqlite:///x"):
+    for log in (
+        "kafka://a,b:9092,c-1.x:1?partitions=3",
+        "kafka://[::1]:9092",
+        "kafka://a:1?partitions=2&session_seconds=3",
+        "sqlite:////var/lib/x",
+        "sqlite:///x",
+    ):
         assert Wanted(events=log).events == log

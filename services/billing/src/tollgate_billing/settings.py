@@ -185,7 +185,9 @@ class BillingSettings(ServiceSettings):
         default="", validate_default=True, description="File with the password of that user. Needed with a user."
     )
     failpoint: str = Field(
-        default="", description="For tests: the step after which the process kills itself, such as `after_insert:2`."
+        default="",
+        description="For tests: the step after which the process kills itself, such as `after_insert:2`, or stands "
+        "still, such as `after_insert:stop`.",
     )
 
     @property

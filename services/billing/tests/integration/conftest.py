@@ -6,6 +6,7 @@ from services.billing.tests.fakes.request_log import FakeRequestLog
 from services.billing.tests.fakes.usage_queries import FakeUsageQueries
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.fakes.wallets import FakeWallets
+from services.billing.tests.integration.groups import forget_topics
 from services.billing.tests.integration.money import opened_money
 from services.billing.tests.integration.planted_books import opened_books
 
@@ -151,11 +152,8 @@ async def wallets(request):
 
 
 @pytest.fixture
-def fresh_kafka(tmp_path_factory):
-    """A broker of one test's own: billing's topic has a fixed name."""
-    from tests.servers.kafka import KafkaBroker
-
-    broker = KafkaBroker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    yield broker
-    broker.stop()
+def fresh_kafka(kafka_broker):
+    """The broker without a topic of ours: their names are fixed, and so is who reads them."""
+    forget_topics(kafka_broker)
+    yield kafka_broker
+    forget_topics(kafka_broker)

@@ -1,6 +1,7 @@
 """A billing process of its own, started as a supervisor would, with the servers of a profile behind it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import httpx
 from services.billing.tests.fakes.events import BOOK
@@ -83,6 +85,26 @@ class BillingProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    async def stands_still(self, seconds=180):
+        """Waits until the process has stopped itself at a failpoint, and not ended."""
+        async with asyncio.timeout(seconds):
+            while "\nState:\tT" not in Path(f"/proc/{self.process.pid}/status").read_text():  # noqa: ASYNC240
+                assert self.process.poll() is None, self.log()[-2000:]
+                await asyncio.sleep(0.05)
+
+    def stand_still(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        """Lets a process run that stands still."""
+        self.process.send_signal(signal.SIGCONT)
+
+    async def says(self, words, times=1, seconds=180):
+        """Waits until the process has logged words so many times."""
+        async with asyncio.timeout(seconds):
+            while self.log().count(words) < times:  # noqa: ASYNC110 - a file.
+                await asyncio.sleep(0.05)
+
     def stop(self):
         """Ends the process in good order; returns its exit status."""
         if self.process is None or self.process.poll() is not None:
@@ -95,6 +117,8 @@ class BillingProcess:
         return (self.directory / "billing.log").read_text()
 
     def clean(self):
+        if self.process is not None:
+            self.go_on()
         self.stop()
         for address in (self.socket, self.admin):
             path = address.removeprefix("unix:")
@@ -165,14 +189,25 @@ class BillingClient:
 
     async def unready(self, words, seconds=180):
         """Waits until /readyz says that the process is not ready, with these words in its reason; returns it."""
+        return await self._readiness(503, words, seconds)
+
+    async def ready(self, seconds=180):
+        """Waits until /readyz says that the process is ready: it holds a partition, and nothing is away."""
+        await self._readiness(200, "", seconds)
+
+    async def _readiness(self, status, words, seconds):
         transport = httpx.AsyncHTTPTransport(uds=self._process.admin.removeprefix("unix:"))
         deadline = time.monotonic() + seconds
+        said = ""
         async with httpx.AsyncClient(transport=transport, base_url="http://billing") as admin:
             while True:
-                reply = await admin.get("/readyz")
-                if reply.status_code == 503 and words in reply.text:
-                    return reply.text
-                assert time.monotonic() < deadline, f"{reply.text} {self._process.log()[-2000:]}"
+                # It may be starting.
+                with contextlib.suppress(httpx.TransportError):
+                    reply = await admin.get("/readyz")
+                    said = reply.text
+                    if reply.status_code == status and words in said:
+                        return said
+                assert time.monotonic() < deadline, f"{said} {self._process.log()[-2000:]}"
                 await asyncio.sleep(0.1)
 
     async def balance(self, organization="org"):

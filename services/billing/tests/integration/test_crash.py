@@ -105,7 +105,7 @@ async def test_a_kill_at_each_failpoint_changes_nothing(billing):
     assert billing.stop() == 0
 
 
-@pytest.mark.parametrize("billing", ["embedded"], indirect=True)
+@pytest.mark.parametrize("billing", ["embedded", "cluster"], indirect=True)
 async def test_kills_at_random_times_change_nothing(billing):
     rng = random.Random(7)
     billing.start()

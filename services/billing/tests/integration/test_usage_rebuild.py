@@ -7,7 +7,9 @@ import sqlite3
 import subprocess
 import sys
 import time
+from itertools import product
 
+import clickhouse_connect
 import pytest
 from grpc.aio import AioRpcError
 from services.billing.tests.fakes.events import WITNESS, usage_event
@@ -66,7 +68,7 @@ class Store:
         await self.close()
         assert self.process.stop() in {0, None, -9}
         if lost:
-            shutil.rmtree(self.dsn.removeprefix("chdb://"))
+            await asyncio.to_thread(self._lose)
         if damage:
             command = [sys.executable, "-c", DAMAGE, self.dsn, *damage]
             await asyncio.to_thread(subprocess.run, command, check=True, timeout=120)
@@ -74,6 +76,16 @@ class Store:
         self.client = self.process.client()
         self.channel = new_channel(self.process.socket)
         self.mending = MendingServiceStub(self.channel)
+
+    def _lose(self):
+        """Loses the whole store, as with a disk: the directory, or on a server the database."""
+        if self.dsn.startswith("chdb://"):
+            shutil.rmtree(self.dsn.removeprefix("chdb://"))
+            return
+        server, _, name = self.dsn.rpartition("/")
+        with clickhouse_connect.get_client(dsn=f"{server}/default") as client:
+            client.command(f"DROP DATABASE {name} SYNC")
+            client.command(f"CREATE DATABASE {name}")
 
     async def close(self):
         await self.client.close()
@@ -177,8 +189,11 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("billing", ["embedded"], indirect=True)
-@pytest.mark.parametrize("what", DAMAGES)
+@pytest.mark.parametrize(
+    ("billing", "what"),
+    [*product(["embedded"], DAMAGES), ("cluster", "the store")],
+    indirect=["billing"],
+)
 async def test_what_is_lost_is_rebuilt_under_traffic_and_ends_as_it_was(billing, what):
     store = await opened(billing)
     await traffic(store, (1, 2))
@@ -237,7 +252,7 @@ async def test_rows_are_rebuilt_from_kafka_into_a_server(billing):
     assert billing.stop() == 0
 
 
-@pytest.mark.parametrize("billing", ["embedded"], indirect=True)
+@pytest.mark.parametrize("billing", ["embedded", "cluster"], indirect=True)
 @pytest.mark.parametrize("failpoint", ["before_attach", "after_attach"])
 async def test_a_rebuild_that_is_killed_is_done_again(billing, failpoint):
     store = await opened(billing)

@@ -1,12 +1,13 @@
 """The event log behind one port: a durable log in one SQLite file, or Apache Kafka.
 
 `sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]` says which. Under `kafka://`, `?partitions=N` is how many a topic
-gets that this code has to create, whatever its file in topics/ says.
+gets that this code has to create, whatever its file in topics/ says. `session_seconds=N` is how long the others wait
+for a member that says nothing, 10 unless said.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from tollgate_kit.clock import Clock, SystemClock
 from tollgate_kit.event_log.port import (
@@ -42,7 +43,7 @@ def new_producer(url: str, clock: Clock | None = None) -> EventProducer:
         return SqliteProducer(_path(url), clock or SystemClock())
     from tollgate_kit.event_log.kafka_log import KafkaProducer
 
-    servers, partitions = _servers(url)
+    servers, partitions, _ = _servers(url)
     return KafkaProducer(servers, partitions)
 
 
@@ -58,9 +59,11 @@ def new_consumer(
 
         return SqliteConsumer(_path(url), group, topics, clock or SystemClock())
     from tollgate_kit.event_log.kafka_consumer import KafkaConsumer
+    from tollgate_kit.event_log.kafka_member import Patience
 
-    servers, partitions = _servers(url)
-    return KafkaConsumer(servers, group, topics, instance=instance, partitions=partitions, clock=clock)
+    servers, partitions, session = _servers(url)
+    told = Patience(session=session) if session else None
+    return KafkaConsumer(servers, group, topics, instance=instance, partitions=partitions, clock=clock, patience=told)
 
 
 def _path(url: str) -> Path:
@@ -70,13 +73,11 @@ def _path(url: str) -> Path:
     return path
 
 
-def _servers(url: str) -> tuple[str, int | None]:
+def _servers(url: str) -> tuple[str, int | None, int | None]:
     parts = urlsplit(url)
     if parts.scheme != "kafka" or not parts.netloc:
         raise ValueError("expected `sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`")
-    partitions = parse_qs(parts.query).get("partitions", [None])[0]
-    if partitions is None:
-        return parts.netloc, None
-    if not partitions.isdecimal() or partitions == "0":
-        raise ValueError("partitions is a number above 0")
-    return parts.netloc, int(partitions)
+    asked = {name: int(value) if value.isdecimal() else 0 for name, value in parse_qsl(parts.query)}
+    if not all(asked.values()):
+        raise ValueError(f"each of {', '.join(asked)} is a number above 0")
+    return parts.netloc, asked.get("partitions"), asked.get("session_seconds")

@@ -73,7 +73,8 @@ class KafkaConsumer:
     async def start(self) -> None:
         """Joins, or leaves and joins again; claims come with the polls that follow."""
         await self.close()
-        member = Member(self._servers, self._group, self._topics, self._instance, self._end_claims)
+        names = (self._servers, self._group, self._topics, self._instance)
+        member = Member(*names, self._end_claims, self._patience.session)
         try:
             async with self._answering(self._patience.join):
                 await create_missing(self._servers, self._topics, self._partitions)

@@ -18,8 +18,7 @@ from tollgate_kit.event_log.kafka_topics import topic_ids
 
 log = logging.getLogger(__name__)
 
-_SESSION_MS: Final = 10_000
-_HEARTBEAT_MS: Final = 2_000
+_HEARTBEATS: Final = 5
 # Longer than a rebalance, which lasts a session at most; a connection that says nothing this long is made anew.
 _REQUEST_MS: Final = 20_000
 _FETCH_WAIT_MS: Final = 100
@@ -30,24 +29,25 @@ class Patience:
     """How long things are waited for, in seconds.
 
     `join`: for partitions, at the start. `answer`: for what is asked of the broker, repetitions included. `stop`: for
-    leaving in good order. `silence`: for records that are known to be there.
+    leaving in good order. `silence`: for records that are known to be there. `session`: for a member, by the others.
     """
 
     join: float = 60.0
     answer: float = 15.0
     stop: float = 5.0
     silence: float = 30.0
+    session: float = 10.0
 
 
 class Member(ConsumerRebalanceListener):  # type: ignore[misc,unused-ignore]  # aiokafka has no types.
-    """Holds partitions from `join` to `leave`. `revoked` is called the moment they are no longer its own.
+    """Holds partitions from `join` to `leave`, or until it was `quiet` for so many seconds.
 
-    `assigned` is empty while the group moves on. `turns` grows with each change of it, so that who has waited meanwhile
-    can tell.
+    `revoked` is called the moment they are no longer its own. `assigned` is empty while the group moves on.
+    `turns` grows with each change of it, so that who has waited meanwhile can tell.
     """
 
     def __init__(
-        self, servers: str, group: str, topics: Sequence[str], instance: str, revoked: Callable[[], None]
+        self, servers: str, group: str, topics: Sequence[str], instance: str, revoked: Callable[[], None], quiet: float
     ) -> None:
         self.assigned: frozenset[TopicPartition] = frozenset()
         self.turns = 0
@@ -60,8 +60,8 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc,unused-ignore]  # 
             group_instance_id=instance or None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=_SESSION_MS,
-            heartbeat_interval_ms=_HEARTBEAT_MS,
+            session_timeout_ms=round(quiet * 1000),
+            heartbeat_interval_ms=round(quiet * 1000 / _HEARTBEATS),
             request_timeout_ms=_REQUEST_MS,
             fetch_min_bytes=65_536,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
