@@ -165,7 +165,9 @@ class Spool:
         if problem is not None:
             self._fail(problem)
         elif written < len(data):
-            self._buffer, self._buffered = [data[written:]], len(data) - written
+            # A part that cannot be known to be on the disk is written again, as above.
+            rest = data if self._fsync else data[written:]
+            self._unsure, self._buffer, self._buffered = self._fsync, [rest], len(rest)
             self._fail(OSError("short write"))
         else:
             self._buffer.clear()
@@ -207,9 +209,9 @@ class Spool:
 
     def _go_on(self) -> bool:
         """Begins the next segment once this one is large, or once nothing in it matters; False when it cannot."""
-        old = self._current
-        done = old.live == 0 and not self._buffer
-        if old.size < (self._small_bytes if done else self._segment_bytes):
+        old, done = self._current, self._current.live == 0
+        # What waits to be written is counted in this one, and may be the rest of a frame.
+        if self._buffer or old.size < (self._small_bytes if done else self._segment_bytes):
             return True
         if not self._begin_segment():
             return False

@@ -296,6 +296,64 @@ def test_what_a_disk_did_not_confirm_waits_in_memory_while_no_file_can_be_opened
     assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"sure", b"one", b"two"]
 
 
+def test_what_waits_to_be_written_keeps_its_segment_when_others_leave(tmp_path, no_more_files):
+    spool = Spool.open(tmp_path, segment_bytes=200)
+    no_more_files.append(True)
+    first = spool.append(b"x" * 300)
+    spool.flush()
+    spool.append(b"of a request under way")
+    no_more_files.clear()
+    spool.discard([first])
+    spool.flush()
+    spool.close()
+    assert [one.payload for one in Spool.open(tmp_path).recovered()][-1:] == [b"of a request under way"]
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_the_rest_of_a_frame_is_written_behind_its_beginning(tmp_path, monkeypatch, fsync):
+    """Or whole to another file, where it must be sure that a disk has it."""
+    spool = Spool.open(tmp_path, segment_bytes=200, fsync=fsync)
+    first = spool.append(b"x" * 100)
+    spool.flush()
+    whole = os.write
+    spool.append(b"y" * 150)
+    spool.append(b"z" * 100)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda fd, data: whole(fd, data[:120]))
+        spool.flush()
+    assert not spool.has_room()
+    spool.discard([first])
+    spool.flush()
+    assert spool.has_room()
+    spool.append(b"w" * 20)
+    spool.flush()
+    spool.close()
+    assert [one.payload[:1] for one in Spool.open(tmp_path).recovered()][-3:] == [b"y", b"z", b"w"]
+
+
+def test_a_disk_that_is_full_and_then_does_not_confirm_gets_all_again(tmp_path, monkeypatch):
+    spool = Spool.open(tmp_path, fsync=True)
+    first = next(iter(tmp_path.glob("*.seg")))
+    write, confirm = os.write, os.fdatasync
+
+    def fails(_fd):
+        raise OSError(5, "Input/output error")
+
+    spool.append(b"y" * 100)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda fd, data: write(fd, data[:50]))
+        spool.flush()
+    monkeypatch.setattr(os, "fdatasync", fails)
+    spool.flush()
+    monkeypatch.setattr(os, "fdatasync", confirm)
+    spool.flush()
+    assert spool.has_room()
+    spool.close()
+    # What of it was never confirmed may be gone with the power.
+    os.truncate(first, 0)
+    assert [one.payload for one in Spool.open(tmp_path).recovered()] == [b"y" * 100]
+
+
 def test_a_segment_that_cannot_be_removed_stops_nothing(tmp_path, monkeypatch):
     spool = Spool.open(tmp_path, segment_bytes=200)
     whole = type(tmp_path).unlink

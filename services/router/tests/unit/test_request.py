@@ -199,6 +199,17 @@ def test_a_failure_goes_on_and_every_event_says_whose_it_was(router):
     assert router.open_calls() == 0
 
 
+def test_a_wait_in_an_explanation_is_that_of_when_the_answer_began(router):
+    router.open()
+    router.upstream.calls[0].reply(429, retry_after="7")
+    router.upstream.calls[1].reply()
+    router.open()
+    router.upstream.calls[2].fail(FailureKind.REFUSED)
+    router.clock.advance(3)
+    router.upstream.calls[3].reply()
+    assert [one.wait_ms for one in router.events[-1].routing.targets if one.channel == "a"] == [4000]
+
+
 def test_the_last_failure_is_told_with_its_wait(router):
     router.open("small")
     router.upstream.calls[0].reply(429, retry_after="7")

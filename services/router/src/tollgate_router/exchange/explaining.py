@@ -6,6 +6,8 @@ from tollgate.routing.v1 import explanation_pb2 as routing
 from tollgate_router.domain.explain import Verdict, explain
 
 if TYPE_CHECKING:
+    from tollgate.exchange.v1 import exchange_pb2 as wire
+    from tollgate_kit.clock import Clock
     from tollgate_router.domain.snapshot import Snapshot
     from tollgate_router.domain.target import Target
     from tollgate_router.domain.walk import Walk
@@ -21,14 +23,18 @@ BUDGET: Final = "budget"
 _MOST_MS: Final = 2**32 - 1
 
 
-def way_of(walk: "Walk", target: "Target | None", attempts: int, wanted: str) -> routing.Explanation | None:
+def way_of(
+    walk: "Walk", target: "Target | None", attempts: int, opened: "wire.Open", clock: "Clock"
+) -> routing.Explanation | None:
     """Returns the explanation of a way that is over, with `target` as its last; None where it went where it was asked.
 
-    `wanted` is as for `explanation_of`.
+    A refusal is told as it was judged, all else as it is now.
     """
+    wanted = opened.requested_model
     if attempts < 2 and not walk.why and walk.refusal is None and not wanted:
         return None
-    return explanation_of(walk.snapshot, walk, target, walk.at, wanted)
+    now = walk.at if walk.refusal is not None else clock.monotonic()
+    return explanation_of(walk.snapshot, walk, target, now, wanted)
 
 
 def explanation_of(

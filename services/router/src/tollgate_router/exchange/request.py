@@ -290,8 +290,8 @@ class Request(Held):
             self._call.pause()
 
     def _send_head(self, headers: tuple[wire.Header, ...]) -> None:
-        self._head_sent = True
         self._explain()
+        self._head_sent = True
         if self._sending is not None and (dropped := self._sending.dropped):
             headers = (*headers, wire.Header(name=DROPPED, value=", ".join(dropped).encode()))
         if self._target is not None and self._target.seat.until:
@@ -406,7 +406,7 @@ class Request(Held):
     def _explain(self) -> "Explanation | None":
         """Returns why it went where it went; made once, when it goes nowhere else: its reply begins, or it ends."""
         if self._routing is None and self._walk is not None:
-            self._routing = way_of(self._walk, self._target, self._number, self._opened.requested_model)
+            self._routing = way_of(self._walk, self._target, self._number, self._opened, self._session.deps.clock)
         return self._routing
 
     def _judge(self, outcome: int, problem: UpstreamProblem | None) -> None:
