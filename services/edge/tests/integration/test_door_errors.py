@@ -5,14 +5,21 @@ An error is planted at each place where requests of many callers are taken one a
 
 import asyncio
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from services.edge.tests.fakes.door import CHUNK, answered, asked, clean, error_of, streaming
 from services.edge.tests.fakes.inference import Bench, chat, eventually
 
+from tollgate.errors.v1 import errors_pb2 as errors
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_edge.inference.admission import Admission
+from tollgate_edge.inference.alone import Alone
+from tollgate_edge.inference.exchange import InferenceExchange
+from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.link import RouterPeer
+from tollgate_holds import LimitSet, Scope
 from tollgate_holds.holds import Holds
 from tollgate_streams.server import StreamServer
 
@@ -20,6 +27,14 @@ pytestmark = pytest.mark.integration
 
 FUNDS = 10**15
 NEVER = 10**9
+
+
+@pytest.fixture
+async def bench():
+    """One that writes a line of every request, with nothing left behind afterwards."""
+    async with Bench(access_log="on").serving() as made:
+        yield made
+        await clean(made)
 
 
 @pytest.fixture
@@ -222,4 +237,214 @@ async def test_a_second_try_that_fails_before_it_begins_gives_back_what_it_holds
     bench.stream.lose()
     await failed(client)
     assert bench.admission.forgotten == [f"{frame.request_id}.2"]
+    await clean(bench)
+
+
+# A try whose Open cannot be made never began: the router hears nothing of it, and what it holds goes back.
+
+LIMITS = LimitSet("org_1", (Scope("key", "key_1", slots=1),))
+
+
+def fails_to_open(bench, plant, where, stream):
+    plant(*{"fields": (bench.gateway, "common_of"), "id": (stream, "open"), "frame": (stream.outbox, "open")}[where])
+
+
+def untouched(stream):
+    """Nothing of a request is left at a stream, and nothing was said of one."""
+    return stream.opened.empty() and not (stream.pending or stream.cancels or stream.acks)
+
+
+@pytest.mark.parametrize("limits", [None, LIMITS], ids=["wallet", "limits"])
+@pytest.mark.parametrize("where", ["fields", "id", "frame"])
+async def test_a_first_try_that_cannot_be_opened_gives_back_what_it_holds(bench, plant, where, limits):
+    bench.keys.principal = replace(bench.keys.principal, limits=limits)
+    fails_to_open(bench, plant, where, bench.stream)
+    client = await bench.client()
+    client.send(chat())
+    await failed(client)
+    assert bench.admission.forgotten == bench.admission.held
+    assert (bench.admission.ended, bench.admission.settled) == ([], [])
+    assert untouched(bench.stream)
+    (line,) = bench.access_lines()
+    assert (line["status"], line["tries"], line["outcome"]) == (500, 0, "refused")
+    await served(bench, client)
+    await clean(bench)
+
+
+@pytest.mark.parametrize("limits", [None, LIMITS], ids=["wallet", "limits"])
+@pytest.mark.parametrize("where", ["fields", "id", "frame"])
+async def test_a_second_try_that_cannot_be_opened_gives_back_what_it_holds(bench, plant, where, limits):
+    bench.keys.principal = replace(bench.keys.principal, limits=limits)
+    bench.pool.streams.append(bench.spare)
+    client, frame = await asked(bench, chat())
+    fails_to_open(bench, plant, where, bench.spare)
+    bench.stream.lose()
+    await failed(client)
+    assert bench.admission.forgotten == [f"{frame.request_id}.2"]
+    assert (bench.admission.ended, bench.admission.settled) == ([], [])
+    assert untouched(bench.spare)
+    (line,) = bench.access_lines()
+    assert (line["status"], line["tries"], line["outcome"]) == (500, 1, "router_lost")
+    await clean(bench)
+
+
+async def test_a_second_try_that_cannot_be_opened_cancels_nobody_else(bench, plant):
+    client, _ = await asked(bench, chat())
+    bench.pool.streams.append(bench.spare)
+    bench.pool.streams.remove(bench.stream)
+    other = await bench.client()
+    other.send(chat())
+    frame = await bench.spare.next()
+    plant(bench.spare, "open")
+    bench.stream.lose()
+    await failed(client)
+    assert bench.spare.cancels == []
+    assert list(bench.spare.pending) == [frame.id]
+    bench.spare.reply(frame.id, b"{}")
+    assert (await other.reply())[0] == 200
+    await clean(bench)
+
+
+async def test_a_second_hold_that_cannot_be_asked_for_gives_the_first_one_back(bench, plant):
+    bench.keys.principal = replace(bench.keys.principal, limits=LIMITS)
+    bench.pool.streams.append(bench.spare)
+    client, frame = await asked(bench, chat())
+    plant(bench.gateway, "hold_limited")
+    bench.stream.lose()
+    await failed(client)
+    # The first try began: what it costs is for billing, and its slots stand under its own id.
+    assert (bench.admission.ended, bench.admission.forgotten) == ([frame.request_id], [])
+    await clean(bench)
+
+
+@pytest.fixture
+async def by_itself():
+    """A bench that Redis is away for, with an organization that pays later; one request of its key at once."""
+    async with Bench().serving() as made:
+        made.gateway.admission = Admission(
+            Holds("unix:///nowhere"),
+            hold_ttl_seconds=60,
+            pause_seconds=0,
+            on_no_wallet=lambda _: None,
+            alone=Alone(FUNDS, lambda: 7.0),
+        )
+        made.keys.principal = replace(made.keys.principal, prepaid=False, limits=LIMITS)
+        yield made
+        await clean(made)
+
+
+async def without_its_first_router(bench):
+    """Returns a client whose request waits for its second try: no other router is there."""
+    client, _ = await asked(bench, chat())
+    refused = await bench.client()
+    refused.send(chat())
+    # The place of the key is taken.
+    assert (await refused.reply())[0] == 429
+    bench.stream.lose()
+    await eventually(lambda: bench.gateway.parked == 1)
+    bench.pool.streams.append(bench.spare)
+    return client
+
+
+async def has_room(bench):
+    """Asserts that the place of the key, and what the organization may spend, are free again."""
+    client = await bench.client()
+    client.send(chat())
+    frame = await bench.spare.next()
+    bench.spare.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+    await clean(bench)
+
+
+async def test_a_second_try_that_is_served_without_redis_gives_its_place_back(by_itself):
+    client = await without_its_first_router(by_itself)
+    by_itself.gateway._router_ready()
+    frame = await by_itself.spare.next()
+    by_itself.spare.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+    assert by_itself.gateway.admission._alone.unverified_pico() == 7
+    await has_room(by_itself)
+
+
+async def test_a_second_try_that_cannot_be_opened_without_redis_gives_its_place_back(by_itself, plant):
+    client = await without_its_first_router(by_itself)
+    plant(by_itself.gateway, "common_of")
+    by_itself.gateway._router_ready()
+    await failed(client)
+    assert by_itself.gateway.admission._alone.unverified_pico() == 0
+    await has_room(by_itself)
+
+
+# An End is taken once, whatever becomes of the reply that it comes with.
+
+
+def ends(bench, frame_id, *, unrecorded=False, error=None):
+    """Takes a reply that is whole, as a stream does: by then the request is no longer open there."""
+    end = wire.End(id=frame_id, outcome=wire.OUTCOME_OK, charge_pico=7, unrecorded=unrecorded)
+    if error is not None:
+        end.error.kind = error
+    request = bench.stream.pending.pop(frame_id)
+    guarded(request, request.deliver, None, b"" if error is not None else b"{}", end)
+
+
+def ended_once(bench, frame):
+    """Asserts that one End was acknowledged, settled and written down, with the 500 that its caller was told."""
+    assert (bench.stream.acks, bench.stream.cancels) == ([frame.id], [])
+    assert bench.admission.settled == [(frame.request_id, 7)]
+    assert (bench.admission.forgotten, bench.admission.ended) == ([], [])
+    (line,) = bench.access_lines()
+    assert (line["status"], line["error"], line["charge_pico"]) == (500, "internal_error", 7)
+
+
+@pytest.mark.parametrize("name", ["_write_reply", "_head"])
+async def test_a_reply_that_cannot_be_written_is_settled_all_the_same(bench, plant, name):
+    client, frame = await asked(bench, chat())
+    plant(InferenceExchange, name)
+    ends(bench, frame.id)
+    await failed(client)
+    ended_once(bench, frame)
+    await clean(bench)
+
+
+async def test_an_error_that_cannot_be_written_is_settled_all_the_same(bench, plant):
+    client, frame = await asked(bench, chat())
+    plant(InferenceExchange, "_write_error_end")
+    ends(bench, frame.id, error=errors.ERROR_KIND_UPSTREAM_CUT)
+    await failed(client)
+    ended_once(bench, frame)
+    await clean(bench)
+
+
+async def test_a_reply_that_can_be_told_nothing_of_is_settled_and_its_connection_closed(bench, plant):
+    client, frame = await asked(bench, chat())
+    plant(InferenceExchange, "_head", times=2)
+    ends(bench, frame.id)
+    assert await client.rest() == b""
+    assert (bench.stream.acks, bench.stream.cancels) == ([frame.id], [])
+    assert bench.admission.settled == [(frame.request_id, 7)]
+    assert (bench.admission.forgotten, bench.admission.ended) == ([], [])
+    assert len(bench.access_lines()) == 1
+    await clean(bench)
+
+
+async def test_the_end_of_a_stream_that_cannot_be_written_is_settled_all_the_same(bench, plant):
+    client, frame_id = await streaming(bench)
+    await client.until(CHUNK)
+    plant(InferenceExchange, "_write_reply")
+    ends(bench, frame_id)
+    assert b"internal_error" in await client.rest_of_stream()
+    assert (bench.stream.acks, bench.stream.cancels) == ([frame_id], [])
+    assert (len(bench.admission.settled), bench.admission.ended) == (1, [])
+    assert len(bench.access_lines()) == 1
+    await clean(bench)
+
+
+async def test_what_no_router_recorded_and_cannot_be_written_is_given_back_once(bench, plant):
+    client, frame = await asked(bench, chat())
+    plant(InferenceExchange, "_write_error_end")
+    ends(bench, frame.id, unrecorded=True, error=errors.ERROR_KIND_UNAVAILABLE)
+    await failed(client)
+    assert bench.stream.acks == [frame.id]
+    assert (bench.admission.forgotten, bench.admission.settled) == ([frame.request_id], [])
+    assert len(bench.access_lines()) == 1
     await clean(bench)

@@ -6,7 +6,7 @@ import pytest
 from tests.fuzz.counted_loop import run
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.inference.link import RouterPeer, RouterPool, RouterStream
+from tollgate_edge.inference.link import Outbox, RouterPeer, RouterPool, RouterStream
 from tollgate_edge.telemetry import InferenceCounters
 
 pytestmark = pytest.mark.unit
@@ -229,3 +229,12 @@ def test_a_router_that_closes_at_once_is_asked_again_ever_more_seldom_up_to_once
 
     run(main)
     assert came == [0, 0.05, 0.15, 0.35, 0.75, 1.55, 2.55, 3.55]
+
+
+def test_half_an_open_never_leaves():
+    outbox = Outbox(lambda _: None)
+    with pytest.raises(Exception, match="Error parsing"):
+        outbox.open(0, b"\xff", id=7)
+    outbox.open(0, wire.Open(model="m").SerializeToString(), id=8)
+    (batch,) = outbox.take()
+    assert [(frame.id, frame.model) for frame in wire.EdgeBatch.FromString(batch).open] == [(8, "m")]

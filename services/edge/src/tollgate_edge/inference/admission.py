@@ -196,6 +196,8 @@ class Admission:
 
         One whose reply was lost may have been placed, so it is given back when there is a connection again.
         """
+        # The hold of a second try that Redis never took is given back by an id that it does not know. The slots stand
+        # under the first try's id still, and stay until their TTL; the money is freed by the witness's event.
         for organization, batch in tuple(self._batches.items()):
             late = batch.take_late(now)
             self.waiting -= len(late)

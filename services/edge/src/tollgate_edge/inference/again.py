@@ -44,10 +44,16 @@ def hold_again(gateway: "InferenceGateway", exchange: "InferenceExchange") -> No
     """
     principal, ticket = exchange.principal, exchange.ticket
     assert principal is not None
+    if ticket is not None and ticket.era:
+        # It was let in without Redis, which holds nothing for it; this process goes on with what it holds itself.
+        exchange.admitted(HoldResult.DONE)
+        return
+    first = exchange.hold_id
     exchange.hold_id = hold_id_of(exchange.request_id, exchange.tries + 1)
     exchange.admission_deadline = gateway.loop.time() + gateway.settings.admission_timeout_seconds
-    if ticket is not None and ticket.era:
-        # It was let in without Redis, which holds nothing for it.
-        exchange.admitted(HoldResult.DONE)
-    else:
+    try:
         exchange.admit(principal, exchange.amount_pico)
+    except BaseException:
+        # Nobody was asked for a second hold: it is the first one that is given back.
+        exchange.hold_id = first
+        raise

@@ -5,7 +5,6 @@ Steps, each a callback: `begin` (whose key) → `_authenticated` (may it, decode
 the caller it ends once, in `_close`.
 """
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,30 +22,30 @@ from tollgate_edge.inference.marks import NO_MARKS
 from tollgate_edge.inference.too_dear import asks_for_less
 from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_edge.ports import Refused
-from tollgate_holds import HoldResult, hold_id_of
+from tollgate_holds import HoldResult
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.gateway import InferenceGateway
     from tollgate_edge.inference.link import RouterStream
-
-log = logging.getLogger(__name__)
 
 _FIRST_BODY_BYTES: Final = 64 * 1024
 _CREDIT_STEP_BYTES: Final = 64 * 1024
 _WINDOW_BYTES: Final = 256 * 1024
 _MAX_TRIES: Final = 2
 _NO_HEADERS: Final[list[wire.Header]] = []
+# What a request holds that nobody else will end: nothing, something for a try that has not begun, or of one that has.
+_NOTHING, _UNBEGUN, _BEGUN = range(3)
 
 
 class InferenceExchange:
     __slots__ = (
-        "_chunked", "_client", "_delivered", "_drained", "_gateway", "_link_id", "_sent_body", "_started", "_stream",
-        "admission_deadline", "amount_pico", "asked", "awaits_end", "barred", "body", "body_length", "body_parts",
-        "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors", "detached",
-        "error", "face", "first_write", "forwarded", "headers_sent", "hold_id", "hold_pico", "hold_renewed", "host",
-        "http10", "keep", "last_write", "marks", "named", "opened_at", "operation", "passed", "presented", "principal",
-        "request_id", "requested_model", "span_id", "started", "started_us", "status", "ticket", "told", "too_dear",
-        "trace_id", "trace_parent", "traceparent", "tries", "trimmed",
+        "_chunked", "_client", "_delivered", "_drained", "_gateway", "_holding", "_link_id", "_sent_body", "_started",
+        "_stream", "admission_deadline", "amount_pico", "asked", "awaits_end", "barred", "body", "body_length",
+        "body_parts", "body_size", "bytes_out", "client_gone", "closed", "content_length", "content_type", "cors",
+        "detached", "error", "face", "first_write", "forwarded", "headers_sent", "hold_id", "hold_pico", "hold_renewed",
+        "host", "http10", "keep", "last_write", "marks", "named", "opened_at", "operation", "passed", "presented",
+        "principal", "request_id", "requested_model", "span_id", "started", "started_us", "status", "ticket", "told",
+        "too_dear", "trace_id", "trace_parent", "traceparent", "tries", "trimmed",
     )  # fmt: skip
 
     def __init__(
@@ -57,10 +56,8 @@ class InferenceExchange:
         face: Face,
         named: tuple[str, bool] | None = None,
     ) -> None:
-        self._gateway = gateway
-        self._client = client
-        self.operation = operation
-        self.face = face
+        self._gateway, self._client = gateway, client
+        self.operation, self.face = operation, face
         # Model and streaming, where the path says both.
         self.named = named
         self.request_id = self.hold_id = gateway.new_request_id()
@@ -87,12 +84,9 @@ class InferenceExchange:
         # Whose key it was that was refused, where that is known.
         self.barred: Principal | None = None
         self.asked: Asked | None = None
-        self.started = 0.0
-        self.started_us = 0
+        self.started, self.started_us = 0.0, 0
         # On the loop's clock, 0 before it came to it: the first try's Open, the first and the last byte of the reply.
-        self.opened_at = 0.0
-        self.first_write = 0.0
-        self.last_write = 0.0
+        self.opened_at = self.first_write = self.last_write = 0.0
         self.hold_renewed = self.admission_deadline = 0.0
         # What is held of its wallet, and what of its budgets.
         self.hold_pico = self.amount_pico = 0
@@ -105,11 +99,10 @@ class InferenceExchange:
         # Lines of the reply's head that say what was changed about the request.
         self.told = b""
         self._stream: RouterStream | None = None
-        self._link_id = 0
-        self._sent_body = 0
+        self._link_id = self._sent_body = self._delivered = self._drained = 0
+        self._holding = _NOTHING
         # `detached`: the caller has its reply, and this goes on without it until its End.
         self._started = self._chunked = self.awaits_end = self.detached = False
-        self._delivered = self._drained = 0
         # Models that were too dear, and whether what the wallet has left was asked for: see `asks_for_less`.
         self.too_dear: tuple[str, ...] = ()
         self.trimmed = False
@@ -192,9 +185,9 @@ class InferenceExchange:
         """Called with what became of the hold."""
         gateway = self._gateway
         if result is HoldResult.DONE:
-            self.hold_renewed = self.started
+            self.hold_renewed, self._holding = self.started, _UNBEGUN
             if self.closed:
-                self._gateway.forget(self)
+                self._give_back()
             else:
                 gateway.open.add(self)
                 self._open()
@@ -209,25 +202,17 @@ class InferenceExchange:
         self.open_on(stream)
 
     def open_on(self, stream: "RouterStream") -> None:
-        """Opens the next try of this request on a router's stream."""
-        self.tries += 1
-        self.awaits_end = True
-        if self.tries == 1:
-            self.opened_at = self._gateway.loop.time()
-        self._stream = stream
-        self._link_id = stream.open(self)
-        body = self.body
-        if self._gateway.marks is not None and self.tries == 1:
-            self.marks = self._gateway.marks.of(body, self._client.peer, self.forwarded)
+        """Opens the next try of this request on a router's stream; an error leaves it as one that has not begun."""
+        gateway, body, tries = self._gateway, self.body, self.tries + 1
+        if gateway.marks is not None and tries == 1:
+            self.marks = gateway.marks.of(body, self._client.peer, self.forwarded)
         first = bytes(body if len(body) <= _FIRST_BODY_BYTES else body[:_FIRST_BODY_BYTES])
-        self._sent_body = len(first)
         own: dict[str, Any] = {
-            "id": self._link_id,
             "request_id": self.request_id,
-            "try": self.tries,
+            "try": tries,
             "started_at_us": self.started_us,
             "traceparent": f"00-{self.trace_id}-{self.span_id}-01",
-            "timeout_ms": self._gateway.timeout_ms_left(self.started),
+            "timeout_ms": gateway.timeout_ms_left(self.started),
             "body": first,
             "body_length": len(body),
             "hold_pico": self.hold_pico,
@@ -238,7 +223,17 @@ class InferenceExchange:
             own["headers"] = self.passed
         if self.requested_model:
             own["requested_model"] = self.requested_model
-        stream.outbox.open(self._sent_body, self._gateway.common_of(self), **own)
+        common = gateway.common_of(self)
+        link_id = stream.open(self)
+        try:
+            stream.outbox.open(len(first), common, id=link_id, **own)
+        except BaseException:
+            # The router never saw it.
+            del stream.pending[link_id]
+            raise
+        self._stream, self._link_id, self.tries, self._sent_body = stream, link_id, tries, len(first)
+        self.awaits_end, self._holding = True, _BEGUN
+        self.opened_at = self.opened_at or gateway.loop.time()
         if self._sent_body < len(body):
             self._send_body(_WINDOW_BYTES - self._sent_body)
 
@@ -270,17 +265,24 @@ class InferenceExchange:
             if self._delivered - self._drained >= _CREDIT_STEP_BYTES and not self._client.write_paused:
                 self.drained()
             return
-        if not self.closed:
-            if head is not None and head.detached:
-                self.detached = True
-                self._write_reply(head, head.detached, last=True)
-            elif end is not None and end.HasField("error"):
-                self._write_error_end(head, data, end)
-            else:
-                self._write_reply(head, data, last=end is not None)
-        if end is not None:
-            self._ended(end)
-        elif size and not self._client.write_paused:
+        try:
+            if not self.closed:
+                if head is not None and head.detached:
+                    self.detached = True
+                    self._write_reply(head, head.detached, last=True)
+                elif end is not None and end.HasField("error"):
+                    self._write_error_end(head, data, end)
+                else:
+                    self._write_reply(head, data, last=end is not None)
+        except Exception:
+            if end is not None:
+                # No other End will come. What is written down of it says what the caller was told.
+                self._break_off()
+            raise
+        finally:
+            if end is not None:
+                self._ended(end)
+        if end is None and size and not self._client.write_paused:
             self.drained()
 
     def _write_reply(self, head: wire.Head | None, data: bytes, *, last: bool) -> None:
@@ -311,8 +313,6 @@ class InferenceExchange:
             self._close(keep=self.keep)
 
     def _head(self, status: int, content_type: bytes, length: int | None, named: Sequence[bytes] = ()) -> bytes:
-        self.headers_sent = True
-        self.status = status
         line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
         if self.asked is not None and self.asked.stream and status == 200:
             kind = self.face.stream_lines
@@ -331,6 +331,7 @@ class InferenceExchange:
             self._chunked = True
             parts.append(b"transfer-encoding: chunked\r\n")
         parts.append(b"\r\n" if self.keep else b"connection: close\r\n\r\n")
+        self.headers_sent, self.status = True, status
         return b"".join(parts)
 
     def _write_error_end(self, head: wire.Head | None, data: bytes, end: wire.End) -> None:
@@ -398,10 +399,10 @@ class InferenceExchange:
         self._let_go(wire.CANCEL_REASON_CLIENT_GONE)
 
     def _let_go(self, reason: wire.CancelReason) -> None:
-        if self._stream is not None and not self._stream.closed:
+        if self.awaits_end and self._stream is not None and not self._stream.closed:
             self._stream.outbox.cancel(self._link_id, reason)
         elif self._gateway.unpark(self):
-            self._gateway.forget(self)
+            self._give_back()
 
     def cut_off(self) -> None:
         """The time of a process that stops is up: the caller is told so, and nothing more is asked of the provider."""
@@ -414,18 +415,31 @@ class InferenceExchange:
 
     def broke(self) -> None:
         """A step of it failed inside edge: the caller is told so, and nothing more is asked of the provider."""
-        held = self.hold_renewed and not self.awaits_end and not self.closed
         self._gateway.unpark(self)
+        goes_on = self.detached or not self.closed
         try:
-            self._stop(public_error(errors.ERROR_KIND_INTERNAL), wire.CANCEL_REASON_UNSPECIFIED)
+            self._break_off()
+        finally:
+            if not self.awaits_end:
+                self._give_back()
+            elif goes_on:
+                self._let_go(wire.CANCEL_REASON_UNSPECIFIED)
+
+    def _break_off(self) -> None:
+        try:
+            if not self.closed:
+                self._fail(public_error(errors.ERROR_KIND_INTERNAL))
         finally:
             # Whatever failed, nobody waits for more.
             self._close(keep=False)
-            if held and self.hold_id == hold_id_of(self.request_id, self.tries + 1):
-                self._gateway.forget(self)
-            elif held:
-                # Of a try that began: what it costs is for billing to book.
-                self._gateway.end_without_cost(self)
+
+    def _give_back(self) -> None:
+        """Gives back what is held and no End will: of a try that began, what it costs is for billing to book."""
+        if self._holding == _UNBEGUN:
+            self._gateway.forget(self)
+        elif self._holding == _BEGUN:
+            self._gateway.end_without_cost(self)
+        self._holding = _NOTHING
 
     def _stop(self, error: PublicError, reason: wire.CancelReason) -> None:
         if not self.closed:
@@ -444,7 +458,7 @@ class InferenceExchange:
             self._delivered = self._drained = 0
             hold_again(self._gateway, self)
             return
-        self._gateway.end_without_cost(self)
+        self._give_back()
         if self.closed:
             self._gateway.records.ended_here(self)
         else:
@@ -458,20 +472,20 @@ class InferenceExchange:
 
     def give_up(self) -> None:
         """No router came back in time for a request that was parked."""
-        self._gateway.forget(self)
+        self._give_back()
         self.refuse(public_error(errors.ERROR_KIND_UNAVAILABLE, self._gateway.words.no_router, retry_after_ms=1000))
 
     def _ended(self, end: wire.End) -> None:
-        stream, principal = self._stream, self.principal
+        gateway, stream, principal = self._gateway, self._stream, self.principal
         assert stream is not None
         assert principal is not None
         self.awaits_end = False
         stream.outbox.ack(self._link_id)
-        gateway = self._gateway
         if end.unrecorded:
             gateway.end_unrecorded(self, self._delivered)
         else:
             gateway.settle(self, principal, end)
+        self._holding = _NOTHING
         gateway.records.ended(self, end)
 
     def _close(self, *, keep: bool) -> None:

@@ -70,7 +70,13 @@ class Outbox:
 
         `common` are fields that it shares with others, encoded: reading them takes 1 us less than setting them.
         """
-        self._batch.open.add(**fields).MergeFromString(common)
+        added = self._batch.open.add(**fields)
+        try:
+            added.MergeFromString(common)
+        except BaseException:
+            # Half an Open must not leave.
+            del self._batch.open[-1]
+            raise
         self._added(size, urgent=True)
 
     def body(self, frame_id: int, data: bytes) -> None:
