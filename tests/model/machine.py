@@ -6,7 +6,6 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -14,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.event_log import TOPIC
 
+from tests.model.calls import Call, key_of
 from tests.model.parts import FUNDS, HOLD, ORGANIZATION, EdgeSlot, ModelWorld, RouterSlot
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_billing.domain.event import rerated_id
@@ -26,32 +26,6 @@ FAULTS = ["", "", "before", "after", "part"]
 WITHIN_US = 29 * 60 * 10**6
 fuses = st.integers(1, 40)
 routers = st.integers(0, 1)
-
-
-@dataclass
-class Call:
-    """A request as edge sees it. `phase`: open, done (an End was taken), gone (a witness spoke, or nobody)."""
-
-    name: str
-    started_us: int
-    router: int
-    tried: int = 1
-    phase: str = "open"
-    delivered: int = 0
-    settled: bool = False
-    # What was charged in the End that edge took.
-    taken: int | None = None
-    at_router: set = field(default_factory=set)
-
-    @property
-    def held(self):
-        """The id of what its try holds."""
-        return hold_id_of(self.name, self.tried)
-
-    @property
-    def model(self):
-        """One of three requests is of a model that has no price at first."""
-        return "m" if int(self.name[1:]) % 3 else "later"
 
 
 def running(loop_method):
@@ -81,7 +55,11 @@ class UsageMachine(RuleBasedStateMachine):
         self.calls = []
         # Ends and Acks under way, in order: (router, "end" or "ack", call, try, charge).
         self.net = []
-        self.spooled = set()
+        # Of each event on a disk, the router whose disk it is, or None for edge's.
+        self.spooled = {}
+        # Disks that were taken away, with the events that are nowhere else.
+        self.disks = []
+        self.gone = set()
         self.poison = []
         self.old = []
         self.zombies = []
@@ -138,7 +116,7 @@ class UsageMachine(RuleBasedStateMachine):
             self._kill_router(number, torn=True)
             return
         router.spool.flush()
-        self.spooled.update((call.name, tried, attempt) for attempt in range(1, attempts + 1))
+        self.spooled.update({(call.name, tried, attempt): number for attempt in range(1, attempts + 1)})
         if call.phase == "open" and (call.router, call.tried) == (number, tried):
             self.net.append((number, "end", call, tried, charge))
         else:
@@ -184,14 +162,14 @@ class UsageMachine(RuleBasedStateMachine):
         other = 1 - call.router
         if call.tried == 1 and not call.delivered and self.routers[other].alive:
             self.edge.testify(call, 0)
-            self.spooled.add((call.name, call.tried, 0))
+            self.spooled[call.name, call.tried, 0] = None
             before = call.held
             call.router, call.tried = other, 2
             self.world.wallets.hold_again(ORGANIZATION, before, call.held, HOLD)
             call.at_router.add((other, 2))
             return
         self.edge.testify(call, call.delivered)
-        self.spooled.add((call.name, call.tried, 0))
+        self.spooled[call.name, call.tried, 0] = None
         call.phase = "gone"
 
     @rule(number=routers, torn=st.booleans())
@@ -204,6 +182,32 @@ class UsageMachine(RuleBasedStateMachine):
         for call in self.calls:
             call.at_router = {one for one in call.at_router if one[0] != number}
         self.break_stream(number)
+
+    @precondition(lambda self: len(self.disks) < 3)
+    @rule(number=routers)
+    def take_disk(self, number):
+        """A router is gone with its disk, and another one begins without; what was in its spool is nowhere else."""
+        if self.routers[number].alive:
+            self._kill_router(number, torn=False)
+        router, logged = self.routers[number], {key_of(event) for event in self._logged()}
+        lost = {key for key, of in self.spooled.items() if of == number} - logged - self.gone
+        self.gone |= lost
+        taken = self.directory / f"taken{len(list(self.directory.iterdir()))}"
+        router.directory.rename(taken)
+        router.start()
+        self.disks.append((taken, lost))
+
+    @precondition(lambda self: self.disks)
+    @rule(which=routers)
+    @running
+    async def find_disk(self, which):
+        """A disk is found again: a router adopts its spool and sends what is in it."""
+        taken, lost = self.disks.pop(which % len(self.disks))
+        slot = RouterSlot(taken, self.world.log, self.world.clock)
+        while slot.publisher.depth():
+            await slot.publish()
+        slot.kill()
+        self.gone -= lost
 
     @rule(torn=st.booleans())
     def kill_edge(self, torn):
@@ -255,7 +259,7 @@ class UsageMachine(RuleBasedStateMachine):
         self.poison.append(value)
         self.world.log.append(TOPIC, [Record(b"k%d" % len(self.poison), value)])
 
-    @precondition(lambda self: not self.world.behind())
+    @precondition(lambda self: not self.world.unread())
     @rule()
     def make_topic_again(self):
         self.old += self.world.log.all(TOPIC)
@@ -272,7 +276,7 @@ class UsageMachine(RuleBasedStateMachine):
     async def book(self, steps):
         await self._book(None, steps)
 
-    @precondition(lambda self: self.world.behind())
+    @precondition(lambda self: self.world.unread())
     @rule(crash=fuses)
     @running
     async def crash(self, crash):
@@ -286,7 +290,7 @@ class UsageMachine(RuleBasedStateMachine):
             self.world.clock.advance(0.6)
         self.world.fuse.left = None
 
-    @precondition(lambda self: len(self.zombies) < 2 and self.world.behind())
+    @precondition(lambda self: len(self.zombies) < 2 and self.world.unread())
     @rule(calls=fuses)
     @running
     async def stand_still(self, calls):
@@ -330,9 +334,22 @@ class UsageMachine(RuleBasedStateMachine):
                 self.world.wallets.wallet.pop(ORGANIZATION, None)
                 await self.world.process.keep.rebuild(ORGANIZATION)
             else:
-                await self.world.process.keep.reconcile()
+                await self.world.sweep()
         except Unavailable:
             return
+
+    @precondition(lambda self: self.world.process is not None and self._settled_holds())
+    @rule()
+    @running
+    async def hours_pass(self):
+        """Billing keeps up for so long that what was settled and never booked is estimated."""
+        for _ in range(2):
+            try:
+                await self.world.sweep()
+            except Unavailable:
+                return
+            self.world.clock.advance(61 * 60)
+        await self._book(None, 2)
 
     @invariant()
     def what_runs_is_held(self):
@@ -343,6 +360,14 @@ class UsageMachine(RuleBasedStateMachine):
 
     def _unsettled(self):
         return [call for call in self.calls if call.phase == "done" and not call.settled]
+
+    def _settled_holds(self):
+        return {name for (_, name), (state, _) in self.world.wallets.holds.items() if state == "settled"}
+
+    def _logged(self):
+        """Returns the usage events that ever came into the log, in the order of their partitions."""
+        values = [*self.old, *self.world.log.all(TOPIC)]
+        return [events.UsageRecorded.FromString(value) for value in values if value not in self.poison]
 
     def _open(self):
         return [call for call in self.calls if call.phase == "open"]
@@ -379,37 +404,53 @@ class UsageMachine(RuleBasedStateMachine):
             await self._wake(zombie)
         # One that was behind joins anew, as the broker has it.
         self.world.process = None
-        for _ in range(20 + 2 * len(self.world.log.all(TOPIC))):
-            self.world.clock.advance(1.1)
-            await self.world.step()
-        assert not self.world.behind(), "billing does not come to an end"
+        await self._book_all()
         # A wallet that Redis lost is made again; one that differs stays as it is, and is found by the check.
         wallets = self.world.wallets
         if ORGANIZATION not in wallets.wallet:
             await self.world.process.keep.rebuild(ORGANIZATION)
+        if settled := self._settled_holds():
+            # Nobody else's: what is in the log is booked.
+            tries = {hold_id_of(name, tried) for name, tried, _ in self.gone}
+            assert settled <= tries, "settled, in the log, and not booked"
+            for _ in range(2):
+                await self.world.sweep()
+                self.world.clock.advance(61 * 60)
+            await self.world.sweep()
+            await self._book_all()
         for key, (state, amount) in list(wallets.holds.items()):
             if state == "held":
                 del wallets.holds[key]
                 wallets.wallet[ORGANIZATION] += amount
 
+    async def _book_all(self):
+        for _ in range(20 + 2 * len(self.world.log.all(TOPIC))):
+            self.world.clock.advance(1.1)
+            await self.world.step()
+        assert not self.world.unread(), "billing does not come to an end"
+
     def _check(self):
         """One row for each event, one charge for each request, and one sum in rows, ledger and wallet."""
         world = self.world
         assert [slot.spool.records for slot in (*self.routers, self.edge)] == [0, 0, 0]
-        best, seen, later = {}, {}, {}
-        for value in [*self.old, *world.log.all(TOPIC)]:
-            if value in self.poison:
+        best, seen, later, estimates, last = {}, {}, {}, {}, Counter()
+        for event in self._logged():
+            tried = getattr(event, "try")
+            if event.status == events.EVENT_STATUS_SETTLED:
+                seen.setdefault(event.event_id, event)
+                estimates[event.request_id] = max((tried, event.charge_pico), estimates.get(event.request_id, (0, 0)))
                 continue
-            event = events.UsageRecorded.FromString(value)
             if event.source == events.EVENT_SOURCE_BILLING:
                 later[event.event_id] = event.charge_pico
                 continue
             seen.setdefault(event.event_id, event)
-            rank = (RANKS[event.status], getattr(event, "try"))
+            rank = (RANKS[event.status], tried)
+            last[event.request_id] = max(last[event.request_id], tried * event.final)
             if event.final and (event.request_id not in best or rank > best[event.request_id][0]):
                 best[event.request_id] = (rank, event)
-        logged = {(event.request_id, getattr(event, "try"), event.attempt) for event in seen.values()}
-        assert not self.spooled - logged, f"lost before the log: {self.spooled - logged}"
+        logged = {key_of(event) for event in seen.values() if event.source != events.EVENT_SOURCE_BILLING}
+        lost = self.spooled.keys() - logged - self.gone
+        assert not lost, f"lost before the log: {lost}"
         rows = Counter(row["event_id"].bytes for row in world.store.usage if row["kind"] == "usage")
         # What was rated later is nothing where something better had come.
         once = Counter(dict.fromkeys([*seen, *(one for one in later if one in rows)], 1))
@@ -421,8 +462,13 @@ class UsageMachine(RuleBasedStateMachine):
             request: later.get(rerated_id(event.event_id), 0) if event.unpriced else event.charge_pico
             for request, (_, event) in best.items()
         }
+        # An estimate counts where nothing came of its try or a later one.
+        expected |= {request: charge for request, (tried, charge) in estimates.items() if tried > last[request]}
         assert +charged == +Counter(expected)
+        gone = {name for name, *_ in self.gone}
         for call in self.calls:
+            if call.name in gone and not call.settled:
+                continue
             assert call.taken is None or call.model == "later" or charged[call.name] == call.taken, (
                 f"{call} is charged {charged[call.name]}"
             )

@@ -168,7 +168,7 @@ class EdgeSlot(Slot):
             hold_pico=0,
             marks=("203.0.113.0/24", 7),
             asked=SimpleNamespace(model=call.model, stream=True, likely=()),
-            body=b"x" * 40,
+            body_length=40,
             operation=wire.OPERATION_CHAT,
             request_id=call.name,
             tries=call.tried,
@@ -223,8 +223,15 @@ class ModelWorld(World):
         return self.build.record(**parts) if self.build is not None else Overlapping(**parts)
 
     def append(self, event, *, at_us=None):
+        """Puts what billing sends into the log, in the partition of its request."""
         value = event if isinstance(event, bytes) else event.SerializeToString()
-        self.log.append(TOPIC, [Record(b"key", value)])
+        key = events.UsageRecorded.FromString(value).request_id.encode()
+        self.log.append(TOPIC, [Record(key, value)])
+
+    async def sweep(self):
+        """Compares wallets and looks at holds, as billing does once a minute. Raises Unavailable."""
+        self.behind = self.unread()
+        await self.process.keep.reconcile()
 
     def rated_later(self):
         """Returns the events that charge what the store has without a price at this moment."""
@@ -238,7 +245,7 @@ class ModelWorld(World):
                 found.append(rerated_event(named, rate_row(named, price, price, None)))
         return found
 
-    def behind(self):
+    def unread(self):
         """Whether a record is not committed yet."""
         committed = {number: self.log.committed.get(("billing", TOPIC, number), (0, "")) for number in (0, 1)}
         return any(

@@ -3,7 +3,7 @@
 import pytest
 from services.billing.tests.fakes.books import FakeLedgerBooks, FakeUsageBooks
 from services.billing.tests.fakes.crash import Crash
-from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_event
+from services.billing.tests.fakes.events import CONFIRMED, UNCONFIRMED, WITNESS, usage_event
 from services.billing.tests.fakes.process import Process, World
 
 from tollgate_billing.domain.books import amounts_of, compare
@@ -230,3 +230,58 @@ async def test_the_log_that_is_away_stops_no_other_organization(world):
     world.process.topic.away = False
     await sweep(world, 2)
     assert sorted(row["organization_id"] for row in world.store.usage) == ["org", "other"]
+
+
+FIRST_TRY = {
+    "witness": usage_event("again", input_tokens=0, output_tokens=0, status=WITNESS, attempt=0),
+    "unconfirmed": usage_event("again", output_tokens=3, status=UNCONFIRMED, replay=True),
+}
+
+
+@pytest.fixture
+async def second_try():
+    """A world with a request whose second try was settled, and whose event is nowhere."""
+    made = World()
+    await made.fund()
+    await made.settle()
+    made.wallets.hold("org", "again.2", 500 * 10**6)
+    made.wallets.settle("org", "again.2", COST)
+    return made
+
+
+@pytest.mark.parametrize("first", FIRST_TRY)
+@pytest.mark.parametrize("after", [False, True], ids=["first-before", "first-after"])
+@pytest.mark.parametrize("late", [None, CONFIRMED, UNCONFIRMED])
+async def test_a_second_try_that_edge_settled_is_charged(second_try, first, after, late):
+    world, events = second_try, [FIRST_TRY[first]]
+    if late is not None:
+        events.append(usage_event("again", output_tokens=9, tried=2, status=late, replay=True))
+    for event in events:
+        event.started_at_us, event.ended_at_us = world.clock.now_us(), world.clock.now_us() + 1
+    if not after:
+        world.append(events[0])
+        await world.settle()
+    await sweep(world, 62)
+    if after:
+        world.append(events[0])
+        await world.settle()
+    await check(world, COST)
+    assert world.wallets.holds == {}
+    if late is not None:
+        world.append(events[1])
+        await world.settle()
+        await check(world, events[1].charge_pico)
+
+
+async def test_a_first_try_that_edge_settled_is_not_charged_beside_a_second_one(world):
+    # An edge of an older release settled the second try under the first one's id.
+    second = usage_event("lost", output_tokens=9, tried=2)
+    second.started_at_us, second.ended_at_us = world.clock.now_us(), world.clock.now_us() + 1
+    world.append(second)
+    await sweep(world, 62)
+    await check(world, second.charge_pico)
+    assert world.wallets.holds == {}
+    assert [(row["status"], row["superseded"]) for row in world.store.usage] == [
+        ("confirmed", False),
+        ("settled", True),
+    ]

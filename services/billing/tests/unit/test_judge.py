@@ -1,6 +1,7 @@
 """The identity rules, as a table: what each event of a request becomes after what came before it."""
 
 from decimal import Decimal
+from itertools import permutations
 
 import pytest
 from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, WITNESS, usage_event
@@ -11,6 +12,7 @@ from tollgate_billing.domain.judge import judge, looked_up
 from tollgate_billing.domain.postings import effects_of, transfers_of
 from tollgate_billing.domain.recent import WINDOW_US, RecentIds
 from tollgate_billing.domain.rows import booked_of, rows_of
+from tollgate_billing.domain.settled import settled_event
 
 pytestmark = pytest.mark.unit
 
@@ -47,7 +49,12 @@ C1 = usage_event(output_tokens=3)
 C2 = usage_event(tried=2, output_tokens=4)
 W1 = usage_event(status=WITNESS, output_tokens=5, attempt=0)
 W2 = usage_event(status=WITNESS, tried=2, output_tokens=6, attempt=0)
-NAMES = {"U1": U1, "U2": U2, "C1": C1, "C2": C2, "W1": W1, "W2": W2}
+# What edge settled a try with, as an estimate.
+S1, S2 = (
+    settled_event("org", hold_id, charge_pico=cost, currency="USD", settled_us=NOW_US, now_us=NOW_US)
+    for hold_id, cost in (("req", 77), ("req.2", 99))
+)
+NAMES = {"U1": U1, "U2": U2, "C1": C1, "C2": C2, "W1": W1, "W2": W2, "S1": S1, "S2": S2}
 CHARGES = {name: event.charge_pico for name, event in NAMES.items()}
 
 
@@ -70,6 +77,23 @@ CHARGES = {name: event.charge_pico for name, event in NAMES.items()}
         ("W1 U1 C2", "C2"),
         ("C2 W1 U1", "C2"),
         ("W2 U2 U1 W1", "U2"),
+        *(
+            (" ".join(order), winner)
+            for of_request, winner in [
+                (("S1", "U1"), "U1"),
+                (("S1", "W1"), "W1"),
+                (("S1", "C2"), "C2"),
+                (("S1", "W2"), "W2"),
+                (("S1", "S2"), "S2"),
+                (("W1", "S2"), "S2"),
+                (("U1", "S2"), "S2"),
+                (("W1", "U1", "S2"), "S2"),
+                (("W1", "S2", "C2"), "C2"),
+                (("U1", "S2", "U2"), "U2"),
+                (("S1", "S2", "W1", "C2"), "C2"),
+            ]
+            for order in permutations(of_request)
+        ),
     ],
 )
 @pytest.mark.parametrize("together", [True, False])

@@ -152,3 +152,12 @@ async def test_refused_ones_are_found_and_others_of_another_organization_are_not
     )
     for name, organization in (("r", "other"), ("a", "other"), ("nobody", "")):
         assert evidence_reply(await setting.look.evidence(name, organization)) == wire.GetEvidenceResponse()
+
+
+async def test_the_hold_of_a_second_try_is_shown_and_not_what_is_left_of_the_first(setting):
+    await setting.book(usage_event("a", status=UNCONFIRMED))
+    wallets = setting.world.wallets
+    wallets.hold("org", "a.2", 500)
+    wallets.holds["org", "a"] = ["released", 0]
+    hold = (await setting.look.evidence("a", "")).hold
+    assert (hold.state, hold.amount_pico) == ("held", 500)

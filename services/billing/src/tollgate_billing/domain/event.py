@@ -32,11 +32,13 @@ _SOURCES: Final[frozenset[int]] = frozenset(
 _RERATED: Final = uuid.UUID("5c2f3c1e-2a4f-4f0e-8f0b-7d4f0e6a9b35")
 _SETTLED: Final = uuid.UUID("0b1d6c0a-3f55-4c0e-9a52-4b8f6f0d2c71")
 _REPEATED: Final = uuid.UUID("e7a9f3d4-92f1-4a7b-8f0c-1d5b7c3e6a28")
+# What an estimate is among the statuses, of an event and of a row.
+ESTIMATE: Final = -1
 _STATUS_RANKS: Final[Mapping[int, int]] = {
     events.EVENT_STATUS_CONFIRMED: 2,
     events.EVENT_STATUS_UNCONFIRMED: 1,
     events.EVENT_STATUS_WITNESS: 0,
-    events.EVENT_STATUS_SETTLED: -1,
+    events.EVENT_STATUS_SETTLED: ESTIMATE,
     events.EVENT_STATUS_REPEATED: -2,
 }
 # Of what billing writes.
@@ -140,8 +142,18 @@ class Event:
 
     @property
     def rank(self) -> tuple[int, int]:
-        """What decides between two finals of a request: the greater one carries the charge."""
+        """What decides between two finals of a request, by `outranks`: the status, then the try."""
         return _STATUS_RANKS[self.fields.status], self.fields.number_of_try
+
+
+def outranks(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Tells whether a final of rank `one` carries the charge where another one of its request has rank `other`.
+
+    With an estimate the try comes first: edge settled that try after it had given up those before it.
+    """
+    if ESTIMATE in (one[0], other[0]):
+        return one[::-1] > other[::-1]
+    return one > other
 
 
 def rerated_id(event_id: bytes) -> bytes:

@@ -10,7 +10,10 @@
 |                                                | place when it is of the same batch, by an          |
 |                                                | adjustment row when an earlier batch booked it     |
 
-Above is: confirmed over unconfirmed over witness, then the higher try.
+Above is: confirmed over unconfirmed over witness, then the higher try. An event by which billing books what edge
+settled a try with, since that try's own event never came, is above every final of an earlier try and below all others:
+edge had given the earlier one up, and whatever comes of its own try or a later one takes its place. No three finals go
+round in a circle by that: edge settles a try or is its witness, and has no second try of one that was confirmed.
 
 An event by which billing rates a final later, which had no price, replaces that final and nothing else: it is as high
 as that one, counts where that one still carries the charge, and is nothing otherwise.
@@ -18,9 +21,6 @@ as that one, counts where that one still carries the charge, and is nothing othe
 An event by which billing takes back a final that stands beside another one of its request is a row without charge, with
 an adjustment of that final, as long as both stand; it is nothing otherwise. Two stand where an event came again, too
 late to be recognised, without saying that it might have come before.
-
-An event by which billing books what edge settled, since nobody's event came, is below every other final: whatever comes
-takes its place.
 
 What was booked is known from rows, and rows may be lost. Finals that were compared with others are therefore kept by
 the ledger, too: none of them is booked again, and what has to be compared with one of them whose row is gone is set
@@ -31,10 +31,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from functools import cmp_to_key
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from tollgate_billing.domain.event import Event, repeated_id, rerated_id
+from tollgate_billing.domain.event import Event, outranks, repeated_id, rerated_id
 from tollgate_billing.domain.recent import RecentIds
 
 ROW_LOST: Final = (
@@ -163,7 +164,11 @@ def standing_finals(booked: Iterable[Booked]) -> list[Booked]:
     for one in booked:
         if one.final and not one.superseded:
             first_of.setdefault((one.event_id, one.place), one)
-    return sorted(first_of.values(), key=lambda one: one.rank, reverse=True)
+    return sorted(first_of.values(), key=cmp_to_key(_order))
+
+
+def _order(one: Booked, other: Booked) -> int:
+    return outranks(other.rank, one.rank) - outranks(one.rank, other.rank)
 
 
 def second_finals(booked: Sequence[Booked]) -> dict[bytes, Booked]:
@@ -192,7 +197,7 @@ def _compare(judged: Judged, best: dict[str, Judged | Booked]) -> None:
         best[request] = judged
         return
     rank = other.rank if isinstance(other, Booked) else other.event.rank
-    if rank >= judged.event.rank and not judged.event.rerated:
+    if not outranks(judged.event.rank, rank) and not judged.event.rerated:
         judged.lost = True
         return
     if isinstance(other, Booked):

@@ -13,7 +13,7 @@ from typing import Any, Final, overload
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_billing.domain.event import Event, repeated_id
+from tollgate_billing.domain.event import ESTIMATE, Event, repeated_id
 from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import Booked, Judged
@@ -39,7 +39,7 @@ IDS: Final = ("event_id", "corrects_event_id")
 AMOUNTS: Final = ("charge", "cost", "loss", "list_charge", "provider_cost", "hold")
 REPEATED: Final = "repeated"
 SETTLED: Final = "settled"
-STATUS_RANKS: Final = {REPEATED: -2, SETTLED: -1, "witness": 0, "unconfirmed": 1, "confirmed": 2}
+STATUS_RANKS: Final = {REPEATED: -2, SETTLED: ESTIMATE, "witness": 0, "unconfirmed": 1, "confirmed": 2}
 _PLACES: Final = -12
 _NO_UNITS: Final[Mapping[str, int]] = {}
 

@@ -106,8 +106,11 @@ class LookAtRequests:
         )
 
     async def _held(self, organization_id: str, request_id: str) -> HoldRecord | None:
-        """Returns what the request holds now: its first try, or the second, which takes that over."""
-        for number in (1, 2):
+        """Returns what the request holds now: its second try, which takes over what the first one held, or the first.
+
+        The first one's hold stays as a tombstone then, which says that it was given back.
+        """
+        for number in (2, 1):
             found = await self._wallets.find_hold(organization_id, hold_id_of(request_id, number))
             if found is not None:
                 return found

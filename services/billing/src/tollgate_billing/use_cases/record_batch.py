@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tollgate_billing.domain.event import Event, decode_all
+from tollgate_billing.domain.event import ESTIMATE, Event, decode_all
 from tollgate_billing.domain.fields import Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import (
@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 # Rows are asked for from a little before the window, which is counted in slots.
 _RECENT_US: Final = WINDOW_US + 10 * 60 * 1_000_000
 _OPEN_US: Final = 24 * 3600 * 1_000_000
-_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness", -1: SETTLED}
+_STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness", ESTIMATE: SETTLED}
 
 
 @dataclass(slots=True)

@@ -1,0 +1,36 @@
+"""Requests as the model sees them, and what names their events."""
+
+from dataclasses import dataclass, field
+
+from tollgate_holds import hold_id_of
+
+
+@dataclass
+class Call:
+    """A request as edge sees it. `phase`: open, done (an End was taken), gone (a witness spoke, or nobody)."""
+
+    name: str
+    started_us: int
+    router: int
+    tried: int = 1
+    phase: str = "open"
+    delivered: int = 0
+    settled: bool = False
+    # What was charged in the End that edge took.
+    taken: int | None = None
+    at_router: set = field(default_factory=set)
+
+    @property
+    def held(self):
+        """The id of what its try holds."""
+        return hold_id_of(self.name, self.tried)
+
+    @property
+    def model(self):
+        """One of three requests is of a model that has no price at first."""
+        return "m" if int(self.name[1:]) % 3 else "later"
+
+
+def key_of(event):
+    """Returns what names an event of a router or of edge: request, try and attempt."""
+    return event.request_id, getattr(event, "try"), event.attempt
