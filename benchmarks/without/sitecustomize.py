@@ -45,7 +45,7 @@ def _without_hold() -> None:
         self._loop.call_soon(request.admitted, HoldResult.DONE)
 
     _replace(Admission, "hold", hold)
-    _replace(Admission, "settle", lambda self, organization, request_id, cost_pico, ticket=None, tokens=0: None)
+    _replace(Admission, "settle", lambda self, organization, hold_id, cost_pico, ticket=None, tokens=0: None)
 
 
 def _without_rating() -> None:

@@ -17,7 +17,7 @@ from tollgate_holds import HoldResult, LimitSet, Scope
 from tollgate_holds.holds import Holds
 from tollgate_holds.pipe import RedisError, RedisUnavailable
 
-_PREPARING: Final = 5
+_PREPARING: Final = 6
 """Commands that a connection begins with."""
 _ORGANIZATIONS: Final = ("org_1", "org_2")
 _REPLIES: Final = [
@@ -88,6 +88,7 @@ async def _check(case: Case, path: Path) -> None:
     for call in calls:
         await call
     assert all(len(request.results) == 1 for request in asked), "a hold was answered twice"
+    assert not any(request.broken for request in asked), "a hold was answered with what nobody can read"
     assert admission.waiting == 0, f"{admission.waiting} holds are counted as waiting"
     assert await _ping(holds) == b"PONG", "the connection is out of step"
     await holds.close()
@@ -123,6 +124,7 @@ class _Asked:
         self.ticket: Ticket | None = None
         self.hold_id, self.tries = f"req_{number}", 0
         self.results: list[HoldResult | None] = []
+        self.broken = False
 
     def admitted(self, result: HoldResult | None) -> None:
         assert result is None or isinstance(result, HoldResult)
@@ -130,6 +132,11 @@ class _Asked:
             assert self.ticket.header_lines() is not None
             assert result not in {HoldResult.LIMITED, HoldResult.OVER_BUDGET} or self.ticket.refusal(0).status == 429
         self.results.append(result)
+
+    def broke(self) -> None:
+        # An error in `admitted` comes here, since it ends nothing else.
+        self.broken = True
+        self.results.append(None)
 
 
 class _Server:
@@ -187,6 +194,7 @@ def _good_reply(command: list[bytes]) -> bytes:
     answers: dict[bytes, Callable[[], bytes]] = {
         b"SCRIPT": lambda: b"$40\r\n" + b"a" * 40 + b"\r\n",
         b"CONFIG": lambda: b"*2\r\n$16\r\nmaxmemory-policy\r\n$10\r\nnoeviction\r\n",
+        b"INFO": lambda: b"$30\r\n# Cluster\r\ncluster_enabled:0\r\n\r\n",
         b"PING": lambda: b"$4\r\nPONG\r\n",
         b"EVALSHA": lambda: _done(command[3 + int(command[2]) :]),
     }
