@@ -1,5 +1,6 @@
-"""Requests as the model sees them, and what names their events."""
+"""Requests as the model sees them, what names their events, and rules that are coroutines."""
 
+import functools
 from dataclasses import dataclass, field
 
 from tollgate_holds import hold_id_of
@@ -34,3 +35,13 @@ class Call:
 def key_of(event):
     """Returns what names an event of a router or of edge: request, try and attempt."""
     return event.request_id, getattr(event, "try"), event.attempt
+
+
+def running(loop_method):
+    """Runs a rule that is a coroutine to its end on the machine's own loop."""
+
+    @functools.wraps(loop_method)
+    def call(self, **drawn):
+        return self.loop.run_until_complete(loop_method(self, **drawn))
+
+    return call

@@ -1,7 +1,6 @@
 """The rule machine: requests end, messages are lost, processes die or stand still, parts are away; then all adds up."""
 
 import asyncio
-import functools
 import logging
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.event_log import TOPIC
 
-from tests.model.calls import Call, key_of
+from tests.model.calls import Call, key_of, running
 from tests.model.parts import FUNDS, HOLD, ORGANIZATION, EdgeSlot, ModelWorld, RouterSlot
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_billing.domain.event import rerated_id
@@ -26,16 +25,6 @@ FAULTS = ["", "", "before", "after", "part"]
 WITHIN_US = 29 * 60 * 10**6
 fuses = st.integers(1, 40)
 routers = st.integers(0, 1)
-
-
-def running(loop_method):
-    """Runs a rule that is a coroutine to its end on the machine's own loop."""
-
-    @functools.wraps(loop_method)
-    def call(self, **drawn):
-        return self.loop.run_until_complete(loop_method(self, **drawn))
-
-    return call
 
 
 class UsageMachine(RuleBasedStateMachine):
@@ -144,8 +133,11 @@ class UsageMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 3))
     def settle(self, which):
         for call in self._unsettled()[which : which + 1]:
-            call.settled = True
-            self.world.wallets.settle(ORGANIZATION, call.held, call.taken)
+            self._settle(call)
+
+    def _settle(self, call):
+        call.settled = True
+        self.world.wallets.settle(ORGANIZATION, call.held, call.taken)
 
     # Streams and processes.
 
@@ -196,6 +188,24 @@ class UsageMachine(RuleBasedStateMachine):
         router.directory.rename(taken)
         router.start()
         self.disks.append((taken, lost))
+
+    @precondition(lambda self: len(self.disks) < 3)
+    @rule(router=routers, tokens=st.integers(0, 9), again=st.booleans())
+    def lose_answer(self, router, tokens, again):
+        """A request is answered and settled, by its second try or its first, and the answer's router loses its disk."""
+        before = len(self.calls)
+        self.open(router)
+        for call in self.calls[before:]:
+            if again:
+                self.break_stream(router)
+            if call.phase != "open":
+                continue
+            number = call.router
+            self._finish(call, number, call.tried, tokens, 1)
+            while self.net:
+                self._arrives(*self.net.pop(0))
+            self._settle(call)
+            self.take_disk(number)
 
     @precondition(lambda self: self.disks)
     @rule(which=routers)
