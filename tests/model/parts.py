@@ -195,12 +195,18 @@ class GuardedConsumer(MemoryConsumer):
         return await MemoryConsumer.poll(self, limit, 0, only)
 
 
+STILL_INSERTS = 3
+"""As many inserts may pass, and those of the step that is under way, while a process stands still."""
+# What one step inserts at most: two batches, an older one, and what is set aside of them.
+_A_STEP = 3
+
+
 class ModelWorld(World):
     """Billing's stores and a log with partitions. `build` changes what a process is made of: a broken build."""
 
     def __init__(self, build=None):
         # A window of few tokens, so that some are forgotten before they are needed.
-        super().__init__(window=4)
+        super().__init__(window=STILL_INSERTS + _A_STEP)
         self.started = 0
         self.log = MemoryLog(partitions=2, clock=self.clock)
         self.log.topic(TOPIC)
