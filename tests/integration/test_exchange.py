@@ -96,6 +96,10 @@ async def test_a_stalled_reader_costs_its_own_window_and_nobody_else_anything(ma
     async with make_gateway().running() as gateway:
         gateway.upstream.script = answer
         stalled = await gateway.bench.client(receive_buffer=4096)
+        await eventually(lambda: len(gateway.inference.doors) == 1)
+        (door,) = gateway.inference.doors
+        # Of fixed size: one that the system makes larger later takes what edge held, and nothing more is asked for.
+        door.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, WINDOW_BYTES)
         stalled.send(request("large", stream=True))
         await eventually(lambda: gateway.upstream.calls and gateway.upstream.calls[0].sent > 0)
 
