@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tollgate_cli.api import Api
 from tollgate_cli.commands.reconcile import COLUMNS, difference_row
-from tollgate_cli.commands.tenants import organization_id
+from tollgate_cli.commands.tenants import ask_of_organization
 from tollgate_cli.errors import Failure
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
@@ -107,11 +107,7 @@ def run_take_back(
     as_json: bool,
 ) -> None:
     """Shows what requests were charged twice, or takes it back. Raises Failure."""
-    body = {name: value for name, value in asked.items() if value is not None}
-    with Api(find_target(home, environment), timeout_seconds=330) as api:
-        if organization is not None:
-            body["organization_id"] = organization_id(api, organization)
-        found = api.post("/api/v1/usage/take-back", body)
+    found = ask_of_organization(home, environment, "/api/v1/usage/take-back", asked, organization)
     if as_json:
         print_json(found)
         return

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tollgate_cli.api import Api
-from tollgate_cli.commands.tenants import organization_id
+from tollgate_cli.commands.tenants import ask_of_organization
 from tollgate_cli.errors import Failure, check_there
 from tollgate_cli.output import print_json, print_table
-from tollgate_cli.target import find_target
 
 if TYPE_CHECKING:
     from tollgate_resources import Catalogue, CatalogueModel, Declared, PriceBook
@@ -186,11 +184,8 @@ def what_if(
 ) -> None:
     """Shows what usage would have cost. Raises Failure."""
     book = read_book(file, name)
-    body: dict[str, Any] = {"book": book.model_dump(mode="json", exclude_none=True), "from": span[0], "to": span[1]}
-    with Api(find_target(home, environment), timeout_seconds=330) as api:
-        if organization is not None:
-            body["organization_id"] = organization_id(api, organization)
-        found = api.post("/api/v1/prices/what-if", body)
+    asked = {"book": book.model_dump(mode="json", exclude_none=True), "from": span[0], "to": span[1]}
+    found = ask_of_organization(home, environment, "/api/v1/prices/what-if", asked, organization)
     if as_json:
         print_json(found)
         return
@@ -219,11 +214,7 @@ def rerate(
     as_json: bool,
 ) -> None:
     """Shows what requests without a price come to, or charges them. Raises Failure."""
-    body = {name: value for name, value in asked.items() if value is not None}
-    with Api(find_target(home, environment), timeout_seconds=330) as api:
-        if organization is not None:
-            body["organization_id"] = organization_id(api, organization)
-        found = api.post("/api/v1/prices/rerate", body)
+    found = ask_of_organization(home, environment, "/api/v1/prices/rerate", asked, organization)
     if as_json:
         print_json(found)
         return

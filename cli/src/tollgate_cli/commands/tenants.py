@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import quote
 
 from tollgate_cli.api import Api
@@ -9,6 +10,8 @@ from tollgate_cli.errors import Failure
 from tollgate_cli.output import print_json, print_table
 from tollgate_cli.target import find_target
 
+# Longer than edge waits for billing.
+_LONG_SECONDS: Final = 330.0
 ORGANIZATION_COLUMNS = ("id", "name", "currency", "created_at")
 PROJECT_COLUMNS = ("id", "name", "organization_id", "price_group", "route_group", "created_at")
 
@@ -19,6 +22,20 @@ def organization_id(api: Api, named: str | None) -> str | None:
         return None
     found = api.get("/api/v1/organizations", {"name": named})["items"]
     return str(found[0]["id"]) if found else named
+
+
+def ask_of_organization(
+    home: Path | None, environment: Mapping[str, str], path: str, asked: Mapping[str, Any], organization: str | None
+) -> dict[str, Any]:
+    """Returns the answer to a question about one organization or all, which may take minutes. Raises Failure.
+
+    `organization` is a name or an id; what is None in `asked` is not said.
+    """
+    body = {name: value for name, value in asked.items() if value is not None}
+    with Api(find_target(home, environment), timeout_seconds=_LONG_SECONDS) as api:
+        if organization is not None:
+            body["organization_id"] = organization_id(api, organization)
+        return dict(api.post(path, body))
 
 
 def project_id(api: Api, named: str | None, organization: str | None) -> str | None:

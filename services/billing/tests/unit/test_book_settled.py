@@ -20,15 +20,20 @@ HOUR = 3600
 MINUTE = 60
 
 
-@pytest.fixture
-async def world():
-    """A world with a request that was settled, and whose event is nowhere."""
+async def settled(hold_id):
+    """Returns a world whose edge settled a hold."""
     made = World()
     await made.fund()
     await made.settle()
-    made.wallets.hold("org", "lost", 500 * 10**6)
-    made.wallets.settle("org", "lost", COST)
+    made.wallets.hold("org", hold_id, 500 * 10**6)
+    made.wallets.settle("org", hold_id, COST)
     return made
+
+
+@pytest.fixture
+async def world():
+    """A world with a request that was settled, and whose event is nowhere."""
+    return await settled("lost")
 
 
 async def sweep(world, minutes=1):
@@ -241,12 +246,7 @@ FIRST_TRY = {
 @pytest.fixture
 async def second_try():
     """A world with a request whose second try was settled, and whose event is nowhere."""
-    made = World()
-    await made.fund()
-    await made.settle()
-    made.wallets.hold("org", "again.2", 500 * 10**6)
-    made.wallets.settle("org", "again.2", COST)
-    return made
+    return await settled("again.2")
 
 
 @pytest.mark.parametrize("first", FIRST_TRY)
