@@ -18,6 +18,7 @@ from tollgate.billing.v1 import (
     payments_pb2_grpc,
     reports_pb2_grpc,
 )
+from tollgate_billing.adapters.boottime import boottime
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.guarded_http import GuardedHttp
@@ -142,6 +143,7 @@ class Billing:
             prices=self.prices,
             letters=DeadLetterTopic(self.producer),
             clock=clock,
+            boottime=boottime,
             counters=self.counters,
             reached=failpoint.reached,
             keep=self.wallets,

@@ -57,7 +57,9 @@ class FakeUsageStore:
         pass
 
     @guarded
-    async def insert_usage(self, rows, token):
+    async def insert_usage(self, rows, token, check=None):
+        if check is not None and not self.away:
+            check()
         self._insert("usage", rows, token)
 
     @guarded

@@ -50,7 +50,7 @@ class Tampering:
     def __getattr__(self, name):
         return getattr(self._store, name)
 
-    async def insert_usage(self, rows, token):
+    async def insert_usage(self, rows, token, *more):
         columns = rows.columns
         charges = [
             charge + self.dearer.get(request, 0)
@@ -60,7 +60,7 @@ class Tampering:
         lost = {(offset, index) for request, offset, index in lineage if request in self.lost}
         rows = Block({**columns, "charge": charges}).without(lost)
         if rows:
-            await self._store.insert_usage(rows, token)
+            await self._store.insert_usage(rows, token, *more)
 
 
 class Books:
@@ -83,6 +83,7 @@ class Books:
             prices=FakePrices(BOOK),
             letters=FakeDeadLetters(),
             clock=self.clock,
+            boottime=self.clock.monotonic,
             counters=self.counters,
             reached=lambda _name: None,
             keep=self.keep,
