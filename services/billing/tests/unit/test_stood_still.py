@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 import pytest
+from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.events import usage_event
 from services.billing.tests.fakes.process import World
 from services.billing.tests.fakes.usage_store import FakeUsageStore
@@ -88,3 +89,31 @@ async def test_nobody_asks_who_did_not_stand_still(world):
     world.append(usage_event("a"))
     await world.settle()
     assert (len(world.store.usage), world.store.asked) == (1, 0)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_where_a_token_is_forgotten_it_says_that_sums_may_lack_the_batch(world, caplog, forgotten):
+    world.store.gate.set()
+    event = usage_event("a")
+    world.append(event)
+    await world.run(1)
+    world.clock.advance(5)
+    post = world.ledger.post
+
+    async def crash(_posting):
+        raise Crash
+
+    world.ledger.post = crash
+    await world.run(1)
+    world.ledger.post = post
+    assert (len(world.store.usage), world.process) == (1, None)
+    for number in range(2 * forgotten):
+        await world.store.insert_usage([], f"another {number}")
+    with caplog.at_level(logging.CRITICAL):
+        await world.settle()
+    said = [one for one in caplog.records if "sums" in one.message]
+    # As long as it is remembered, each rollup takes what it lacks.
+    assert [one.fields for one in said] == [{"batch": world.store.usage[0]["batch"]}] * forgotten
+    assert all("`tollgate usage rebuild`" in one.message for one in said)
+    assert len(world.store.usage) == 1
+    assert world.sums() == (event.charge_pico,) * 3

@@ -1,5 +1,6 @@
 """Inserts the usage rows of a batch once, whatever an earlier process, or another one meanwhile, has inserted of it."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -7,6 +8,8 @@ from typing import Final
 from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.rows import Block
 from tollgate_billing.ports import UsageStore
+
+log = logging.getLogger(__name__)
 
 # What was decided so long ago may be written by another process since, and its token forgotten.
 _STILL_SECONDS: Final = 10.0
@@ -57,4 +60,10 @@ class InsertRows:
         present = await self._store.present(bounds)
         if not present or await self._store.remembers(bounds):
             return rows, bounds.batch
+        # Whoever ended in the middle of the insert may have left sums without it, which nothing makes good now.
+        log.critical(
+            "the token of a batch that has rows may be forgotten: sums may lack them, which `tollgate reconcile` names"
+            " and `tollgate usage rebuild` makes again",
+            extra={"fields": {"batch": bounds.batch}},
+        )
         return rows.without(present), f"{bounds.batch}/rest"
