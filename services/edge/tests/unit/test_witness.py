@@ -11,7 +11,7 @@ from tollgate_edge.faces import OPENAI
 from tollgate_edge.inference.fields import decode
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.ports import EdgeVersion
-from tollgate_kit.clock import SystemClock
+from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_rating import ExchangeRate, PriceBook, PriceTable
 
 PRICES = {
@@ -43,9 +43,9 @@ class Spool:
         pass
 
 
-def witnessed(operation, body, *, delivered=100, currency="", rates=()):
+def witnessed(operation, body, *, delivered=100, currency="", rates=(), clock=None, started_us=1):
     spool = Spool()
-    witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), SystemClock())
+    witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), clock or SystemClock())
     principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False, currency=currency)
     exchange = SimpleNamespace(
         principal=principal,
@@ -55,7 +55,7 @@ def witnessed(operation, body, *, delivered=100, currency="", rates=()):
         body_length=len(body),
         request_id="req_1",
         tries=1,
-        started_us=1,
+        started_us=started_us,
         face=OPENAI,
         trace_id="0" * 32,
         span_id="0" * 16,
@@ -104,3 +104,12 @@ def test_of_an_amount_that_was_converted_both_currencies_are_said(delivered, lis
         "USD",
         rate.digest,
     )
+
+
+def test_a_clock_that_is_set_back_meanwhile_does_not_end_a_request_before_it_began():
+    """Billing takes no event that ended an hour before its start, and no replay would change that."""
+    clock = ManualClock()
+    started = clock.now_us()
+    clock.advance(-2 * 3600)
+    event = witnessed(wire.OPERATION_CHAT, b'{"model":"by-call","messages":[]}', clock=clock, started_us=started)
+    assert (event.started_at_us, event.ended_at_us) == (started, started)

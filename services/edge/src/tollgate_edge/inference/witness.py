@@ -58,7 +58,8 @@ class Witness:
             status=events.EVENT_STATUS_WITNESS,
             estimated=True,
             started_at_us=exchange.started_us,
-            ended_at_us=self._clock.now_us(),
+            # Whatever the clock was set to meanwhile: billing takes no event that ended long before its start.
+            ended_at_us=max(self._clock.now_us(), exchange.started_us),
             model=asked.model,
             dialect=exchange.face.dialect,  # type: ignore[arg-type]  # A number for an enum.
             operation=exchange.operation,  # type: ignore[arg-type]  # A number for an enum.

@@ -190,7 +190,8 @@ def usage_message(
         final=final,
         status=events.EVENT_STATUS_CONFIRMED,
         started_at_us=job.created_at_us,
-        ended_at_us=ended_at_us,
+        # Another process may have made the job, by another clock. Billing takes none that ended long before its start.
+        ended_at_us=max(ended_at_us, job.created_at_us),
         tenant=tenant_message(job),
         model=job.model,
         requested_model=job.requested_model,
