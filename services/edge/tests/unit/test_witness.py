@@ -19,6 +19,7 @@ PRICES = {
     "by-token": {"input": "1", "output": "2"},
     "by-search": {"search": "0.002"},
     "by-request": {"request": "0.001"},
+    "by-fortune": {"request": "9300", "input": "0", "output": "0"},
     "by-call": {"request": "0.04", "input": "0", "output": "0"},
 }
 
@@ -104,6 +105,14 @@ def test_of_an_amount_that_was_converted_both_currencies_are_said(delivered, lis
         "USD",
         rate.digest,
     )
+
+
+def test_what_is_beyond_an_amount_before_its_conversion_is_kept_without_a_price():
+    """A charge beside `unpriced` would be nothing that billing books."""
+    rate = ExchangeRate(base="USD", quote="CNY", rate="0.01", effective_us=0)
+    event = witnessed(wire.OPERATION_CHAT, b'{"model":"by-fortune","messages":[]}', currency="CNY", rates=[rate])
+    assert (event.unpriced, event.charge_pico, event.HasField("conversion")) == (True, 0, False)
+    assert event.usage.requests == 1
 
 
 def test_a_clock_that_is_set_back_meanwhile_does_not_end_a_request_before_it_began():

@@ -120,13 +120,15 @@ class Witness:
         event.price_digest, event.currency = price.digest, price.currency
         try:
             units = _units_of(event.usage)
-            event.charge_pico = price.rate(units, event.started_at_us)
+            # Raises for what is beyond an amount before its conversion, too.
+            charge = price.rate(units, event.started_at_us)
             if price.exchange is not None:
                 listed = price.unconverted
                 event.conversion.rate_digest, event.conversion.list_currency = price.rate_digest, listed.currency
                 event.conversion.list_charge_pico = listed.rate(units, event.started_at_us)
                 # What it cost nobody knows; an amount has a currency all the same.
                 event.conversion.provider_currency = listed.currency
+            event.charge_pico = charge
         except (Unpriced, AmountOutOfRange):
             event.unpriced = True
 

@@ -72,6 +72,7 @@ def bill(
     except (Unpriced, AmountOutOfRange):
         return Bill(usage, unpriced=True)
     conversion = None
+    # What could be rated after a conversion can be before it.
     if price.exchange is not None:
         conversion = events.Conversion(
             rate_digest=price.rate_digest,
