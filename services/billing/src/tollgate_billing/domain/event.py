@@ -139,6 +139,12 @@ class Event:
         return fields.source == events.EVENT_SOURCE_BILLING and fields.status not in _NOT_RERATED
 
     @property
+    def settled(self) -> bool:
+        """Billing wrote it, for a request whose event never came: it charges what a hold was settled with."""
+        fields = self.fields
+        return fields.source == events.EVENT_SOURCE_BILLING and fields.status == events.EVENT_STATUS_SETTLED
+
+    @property
     def repeated(self) -> bool:
         """Billing wrote it, to take back a final that stands beside another one of its request."""
         return self.fields.status == events.EVENT_STATUS_REPEATED
