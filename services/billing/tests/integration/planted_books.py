@@ -141,6 +141,15 @@ class Books:
             self.record.finish(batch)
         return source.batch
 
+    async def insert_again(self, *events):
+        """Inserts rows of the first batch once more, as after its token was forgotten; nothing is booked."""
+        claim, at_us = Claim("topic", 0, self.epoch, 0), self.began_us
+        records = [Stored(claim, place, at_us, b"k", one.SerializeToString()) for place, one in enumerate(events)]
+        bounds = Bounds(self.epoch, "topic", 0, 0, 3)
+        again = Batch(bounds, "owner", records, resumed=False, started_us=0)
+        await self.record.prepare(again, SourceState())
+        await self.store.insert_usage(again.prepared.rows, "again/" + bounds.batch)
+
     async def hold(self, name, amount, settled=None):
         """What edge does; Redis keeps its own time."""
         if isinstance(self.wallets, FakeWallets):

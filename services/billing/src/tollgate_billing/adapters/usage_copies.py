@@ -58,7 +58,9 @@ class ClickHouseCopies:
         await self._clickhouse.change(lambda client: _drop(client, {"from_us": from_us, "to_us": to_us}))
 
     async def forget(self) -> None:
-        await self._clickhouse.command(f"DROP TABLE IF EXISTS {COPIES} SYNC")
+        # Whoever was killed just after a month had taken its place left the table beside, too.
+        for table in (_BESIDE, COPIES):
+            await self._clickhouse.command(f"DROP TABLE IF EXISTS {table} SYNC")
 
 
 def _drop(client: Any, times: dict[str, int]) -> None:
