@@ -14,7 +14,7 @@ from tollgate_router.domain.openai_chat import Members, ReplyUsage
 from tollgate_router.domain.repeating import ONCE, refuses, unknown
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
-from tollgate_router.errors import InvalidBody, Refused
+from tollgate_router.errors import InvalidBody
 from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import way_of
@@ -174,7 +174,8 @@ class Request(Held):
             self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
             return
         ask = partial(ask_of, opened, self._members)
-        walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random)
+        say = partial(sending, opened, self._members, body=self._body, remembers=self.remembers)
+        walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random, say)
         target = walk.first(deps.clock.monotonic(), opened.dialect, opened.body_length)
         if target is None:
             self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
@@ -183,29 +184,23 @@ class Request(Held):
 
     def _attempt(self, target: "Target") -> None:
         deps, opened, walk = self._session.deps, self._opened, self._walk
-        if walk is not None and walk.why:
+        assert walk is not None
+        assert walk.sending is not None
+        if walk.why:
             self._fallback = walk.model, walk.why
         self._target = target
         self._number += 1
         self._attempt_us = deps.clock.now_us()
         self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
         self._forget_reply()
-        try:
-            asked = sending(opened, self._members, target, self._body, remembers=self.remembers)
-        except Refused as refused:
-            self._cannot_say(refused)
-            return
-        self._sending, self._filter, self._head = asked, asked.filter, ()
+        asked = self._sending = walk.sending
+        self._filter, self._head = asked.filter, ()
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
         # The first attempt begins at once.
         left_ms = opened.timeout_ms if self._number == 1 else time_left_ms(opened, self._attempt_us - self._arrived_us)
         self._call = dispatch(deps, target, asked, told, self, deps.timeouts(left_ms))
-
-    def _cannot_say(self, refused: Refused) -> None:
-        """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
-        self._refuse(errors.ERROR_KIND_INVALID_REQUEST, refused.message, param=refused.param)
 
     @property
     def once(self) -> bool:
