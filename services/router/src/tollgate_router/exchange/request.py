@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.translate import Filter, Sending, sending
+from tollgate_router.domain.estimated import estimate, estimate_whole
 from tollgate_router.domain.openai_chat import Members, ReplyUsage
 from tollgate_router.domain.repeating import ONCE, refuses, unknown
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
 from tollgate_router.errors import InvalidBody
-from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
+from tollgate_router.exchange.asking import ask_of, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import way_of
 from tollgate_router.exchange.held import Held
@@ -35,8 +36,6 @@ DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
-# A whole reply has its framing beside the text.
-_REPLY_BYTES_PER_TOKEN: Final = 16
 # No other model than the caller's, and no reason for one.
 _AS_ASKED: Final = ("", "")
 
@@ -125,14 +124,15 @@ class Request(Held):
             self._paused = False
             self._call.resume()
 
-    def cancel(self, reason: int = 0) -> None:  # noqa: ARG002 - for one that goes on without its caller.
-        """The caller is gone: stop the upstream call; what came until now is charged."""
+    def cancel(self, reason: int = 0) -> None:
+        """Edge waits no more, mostly since its caller left: stop the upstream call; what came until now is charged."""
         if self._ended:
             return
         self._stop_call()
         self._session.outbox.drop(self._opened.id)
         problem = UpstreamProblem(errors.ERROR_KIND_CANCELLED, "The request was cancelled.")
-        self._end(wire.OUTCOME_CANCELLED, self._usage_so_far(), problem)
+        usage = self._usage_so_far(left=reason == wire.CANCEL_REASON_CLIENT_GONE)
+        self._end(wire.OUTCOME_CANCELLED, usage, problem)
 
     def broke(self) -> None:
         """A step of ours failed: the caller gets an error without detail."""
@@ -337,7 +337,7 @@ class Request(Held):
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        self._deliver(said or estimate(self._opened, self._members, len(body) // _REPLY_BYTES_PER_TOKEN), body)
+        self._deliver(said or estimate_whole(self._opened, self._members, len(body)), body)
 
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         assert self._sending is not None
@@ -385,15 +385,20 @@ class Request(Held):
     # Usage.
 
     def _stream_usage(self, found: Filter) -> ReplyUsage:
-        usage = found.usage
-        return usage if usage is not None else estimate(self._opened, self._members, found.frames)
+        return found.usage or estimate(self._opened, self._members, found.frames)
 
-    def _usage_so_far(self) -> ReplyUsage:
-        """What came before a cancel: nothing is charged while the provider has not answered."""
+    def _usage_so_far(self, *, left: bool = False) -> ReplyUsage:
+        """What came until now: nothing is charged while the provider has not answered.
+
+        A whole reply that is not whole yet costs only a caller who `left`: others were told an error in its place.
+        """
         if self._whole is not None:
             return self._whole.usage
         if self._filter is not None and self._filter.frames:
             return self._stream_usage(self._filter)
+        if left and self._filter is None and self._status == 200 and self._reply_size:
+            assert self._sending is not None
+            return self._sending.begun or estimate_whole(self._opened, self._members, self._reply_size)
         return ReplyUsage({}, estimated=False)
 
     # The end.
