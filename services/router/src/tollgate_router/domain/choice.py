@@ -125,7 +125,7 @@ def _least_busy(targets: Sequence[Target], source: random.Random) -> Target | No
 
 def _fastest(targets: Sequence[Target], now: float, source: random.Random) -> Target | None:
     """Returns one of the fastest targets. One that was never measured is asked first, once at a time."""
-    unknown = [target for target in targets if not target.seat.latency and not target.seat.key.open]
+    unknown = [target for target in targets if not target.seat.latency and not target.seat.open]
     if unknown:
         return _draw(unknown, source)
     known = [(target.seat.latency_at(now), target) for target in targets if target.seat.latency]
