@@ -166,6 +166,19 @@ def test_a_budget_bounds_extra_attempts():
     assert way.after(TOO_LONG, first(way), 0.0) is not None
 
 
+def test_a_quiet_channel_causes_no_more_extra_attempts_than_it_was_asked():
+    for count in range(1, 10):
+        found = snapshot([channel("a"), channel("b")], [route("able", ["a"], ["b"])])
+        assert [path(found, DOWN) for _ in range(count)] == [["a", "b"]] * count
+        assert found.ready["a"].health.extra_attempts.total() == count
+    # A lone request comes to who is well, behind several credentials and behind a standby.
+    found = snapshot([channel("a", keys=2), channel("b"), channel("c")], [route("able", ["a"], ["b"], ["c"])])
+    assert path(found, DOWN, DOWN, DOWN) == ["a", "a", "b", "c"]
+    assert {name: ready.health.extra_attempts.total() for name, ready in found.ready.items()} == {
+        "a": 2, "b": 1, "c": 0,
+    }  # fmt: skip
+
+
 def test_a_request_goes_where_it_is_not_held_back():
     found = snapshot([channel("a"), channel("b")], [route("able", ["a"], ["b"])])
     for _ in range(10):
