@@ -263,6 +263,10 @@ class Product:
         reply = httpx.post(f"{self.simulator_url}/_faults", json={"faults": faults, "count": count}, trust_env=False)
         assert reply.status_code == 200, reply.text
 
+    def release(self) -> None:
+        """Lets replies of the simulated provider go on that are held, by the fault of this name."""
+        assert httpx.post(f"{self.simulator_url}/_release", trust_env=False).status_code == 200
+
     def _simulator(self, path: str) -> Any:
         reply = httpx.get(f"{self.simulator_url}{path}", timeout=60, trust_env=False)
         assert reply.status_code == 200, reply.text

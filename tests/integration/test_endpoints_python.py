@@ -294,8 +294,13 @@ def test_a_stream_of_gemini_is_an_array_where_nobody_asks_for_events(http: httpx
     assert len(reply.json()) == len([line for line in events.text.splitlines() if line])
     row = product.wait_row(reply.headers["x-request-id"])
     assert row["output_tokens"] == reply.json()[-1]["usageMetadata"]["candidatesTokenCount"]
-    broken = http.post(path, json={"contents": [{"parts": [{"text": "Say [[sim:mid_error=3]]"}]}]})
-    assert "error" in broken.json()[-1]
+    # It breaks when its beginning is there: where nothing was sent yet it would be an error with a status.
+    asked = {"contents": [{"parts": [{"text": "Say [[sim:chunks=20,hold=8,mid_error=8]]"}]}]}
+    with http.stream("POST", path, json=asked) as broken:
+        pieces = broken.iter_raw()
+        beginning = next(pieces)
+        product.release()
+        assert "error" in json.loads(beginning + b"".join(pieces))[-1]
 
 
 # Pictures.
