@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.integration.audit import wait_at_rest
-from tests.integration.product import Product, alive
-from tests.servers.process import REPOSITORY, unavailable
+from tests.integration.product import Product
+from tests.servers.process import REPOSITORY, alive, unavailable
 
 pytestmark = pytest.mark.integration
 PROCESSES = {"edge", "router", "billing", "media-jobs", "valkey", "simulator"}

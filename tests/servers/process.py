@@ -100,6 +100,15 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0
         time.sleep(pause)
 
 
+def alive(pid: int) -> bool:
+    """Tells whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
 def accepts(port: int) -> bool:
     """Tells whether somebody listens on a port of the loopback interface."""
     with socket.socket() as probe:
