@@ -367,7 +367,7 @@ def test_what_a_provider_that_chats_cannot_do_of_completions_is_refused(http: ht
 
 
 def test_a_caller_who_leaves_is_charged_for_what_the_provider_charges(http: httpx.Client, product: Product) -> None:
-    asked = {"model": "tts-1", "voice": "alloy", "input": HELLO + "[[sim:gap_ms=300]]"}
+    asked = {"model": "tts-1", "voice": "alloy", "input": HELLO + "[[sim:hold=1]]"}
     with http.stream("POST", "/v1/audio/speech", json=asked) as reply:
         request_id = reply.headers["x-request-id"]
         next(reply.iter_raw())
