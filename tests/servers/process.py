@@ -3,9 +3,11 @@
 import contextlib
 import fcntl
 import os
+import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,17 +31,34 @@ def unavailable(what: str, install: str) -> NoReturn:
     pytest.skip(message)
 
 
-def free_ports(count: int, highest: int = 65535) -> list[int]:
-    """Returns ports of the loopback interface that nobody listens on now, all different."""
-    with contextlib.ExitStack() as stack:
+def free_ports(count: int) -> list[int]:
+    """Returns ports of the loopback interface that nobody listens on now, all different.
+
+    None of them is one that the system gives to connections by itself: such a port may be taken before its server
+    listens, or while it is killed and started again. Processes of tests take turns, so that no two are given the same.
+    """
+    first, beyond = 10_000, _first_of_the_system()
+    with (Path(tempfile.gettempdir()) / f"tollgate-ports-{os.getuid()}").open("a+") as turns:
+        fcntl.flock(turns, fcntl.LOCK_EX)
+        turns.seek(0)
+        last = int(turns.read() or random.randrange(first, beyond))
         ports: list[int] = []
         while len(ports) < count:
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-            if port <= highest:
-                ports.append(port)
+            last = last + 1 if first <= last + 1 < beyond else first
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", last))
+                ports.append(last)
+        turns.truncate(0)
+        turns.write(str(last))
         return ports
+
+
+def _first_of_the_system() -> int:
+    """Returns the first of the ports that the system gives to whoever asks for any."""
+    range_of_linux = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(range_of_linux.read_text().split()[0]) if range_of_linux.exists() else 49_152
+    # Where it gives nearly all of them, none is better than another.
+    return lowest if lowest > 12_000 else 32_768
 
 
 def free_port() -> int:
