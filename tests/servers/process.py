@@ -122,7 +122,7 @@ class Child:
         assert self.process is not None, "not started"
         return self.process.pid
 
-    def start(self, ready: Callable[[], object], seconds: float = 60.0) -> None:
+    def start(self, ready: Callable[[], object], seconds: float = 180.0) -> None:
         """Starts the process and waits until `ready`. Raises ServerFailedError with its last words when it dies."""
         identity = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         with self.log.open("ab") as output:
