@@ -72,7 +72,7 @@ async def test_a_client_that_reads_slowly_holds_the_router_back_until_it_reads_o
     bench.later(60)
     assert door.transport.get_write_buffer_size() == before
     while sum(size for _, size in bench.stream.credits) < sent:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await client.reader.read(65_536)
     bench.stream.end(frame_id)
     assert (await client.rest_of_stream()).endswith(b"0\r\n\r\n")

@@ -189,7 +189,7 @@ async def test_of_those_that_redis_answers_together_one_that_fails_ends_alone(va
     valkey.clear()
     holds = Holds(valkey.url)
     await holds.start()
-    assert await holds.wait_ready(10)
+    assert await holds.wait_ready(60)
     await holds.rebuild("org_1", FUNDS)
     async with Bench().serving() as bench:
         admission = bench.gateway.admission = Admission(
