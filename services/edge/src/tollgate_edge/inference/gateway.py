@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
@@ -104,7 +103,8 @@ class InferenceGateway:
         self.doors: set[Door] = set()
         self._version = version
         self._witness = witness
-        self._parked: deque[InferenceExchange] = deque()
+        # Since when each has waited, on the loop's clock: a second try is older than its wait.
+        self._parked: dict[InferenceExchange, float] = {}
         # By key, model and kind of request; principals are told apart by identity.
         self._common: dict[tuple[object, ...], tuple[Principal, bytes]] = {}
         self._slow: set[asyncio.Task[None]] = set()
@@ -152,9 +152,9 @@ class InferenceGateway:
         self.slow_readers.check(self.doors, now)
         self.admission.expire(now)
         wait = self.settings.router_wait_seconds
-        while self._parked and self._parked[0].started + wait < now:
-            exchange = self._parked.popleft()
-            guarded(exchange, exchange.give_up)
+        for exchange in [one for one, since in self._parked.items() if since + wait < now]:
+            if self.unpark(exchange):
+                guarded(exchange, exchange.give_up)
 
     # What is measured.
 
@@ -449,21 +449,18 @@ class InferenceGateway:
         if len(self._parked) >= _MAX_PARKED:
             exchange.give_up()
         else:
-            self._parked.append(exchange)
+            self._parked[exchange] = self.loop.time()
 
     def unpark(self, exchange: "InferenceExchange") -> bool:
         """Takes a parked request out; False when it is not parked."""
-        if exchange in self._parked:
-            self._parked.remove(exchange)
-            return True
-        return False
+        return self._parked.pop(exchange, None) is not None
 
     def _router_ready(self) -> None:
-        parked, self._parked = self._parked, deque()
-        for exchange in parked:
+        parked, self._parked = self._parked, {}
+        for exchange, since in parked.items():
             stream = self.pool.pick()
             if stream is None:
-                self._parked.append(exchange)
+                self._parked[exchange] = since
             elif not exchange.closed:
                 guarded(exchange, exchange.open_on, stream)
 
