@@ -89,7 +89,9 @@ class EdgeSettings(ServiceSettings):
         "does not answer, edge ends the request one to two seconds later.",
     )
     router_wait_seconds: float = Field(
-        default=5.0, gt=0, description="How long a request waits for a router to connect."
+        default=5.0,
+        gt=0,
+        description="How long a request waits for a router to connect, or for one that reads nothing to read on.",
     )
     admission_timeout_seconds: float = Field(
         default=2.0,
