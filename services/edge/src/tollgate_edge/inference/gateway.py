@@ -155,6 +155,8 @@ class InferenceGateway:
         for exchange in [one for one, since in self._parked.items() if since + wait < now]:
             if self.unpark(exchange):
                 guarded(exchange, exchange.give_up)
+        # While it has no room no request comes that would try the disk again.
+        self._witness.flush()
 
     # What is measured.
 
@@ -244,7 +246,8 @@ class InferenceGateway:
         if principal.is_operator:
             return public_error(errors.ERROR_KIND_FORBIDDEN, self.words.no_calls)
         version = self._version.current()
-        if version is None:
+        if version is None or not self._witness.has_room():
+            # A request of which nothing could be written down would be lost money.
             return public_error(errors.ERROR_KIND_UNAVAILABLE, self.words.no_router, retry_after_ms=1000)
         found = version.model(principal.route_group, model)
         allowed = principal.models
