@@ -230,6 +230,20 @@ async def test_a_lost_router_that_cannot_be_written_down_is_told_of_all_the_same
     await clean(bench)
 
 
+async def test_a_request_whose_caller_left_and_whose_lost_router_cannot_be_written_down_leaves_its_line(bench, plant):
+    limits = LimitSet("org_1", (Scope("key", "key_1", slots=1),))
+    bench.keys.principal = replace(bench.keys.principal, limits=limits)
+    client, frame = await asked(bench, chat())
+    await client.close()
+    await eventually(lambda: bench.stream.cancels)
+    plant(bench.witness, "record")
+    bench.stream.lose()
+    (line,) = bench.access_lines()
+    assert (line["request_id"], line["outcome"], line["tries"]) == (frame.request_id, "router_lost", 1)
+    assert bench.admission.ended == [frame.request_id]
+    await clean(bench)
+
+
 async def test_a_second_try_that_fails_before_it_begins_gives_back_what_it_holds(bench, plant):
     bench.pool.streams.append(bench.spare)
     client, frame = await asked(bench, chat())

@@ -479,7 +479,13 @@ class InferenceGateway:
         """Writes down what was delivered of a try whose router vanished."""
         version = self._version.current()
         self.counters.routers_lost += 1
-        self._witness.record(exchange, delivered, version)
+        try:
+            self._witness.record(exchange, delivered, version)
+        except BaseException:
+            if exchange.closed:
+                # Its caller left, so nobody is told of the error, which would write down how it ended.
+                self.records.ended_here(exchange)
+            raise
 
 
 def _holder(exchange: "InferenceExchange") -> str:
