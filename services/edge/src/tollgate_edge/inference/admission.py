@@ -23,7 +23,7 @@ from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, LimitSet
+from tollgate_holds import HoldResult, LimitSet, request_of
 from tollgate_holds.holds import Holds, results_of, verdicts_of
 from tollgate_holds.pipe import RedisError, RedisUnavailable
 
@@ -119,6 +119,7 @@ class Admission:
         """Asks for a hold within the limits of `ticket`, which the request keeps; else as `hold`."""
         request.ticket = ticket
         if self.waiting >= _MAX_WAITING:
+            self._end_first(organization, request)
             self._loop.call_soon(guarded, request, request.admitted, None)
             return
         self.waiting += 1
@@ -196,13 +197,11 @@ class Admission:
 
         One whose reply was lost may have been placed, so it is given back when there is a connection again.
         """
-        # The hold of a second try that Redis never took is given back by an id that it does not know. The slots stand
-        # under the first try's id still, and stay until their TTL; the money is freed by the witness's event.
         for organization, batch in tuple(self._batches.items()):
             late = batch.take_late(now)
             self.waiting -= len(late)
             for request in late:
-                self.forget(organization, request.hold_id, request.ticket)
+                self._forget_unanswered(organization, request)
                 guarded(request, request.admitted, None)
         for batch, organization in tuple(self._sent.items()):
             self._go_on_without(batch, organization, now)
@@ -211,7 +210,9 @@ class Admission:
         """Answers those of a batch that Redis let wait too long."""
 
         def give_back(one: Unanswered, result: HoldResult | None) -> None:
-            if result is None or result is HoldResult.DONE:
+            if result is None:
+                self._forget_unanswered(organization, one)
+            elif result is HoldResult.DONE:
                 self.forget(organization, one.hold_id, one.ticket)
             if result is not None and self._alone is not None:
                 # Redis is back, over the same connection.
@@ -225,6 +226,16 @@ class Admission:
                 guarded(request, request.admitted, None)
             else:
                 self._admit_alone(self._alone, request, amount)
+
+    def _forget_unanswered(self, organization: str, request: Admitted) -> None:
+        """Gives back a hold that Redis may have placed or never heard of."""
+        self.forget(organization, request.hold_id, request.ticket)
+        self._end_first(organization, request)
+
+    def _end_first(self, organization: str, request: Admitted) -> None:
+        """Frees the first try's slots, unless a second took them over; the witness's event frees its money."""
+        if request.tries and request.ticket is not None:
+            self.end(organization, request_of(request.hold_id), request.ticket)
 
     def _other(self, organization: str, operation: bytes, hold_id: str, amount: int) -> None:
         batch = self._batch(organization)
