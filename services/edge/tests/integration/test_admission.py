@@ -344,6 +344,27 @@ async def test_a_hold_that_was_given_up_is_not_placed_again_when_the_connection_
         await given_back(broken)
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_error_in_a_lost_call_answers_who_waits_and_connects_anew(
+    valkey: RedisServer, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    async with Broken(valkey) as broken:
+        request = await broken.hold_unheard()
+        if late:
+            broken.admission.expire(2.0)
+            assert request.result.result() is None
+        monkeypatch.setattr(broken.admission, "_failed", fails)
+        await broken.lose_replies()
+        monkeypatch.undo()
+        assert await request.result is None
+        assert broken.admission.waiting == 0
+        await broken.come_back()
+        await given_back(broken)
+
+
 async def test_a_second_try_takes_its_hold_over_before_anybody_else_has_it(valkey: RedisServer) -> None:
     async with Broken(valkey) as broken:
         await broken.direct.rebuild(ORGANIZATION, AMOUNT)

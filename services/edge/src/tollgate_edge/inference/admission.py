@@ -64,6 +64,23 @@ class Unanswered:
         """Nobody waits for it."""
 
 
+class Sent:
+    """A call to Redis that carries one batch. An error in what is done with its reply ends no connection."""
+
+    __slots__ = ("_admission", "_batch", "_organization")
+
+    def __init__(self, admission: "Admission", organization: str, batch: Batch) -> None:
+        self._admission, self._organization, self._batch = admission, organization, batch
+
+    def done(self, reply: object) -> None:
+        """Takes the reply, or the error in its place."""
+        guarded(self, self._admission.done, self._organization, self._batch, reply)
+
+    def broke(self) -> None:
+        """Who waits for it is answered as where Redis says nothing."""
+        self._admission.broke(self._organization, self._batch)
+
+
 class Admission:
     """One per process. `on_no_wallet` is told which organization's wallet is missing.
 
@@ -312,11 +329,7 @@ class Admission:
         for organization, batch in batches.items():
             packed = self._pack(organization, batch)
             self.round_trips += 1
-
-            def done(reply: object, organization: str = organization, batch: Batch = batch) -> None:
-                self._done(organization, batch, reply)
-
-            if self._holds.pipe.submit(packed, done):
+            if self._holds.pipe.submit(packed, Sent(self, organization, batch).done):
                 self._sent[batch] = organization
             else:
                 self._again(organization, batch)
@@ -336,7 +349,8 @@ class Admission:
             limited.other_gates + limited.hold_gates,
         )
 
-    def _done(self, organization: str, batch: Batch, reply: object) -> None:
+    def done(self, organization: str, batch: Batch, reply: object) -> None:
+        """Answers those who wait in a batch with what Redis said to it."""
         del self._sent[batch]
         if batch.limited is not None:
             self._limited_done(organization, batch, batch.limited, reply)
@@ -345,29 +359,42 @@ class Admission:
         if results is None:
             self._failed(organization, batch, reply)
             return
-        self.waiting -= len(batch.waiting)
-        for request, result in zip(batch.waiting, results, strict=False):
+        waiting = batch.take_all()
+        self.waiting -= len(waiting)
+        for request, result in zip(waiting, results, strict=False):
             if result is HoldResult.NO_WALLET:
                 guarded(request, self._on_no_wallet, organization)
             if result is not HoldResult.DONE:
                 self.refused += 1
             guarded(request, request.admitted, result)
         if batch.others:
-            self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+            self.settle_mismatches += results[len(waiting) :].count(HoldResult.DIFFERS)
+
+    def broke(self, organization: str, batch: Batch) -> None:
+        """An error kept a reply from being taken: Redis may have placed what those who still wait asked for."""
+        self._sent.pop(batch, None)
+        left = batch.take_all()
+        self.waiting -= len(left)
+        for request in left:
+            if not isinstance(request, Unanswered):
+                self._forget_unanswered(organization, request)
+            guarded(request, request.admitted, None)
 
     def _limited_done(self, organization: str, batch: Batch, limited: Limited, reply: object) -> None:
-        """Answers as `_done` does, and those who wait within limits: theirs are the last replies, a list each."""
+        """Answers as `done` does, and those who wait within limits: theirs are the last replies, a list each."""
         first = (len(batch.operations) + len(batch.others) + len(limited.others)) // 3
         results = results_of(reply[:first], first) if isinstance(reply, list) else None
         verdicts = verdicts_of(reply, first, [len(one.ticket.limits.scopes) for one in limited.waiting if one.ticket])
         if results is None or verdicts is None:
             self._failed(organization, batch, reply)
             return
-        self.waiting -= len(batch.waiting) + len(limited.waiting)
-        self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
-        for request, result in zip(batch.waiting, results, strict=False):
+        plain = len(batch.waiting)
+        waiting = batch.take_all()
+        self.waiting -= len(waiting)
+        self.settle_mismatches += results[plain:].count(HoldResult.DIFFERS)
+        for request, result in zip(waiting[:plain], results, strict=False):
             self._answer(organization, request, result)
-        for request, verdict in zip(limited.waiting, verdicts, strict=True):
+        for request, verdict in zip(waiting[plain:], verdicts, strict=True):
             assert request.ticket is not None
             request.ticket.verdict = verdict
             if verdict[8]:
@@ -404,6 +431,7 @@ class Admission:
             self.waiting -= 1
             guarded(one, one.admitted, None)
         self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
+        batch.take_all()
 
     async def _load_scripts(self) -> None:
         try:
