@@ -104,7 +104,12 @@ class Edge:
         self._build_control(environment)
         self.gateway = self._new_gateway()
         self.readiness = Readiness(
-            settings, holds=self.holds, alone=self.alone, spool=self.spool, publisher=self.publisher
+            settings,
+            authenticator=self.authenticator,
+            holds=self.holds,
+            alone=self.alone,
+            spool=self.spool,
+            publisher=self.publisher,
         )
         self.follow_controls = FollowControls(self.controls, self.gateway.controls)
         self.report_spools = ReportSpools(self.controls, self.routers, self.readiness.own_spool)
@@ -116,9 +121,11 @@ class Edge:
         registry = new_registry(FAMILIES, self.samples)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.holder.digest)
         said = self.readiness
-        for blocker in (self.holder.missing, said.not_seeded, self.gateway.missing, said.no_redis, said.no_room):
+        others = (said.not_seeded, said.no_redis, said.no_room, said.keys_cannot_be_checked)
+        for blocker in (self.holder.missing, self.gateway.missing, *others):
             self.lifecycle.add_blocker(blocker)
-        self.lifecycle.add_note(said.without_redis)
+        for note in (said.without_redis, said.keys_are_unchecked):
+            self.lifecycle.add_note(note)
 
     def _connect(self) -> None:
         """Makes what reaches outside; nothing connects yet."""
@@ -151,6 +158,7 @@ class Edge:
             self.clock,
             max_keys=settings.key_cache_size,
             max_unknown=settings.unknown_key_cache_size,
+            unchecked_seconds=settings.key_unchecked_seconds,
         )
         self.holder = VersionHolder(self.versions)
         self.apply = ApplyConfiguration(
@@ -260,6 +268,7 @@ class Edge:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_edge_cached_keys", (), self.authenticator.size
         yield "tollgate_edge_key_reads_total", (), self.authenticator.reads
+        yield "tollgate_edge_keys_unchecked_seconds", (), self.authenticator.unchecked_seconds
         yield "tollgate_edge_redis_connected", (), int(self.holds.ready)
         spend = 0.0 if self.alone is None else self.alone.unverified_pico() / PICO
         yield "tollgate_edge_unverified_spend", (), spend

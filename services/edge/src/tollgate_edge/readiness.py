@@ -6,10 +6,13 @@ from typing import Final
 from tollgate.billing.v1.controls_pb2 import Spool as Spooled
 from tollgate_edge.inference.alone import Alone
 from tollgate_edge.settings import EdgeSettings
+from tollgate_edge.use_cases.authenticate import KeyAuthenticator
 from tollgate_holds.holds import Holds
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
 
+# Many polls: none of them came through.
+_UNCHECKED_SECONDS: Final = 5.0
 _NO_ROOM: Final = "the spool is full, or its disk cannot be written; new requests are refused"
 
 
@@ -17,9 +20,17 @@ class Readiness:
     """One per process. Each method returns None, or empty, where there is nothing to say."""
 
     def __init__(
-        self, settings: EdgeSettings, *, holds: Holds, alone: Alone | None, spool: Spool, publisher: Publisher
+        self,
+        settings: EdgeSettings,
+        *,
+        authenticator: KeyAuthenticator,
+        holds: Holds,
+        alone: Alone | None,
+        spool: Spool,
+        publisher: Publisher,
     ) -> None:
         self._settings = settings
+        self._authenticator = authenticator
         self._holds = holds
         self._alone = alone
         self._spool = spool
@@ -42,7 +53,27 @@ class Readiness:
         """What this process would witness could not be kept."""
         return None if self._spool.has_room() else _NO_ROOM
 
+    def keys_cannot_be_checked(self) -> str | None:
+        """What is remembered of keys is too old to be used."""
+        unchecked, most = self._authenticator.unchecked_seconds, self._settings.key_unchecked_seconds
+        if unchecked <= most:
+            return None
+        return (
+            f"the database has not said for {unchecked:.0f} s what has changed, more than {most:g} s: each key is "
+            "looked up anew, and refused where that fails"
+        )
+
     # What one should know.
+
+    def keys_are_unchecked(self) -> str | None:
+        """Changes elsewhere are not seen here."""
+        unchecked, most = self._authenticator.unchecked_seconds, self._settings.key_unchecked_seconds
+        if not _UNCHECKED_SECONDS < unchecked <= most:
+            return None
+        return (
+            f"the database has not said for {unchecked:.0f} s what has changed: keys that were revoked since still "
+            f"work here; after {most:g} s each key is looked up anew"
+        )
 
     def without_redis(self) -> str | None:
         """What happens while Redis is away, or would."""

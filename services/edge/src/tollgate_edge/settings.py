@@ -179,6 +179,14 @@ class EdgeSettings(ServiceSettings):
     sequence_poll_seconds: float = Field(
         default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
     )
+    key_unchecked_seconds: float = Field(
+        default=120.0,
+        ge=1,
+        description="How long keys that are remembered are accepted while the database does not say what has changed: "
+        "a key that was revoked may work for so long at a process that is cut off from it. Then each is looked up "
+        "anew, and refused with 503 where that fails. Shorter than a database takes to fail over, and a failover "
+        "stops inference.",
+    )
     key_cache_size: int = Field(default=100_000, gt=0, description="Most keys that are remembered.")
     key_reads_per_second: int = Field(
         default=20,

@@ -68,6 +68,11 @@ FAMILIES: Final = (
         ("reason",),
     ),
     Family("tollgate_edge_cached_keys", "gauge", "Keys that are remembered."),
+    Family(
+        "tollgate_edge_keys_unchecked_seconds",
+        "gauge",
+        "How long the database has not said which keys have changed; those that are remembered are used meanwhile.",
+    ),
     Family("tollgate_edge_key_reads_total", "counter", "Times that the database was asked about a key."),
     Family("tollgate_edge_key_checks", "gauge", "Requests that wait for what the database says of their key."),
     Family("tollgate_edge_redis_connected", "gauge", "1 while Redis is connected."),
