@@ -293,6 +293,31 @@ async def test_a_request_waits_for_a_router_to_come_back_but_not_for_ever(bench)
     assert bench.admission.forgotten == [headers[b"x-request-id"].decode()]
 
 
+async def test_a_second_try_waits_for_a_router_as_long_as_a_first_however_old_its_request_is(bench):
+    client, _ = await asked(bench, chat())
+    (exchange,) = bench.gateway.open
+    exchange.started -= 60
+    bench.stream.lose()
+    await eventually(lambda: bench.gateway.parked == 1)
+    bench.later(2)
+    bench.pool.streams.append(bench.spare)
+    bench.gateway._router_ready()
+    frame = await bench.spare.next()
+    assert getattr(frame, "try") == 2
+    bench.spare.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+
+
+async def test_a_second_try_waits_for_a_router_no_longer_than_a_first(bench):
+    client, _ = await asked(bench, chat())
+    bench.stream.lose()
+    await eventually(lambda: bench.gateway.parked == 1)
+    bench.later(bench.settings.router_wait_seconds + 1)
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == (503, "service_unavailable")
+    assert bench.gateway.parked == 0
+
+
 async def test_a_client_that_leaves_while_no_router_is_there_gets_its_hold_back(bench):
     bench.pool.streams.clear()
     client = await bench.client()

@@ -265,6 +265,16 @@ async def test_readiness_says_beforehand_what_happens_without_redis(product):
     assert await until(note) == ["should Redis go away, requests that need a wallet or have limits are refused"]
 
 
+async def test_readiness_names_a_spool_that_takes_nothing(product):
+    product.settings = {"SPOOL_MAX_BYTES": 1000}
+    await product.start()
+
+    async def named():
+        return [reason for reason in await product.ready() if "spool" in reason]
+
+    assert "new requests are refused" in (await until(named))[0]
+
+
 async def test_a_redis_that_stands_still_keeps_nothing_from_a_clean_stop(product, valkey):
     product.settings = {"ACCESS_LOG": "on", "DRAIN_NOTICE_SECONDS": 0}
     product.output = asyncio.subprocess.PIPE

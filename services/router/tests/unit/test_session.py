@@ -99,3 +99,33 @@ async def test_a_batch_that_cannot_be_sent_stops_no_later_one(router: Router) ->
     asked_for_nothing(session, 2)
     await until_sent(call, 2)
     assert call.ends == [2]
+
+
+class Credited:
+    """A request that takes credit, or cannot."""
+
+    def __init__(self, failing: Exception | None = None) -> None:
+        self._failing = failing
+        self.credits: list[int] = []
+        self.broken = 0
+
+    def credit(self, size: int) -> None:
+        """Takes it."""
+        if self._failing is not None:
+            raise self._failing
+        self.credits.append(size)
+
+    def broke(self) -> None:
+        """Ends."""
+        self.broken += 1
+
+
+async def test_a_request_that_cannot_take_credit_ends_alone(router: Router) -> None:
+    session = Session(router.deps, cast("Any", Call()))
+    failing, working = Credited(RuntimeError("planted")), Credited()
+    session.requests.update(cast("Any", {1: failing, 2: working}))
+    batch = wire.EdgeBatch()
+    for frame_id in (1, 2):
+        batch.credit.add(id=frame_id, bytes=7)
+    session.on_message(batch.SerializeToString())
+    assert (failing.broken, working.credits) == (1, [7])
