@@ -387,6 +387,33 @@ async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
     assert [one.parent_span_id for one in world.spans.found[1:]] == [span.span[36:52]]
 
 
+async def test_a_trace_that_edge_alone_keeps_has_the_same_span_and_goes_along_with_its_event(tmp_path):
+    where, spans, events_of = target(), [], []
+    for name, kept in (("router", True), ("edge", False)):
+        (tmp_path / name).mkdir()
+        world = World(tmp_path / name, tracing=True)
+        _, _, recorded = recorded_event(world, opened(), snapshot(), result(where, trace_kept=kept))
+        assert len(world.spans.found) == kept
+        recorded = world.recorder.keep(recorded)
+        spans += world.spans.found
+        world.recorder.confirm(recorded)
+        events_of += await world.published()
+        assert world.log.records[0].headers == (("traceparent", world.spans.found[0].span.encode()),)
+    # One that router keeps has its span already; the one that edge alone keeps is made of what is left of the attempt.
+    assert spans[0] == spans[1]
+    assert events_of[0] == events_of[1]
+    assert events_of[1] == expected(
+        opened(), where, trace_kept=True, traceparent=spans[1].span, status=events.EVENT_STATUS_CONFIRMED
+    )
+
+
+async def test_what_edge_keeps_says_so_where_the_router_makes_no_spans(tmp_path):
+    world, where = World(tmp_path), target()
+    _, _, recorded = recorded_event(world, opened(), snapshot(), result(where))
+    world.recorder.confirm(world.recorder.keep(recorded))
+    assert await world.published() == [expected(opened(), where, trace_kept=True, status=events.EVENT_STATUS_CONFIRMED)]
+
+
 async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
     before, where = World(tmp_path), target()
     _, _, first = recorded_event(before, opened(1), snapshot(), result(where))
