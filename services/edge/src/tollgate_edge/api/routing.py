@@ -14,7 +14,6 @@ from tollgate_edge.api.reading import choice_field, text_field
 from tollgate_edge.api.rendering import invalid, render_explanation
 from tollgate_edge.domain.principal import DEFAULT_GROUP
 from tollgate_edge.errors import public_error
-from tollgate_edge.inference.operations import FORMS
 from tollgate_edge.ports import EdgeVersion, KeyRecord
 
 _OPERATIONS: Final = {
@@ -27,6 +26,8 @@ _OPERATIONS: Final = {
     "transcriptions": wire.OPERATION_TRANSCRIPTION,
     "translations": wire.OPERATION_TRANSLATION,
 }
+# Asked for by a form, not by JSON.
+_BY_FORM: Final = frozenset({"transcriptions", "translations"})
 _DIALECTS: Final = {
     "openai-chat": wire.DIALECT_OPENAI_CHAT,
     "openai-responses": wire.DIALECT_OPENAI_RESPONSES,
@@ -130,7 +131,7 @@ def _asked(body: dict[str, Any]) -> tuple[str, str]:
     """Returns the operation and the dialect: what is said, else what the operation or its request tells."""
     operation = choice_field(body, "operation", "chat", tuple(_OPERATIONS))
     request = body.get("request")
-    if request is not None and _OPERATIONS[operation] in FORMS:
+    if request is not None and operation in _BY_FORM:
         raise invalid(f"'request' goes without {operation}: they are asked for by a form, not by JSON.", "request")
     spoken = _SPOKEN.get(operation, (_OPENAI,))
     usual = spoken[0]
