@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from math import ceil, inf
 from typing import Any, Final
 
@@ -10,11 +11,15 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.router.v1 import router_pb2, router_pb2_grpc
 from tollgate_kit.grpc_io import abort_with
+from tollgate_router.domain.candidates import Ask
+from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.endpoints.sending import FORMS
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Mode
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.domain.sending import Sending
+from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.walk import Walk
 from tollgate_router.errors import InvalidBody
@@ -106,13 +111,19 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
         assert candidates is not None
         # Draws of its own: to ask does not change what requests draw.
         source = random.Random(self._deps.random.random())  # noqa: S311 - spreads load, keeps no secret.
-        walk = Walk(snapshot, ask.model, candidates, lambda: ask, source)
+        walk = Walk(snapshot, ask.model, candidates, lambda: ask, source, self._saying(opened, ask, request.body))
         now, target = self._deps.clock.monotonic(), None
         if isinstance(found := serving(snapshot, opened), UpstreamProblem):
             walk.refusal = found
         else:
             target = walk.first(now, ask.dialect, ask.body_bytes)
         return router_pb2.ExplainRouteResponse(explanation=explanation_of(snapshot, walk, target, now))
+
+    def _saying(self, opened: wire.Open, ask: Ask, body: bytes) -> Callable[[Target], Sending] | None:
+        """Returns what would write such a request for a target; None where no body is at hand, or it is a form."""
+        if not body or opened.operation in FORMS:
+            return None
+        return partial(sending, opened, dict(ask.members), body=body, remembers=self._deps.responses is not None)
 
     async def SetChannelMode(  # noqa: N802 - the name is the contract's.
         self, request: router_pb2.SetChannelModeRequest, context: Any
