@@ -8,6 +8,7 @@ import pytest
 from services.router.tests.fakes.exchange import Router
 from services.router.tests.fakes.versions import channel, snapshot
 
+from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_kit.spool import Spool
 from tollgate_router.exchange.session import Session
@@ -129,3 +130,34 @@ async def test_a_request_that_cannot_take_credit_ends_alone(router: Router) -> N
         batch.credit.add(id=frame_id, bytes=7)
     session.on_message(batch.SerializeToString())
     assert (failing.broken, working.credits) == (1, [7])
+
+
+async def test_what_edge_keeps_is_published_as_kept_and_nothing_else_is(router: Router) -> None:
+    session, stopping = Session(router.deps, cast("Any", Call())), asyncio.Event()
+    for frame_id in (1, 2, 3):
+        fields = {"tenant": wire.Tenant(project_id="p", api_key_id="k", route_group="default"), "model": "able"}
+        batch = wire.EdgeBatch()
+        batch.open.add(
+            id=frame_id,
+            request_id=f"req_{frame_id}",
+            operation=wire.OPERATION_CHAT,
+            dialect=wire.DIALECT_OPENAI_CHAT,
+            body=b'{"messages":[]}',
+            body_length=15,
+            **fields,
+        )
+        session.on_message(batch.SerializeToString())
+        router.upstream.calls[-1].reply()
+    # The word about 3 comes before its Ack, as where a large batch is cut; of 99 nobody knows.
+    session.on_message(wire.EdgeBatch(ack=[1, 2], ack_kept=[2, 3, 99]).SerializeToString())
+    session.on_message(wire.EdgeBatch(ack=[3]).SerializeToString())
+    assert session.unacknowledged == 0
+    stopping.set()
+    await router.deps.recorder.publisher.run(stopping)
+    published = [events.UsageRecorded.FromString(record.value) for record in router.log.records]
+    assert [(event.request_id, event.trace_kept) for event in published] == [
+        ("req_1", False),
+        ("req_2", True),
+        ("req_3", True),
+    ]
+    assert {event.status for event in published} == {events.EVENT_STATUS_CONFIRMED}

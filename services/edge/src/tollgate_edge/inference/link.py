@@ -104,6 +104,10 @@ class Outbox:
         self._batch.ack.append(frame_id)
         self._added(0, urgent=False)
 
+    def keep(self, frame_id: int) -> None:
+        """Edge keeps the trace of a request whose `ack` waits here since this turn of the loop."""
+        self._batch.ack_kept.append(frame_id)
+
     def _added(self, size: int, *, urgent: bool) -> None:
         self.bytes += size
         self.frames += 1
@@ -126,7 +130,7 @@ def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
     """Cuts a batch into batches within the limits; an Open comes before its Body frames."""
     parts = [wire.EdgeBatch()]
     frames = size = 0
-    for name in ("open", "body", "credit", "cancel", "ack"):
+    for name in ("open", "body", "credit", "cancel", "ack_kept", "ack"):
         for frame in getattr(batch, name):
             weight = len(frame.body) if name == "open" else len(frame.data) if name == "body" else 0
             if frames >= _MAX_BATCH_FRAMES or (frames and size + weight > _MAX_BATCH_BYTES):

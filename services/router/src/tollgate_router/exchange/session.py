@@ -105,6 +105,12 @@ class Session:
             found = requests.get(cancel.id)
             if found is not None:
                 self.guarded(found, found.cancel, cancel.reason)
+        self._acknowledged(batch)
+
+    def _acknowledged(self, batch: wire.EdgeBatch) -> None:
+        for frame_id in batch.ack_kept:
+            if frame_id in self._unacknowledged:
+                self._unacknowledged[frame_id] = [*map(self.deps.recorder.keep, self._unacknowledged[frame_id])]
         for frame_id in batch.ack:
             for recorded in self._unacknowledged.pop(frame_id, ()):
                 self.deps.recorder.confirm(recorded)
