@@ -19,6 +19,7 @@ import httptools
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_edge.errors import PublicError, public_error, render_openai
 from tollgate_edge.faces import gemini_call
+from tollgate_edge.inference.asking import add_part
 from tollgate_edge.inference.caller import Caller
 from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_edge.inference.guarding import guarded
@@ -274,8 +275,7 @@ class Door(Caller):
             return
         if exchange.closed:
             return
-        exchange.body_parts.append(body)
-        exchange.body_size += len(body)
+        add_part(exchange, body)
         # A byte now and then does not keep a connection: time is earned by what has come, and no more of it than this
         # can be saved up.
         most = self.loop.time() + self.gateway.settings.body_timeout_seconds
