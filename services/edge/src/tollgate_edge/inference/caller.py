@@ -1,13 +1,18 @@
 """The caller's end of a connection: what is written to it, whether it takes that, and how it is let go."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tollgate_edge.errors import PublicError, render_openai
+from tollgate_edge.inference.words import STATUS_LINES
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
     from tollgate_edge.inference.gateway import InferenceGateway
     from tollgate_edge.inference.slow_readers import SlowReaders
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Caller(HttpToolsProtocol):
@@ -42,6 +47,16 @@ class Caller(HttpToolsProtocol):
     def write_paused(self) -> bool:
         return self.flow.write_paused
 
+    def _is_read_by_app(self) -> bool:
+        """Tells whether the app waits for the rest of the request that is being read, and nothing comes before it."""
+        cycle = self.cycle
+        if self._serving is not None or self.pipeline or cycle is None:
+            return False
+        return cycle.more_body and not cycle.response_started
+
+    def _idle(self) -> bool:
+        return self._serving is None and (self.cycle is None or self.cycle.response_complete)
+
     def unread(self, now: float) -> int:
         """Returns how many bytes of replies wait for the caller, and notes whether it took any since the last look.
 
@@ -70,3 +85,17 @@ class Caller(HttpToolsProtocol):
             self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
             self.flow.resume_reading()
             self.transport.write_eof()
+
+    def _answer(self, error: PublicError) -> None:
+        """Writes an error that belongs to no exchange."""
+        request_id = self.gateway.new_request_id()
+        # How much of a head that is not whole was read depends on how it was cut: its host is not looked at.
+        body = render_openai(error, request_id, self.gateway.error_docs(b""))
+        more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
+        self.transport.write(
+            (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
+            + b"content-type: application/json\r\nx-request-id: %s\r\n%s" % (request_id.encode(), more.encode())
+            + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
+        )
+        self.gateway.counters.count_refused(error.code)
+        self.gateway.records.refused(request_id, error)

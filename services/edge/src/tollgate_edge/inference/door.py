@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import gemini_call
 from tollgate_edge.inference.asking import add_part
-from tollgate_edge.inference.caller import Caller
+from tollgate_edge.inference.caller import CONTINUE, Caller
 from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.known_head import KnownHead, known_head
 from tollgate_edge.inference.operations import ROUTES
 from tollgate_edge.inference.request_head import SHORT_BYTES, has_long_body, read_head
-from tollgate_edge.inference.words import STATUS_LINES
 from tollgate_edge.ports import Refused
 
 if TYPE_CHECKING:
@@ -90,9 +89,6 @@ class Door(Caller):
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        self._idle_until = 0.0
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         begins = not self._receiving and not self.pipeline and self._idle()
         if begins and self._known is not None and self._is_known(self._known, data):
             return
@@ -129,6 +125,7 @@ class Door(Caller):
         if size > settings.max_body_bytes or gateway.body_bytes + size > settings.max_body_memory_bytes:
             return False
         self._heads_to_keep = _HEADS_KEPT
+        self._ends_idleness()
         gateway.body_bytes += size
         self._serving = exchange = known.exchange(gateway, self, body)
         guarded(exchange, exchange.begin)
@@ -206,7 +203,14 @@ class Door(Caller):
         self._head_size = 0
         self._reading = None
         self._receiving = not self._ending
+        self._ends_idleness()
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
+
+    def _ends_idleness(self) -> None:
+        # By a request only: bytes that begin none, as blank lines do, keep no connection.
+        self._idle_until = 0.0
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -303,13 +307,13 @@ class Door(Caller):
             # It is whole, and begins with its key.
             self._nameless = None
             self._read_on()
-        if exchange is None:
-            if not self._ending:
+        if exchange is None or exchange.closed:
+            if exchange is None and not self._ending:
                 super().on_message_complete()
-            return
-        if exchange.closed:
-            return
-        if self._ending:
+            if self._idle():
+                # It was answered before it was whole.
+                self._idles()
+        elif self._ending:
             self.gateway.closed(exchange)
         elif self._idle():
             self._serving = exchange
@@ -339,10 +343,25 @@ class Door(Caller):
             self._leave()
         elif self.pipeline:
             self.on_response_complete()
+        elif self._receiving:
+            self._gives_time()
         else:
-            # uvicorn would arm a timer for every reply, and take it back with the next request; the sweep looks anyway.
-            # With heads that are known, edge's own code takes 42 µs of a small request in place of 65.
-            self._idle_until = self.loop.time() + self.timeout_keep_alive
+            self._idles()
+
+    def _idles(self) -> None:
+        # uvicorn would arm a timer for every reply, and take it back with the next request; the sweep looks anyway.
+        # With heads that are known, edge's own code takes 42 µs of a small request in place of 65.
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._receiving:
+            self._unset_keepalive_if_required()
+            self._gives_time()
+
+    def _gives_time(self) -> None:
+        """The reply is done behind which a request is being read, which had no limit until now."""
+        self.read_deadline = max(self.read_deadline, self.loop.time() + self.gateway.settings.header_timeout_seconds)
 
     # Time limits, asked once a second.
 
@@ -352,16 +371,14 @@ class Door(Caller):
             self.transport.close()
         if not self.read_deadline or now < self.read_deadline or self.transport.is_closing():
             return
-        if self._lingers:
+        if not self._idle() and not self._is_read_by_app():
+            # An error would be taken for a part of the reply that is due before it.
+            self.read_deadline = now + self.gateway.settings.header_timeout_seconds
+            return
+        if self._lingers or not getattr(self, "url", b""):
             self.transport.close()
-            return
-        if self._serving is not None or (self.cycle is not None and self.cycle.response_started):
-            self.read_deadline = 0.0
-            return
-        if getattr(self, "url", b""):
-            self._end(self.gateway.words.too_slow)
         else:
-            self.transport.close()
+            self._end(self.gateway.words.too_slow)
 
     # Refusals before a request is whole.
 
@@ -416,7 +433,7 @@ class Door(Caller):
 
     def _ask_for_body(self) -> None:
         if self.expect_100_continue and self._idle():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.transport.write(CONTINUE)
 
     def _refuse_early(self, exchange: InferenceExchange, error: PublicError) -> None:
         """Answers before the body is whole. A short body is read and dropped, so that the connection can be kept."""
@@ -447,32 +464,8 @@ class Door(Caller):
             self._answer(error)
         self.transport.close()
 
-    def _answer(self, error: PublicError) -> None:
-        """Writes an error that belongs to no exchange."""
-        request_id = self.gateway.new_request_id()
-        # How much of a head that is not whole was read depends on how it was cut: its host is not looked at.
-        body = render_openai(error, request_id, self.gateway.error_docs(b""))
-        more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
-        self.transport.write(
-            (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
-            + b"content-type: application/json\r\nx-request-id: %s\r\n%s" % (request_id.encode(), more.encode())
-            + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
-        )
-        self.gateway.counters.count_refused(error.code)
-        self.gateway.records.refused(request_id, error)
-
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not ours.
         self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
-
-    def _is_read_by_app(self) -> bool:
-        """Tells whether the app waits for the rest of the request that is being read, and nothing comes before it."""
-        cycle = self.cycle
-        if self._serving is not None or self.pipeline or cycle is None:
-            return False
-        return cycle.more_body and not cycle.response_started
-
-    def _idle(self) -> bool:
-        return self._serving is None and (self.cycle is None or self.cycle.response_complete)
 
     def _exchanges(self) -> list[InferenceExchange]:
         waiting = cast("list[tuple[object, object]]", list(self.pipeline))
