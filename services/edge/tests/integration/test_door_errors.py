@@ -230,6 +230,20 @@ async def test_a_lost_router_that_cannot_be_written_down_is_told_of_all_the_same
     await clean(bench)
 
 
+async def test_of_those_whose_caller_left_one_that_fails_keeps_no_other_from_its_end(bench, plant):
+    client, frame = await asked(bench, chat() + chat())
+    (door,) = bench.gateway.doors
+    await eventually(lambda: len(door.pipeline) == 1)
+    plant(bench.stream.outbox, "cancel")
+    await client.close()
+    await eventually(lambda: not bench.gateway.doors)
+    assert bench.counters.client_gone == 2
+    assert door not in bench.server._server.server_state.connections
+    bench.stream.end(frame.id)
+    assert len(bench.admission.settled) == 1
+    assert len(bench.access_lines()) == 2
+
+
 async def test_a_second_try_that_fails_before_it_begins_gives_back_what_it_holds(bench, plant):
     bench.pool.streams.append(bench.spare)
     client, frame = await asked(bench, chat())
