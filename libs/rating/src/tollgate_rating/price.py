@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
-from tollgate_rating.decimals import INT64_MAX, PICO, divide_half_even, format_decimal, in_range
+from tollgate_rating.decimals import INT64_MAX, MAX_CHARGE_PICO, PICO, divide_half_even, format_decimal, in_range
 from tollgate_rating.errors import InvalidPrice, InvalidQuantity, Unpriced
 from tollgate_rating.exchange import ExchangeRate
 from tollgate_rating.tiers import Conditions, ParsedTier
@@ -164,10 +164,15 @@ class ModelPrice:
         """Returns what the units cost, in pico-units, rounded half-even once over the sum.
 
         `at_us` is when the request began (microseconds since the epoch), `service` the tier of service that the
-        provider reports. A unit used 0 times needs no price. Raises Unpriced, InvalidQuantity or AmountOutOfRange.
+        provider reports. A unit used 0 times needs no price. Raises Unpriced, InvalidQuantity or AmountOutOfRange; that
+        one of a converted price for the amount before its conversion, too, since both are said of a request.
         """
         price = self.tier(units, at_us, service) if self._tiers else self
-        return in_range(divide_half_even(price._exact(units), price._denominator))  # noqa: SLF001 - of our own kind.
+        amount = in_range(divide_half_even(price._exact(units), price._denominator))  # noqa: SLF001 - of our own kind.
+        # Only what is near the bound or beyond it is rated twice.
+        if self.exchange is not None and (amount + 1) * PICO > MAX_CHARGE_PICO * self.exchange.rate:
+            self.unconverted.rate(units, at_us, service)
+        return amount
 
     def tier(self, units: Mapping[str, int], at_us: int, service: str = "") -> "ModelPrice":
         """Returns the price that is in force for this usage: that of a tier, or this one."""
@@ -199,12 +204,12 @@ class ModelPrice:
 
         The request itself has one where the book has a price for it.
         """
+        self.rate(units, at_us, service)
         price = self.tier(units, at_us, service)
         if price is not self:
             return price.lines(units)
         lines: list[Line] = []
         before, running = 0, 0
-        in_range(divide_half_even(self._exact(units), self._denominator))
         for unit, quantity in units.items():
             if not quantity or (unit == REQUEST and not self.names(REQUEST)):
                 continue

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tollgate_rating import PICO, ChannelCost, PriceBook, Unpriced, first_rated
+from tollgate_rating import PICO, ChannelCost, ExchangeRate, PriceBook, Unpriced, first_rated
 
 pytestmark = pytest.mark.unit
 
@@ -38,3 +38,11 @@ def test_the_first_price_that_knows_all_units_counts():
         first_rated((own, None), units, 0, "")
     with pytest.raises(Unpriced):
         first_rated((None,), units, 0, "")
+
+
+def test_a_cost_that_is_beyond_an_amount_before_its_conversion_is_passed_over():
+    """Where it is said, it would take the charge beside it away."""
+    back = ExchangeRate(base="USD", quote="CNY", rate="0.01", effective_us=0)
+    dear = price(request="9300").converted(back)
+    listed = price(request="3").converted(back)
+    assert first_rated((dear, listed), {"request": 1}, 0, "") == (3 * PICO // 100, listed)

@@ -68,13 +68,14 @@ def test_a_converted_charge_is_what_the_slow_reference_says(unit_prices, usage, 
     price = priced(unit_prices, multiply, tier)
     converted = price.converted(rate(text))
     expected = reference(unit_prices, (multiply, tier, text), usage)
-    if expected > MAX_CHARGE_PICO:
-        with pytest.raises(AmountOutOfRange):
-            converted.rate(usage, 0, "flex")
+    listed = reference(unit_prices, (multiply, tier), usage)
+    if max(expected, listed) > MAX_CHARGE_PICO:
+        for rated in (converted.rate, converted.lines):
+            with pytest.raises(AmountOutOfRange):
+                rated(usage, 0, "flex")
         return
     assert converted.rate(usage, 0, "flex") == expected
-    listed = reference(unit_prices, (multiply, tier), usage)
-    assert listed > MAX_CHARGE_PICO or converted.unconverted.rate(usage, 0, "flex") == listed
+    assert converted.unconverted.rate(usage, 0, "flex") == listed
     lines = converted.lines(usage, 0, "flex")
     assert sum(line.amount_pico for line in lines) == expected
     for line in lines:
@@ -83,6 +84,20 @@ def test_a_converted_charge_is_what_the_slow_reference_says(unit_prices, usage, 
     tokens = {unit: count for unit, count in usage.items() if unit != "image"}
     held = converted.worst_case(usage["input"] + usage["cache_read"], usage["output"])
     assert held >= reference(unit_prices, (multiply, tier, text), tokens)
+
+
+@given(st.integers(-2, 2), st.integers(1, 3 * 10**12))
+def test_an_amount_is_one_only_where_it_was_one_before_its_conversion(off, times):
+    """Both are said of a request, so both have to fit; whatever the rate, to the last pico-unit."""
+    price = priced({"input": "0.000001"}, "1", "1")
+    converted = price.converted(rate(format_decimal(times)))
+    usage = {"input": MAX_CHARGE_PICO + off}
+    listed, exact = usage["input"], Fraction(usage["input"] * times, 10**12)
+    if max(listed, round(exact)) > MAX_CHARGE_PICO:
+        with pytest.raises(AmountOutOfRange):
+            converted.rate(usage)
+    else:
+        assert (converted.rate(usage), converted.unconverted.rate(usage)) == (round(exact), listed)
 
 
 def test_one_rounding_is_not_two():

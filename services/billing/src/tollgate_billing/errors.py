@@ -18,6 +18,7 @@ BillingError
 └── TooManyGuesses           too many wrong codes; `retry_after_us` says for how long
 BadSignature                 nobody who knows the secret sent this message of a payment provider just now
 BadMessage                   signed, and still no message about a payment
+LedgerRefused                the ledger cannot take a batch, however often it is tried; the message says why
 Poison                       a record is no usage event that can be booked; the message says why
 TooMuchPoison                more of them on end than are set aside without somebody who looks
 """
@@ -105,6 +106,10 @@ class BadMessage(ValueError):  # noqa: N818
 
 class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
     """The record is no usage event that can be booked; the message says why."""
+
+
+class LedgerRefused(ValueError):  # noqa: N818 - of a batch more than of the ledger.
+    """What a batch moves is nothing that the ledger's columns can keep; the same batch will be refused again."""
 
 
 class TooMuchPoison(Exception):  # noqa: N818 - a state of the log more than a fault.

@@ -126,7 +126,8 @@ class Ledger(Protocol):
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
         """Writes a batch once and returns its effects on wallets, the same ones again when it was written before.
 
-        Raises OwnershipLost when somebody else has claimed the source.
+        Raises OwnershipLost when somebody else has claimed the source, and LedgerRefused, with nothing written, for
+        values that no column can keep.
         """
         ...
 

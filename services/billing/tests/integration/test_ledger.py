@@ -1,6 +1,7 @@
 """The ledger: one suite for the fake, SQLite and PostgreSQL."""
 
 import asyncio
+import random
 import uuid
 from contextlib import contextmanager
 
@@ -31,7 +32,7 @@ from tollgate_billing.domain.postings import (
     Transfer,
     WalletEffect,
 )
-from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
+from tollgate_billing.errors import InvalidGrant, LedgerRefused, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, OpenException, Posting
 from tollgate_kit.event_log import OwnershipLost
 from tollgate_kit.sql import Database
@@ -413,3 +414,32 @@ async def test_transfers_of_before_exchange_rates_stay_and_count_once_for_each_r
     with pytest.raises(sa.exc.IntegrityError):
         await database.write(add("sha256:two", 0))
     database.close()
+
+
+@pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("wrong", [{"model": "m" * 257}, {"organization": "o\0"}, {"currency": "EURO"}])
+async def test_what_no_column_can_keep_is_refused_and_nothing_of_it_is_written(ledger, wrong):
+    """What is away is waited for; this would be waited for for ever."""
+    await ledger.claim(SOURCE.source, "me")
+    moved = [
+        Transfer(line(WALLET, REVENUE), 3, 1),
+        Transfer(line(WALLET, REVENUE, **{"organization": "x"} | wrong), 4, 1),
+    ]
+    with pytest.raises(LedgerRefused):
+        await ledger.post(posting(0, 5, moved))
+    assert await ledger.balances() == {}
+    await ledger.post(posting(0, 5, moved[:1]))
+    assert await ledger.balances() == {"org": -3}
+
+
+@pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
+async def test_the_longest_names_that_an_event_may_have_fit_an_index(ledger):
+    """Of letters that nothing makes shorter: PostgreSQL takes 2,704 bytes into an entry, after compression."""
+    chance = random.Random(1)
+    organization, project = (f"{chance.getrandbits(1024):0256x}" for _ in range(2))
+    model = "".join(chr(chance.randrange(0x10000, 0x1FFFF)) for _ in range(256))
+    book, rate = (f"{chance.getrandbits(512):0128x}" for _ in range(2))
+    await ledger.claim(SOURCE.source, "me")
+    whole = Line(organization, project, model, book, "USD", WALLET, REVENUE, rate)
+    await ledger.post(posting(0, 5, [Transfer(whole, 3, 1)]))
+    assert await ledger.balances() == {organization: -3}

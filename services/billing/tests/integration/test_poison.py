@@ -82,6 +82,33 @@ async def test_a_partition_of_poison_is_stopped_and_the_others_go_on(billing):
     assert billing.stop() == 0
 
 
+async def test_events_that_one_database_takes_and_another_does_not_are_letters_on_both(billing):
+    """SQLite knows no lengths and keeps a NUL; PostgreSQL refuses both, at each try."""
+    billing.start()
+    client = billing.client()
+    await client.grant(FUNDS)
+    events, now = made(0, 20), time.time_ns() // 1000
+    worse = [
+        usage_event("long" * 65, at_us=now),
+        usage_event("nul\0", at_us=now),
+        usage_event("long-model", at_us=now, model="m" * 300),
+        usage_event("nul-model", at_us=now, model="m\0", status=2, replay=True),
+        usage_event("long-owner", at_us=now, organization="o" * 300),
+        usage_event("money", at_us=now, organization="stranger", currency="usd"),
+    ]
+    await send(billing.servers[URL], [*events[:10], *worse, *events[10:]])
+    await all_booked(client, events, len(worse))
+    for _ in range(2):
+        reply = await client.letters.ListDeadLetters(wire.ListDeadLettersRequest(), timeout=60)
+        assert sorted(one.state for one in reply.letters) == ["unusable"] * len(worse)
+        answer = await client.letters.ReplayDeadLetters(wire.ReplayDeadLettersRequest(all=True), timeout=60)
+        assert not any(one.state == "sent" for one in answer.letters)
+    # What was never booked has given nobody a currency.
+    await client.grant(5, key="stranger", organization="stranger")
+    await client.close()
+    assert billing.stop() == 0
+
+
 class Letters:
     """The topic of letters, on either log, which takes none or takes them."""
 

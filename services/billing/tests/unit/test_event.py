@@ -43,11 +43,29 @@ def test_what_edge_admits_can_be_booked():
     assert event.fields.charge_pico == 9223372036854775
 
 
+def tenant(**changes):
+    return wire.Tenant(**{"organization_id": "org", "project_id": "project", "api_key_id": "key"} | changes)
+
+
 BAD = [
     ({"event_id": b"short"}, "event_id"),
     ({"request_id": ""}, "request_id"),
     ({"request_id": "r" * 300}, "request_id"),
+    ({"request_id": "r\0"}, "request_id has a NUL"),
+    ({"request_id": "名" * 86}, "request_id has 258 bytes"),
     ({"tenant": wire.Tenant()}, "organization_id"),
+    ({"tenant": tenant(organization_id="o" * 257)}, "organization_id"),
+    ({"tenant": tenant(organization_id="o\0")}, "organization_id"),
+    ({"tenant": tenant(project_id="p" * 257)}, "project_id"),
+    ({"tenant": tenant(project_id="\0p")}, "project_id"),
+    ({"tenant": tenant(api_key_id="k" * 257)}, "api_key_id"),
+    ({"client_network": "n" * 257}, "client_network"),
+    ({"model": "m" * 257}, "model"),
+    ({"model": "a\0b"}, "model"),
+    ({"price_digest": "sha256:" + "d" * 122}, "price_digest"),
+    ({"price_digest": "\0"}, "price_digest"),
+    ({"conversion": events.Conversion(rate_digest="d" * 129, list_currency="USD")}, "rate_digest"),
+    ({"conversion": events.Conversion(rate_digest="\0", list_currency="USD")}, "rate_digest"),
     ({"status": 0}, "status"),
     ({"status": 77}, "status"),
     ({"source": 0}, "source"),
@@ -56,6 +74,7 @@ BAD = [
     ({"charge_pico": -1}, "charge_pico"),
     ({"cost_pico": MAX_AMOUNT_PICO + 1}, "cost_pico"),
     ({"currency": ""}, "currency"),
+    *(({"currency": text}, "currency") for text in ("usd", "US", "USDT", "US\0", "USD\n", "ＵＳＤ")),
     ({"unpriced": True}, "no price"),
     ({"final": False, "charge_pico": 5}, "not final"),
     ({"started_at_us": NOW_US + 2 * 3600 * 10**6}, "started_at_us"),
@@ -67,6 +86,13 @@ BAD = [
 GOOD = [
     {},
     {"request_id": "r" * 256},
+    {"request_id": "名" * 85},
+    {"tenant": tenant(organization_id="o" * 256, project_id="p" * 256, api_key_id="k" * 256)},
+    {"tenant": tenant(project_id="", api_key_id="")},
+    {"model": "名" * 256},
+    {"price_digest": "d" * 128},
+    {"conversion": events.Conversion(rate_digest="d" * 128, list_currency="USD")},
+    {"currency": "CNY"},
     {"try": 255, "attempt": 255},
     {"status": 2, "replay": True},
     {"charge_pico": MAX_AMOUNT_PICO, "cost_pico": MAX_AMOUNT_PICO},

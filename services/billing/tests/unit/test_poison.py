@@ -12,6 +12,7 @@ from services.billing.tests.fakes.process import World
 from tollgate_billing.adapters.dead_letters import TOPIC, DeadLetterTopic
 from tollgate_billing.consumers.intake import BatchLimits
 from tollgate_billing.domain.poison import count_on_end
+from tollgate_billing.errors import LedgerRefused
 from tollgate_billing.ports import Letter
 from tollgate_billing.use_cases.record_batch import RecordBatch
 from tollgate_kit.event_log import RecordTooLarge
@@ -146,6 +147,50 @@ async def test_other_partitions_go_on_and_what_was_begun_is_booked(world):
     assert [letter.offset for letter in world.letters.letters] == [2, 3]
     assert world.log.committed[0][0] == 4
     assert "partition 0 of usage.recorded.v1 is stopped before record 4" in world.process.consumer.problem
+
+
+class NarrowLedger:
+    """A ledger in front of another one, which has no column for what some organization is called."""
+
+    def __init__(self, ledger):
+        self._ledger = ledger
+
+    def __getattr__(self, name):
+        return getattr(self._ledger, name)
+
+    async def post(self, posting):
+        if any(one.line.organization_id == "too wide" for one in posting.transfers):
+            raise LedgerRefused("value too long")
+        return await self._ledger.post(posting)
+
+
+async def test_a_batch_that_the_ledger_can_never_take_stops_its_partition_alone(world, caplog):
+    """Its records can be read, so nothing sets them aside; what follows them in their partition waits for a release."""
+    world.log = FakeLog(partitions=2)
+    world.limits = BatchLimits(events=2, size_bytes=1 << 20, age_seconds=1.0)
+    ledger, world.ledger = world.ledger, NarrowLedger(world.ledger)
+    charged = good(world, "a") + good(world, "b")
+    for name in ("c", "d"):
+        world.log.append(usage_event(name, organization="too wide").SerializeToString(), world.clock.now_us(), 0)
+    waiting = sum(good(world, name) for name in "efgh")
+    await run(world)
+    for name in "ijklmn":
+        charged += good(world, name, partition=1)
+        await run(world, 3)
+    assert ledger.accounts["org", "wallet", "USD"] == 10**12 - charged
+    assert (world.log.committed[0][0], world.log.committed[1]) == (2, (6, ""))
+    reason = "partition 0 of usage.recorded.v1 is stopped before record 2: the ledger cannot take its batch of records"
+    assert reason in world.process.consumer.problem
+    assert world.process.consumer.stopped_partitions == [0]
+    (told,) = [one for one in caplog.records if "is stopped" in one.message]
+    assert told.levelname == "CRITICAL"
+    await world.process.consumer.drain()
+    # A release that can keep it begins with the batches that were begun.
+    world.process, world.ledger = None, ledger
+    await world.settle()
+    assert ledger.accounts["org", "wallet", "USD"] == 10**12 - charged - waiting
+    assert len(world.store.usage) == 14
+    assert (world.store.poison, world.process.consumer.problem) == ([], "")
 
 
 async def test_letters_that_cannot_be_written_are_waited_for(world):

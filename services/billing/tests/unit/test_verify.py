@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from services.billing.tests.fakes.events import BOOK, NOW_US, usage_event
 from services.billing.tests.fakes.prices import FakePrices
 
+from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import MAX_AMOUNT_PICO, decode
 from tollgate_billing.domain.fields import TOKEN_FIELDS, columns_of
@@ -14,6 +15,8 @@ from tollgate_rating import GroupRule, PriceBook, PriceTier, RatingError
 from tollgate_rating.units import INPUT_UNITS, OUTPUT_UNITS
 
 pytestmark = pytest.mark.unit
+
+ROUTER, BILLING, SETTLED = events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_BILLING, events.EVENT_STATUS_SETTLED
 
 
 def found(**changes):
@@ -56,6 +59,22 @@ def test_one_pico_unit_is_a_mismatch():
 )
 def test_what_cannot_be_verified_is_a_mismatch_too(changes, reason):
     assert found(**changes)[0] == reason
+
+
+@pytest.mark.parametrize("source", [ROUTER, events.EVENT_SOURCE_WITNESS, BILLING])
+@pytest.mark.parametrize("status", [events.EVENT_STATUS_CONFIRMED, SETTLED])
+@pytest.mark.parametrize("digest", ["", BOOK.digest])
+def test_a_charge_for_nothing_is_billings_estimate_or_a_mismatch(source, status, digest):
+    """A hold says what it was settled with, and neither units nor price; nobody else charges what nobody can rate."""
+    nothing = {"usage": wire.Usage(), "source": source, "status": status, "price_digest": digest}
+    reason = "charge" if digest else "no_price_named"
+    estimate = (source, status, digest) == (BILLING, SETTLED, "")
+    assert found(**nothing, charge_pico=5) == (None if estimate else (reason, 5, 0))
+    assert found(**nothing, charge_pico=0) is None
+
+
+def test_an_estimate_of_units_names_their_price():
+    assert found(source=BILLING, status=SETTLED, price_digest="")[0] == "no_price_named"
 
 
 PRICES = st.dictionaries(

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 import uvloop
 from services.edge.tests.fakes.door import CHUNK, SSE, answered, clean, error_of
-from services.edge.tests.fakes.inference import UNPRICED, Bench, chat, eventually, get
+from services.edge.tests.fakes.inference import PRICES, UNPRICED, Bench, chat, eventually, get
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_holds import HoldResult
+from tollgate_rating import ExchangeRate, PriceBook, PriceTable
 
 pytestmark = pytest.mark.integration
 
@@ -156,6 +158,23 @@ async def test_the_connection_is_kept_after_a_refusal(bench, request_bytes, stat
     assert headers[b"x-request-id"]
     assert (await answered(bench, client))[0] == 200
     assert len(bench.admission.held) == 1
+
+
+async def test_what_is_too_dear_in_the_currency_of_its_price_is_refused_in_a_cheaper_one_too(bench):
+    """It could not be charged: its usage event says both amounts."""
+    yuan = PriceBook(name="public", effective_us=0, currency="CNY", models=PRICES)
+    rate = ExchangeRate(base="CNY", quote="USD", rate="0.14", effective_us=0)
+    bench.version = replace(bench.version, price_table=PriceTable([yuan], rates=[rate]))
+    bench.keys.principal = replace(bench.keys.principal, currency="USD")
+    client = await bench.client()
+    client.send(chat(model="dear") + chat())
+    status, _, body = await client.reply()
+    # 8,192 tokens at 3 CNY; 3,440 USD would be no reason.
+    assert (status, error_of(body)["code"]) == (400, "request_too_dear")
+    assert "may cost 24576." in error_of(body)["message"]
+    assert (await answered(bench, client))[0] == 200
+    (held,) = bench.admission.held
+    assert held
 
 
 async def test_a_request_without_money_never_reaches_a_router(bench):

@@ -11,7 +11,7 @@ from tollgate_edge.faces import OPENAI
 from tollgate_edge.inference.fields import decode
 from tollgate_edge.inference.witness import Witness
 from tollgate_edge.ports import EdgeVersion
-from tollgate_kit.clock import SystemClock
+from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_rating import ExchangeRate, PriceBook, PriceTable
 
 PRICES = {
@@ -19,6 +19,7 @@ PRICES = {
     "by-token": {"input": "1", "output": "2"},
     "by-search": {"search": "0.002"},
     "by-request": {"request": "0.001"},
+    "by-fortune": {"request": "9300", "input": "0", "output": "0"},
     "by-call": {"request": "0.04", "input": "0", "output": "0"},
 }
 
@@ -43,9 +44,9 @@ class Spool:
         pass
 
 
-def witnessed(operation, body, *, delivered=100, currency="", rates=()):
+def witnessed(operation, body, *, delivered=100, currency="", rates=(), clock=None, started_us=1):
     spool = Spool()
-    witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), SystemClock())
+    witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), clock or SystemClock())
     principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False, currency=currency)
     exchange = SimpleNamespace(
         principal=principal,
@@ -55,7 +56,7 @@ def witnessed(operation, body, *, delivered=100, currency="", rates=()):
         body_length=len(body),
         request_id="req_1",
         tries=1,
-        started_us=1,
+        started_us=started_us,
         face=OPENAI,
         trace_id="0" * 32,
         span_id="0" * 16,
@@ -104,3 +105,20 @@ def test_of_an_amount_that_was_converted_both_currencies_are_said(delivered, lis
         "USD",
         rate.digest,
     )
+
+
+def test_what_is_beyond_an_amount_before_its_conversion_is_kept_without_a_price():
+    """A charge beside `unpriced` would be nothing that billing books."""
+    rate = ExchangeRate(base="USD", quote="CNY", rate="0.01", effective_us=0)
+    event = witnessed(wire.OPERATION_CHAT, b'{"model":"by-fortune","messages":[]}', currency="CNY", rates=[rate])
+    assert (event.unpriced, event.charge_pico, event.HasField("conversion")) == (True, 0, False)
+    assert event.usage.requests == 1
+
+
+def test_a_clock_that_is_set_back_meanwhile_does_not_end_a_request_before_it_began():
+    """Billing takes no event that ended an hour before its start, and no replay would change that."""
+    clock = ManualClock()
+    started = clock.now_us()
+    clock.advance(-2 * 3600)
+    event = witnessed(wire.OPERATION_CHAT, b'{"model":"by-call","messages":[]}', clock=clock, started_us=started)
+    assert (event.started_at_us, event.ended_at_us) == (started, started)

@@ -1,12 +1,14 @@
 """Jobs of organizations that pay in another currency than prices are in."""
 
 import pytest
-from media_jobs_fakes.bench import Bench, answer, book, command, version
+from media_jobs_fakes.bench import TENANT, Bench, answer, book, command, version
 
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.events.v1 import usage_pb2 as events
+from tollgate_media_jobs.domain.job import ImageRequest, Job, Reported
 from tollgate_media_jobs.errors import MediaError
-from tollgate_rating import ExchangeRate
+from tollgate_media_jobs.use_cases.usage_event import Picture, bill
+from tollgate_rating import PICO, ChannelCost, ExchangeRate, PriceBook
 
 pytestmark = pytest.mark.unit
 
@@ -43,6 +45,34 @@ async def test_without_a_rate_nothing_is_held_or_begun():
     assert (found.value.kind, found.value.code) == (errors.ERROR_KIND_UNAVAILABLE, "no_exchange_rate")
     assert not bench.memory.jobs
     assert not bench.holds.held
+
+
+@pytest.mark.parametrize(("image", "code"), [("9200", ""), ("9223.4", "request_too_dear")])
+async def test_what_is_too_dear_in_the_currency_of_its_price_is_refused(image, code):
+    """Its usage event says both amounts; by the rate it is 1,300 USD, which would be no reason."""
+    yuan = PriceBook(name="public", effective_us=0, currency="CNY", models={"gpt-image-1": {"image": image}})
+    back = ExchangeRate(base="CNY", quote="USD", rate="0.14", effective_us=0)
+    bench = Bench(wallet=10**16)
+    bench.versions.version = version(books=[yuan], rates=[back])
+    if not code:
+        job = await bench.create(command(currency="USD"))
+        assert job.hold_pico >= 9200 * 14 * 10**10
+        return
+    with pytest.raises(MediaError, match="too much") as found:
+        await bench.create(command(currency="USD"))
+    assert found.value.code == code
+    assert not bench.holds.held
+
+
+@pytest.mark.parametrize(("image", "unpriced", "charge_pico"), [("9300", True, 0), ("1", False, 14 * 10**10)])
+def test_what_is_beyond_an_amount_before_its_conversion_has_no_price(image, unpriced, charge_pico):
+    """Of a job that an earlier release admitted; what is beyond it of our cost alone takes no charge away."""
+    yuan = PriceBook(name="public", effective_us=0, currency="CNY", models={"m": {"image": image}})
+    own = PriceBook(name="cost", effective_us=0, currency="CNY", models={"m": {"image": "9300"}}).price("m", "")
+    back = ExchangeRate(base="CNY", quote="USD", rate="0.14", effective_us=0)
+    made = Job("job_1", "req_1", TENANT, "m", ImageRequest("a"), 0, 0, 0, exchange_rate=back.canonical().decode())
+    charged = bill(made, yuan, [Picture("1x1", "")], Reported(), ChannelCost({"m": own}, PICO))
+    assert (charged.unpriced, charged.charge_pico, charged.cost_pico) == (unpriced, charge_pico, charge_pico)
 
 
 async def test_the_books_own_currency_needs_none():

@@ -24,7 +24,7 @@ from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.judge import KeptFinals
 from tollgate_billing.domain.postings import FUNDING, SPENDABLE, WALLET, Line, Transfer, WalletEffect
 from tollgate_billing.domain.rows import SETTLED
-from tollgate_billing.errors import InvalidGrant, LedgerUnavailable
+from tollgate_billing.errors import InvalidGrant, LedgerRefused, LedgerUnavailable
 from tollgate_billing.ports import Effect, Grant, PostedTransfer, Posting, Unfinished
 from tollgate_kit.event_log import OwnershipLost
 from tollgate_kit.sql import Database, SqlUnavailable
@@ -49,7 +49,10 @@ class SqlLedger:
         return await known(self._database.read(_claimed))
 
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
-        return await known(self._database.write(functools.partial(_post, posting=posting)))
+        try:
+            return await known(self._database.write(functools.partial(_post, posting=posting)))
+        except sa.exc.DataError as error:
+            raise LedgerRefused(str(error.orig).partition("\n")[0]) from error
 
     async def unfinished(self, applied: Mapping[str, str]) -> list[Unfinished]:
         return await known(self._database.read(functools.partial(_unfinished, applied=dict(applied))))

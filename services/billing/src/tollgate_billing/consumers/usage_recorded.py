@@ -1,9 +1,9 @@
 """Reads usage.recorded.v1 and books it in batches: intent, write, book, commit, each batch in the order of its log.
 
 The loop never skips: a batch that cannot be finished is tried again until it is, and nothing is read meanwhile. A
-partition whose records are nearly all poison is stopped before more of them are set aside, and the others go on. Of a
-backlog, three batches are under way: one is booked while the next one is written and the third one, which nothing says
-in the log yet, is decoded and judged.
+partition whose records are nearly all poison is stopped before more of them are set aside, as is one with a batch that
+the ledger can never take, and the others go on. Of a backlog, three batches are under way: one is booked while the next
+one is written and the third one, which nothing says in the log yet, is decoded and judged.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanKind
 from tollgate_billing.consumers.intake import BatchLimits, Intake
 from tollgate_billing.domain.event import MAX_BATCH_EVENTS
 from tollgate_billing.domain.intent import Bounds, Intent, encode_intents, parse_intents
-from tollgate_billing.errors import InvalidQuery, TooMuchPoison, Unavailable
+from tollgate_billing.errors import InvalidQuery, LedgerRefused, TooMuchPoison, Unavailable
 from tollgate_billing.ports import Ledger
 from tollgate_billing.telemetry import SPAN_RECORD, BillingCounters
 from tollgate_billing.use_cases.keep_wallets import Turns
@@ -302,7 +302,7 @@ class UsageRecordedConsumer:
                 try:
                     await self._record.prepare(batch, intake.state, ahead=True)
                 except TooMuchPoison as error:
-                    self._stop(intake, batch, error)
+                    self._stop(intake, batch, str(error))
             # A broker hands out little at once, and every partition makes a batch of its own.
             while (room := self._room()) > 0:
                 wait_seconds = 0 if written.is_set() else _AHEAD_SECONDS
@@ -351,8 +351,12 @@ class UsageRecordedConsumer:
                 await self._give_up(intake)
             elif isinstance(outcome, TooMuchPoison):
                 # Only what is written is decided about.
-                self._stop(intake, newest, outcome)
-        failures = [outcome for outcome in outcomes if outcome is not None and not isinstance(outcome, TooMuchPoison)]
+                self._stop(intake, newest, str(outcome))
+            elif isinstance(outcome, LedgerRefused):
+                # Only what is booked is posted. To try it for ever would keep every other partition waiting.
+                self._stop(intake, oldest, _refused(oldest, outcome))
+        stops = (TooMuchPoison, LedgerRefused)
+        failures = [outcome for outcome in outcomes if outcome is not None and not isinstance(outcome, stops)]
         if failures:
             # What ends the process before what is only away.
             raise min(failures, key=lambda one: (isinstance(one, Exception), isinstance(one, OwnershipLost)))
@@ -411,13 +415,14 @@ class UsageRecordedConsumer:
     def _drop(self, intake: Intake) -> None:
         self._begun = [one for one in self._begun if one[0] is not intake]
 
-    def _stop(self, intake: Intake, batch: Batch, reason: TooMuchPoison) -> None:
+    def _stop(self, intake: Intake, batch: Batch, reason: str) -> None:
         """Stops a partition before a batch. What was begun before that is booked, and all others go on.
 
-        Its intent, if the log has it, is for whoever holds the partition next.
+        Intents of it and of what follows, if the log has them, are for whoever holds the partition next.
         """
-        self._begun = [one for one in self._begun if one[1] is not batch]
-        intake.stop(str(reason), batch.records[0])
+        low = batch.bounds.low
+        self._begun = [(owner, one) for owner, one in self._begun if owner is not intake or one.bounds.low < low]
+        intake.stop(reason, batch.records[0])
         log.critical("a partition is stopped: nothing of it is booked", extra={"fields": {"reason": intake.stopped}})
 
     async def _measure_lag(self) -> None:
@@ -459,6 +464,14 @@ class UsageRecordedConsumer:
                     },
                 )
             )
+
+
+def _refused(batch: Batch, reason: LedgerRefused) -> str:
+    bounds = batch.bounds
+    return (
+        f"partition {bounds.partition} of {bounds.topic} is stopped before record {bounds.low}: the ledger cannot take "
+        f"its batch of records up to {bounds.high - 1}: {reason}"
+    )
 
 
 def _check_held(intake: Intake) -> None:

@@ -1,5 +1,6 @@
 """A usage event, decoded and checked. What does not pass is poison: kept with its bytes, never guessed at."""
 
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,18 @@ MAX_AMOUNT_PICO: Final = MAX_CHARGE_PICO
 MAX_BATCH_EVENTS: Final = 50_000
 _MAX_UNITS: Final = 2**40
 _MAX_NAME: Final = 256
+_MAX_DIGEST: Final = 128
+# What the ledger's columns take, in bytes: names together have to fit an entry of an index of PostgreSQL, 2,704 bytes.
+# A model may have any letters, so its limit is in characters. SQLite takes all, which hides what is too long.
+_TEXTS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(
+        ("request_id", "organization_id", "project_id", "api_key_id", "model", "client_network"), _MAX_NAME
+    ),
+    "price_digest": _MAX_DIGEST,
+}
+_SHARED_TEXTS: Final = tuple(name for name in _TEXTS if name != "request_id")
+# An organization's first currency stays its own for good.
+_CURRENCY: Final = re.compile(r"(?:[A-Z]{3})?")
 TOKEN_UNITS: Final = tuple(name.removesuffix("_tokens") for name in TOKEN_FIELDS)
 _SOURCES: Final[frozenset[int]] = frozenset(
     {events.EVENT_SOURCE_ROUTER, events.EVENT_SOURCE_WITNESS, events.EVENT_SOURCE_BILLING}
@@ -126,6 +139,12 @@ class Event:
         return fields.source == events.EVENT_SOURCE_BILLING and fields.status not in _NOT_RERATED
 
     @property
+    def settled(self) -> bool:
+        """Billing wrote it, for a request whose event never came: it charges what a hold was settled with."""
+        fields = self.fields
+        return fields.source == events.EVENT_SOURCE_BILLING and fields.status == events.EVENT_STATUS_SETTLED
+
+    @property
     def repeated(self) -> bool:
         """Billing wrote it, to take back a final that stands beside another one of its request."""
         return self.fields.status == events.EVENT_STATUS_REPEATED
@@ -183,6 +202,7 @@ def decode(value: bytes, offset: int, at_us: int) -> Event:
     event = _read(message, value, offset, at_us)
     fields = event.fields
     _check_identity(fields)
+    _check_texts(fields)
     _check_time(fields, at_us)
     _check_money(fields)
     _check_units(event.units)
@@ -257,6 +277,7 @@ def _converted(found: events.Conversion) -> Converted:
     # Witnesses of before said nothing of a cost that they did not know.
     if not found.list_currency or (found.provider_cost_pico and not found.provider_currency):
         raise Poison("an amount that was converted has a currency")
+    _check_text("rate_digest", found.rate_digest, _MAX_DIGEST)
     return Converted(
         found.rate_digest,
         found.list_currency,
@@ -268,16 +289,45 @@ def _converted(found: events.Conversion) -> Converted:
 
 def _all_sound(columns: Columns, at_us: Sequence[int]) -> bool:
     """Tells whether surely none of these is poison."""
-    return _sound_identities(columns) and _sound_times(columns, at_us) and _sound_amounts(columns)
+    return (
+        _sound_identities(columns)
+        and _sound_texts(columns)
+        and _sound_times(columns, at_us)
+        and _sound_amounts(columns)
+    )
+
+
+def _sound_texts(columns: Columns) -> bool:
+    requests = columns["request_id"]
+    # Of these each row has its own. As bytes they are asked for one by one, where there are others than ours.
+    joined, lengths = "".join(requests), {*map(len, requests)}
+    return (
+        0 < min(lengths) <= max(lengths) <= _MAX_NAME
+        and joined.isascii()
+        and "\0" not in joined
+        and all({*columns["organization_id"]})
+        and all(_fits(name, text) for name in _SHARED_TEXTS for text in {*columns[name]})
+        and all(map(_CURRENCY.fullmatch, {*columns["currency"]}))
+    )
+
+
+def is_request_id(text: str) -> bool:
+    """Tells whether a request that is called so may have been booked."""
+    return text != "" and _fits("request_id", text)
+
+
+def _fits(name: str, text: str) -> bool:
+    return _size(name, text) <= _TEXTS[name] and "\0" not in text
+
+
+def _size(name: str, text: str) -> int:
+    return len(text) if name == "model" else len(text.encode())
 
 
 def _sound_identities(columns: Columns) -> bool:
-    lengths = [len(name) for name in {*columns["organization_id"]}]
-    lengths += {*map(len, columns["request_id"])}
     tries = columns["number_of_try"]
     return (
         {*map(len, columns["event_id"])} == {16}
-        and 0 < min(lengths) <= max(lengths) <= _MAX_NAME
         and _STATUS_RANKS.keys() >= {*columns["status"]}
         and {*columns["source"]} <= _SOURCES
         and 0 < min(tries) <= max(tries) < 256
@@ -314,16 +364,30 @@ def _sound_amounts(columns: Columns) -> bool:
 def _check_identity(fields: Fields) -> None:
     if len(fields.event_id) != 16:
         raise Poison(f"event_id has {len(fields.event_id)} bytes, not 16")
-    if not (0 < len(fields.request_id) <= _MAX_NAME and 0 < len(fields.organization_id) <= _MAX_NAME):
-        names = {"request_id": fields.request_id, "organization_id": fields.organization_id}
-        name, value = next((name, value) for name, value in names.items() if not 0 < len(value) <= _MAX_NAME)
-        raise Poison(f"{name} has {len(value)} characters, not 1 to {_MAX_NAME}")
+    for name in ("request_id", "organization_id"):
+        if not getattr(fields, name):
+            raise Poison(f"{name} is empty")
     if fields.status not in _STATUS_RANKS:
         raise Poison(f"status is {fields.status}, which is none that is known")
     if fields.source not in _SOURCES:
         raise Poison(f"source is {fields.source}, which is none that is known")
     if not 0 < fields.number_of_try < 256 or fields.attempt > 255:
         raise Poison(f"try {fields.number_of_try}, attempt {fields.attempt}: not in 1 to 255 and 0 to 255")
+
+
+def _check_texts(fields: Fields) -> None:
+    for name, most in _TEXTS.items():
+        _check_text(name, getattr(fields, name), most)
+    if not _CURRENCY.fullmatch(fields.currency):
+        raise Poison(f"currency is {fields.currency[:20]!r}, not three capital letters")
+
+
+def _check_text(name: str, text: str, most: int) -> None:
+    size = _size(name, text)
+    if size > most:
+        raise Poison(f"{name} has {size} {'characters' if name == 'model' else 'bytes'}, more than {most}")
+    if "\0" in text:
+        raise Poison(f"{name} has a NUL in it, which no database keeps alike")
 
 
 def _check_time(fields: Fields, at_us: int) -> None:

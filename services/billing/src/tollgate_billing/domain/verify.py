@@ -1,4 +1,9 @@
-"""Rates an event again and says where router and billing do not agree."""
+"""Rates an event again and says where router and billing do not agree.
+
+That is its charge, and the charge before a conversion. What it cost us is by what the account of a channel pays, which
+no price book says and which the configuration may say otherwise by now: it is taken as the event has it, and compared
+with what the provider bills (`provider_costs`).
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -90,8 +95,9 @@ def verify(event: Event, prices: KnownPrices) -> Mismatch | None:
     if fields.unpriced:
         return _verify_unpriced(event, prices)
     if not fields.price_digest:
-        # Where nothing was used, nothing had to be priced.
-        return Mismatch(event, "no_price_named", fields.charge_pico, 0) if event.units else None
+        # Where nothing was used, nothing had to be priced; what a hold was settled with billing itself says without.
+        charged = fields.charge_pico and not event.settled
+        return Mismatch(event, "no_price_named", fields.charge_pico, 0) if event.units or charged else None
     price = _find(event, prices)
     if price is None:
         rate = event.rate_digest

@@ -232,7 +232,7 @@ class RecordBatch:
     async def book(self, batch: Batch) -> None:
         """Posts the ledger and applies the effects on wallets; nothing else that changes a wallet may run meanwhile.
 
-        Raises Unavailable or OwnershipLost.
+        Raises Unavailable, OwnershipLost or LedgerRefused.
         """
         prepared = batch.prepared
         assert prepared is not None

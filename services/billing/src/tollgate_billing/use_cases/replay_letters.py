@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError
 
 from tollgate.events.v1 import usage_pb2 as events
-from tollgate_billing.domain.event import decode
+from tollgate_billing.domain.event import decode, is_request_id
 from tollgate_billing.domain.judge import ROW_LOST, without_row
 from tollgate_billing.errors import InvalidQuery, NotFound, Poison
 from tollgate_billing.letter_ports import BookedFinals, LetterId, LetterStore, UsageTopic
@@ -141,8 +141,10 @@ class ReplayLetters:
     async def _inspect(self, letters: Iterable[Letter]) -> list[Inspected]:
         now = self._clock.now_us()
         found = [_decoded(letter, now) for letter in letters]
-        # An event that is too old to be booked now may have been booked when it was not.
+        # An event that is too old to be booked now may have been booked when it was not. Of what the ledger has no name
+        # for nothing was, and PostgreSQL would not even be asked.
         names = {one.message.request_id for one in found if one.message is not None}
+        names = set(filter(is_request_id, names))
         if not names:
             return found
         # In this order: rows are there before the ledger keeps what they say.

@@ -305,7 +305,11 @@ class InferenceGateway:
             limit = (found.max_output if found is not None else 0) or _FALLBACK_OUTPUT_TOKENS
         units = units_of(asked, found, price) if exchange.operation in CHATTING else asked.units
         # A token is at least one byte of the body.
-        return price.worst_case(asked.input_bound(exchange.body_length), min(limit, most_tokens) * asked.choices, units)
+        into, out = asked.input_bound(exchange.body_length), min(limit, most_tokens) * asked.choices
+        if price.exchange is not None and (listed := price.unconverted.worst_case(into, out, units)) > MAX_CHARGE_PICO:
+            # No usage event could say it, whatever the rate makes of it.
+            return listed
+        return price.worst_case(into, out, units)
 
     def hold_limited(
         self, exchange: "InferenceExchange", principal: Principal, limits: LimitSet, amount_pico: int

@@ -58,7 +58,8 @@ class Witness:
             status=events.EVENT_STATUS_WITNESS,
             estimated=True,
             started_at_us=exchange.started_us,
-            ended_at_us=self._clock.now_us(),
+            # Whatever the clock was set to meanwhile: billing takes no event that ended long before its start.
+            ended_at_us=max(self._clock.now_us(), exchange.started_us),
             model=asked.model,
             dialect=exchange.face.dialect,  # type: ignore[arg-type]  # A number for an enum.
             operation=exchange.operation,  # type: ignore[arg-type]  # A number for an enum.
@@ -119,13 +120,15 @@ class Witness:
         event.price_digest, event.currency = price.digest, price.currency
         try:
             units = _units_of(event.usage)
-            event.charge_pico = price.rate(units, event.started_at_us)
+            # Raises for what is beyond an amount before its conversion, too.
+            charge = price.rate(units, event.started_at_us)
             if price.exchange is not None:
                 listed = price.unconverted
                 event.conversion.rate_digest, event.conversion.list_currency = price.rate_digest, listed.currency
                 event.conversion.list_charge_pico = listed.rate(units, event.started_at_us)
                 # What it cost nobody knows; an amount has a currency all the same.
                 event.conversion.provider_currency = listed.currency
+            event.charge_pico = charge
         except (Unpriced, AmountOutOfRange):
             event.unpriced = True
 

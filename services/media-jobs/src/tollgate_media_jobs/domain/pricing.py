@@ -27,8 +27,10 @@ def worst_case(price: ModelPrice, image: ImageRequest, ability: Ability) -> int 
 
     A token is at least one byte of UTF-8. Where the model chooses size or quality, the dearest counts; so it does
     between a picture and its tokens, of which one is charged. Raises AmountOutOfRange when it is more than one request
-    may cost.
+    may cost, in the currency of its price or in that of who pays.
     """
+    if price.exchange is not None:
+        worst_case(price.unconverted, image, ability)
     inputs = _rate(price, {"input": len(image.prompt.encode()) + _EXTRA_INPUT_TOKENS})
     looked_at = _rate(price, {"image_input": len(image.sources) * _MOST_SOURCE_TOKENS}) if image.sources else None
     tokens = _rate(price, {PICTURE_TOKENS: image.count * ability.output_tokens})

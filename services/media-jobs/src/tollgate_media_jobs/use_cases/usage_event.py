@@ -72,6 +72,7 @@ def bill(
     except (Unpriced, AmountOutOfRange):
         return Bill(usage, unpriced=True)
     conversion = None
+    # What could be rated after a conversion can be before it.
     if price.exchange is not None:
         conversion = events.Conversion(
             rate_digest=price.rate_digest,
@@ -190,7 +191,8 @@ def usage_message(
         final=final,
         status=events.EVENT_STATUS_CONFIRMED,
         started_at_us=job.created_at_us,
-        ended_at_us=ended_at_us,
+        # Another process may have made the job, by another clock. Billing takes none that ended long before its start.
+        ended_at_us=max(ended_at_us, job.created_at_us),
         tenant=tenant_message(job),
         model=job.model,
         requested_model=job.requested_model,

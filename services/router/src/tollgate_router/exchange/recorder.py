@@ -51,6 +51,7 @@ _MOST_SHARED: Final = 20_000
 # Of a traceparent as edge writes it.
 _TRACE_ID_DIGITS: Final = 32
 _TRACE_ID: Final = slice(3, 3 + _TRACE_ID_DIGITS)
+_UINT32_MAX: Final = 2**32 - 1
 # Units, when the request began, and the tier of service: what a price rates.
 _Used = tuple[Mapping[str, int], int, str]
 
@@ -154,12 +155,13 @@ class Recorder:
         """Appends the event of one attempt; returns it and what the attempt costs."""
         charge = self._rate(opened, snapshot, result)
         number_of_try = getattr(opened, "try")
-        request_id = opened.request_id
+        request_id, started_us = opened.request_id, opened.started_at_us
         event = events.UsageRecorded(
             event_id=event_id(request_id, number_of_try, result.number, events.EVENT_SOURCE_ROUTER),
             request_id=request_id,
-            started_at_us=opened.started_at_us,
-            ended_at_us=result.ended_us,
+            started_at_us=started_us,
+            # The start is by edge's clock. Billing takes no event that ended long before it, however often it is sent.
+            ended_at_us=max(result.ended_us, started_us),
             tenant=opened.tenant,
             model=result.fallback_model or opened.model,
             usage=result.usage,
@@ -404,12 +406,15 @@ def _conversion(price: ModelPrice, paid: ModelPrice, used: _Used, *, final: bool
 
 
 def timings_fields(upstream_started_us: int, first_byte_us: int, total_us: int) -> dict[str, int]:
-    """Returns the fields of Timings; a clock that was set back does not make one negative."""
-    return {
-        "upstream_started_us": max(0, upstream_started_us),
-        "first_byte_us": max(0, first_byte_us),
-        "total_us": max(0, total_us),
-    }
+    """Returns the fields of Timings, which end at 71.6 minutes.
+
+    A clock that was set does not make one negative, nor one that no message can hold: a request that was answered would
+    be charged nothing.
+    """
+    found = upstream_started_us, first_byte_us, total_us
+    if min(found) < 0 or max(found) > _UINT32_MAX:
+        upstream_started_us, first_byte_us, total_us = (min(max(0, one), _UINT32_MAX) for one in found)
+    return {"upstream_started_us": upstream_started_us, "first_byte_us": first_byte_us, "total_us": total_us}
 
 
 def usage_fields(units: Mapping[str, int], service: str = "") -> dict[str, Any]:
