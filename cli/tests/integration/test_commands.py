@@ -130,7 +130,7 @@ def tollgate(url, *arguments, **environment):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("TOLLGATE_")}
     clean |= {"TOLLGATE_URL": url, "TOLLGATE_TOKEN": "pat", "TOLLGATE_API_KEY": "sk", "COLUMNS": "100"} | environment
     command = [sys.executable, "-m", "tollgate_cli", *arguments]
-    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_organizations_and_projects(edge):

@@ -30,6 +30,7 @@ from tollgate_kit.tracing import NoTracing
 from tollgate_rating import PriceTable
 
 PEPPER = pepper_of(b"p" * 32)
+REMEMBERED = {"max_keys": 100, "max_unknown": 100, "unchecked_seconds": float("inf")}
 MODELS = {
     "default": {
         "gpt": EdgeModel("gpt", "chat", "openai", 7),
@@ -80,7 +81,7 @@ async def http_world(*, billing=None, reports=None):
         return next(randoms).to_bytes(count, "big")
 
     lookups = KeyLookups(made.keys, pause_seconds=0)
-    made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, max_keys=100, max_unknown=100)
+    made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, **REMEMBERED)
     ids = CountingIds()
     create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
     made.app = create_http_app(

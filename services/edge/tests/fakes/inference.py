@@ -39,7 +39,7 @@ PRICES = {
     "dear": {"input": "1", "output": "3000000"},
 }
 KINDS = {"vectors": "embedding", "hears": "transcription", "speaks": "speech", "ranks": "rerank"}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 class FakeStream:
@@ -199,6 +199,12 @@ class FakeWitness:
     def __init__(self):
         self.records = []
 
+    def has_room(self):
+        return True
+
+    def flush(self):
+        pass
+
     def record(self, exchange, delivered, version):
         self.records.append((exchange.request_id, exchange.tries, delivered))
 
@@ -206,13 +212,13 @@ class FakeWitness:
 class Bench:
     """The door on a real port over uvicorn, with everything behind it in reach of the test."""
 
-    def __init__(self, *, tracing=None, **settings):
+    def __init__(self, *, tracing=None, witness=None, **settings):
         names = ("grpc_address", "router_addresses", "billing_address", "media_address")
         where = dict.fromkeys(names, "unix:/nowhere") | {"redis_url": "unix:///nowhere"}
         stores = dict.fromkeys(("database_url", "event_log_url"), "sqlite:////nowhere")
         stores |= {"spool_directory": "", "pepper_file": ""}
         self.stream, self.spare = FakeStream(), FakeStream()
-        self.admission, self.witness = FakeAdmission(), FakeWitness()
+        self.admission, self.witness = FakeAdmission(), witness or FakeWitness()
         self.counters, self.keys = InferenceCounters(), FakeKeys()
         self.settings = EdgeSettings(**{**where, **stores, **settings})
         self.written, self.event_log = [], FakeEventLog()
@@ -277,6 +283,7 @@ class Bench:
             idle_seconds=settings.drain_idle_seconds,
         )
         await server.start()
+        self.began = self.gateway.loop.time()
         try:
             yield self
         finally:
@@ -305,6 +312,10 @@ class Bench:
     def later(self, seconds):
         """Sweeps as if so much time had passed."""
         self.gateway.sweep(self.gateway.loop.time() + seconds)
+
+    def no_later(self, seconds):
+        """Sweeps as if no more time had passed since all that happened so far, however slowly it did."""
+        self.gateway.sweep(self.began + seconds)
 
     async def client(self, **options):
         made = await Client.open(self.port, **options)

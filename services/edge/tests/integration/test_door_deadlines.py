@@ -43,7 +43,7 @@ async def brief():
 async def test_a_request_whose_router_says_nothing_ends_with_504_and_is_settled_when_it_does(brief):
     client, frame = await asked(brief, chat())
     # The router has the same limit, and its answer is the better one.
-    brief.later(LIMIT_SECONDS)
+    brief.no_later(LIMIT_SECONDS)
     assert brief.gateway.open
     brief.later(LATE_SECONDS)
     status, _, body = await client.reply()
@@ -241,11 +241,11 @@ async def test_a_caller_that_takes_nothing_for_too_long_is_closed(bench):
     waiting = door.transport.get_write_buffer_size()
     bench.later(0)
     assert measured(bench) == (waiting, 0, 0)
-    bench.later(59)
+    bench.no_later(59)
     assert not bench.stream.cancels
     # What comes from the router meanwhile is none of the caller's doing.
     bench.stream.data(frame_id, PIECE)
-    bench.later(59.5)
+    bench.no_later(59.5)
     bench.later(119)
     await eventually(lambda: bench.stream.cancels == [(frame_id, wire.CANCEL_REASON_CLIENT_GONE)])
     assert measured(bench) == (0, 1, 0)
@@ -256,7 +256,7 @@ async def test_a_caller_that_takes_a_little_now_and_then_is_kept(bench):
     client, frame_id, door = await stalled(bench)
     for minute in range(3):
         before = door.transport.get_write_buffer_size()
-        bench.later(minute * 59)
+        bench.no_later(minute * 59)
         while door.transport.get_write_buffer_size() >= before:
             assert await client.reader.read(65_536)
     # More waits for one that does not quite keep up, and it is kept too.
@@ -265,8 +265,8 @@ async def test_a_caller_that_takes_a_little_now_and_then_is_kept(bench):
     while door.transport.get_write_buffer_size() >= before + len(PIECE):
         assert await client.reader.read(4096)
     assert door.transport.get_write_buffer_size() > before
-    bench.later(3 * 59)
-    bench.later(4 * 59)
+    bench.no_later(3 * 59)
+    bench.no_later(4 * 59)
     assert door in bench.gateway.doors
     assert not bench.stream.cancels
 

@@ -67,7 +67,12 @@ def ask_slowly(bench):
     """Puts a store behind the keys of a bench, none of which are remembered."""
     made = SlowStore()
     bench.gateway.authenticator = KeyAuthenticator(
-        KeyLookups(made, pause_seconds=0), [pepper_of(b"p" * 32)], SystemClock(), max_keys=10, max_unknown=10
+        KeyLookups(made, pause_seconds=0),
+        [pepper_of(b"p" * 32)],
+        SystemClock(),
+        max_keys=10,
+        max_unknown=10,
+        unchecked_seconds=900,
     )
     return made
 

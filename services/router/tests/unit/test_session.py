@@ -68,7 +68,7 @@ def asked_for_nothing(session: Session, frame_id: int) -> None:
 
 async def until_sent(call: Call, frame_id: int) -> None:
     """Waits for an End."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while frame_id not in call.ends:  # noqa: ASYNC110 - the loop's own turns are what is waited for.
             await asyncio.sleep(0)
 
@@ -83,7 +83,7 @@ async def test_a_spool_that_fails_once_stops_no_stream(router: Router) -> None:
     asked_for_nothing(session, 2)
     await until_sent(call, 2)
     session.go_away("it is old")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not call.written[-1].HasField("go_away"):  # noqa: ASYNC110 - as above.
             await asyncio.sleep(0)
     assert not failing.failing
@@ -99,3 +99,33 @@ async def test_a_batch_that_cannot_be_sent_stops_no_later_one(router: Router) ->
     asked_for_nothing(session, 2)
     await until_sent(call, 2)
     assert call.ends == [2]
+
+
+class Credited:
+    """A request that takes credit, or cannot."""
+
+    def __init__(self, failing: Exception | None = None) -> None:
+        self._failing = failing
+        self.credits: list[int] = []
+        self.broken = 0
+
+    def credit(self, size: int) -> None:
+        """Takes it."""
+        if self._failing is not None:
+            raise self._failing
+        self.credits.append(size)
+
+    def broke(self) -> None:
+        """Ends."""
+        self.broken += 1
+
+
+async def test_a_request_that_cannot_take_credit_ends_alone(router: Router) -> None:
+    session = Session(router.deps, cast("Any", Call()))
+    failing, working = Credited(RuntimeError("planted")), Credited()
+    session.requests.update(cast("Any", {1: failing, 2: working}))
+    batch = wire.EdgeBatch()
+    for frame_id in (1, 2):
+        batch.credit.add(id=frame_id, bytes=7)
+    session.on_message(batch.SerializeToString())
+    assert (failing.broken, working.credits) == (1, [7])

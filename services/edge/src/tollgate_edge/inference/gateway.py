@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
@@ -104,7 +103,8 @@ class InferenceGateway:
         self.doors: set[Door] = set()
         self._version = version
         self._witness = witness
-        self._parked: deque[InferenceExchange] = deque()
+        # Since when each has waited, on the loop's clock: a second try is older than its wait.
+        self._parked: dict[InferenceExchange, float] = {}
         # By key, model and kind of request; principals are told apart by identity.
         self._common: dict[tuple[object, ...], tuple[Principal, bytes]] = {}
         self._slow: set[asyncio.Task[None]] = set()
@@ -152,9 +152,11 @@ class InferenceGateway:
         self.slow_readers.check(self.doors, now)
         self.admission.expire(now)
         wait = self.settings.router_wait_seconds
-        while self._parked and self._parked[0].started + wait < now:
-            exchange = self._parked.popleft()
-            guarded(exchange, exchange.give_up)
+        for exchange in [one for one, since in self._parked.items() if since + wait < now]:
+            if self.unpark(exchange):
+                guarded(exchange, exchange.give_up)
+        # While it has no room no request comes that would try the disk again.
+        self._witness.flush()
 
     # What is measured.
 
@@ -242,7 +244,8 @@ class InferenceGateway:
         if principal.is_operator:
             return public_error(errors.ERROR_KIND_FORBIDDEN, self.words.no_calls)
         version = self._version.current()
-        if version is None:
+        if version is None or not self._witness.has_room():
+            # A request of which nothing could be written down would be lost money.
             return public_error(errors.ERROR_KIND_UNAVAILABLE, self.words.no_router, retry_after_ms=1000)
         found = version.model(principal.route_group, model)
         allowed = principal.models
@@ -447,21 +450,18 @@ class InferenceGateway:
         if len(self._parked) >= _MAX_PARKED:
             exchange.give_up()
         else:
-            self._parked.append(exchange)
+            self._parked[exchange] = self.loop.time()
 
     def unpark(self, exchange: "InferenceExchange") -> bool:
         """Takes a parked request out; False when it is not parked."""
-        if exchange in self._parked:
-            self._parked.remove(exchange)
-            return True
-        return False
+        return self._parked.pop(exchange, None) is not None
 
     def _router_ready(self) -> None:
-        parked, self._parked = self._parked, deque()
-        for exchange in parked:
+        parked, self._parked = self._parked, {}
+        for exchange, since in parked.items():
             stream = self.pool.pick()
             if stream is None:
-                self._parked.append(exchange)
+                self._parked[exchange] = since
             elif not exchange.closed:
                 guarded(exchange, exchange.open_on, stream)
 
@@ -477,7 +477,13 @@ class InferenceGateway:
         """Writes down what was delivered of a try whose router vanished."""
         version = self._version.current()
         self.counters.routers_lost += 1
-        self._witness.record(exchange, delivered, version)
+        try:
+            self._witness.record(exchange, delivered, version)
+        except BaseException:
+            if exchange.closed:
+                # Its caller left, so nobody is told of the error, which would write down how it ended.
+                self.records.ended_here(exchange)
+            raise
 
 
 def _holder(exchange: "InferenceExchange") -> str:

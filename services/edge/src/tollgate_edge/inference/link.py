@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_BATCH_FRAMES: Final = 512
+# What may wait for a router that reads nothing: callers leave, and what they asked stays in the queue until the stream
+# is given up. Frames are counted as well, since a small request is far more than its body.
+_MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
+_MAX_QUEUED_FRAMES: Final = 16_384
 _LAZY_PAUSE_SECONDS: Final = 0.02
 # From so many frames in a write on, the next one waits twice as long, as in the router: 5 % less of a small request
 # at 32 connections (docs/adr/0001-one-multiplexed-stream.md).
@@ -64,6 +68,11 @@ class Outbox:
         self.bytes = 0
         self.frames = 0
         self.urgent = False
+
+    @property
+    def full(self) -> bool:
+        """So much waits that a new request is to go elsewhere, or to wait."""
+        return self.bytes > _MAX_QUEUED_BYTES or self.frames > _MAX_QUEUED_FRAMES
 
     def open(self, size: int, common: bytes = b"", **fields: Any) -> None:
         """Adds an Open with `size` bytes of body; it is made inside the batch that it leaves in.
@@ -129,10 +138,19 @@ def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
 
 
 class RouterStream:
-    """One gRPC call that carries many requests; it listens to the call, which `connect` makes."""
+    """One gRPC call that carries many requests; it listens to the call, which `connect` makes.
 
-    def __init__(self, pause_seconds: float, counters: InferenceCounters | None = None) -> None:
+    `on_room` is told when its queue was full and has left.
+    """
+
+    def __init__(
+        self,
+        pause_seconds: float,
+        counters: InferenceCounters | None = None,
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self.call: Call | None = None
+        self._on_room = on_room
         self._loop = asyncio.get_running_loop()
         # Acknowledgements wait for company.
         self._pace = Pace(pause_seconds, _LAZY_PAUSE_SECONDS, self._write)
@@ -247,12 +265,14 @@ class RouterStream:
             # What waits goes on from `on_writable`.
             self._pace.stop()
             return
-        busy = self.outbox.frames >= _BUSY_FRAMES
+        busy, full = self.outbox.frames >= _BUSY_FRAMES, self.outbox.full
         self._counters.sent.observe(self.outbox.frames)
         try:
             self._send()
         finally:
             self._pace.left(busy=busy)
+        if full:
+            self._on_room()
 
     def _send(self) -> None:
         assert self.call is not None
@@ -315,7 +335,7 @@ class RouterPeer:
         await self._finish()
 
     async def _connect(self) -> RouterStream | None:
-        stream = RouterStream(self._pause, self._counters)
+        stream = RouterStream(self._pause, self._counters, self._on_ready)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await stream.connect(self.address)
@@ -396,7 +416,7 @@ class RouterPool:
             task.cancel()
 
     def pick(self, exclude: RouterStream | None = None) -> RouterStream | None:
-        """Returns the stream to use, or None while no router is connected."""
+        """Returns the stream to use, or None while no router is connected that takes more."""
         usable = [
             peer
             for peer in self.peers
@@ -404,6 +424,7 @@ class RouterPool:
             and peer.stream is not exclude
             and not peer.stream.draining
             and not peer.stream.closed
+            and not peer.stream.outbox.full
         ]
         if len(usable) < 2:
             return usable[0].stream if usable else None

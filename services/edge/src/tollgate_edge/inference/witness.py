@@ -36,6 +36,14 @@ class Witness:
             found.replay = True
             self._publisher.queue(record.sequence, found.request_id.encode(), found.SerializeToString())
 
+    def has_room(self) -> bool:
+        """Tells whether what becomes of one more request can be written down."""
+        return self._spool.has_room()
+
+    def flush(self) -> None:
+        """Tries again to write what a full disk refused; nothing to do for one that takes everything."""
+        self._spool.flush()
+
     def record(self, exchange: "InferenceExchange", delivered: int, version: EdgeVersion | None) -> None:
         """Appends the event of a try that ended without End; at charge 0 when nothing reached the client."""
         principal, asked = exchange.principal, exchange.asked

@@ -100,7 +100,7 @@ class Session:
         for credit in batch.credit:
             found = requests.get(credit.id)
             if found is not None:
-                found.credit(credit.bytes)
+                self.guarded(found, found.credit, credit.bytes)
         for cancel in batch.cancel:
             found = requests.get(cancel.id)
             if found is not None:
