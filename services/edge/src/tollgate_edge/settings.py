@@ -77,7 +77,8 @@ class EdgeSettings(ServiceSettings):
     body_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Longest silence within a request's body, and all it may take beside a second per 1,000 bytes.",
+        description="How far a request's body may fall behind 1,000 bytes a second; what came faster before does not "
+        "count. So it is the longest silence, too.",
     )
     write_timeout_seconds: float = Field(
         default=60.0, gt=0, description="A caller that takes nothing of a reply for so long is closed."

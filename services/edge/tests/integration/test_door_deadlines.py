@@ -108,6 +108,125 @@ async def test_a_request_that_runs_out_of_time_while_no_router_is_there_gives_ba
     assert brief.admission.ended == []
 
 
+# A request that comes behind another.
+
+
+async def begins_another(client, door):
+    """Sends the beginning of a head, of which the door knows then."""
+    client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nX")
+    await eventually(lambda: door._receiving)
+
+
+async def drips(bench, client, door):
+    """Asserts that no byte of a head that comes now and then makes its time longer, and that the time ends."""
+    deadline = door.read_deadline
+    assert deadline <= bench.gateway.loop.time() + bench.settings.header_timeout_seconds
+    for number in range(3):
+        client.send(b"-%d: a\r\nX" % number)
+        await eventually(lambda number=number: len(door.headers) > number + 1)
+    assert door.read_deadline == deadline
+    bench.later(bench.settings.header_timeout_seconds - 1)
+    assert not door.transport.is_closing()
+    bench.later(bench.settings.header_timeout_seconds + 1)
+    status, headers, body = await client.reply()
+    assert (status, headers[b"connection"], error_of(body)["code"]) == (408, b"close", "request_timeout")
+    assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+async def test_a_head_behind_a_reply_has_its_time_when_the_reply_is_done(bench, minutes):
+    client, frame_id = await streaming(bench)
+    (door,) = bench.gateway.doors
+    await begins_another(client, door)
+    # While the reply runs nothing could be answered.
+    for minute in range(minutes):
+        bench.later(minute * 60)
+    assert not door.transport.is_closing()
+    bench.stream.end(frame_id)
+    await client.rest_of_stream()
+    door.read_deadline = min(door.read_deadline, bench.gateway.loop.time() + bench.settings.header_timeout_seconds)
+    await drips(bench, client, door)
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+async def test_a_head_behind_a_reply_of_the_app_has_its_time_when_that_is_done(bench, minutes):
+    bench.app_gate.clear()
+    client = await bench.client()
+    client.send(get("/slow"))
+    await eventually(lambda: bench.app_calls)
+    (door,) = bench.gateway.doors
+    await begins_another(client, door)
+    for minute in range(minutes):
+        bench.later(minute * 60)
+    bench.app_gate.set()
+    assert (await client.reply())[0] == 200
+    door.read_deadline = min(door.read_deadline, bench.gateway.loop.time() + bench.settings.header_timeout_seconds)
+    await drips(bench, client, door)
+
+
+async def test_a_head_after_a_reply_of_the_app_has_no_more_time_than_any(bench):
+    client = await bench.client()
+    client.send(get("/one"))
+    assert (await client.reply())[0] == 200
+    (door,) = bench.gateway.doors
+    await begins_another(client, door)
+    await drips(bench, client, door)
+
+
+async def test_a_body_behind_a_reply_goes_on_when_the_reply_is_done(bench):
+    client, frame_id = await streaming(bench)
+    whole = chat()
+    client.send(whole[:-5])
+    await eventually(lambda: bench.gateway.body_bytes > len(whole.partition(b"\r\n\r\n")[2]))
+    for minute in range(5):
+        bench.later(minute * 60)
+    bench.stream.end(frame_id)
+    await client.rest_of_stream()
+    bench.later(bench.settings.header_timeout_seconds - 1)
+    client.send(whole[-5:])
+    frame = await bench.stream.next()
+    bench.stream.reply(frame.id, b"{}")
+    assert (await client.until(b"{}")).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("kind", ["inference", "app"])
+async def test_blank_lines_between_requests_keep_no_connection(bench, kind):
+    client = await bench.client()
+    client.send(chat() if kind == "inference" else get("/one"))
+    if kind == "inference":
+        frame = await bench.stream.next()
+        bench.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+    (door,) = bench.gateway.doors
+    timer = door.timeout_keep_alive_task
+    assert (timer is None) == (kind == "inference")
+    client.send(b"\r\n")
+    # Answered on the same connection: by then the lines have been read.
+    other = await bench.client()
+    other.send(get("/two"))
+    assert (await other.reply())[0] == 200
+    assert door.timeout_keep_alive_task is timer
+    assert timer is None or not timer.cancelled()
+    if kind == "inference":
+        bench.later(61)
+        assert await client.rest() == b""
+    else:
+        await client.close()
+
+
+async def test_a_connection_whose_request_was_answered_before_it_was_whole_idles_like_any(bench):
+    client = await bench.client()
+    client.send(b"PUT /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 20\r\n\r\n")
+    assert (await client.reply())[0] == 405
+    client.send(b"x" * 20)
+    (door,) = bench.gateway.doors
+    await eventually(lambda: not door._receiving)
+    bench.later(59)
+    assert not door.transport.is_closing()
+    bench.later(61)
+    assert await client.rest() == b""
+
+
 # A caller that takes nothing.
 
 

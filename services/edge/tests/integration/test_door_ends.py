@@ -53,6 +53,22 @@ async def test_a_client_that_goes_away_before_its_hold_is_placed_gets_it_back(be
     assert bench.stream.opened.empty()
 
 
+async def test_of_the_requests_of_a_client_that_goes_away_one_that_fails_keeps_no_other_from_its_end(bench):
+    def cancel(*_):
+        raise RuntimeError("planted")
+
+    client, frame = await asked(bench, chat() + chat())
+    (door,) = bench.gateway.doors
+    await eventually(lambda: len(door.pipeline) == 1)
+    bench.stream.outbox.cancel = cancel
+    await client.close()
+    await eventually(lambda: not bench.gateway.doors)
+    assert bench.counters.client_gone == 2
+    assert door not in bench.server._server.server_state.connections
+    bench.stream.end(frame.id)
+    assert len(bench.admission.settled) == 1
+
+
 async def test_a_client_that_goes_away_within_its_body_costs_nothing(bench):
     client = await bench.client()
     client.send(chat()[:-5])

@@ -62,7 +62,7 @@ class InferenceExchange:
         self.named = named
         self.request_id = self.hold_id = gateway.new_request_id()
         self.marks = NO_MARKS
-        self.body_parts: list[bytes] = []
+        self.body_parts: list[bytes | bytearray] = []
         self.body_size = self.body_length = 0
         # Given back where nothing can ask for it again; its length is known to the end.
         self.body: bytes | bytearray = b""

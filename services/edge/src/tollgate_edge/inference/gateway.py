@@ -18,7 +18,7 @@ from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.fields import Asked
-from tollgate_edge.inference.guarding import guarded
+from tollgate_edge.inference.guarding import Breakable, guarded
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.marks import Marks
@@ -203,23 +203,21 @@ class InferenceGateway:
             return None
         return found[0].encode() if found else None
 
-    def authenticate_slowly(
-        self, exchange: "InferenceExchange", presented: bytes, then: Callable[[object], None]
-    ) -> None:
+    def authenticate_slowly(self, asker: Breakable, presented: bytes, then: Callable[[object], None]) -> None:
         """Asks the store about a key that is not cached, and goes on with what it says."""
 
         async def ask() -> None:
             then(await self.authenticator.authenticate(presented))
 
-        self.do_slowly(exchange, ask)
+        self.do_slowly(asker, ask)
 
-    def do_slowly(self, exchange: "InferenceExchange", step: Callable[[], Coroutine[None, None, None]]) -> None:
+    def do_slowly(self, asker: Breakable, step: Callable[[], Coroutine[None, None, None]]) -> None:
         """Takes a step of a request that has to wait, in a task of its own."""
 
         def done(task: asyncio.Task[None]) -> None:
             self._slow.discard(task)
             if not task.cancelled():
-                guarded(exchange, task.result)
+                guarded(asker, task.result)
 
         task = self.loop.create_task(step())
         self._slow.add(task)
