@@ -37,6 +37,11 @@ class Setting:
         self.failures = 0
         self.charge = 7
         self.billing.usage = self._usage
+        self.statuses = []
+        self.billing.status = self._status
+
+    async def _status(self):
+        return billing.GetStatusResponse(**(self.statuses.pop(0) if self.statuses else {}))
 
     async def _usage(self, request):
         self.asked.append(request.filter)
@@ -104,6 +109,35 @@ async def test_billing_is_asked_until_it_answers_or_the_window_is_over(setting):
     setting.pauses.put_nowait(None)
     await setting.done()
     assert len(setting.told) == 1
+
+
+async def test_what_is_booked_of_a_backlog_later_is_told_with_what_was(setting):
+    started_us = NOW_US - 60_000_000
+    setting.statuses = [
+        {"lag_events": 9, "lag_ms": 90_000},
+        # Nothing of what waits was read yet.
+        {"lag_events": 9},
+        {"lag_events": 5, "lag_ms": 61_000},
+        {"lag_events": 5, "lag_ms": 59_000},
+    ]
+    setting.recall.begin(LIMITS, 1, started_us)
+    while not setting.told:  # noqa: ASYNC110 - the question is asked in a task.
+        await asyncio.sleep(0)
+    setting.charge = 30
+    for _ in range(3):
+        setting.pauses.put_nowait(None)
+    await setting.done()
+    assert setting.told == [(LIMITS, 1, "2026-11", 7), (LIMITS, 1, "2026-11", 30)]
+    # What costs the engine something is asked twice, however long it takes.
+    assert (len(setting.asked), setting.pauses.qsize(), setting.statuses) == (2, 0, [])
+
+
+async def test_a_backlog_of_others_is_told_of_once(setting):
+    setting.statuses = [{"lag_events": 9, "lag_ms": 90_000}, {}]
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert setting.told == [(LIMITS, 1, "2026-11", 7)]
 
 
 async def test_a_process_that_stops_asks_no_more(setting):

@@ -282,13 +282,14 @@ if ARGV[3 + total * 3] then
     return reply
   end
 
-  -- What a budget took in this window before its hash was made; done once.
+  -- What a budget took in this window before its hash was made; said again as more of it becomes known.
   function limits.use(set, place, window, amount)
     local budget = set[place] and set[place].budget
-    if not budget or call('HGET', budget.key, 'id') ~= window or call('HSETNX', budget.key, 'used', amount) == 0 then
-      return 3
-    end
-    move('0', amount, budget.key, 'left')
+    if not budget or call('HGET', budget.key, 'id') ~= window then return 3 end
+    local before = call('HGET', budget.key, 'used') or '0'
+    if #amount < #before or #amount == #before and amount <= before then return 3 end
+    call('HSET', budget.key, 'used', amount)
+    move(before, amount, budget.key, 'left')
     return 1
   end
 

@@ -1,7 +1,8 @@
-"""What a budget took in its window before Redis began to count it: asked of billing, and told to Redis once.
+"""What a budget took in its window before Redis began to count it: asked of billing, and told to Redis.
 
 Redis begins a budget with each window, when an operator sets one, and when it has lost its memory; only in the first
-case nothing was spent before.
+case nothing was spent before. What waits in the event log by then is spent as well, and no record of Redis will move
+this budget for it: it is told again once that is booked.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from tollgate_kit.clock import Clock
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 2.0
+# Billing works up a backlog, and many budgets may wait for that.
+_BEHIND_SECONDS: Final = 10.0
 _MOST_AT_ONCE: Final = 1_000
 
 Tell = Callable[[LimitSet, int, str, int], None]
@@ -66,13 +69,29 @@ class RecallBudgets:
             spent.api_key_id = scope.id
         elif scope.kind == PROJECT:
             spent.project_id = scope.id
+        told = 0
         while not window.end_us or self._clock.now_us() < window.end_us:
             try:
-                found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
+                # Asked before what was spent: what was booked meanwhile is in both.
+                behind = self._is_behind(await self._billing.status(), started_us)
+                if not (behind and told):
+                    found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
+                    charge = found.total.charge_pico
+                    if charge > told:
+                        told = charge
+                        self._tell(limits, place, window.name, told)
             except PublicError as error:
                 log.warning("a budget waits for billing to say what was spent", extra={"fields": {"error": str(error)}})
                 await self._sleep(_PAUSE_SECONDS)
             else:
-                if found.total.charge_pico:
-                    self._tell(limits, place, window.name, found.total.charge_pico)
-                return
+                if not behind:
+                    return
+                await self._sleep(_BEHIND_SECONDS)
+
+    def _is_behind(self, status: billing.GetStatusResponse, started_us: int) -> bool:
+        """Tells whether what reached the event log before a request began may not be booked yet.
+
+        `lag_ms` is 0 where nothing was read yet of what waits.
+        """
+        oldest_us = self._clock.now_us() - status.lag_ms * 1000
+        return bool(status.lag_events) and not (status.lag_ms and oldest_us > started_us)
