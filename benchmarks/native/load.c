@@ -56,6 +56,7 @@ static struct {
     char *request;
     size_t request_size;
     int port, poller, timer, counting;
+    u64 last;
     double connections, requests, events, rate, ramp, warm, window, variants, limit, times;
     u64 started, finished, good, bad_status, not_whole, broken, seen, late;
     u64 begin, interval;
@@ -200,6 +201,8 @@ static void read_trailer(struct connection *c, char byte, u64 at) {
 
 static void take(struct connection *c, const char *data, size_t size, u64 at) {
     size_t i = 0;
+    // What is read late, by a client that did not get its turn, has not happened in the window.
+    if (run.window > 0 && at >= run.last) run.counting = 0;
     while (i < size && c->state != IDLE) {
         if (c->state == HEAD) read_head(c, data[i++], at);
         else if (c->state == CHUNK_SIZE) read_chunk_size(c, data[i++]);
@@ -334,10 +337,10 @@ static void start_idle(struct connection *all, int connections, u64 at) {
 
 static void work(struct connection *all, int connections) {
     u64 begin_counting = run.begin + (u64)(run.warm * 1e9);
-    u64 last = run.begin + (u64)(run.limit * 1e9);
-    if (run.window > 0) last = begin_counting + (u64)(run.window * 1e9);
+    run.last = run.begin + (u64)(run.limit * 1e9);
+    if (run.window > 0) run.last = begin_counting + (u64)(run.window * 1e9);
     run.counting = run.window == 0;
-    for (u64 at = now(); at < last && (run.requests == 0 || run.finished < (u64)run.requests); at = now()) {
+    for (u64 at = now(); at < run.last && (run.requests == 0 || run.finished < (u64)run.requests); at = now()) {
         struct epoll_event ready[1024];
         if (!run.counting && at >= begin_counting) {
             run.counting = 1;

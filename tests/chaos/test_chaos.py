@@ -11,8 +11,8 @@ import pytest
 from tests.chaos.accidents import KINDS, SEVERAL, SILENCE, SILENT_SECONDS, Accident, draw, happen
 from tests.chaos.builds import quick_pings
 from tests.chaos.rounds import SETTINGS, Round, check_round, run_round
-from tests.integration.product import Product, alive
-from tests.servers.process import Child, free_port, wait_until
+from tests.integration.product import Product
+from tests.servers.process import Child, alive, free_port, wait_until
 
 pytestmark = pytest.mark.integration
 

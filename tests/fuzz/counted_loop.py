@@ -13,6 +13,8 @@ from typing import Any, Final
 
 TURNS: Final = 30_000
 _TURNS_OF_QUIET: Final = 12
+_BRIEF_SECONDS: Final = 1.0
+_PATIENCE_SECONDS: Final = 0.5
 
 
 class Hang(AssertionError):  # noqa: N818 - what is found.
@@ -20,7 +22,10 @@ class Hang(AssertionError):  # noqa: N818 - what is found.
 
 
 class _Selector(selectors.PollSelector):
-    """Never waits. `grace_seconds` is real time that the kernel may take to deliver what was sent on a TCP socket."""
+    """Never waits. `grace_seconds` is real time that the kernel may take to deliver what was sent on a TCP socket.
+
+    Before a long time passes, or none is left to wait for, it may take longer: what comes after that comes too late.
+    """
 
     def __init__(self, grace_seconds: float) -> None:
         super().__init__()
@@ -35,7 +40,8 @@ class _Selector(selectors.PollSelector):
         found = super().select(0)
         if found or (timeout is not None and timeout <= 0):
             return found
-        if self._grace and (found := super().select(self._grace)):
+        brief = timeout is not None and timeout < _BRIEF_SECONDS
+        if self._grace and (found := super().select(self._grace if brief else _PATIENCE_SECONDS)):
             return found
         if timeout is None:
             raise Hang("nothing is left to wait for")

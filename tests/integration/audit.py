@@ -86,33 +86,52 @@ class Auditor:
         )
 
     def _wait(self, request_ids: Iterable[str]) -> None:
-        """Waits until all is recorded and nothing has moved for longer than billing may look away from the log."""
-        wanted = set(request_ids)
-        found: dict[str, Any] = {}
-        product = self._product
+        wait_at_rest(
+            self._product,
+            self._organization_id,
+            request_ids,
+            steady_seconds=self._steady_seconds,
+            rest_seconds=self._rest_seconds,
+        )
 
-        def at_rest() -> bool:
-            before = found.get("balance"), found.get("rows")
-            found["balance"], status = product.balance(self._organization_id), product.get("billing/status")
-            found["rows"] = status["rows"]
-            found["waiting"] = (
-                product.under_way()
-                or int(status["lag_ms"])
-                or int(status["lag_events"])
-                or int(found["balance"]["held_pico"])
-                or int(found["balance"]["settled_unbooked_pico"])
-            )
-            found["missing"] = wanted - {row["request_id"] for row in product.requests()} if wanted else ()
-            # What was asked for last may not have been answered the time before.
-            found.setdefault("since", time.monotonic())
-            if found["waiting"] or found["missing"] or before != (found["balance"], found["rows"]):
-                found["since"] = time.monotonic()
-            return time.monotonic() - found["since"] > self._steady_seconds
 
-        try:
-            product.wait(at_rest, "every request to be recorded and no money to be held", self._rest_seconds)
-        except ServerFailedError as error:
-            raise ServerFailedError(f"{error}; found {found}") from None
+def wait_at_rest(
+    product: Product,
+    organization_id: str = "",
+    request_ids: Iterable[str] = (),
+    *,
+    steady_seconds: float = STEADY_SECONDS,
+    rest_seconds: float = AT_REST_SECONDS,
+) -> None:
+    """Waits until all is recorded and nothing has moved for longer than billing may look away from the log.
+
+    What cost nothing is waited for as well: wallet and ledger agree before its rows are there.
+    """
+    wanted = set(request_ids)
+    found: dict[str, Any] = {}
+
+    def at_rest() -> bool:
+        before = found.get("balance"), found.get("rows")
+        found["balance"], status = product.balance(organization_id), product.get("billing/status")
+        found["rows"] = status["rows"]
+        found["waiting"] = (
+            product.under_way()
+            or int(status["lag_ms"])
+            or int(status["lag_events"])
+            or int(found["balance"]["held_pico"])
+            or int(found["balance"]["settled_unbooked_pico"])
+        )
+        found["missing"] = wanted - {row["request_id"] for row in product.requests()} if wanted else ()
+        # What was asked for last may not have been answered the time before.
+        found.setdefault("since", time.monotonic())
+        if found["waiting"] or found["missing"] or before != (found["balance"], found["rows"]):
+            found["since"] = time.monotonic()
+        return time.monotonic() - found["since"] > steady_seconds
+
+    try:
+        product.wait(at_rest, "every request to be recorded and no money to be held", rest_seconds)
+    except ServerFailedError as error:
+        raise ServerFailedError(f"{error}; found {found}") from None
 
 
 def check_money(books: Books) -> None:

@@ -43,6 +43,22 @@ def post(product, *, path="/chat/completions", key=None, **options):
     return httpx.post(f"{product.base_url}{path}", headers=headers, timeout=120, trust_env=False, **options)
 
 
+def streamed(product, content, model, begun):
+    """Asks for a stream, calls `begun` when its beginning is there, and returns the whole reply."""
+    headers = {"authorization": f"Bearer {product.api_key}"}
+    with (
+        httpx.Client(headers=headers, timeout=120, trust_env=False) as client,
+        client.stream(
+            "POST", f"{product.base_url}/chat/completions", json=body_of(content, model, stream=True)
+        ) as reply,
+    ):
+        pieces = reply.iter_raw()
+        whole = next(pieces, b"")
+        begun()
+        whole += b"".join(pieces)
+        return httpx.Response(reply.status_code, headers=reply.headers, content=whole)
+
+
 def request(product, method, path, key=None, **options):
     """A request to a path with or without /v1; a GET has no body."""
     if method == "GET":

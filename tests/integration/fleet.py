@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.integration.product import Product
-from tests.servers.process import Child, free_port
+from tests.servers.process import Child, free_ports
 
 from tollgate_cli.home import Home
 from tollgate_cli.probe import get_json
@@ -162,7 +162,7 @@ class Fleet:
             )
             for number, address in enumerate(routers)
         ]
-        ports = [free_port(), free_port()]
+        ports = free_ports(2)
         self.edges = [
             Member(
                 f"edge-{number}",

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import httpx
+from tests.integration.admin_port import ask_admin
 from tests.integration.product import Product
 
 from tollgate_cli.home import Home
@@ -17,9 +17,7 @@ POOL_DESCRIPTORS = 2 * (4 + 2) + 1
 def inside(product: Product, process: str) -> Held:
     """Returns what a process of ours holds: descriptors, tasks, open requests, connections and bodies in memory."""
     name = process if process == "media-jobs" else f"{process}-0"
-    path = str(Home(product.home).run / f"{name}-admin.sock")
-    with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
-        text = client.get("http://admin/metrics").text
+    _, text = ask_admin(Home(product.home).run / f"{name}-admin.sock", "/metrics")
     gauges = dict(line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
     names = ("tasks", "open_requests", "client_connections", "body_bytes", "publisher_depth")
     found = {name: float(gauges.get(f"tollgate_{process.replace('-', '_')}_{name}", 0)) for name in names}

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from tests.integration.admin_port import ask_admin
 from tests.integration.product import Product
 
 from tollgate_cli.home import Home
@@ -30,12 +30,10 @@ class Scrape:
 
 
 def scrape(address: str) -> Scrape:
-    """Returns what the process whose admin port is at `unix:PATH` measures."""
-    transport = httpx.HTTPTransport(uds=address.removeprefix("unix:"))
-    with httpx.Client(transport=transport, base_url="http://admin", timeout=30) as client:
-        reply = client.get("/metrics")
-    assert reply.status_code == 200, reply.text
-    families = list(text_string_to_metric_families(reply.text))
+    """Returns what the process whose admin port is at `unix:PATH` measures. Raises OSError when nobody is there."""
+    status, text = ask_admin(address.removeprefix("unix:"), "/metrics")
+    assert status == 200, text
+    families = list(text_string_to_metric_families(text))
     samples = {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in families

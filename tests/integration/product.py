@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.servers.process import REPOSITORY, Child, wait_until
+from tests.integration.admin_port import ask_admin
+from tests.servers.process import REPOSITORY, Child, alive, wait_until
 
 from tollgate_cli.commands.up import provider_variables
 from tollgate_cli.home import Home
@@ -185,12 +186,11 @@ class Product:
         found = 0.0
         for path in sorted(Home(self.home).run.glob("*-admin.sock")):
             try:
-                with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://admin") as client:
-                    text, ready = client.get("/metrics").text, client.get("/readyz")
-            except httpx.TransportError as error:
+                (_, text), (status, ready) = ask_admin(path, "/metrics"), ask_admin(path, "/readyz")
+            except OSError as error:
                 raise AwayError(f"{path.name}: {error}") from error
-            if ready.status_code != 200:
-                raise AwayError(f"{path.name}: {ready.text}")
+            if status != 200:
+                raise AwayError(f"{path.name}: {ready}")
             found += sum(map(float, _UNDER_WAY.findall(text)))
         return int(found)
 
@@ -263,6 +263,10 @@ class Product:
         reply = httpx.post(f"{self.simulator_url}/_faults", json={"faults": faults, "count": count}, trust_env=False)
         assert reply.status_code == 200, reply.text
 
+    def release(self) -> None:
+        """Lets replies of the simulated provider go on that are held, by the fault of this name."""
+        assert httpx.post(f"{self.simulator_url}/_release", trust_env=False).status_code == 200
+
     def _simulator(self, path: str) -> Any:
         reply = httpx.get(f"{self.simulator_url}{path}", timeout=60, trust_env=False)
         assert reply.status_code == 200, reply.text
@@ -277,15 +281,6 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("TOLLGATE_", "OTEL_", "OPENAI_")) and name not in secrets
     }
-
-
-def alive(pid: int) -> bool:
-    """Tells whether a process runs; one that has ended and was not waited for does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def _end(pid: int) -> bool:

@@ -41,6 +41,10 @@ class Simulator:
         reply = self._http.post("/_faults", json={"faults": faults, "count": count})
         assert reply.status_code == 200, reply.text
 
+    def release(self) -> None:
+        """Lets replies go on that are held, by the fault of this name."""
+        assert self._http.post("/_release").status_code == 200
+
     def clear(self) -> None:
         """Forgets faults that wait, and what was seen until now."""
         self.plant("", 0)

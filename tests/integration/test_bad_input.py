@@ -1,7 +1,6 @@
 """Bad input against the real product: status and code, no detail of ours, the right bill, and nothing left behind."""
 
 import json
-import sys
 
 import httpx
 import pytest
@@ -21,12 +20,14 @@ from tests.integration.callers import (
     row_of,
     rows_of,
     sent,
+    streamed,
     wait_settled,
 )
 from tests.integration.faulty import FaultyProvider, FullPort
 from tests.integration.left_behind import inside, least
 from tests.integration.product import Product
-from tests.servers.process import Child, accepts, free_port, wait_until
+from tests.integration.simulators import simulated
+from tests.servers.process import free_port, wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -69,18 +70,18 @@ def faulty():
 
 
 @pytest.fixture(scope="module")
-def product(faulty, tmp_path_factory):
+def simulator(tmp_path_factory):
+    yield from simulated(tmp_path_factory.mktemp("simulator"), "simulated")
+
+
+@pytest.fixture(scope="module")
+def product(faulty, simulator, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad_input")
     full = FullPort()
     full.start()
-    simulator_port, closed_port = free_port(), free_port()
-    simulator = Child(
-        [sys.executable, "-m", "tollgate_simulator_provider", "--port", str(simulator_port)], folder / "simulator.log"
-    )
-    simulator.start(lambda: accepts(simulator_port))
     channels = [
-        channel("simulated", simulator_port, MODEL, DRAWS, "text-embedding-3-small"),
-        channel("closed", closed_port, CLOSED, DRAWS_CLOSED),
+        simulator.channel(MODEL, DRAWS, "text-embedding-3-small"),
+        channel("closed", free_port(), CLOSED, DRAWS_CLOSED),
         channel("full", full.port, FULL, DRAWS_FULL),
         channel("faulty", faulty.port, FAULTY, DRAWS_FAULTY),
     ]
@@ -97,7 +98,6 @@ def product(faulty, tmp_path_factory):
         yield running
     finally:
         running.stop()
-        simulator.stop()
         full.stop()
 
 
@@ -380,15 +380,18 @@ BROKEN_STREAMS = {
     "stalled": (FAULTY, "stalls-in-the-stream", "upstream_timeout"),
     "cut by the simulator": (MODEL, "[[sim:cut=5]]", "upstream_cut"),
     "stalled by the simulator": (MODEL, "[[sim:stall=5]]", "upstream_timeout"),
-    "error within": (MODEL, "[[sim:mid-error=5]]", "upstream_unavailable"),
+    # One in one read with the first words would be no stream that breaks off.
+    "error within": (MODEL, "[[sim:hold=5,mid-error=5]]", "upstream_unavailable"),
     "without its end": (MODEL, "[[sim:cut=5,no-done]]", "upstream_cut"),
 }
 
 
-def test_a_stream_that_breaks_off_ends_with_an_error_and_is_charged_as_far_as_it_came(product, subtests):
-    replies = at_once(
-        lambda what: chat(product, BROKEN_STREAMS[what][1], BROKEN_STREAMS[what][0], stream=True), BROKEN_STREAMS
-    )
+def test_a_stream_that_breaks_off_ends_with_an_error_and_is_charged_as_far_as_it_came(product, simulator, subtests):
+    def ask(what):
+        model, word, _ = BROKEN_STREAMS[what]
+        return streamed(product, word, model, simulator.release if "hold" in word else lambda: None)
+
+    replies = at_once(ask, BROKEN_STREAMS)
     for what, (_, _, code) in BROKEN_STREAMS.items():
         with subtests.test(what):
             check_broken_stream(product, replies[what], code)

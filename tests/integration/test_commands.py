@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.integration.audit import wait_at_rest
 from tests.integration.product import Product
 from tests.integration.test_start_up import commands, program
 
@@ -93,7 +94,7 @@ def test_doctor_finds_nothing_wrong(product: Product) -> None:
 
 
 def test_usage_is_what_the_api_says(product: Product) -> None:
-    product.wait_settled()
+    wait_at_rest(product)
     found = product.cli("usage", "--group-by", "model,operation", "--json")
     usage = json.loads(found.stdout)
     assert usage["requests"] == product.usage()["requests"]

@@ -127,9 +127,11 @@ def test_wallets_that_are_rebuilt_under_traffic_end_equal(product: Product) -> N
     async def spoil(*command: str) -> None:
         holds = Holds(f"unix://{Home(product.home).socket('valkey')}")
         await holds.start()
-        assert await holds.wait_ready(60)
-        await holds.pipe.call(*command)
-        await holds.close()
+        try:
+            assert await holds.wait_ready(60)
+            await holds.pipe.call(*command)
+        finally:
+            await holds.close()
 
     wallet = f"{{{organization}}}:wallet"
     with traffic(product, auditor.key) as answered:

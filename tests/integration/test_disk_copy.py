@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.integration.callers import chat
-from tests.integration.product import Product, alive
+from tests.integration.product import Product
+from tests.servers.process import alive
 
 from tollgate.billing.v1 import billing_pb2, billing_pb2_grpc
 from tollgate.exchange.v1 import exchange_pb2 as wire

@@ -294,8 +294,13 @@ def test_a_stream_of_gemini_is_an_array_where_nobody_asks_for_events(http: httpx
     assert len(reply.json()) == len([line for line in events.text.splitlines() if line])
     row = product.wait_row(reply.headers["x-request-id"])
     assert row["output_tokens"] == reply.json()[-1]["usageMetadata"]["candidatesTokenCount"]
-    broken = http.post(path, json={"contents": [{"parts": [{"text": "Say [[sim:mid_error=3]]"}]}]})
-    assert "error" in broken.json()[-1]
+    # It breaks when its beginning is there: where nothing was sent yet it would be an error with a status.
+    asked = {"contents": [{"parts": [{"text": "Say [[sim:chunks=20,hold=8,mid_error=8]]"}]}]}
+    with http.stream("POST", path, json=asked) as broken:
+        pieces = broken.iter_raw()
+        beginning = next(pieces)
+        product.release()
+        assert "error" in json.loads(beginning + b"".join(pieces))[-1]
 
 
 # Pictures.
@@ -362,7 +367,7 @@ def test_what_a_provider_that_chats_cannot_do_of_completions_is_refused(http: ht
 
 
 def test_a_caller_who_leaves_is_charged_for_what_the_provider_charges(http: httpx.Client, product: Product) -> None:
-    asked = {"model": "tts-1", "voice": "alloy", "input": HELLO + "[[sim:gap_ms=300]]"}
+    asked = {"model": "tts-1", "voice": "alloy", "input": HELLO + "[[sim:hold=1]]"}
     with http.stream("POST", "/v1/audio/speech", json=asked) as reply:
         request_id = reply.headers["x-request-id"]
         next(reply.iter_raw())

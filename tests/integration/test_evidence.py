@@ -1,6 +1,7 @@
 """What became of a call, as its caller, an operator and whoever has a link find out."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -99,12 +100,26 @@ async def test_the_books_agree_until_somebody_writes_to_them(product: Product) -
     organization = product.balance()["organization_id"]
     holds = Holds(f"unix://{Home(product.home).socket('valkey')}")
     await holds.start()
-    assert await holds.wait_ready(60)
-    await holds.pipe.call("INCRBY", f"{{{organization}}}:wallet", "-7")
-    found = json.loads(product.cli("reconcile", "--json").stdout)["error"]["details"]
-    (wallet,) = [one for one in found["differences"] if one["kind"] == "wallet"]
-    assert wallet["organization_id"] == organization
-    assert wallet["found_pico"] - wallet["expected_pico"] == -7
-    await holds.rebuild(organization, int(product.balance()["ledger_pico"]))
-    await holds.close()
+    try:
+        assert await holds.wait_ready(60)
+        report = await _reconcile_with_7_missing(product, holds, f"{{{organization}}}:wallet")
+        (wallet,) = [one for one in report["differences"] if one["kind"] == "wallet"]
+        assert wallet["organization_id"] == organization
+        assert wallet["found_pico"] - wallet["expected_pico"] == -7
+        await holds.rebuild(organization, int(product.balance()["ledger_pico"]))
+    finally:
+        await holds.close()
     assert product.cli("reconcile").returncode == 0
+
+
+async def _reconcile_with_7_missing(product: Product, holds: Holds, wallet: str) -> dict[str, Any]:
+    """Returns what is found of a wallet that somebody wrote to.
+
+    Billing compares wallets once a minute and mends them. That may come between; not three times in seconds.
+    """
+    for _ in range(3):
+        await holds.pipe.call("INCRBY", wallet, "-7")
+        found = json.loads(product.cli("reconcile", "--json").stdout)
+        if "error" in found:
+            break
+    return dict(found["error"]["details"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.integration.admin_port import ask_admin
 from tests.integration.product import Product
 
 from tollgate_cli.home import Home
@@ -49,10 +50,8 @@ def rows_of(product: Product, names: set[str]) -> list[dict[str, Any]]:
 
 
 def measured(product: Product, name: str) -> float:
-    transport = httpx.HTTPTransport(uds=str(Home(product.home).run / "billing-admin.sock"))
-    with httpx.Client(transport=transport, base_url="http://admin") as http:
-        lines = http.get("/metrics").text.splitlines()
-    return next(float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} "))
+    _, text = ask_admin(Home(product.home).run / "billing-admin.sock", "/metrics")
+    return next(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(f"{name} "))
 
 
 def agrees(product: Product) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tests.integration.audit import wait_at_rest
 from tests.integration.metrics import Scrape, admin_address, scrape
 from tests.integration.product import Product
 from tests.integration.traffic import Answer, Call, Crowd
@@ -46,11 +47,14 @@ class Difference:
 @pytest.fixture(scope="module")
 def scraped(product: Product) -> tuple[dict[str, Difference], dict[str, Scrape], list[Answer], str]:
     made = product.create_key("measured")
+    # What others left under way would be counted as well.
+    wait_at_rest(product)
     addresses = {service: admin_address(product, f"{service}-0") for service in DECLARED}
     before = {service: scrape(address) for service, address in addresses.items()}
     crowd = Crowd(product.base_url, made["key"], CLIENTS)
     asyncio.run(crowd.send(CALLS))
-    product.wait_settled()
+    # What was refused costs nothing, and leaves later than wallet and ledger agree.
+    wait_at_rest(product)
     after = {service: scrape(address) for service, address in addresses.items()}
     return (
         {service: Difference(before[service], after[service]) for service in DECLARED},
@@ -112,8 +116,8 @@ def test_a_router_counts_by_channel(scraped):
     assert found("tollgate_router_tokens_total", gen_ai_token_type="input") > answered
     # Five pieces are five tokens.
     assert found("tollgate_router_tokens_total", gen_ai_token_type="output") >= 5 * OK_STREAMS
-    # A connection may be opened for a call that finds another one free before.
-    assert found("tollgate_router_upstream_connections_opened_total") > 0
+    # A connection may be opened for a call that finds another one free before, and earlier calls may have left enough.
+    assert scraped[1]["router"].value("tollgate_router_upstream_connections_opened_total") > 0
     assert found("tollgate_router_upstream_connections_reused_total") > 0
     assert found("tollgate_router_published_total") == answered + REFUSED + CUT
 

@@ -159,15 +159,16 @@ def test_what_needs_a_memory_is_refused(client: openai.OpenAI) -> None:
     assert empty.value.param == "input"
 
 
-# A failure in one read with the first words is not begun for the caller, so there are gaps. Of chat, a reason to finish
-# is an end.
-FAILS = "mid-error=8,gap_ms=50"
-BREAKS = [(GPT, FAILS), (GPT, "finish=failed,chunks=3,gap_ms=50"), (GPT, "cut=6"), (GPT, "no-done"), (CHATTING, FAILS)]
+# A failure in one read with the first words is not begun for the caller, so it waits until they are there. Of chat, a
+# reason to finish is an end.
+FAILS = "mid-error=8,hold=8"
+BREAKS = [(GPT, FAILS), (GPT, "finish=failed,chunks=3,hold=6"), (GPT, "cut=6"), (GPT, "no-done"), (CHATTING, FAILS)]
 
 
 @pytest.mark.parametrize(("model", "fault"), BREAKS)
 def test_a_stream_that_breaks_fails(client: openai.OpenAI, product: Product, model: str, fault: str) -> None:
     raw = client.responses.with_raw_response.create(model=model, input=f"[[sim:{fault}]] x", stream=True)
+    product.release()
     with pytest.raises(openai.APIError):
         list(raw.parse())
     row = product.wait_row(raw.headers["x-request-id"])
@@ -185,7 +186,7 @@ def test_a_provider_that_fails_before_its_first_words(client: openai.OpenAI, pro
 
 
 def test_a_caller_who_leaves_pays_for_what_came(product: Product) -> None:
-    body = {"model": GPT, "input": "[[sim:chunks=40,gap_ms=20]] x", "stream": True}
+    body = {"model": GPT, "input": "[[sim:chunks=40,hold=20]] x", "stream": True}
     headers = {"authorization": f"Bearer {product.api_key}"}
     address = f"{product.base_url}/responses"
     with httpx.stream("POST", address, json=body, headers=headers, trust_env=False, timeout=60) as reply:

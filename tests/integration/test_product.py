@@ -2,13 +2,15 @@
 
 import httpx
 import pytest
+from tests.integration.audit import wait_at_rest
 from tests.integration.product import Product
 
 pytestmark = pytest.mark.integration
 
 
 def test_a_request_is_answered_metered_and_billed(product: Product) -> None:
-    before, accepted = product.wait_settled(), product.simulator_summary()["requests"]
+    wait_at_rest(product)
+    before, accepted = product.balance(), product.simulator_summary()["requests"]
     booked = product.usage()["requests"]
     reply = httpx.post(
         f"{product.base_url}/chat/completions",

@@ -1,6 +1,9 @@
 """The servers of the tests are real: each takes what its clients send and survives a crash."""
 
+import gc
 import socket
+import warnings
+from pathlib import Path
 
 import clickhouse_connect
 import obstore
@@ -15,10 +18,12 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from tests.integration.admin_port import ask_admin
 from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaBroker, new_topic_name
 from tests.servers.otlp import OtlpReceiver
 from tests.servers.postgresql import PostgresServer
+from tests.servers.process import free_port
 from tests.servers.s3proxy import SECRET_KEY, S3Server
 from tests.servers.valkey import RedisServer
 
@@ -126,6 +131,22 @@ def test_otlp_receiver_records_spans(otlp: OtlpReceiver) -> None:
     provider.shutdown()
     (span,) = otlp.wait_for(bool)
     assert (span.service, span.name, span.attributes) == ("x", "outer", {"answer": 42})
+
+
+def test_a_port_is_given_once_and_never_one_that_a_connection_may_take() -> None:
+    given = [free_port() for _ in range(50)]
+    assert len(set(given)) == 50
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        assert max(given) < min(server.getsockname()[1], client.getsockname()[1])
+
+
+def test_an_admin_port_that_nobody_is_at_leaves_no_socket_open(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", ResourceWarning)
+        with pytest.raises(FileNotFoundError):
+            ask_admin(tmp_path / "nobody.sock", "/metrics")
+        gc.collect()
+    assert [str(one.message) for one in found] == []
 
 
 def test_other_machines_cannot_be_reached() -> None:

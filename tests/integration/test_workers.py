@@ -14,23 +14,24 @@ from tests.servers.process import wait_until
 
 pytestmark = pytest.mark.integration
 
-STREAMS = 40
-WAVES = 8
+AT_ONCE = 5
+WAVES, MOST_WAVES = 8, 40
 REQUESTS = 400
 MOST_CROWDS = 5
 CLIENTS = 16
 # A killed process leaves holds, which expire soon here.
 SETTINGS = {"TOLLGATE_EDGE_HOLD_TTL_SECONDS": "10", "TOLLGATE_BILLING_RECONCILE_SECONDS": "2"}
-# Long enough to be under way when a process dies, which is when all of them have begun.
+# Under way when a process dies, which is when all of them have begun.
 STREAM = Call(
     "stream",
     "/chat/completions",
     {
         "model": "gpt-5-mini",
         "stream": True,
-        "messages": [{"role": "user", "content": "Tell me [[sim:chunks=40,gap_ms=400]]"}],
+        "messages": [{"role": "user", "content": "Tell me [[sim:chunks=40,hold=20]]"}],
     },
 )
+CHAT = Call("chat", "/chat/completions", {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Tell me"}]})
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +66,24 @@ def test_there_are_two_of_each(workers: Product) -> None:
 @pytest.mark.parametrize("service", ["edge", "router"])
 async def test_a_killed_process_takes_its_own_requests_with_it_and_no_others(workers: Product, service: str) -> None:
     auditor = await asyncio.to_thread(Auditor, workers)
-    crowd = Crowd(workers.base_url, auditor.key, STREAMS)
-    streaming = []
-    for count in range(STREAMS // WAVES, STREAMS + 1, STREAMS // WAVES):
-        # Whoever is awake takes the connections that come together.
-        streaming.append(asyncio.create_task(crowd.send([STREAM] * (STREAMS // WAVES))))
+    crowd = Crowd(workers.base_url, auditor.key, AT_ONCE * MOST_WAVES)
+    streaming, spread = [], dict[int, int]()
+    for wave in range(1, MOST_WAVES + 1):
+        # Whoever is awake takes the connections that come together, which may be the same process several times.
+        streaming.append(asyncio.create_task(crowd.send([STREAM] * AT_ONCE)))
+        count = wave * AT_ONCE
         await asyncio.to_thread(wait_until, lambda count=count: crowd.begun == count, f"{count} streams to have begun")
-    spread = await asyncio.to_thread(open_requests, workers, service)
+        spread = await asyncio.to_thread(open_requests, workers, service)
+        if wave >= WAVES and all(spread.values()):
+            break
     victim = max(spread, key=lambda pid: spread[pid])
     # Neither is idle, so that there is something to break and something to go on.
     assert all(spread.values()), spread
     os.kill(victim, signal.SIGKILL)
     # The others go on meanwhile: new connections are taken at once, by who is left.
     others = Crowd(workers.base_url, auditor.key, CLIENTS)
-    await others.send([Call("chat", "/chat/completions", STREAM.body | {"stream": False})] * 4)
+    await others.send([CHAT] * 4)
+    await asyncio.to_thread(workers.release)
     await asyncio.gather(*streaming)
     broken = [answer for answer in crowd.answers if not answer.answered]
     assert len(broken) == spread[victim]

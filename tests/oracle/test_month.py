@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -30,7 +31,6 @@ from services.edge.tests.fakes.http import http_world
 
 from tests.oracle import books, declared, driver, month
 from tests.oracle.prices import Prices, per, price_of
-from tests.servers.process import free_port
 from tollgate.billing.v1 import billing_pb2 as wire_billing
 from tollgate.billing.v1 import ledger_pb2, ledger_pb2_grpc, reports_pb2, reports_pb2_grpc
 from tollgate_edge.adapters.grpc_clients import BillingClient
@@ -268,10 +268,12 @@ async def pages(setting):
         for name, currency in month.ORGANIZATIONS.items():
             for project in month.GROUPS:
                 await world.tenants.ensure_project(name, name, currency, project, project, 1)
-        world.port = free_port()
+        # It takes connections from now on.
+        listener = socket.create_server(("127.0.0.1", 0))
+        world.port = listener.getsockname()[1]
         options = {"log_level": "warning", "lifespan": "off", "ws": "none"}
-        server = uvicorn.Server(uvicorn.Config(world.app, port=world.port, **options))
-        serving = asyncio.create_task(server.serve())
+        server = uvicorn.Server(uvicorn.Config(world.app, **options))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield world
         finally:

@@ -8,14 +8,14 @@ from typing import Any
 
 import httpx
 
-from tests.servers.process import Child, accepts, free_port
+from tests.servers.process import Child, accepts, free_ports
 
 
 class Receivers:
     """One process with an HTTP and a mail port. `url` says where messages for a receiver are posted."""
 
     def __init__(self, folder: Path, arguments: Sequence[str] = (), verify: ssl.SSLContext | None = None) -> None:
-        self.port, self.smtp_port = free_port(), free_port()
+        self.port, self.smtp_port = free_ports(2)
         ports = ["--http-port", str(self.port), "--smtp-port", str(self.smtp_port)]
         command = [sys.executable, "-m", "tollgate_simulator_notify", *ports, *arguments]
         self._child = Child(command, folder / "notify.log")

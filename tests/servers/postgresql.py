@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.servers.process import Child, free_port, locked, run, unavailable
+from tests.servers.process import Child, alive, free_port, locked, run, unavailable, wait_until
 
 
 class PostgresServer:
@@ -67,8 +67,14 @@ class PostgresServer:
         return self.url(name)
 
     def kill(self) -> None:
-        """Crashes the server; its data is kept for the next `start`."""
+        """Crashes the server; its data is kept for the next `start`.
+
+        Returns when the processes that it started have noticed and are gone: while one holds on to the shared memory,
+        no other server starts on the data.
+        """
+        started = _children(self.pid)
         self._child.kill()
+        wait_until(lambda: not any(map(alive, started)), "the processes of the server to end", pause=0.01)
 
     def stop(self) -> None:
         """Stops the server."""
@@ -78,6 +84,13 @@ class PostgresServer:
         """Stops the server and deletes its data."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()))
+    except FileNotFoundError:
+        return []
 
 
 def _other_user(*names: str) -> int | None:

@@ -3,9 +3,11 @@
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache"
+# Below are the ports of well-known servers.
+_LOWEST_PORT = 10_000
+# Long enough for any server to begin to listen.
+_CLAIM_SECONDS = 600.0
 
 
 class ServerFailedError(RuntimeError):
@@ -29,17 +35,55 @@ def unavailable(what: str, install: str) -> NoReturn:
     pytest.skip(message)
 
 
-def free_ports(count: int, highest: int = 65535) -> list[int]:
-    """Returns ports of the loopback interface that nobody listens on now, all different."""
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-            if port <= highest:
-                ports.append(port)
-        return ports
+def free_ports(count: int) -> list[int]:
+    """Returns ports of the loopback interface that nobody listens on now, all different.
+
+    They are below those that the system gives to connections that go out: one of those may take such a port before its
+    server begins to listen. And whoever asks here next, in whatever process, gets others for a while.
+    """
+    first = _first_of_connections()
+    # Where a system gives them nearly all ports, there is nothing to choose.
+    below = first if first > 2 * _LOWEST_PORT else 65_536
+    ports: list[int] = []
+    while len(ports) < count:
+        port = _LOWEST_PORT + secrets.randbelow(below - _LOWEST_PORT)
+        if _claimed(port) and _is_free(port):
+            ports.append(port)
+    return ports
+
+
+def _first_of_connections() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except FileNotFoundError:
+        return 49_152
+
+
+def _claimed(port: int) -> bool:
+    """Tells whether nobody else was given this port of late, and leaves a mark that it was given now."""
+    marks = Path(tempfile.gettempdir()) / f"tollgate-test-ports-{os.getuid()}"
+    marks.mkdir(exist_ok=True)
+    mark = marks / str(port)
+    try:
+        if time.time() - mark.stat().st_mtime < _CLAIM_SECONDS:
+            return False
+        mark.unlink()
+    except FileNotFoundError:
+        pass
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:
@@ -54,6 +98,15 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0
         if time.monotonic() > deadline:
             raise ServerFailedError(f"waited {seconds:g} s for {what}")
         time.sleep(pause)
+
+
+def alive(pid: int) -> bool:
+    """Tells whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 def accepts(port: int) -> bool:

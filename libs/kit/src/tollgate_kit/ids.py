@@ -16,12 +16,12 @@ _VARIANT = tuple(bytes((byte & 0x3F | 0x80,)) for byte in range(256))
 class Ids(Protocol):
     def new(self, prefix: str) -> str:
         """A fresh id such as `req_01j9z…`, unique across processes."""
-        ...
 
 
 class RandomIds:
     def new(self, prefix: str) -> str:
-        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+        # A ULID whose first 8 random bits are a fraction of its millisecond: ids made 4 us apart sort (RFC 9562, 6.2).
+        value = (time.time_ns() * 256 // 1_000_000) << 72 | int.from_bytes(os.urandom(9), "big")
         return f"{prefix}_{encode_base32(value, 26)}"
 
 

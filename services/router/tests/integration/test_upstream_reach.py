@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,29 @@ async def test_resolvers_know_addresses_and_names(resolver):
     assert "127.0.0.1" in await resolver.resolve("localhost", 80)
     with pytest.raises(OSError):
         await resolver.resolve("no..name", 80)
+
+
+async def test_names_that_nobody_answers_for_hold_no_other_up(monkeypatch):
+    answered, real = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host, *arguments, **more):
+        if host.endswith(".dead.example"):
+            answered.wait()
+            raise OSError("nobody answers")
+        return real(host, *arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    resolver = SystemResolver()
+    waiting = [asyncio.create_task(resolver.resolve(f"{number}.dead.example", 80)) for number in range(40)]
+    try:
+        # Far more than the loop has threads.
+        found = asyncio.create_task(resolver.resolve("127.0.0.1", 80))
+        assert await asyncio.wait_for(found, 30) == ["127.0.0.1"]
+        waiting.pop().cancel()
+    finally:
+        answered.set()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(one) for one in ended} == {OSError}
 
 
 async def test_other_spellings_of_an_address_are_judged_as_what_they_mean():

@@ -111,6 +111,22 @@ def test_a_way_that_fell_back_is_told():
     )  # fmt: skip
 
 
+def test_who_cannot_be_told_what_is_asked_is_out_with_the_field():
+    channels = [channel("a", provider="anthropic", keys=2), channel("b"), channel("c", provider="anthropic")]
+    found = snapshot(channels, [route("able", ["a"], ["b"], ["c"])])
+    body = b'{"messages":[{"role":"user","content":"Hi"}],"logprobs":true}'
+    way = walk(found, ask(body=body), written=True)
+    target = first(way)
+    explanation = explain(found, way, target, 0.0)
+    assert rows(explanation) == {
+        ("able", 1, "a", 0): ("out", "wire"),
+        ("able", 1, "a", 1): ("out", "wire"),
+        ("able", 2, "b", 0): ("taken", ""),
+        ("able", 3, "c", 0): ("out", "wire"),
+    }
+    assert {one.detail for one in explanation.targets if one.reason == "wire"} == {"logprobs"}
+
+
 def test_nothing_usable_is_told():
     found = snapshot([channel("a")])
     fail(found, "a", problem(429, wait_ms=5000))

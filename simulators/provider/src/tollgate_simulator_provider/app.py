@@ -30,7 +30,7 @@ from tollgate_simulator_provider import (
     sounds,
 )
 from tollgate_simulator_provider.clouds import Clouds
-from tollgate_simulator_provider.delivery import Cut, Delivery, Headers, Message, Receive, Send
+from tollgate_simulator_provider.delivery import Cut, Delivery, Gate, Headers, Message, Receive, Send
 from tollgate_simulator_provider.ledger import Ledger
 from tollgate_simulator_provider.refusals import Refused, RefusedByVendor, error_body, recorded
 from tollgate_simulator_provider.vendors import vendors
@@ -84,6 +84,7 @@ class Simulator:
         self._boot = secrets.token_hex(4)
         self._queued: list[faults.Faults] = []
         self._clouds = Clouds()
+        self._gate = Gate()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -99,7 +100,7 @@ class Simulator:
         operation = cloud.operation if cloud is not None else operation
         try:
             if operation is not None and scope["method"] == "POST":
-                delivery = Delivery(receive, send, self._ledger, operation, headers)
+                delivery = Delivery(receive, send, self._ledger, operation, headers, self._gate)
                 delivery.transport = scope["state"]["transport"]
                 delivery.vendor = vendor
                 if called is not None:
@@ -330,8 +331,8 @@ class Simulator:
         method, query = scope["method"], scope["query_string"]
         if path.startswith(ASIDE_OF_CLOUDS):
             await self._aside_of_clouds(scope, path, receive, send)
-        elif path == "/_faults" and method == "POST":
-            await self._queue(_object(await _body(receive)), send)
+        elif path in {"/_faults", "/_release"} and method == "POST":
+            await self._tell(path, await _body(receive), send)
         elif method not in {"GET", "HEAD"} or path in OPERATIONS:
             raise Refused(405, f"Not allowed to {method} here.", code="method_not_allowed")
         elif path == "/models":
@@ -367,8 +368,16 @@ class Simulator:
         items, cursor = self._ledger.read(max(0, since), min(MOST_ENTRIES, max(1, limit)))
         return json.dumps({"items": items, "next": cursor}).encode()
 
-    async def _queue(self, asked: dict[str, Any], send: Send) -> None:
-        """`{"faults": "status=503", "count": 3}` makes the next three requests fail; count 0 forgets what waits."""
+    async def _tell(self, path: str, body: bytes, send: Send) -> None:
+        """Lets replies go on that are held, or plants faults.
+
+        `{"faults": "status=503", "count": 3}` makes the next three requests fail; count 0 forgets what waits.
+        """
+        if path == "/_release":
+            self._gate.open()
+            await _reply(send, 200, b'{"released": true}')
+            return
+        asked = _object(body)
         try:
             wanted = faults.parse(str(asked.get("faults", "")))
         except faults.UnknownFault as error:

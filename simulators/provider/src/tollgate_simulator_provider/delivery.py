@@ -24,6 +24,20 @@ class Cut(Exception):  # noqa: N818
         self.outcome = outcome
 
 
+class Gate:
+    """Where replies that are held wait. Opened, it lets those go on that were accepted before."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.next = asyncio.Event()
+
+    def open(self) -> None:
+        """Lets all go on who wait, or will wait and were accepted already."""
+        self.times += 1
+        self.next.set()
+        self.next = asyncio.Event()
+
+
 class Delivery:
     """Sends one reply and writes its lines of the ledger.
 
@@ -31,13 +45,14 @@ class Delivery:
     """
 
     def __init__(
-        self, receive: Receive, send: Send, ledger: Ledger, operation: str, headers: dict[bytes, bytes]
+        self, receive: Receive, send: Send, ledger: Ledger, operation: str, headers: dict[bytes, bytes], gate: Gate
     ) -> None:
         self._receive = receive
         self._send = send
         self._ledger = ledger
         self.operation = operation
         self._headers = headers
+        self._gate, self._accepted = gate, gate.times
         self._gone: asyncio.Future[Message] | None = None
         self._started = time.time()
         self.transport: asyncio.Transport
@@ -82,6 +97,10 @@ class Delivery:
         if faults.delay:
             await self._flush()
             await self.pause(faults.delay)
+        if faults.hold >= 0:
+            await self._send({"type": "http.response.body", "body": body[: faults.hold], "more_body": True})
+            await self._hold()
+            body = body[faults.hold :]
         for end, happens in ((faults.cut, self._cut), (faults.stall, self._stall)):
             if end >= 0:
                 await self._send({"type": "http.response.body", "body": body[:end], "more_body": True})
@@ -96,6 +115,8 @@ class Delivery:
     async def chunk(self, data: bytes, *, last: bool = False) -> None:
         """Sends one chunk of a stream. Raises Cut."""
         faults = self.faults
+        if self.chunks == faults.hold:
+            await self._hold()
         if self.chunks == faults.cut:
             raise Cut("cut")
         if self.chunks == faults.stall:
@@ -146,6 +167,21 @@ class Delivery:
 
     async def _cut(self) -> None:
         raise Cut("cut")
+
+    async def _hold(self) -> None:
+        """Waits until the gate is opened, and raises Cut when the client goes away meanwhile."""
+        if self._gate.times > self._accepted:
+            return
+        if self._gone is None:
+            self._gone = asyncio.ensure_future(self._receive())
+        opened = asyncio.ensure_future(self._gate.next.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {self._gone, opened}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opened.cancel()
+        if self._gone.done():
+            raise Cut("client_gone")
 
     async def _stall(self) -> None:
         await self.pause(LONGEST_SECONDS)

@@ -10,6 +10,7 @@ They come as `name` or `name=value`, separated by commas, from the header `x-sim
     drop                close the connection without any answer
     cut=5               close the connection after so many chunks (bytes, when the answer is no stream)
     stall=2             say nothing more after so many chunks (bytes), until the client goes
+    hold=2              say nothing more after so many chunks (bytes), until `POST /_release` lets the reply go on
     mid-error=2         send an error object after so many chunks, and close
     malformed           send JSON that does not parse
     short-length        announce a longer body than is sent, and close
@@ -51,6 +52,7 @@ class Faults:
     drop: bool = False
     cut: int = -1
     stall: int = -1
+    hold: int = -1
     mid_error: int = -1
     malformed: bool = False
     short_length: bool = False
@@ -69,7 +71,7 @@ class Faults:
     @property
     def paced(self) -> bool:
         """Tells whether the reply waits for anything, so that the client may leave meanwhile."""
-        return bool(self.delay or self.slow_headers or self.gap_ms or self.stall >= 0)
+        return bool(self.delay or self.slow_headers or self.gap_ms or self.stall >= 0 or self.hold >= 0)
 
     def told(self, usage: dict[str, Any], name: str) -> dict[str, Any] | None:
         """Returns the usage to send: the true one, one in which the count of this name is wrong, or none."""

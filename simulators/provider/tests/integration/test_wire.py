@@ -180,6 +180,34 @@ def test_paced_stream(http):
     assert last_entry(http)["outcome"] == "completed"
 
 
+def test_a_stream_that_is_held_goes_on_when_it_is_released(http):
+    with http.stream("POST", "/v1/chat/completions", json=chat("Hello [[sim:chunks=5,hold=3]]", stream=True)) as reply:
+        lines = (line for line in reply.iter_lines() if line)
+        before = [next(lines) for _ in range(3)]
+        assert last_entry(http)["outcome"] == "open"
+        assert http.post("/_release").json() == {"released": True}
+        rest = list(lines)
+    assert rest[-1] == "data: [DONE]"
+    assert len([line for line in before + rest if '"content":' in line and '"content":""' not in line]) == 5
+    assert last_entry(http)["outcome"] == "completed"
+
+
+def test_a_whole_reply_that_is_held_goes_on_when_it_is_released(http):
+    with http.stream("POST", "/v1/chat/completions", json=chat("Hello [[sim:hold=20]]")) as reply:
+        pieces = reply.iter_raw()
+        before = next(pieces)
+        assert len(before) == 20
+        http.post("/_release")
+        assert json.loads(before + b"".join(pieces))["choices"]
+
+
+def test_who_leaves_a_reply_that_is_held_is_noticed(simulator, http):
+    assert raw(simulator.port, chat("x", stream=True), "hold=2", close_after=300).count(b"data: ") >= 1
+    while last_entry(http)["outcome"] == "open":
+        pass
+    assert (last_entry(http)["outcome"], last_entry(http)["chunks"]) == ("client_gone", 2)
+
+
 def test_queued_faults(http):
     assert http.post("/_faults", json={"faults": "status=503", "count": 2}).json() == {"queued": 2}
     statuses = [http.post("/v1/chat/completions", json=chat("x")).status_code for _ in range(3)]

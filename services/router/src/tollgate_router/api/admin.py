@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from math import ceil, inf
 from typing import Any, Final
 
@@ -11,10 +12,14 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate.router.v1 import router_pb2, router_pb2_grpc
 from tollgate_kit.grpc_io import abort_with
 from tollgate_router.domain.candidates import Ask
+from tollgate_router.domain.dialects.translate import sending
+from tollgate_router.domain.endpoints.sending import FORMS
 from tollgate_router.domain.health.channel import ChannelHealth
 from tollgate_router.domain.health.registry import Health
 from tollgate_router.domain.health.states import Mode
 from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.domain.sending import Sending
+from tollgate_router.domain.target import Target
 from tollgate_router.domain.walk import Walk
 from tollgate_router.errors import InvalidBody
 from tollgate_router.exchange.explaining import explanation_of
@@ -115,10 +120,20 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
         )
         # Draws of its own: to ask does not change what requests draw.
         source = random.Random(self._deps.random.random())  # noqa: S311 - spreads load, keeps no secret.
-        walk = Walk(snapshot, request.model, candidates, lambda: ask, source)
+        walk = Walk(snapshot, request.model, candidates, lambda: ask, source, self._saying(request, ask))
         now = self._deps.clock.monotonic()
         target = walk.first(now, ask.dialect, ask.body_bytes)
         return router_pb2.ExplainRouteResponse(explanation=explanation_of(snapshot, walk, target, now))
+
+    def _saying(self, request: router_pb2.ExplainRouteRequest, ask: Ask) -> Callable[[Target], Sending] | None:
+        """Returns what would write such a request for a target; None where no body is at hand, or it is a form."""
+        operation = request.operation or wire.OPERATION_CHAT
+        if not request.body or operation in FORMS:
+            return None
+        dialect = request.dialect or wire.DIALECT_OPENAI_CHAT
+        opened = wire.Open(model=ask.model, dialect=dialect, operation=operation, body_length=ask.body_bytes)
+        remembers = self._deps.responses is not None
+        return partial(sending, opened, dict(ask.members), body=request.body, remembers=remembers)
 
     async def SetChannelMode(  # noqa: N802 - the name is the contract's.
         self, request: router_pb2.SetChannelModeRequest, context: Any
