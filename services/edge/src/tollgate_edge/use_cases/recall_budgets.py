@@ -20,9 +20,10 @@ from tollgate_kit.clock import Clock
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 2.0
-# Billing works up a backlog, and many budgets may wait for that.
+# Billing works up a backlog, and many budgets may wait for that; one question of how far it is serves them all.
 _BEHIND_SECONDS: Final = 10.0
-_MOST_AT_ONCE: Final = 1_000
+_MOST_WAITING: Final = 20_000
+_MOST_AT_ONCE: Final = 100
 
 Tell = Callable[[LimitSet, int, str, int], None]
 
@@ -43,12 +44,15 @@ class RecallBudgets:
         self._tell = tell
         self._sleep = sleep
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._status, self._status_us = billing.GetStatusResponse(), -1
+        self._asking = asyncio.Lock()
 
     def begin(self, limits: LimitSet, place: int, started_us: int) -> None:
         """Redis began a budget with a request that started then; counts what was spent before that request."""
         scope = limits.scopes[place - 1]
         name = (scope.kind, scope.id)
-        if name in self._running or len(self._running) >= _MOST_AT_ONCE:
+        if name in self._running or len(self._running) >= _MOST_WAITING:
             return
         task = self._running[name] = asyncio.create_task(self._recall(limits, place, started_us))
         task.add_done_callback(lambda _: self._running.pop(name, None))
@@ -73,9 +77,10 @@ class RecallBudgets:
         while not window.end_us or self._clock.now_us() < window.end_us:
             try:
                 # Asked before what was spent: what was booked meanwhile is in both.
-                behind = self._is_behind(await self._billing.status(), started_us)
+                behind = await self._is_behind(started_us)
                 if not (behind and told):
-                    found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
+                    async with self._turns:
+                        found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
                     charge = found.total.charge_pico
                     if charge > told:
                         told = charge
@@ -88,10 +93,14 @@ class RecallBudgets:
                     return
                 await self._sleep(_BEHIND_SECONDS)
 
-    def _is_behind(self, status: billing.GetStatusResponse, started_us: int) -> bool:
-        """Tells whether what reached the event log before a request began may not be booked yet.
-
-        `lag_ms` is 0 where nothing was read yet of what waits.
-        """
-        oldest_us = self._clock.now_us() - status.lag_ms * 1000
+    async def _is_behind(self, started_us: int) -> bool:
+        """Tells whether what reached the event log before a request began may not be booked yet. Raises PublicError."""
+        async with self._asking:
+            now_us = self._clock.now_us()
+            # What was said before the request began says nothing about it.
+            if not max(started_us, now_us - int(_BEHIND_SECONDS / 2 * 1_000_000)) <= self._status_us <= now_us:
+                self._status, self._status_us = await self._billing.status(), now_us
+        status = self._status
+        # `lag_ms` is 0 where nothing was read yet of what waits.
+        oldest_us = self._status_us - status.lag_ms * 1000
         return bool(status.lag_events) and not (status.lag_ms and oldest_us > started_us)
