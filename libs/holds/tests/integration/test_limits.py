@@ -241,7 +241,7 @@ async def test_a_new_window_gives_the_whole_budget_and_forgets_what_the_last_one
     await within_a_day(holds, story)
 
 
-async def test_what_a_budget_took_before_it_began_is_told_once(holds):
+async def test_what_a_budget_took_before_it_began_counts_once_however_often_it_is_told(holds):
     sets = [LimitSet(ORGANIZATION, (Scope("project", "p", budget_pico=100), Scope("key", "k", requests=9)))]
     key = f"{{{ORGANIZATION}}}:budget:project:p"
 
@@ -256,6 +256,9 @@ async def test_what_a_budget_took_before_it_began_is_told_once(holds):
     assert await tell("2001-01", 30) == HoldResult.TOO_LATE
     assert [await tell(window, 30), await tell(window, 30)] == [HoldResult.DONE, HoldResult.TOO_LATE]
     assert await holds.pipe.call("HGET", key, "left") == b"60"
+    # More of it becomes known; what comes late with less changes nothing.
+    assert [await tell(window, 100), await tell(window, 99)] == [HoldResult.DONE, HoldResult.TOO_LATE]
+    assert await holds.pipe.call("HGET", key, "left") == b"-10"
 
 
 async def test_places_of_a_process_that_died_are_free_after_their_time(holds):

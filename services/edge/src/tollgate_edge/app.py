@@ -139,7 +139,7 @@ class Edge:
         self.billing, self.ledger, self.reports = BillingClient(address), LedgerClient(address), ReportClient(address)
         self.dead_letters, self.mending = DeadLetterClient(address), MendingClient(address)
         self.payments, self.controls = PaymentClient(address), ControlClient(address)
-        self.media = MediaClient(settings.media_address)
+        self.media = MediaClient(settings.media_address, RebuildWallet(self.billing))
         self.routers = RouterClients(settings.router_addresses)
         self.producer = new_producer(settings.event_log_url)
         # One of its own: what is best effort may not break what carries money.

@@ -191,7 +191,10 @@ class Admission:
         ticket.verdict = list(verdict)
         if verdict[8]:
             self._new_budgets(limits, verdict[8], started_us)
-        refused = HoldResult(verdict[0]) is not HoldResult.DONE
+        result = HoldResult(verdict[0])
+        if result is HoldResult.NO_WALLET:
+            self._on_no_wallet(limits.organization)
+        refused = result is not HoldResult.DONE
         return ticket.headers(), ticket.refusal(started_us) if refused else None
 
     async def left(self, organization: str) -> int | None:
