@@ -7,6 +7,7 @@ import pytest
 from services.edge.tests.fakes.inference import Bench, chat, eventually, get
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_edge.inference.exchange import InferenceExchange
 
 pytestmark = pytest.mark.integration
 
@@ -167,6 +168,44 @@ async def test_when_time_is_up_callers_are_told_and_providers_stopped():
         for one in (frame, open_frame):
             bench.stream.end(one.id)
         assert len(bench.admission.settled) == 2
+
+
+async def test_a_refused_caller_who_goes_on_sending_keeps_nobody_from_being_told_when_time_is_up():
+    async with Bench(drain_seconds=0.1, drain_idle_seconds=LONG).serving() as bench:
+        lingering = [await bench.client() for _ in range(3)]
+        for client in lingering:
+            client.send(chat(extra="Content-Length: 100000\r\n", body=b"x").replace(b"Authorization", b"X-Nothing"))
+            assert (await client.reply())[0] == 401
+        waiting = await bench.client()
+        waiting.send(chat())
+        frame = await bench.stream.next()
+        assert sum(door.busy for door in bench.gateway.doors) == 1
+        drain = await bench.drain()
+        await refused(waiting)
+        await ended(drain)
+        assert bench.stream.cancels == [(frame.id, wire.CANCEL_REASON_DRAINING)]
+        bench.stream.end(frame.id)
+
+
+async def test_a_request_that_cannot_be_cut_off_keeps_no_other_from_it(monkeypatch):
+    planted, cut_off = [RuntimeError("planted")], InferenceExchange.cut_off
+
+    def fails_once(exchange):
+        if planted:
+            raise planted.pop()
+        cut_off(exchange)
+
+    monkeypatch.setattr(InferenceExchange, "cut_off", fails_once)
+    async with Bench(drain_seconds=0.1).serving() as bench:
+        clients = [await bench.client() for _ in range(3)]
+        for client in clients:
+            client.send(chat())
+        frames = [await bench.stream.next() for _ in clients]
+        await ended(await bench.drain())
+        assert sorted([b"service_unavailable" in await client.rest() for client in clients]) == [False, True, True]
+        assert len(bench.stream.cancels) == 3
+        for frame in frames:
+            bench.stream.end(frame.id)
 
 
 async def test_a_request_that_waits_for_admission_gives_back_its_hold_when_time_is_up():
