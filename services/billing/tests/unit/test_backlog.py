@@ -165,3 +165,31 @@ async def test_a_batch_whose_records_the_log_has_forgotten_is_told_of_and_holds_
     told = [one for one in caplog.records if one.levelname == "CRITICAL"]
     assert told
     assert told[0].fields["low"] == 0
+
+
+class Late(FakeConsumer):
+    """Gets its partitions only after a while, as of a broker that others still hold them of, and reads nothing yet."""
+
+    held = False
+
+    def claims(self):
+        return super().claims() if self.held else []
+
+    async def poll(self, limit, wait_seconds, only=()):
+        return []
+
+
+async def test_what_waits_is_known_before_anything_is_said_to_be_well():
+    """Edge asks for how far billing is: 0 records without a problem would be all booked."""
+    world = World()
+    await world.fund()
+    made = []
+    world.new_consumer = lambda: made.append(Late(world.log, world.fuse)) or made[-1]
+    world.append(usage_event("r"))
+    for held, records, well in [(False, 0, False), (True, 1, True), (False, 1, True)]:
+        if made:
+            made[0].held = held
+        # Less than what lies between two measurements.
+        world.clock.advance(0.1)
+        await world.run()
+        assert (world.process.consumer.lag_events, not world.process.consumer.problem) == (records, well)

@@ -434,6 +434,10 @@ class UsageRecordedConsumer:
         log.critical("a partition is stopped: nothing of it is booked", extra={"fields": {"reason": intake.stopped}})
 
     async def _measure_lag(self) -> None:
+        if not self._intakes:
+            # What waits is counted as soon as a partition is held.
+            self.lag_events, self._lag_at = 0, -_LAG_SECONDS
+            return
         now = self._clock.monotonic()
         if now - self._lag_at < _LAG_SECONDS:
             return
