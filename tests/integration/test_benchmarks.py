@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from benchmarks import beside
-from benchmarks.costs import FEATURES
+from benchmarks import beside, workloads
+from benchmarks.costs import FEATURES, highest_rate, search_rate
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.instructions import TOTALS, instructions
 from benchmarks.machine import percentile
@@ -268,6 +268,59 @@ def test_keys_of_equal_length_take_turns_and_answers_that_fail_are_raised(progra
     with pytest.raises(NotWhole, match="upstream"):
         bench.load(wrong, STREAM, 4)
     assert bench.load(wrong, STREAM, 4, strict=False).not_whole == 4
+
+
+@pytest.mark.parametrize(
+    ("most", "found"),
+    [(0, 0), (249, 0), (250, 250), (999, 937), (2_000, 2_000), (7_300, 7_000), (8_000, 8_000), (10**9, 16_000)],
+)
+def test_the_highest_rate_is_found_in_few_tries(most, found):
+    asked = []
+    assert search_rate(lambda rate: asked.append(rate) or rate <= most) == found
+    assert len(asked) == len(set(asked)) <= 7
+
+
+def test_a_rate_is_borne_only_when_all_is_answered_whole_and_in_time(programs, upstream, monkeypatch):
+    bench = Bench(programs, upstream, 0)
+    monkeypatch.setattr(workloads, "OPEN_LOOP_REQUESTS", 40)
+    monkeypatch.setattr(workloads, "RATE_P99_MS", 1e9)
+    borne, found = bench.bears(bench.upstream, 200)
+    assert (borne, found.good) == (True, 400)
+    refused = replace(bench.upstream, headers={"content-length": "9"})
+    borne, found = bench.bears(refused, 200)
+    assert (borne, found.bad_status) == (False, 400)
+    monkeypatch.setattr(workloads, "RATE_P99_MS", 0.0)
+    assert not bench.bears(bench.upstream, 200)[0]
+
+
+def test_a_rate_that_failed_by_chance_has_a_second_try(programs, upstream, capsys):
+    asked = []
+
+    class Once(Bench):
+        def bears(self, asked_of, rate):
+            asked.append(rate)
+            found = self.load(asked_of, SMALL, 1)
+            # The first is a pause of the machine, those above 2,000 are the product's.
+            return len(asked) > 1 and rate <= 2000, found
+
+    bench, results = Once(programs, upstream, 0), Results("benchmarks")
+    highest_rate(bench, results, Asked(bench.upstream))
+    (row,) = results.rows("rates")
+    assert row["rate"] == 2000
+    assert [(one["rate"], one["borne"]) for one in results.rows("rates tried")][:4] == [
+        (2000, False),
+        (2000, True),
+        (4000, False),
+        (4000, False),
+    ]
+    assert "2000 requests/s\n" in capsys.readouterr().out
+
+
+class Asked:
+    """A product whose every request goes to one place."""
+
+    def __init__(self, place):
+        self.subject = lambda: place
 
 
 # Answers what is short as the upstream would, and refuses what is long.
