@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 import yaml
 from benchmarks import beside, workloads
+from benchmarks import instructions as module_of_instructions
 from benchmarks.costs import FEATURES, highest_rate, search_rate
 from benchmarks.events import EventSource, Template, price_table
 from benchmarks.instructions import TOTALS, instructions
@@ -485,6 +486,33 @@ def test_without_valgrind_the_part_says_how_to_get_it(monkeypatch, tmp_path, cap
     instructions(None, None)
     said = capsys.readouterr().out
     assert "valgrind, callgrind_control, vgdb not found (Debian: apt-get install valgrind)" in said
+
+
+def test_instructions_are_counted_with_each_feature_taken_out(monkeypatch, capsys):
+    counted = []
+
+    def count(bench, results, without):
+        counted.append(without)
+        if without == "rating":
+            raise RuntimeError("the product did not start")
+        return dict.fromkeys(
+            [(workload, kind) for workload in ("small", "burst") for kind in ("edge", "router")],
+            90.0 if without else 100.0,
+        )
+
+    monkeypatch.setattr(module_of_instructions, "NEEDED", ())
+    monkeypatch.setattr(module_of_instructions, "_counted", count)
+    instructions(None, None)
+    assert counted == ["", *FEATURES]
+    said = capsys.readouterr().out
+    assert said.count("    20.0 /     20.0") == len(FEATURES) - 1
+    assert "rating in the router: not counted, the product did not start" in said
+    # When the time is over the rest is named.
+    counted.clear()
+    monkeypatch.setattr(module_of_instructions, "MOST_SECONDS", -1.0)
+    instructions(None, None)
+    assert counted == [""]
+    assert capsys.readouterr().out.count("minutes are over") == len(FEATURES)
 
 
 def test_instructions_are_read_from_what_callgrind_writes():
