@@ -160,7 +160,7 @@ def chunks(results: Results) -> None:
     """Prints what a chunk costs, of what this run measured of streams."""
     for name, micros in chunk_costs(results.rows).items():
         results.add("chunks", workload=name, micros=micros)
-        print(f"\nA chunk of {STREAMS[name].title}: {micros:.1f} us of processor beyond a small request", flush=True)
+        print(f"\nA chunk, {STREAMS[name].title}: {micros:.1f} us of processor beyond a small request", flush=True)
 
 
 def paced(bench: Bench, results: Results, product: Product, workload: Workload) -> None:
