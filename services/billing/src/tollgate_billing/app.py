@@ -161,6 +161,7 @@ class Billing:
             counters=self.counters,
             reached=failpoint.reached,
             new_owner=lambda: ids.new("owner"),
+            forgotten=self.alerts.forgotten,
         )
         self.request_log = ClickHouseRequestLog(self.clickhouse)
         self.refused = RequestRefusedConsumer(
