@@ -98,3 +98,18 @@ async def test_a_reader_that_is_passed_while_it_holds_the_partition_claims_it_an
     again = await take(scene.consumer, 5)
     assert [one.value for one in again] == [b"15", b"16", b"17", b"18", b"19"]
     assert (again[0].claim.offset, again[0].claim.forgotten) == (8, 7)
+
+
+async def test_a_log_that_ends_before_what_was_committed_is_neither_read_again_nor_skipped(scene):
+    found = await take(scene.consumer, 10)
+    await scene.consumer.commit(found[0].claim, 12, "")
+    await scene.consumer.start()
+    read, refused = [], []
+    async with asyncio.timeout(60):
+        while len(refused) < 3:
+            try:
+                read += await scene.consumer.poll(100, 0.2)
+            except EventLogUnavailable as error:
+                refused.append(str(error))
+    assert read == []
+    assert all("OffsetOutOfRange" in why for why in refused)
