@@ -60,8 +60,8 @@ COPIES_BETWEEN: Final = 4
 # Of a whole stream, however many chunks it has.
 STREAM: Final[Costs] = {
     **SMALL,
-    # Those of the request, and the chunk with the usage: as a chunk, and as usage.
-    "decodes at router": 3,
+    # Those of the request, and the chunk with the usage.
+    "decodes at router": 2,
 }
 # Beyond those of a stream: what may hold the first and the last words of a provider that is not conforming.
 MENDED: Final[Costs] = {**STREAM, "decodes at router": 6}

@@ -14,13 +14,15 @@ UNIT = "services/router/tests/unit"
 BEGIN = "<!-- Written by `make failover`. -->"
 
 ASKED = {True: "asked", False: "not asked"}
+WAY = ("scenario", "declared", "problems", "asked, in order")
 EVENTS = {"f": "fails", "s": "succeeds", "p": "a request goes out", "w": "its caller leaves"}
 
 
 def render() -> str:
     """Returns the page: its rules as they are written there, and the tables."""
     rules, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    return "\n".join((rules + BEGIN, "", _breaker(), _paths(), _once(), _benches(), _probes(), _faults()))
+    tables = (_breaker(), _paths(), _passed_over(), _once(), _benches(), _probes(), _faults())
+    return "\n".join((rules + BEGIN, "", *tables))
 
 
 def main() -> None:
@@ -63,18 +65,30 @@ def _paths() -> str:
         "Each attempt ends with the problem in its place, and the one behind the last problem is answered. Channels by "
         "level, `a → b`; of fallback models the order by reason."
     )
-    test = _test("test_a_path", f"{UNIT}/test_walk.py")
-    rows = [
+    return _table("The way of a request", about, WAY, _ways(test_walk.PATHS, "test_a_path"))
+
+
+def _passed_over() -> str:
+    about = (
+        "A chat with `logprobs`, which Anthropic's wire has no place for. Written as above; who is not said to be "
+        "Anthropic's speaks OpenAI's wire."
+    )
+    rows = _ways(test_walk.PASSED_OVER, "test_who_cannot_be_told_what_is_asked_is_passed_over")
+    return _table("Who cannot be told what is asked", about, WAY, rows)
+
+
+def _ways(table, name) -> list[tuple[str, ...]]:
+    test = _test(name, f"{UNIT}/test_walk.py")
+    return [
         (
             name,
             _declared(*declared),
             ", ".join(kind_name(one.kind) for one in problems) or "none",
-            " → ".join(way),
+            " → ".join(way) or "nobody",
             test,
         )
-        for name, (declared, problems, way) in test_walk.PATHS.items()
+        for name, (declared, problems, way) in table.items()
     ]
-    return _table("The way of a request", about, ("scenario", "declared", "problems", "asked, in order"), rows)
 
 
 def _declared(channels, routes) -> str:
@@ -84,7 +98,8 @@ def _declared(channels, routes) -> str:
             model if isinstance(model, str) else f"{model['name']} = {model['upstream']}" for model in channel["models"]
         ]
         keys = len(channel["credentials"])
-        parts.append(f"{channel['name']}: {', '.join(models)}{f', {keys} keys' if keys > 1 else ''}")
+        at = " at Anthropic" if channel["provider"] == "anthropic" else ""
+        parts.append(f"{channel['name']}: {', '.join(models)}{at}{f', {keys} keys' if keys > 1 else ''}")
     said = "; ".join(parts)
     for route in routes:
         levels = " → ".join(" ".join(target["channel"] for target in level["targets"]) for level in route["levels"])

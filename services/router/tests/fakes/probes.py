@@ -10,7 +10,10 @@ from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_f
 
 
 class FakeProbePort:
-    """`answers` are statuses in turn, the last one for ever; 0 is no connection. `asked` is what came."""
+    """`answers` are statuses in turn, the last one for ever; 0 is no connection, -1 none of ours free.
+
+    `asked` is what came.
+    """
 
     def __init__(self, *answers: int) -> None:
         self._answers = deque(answers or (200,))
@@ -22,6 +25,7 @@ class FakeProbePort:
         self.asked.append((target.channel, target.key_index, request.method, request.path, request.body))
         self.first.set()
         status = self._answers.popleft() if len(self._answers) > 1 else self._answers[0]
-        if status == 0:
-            return problem_of_failure(UpstreamFailure(FailureKind.REFUSED, sent=False))
+        if status <= 0:
+            kind = FailureKind.BUSY if status else FailureKind.REFUSED
+            return problem_of_failure(UpstreamFailure(kind, sent=False))
         return None if status == 200 or status in request.accepted else problem_of_reply(status, b"")

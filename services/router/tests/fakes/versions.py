@@ -1,9 +1,11 @@
 """Snapshots as a configuration file would make them, without files and without an environment."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_resources import (
     CatalogueModel,
     Credential,
@@ -17,9 +19,11 @@ from tollgate_resources import (
     parse_version,
 )
 from tollgate_router.domain.candidates import Ask
+from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.health.registry import Health
-from tollgate_router.domain.openai_chat import read_body
+from tollgate_router.domain.openai_chat import plain_body, read_body
 from tollgate_router.domain.secret import Secret
+from tollgate_router.domain.sending import Sending
 from tollgate_router.domain.snapshot import Snapshot, compile_snapshot
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import Hints, UpstreamProblem, problem_of_reply
@@ -31,7 +35,7 @@ CATALOGUE = build_catalogue(
     [
         Provider(name="openai", base_url="https://api.example/v1", conforming=True),
         Provider(name="free", base_url="http://10.0.0.1/v1", credentials_required=False),
-        load_catalogue().providers["gemini"],
+        *(load_catalogue().providers[name] for name in ("gemini", "anthropic")),
     ],
     [
         CatalogueModel(name="able", provider="openai", context_tokens=100_000, abilities=("tools", "image_input")),
@@ -108,12 +112,18 @@ def ask(model: str = "able", body: bytes = b'{"messages":[]}', *, group: str = "
     return Ask(route_group=group, model=model, members=read_body(body), body_bytes=len(body), **more)
 
 
-def walk(found: Snapshot, asked: Ask | None = None, seed: int = 1) -> Walk:
-    """Returns the way of a request that has not begun."""
+def walk(found: Snapshot, asked: Ask | None = None, seed: int = 1, *, written: bool = False) -> Walk:
+    """Returns the way of a request that has not begun; `written`: its body is written for each target as sent there."""
     asked = asked or ask()
     candidates = found.route(asked.route_group, asked.model)
     assert candidates is not None
-    return Walk(found, asked.model, candidates, lambda: asked, random.Random(seed))
+    say = _saying(asked) if written else None
+    return Walk(found, asked.model, candidates, lambda: asked, random.Random(seed), say)
+
+
+def _saying(asked: Ask) -> Callable[[Target], Sending]:
+    opened = wire.Open(dialect=asked.dialect, operation=wire.OPERATION_CHAT, body_length=asked.body_bytes)
+    return partial(sending, opened, dict(asked.members), body=plain_body(dict(asked.members)))
 
 
 def first(way: Walk, now: float = 0.0) -> Target | None:
@@ -126,12 +136,14 @@ def problem(status: int, code: str = "", *, wait_ms: int = 0) -> UpstreamProblem
     return problem_of_reply(status, b'{"error":{"message":"no","code":"%b"}}' % code.encode(), Hints(wait_ms))
 
 
-def path(found: Snapshot, *problems: UpstreamProblem, asked: Ask | None = None, seed: int = 1) -> list[str]:
+def path(
+    found: Snapshot, *problems: UpstreamProblem, asked: Ask | None = None, seed: int = 1, written: bool = False
+) -> list[str]:
     """Returns the channels that one request goes to when its attempts end with these problems, and the last well.
 
     Health is told as the product tells it, at second 0.
     """
-    way = walk(found, asked, seed)
+    way = walk(found, asked, seed, written=written)
     target = first(way)
     visited: list[str] = []
     for one in (*problems, None):

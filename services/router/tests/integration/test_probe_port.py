@@ -97,6 +97,23 @@ async def test_what_a_refusal_means_is_what_the_data_of_the_provider_says():
     assert (found.kind, found.bench) == (errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, Bench.NONE)
 
 
+class NoToken:
+    """Of a credential whose token server gives none."""
+
+    def proof(self, *_):
+        """Nothing yet."""
+
+
+async def test_without_a_token_nothing_is_sent_and_nothing_known():
+    async with Server(200) as server:
+        client = UpstreamClient(SystemClock())
+        try:
+            found = await UpstreamProbe(client, SystemClock()).ask(replace(target(server.port), signer=NoToken()), LIST)
+        finally:
+            await client.close()
+    assert (found.blameless, client.open_connections) == (True, 0)
+
+
 @pytest.mark.parametrize("real", [False, True], ids=["fake", "real"])
 async def test_no_answer(real):
     async with Server(0) as server:

@@ -9,8 +9,8 @@ from services.router.tests.fakes.versions import ask, channel, first, path, rout
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.abilities import AUDIO, FILES, IMAGES, SCHEMA, TOOLS, VIDEO, needs_of, tokens_of
 from tollgate_router.domain.affinity import parse_affinity
+from tollgate_router.domain.estimated import estimate
 from tollgate_router.domain.openai_chat import read_body
-from tollgate_router.exchange.asking import estimate
 
 pytestmark = pytest.mark.unit
 

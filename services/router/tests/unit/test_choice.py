@@ -133,6 +133,25 @@ def test_what_was_never_measured_is_asked_first_but_once_at_a_time():
     assert set(counts(found, draws=50, now=2.0)) == {"a"}
 
 
+def test_what_was_never_measured_is_asked_however_busy_its_key_is_with_other_models():
+    found = snapshot(
+        [channel("a", "able", "small"), channel("b")], [route("able", ["a", "b"], strategy="lowest_latency")]
+    )
+    measured(found, {"b": 0.01}, now=1.0)
+    small = found.route("default", "small").targets()[0]
+    assert small.channel == "a"
+    small.seat.begin(1.0, first=True)
+    asked = first(walk(found), 1.0)
+    assert asked.channel == "a"
+    ticket = asked.seat.begin(1.0, first=True)
+    assert set(counts(found, draws=20, now=1.0)) == {"b"}
+    # Whatever became of the call, the next one may show more.
+    asked.seat.abandoned(ticket, 2.0)
+    assert set(counts(found, draws=20, now=2.0)) == {"a"}
+    asked.seat.failed(asked.seat.begin(2.0, first=True), 2.0, problem(400))
+    assert set(counts(found, draws=20, now=2.0)) == {"a"}
+
+
 def test_an_old_measurement_fades():
     found = snapshot([channel(name) for name in "ab"], [route("able", ["a", "b"], strategy="lowest_latency")])
     measured(found, {"a": 0.4, "b": 0.1}, now=1.0)

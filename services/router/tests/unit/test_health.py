@@ -411,6 +411,7 @@ def test_every_call_that_begins_is_counted_once_and_nothing_is_away_for_ever(eve
             else:
                 seat.abandoned(ticket, now)
         assert sum(key.open for key in world.snapshot.ready["a"].health.keys.values()) == len(begun)
+        assert sum(seat.open for seat in world.snapshot.ready["a"].health.seats.values()) == len(begun)
         for one in seats:
             assert one.until < inf
             assert (one.hindrance(now) is None) == (one.until <= now), number

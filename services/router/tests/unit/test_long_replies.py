@@ -3,6 +3,7 @@
 import pytest
 from services.router.tests.fakes.exchange import Router
 from services.router.tests.fakes.versions import channel, snapshot
+from services.router.tests.unit.test_repeating import FORM, FORM_TYPE
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
 
@@ -16,6 +17,12 @@ def body_of(size):
     """Returns a reply of so many bytes."""
     head, tail = b'{"choices":[{"index":0}],"pad":"', b'","usage":{"prompt_tokens":3,"completion_tokens":2}}'
     return head + b"y" * (size - len(head) - len(tail)) + tail
+
+
+def used(event):
+    """Returns what an event says was used, by the names of its fields."""
+    found = {field.name: value for field, value in event.usage.ListFields() if field.name != "units"}
+    return found | dict(event.usage.units)
 
 
 @pytest.fixture
@@ -80,6 +87,63 @@ def test_a_caller_that_leaves_pays_for_all_of_it(router):
     assert (event.usage.input_tokens, event.usage.output_tokens) == (3, 2)
     request.credit(STEP)
     assert out(router) == (b"", [])
+
+
+JSON = b'{"messages":[{"role":"user","content":"12345678901234567890"}]}'
+LEFT = {
+    # Four bytes of a prompt to a token, sixteen of a reply: as where a whole reply says nothing of its usage.
+    "chat": (wire.OPERATION_CHAT, JSON, {"input_tokens": 16, "output_tokens": 100}),
+    "embeddings": (wire.OPERATION_EMBEDDINGS, b'{"input":"12345678901234567890"}', {"input_tokens": 9}),
+    # What these are metered by is in no proportion to the size of a reply.
+    "moderation": (wire.OPERATION_MODERATION, b'{"input":"a"}', {}),
+    "rerank": (wire.OPERATION_RERANK, b'{"query":"a","documents":["b"]}', {"search": 1}),
+    "transcript": (wire.OPERATION_TRANSCRIPTION, FORM, {"audio_second": 1}),
+}
+
+
+def asked(router, operation, body):
+    """Returns a request whose provider has said the first 1,600 bytes of a whole reply."""
+    headers = [wire.Header(name=b"content-type", value=FORM_TYPE)] if body is FORM else []
+    request = router.open(body=body, operation=operation, headers=headers)
+    sink = router.upstream.calls[-1].sink
+    sink.upstream_head(200, [])
+    sink.upstream_data(b"{" * 1600)
+    return request
+
+
+@pytest.mark.parametrize(("operation", "body", "units"), LEFT.values(), ids=LEFT.keys())
+def test_a_caller_that_leaves_before_its_end_pays_for_what_came(router, operation, body, units):
+    request = asked(router, operation, body)
+    request.cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    _, (end,) = out(router)
+    (event,) = router.events
+    assert (end.outcome, event.estimated, used(event)) == (
+        wire.OUTCOME_CANCELLED, True, {**units, "requests": 1},
+    )  # fmt: skip
+
+
+UNPAID = {
+    "the caller was told that time is up": lambda request: request.cancel(wire.CANCEL_REASON_DEADLINE),
+    "edge asks another router": lambda request: request.cancel(),
+    "a step of ours failed": lambda request: request.broke(),
+}
+
+
+@pytest.mark.parametrize("ends", UNPAID.values(), ids=UNPAID.keys())
+def test_nobody_pays_for_a_reply_that_was_taken_from_its_caller(router, ends):
+    ends(asked(router, wire.OPERATION_CHAT, JSON))
+    (event,) = router.events
+    assert used(event) == {}
+
+
+def test_nobody_pays_for_an_answer_that_has_not_begun_or_is_an_error(router):
+    router.open().cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    request = router.open()
+    sink = router.upstream.calls[-1].sink
+    sink.upstream_head(503, [])
+    sink.upstream_data(b"{" * 1600)
+    request.cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    assert [used(event) for event in router.events] == [{}, {}]
 
 
 def test_above_the_limit_of_what_waits_a_reply_leaves_at_once(tmp_path):

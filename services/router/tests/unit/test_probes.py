@@ -97,6 +97,8 @@ ANSWERS = {
     "a list shows that the credential is accepted": (LIST, 401, 200, None),
     "a list shows no balance": (LIST, 402, 200, Obstacle.BENCHED),
     "a token shows a balance": (TOKEN, 402, 200, None),
+    "a list shows nothing of a clock": (LIST, "403 RequestTimeTooSkewed", 200, Obstacle.BENCHED),
+    "a token shows a clock that is right": (TOKEN, "403 RequestTimeTooSkewed", 200, None),
     "no list is an answer": (LIST, 401, 404, None),
     "a refused token is none": (TOKEN, 401, 401, Obstacle.BENCHED),
     "a limit is an answer": (LIST, 401, 429, None),
@@ -107,10 +109,32 @@ ANSWERS = {
 @pytest.mark.parametrize(("probe", "before", "answer", "held"), ANSWERS.values(), ids=ANSWERS.keys())
 async def test_a_bench_ends_with_the_answer_that_shows_it(probe, before, answer, held):
     world = World(channel("a", probe=probe), answers=(answer,))
-    world.fail(problem(before))
+    status, _, code = str(before).partition(" ")
+    world.fail(problem(int(status), code))
     assert world.obstacle() is Obstacle.BENCHED
     await world.after(10)
     assert world.obstacle() is held
+
+
+@pytest.mark.parametrize(("probe", "before"), [(LIST, 401), (TOKEN, 402), (TOKEN, 503)])
+async def test_a_probe_that_never_left_tells_nothing(probe, before):
+    world = World(channel("a", probe=probe), answers=(-1,))
+    world.fail(problem(before), times=1 if before < 500 else 3)
+    held = world.obstacle()
+    await world.after(10)
+    assert world.obstacle() is held
+    # Nor does it end a row of probes without an answer.
+    world = World(channel("a", probe=probe), answers=(0, 0, -1, 0))
+    for _ in range(4):
+        await world.after(10)
+    assert world.obstacle() is Obstacle.PROBE_FAILS
+
+
+async def test_a_credential_without_a_token_waits_for_one_whatever_a_probe_is_answered():
+    world = World(channel("a", probe=TOKEN), answers=(200,))
+    world.fail(problem_of_failure(UpstreamFailure(FailureKind.NO_PROOF, sent=False)))
+    await world.after(10)
+    assert world.obstacle() is Obstacle.BENCHED
 
 
 @pytest.mark.parametrize(("probe", "held"), [(LIST, Obstacle.BREAKER_OPEN), (TOKEN, None)])

@@ -68,6 +68,70 @@ def test_a_path(declared, problems, visited):
     assert path(snapshot(*declared), *problems) == visited
 
 
+# Chat with `logprobs`, which OpenAI's wire has and Anthropic's has not. o and p are of the one, c and d of the other.
+UNSAYABLE = b'{"messages":[{"role":"user","content":"Hi"}],"logprobs":true}'
+O_P, C_D = [channel("o"), channel("p")], [channel(name, provider="anthropic") for name in "cd"]
+TO_SMALL = {"fallbacks": {"error": ["small"]}}
+
+PASSED_OVER = {
+    "one of its level": ((O_P + C_D, [route("able", ["c", "o", "d"])]), [], ["o"]),
+    "a level of its own": ((O_P + C_D, [route("able", ["c", "d"], ["o"])]), [], ["o"]),
+    "the next one after a failure": ((O_P + C_D, [route("able", ["o"], ["c", "d"], ["p"])]), [DOWN], ["o", "p"]),
+    "nobody is left after a failure, which is told": ((O_P + C_D, [route("able", ["o"], ["c", "d"])]), [DOWN], ["o"]),
+    "then the fallback models of the failure": (
+        ([*O_P, *C_D, channel("s", "small")], [route("able", ["o"], ["c"], **TO_SMALL)]),
+        [DOWN],
+        ["o", "s"],
+    ),
+    "a fallback model, too": (
+        (
+            [*O_P, channel("s", "small", provider="anthropic"), channel("q", "plain")],
+            [route("able", ["o"], fallbacks={"error": ["small", "plain"]})],
+        ),
+        [DOWN],
+        ["o", "q"],
+    ),
+    "everybody: that is told": ((C_D, [route("able", ["c"], ["d"], **TO_SMALL)]), [], []),
+}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("declared", "problems", "visited"), PASSED_OVER.values(), ids=PASSED_OVER.keys())
+def test_who_cannot_be_told_what_is_asked_is_passed_over(declared, problems, visited, seed):
+    found = snapshot(*declared)
+    assert path(found, *problems, asked=ask(body=UNSAYABLE), seed=seed, written=True) == visited
+    # Nothing is held against who was passed over, and no room of a budget is spent.
+    seats = [seat for ready in found.ready.values() for seat in ready.health.seats.values()]
+    assert {seat.until for seat in seats} == {0.0}
+    extra = sum(ready.health.extra_attempts.total() for ready in found.ready.values())
+    assert extra == max(0, len(visited) - 1)
+
+
+def test_nobody_who_could_be_told_is_there_now():
+    found = snapshot([*O_P, *C_D], [route("able", ["c", "o"])])
+    path(found, problem(429, wait_ms=7000), asked=ask(body=UNSAYABLE), written=True)
+    way = walk(found, ask(body=UNSAYABLE), written=True)
+    assert first(way) is None
+    # In seven seconds this request can be served: it is not the caller's fault.
+    assert (way.refusal.kind, way.refusal.retry_after_ms) == (errors.ERROR_KIND_UPSTREAM_RATE_LIMITED, 7000)
+    # Where those who are held back could not be told either, it is.
+    found = snapshot(C_D, [route("able", ["c", "d"])])
+    (seat,) = found.ready["d"].health.seats.values()
+    seat.failed(seat.begin(0.0, first=True), 0.0, problem(429, wait_ms=7000))
+    way = walk(found, ask(body=UNSAYABLE), written=True)
+    assert first(way) is None
+    assert (way.refusal.kind, way.refusal.param) == (errors.ERROR_KIND_INVALID_REQUEST, "logprobs")
+
+
+def test_of_many_alike_one_is_asked_whether_it_can_be_told():
+    found = snapshot([channel(f"c{number}", provider="anthropic") for number in range(400)])
+    way = walk(found, ask(body=UNSAYABLE), written=True)
+    says, told = way._say, []
+    way._say = lambda target: told.append(target) or says(target)
+    assert first(way) is None
+    assert len(told) == 1
+
+
 def test_a_level_is_exhausted_before_the_next():
     for seed in range(50):
         found = snapshot([channel(name) for name in "abcde"], [route("able", ["a", "b", "c"], ["d", "e"])])
@@ -100,6 +164,19 @@ def test_a_budget_bounds_extra_attempts():
     # What is not the channel's fault costs nothing of its budget.
     way = walk(snapshot(*WITH_FALLBACKS, health=health))
     assert way.after(TOO_LONG, first(way), 0.0) is not None
+
+
+def test_a_quiet_channel_causes_no_more_extra_attempts_than_it_was_asked():
+    for count in range(1, 10):
+        found = snapshot([channel("a"), channel("b")], [route("able", ["a"], ["b"])])
+        assert [path(found, DOWN) for _ in range(count)] == [["a", "b"]] * count
+        assert found.ready["a"].health.extra_attempts.total() == count
+    # A lone request comes to who is well, behind several credentials and behind a standby.
+    found = snapshot([channel("a", keys=2), channel("b"), channel("c")], [route("able", ["a"], ["b"], ["c"])])
+    assert path(found, DOWN, DOWN, DOWN) == ["a", "a", "b", "c"]
+    assert {name: ready.health.extra_attempts.total() for name, ready in found.ready.items()} == {
+        "a": 2, "b": 1, "c": 0,
+    }  # fmt: skip
 
 
 def test_a_request_goes_where_it_is_not_held_back():

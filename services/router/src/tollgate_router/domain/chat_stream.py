@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tollgate_router.domain.upstream_errors import UpstreamProblem, problem_of_error, unreadable
-from tollgate_router.domain.usage import ReplyUsage, read_usage, with_service
+from tollgate_router.domain.usage import ReplyUsage, WireUsage, exclusive, read_usage, with_service
 
 MAX_FRAME_BYTES: Final = 1 << 20
 TAIL_BYTES: Final = 2048
@@ -50,7 +50,17 @@ class _Chunk(msgspec.Struct):
         return usage.startswith(b"{") and b'_tokens"' in usage
 
 
+class _Last(msgspec.Struct):
+    """A chunk with usage as nearly all are, read in one; what does not fit is read member by member."""
+
+    usage: WireUsage
+    choices: list[msgspec.Raw] = []
+    error: object = None
+    service_tier: object = None
+
+
 _CHUNK: Final = msgspec.json.Decoder(_Chunk)
+_LAST: Final = msgspec.json.Decoder(_Last)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -225,6 +235,9 @@ class ChatStream:
         return b"\n".join(kept)
 
     def _line(self, line: bytes) -> bytes | None:
+        if self.problem is None and (last := _decode_last(line)) is not None:
+            self.usage = with_service(exclusive(last.usage), last.service_tier)
+            return self._with_counts(line, has_choices=bool(last.choices))
         chunk = _decode(line) if line.startswith(b"data:") else None
         if chunk is None or self.problem is not None:
             return line
@@ -235,10 +248,13 @@ class ChatStream:
             return line
         # One that says nothing does not make an earlier one unsaid.
         self.usage = with_service(read_usage(chunk.usage, needs_output=True), chunk.service_tier) or self.usage
+        return self._with_counts(line, has_choices=chunk.has_choices)
+
+    def _with_counts(self, line: bytes, *, has_choices: bool) -> bytes | None:
         if self._usage_wanted:
             return line
         # The caller did not ask: what counts usages would count them twice, and what takes a choice would find none.
-        return _without_usage(line) if chunk.has_choices else None
+        return _without_usage(line) if has_choices else None
 
 
 def _first(data: bytes, start: int) -> int:
@@ -302,6 +318,17 @@ def _decode(line: bytes) -> _Chunk | None:
         return _CHUNK.decode(_payload(line))
     except _BROKEN:
         return None
+
+
+def _decode_last(line: bytes) -> _Last | None:
+    """Returns a chunk that says its usage as it should and no error, else None."""
+    if line.find(b'"prompt_tokens"') < 0:
+        return None
+    try:
+        found = _LAST.decode(_payload(line))
+    except _BROKEN:
+        return None
+    return found if found.error is None and found.usage.completion_tokens is not None else None
 
 
 def _is_whole(line: bytes) -> bool:

@@ -6,14 +6,14 @@ all only when the few are not to be had, so its cost does not grow with the numb
 
 import random
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Container, Sequence
 from itertools import accumulate
 from math import inf, log
 from typing import Final
 
 from tollgate_router.domain.affinity import mix
 from tollgate_router.domain.health.seat import Seat
-from tollgate_router.domain.target import Target
+from tollgate_router.domain.target import Target, Wording
 
 # Draws before all targets of a level are looked at.
 _DRAWS: Final = 4
@@ -55,6 +55,11 @@ class Level:
         if self.strategy == "lowest_latency":
             return _fastest(self._compared(tried, now, source), now, source)
         return self._weighted(tried, now, source)
+
+    def without(self, unable: Container[Wording]) -> "Level":
+        """Returns the level without the targets that cannot be told what is asked."""
+        kept = [target for target in self.targets if target.wording not in unable]
+        return Level(kept, number=self.number, strategy=self.strategy)
 
     def available(self, tried: Collection[Seat], now: float) -> list[Target]:
         """Returns every target that may be sent to; looks at all of them."""
@@ -120,7 +125,7 @@ def _least_busy(targets: Sequence[Target], source: random.Random) -> Target | No
 
 def _fastest(targets: Sequence[Target], now: float, source: random.Random) -> Target | None:
     """Returns one of the fastest targets. One that was never measured is asked first, once at a time."""
-    unknown = [target for target in targets if not target.seat.latency and not target.seat.key.open]
+    unknown = [target for target in targets if not target.seat.latency and not target.seat.open]
     if unknown:
         return _draw(unknown, source)
     known = [(target.seat.latency_at(now), target) for target in targets if target.seat.latency]

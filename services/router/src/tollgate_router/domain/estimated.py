@@ -16,9 +16,11 @@ from tollgate_router.domain.openai_chat import Members
 from tollgate_router.domain.quirks.wire import WireQuirks
 from tollgate_router.domain.usage import ReplyUsage
 
-__all__ = ["EstimatedStream", "RepairedStream", "estimate", "repaired"]
+__all__ = ["EstimatedStream", "RepairedStream", "estimate", "estimate_whole", "repaired"]
 
 _TOKENS_PER_FILE: Final = 1600
+# A whole reply has its framing beside the text.
+_REPLY_BYTES_PER_TOKEN: Final = 16
 
 
 def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:
@@ -32,6 +34,11 @@ def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> Re
     if opened.operation != wire.OPERATION_EMBEDDINGS:
         units["output"] = output_tokens
     return ReplyUsage(units, estimated=True)
+
+
+def estimate_whole(opened: wire.Open, asked: Members | Form, size: int) -> ReplyUsage:
+    """Estimates what a whole reply of so many bytes used, or one of which so many have come."""
+    return estimate(opened, asked, size // _REPLY_BYTES_PER_TOKEN)
 
 
 def repaired(quirks: WireQuirks, given: dict[str, Any], opened: wire.Open, members: Members | None) -> RepairedStream:

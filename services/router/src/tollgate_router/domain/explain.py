@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Enough for every sensible route; a model that a thousand channels offer is not written out.
 _MOST: Final = 100
+# What is asked has no place on the target's wire.
+WIRE: Final = "wire"
 
 
 class Verdict(enum.Enum):
@@ -44,7 +46,7 @@ class Considered:
     weight: int
     verdict: Verdict
     reason: str = ""
-    """A word of `Obstacle`, an error kind, or what the target lacks."""
+    """A word of `Obstacle`, an error kind, what the target lacks, or `WIRE`, whose detail is the caller's field."""
     detail: str = ""
     wait_ms: int = 0
     """Until it may be tried again; 0 where no time is known."""
@@ -131,14 +133,14 @@ def _chosen(snapshot: "Snapshot", walk: Walk, taken: Target | None) -> tuple[lis
 
 def _asked(snapshot: "Snapshot", walk: Walk, model: str) -> _Asked:
     ask = walk.ask
-    candidates = snapshot.route(ask.route_group, model)
+    candidates = snapshot.serving(ask.route_group, model, ask.operation)
     if candidates is None:
         return _Asked(Limits(), canary=False)
     plan, limits = candidates.plan(ask), candidates.limits(ask)
     # What no target has is asked of none.
     needs, tokens = 0 if plan.unmet else limits.needs, 0 if plan.too_long else limits.tokens
     return _Asked(
-        Limits(needs, tokens, limits.region, limits.dialect),
+        Limits(needs, tokens, limits.region, limits.dialect, candidates.operation),
         canary=candidates.takes_canary(ask, candidates.session(ask)),
     )
 
@@ -167,6 +169,9 @@ def _judged(walk: Walk, model: str, target: Target, taken: Target | None, now: f
             return Verdict.FAILED, kind_name(step.kind), "" if step.model == model else f"as {step.model}", 0
     if taken is not None and taken.seat is target.seat and walk.model == model:
         return Verdict.TAKEN, "", "", 0
+    if walk.unable and (refused := walk.unable.get(target.wording)) is not None:
+        # The field, and not the words: these may quote the caller.
+        return Verdict.OUT, WIRE, refused.param, 0
     held = target.seat.hindrance(now)
     if held is not None:
         wait_ms = 0 if held.until == inf else ceil((held.until - now) * 1000)

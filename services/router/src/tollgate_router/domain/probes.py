@@ -71,22 +71,30 @@ def probes_of(ready: Ready, turn: int) -> list[Probe]:
 
 
 def judge(probe: Probe, problem: UpstreamProblem | None, now: float) -> None:
-    """Tells the channel's health what came of a probe."""
+    """Tells the channel's health what came of a probe; one that never left for our own sake says nothing."""
+    if problem is not None and problem.blameless:
+        return
     health = probe.ready.health
     key = health.key(probe.key.identity)
     if problem is not None and problem.bench is not Bench.NONE and health.policy.bench_first > 0:
         health.refuse_key(key, now, problem.bench)
         health.probed("")
-    elif problem is not None and problem.kind in _ILL and not problem.blameless:
+    elif problem is not None and problem.kind in _ILL:
         health.probed(kind_name(problem.kind))
     else:
-        if _shows_balance(probe, key):
+        if _ends_bench(probe, key):
             health.restore_key(key)
         if probe.model and problem is None:
             health.close_breaker(probe.model)
         health.probed("")
 
 
-def _shows_balance(probe: Probe, key: KeyHealth) -> bool:
-    """Tells whether the answer ends a bench: a list of models is given to an account without balance, too."""
-    return key.bench is Bench.CREDENTIALS or (key.bench is Bench.BALANCE and bool(probe.model))
+def _ends_bench(probe: Probe, key: KeyHealth) -> bool:
+    """Tells whether the answer ends a bench.
+
+    A list of models is given to an account without balance, too, and where there is none, that is said whatever the
+    signature. A bench for want of a token ends with the token, without which no probe is sent.
+    """
+    if key.bench is Bench.CREDENTIALS:
+        return True
+    return bool(probe.model) and key.bench in {Bench.BALANCE, Bench.CLOCK}

@@ -70,6 +70,8 @@ class Sending(msgspec.Struct, frozen=True):
     """Of a body that is no JSON."""
     bodies: tuple[bytes, ...] = ()
     """Of several calls instead of one, whose replies are joined: see `exchange.several`."""
+    begun: ReplyUsage | None = None
+    """What a whole reply is charged of which the caller does not wait for the end; None where its size tells that."""
     kept: Callable[[], int] | None = None
     """How many bytes of what has left the filter keeps, to say them again at the end; None where it keeps none."""
 

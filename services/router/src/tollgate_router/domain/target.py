@@ -16,6 +16,9 @@ from tollgate_router.domain.signing import Signer
 # A wire that no caller speaks, which is why it is none of tollgate.exchange.v1.Dialect.
 WIRE_BEDROCK: Final = -1
 
+# What decides whether a request can be written for a target: those of the same refuse the same.
+Wording = tuple[str, str, int, str, bool, bool, int, str, frozenset[int] | None]
+
 JSON_LINE: Final = b"content-type: application/json\r\n"
 
 
@@ -132,6 +135,14 @@ class Target:
     def completes(self) -> bool:
         """Tells whether legacy completions are asked of it as they are; else they become chats."""
         return self.wire == wire.DIALECT_OPENAI_CHAT and self.serves(wire.OPERATION_COMPLETION)
+
+    @property
+    def wording(self) -> Wording:
+        """Returns what decides whether a request can be written for it; its quirks are its provider's."""
+        return (
+            self.provider, self.upstream_model, self.wire, self.platform, self.responses, self.origin.private_network,
+            self.max_output_tokens, self.rerank, self.operations,
+        )  # fmt: skip
 
     def request_head(self, method: bytes, path: bytes, content_type: bytes = b"") -> bytes:
         """Returns request line and headers up to the value of Content-Length.

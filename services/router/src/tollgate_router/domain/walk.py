@@ -3,6 +3,9 @@
 No target twice; a level is exhausted before the next; then the models that the route names for the reason of the
 failure, in their order and each once. An extra attempt needs room in the budget of the channel that failed, except
 where that is well and only its model cannot take the request.
+
+A target whose wire has no place for what is asked is passed over as if it were not there: it is no attempt, and nothing
+is wrong with it.
 """
 
 import random
@@ -15,10 +18,12 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_router.domain.candidates import Ask, Candidates, Plan
 from tollgate_router.domain.choice import Level
 from tollgate_router.domain.health.seat import Seat
-from tollgate_router.domain.target import Target
+from tollgate_router.domain.target import Target, Wording
 from tollgate_router.domain.upstream_errors import UpstreamProblem
+from tollgate_router.errors import Refused
 
 if TYPE_CHECKING:
+    from tollgate_router.domain.sending import Sending
     from tollgate_router.domain.snapshot import Snapshot
 
 ERROR: Final = "error"
@@ -55,6 +60,9 @@ class Walk:
     `own` are the candidates of the model that the caller named, `visited` the fallback models that were looked at.
     `tried` are the seats that were sent to, `refusal` says why there was nowhere to go at first. `at` is the moment of
     the last choice, in seconds.
+
+    `say` writes the request for a target, or raises Refused; without it every target counts as one that can be told.
+    `sending` is what it wrote for the last choice, `unable` what it refused, by what targets have in common.
     """
 
     __slots__ = (
@@ -62,6 +70,7 @@ class Walk:
         "_candidates",
         "_levels",
         "_make_ask",
+        "_say",
         "_session",
         "_source",
         "asked_model",
@@ -70,9 +79,11 @@ class Walk:
         "out_of_budget",
         "own",
         "refusal",
+        "sending",
         "snapshot",
         "steps",
         "tried",
+        "unable",
         "visited",
         "why",
     )  # fmt: skip
@@ -84,11 +95,15 @@ class Walk:
         candidates: Candidates,
         make_ask: Callable[[], Ask],
         source: random.Random,
+        say: "Callable[[Target], Sending] | None" = None,
     ) -> None:
         self.snapshot = snapshot
         self.own = self._candidates = candidates
         self._make_ask = make_ask
         self._source = source
+        self._say = say
+        self.sending: Sending | None = None
+        self.unable: dict[Wording, Refused] = {}
         self._ask: Ask | None = None
         self._levels = candidates.base.levels
         self._session: int | None = None
@@ -139,12 +154,31 @@ class Walk:
         return self._ask
 
     def _next(self, now: float) -> Target | None:
-        for level in self._levels:
-            target = level.choose(self.tried, now, self._source, self._session)
-            if target is not None:
+        while (target := self._choose(now)) is not None:
+            if self._can_be_told(target):
                 self.tried.append(target.seat)
                 return target
         return None
+
+    def _choose(self, now: float) -> Target | None:
+        for level in self._levels:
+            target = level.choose(self.tried, now, self._source, self._session)
+            if target is not None:
+                return target
+        return None
+
+    def _can_be_told(self, target: Target) -> bool:
+        """Writes the request for a target; where that cannot be, it and all that are like it are left out."""
+        if self._say is None:
+            return True
+        try:
+            self.sending = self._say(target)
+        except Refused as refused:
+            # All at once: of a thousand alike, each would be a translation of the body.
+            self.unable[target.wording] = refused
+            self._levels = tuple(level.without(self.unable) for level in self._levels)
+            return False
+        return True
 
     def _prepare(self, candidates: Candidates) -> Plan:
         """Turns to the levels of these candidates that may serve this request."""
@@ -161,7 +195,7 @@ class Walk:
             if name in self.visited:
                 continue
             self.visited.append(name)
-            candidates = self.snapshot.route(self.ask.route_group, name)
+            candidates = self.snapshot.serving(self.ask.route_group, name, self.ask.operation)
             if candidates is None or (self._prepare(candidates).too_long and reason == CONTEXT_LENGTH):
                 continue
             target = self._next(now)
@@ -173,11 +207,21 @@ class Walk:
 
     def _instead(self, now: float) -> Target | None:
         """Nothing of the model's own is usable: fallback models, or the words of a refusal."""
-        self.refusal = refusal(self.model, self._levels, now)
+        self.refusal = self._unsayable() or refusal(self.model, self._levels, now)
         target = self._of_fallbacks(reason_of(self.refusal), now)
         if target is not None:
             self.refusal = None
         return target
+
+    def _unsayable(self) -> UpstreamProblem | None:
+        """Returns the first word of a refusal where nobody can be told, who is held back now included; else None."""
+        if not self.unable:
+            return None
+        while (held := next((target for level in self._levels for target in level.targets), None)) is not None:
+            if self._can_be_told(held):
+                return None
+        first = next(iter(self.unable.values()))
+        return UpstreamProblem(errors.ERROR_KIND_INVALID_REQUEST, first.message, first.param)
 
 
 def refusal(model: str, levels: Sequence[Level], now: float) -> UpstreamProblem:

@@ -7,7 +7,6 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.candidates import Ask, Candidates
 from tollgate_router.domain.endpoints.form import Form, form_of
 from tollgate_router.domain.endpoints.sending import FORMS
-from tollgate_router.domain.estimated import estimate
 from tollgate_router.domain.openai_chat import Members, read_body
 from tollgate_router.domain.target import Target
 from tollgate_router.domain.upstream_errors import UpstreamProblem
@@ -15,8 +14,6 @@ from tollgate_router.telemetry import operation_name
 
 if TYPE_CHECKING:
     from tollgate_router.domain.snapshot import Snapshot
-
-__all__ = ["ask_of", "estimate", "is_late", "known", "read_request", "serving", "time_left_ms"]
 
 T = TypeVar("T")
 
@@ -48,7 +45,7 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
         body_bytes=0 if isinstance(asked, Form) else opened.body_length,
         project_id=tenant.project_id,
         api_key_id=tenant.api_key_id,
-        chat=opened.operation == wire.OPERATION_CHAT,
+        operation=opened.operation,
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )

@@ -17,7 +17,6 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.background import ANSWERED, CANCELLED, FAILED, QUEUED, answered, cancelled, failed, queued
 from tollgate_router.domain.background import ended as ended_as
-from tollgate_router.domain.dialects.translate import sending
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.openai_chat import ReplyUsage
 from tollgate_router.domain.stored import StoredResponse
@@ -84,15 +83,16 @@ class BackgroundRequest(RememberedRequest):
             super()._attempt(target)
             return
         assert not isinstance(self._members, Form), "a response is asked for in JSON"
+        # It is written already: what no provider can be asked is refused while there is a caller to hear it.
+        assert self._walk is not None
+        assert self._walk.sending is not None
         try:
-            # What no provider can be asked is refused while there is a caller to hear it.
-            asked = sending(self._opened, self._members, target, self._body, remembers=True)
             model = self._opened.requested_model or self._opened.model
             response = queued(self._id, model, self._created, self._members)
         except Refused as refused:
             self._cannot_say(refused)
             return
-        self._begin_step(self._let_go(target, response, asked.dropped))
+        self._begin_step(self._let_go(target, response, self._walk.sending.dropped))
 
     async def _let_go(self, target: "Target", response: bytes, dropped: tuple[str, ...]) -> None:
         one = self._stored(response)

@@ -28,10 +28,12 @@ def way_of(
 ) -> routing.Explanation | None:
     """Returns the explanation of a way that is over, with `target` as its last; None where it went where it was asked.
 
+    Passing a target over that could not be told what is asked is worth telling, too.
+
     A refusal is told as it was judged, all else as it is now.
     """
     wanted = opened.requested_model
-    if attempts < 2 and not walk.why and walk.refusal is None and not wanted:
+    if attempts < 2 and not (walk.why or walk.refusal is not None or walk.unable or wanted):
         return None
     now = walk.at if walk.refusal is not None else clock.monotonic()
     return explanation_of(walk.snapshot, walk, target, now, wanted)

@@ -112,6 +112,10 @@ class RememberedRequest(Request):
             return
         super()._start()
 
+    def _cannot_say(self, refused: Refused) -> None:
+        """What is asked of the store is malformed, or is not there: nobody was asked."""
+        self._refuse(errors.ERROR_KIND_INVALID_REQUEST, refused.message, param=refused.param)
+
     def _joined(self, turns: list[StoredResponse]) -> bytes:
         if self._wanted.previous_id and not turns:
             raise Refused(_NOT_FOUND, "previous_response_id")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final
 from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.dialects.translate import Filter, Sending, sending
+from tollgate_router.domain.estimated import estimate, estimate_whole
 from tollgate_router.domain.openai_chat import Members, ReplyUsage
 from tollgate_router.domain.repeating import ONCE, refuses, unknown
 from tollgate_router.domain.upstream_errors import NO_HINTS, UpstreamProblem, hints_of, problem_of_failure
 from tollgate_router.domain.walk import Walk
-from tollgate_router.errors import InvalidBody, Refused
-from tollgate_router.exchange.asking import ask_of, estimate, is_late, known, read_request, serving, time_left_ms
+from tollgate_router.errors import InvalidBody
+from tollgate_router.exchange.asking import ask_of, is_late, known, read_request, serving, time_left_ms
 from tollgate_router.exchange.dispatching import Call, dispatch, forget_proof
 from tollgate_router.exchange.explaining import way_of
 from tollgate_router.exchange.held import Held
@@ -35,8 +36,6 @@ DROPPED: Final = b"x-tollgate-dropped"
 # A Head without a content type is JSON.
 _JSON: Final = ()
 _EVENT_STREAM: Final = (wire.Header(name=b"content-type", value=b"text/event-stream; charset=utf-8"),)
-# A whole reply has its framing beside the text.
-_REPLY_BYTES_PER_TOKEN: Final = 16
 # No other model than the caller's, and no reason for one.
 _AS_ASKED: Final = ("", "")
 
@@ -125,14 +124,15 @@ class Request(Held):
             self._paused = False
             self._call.resume()
 
-    def cancel(self, reason: int = 0) -> None:  # noqa: ARG002 - for one that goes on without its caller.
-        """The caller is gone: stop the upstream call; what came until now is charged."""
+    def cancel(self, reason: int = 0) -> None:
+        """Edge waits no more, mostly since its caller left: stop the upstream call; what came until now is charged."""
         if self._ended:
             return
         self._stop_call()
         self._session.outbox.drop(self._opened.id)
         problem = UpstreamProblem(errors.ERROR_KIND_CANCELLED, "The request was cancelled.")
-        self._end(wire.OUTCOME_CANCELLED, self._usage_so_far(), problem)
+        usage = self._usage_so_far(left=reason == wire.CANCEL_REASON_CLIENT_GONE)
+        self._end(wire.OUTCOME_CANCELLED, usage, problem)
 
     def broke(self) -> None:
         """A step of ours failed: the caller gets an error without detail."""
@@ -174,7 +174,8 @@ class Request(Held):
             self._refuse(errors.ERROR_KIND_INVALID_REQUEST, "The request body must be a JSON object.")
             return
         ask = partial(ask_of, opened, self._members)
-        walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random)
+        say = partial(sending, opened, self._members, body=self._body, remembers=self.remembers)
+        walk = self._walk = Walk(snapshot, opened.model, candidates, ask, deps.random, say)
         target = walk.first(deps.clock.monotonic(), opened.dialect, opened.body_length)
         if target is None:
             self._end(wire.OUTCOME_REFUSED, ReplyUsage({}, estimated=False), walk.refusal)
@@ -183,29 +184,23 @@ class Request(Held):
 
     def _attempt(self, target: "Target") -> None:
         deps, opened, walk = self._session.deps, self._opened, self._walk
-        if walk is not None and walk.why:
+        assert walk is not None
+        assert walk.sending is not None
+        if walk.why:
             self._fallback = walk.model, walk.why
         self._target = target
         self._number += 1
         self._attempt_us = deps.clock.now_us()
         self._status, self._first_byte_us, self._hints = 0, 0, NO_HINTS
         self._forget_reply()
-        try:
-            asked = sending(opened, self._members, target, self._body, remembers=self.remembers)
-        except Refused as refused:
-            self._cannot_say(refused)
-            return
-        self._sending, self._filter, self._head = asked, asked.filter, ()
+        asked = self._sending = walk.sending
+        self._filter, self._head = asked.filter, ()
         deps.counters.attempts[target.channel] += 1
         told = ((b"x-request-id", opened.request_id.encode()), *asked.headers)
         self._ticket = target.seat.begin(deps.clock.monotonic(), first=self._number == 1)
         # The first attempt begins at once.
         left_ms = opened.timeout_ms if self._number == 1 else time_left_ms(opened, self._attempt_us - self._arrived_us)
         self._call = dispatch(deps, target, asked, told, self, deps.timeouts(left_ms))
-
-    def _cannot_say(self, refused: Refused) -> None:
-        """What the caller asks for is malformed, or has no place on the wire of this provider: nothing was sent."""
-        self._refuse(errors.ERROR_KIND_INVALID_REQUEST, refused.message, param=refused.param)
 
     @property
     def once(self) -> bool:
@@ -342,7 +337,7 @@ class Request(Held):
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        self._deliver(said or estimate(self._opened, self._members, len(body) // _REPLY_BYTES_PER_TOKEN), body)
+        self._deliver(said or estimate_whole(self._opened, self._members, len(body)), body)
 
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         assert self._sending is not None
@@ -390,15 +385,20 @@ class Request(Held):
     # Usage.
 
     def _stream_usage(self, found: Filter) -> ReplyUsage:
-        usage = found.usage
-        return usage if usage is not None else estimate(self._opened, self._members, found.frames)
+        return found.usage or estimate(self._opened, self._members, found.frames)
 
-    def _usage_so_far(self) -> ReplyUsage:
-        """What came before a cancel: nothing is charged while the provider has not answered."""
+    def _usage_so_far(self, *, left: bool = False) -> ReplyUsage:
+        """What came until now: nothing is charged while the provider has not answered.
+
+        A whole reply that is not whole yet costs only a caller who `left`: others were told an error in its place.
+        """
         if self._whole is not None:
             return self._whole.usage
         if self._filter is not None and self._filter.frames:
             return self._stream_usage(self._filter)
+        if left and self._filter is None and self._status == 200 and self._reply_size:
+            assert self._sending is not None
+            return self._sending.begun or estimate_whole(self._opened, self._members, self._reply_size)
         return ReplyUsage({}, estimated=False)
 
     # The end.

@@ -5,8 +5,11 @@ is always one of the addresses that were judged, whatever the name says a moment
 """
 
 import asyncio
+import contextlib
 import socket
+import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from tollgate_kit.clock import Clock
@@ -16,6 +19,7 @@ from tollgate_router.domain.failure import FailureKind
 
 _MAX_NAMES: Final = 4096
 _MAX_ADDRESSES: Final = 8
+_MOST_THREADS: Final = 64
 
 
 class CannotConnect(Exception):  # noqa: N818
@@ -32,13 +36,44 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
+    """Asks the C library, in a thread for each look-up, which may take half a minute where nobody answers.
+
+    Those of the loop are few (four of uvloop's), so that a few dead names would hold all others up; and a process does
+    not wait at its end for threads like these. A look-up is rare beside what a thread costs, 0.1 ms.
+    """
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(_MOST_THREADS)
+
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Asks the C library, in a thread of the loop; it orders them by RFC 6724."""
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:
-            raise OSError(str(error)) from error
-        return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        """Returns the addresses, as the C library orders them by RFC 6724."""
+        async with self._places:
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[list[str]] = loop.create_future()
+            threading.Thread(target=_ask_system, args=(loop, answer, host, port), name="names", daemon=True).start()
+            return await answer
+
+
+def _ask_system(loop: asyncio.AbstractEventLoop, answer: "asyncio.Future[list[str]]", host: str, port: int) -> None:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        told = partial(_tell, answer, list(dict.fromkeys(str(entry[4][0]) for entry in found)))
+    except OSError as error:
+        told = partial(_tell, answer, error)
+    except UnicodeError as error:
+        told = partial(_tell, answer, OSError(str(error)))
+    # A loop that is closed waits for no answer.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(told)
+
+
+def _tell(answer: "asyncio.Future[list[str]]", found: list[str] | OSError) -> None:
+    if answer.done():
+        return
+    if isinstance(found, OSError):
+        answer.set_exception(found)
+    else:
+        answer.set_result(found)
 
 
 def _allowed(host: str, found: list[str], *, private_network: bool) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Final
 
+from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate_kit.clock import Clock
 from tollgate_router.domain.failure import UpstreamFailure
 from tollgate_router.domain.probes import ProbeRequest
@@ -19,6 +20,7 @@ from tollgate_router.upstream.sink import Timeouts
 
 _TIMEOUTS: Final = Timeouts(connect=5.0, first_byte=10.0, idle=10.0, total=15.0)
 _MOST_BYTES: Final = 64 * 1024
+_NO_TOKEN: Final = UpstreamProblem(errors.ERROR_KIND_UPSTREAM_UNAVAILABLE, "no access token", blameless=True)
 
 
 class UpstreamProbe:
@@ -33,7 +35,7 @@ class UpstreamProbe:
             made = signer.proof(request.method, target.origin.authority, path, request.body, now_us)
             if made is None:
                 # Who renews the token says so himself where there is none.
-                return None
+                return _NO_TOKEN
             proof = made
         sink = _Sink(request, target)
         call = self._client.send(

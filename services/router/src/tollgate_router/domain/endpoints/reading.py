@@ -161,6 +161,11 @@ def read_transcript(body: bytes, seconds: int, form: str) -> Read:
     return said or sound_estimate(seconds), body
 
 
+def ranking_estimate(size: int) -> ReplyUsage:
+    """Returns what a rerank of so many bytes used that does not say it: at least one search, and tokens unknown."""
+    return ReplyUsage({SEARCH: 1}, estimated=True, others=(_sized(size),))
+
+
 def read_ranking(body: bytes) -> Read:
     """Returns what a whole rerank used: searches as Cohere bills, or tokens as Jina does."""
     try:
@@ -175,18 +180,17 @@ def read_ranking(body: bytes) -> Read:
     )
     said = [{name: count} for name, count in ((SEARCH, searches), ("input", tokens)) if count]
     if not said:
-        # At least one search was made; how many tokens it was is not known.
-        return ReplyUsage({SEARCH: 1}, estimated=True, others=(_sized(body),)), body
+        return ranking_estimate(len(body)), body
     usages = [ReplyUsage(units, estimated=False) for units in said]
     if not searches:
         usages.append(ReplyUsage({SEARCH: 1}, estimated=True))
     elif not tokens:
-        usages.append(_sized(body))
+        usages.append(_sized(len(body)))
     return structs.replace(usages[0], others=tuple(usages[1:])), body
 
 
-def _sized(body: bytes) -> ReplyUsage:
-    return ReplyUsage({"input": len(body) // _BYTES_PER_TOKEN + 1}, estimated=True)
+def _sized(size: int) -> ReplyUsage:
+    return ReplyUsage({"input": size // _BYTES_PER_TOKEN + 1}, estimated=True)
 
 
 def read_moderation(body: bytes) -> Read:

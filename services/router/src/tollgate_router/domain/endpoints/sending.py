@@ -8,9 +8,11 @@ import msgspec
 from msgspec import structs
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_rating import REQUEST
 from tollgate_router.domain.endpoints import ranking
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.endpoints.reading import (
+    ranking_estimate,
     read_moderation,
     read_ranking,
     read_transcript,
@@ -57,14 +59,17 @@ def _read_completion(body: bytes) -> tuple[ReplyUsage | None, bytes] | UpstreamP
 
 
 def _moderation(opened: wire.Open, members: Members, target: Target) -> Sending:
-    return Sending(b"/moderations", _written(opened, members, target), None, read_moderation)
+    begun = ReplyUsage({REQUEST: 1}, estimated=True)
+    return Sending(b"/moderations", _written(opened, members, target), None, read_moderation, begun=begun)
 
 
 def _rerank(opened: wire.Open, members: Members, target: Target) -> Sending:
     if target.rerank:
-        return ranking.sending(opened, members, target)
-    # Nothing is known of the provider's shape, so that it is the caller's.
-    return Sending(b"/rerank", _written(opened, members, target), None, read_ranking)
+        found = ranking.sending(opened, members, target)
+    else:
+        # Nothing is known of the provider's shape, so that it is the caller's.
+        found = Sending(b"/rerank", _written(opened, members, target), None, read_ranking)
+    return structs.replace(found, begun=ranking_estimate(opened.body_length))
 
 
 def _speech(opened: wire.Open, members: Members, target: Target) -> Sending:
@@ -88,6 +93,7 @@ def _sound(opened: wire.Open, form: Form, target: Target) -> Sending:
         partial(read_transcript, seconds=seconds, form=asked),
         typed=events.typed if events is not None else partial(_type_of_text, asked),
         content_type=form.content_type,
+        begun=sound_estimate(seconds),
     )
 
 

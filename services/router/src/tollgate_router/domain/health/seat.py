@@ -95,7 +95,9 @@ class Seat:
     channel, an operator who drains. Calls under way then count as they end.
     """
 
-    __slots__ = ("_measured", "breaker", "channel", "epoch", "key", "latency", "model", "rest_until", "salt", "until")
+    __slots__ = (
+        "_measured", "breaker", "channel", "epoch", "key", "latency", "model", "open", "rest_until", "salt", "until",
+    )  # fmt: skip
 
     def __init__(self, channel: "ChannelHealth", key: KeyHealth, model: ModelHealth) -> None:
         self.channel = channel
@@ -105,6 +107,8 @@ class Seat:
         # Sessions are spread by it, in the same way in every process.
         self.salt = hash_of(channel.name.encode(), key.identity.encode(), model.name.encode())
         self.epoch = 0
+        # Calls under way, of this model alone.
+        self.open = 0
         self.latency = 0.0
         self._measured = 0.0
         self.rest_until = 0.0
@@ -119,6 +123,7 @@ class Seat:
         """A call goes out; returns the ticket that its end is told with. `first`: of its request."""
         if first:
             self.channel.budget.first(now)
+        self.open += 1
         self.key.open += 1
         if self.channel.quota is not None:
             self.channel.quota.begin(now)
@@ -128,6 +133,7 @@ class Seat:
 
     def succeeded(self, ticket: int, now: float, first_byte: float) -> None:
         """The call was answered; `first_byte` is how long that took, in seconds."""
+        self.open -= 1
         self.key.open -= 1
         if ticket == self.epoch:
             self._prove()
@@ -145,6 +151,7 @@ class Seat:
 
     def failed(self, ticket: int, now: float, problem: UpstreamProblem) -> None:
         """The call failed, or was refused."""
+        self.open -= 1
         self.key.open -= 1
         if problem.retry_after_ms and problem.retryable:
             self._rest(now + problem.retry_after_ms / 1000)
@@ -165,6 +172,7 @@ class Seat:
 
     def abandoned(self, ticket: int, now: float) -> None:
         """The call was given up by our side, which says nothing about the other."""
+        self.open -= 1
         self.key.open -= 1
         if ticket == self.epoch:
             self._withdraw(now)
