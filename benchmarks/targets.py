@@ -9,7 +9,7 @@ from benchmarks.machine import percentile
 from benchmarks.peers.printed import median_of, ratios
 from benchmarks.peers.turns import OURS
 from benchmarks.results import rows
-from benchmarks.workloads import PACED, SMALL, STREAM
+from benchmarks.workloads import PACED, RATES, SMALL, STREAM
 
 # The results by the name of their file, without its ending.
 Found = Mapping[str, Mapping[str, Any]]
@@ -68,7 +68,9 @@ def _paced(workload: str, *path: str) -> Callable[[Found], float]:
 
 
 def _latency(part: str) -> Callable[[Found], float]:
-    return lambda found: median(row["load"][part] - row["direct"][part] for row in rows(found["product"], "latency"))
+    return lambda found: median(
+        row["load"][part] - row["direct"][part] for row in rows(found["product"], "latency", rate=RATES[0])
+    )
 
 
 def _ratio(table: str, workload: str) -> Callable[[Found], float]:
