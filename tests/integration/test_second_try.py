@@ -104,7 +104,7 @@ async def setting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set
         await asyncio.to_thread(product.start)
         holds = Holds(f"unix://{Home(product.home).socket('valkey')}")
         await holds.start()
-        assert await holds.wait_ready(10)
+        assert await holds.wait_ready(60)
         yield Setting(product, provider, holds)
         await holds.close()
     finally:
