@@ -16,7 +16,7 @@ from typing import Final
 
 from benchmarks.machine import commit_of
 
-from tests.chaos.accidents import KINDS, SEVERAL
+from tests.chaos.accidents import KINDS, NETWORK, SEVERAL, with_network
 from tests.chaos.builds import BUILDS, make
 from tests.chaos.cluster import Cluster
 from tests.chaos.report import Run, keep
@@ -81,7 +81,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--profile", choices=PROFILES, default=PROFILES[0], help="Embedded parts, or real servers, which are hurt too."
     )
-    parser.add_argument("--kind", dest="kinds", action="append", choices=sorted(set(SEVERAL)), help="Only these.")
+    parser.add_argument(
+        "--kind", dest="kinds", action="append", choices=sorted({*SEVERAL, *NETWORK}), help="Only these."
+    )
     parser.add_argument(
         "--failpoint", default="", help="Billing ends itself there in each of its lives, such as after_insert:3."
     )
@@ -131,6 +133,8 @@ def _round(
     source = random.Random(seed)
     kinds = options.kinds or (SEVERAL if options.workers > 1 else KINDS)
     accidents = draw_accidents(source, options.accidents, kinds, options.profile)
+    if not options.kinds:
+        accidents = with_network(accidents, random.Random(f"{seed}/network"))
     print(f"round {number}: ", end="", flush=True)
     found = run_round(product, accidents, source, cluster)
     check_round(found)

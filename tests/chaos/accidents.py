@@ -1,5 +1,9 @@
-"""What happens to a running product: processes are killed, stand still, fall silent, or have a disk that is full."""
+"""What happens to a running product: processes are killed, stand still, fall silent, or have a disk that is full.
 
+The network between edge and a router is cut, or stalls.
+"""
+
+import asyncio
 import contextlib
 import os
 import resource
@@ -13,9 +17,11 @@ from random import Random
 from typing import Final
 
 from tests.chaos.cluster import SERVERS, Cluster
+from tests.chaos.network import CUT, STALL, disturb
 from tests.integration.metrics import admin_address, scrape
 from tests.integration.product import Product
 from tests.servers.process import alive, wait_until
+from tollgate_cli.home import Home
 from tollgate_streams.frames import PING_ANSWER_SECONDS, PING_SECONDS
 
 SERVICES: Final = ("edge", "router", "billing", "media-jobs", "valkey", "simulator")
@@ -33,6 +39,11 @@ SILENCE: Final = "silence"
 SEVERAL: Final = (*KINDS, SILENCE)
 # At most: edge asks who said nothing for as long as it looks away, gives it time to answer, and gives it up.
 SILENT_SECONDS: Final = 2 * PING_SECONDS + PING_ANSWER_SECONDS + 5.0
+# Beside the kinds above, so that the accidents of earlier seeds stay what they were.
+NETWORK: Final = (CUT, STALL)
+# Longer than edge takes to look for the router again; long enough for edge to give a silent one up.
+_NETWORK_SECONDS: Final = {CUT: (0.0, 0.5, 4.0, 15.0), STALL: (0.5, 4.0, SILENT_SECONDS)}
+_NETWORK_SHARE: Final = 0.4
 _NO_LIMIT: Final = resource.RLIM_INFINITY
 
 
@@ -65,8 +76,18 @@ def draw(source: Random, kinds: Sequence[str] = KINDS, services: Sequence[str] =
         return Accident(kind, (), after, 0.0)
     if kind == SILENCE:
         return Accident(kind, ("router",), after, SILENT_SECONDS)
+    if kind in NETWORK:
+        return Accident(kind, ("router",), after, source.choice(_NETWORK_SECONDS[kind]))
     one = source.choice(services if kind == "stand still" else WRITERS)
     return Accident(kind, (one,), after, source.choice([0.1, 0.5, 2.0, 4.0]))
+
+
+def with_network(accidents: Sequence[Accident], source: Random) -> list[Accident]:
+    """Returns the accidents of a round, in two of five rounds with one of the network among them."""
+    found = list(accidents)
+    if source.random() < _NETWORK_SHARE:
+        found.insert(source.randint(0, len(found)), draw(source, NETWORK))
+    return found
 
 
 def happen(accident: Accident, product: Product, cluster: Cluster | None = None) -> Counter[str]:
@@ -77,6 +98,10 @@ def happen(accident: Accident, product: Product, cluster: Cluster | None = None)
     """
     if accident.kind == "kill the supervisor":
         return _kill_supervisor(product)
+    if accident.kind in NETWORK:
+        router = Path(Home(product.home).socket("router-0"))
+        asyncio.run(disturb(router, accident.kind, pieces=accident.after, seconds=accident.seconds))
+        return Counter()
     servers = [name for name in accident.services if cluster and name in SERVERS]
     own = {
         service: [pid for pid in product.pids(service) if _is_child(pid, product.child.pid)]

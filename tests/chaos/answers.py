@@ -36,7 +36,7 @@ def check_answers(answers: Sequence[Answer], moments: Sequence[Moment]) -> None:
     """Every answer is whole, or a known error of the shape that its caller reads, and came before its deadline.
 
     Not so where edge was the victim meanwhile, and where the caller left by itself. A whole JSON document that broke
-    off in the middle because router went away cannot be mended: the missing end tells it.
+    off in the middle because router, or the way to it, went away cannot be mended: the missing end tells it.
     """
     edge = list(_away("edge", answers, moments))
     router = list(_away("router", answers, moments))

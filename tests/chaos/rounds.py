@@ -25,8 +25,10 @@ from tests.integration.audit import (
 from tests.integration.product import Product
 from tests.integration.traffic import Answer, Crowd, mixed_calls
 
-# What a dead process held or worked on is given up soon, and is looked for often.
+# What a dead process held or worked on is given up soon, and is looked for often. Streams are renewed soon, since one
+# that is open does not take the way on which the network is cut.
 SETTINGS: Final = {
+    "TOLLGATE_ROUTER_STREAM_AGE_SECONDS": "2",
     "TOLLGATE_EDGE_HOLD_TTL_SECONDS": "10",
     "TOLLGATE_MEDIA_JOBS_HOLD_SECONDS": "10",
     "TOLLGATE_MEDIA_JOBS_LEASE_SECONDS": "5",

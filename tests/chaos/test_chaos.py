@@ -1,5 +1,7 @@
 """One round with an accident of each kind adds up, and books that were tampered with do not."""
 
+import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -8,8 +10,19 @@ from random import Random
 
 import pytest
 
-from tests.chaos.accidents import KINDS, SEVERAL, SILENCE, SILENT_SECONDS, Accident, draw, happen
+from tests.chaos.accidents import (
+    KINDS,
+    NETWORK,
+    SEVERAL,
+    SILENCE,
+    SILENT_SECONDS,
+    Accident,
+    draw,
+    happen,
+    with_network,
+)
 from tests.chaos.builds import quick_pings
+from tests.chaos.network import CUT, STALL, disturb
 from tests.chaos.rounds import SETTINGS, Round, check_round, run_round
 from tests.integration.product import Product
 from tests.servers.process import Child, alive, free_port, wait_until
@@ -61,6 +74,65 @@ def test_what_a_silent_router_had_is_asked_of_another_and_charged_once(tmp_path)
     # Edge wrote down that it lost the first try of each, whatever the silent one says of it since it woke up.
     lost = {str(row["request_id"]) for row in silent.books.rows if row["status"] == "witness"}
     assert lost >= again
+
+
+def test_a_network_that_is_cut_and_stalls_costs_nobody_money(tmp_path):
+    product = Product(tmp_path, ["--port", str(free_port())], environment=SETTINGS)
+    accidents = [Accident(CUT, ("router",), 20, 0.5), Accident(STALL, ("router",), 20, 0.5)]
+    try:
+        product.start()
+        cut = run_round(product, [*accidents, Accident(CUT, ("router",), 40, 0.0)], Random(5))
+    finally:
+        product.stop()
+    check_round(cut)
+    # It was felt: edge lost the router of some, and wrote that down.
+    assert {str(row["request_id"]) for row in cut.books.rows if row["status"] == "witness"}
+    assert sum(answer.answered for answer in cut.answers) >= 50
+
+
+async def asked(path):
+    """Returns what who listens there says."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(b"?")
+    said = await reader.read(9)
+    writer.close()
+    return said
+
+
+def saying(word):
+    async def say(reader, writer):
+        if await reader.read(1):
+            writer.write(word)
+        writer.close()
+
+    return say
+
+
+@pytest.mark.parametrize("kind", NETWORK)
+async def test_the_way_is_what_it_was_when_the_network_is_back(tmp_path, kind):
+    path = tmp_path / "router-0.sock"
+    async with await asyncio.start_unix_server(saying(b"router"), path):
+        disturbance = asyncio.create_task(disturb(path, kind, pieces=2, seconds=0.0))
+        while not disturbance.done():
+            with contextlib.suppress(OSError):
+                assert await asked(path) in (b"router", b"")
+        await disturbance
+        assert await asked(path) == b"router"
+        assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+async def test_a_router_that_is_started_while_the_network_is_away_keeps_its_socket(tmp_path):
+    path = tmp_path / "router-0.sock"
+    async with await asyncio.start_unix_server(saying(b"old"), path):
+        disturbance = asyncio.create_task(disturb(path, CUT, pieces=0, seconds=0.0, patience=0.2))
+        between = tmp_path / "between-router-0.sock"
+        # A path tells of no event.
+        while not (between.exists() and path.exists() and path.samefile(between)):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        path.unlink()
+        async with await asyncio.start_unix_server(saying(b"new"), path):
+            await disturbance
+            assert await asked(path) == b"new"
 
 
 def answered_row(found):
@@ -124,6 +196,9 @@ def test_a_seed_decides_the_accidents_and_all_kinds_are_drawn():
     assert drawn == [draw(source) for source in [Random(5)] for _ in range(200)]
     assert {one.kind for one in drawn} == set(KINDS)
     assert all(str(one) for one in drawn)
+    rounds = [with_network([], Random(seed)) for seed in range(200)]
+    assert {one.kind for found in rounds for one in found} == set(NETWORK)
+    assert {len(found) for found in rounds} == {0, 1}
     several = [draw(source, SEVERAL) for source in [Random(5)] for _ in range(200)]
     assert {one.seconds for one in several if one.kind == SILENCE} == {SILENT_SECONDS}
 

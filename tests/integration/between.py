@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 
 
 class Between:
-    """Listens at `path` and copies to the socket `target`. While it is silent connections stay and nothing passes."""
+    """Listens at `path` and copies to the socket `target`. While it is silent connections stay and nothing passes.
+
+    `cuts` are the ends of connections that were cut, `pieces` what has passed, in either direction.
+    """
 
     def __init__(self, path: str, target: str) -> None:
         self.path, self._target = path, target
-        self.cuts = 0
+        self.cuts = self.pieces = 0
+        self._away = False
         self._passing = asyncio.Event()
         self._passing.set()
         self._copying: set[asyncio.Task[None]] = set()
@@ -26,6 +30,9 @@ class Between:
             server.close()
             for task in self._copying:
                 task.cancel()
+            # A copy that had not begun ends without closing anything; what is accepted last finds nobody.
+            self._away = True
+            self._end_all()
             await asyncio.gather(*self._copying, return_exceptions=True)
 
     @property
@@ -39,6 +46,10 @@ class Between:
         except OSError:
             writer.close()
             return
+        if self._away:
+            writer.transport.abort()
+            commands.transport.abort()
+            return
         self._writers |= {writer, commands}
         self._copying |= {asyncio.create_task(self._copy(*ends)) for ends in ((reader, commands), (answers, writer))}
 
@@ -47,6 +58,7 @@ class Between:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(65_536):
                     await self._passing.wait()
+                    self.pieces += 1
                     writer.write(data)
         finally:
             self._writers.discard(writer)
@@ -55,13 +67,22 @@ class Between:
     def cut(self) -> None:
         """Ends all connections at once, whatever is under way; new ones pass."""
         self.cuts += len(self._writers)
+        self._end_all()
+
+    def _end_all(self) -> None:
         for writer in tuple(self._writers):
             writer.transport.abort()
+
+    def go_away(self) -> None:
+        """Ends all connections, and new ones at once, until it goes on."""
+        self._away = True
+        self.cut()
 
     def fall_silent(self) -> None:
         """Nothing passes any more."""
         self._passing.clear()
 
     def go_on(self) -> None:
-        """What waits passes."""
+        """What waits passes, and connections are made again."""
+        self._away = False
         self._passing.set()

@@ -64,6 +64,12 @@ class Call:
     def socket(self) -> socket.socket:
         return cast("socket.socket", self._writer.get_extra_info("socket"))
 
+    @property
+    def gone(self) -> bool:
+        """The router has closed the connection."""
+        reader = cast("Any", self._writer)._reader
+        return bool(reader.at_eof() or reader.exception())
+
     def waiting(self) -> int:
         """Returns how many bytes the kernel has not taken yet."""
         return self._writer.transport.get_write_buffer_size()

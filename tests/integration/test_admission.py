@@ -282,6 +282,22 @@ async def test_who_has_no_limit_and_no_wallet_asks_redis_nothing(setting: Settin
         setting.valkey.start()
 
 
+async def test_who_pays_later_within_any_limit_leaves_what_can_be_booked_without_an_event(setting: Setting) -> None:
+    setting.keys.prepaid = False
+    setting.keys.add("unlimited")
+    setting.keys.organization = Limits(concurrency=100_000)
+    setting.keys.add("limited")
+
+    def records() -> list[bytes]:
+        return bytes(setting.valkey.command(b"HGETALL", b"{org_1}:holds")).split(b"\r\n")[2:-1:2]
+
+    assert (await setting.ask("unlimited"))[0] == 200
+    status, headers, _ = await setting.ask("limited")
+    assert status == 200
+    await eventually(lambda: len(records()) == 2 and records()[1].startswith(b"s:"))
+    assert records()[0] == headers["x-request-id"].encode()
+
+
 async def lose_redis(setting: Setting) -> None:
     setting.valkey.kill()
     await eventually(lambda: not setting.gateway.holds.ready)

@@ -17,6 +17,7 @@ BOUND, PROBED = "gpt-5.5", "gpt-5.4"
 ALONE, BENCHED, BROKEN = "o3", "gpt-6-sol", "gpt-4o"
 SHARED, CAPPED = "gpt-5-nano", "gpt-5.4-mini"
 SPOKEN = "gpt-4o-mini-tts"
+SEEN = "gpt-5.2"
 HELD_SECONDS = 2
 SETTINGS = {
     "TOLLGATE_ROUTER_BENCH_SECONDS": str(HELD_SECONDS),
@@ -47,8 +48,8 @@ def product(providers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("failover")
     usual = [LEVELS, STREAMED, SPREAD, LIMITED, LONG, CONTENT, OTHER, BOUND, SPOKEN]
     channels = [
-        providers["a"].channel(*usual, ALONE),
-        providers["b"].channel(*usual, BENCHED, BROKEN, SHARED),
+        providers["a"].channel(*usual, ALONE, {"name": SEEN, "abilities": ["tools"]}),
+        providers["b"].channel(*usual, BENCHED, BROKEN, SHARED, SEEN),
         providers["c"].channel(BENCHED),
         providers["d"].channel(BROKEN),
         providers["e"].channel(PROBED, probe={"interval_seconds": 5, "model": PROBED}),
@@ -64,6 +65,7 @@ def product(providers, tmp_path_factory):
         levels(BROKEN, "d", "b"),
         levels(SHARED, "small", "b"),
         levels(SPOKEN, "a", "b"),
+        levels(SEEN, "a", "b"),
         {
             "model": BOUND,
             "levels": [{"targets": [{"channel": "a"}, {"channel": "b"}]}],
@@ -292,6 +294,29 @@ def test_a_route_is_explained_by_the_command(product, providers):
     refused = product.cli("route", "explain", "no-such-model")
     assert (refused.returncode, "No channel serves" in refused.stderr) == (1, True)
     assert providers["a"].seen() == []
+
+
+@pytest.mark.parametrize("said", [["--dialect", "openai-responses"], []], ids=["said", "told by the body"])
+def test_a_request_of_the_responses_api_is_explained_as_it_goes(product, providers, tmp_path, said):
+    image = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    request = {"input": [{"role": "user", "content": [{"type": "input_text", "text": "what is it?"}, image]}]}
+    body = tmp_path / "request.json"
+    body.write_text(json.dumps(request))
+    verdicts, router = explained(product, SEEN, "--body", str(body), *said)
+    assert verdicts == {(1, "a"): "out", (2, "b"): "taken"}
+    assert router["explanation"]["targets"][0]["reason"] == "image_input"
+    reply = httpx.post(
+        f"{product.base_url}/responses",
+        json=request | {"model": SEEN, "store": False},
+        headers={"authorization": f"Bearer {product.api_key}"},
+        timeout=60,
+        trust_env=False,
+    )
+    assert reply.status_code == 200, reply.text
+    assert (providers["a"].seen(), providers["b"].seen()) == ([], ["completed"])
+    refused = product.cli("route", "explain", SEEN, "--dialect", "openai")
+    assert refused.returncode == 1
+    assert "'dialect' must be one of: openai-chat, openai-responses, anthropic, gemini." in refused.stderr
 
 
 def test_a_channel_gets_no_more_than_its_account_allows(product, providers):

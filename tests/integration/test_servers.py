@@ -1,7 +1,10 @@
 """The servers of the tests are real: each takes what its clients send and survives a crash."""
 
+import contextlib
 import gc
 import socket
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from tests.servers.clickhouse import ClickHouseServer
 from tests.servers.kafka import KafkaBroker, new_topic_name
 from tests.servers.otlp import OtlpReceiver
 from tests.servers.postgresql import PostgresServer
-from tests.servers.process import free_port
+from tests.servers.process import REPOSITORY
 from tests.servers.s3proxy import SECRET_KEY, S3Server
 from tests.servers.valkey import RedisServer
 
@@ -133,13 +136,6 @@ def test_otlp_receiver_records_spans(otlp: OtlpReceiver) -> None:
     assert (span.service, span.name, span.attributes) == ("x", "outer", {"answer": 42})
 
 
-def test_a_port_is_given_once_and_never_one_that_a_connection_may_take() -> None:
-    given = [free_port() for _ in range(50)]
-    assert len(set(given)) == 50
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        assert max(given) < min(server.getsockname()[1], client.getsockname()[1])
-
-
 def test_an_admin_port_that_nobody_is_at_leaves_no_socket_open(tmp_path: Path) -> None:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", ResourceWarning)
@@ -152,3 +148,14 @@ def test_an_admin_port_that_nobody_is_at_leaves_no_socket_open(tmp_path: Path) -
 def test_other_machines_cannot_be_reached() -> None:
     with socket.socket() as probe, pytest.raises(PermissionError, match=r"192\.0\.2\.1"):
         probe.connect(("192.0.2.1", 80))
+
+
+def test_ports_are_given_once_and_are_none_that_the_system_gives() -> None:
+    """One of its own may be the near end of a connection before its server listens, and while it is killed."""
+    command = [sys.executable, "-c", "from tests.servers.process import free_ports; print(*free_ports(40))"]
+    asking = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    given = [int(port) for process in asking for port in process.communicate()[0].split()]
+    assert len(given) == len(set(given)) == 120
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(100)]
+        assert max(given) < min(probe.getsockname()[1] for probe in probes)

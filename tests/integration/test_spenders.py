@@ -50,6 +50,16 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         running.stop()
 
 
+@pytest.fixture
+def trimming(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """The product with nearly empty wallets that are good for an answer of a hundred tokens."""
+    running = Product(tmp_path_factory.mktemp("trimming"), environment={"TOLLGATE_EDGE_TRIMMED_HOLD_TOKENS": "100"})
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
 def calls(seed: int) -> list[Call]:
     """A spender each: half of them stream, some wait for a provider that takes its time."""
     source = random.Random(seed)
@@ -67,7 +77,7 @@ def calls(seed: int) -> list[Call]:
     return made
 
 
-def poor_tenant(product: Product) -> tuple[str, str]:
+def poor_tenant(product: Product, credit: str = CREDIT) -> tuple[str, str]:
     """Returns the ids of an organization that has little money, and of its project."""
 
     def made(*words: str) -> dict[str, Any]:
@@ -77,7 +87,7 @@ def poor_tenant(product: Product) -> tuple[str, str]:
 
     organization = made("organizations", "create", "spenders")["id"]
     project = made("projects", "create", "spend", "--organization", "spenders")["id"]
-    made("organizations", "credit", "spenders", CREDIT)
+    made("organizations", "credit", "spenders", credit)
     return organization, project
 
 
@@ -153,6 +163,41 @@ async def test_spenders_overdraw_a_wallet_by_no_more_than_holds_that_expired(wor
     # Whoever was cut off pays once at most, for what the provider did.
     finals = charged_finals(books.rows)
     assert all(len(finals[request_id]) <= 1 for request_id in cut)
+
+
+async def test_a_trimmed_hold_overdraws_a_wallet_by_no_more_than_its_worst_case_was_beyond_it(
+    trimming: Product,
+) -> None:
+    # More than a hundred tokens cost and less than the answer does, which may be a thousand tokens long.
+    credit = "0.0006"
+    body = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "All of it [[sim:chunks=600]]"}],
+        "max_completion_tokens": 1_000,
+    }
+    organization, project = await asyncio.to_thread(poor_tenant, trimming, credit)
+    auditor = await asyncio.to_thread(Auditor, trimming, organization, project)
+    crowd = Crowd(trimming.base_url, auditor.key, 16)
+    await crowd.send([Call("chat", "/chat/completions", body)] * 40)
+    answered = [answer.request_id for answer in crowd.answers if answer.answered]
+    books = await asyncio.to_thread(auditor.close, answered)
+    check_money(books)
+    check_answers(books, crowd.answers)
+    # Whoever has all that is left is alone with it, and nobody is admitted on what is owed.
+    assert Counter(answer.status for answer in crowd.answers) == {200: 1, 429: 39}
+    (row,) = (row for rows in charged_finals(books.rows).values() for row in rows)
+    held, charge = int(row["hold_pico"]), int(row["charge_pico"])
+    assert held == int(float(credit) * 1e12)
+    owed = -int(books.balance["wallet_pico"])
+    assert owed == charge - held > 0
+    # With money again the same request holds its worst case.
+    done = await asyncio.to_thread(trimming.cli, "organizations", "credit", "spenders", "1")
+    assert done.returncode == 0, done.stderr
+    await crowd.send([Call("chat", "/chat/completions", body)])
+    again = crowd.answers[-1].request_id
+    books = await asyncio.to_thread(auditor.close, [again])
+    (worst,) = (int(row["hold_pico"]) for row in charged_finals(books.rows)[again])
+    assert owed <= worst - held
 
 
 def expired(product: Product) -> int:

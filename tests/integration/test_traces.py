@@ -78,6 +78,29 @@ def expected(parent: str) -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.fixture(scope="module")
+def slow(receiver: OtlpReceiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A product whose routers keep no trace by themselves, and whose edge takes every request for a slow one."""
+    settings = {"TOLLGATE_ROUTER_TRACE_SAMPLE_RATIO": "0", "TOLLGATE_EDGE_TRACE_SLOW_SECONDS": "0.000001"}
+    running = Product(tmp_path_factory.mktemp("slow"), environment=receiver.environment() | settings)
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_edge_alone_keeps_has_the_spans_of_the_others_too(
+    slow: Product,
+    receiver: OtlpReceiver,
+    stream: bool,  # noqa: FBT001
+) -> None:
+    body = {"model": "gpt-4.1-mini", "stream": stream, "messages": [{"role": "user", "content": "hello"}]}
+    reply = post(slow, "chat/completions", body)
+    found = trace_of(receiver, slow, reply.headers["x-request-id"], 4)
+    assert chain(found) == expected("")
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_chat_request_is_one_trace_and_its_row_names_it(
     traced: Product,

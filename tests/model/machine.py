@@ -14,7 +14,7 @@ from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.event_log import TOPIC
 
 from tests.model.calls import Call, key_of, running
-from tests.model.parts import FUNDS, HOLD, ORGANIZATION, STILL_INSERTS, EdgeSlot, ModelWorld, RouterSlot
+from tests.model.parts import FUNDS, HOLD, ORGANIZATION, EdgeSlot, ModelWorld, RouterSlot
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_billing.domain.event import rerated_id
 from tollgate_billing.errors import Unavailable
@@ -315,7 +315,7 @@ class UsageMachine(RuleBasedStateMachine):
         except Unavailable:
             return
         if found is not None:
-            self.zombies.append((*found, self.world.store.inserts))
+            self.zombies.append((*found, self.world.now()))
 
     @precondition(lambda self: self.zombies)
     @rule(which=routers)
@@ -328,8 +328,8 @@ class UsageMachine(RuleBasedStateMachine):
         await zombie[1]
 
     async def _wake_in_time(self):
-        """Before the store forgets what a zombie is about to write: its window is the limit of the guarantee."""
-        for zombie in [one for one in self.zombies if self.world.store.inserts - one[-1] >= STILL_INSERTS]:
+        """Before the store forgets what a zombie is about to write, unless it stood still for so long that it asks."""
+        for zombie in [one for one in self.zombies if self.world.forgets_soon(one[-1])]:
             self.zombies.remove(zombie)
             with contextlib.suppress(Crash):
                 await self._wake(zombie)

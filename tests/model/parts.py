@@ -195,8 +195,8 @@ class GuardedConsumer(MemoryConsumer):
         return await MemoryConsumer.poll(self, limit, 0, only)
 
 
-STILL_INSERTS = 3
-"""As many inserts may pass, and those of the step that is under way, while a process stands still."""
+# As many inserts may pass, and those of the step that is under way, while a process stands still for no longer.
+STILL_INSERTS, STILL_SECONDS = 3, 10
 # What one step inserts at most: two batches, an older one, and what is set aside of them.
 _A_STEP = 3
 
@@ -227,6 +227,15 @@ class ModelWorld(World):
 
     def new_record(self, **parts):
         return self.build.record(**parts) if self.build is not None else Overlapping(**parts)
+
+    def now(self):
+        """Returns what tells later how long somebody has stood still, and what was inserted meanwhile."""
+        return self.store.inserts, self.clock.monotonic()
+
+    def forgets_soon(self, since):
+        """Whether the store is about to forget what was written since then, too soon for anybody to ask it."""
+        inserts, at = since
+        return self.store.inserts - inserts >= STILL_INSERTS and self.clock.monotonic() - at <= STILL_SECONDS
 
     def append(self, event, *, at_us=None):
         """Puts what billing sends into the log, in the partition of its request."""

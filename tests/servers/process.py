@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import os
-import secrets
+import random
 import signal
 import socket
 import subprocess
@@ -17,10 +17,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache"
-# Below are the ports of well-known servers.
-_LOWEST_PORT = 10_000
-# Long enough for any server to begin to listen.
-_CLAIM_SECONDS = 600.0
 
 
 class ServerFailedError(RuntimeError):
@@ -38,52 +34,31 @@ def unavailable(what: str, install: str) -> NoReturn:
 def free_ports(count: int) -> list[int]:
     """Returns ports of the loopback interface that nobody listens on now, all different.
 
-    They are below those that the system gives to connections that go out: one of those may take such a port before its
-    server begins to listen. And whoever asks here next, in whatever process, gets others for a while.
+    None of them is one that the system gives to connections by itself: such a port may be taken before its server
+    listens, or while it is killed and started again. Processes of tests take turns, so that no two are given the same.
     """
-    first = _first_of_connections()
-    # Where a system gives them nearly all ports, there is nothing to choose.
-    below = first if first > 2 * _LOWEST_PORT else 65_536
-    ports: list[int] = []
-    while len(ports) < count:
-        port = _LOWEST_PORT + secrets.randbelow(below - _LOWEST_PORT)
-        if _claimed(port) and _is_free(port):
-            ports.append(port)
-    return ports
+    first, beyond = 10_000, _first_of_the_system()
+    with (Path(tempfile.gettempdir()) / f"tollgate-ports-{os.getuid()}").open("a+") as turns:
+        fcntl.flock(turns, fcntl.LOCK_EX)
+        turns.seek(0)
+        last = int(turns.read() or random.randrange(first, beyond))
+        ports: list[int] = []
+        while len(ports) < count:
+            last = last + 1 if first <= last + 1 < beyond else first
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", last))
+                ports.append(last)
+        turns.truncate(0)
+        turns.write(str(last))
+        return ports
 
 
-def _first_of_connections() -> int:
-    try:
-        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except FileNotFoundError:
-        return 49_152
-
-
-def _claimed(port: int) -> bool:
-    """Tells whether nobody else was given this port of late, and leaves a mark that it was given now."""
-    marks = Path(tempfile.gettempdir()) / f"tollgate-test-ports-{os.getuid()}"
-    marks.mkdir(exist_ok=True)
-    mark = marks / str(port)
-    try:
-        if time.time() - mark.stat().st_mtime < _CLAIM_SECONDS:
-            return False
-        mark.unlink()
-    except FileNotFoundError:
-        pass
-    try:
-        mark.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def _first_of_the_system() -> int:
+    """Returns the first of the ports that the system gives to whoever asks for any."""
+    range_of_linux = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    lowest = int(range_of_linux.read_text().split()[0]) if range_of_linux.exists() else 49_152
+    # Where it gives nearly all of them, none is better than another.
+    return lowest if lowest > 12_000 else 32_768
 
 
 def free_port() -> int:
@@ -156,7 +131,7 @@ class Child:
         assert self.process is not None, "not started"
         return self.process.pid
 
-    def start(self, ready: Callable[[], object], seconds: float = 60.0) -> None:
+    def start(self, ready: Callable[[], object], seconds: float = 180.0) -> None:
         """Starts the process and waits until `ready`. Raises ServerFailedError with its last words when it dies."""
         identity = {} if self.user is None else {"user": self.user, "group": self.user, "extra_groups": []}
         with self.log.open("ab") as output:

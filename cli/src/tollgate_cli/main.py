@@ -381,6 +381,16 @@ def limits_set(
     change(home, dict(os.environ), owner_id, changes, as_json=as_json)
 
 
+_OPERATION_HELP = (
+    "What is asked: chat (if left out), embeddings, completions, moderations, rerank, speech, transcriptions or "
+    "translations."
+)
+_DIALECT_HELP = (
+    "What the request is written in: openai-chat, openai-responses, anthropic or gemini. If left out: what the body "
+    "tells, else openai-chat."
+)
+
+
 def route_explain(
     *,
     model: Annotated[str, typer.Argument(help="The model that a request would name.")],
@@ -388,7 +398,8 @@ def route_explain(
     group: Annotated[str | None, typer.Option(help="Ask for this route group; without a key.")] = None,
     body: Annotated[Path | None, typer.Option(help="JSON file with the body of a request.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="NAME:VALUE of the request; may be repeated.")] = None,
-    embeddings: Annotated[bool, typer.Option("--embeddings", help="Ask for embeddings instead of chat.")] = False,
+    operation: Annotated[str | None, typer.Option(help=_OPERATION_HELP)] = None,
+    dialect: Annotated[str | None, typer.Option(help=_DIALECT_HELP)] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -397,6 +408,7 @@ def route_explain(
     \b
     tollgate route explain gpt-5.1
     tollgate route explain gpt-5.1 --key key_01... --body request.json --json
+    tollgate route explain gpt-5.1 --dialect anthropic --body messages.json
     """
     from tollgate_cli.commands.route import explain
 
@@ -408,7 +420,8 @@ def route_explain(
         group=group,
         body_file=body,
         headers=header or [],
-        embeddings=embeddings,
+        operation=operation,
+        dialect=dialect,
         as_json=as_json,
     )
 

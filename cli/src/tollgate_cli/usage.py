@@ -218,14 +218,15 @@ def rebuild(
         str | None, typer.Option("--from", help="First day or time of the log; else 90 days before the end.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="First day or time after it; else now.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is missing and could be written.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be written and taken away.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     r"""Write usage rows that are missing again, from the events that the event log still keeps, while usage is booked.
 
     For a usage store that was lost, or a part of it. Nothing is charged: ledger and wallets stay as they are, and rows
-    come back only where with them a batch is what the ledger booked. Exits with 1 and names what cannot be rebuilt,
+    come back only where with them a batch is what the ledger booked. Rows that were inserted again, which reconcile
+    calls repeated_event, are taken away with what sums have of them. Exits with 1 and names what cannot be rebuilt,
     such as what the log no longer keeps. To break it off and to run it again does no harm.
 
     \b

@@ -12,6 +12,8 @@ TARGET = {
 EXPLAINED = {
     "model": "m",
     "route_group": "default",
+    "operation": "chat",
+    "dialect": "openai-responses",
     "routers": [
         {
             "address": "unix:r",

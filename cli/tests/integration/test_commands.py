@@ -130,7 +130,7 @@ def tollgate(url, *arguments, **environment):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("TOLLGATE_")}
     clean |= {"TOLLGATE_URL": url, "TOLLGATE_TOKEN": "pat", "TOLLGATE_API_KEY": "sk", "COLUMNS": "100"} | environment
     command = [sys.executable, "-m", "tollgate_cli", *arguments]
-    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_organizations_and_projects(edge):
@@ -312,7 +312,8 @@ def test_channels(edge):
 def test_route_explain(edge, tmp_path):
     body = tmp_path / "request.json"
     body.write_text('{"messages": []}')
-    options = ["--key", "key_1", "--body", str(body), "--header", "X-Session: 7", "--embeddings"]
+    options = ["--key", "key_1", "--body", str(body), "--header", "X-Session: 7"]
+    options += ["--operation", "embeddings", "--dialect", "gemini"]
     found = tollgate(edge.url, "route", "explain", "m", *options, "--json")
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["routers"][0]["explanation"]["targets"][0] == TARGET
@@ -322,10 +323,12 @@ def test_route_explain(edge, tmp_path):
         "request": {"messages": []},
         "headers": {"X-Session": "7"},
         "operation": "embeddings",
+        "dialect": "gemini",
     }
     shown = tollgate(edge.url, "route", "explain", "m").stdout
     assert "bound by user, which this request has no value for; needs tools; falls back to other for error" in shown
     assert "benched: no balance" in shown
+    assert "m for the route group default; chat in openai-responses\n" in shown
     assert "and 3 more" in shown
     assert "unix:s: does not answer" in shown
     edge.refusal = "The key is revoked."

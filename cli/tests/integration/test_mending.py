@@ -14,10 +14,12 @@ SLICES = [
     {"rollup": "hour", "from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z", "differed": 2},
     {"rollup": "hour", "from": "2026-11-02T00:00:00Z", "to": "2026-11-03T00:00:00Z", "differed": 0},
 ]
-READ = {"step": "read", "records": 5, "batches": 2, "missing": 1, "unfit": 0, "sums": 0, "letters": 0, "mismatches": 0}
+READ = {"step": "read", "records": 5, "batches": 2, "copies": 0, "missing": 1, "unfit": 0}
+READ |= {"sums": 0, "letters": 0, "mismatches": 0}
 DONE = READ | {
     "step": "done",
     "records": 9,
+    "copies": 6,
     "missing": 7,
     "unfit": 2,
     "sums": 3,
@@ -63,6 +65,7 @@ def test_a_rebuild_says_what_it_did_and_what_it_could_not(edge):
     assert edge.seen[-1][1:] == ("/api/v1/usage/rebuild", "Bearer pat", {"to": "2026-11-02", "dry_run": False})
     for part in (
         "keeps records from 4, 2026-11-01, on",
+        "6 rows were inserted again beside those of the same events, and were taken away",
         "7 rows were missing, 5 of them were written again",
         "2 were left out",
         "1 dead letters and 0 mismatches",
@@ -72,6 +75,7 @@ def test_a_rebuild_says_what_it_did_and_what_it_could_not(edge):
     assert json.loads(tollgate(edge.url, "usage", "rebuild", "--json").stdout) == DONE | {"dry_run": False}
     dry = tollgate(edge.url, "usage", "rebuild", "--dry-run").stdout
     assert ("would be written again" in dry, "sums by minute" in dry) == (True, False)
+    assert "would be taken away" in dry
     edge.lines = [DONE | {"not_rebuilt": [DIFFERENCE], "cut": 2}]
     left = tollgate(edge.url, "usage", "rebuild")
     assert (left.returncode, "3 lines of batches could not be rebuilt" in left.stderr) == (1, True)

@@ -1,6 +1,5 @@
 """The supervisor with tiny processes: restarts, refusals and stops."""
 
-import contextlib
 import json
 import os
 import signal
@@ -59,7 +58,7 @@ class Signal:
         pass
 
     def serve(self, *, succeeded=True):
-        assert self.begun.wait(20)
+        assert self.begun.wait(60)
         self.succeeded = succeeded
         self.finished = True
         self.wake()
@@ -92,7 +91,7 @@ class Running:
         return code
 
     def until(self, condition):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not (found := condition()):
             assert time.monotonic() < deadline, self.told.events
             time.sleep(0.01)
@@ -200,10 +199,15 @@ def test_never_ready_ends_the_start(tmp_path):
 
 
 def test_deaths_after_the_start_never_end_the_product(tmp_path):
-    running = Running(tmp_path, [spec("bad", BAD.replace("sys.exit(7)", "__import__('time').sleep(0.3);sys.exit(7)"))])
+    # The first of them lives until the product serves.
+    serves = tmp_path / "serves"
+    waits = f"import os,time\nwhile not os.path.exists({str(serves)!r}): time.sleep(0.01)\n"
+    running = Running(tmp_path, [spec("bad", waits + BAD)])
 
     def script(it):
         it.watch.serve()
+        it.until(lambda: it.announced)
+        serves.touch()
         it.until(lambda: len([event for event in it.told.events if event[0] == "restarted"]) >= 4)
         stop()
 
@@ -241,14 +245,16 @@ Supervisor(specs, journal, Quiet(), Quiet(), print).run()
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     pids = {}
-    while len(pids) < 2:
-        words = process.stdout.readline().split()
-        pids[words[0]] = int(words[2])
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with process.stdout:
+        try:
+            while len(pids) < 2:
+                words = process.stdout.readline().split()
+                pids[words[0]] = int(words[2])
+        finally:
+            process.kill()
+            process.wait()
     waiting = [pids["watching"], *([pids["bound"]] if sys.platform == "linux" else [])]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not all(gone(pid) for pid in waiting):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -257,7 +263,7 @@ Supervisor(specs, journal, Quiet(), Quiet(), print).run()
 def tollgate(*arguments, **environment):
     clean = {key: value for key, value in os.environ.items() if not key.startswith("TOLLGATE_")}
     command = [sys.executable, "-m", "tollgate_cli", *arguments]
-    return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=clean | environment, capture_output=True, text=True, timeout=180, check=False)
 
 
 def test_second_start_on_one_home_is_refused(tmp_path):
@@ -297,12 +303,14 @@ home = Home(Path({str(tmp_path / "h")!r})); home.prepare(); lock = home.take_loc
 print("held", flush=True); time.sleep(600)
 """
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert holder.stdout.readline() == "held\n"
-    stopped = tollgate("down", "--json", TOLLGATE_HOME=str(tmp_path / "h"))
-    assert holder.wait(10) == -signal.SIGTERM
-    holder.stdout.close()
+    with holder.stdout:
+        try:
+            assert holder.stdout.readline() == "held\n"
+            stopped = tollgate("down", "--json", TOLLGATE_HOME=str(tmp_path / "h"))
+            assert holder.wait(60) == -signal.SIGTERM
+        finally:
+            holder.kill()
+            holder.wait()
     assert json.loads(stopped.stdout) == {"stopped": True, "pid": holder.pid, "home": str(tmp_path / "h")}
     again = tollgate("down", "--home", str(tmp_path / "h"))
     assert (again.returncode, again.stdout) == (0, f"Nothing runs with the home {tmp_path / 'h'}.\n")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(holder.pid, signal.SIGKILL)

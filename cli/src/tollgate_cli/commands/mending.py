@@ -83,6 +83,9 @@ def run_rebuild(
 def _tell(found: Mapping[str, Any]) -> None:
     for one in found["kept"]:
         print(f"partition {one['partition']}: the event log keeps records from {one['offset']}, {one['at']}, on")
+    if found["copies"]:
+        gone = "would be taken away" if found["dry_run"] else "were taken away"
+        print(f"{found['copies']} rows were inserted again beside those of the same events, and {gone}.")
     done = "would be written again" if found["dry_run"] else "were written again, charged as they were"
     print(f"{found['records']} records in {found['batches']} batches: {found['missing']} rows were missing", end="")
     print(f", {found['missing'] - found['unfit']} of them {done}.")

@@ -23,7 +23,8 @@ def explain(
     group: str | None,
     body_file: Path | None,
     headers: Sequence[str],
-    embeddings: bool,
+    operation: str | None,
+    dialect: str | None,
     as_json: bool,
 ) -> None:
     """Shows where a request would go now, and why. Raises Failure; code 1 when it would go nowhere."""
@@ -33,7 +34,8 @@ def explain(
         "route_group": group,
         "request": _request(body_file),
         "headers": _headers(headers),
-        "operation": "embeddings" if embeddings else None,
+        "operation": operation,
+        "dialect": dialect,
     }
     with Api(find_target(home, environment)) as api:
         found = api.post("/api/v1/routes/explain", {name: value for name, value in question.items() if value})
@@ -66,7 +68,7 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    print(f"{found['model']} for the route group {found['route_group']}")
+    print(f"{found['model']} for the route group {found['route_group']}; {found['operation']} in {found['dialect']}")
     if found["refusal"]:
         print(f"refused by edge: {found['refusal']}")
     for router in found["routers"]:

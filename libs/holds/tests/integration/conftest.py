@@ -12,9 +12,9 @@ def redis_url(valkey):
 @pytest.fixture
 async def holds(redis_url):
     """Holds on a server that has nothing in it."""
-    made = Holds(redis_url, timeout_seconds=2)
+    made = Holds(redis_url, timeout_seconds=60)
     await made.start()
-    assert await made.wait_ready(10)
+    assert await made.wait_ready(60)
     await made.pipe.call("FLUSHALL")
     yield made
     await made.close()

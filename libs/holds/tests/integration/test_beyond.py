@@ -95,6 +95,37 @@ async def test_a_wallet_is_the_ledger_less_holds_or_the_nearest_to_it(holds):
         assert (await state(holds))[1:] == (held, settled)
 
 
+EDGES = (0, 1, 10**15 - 1, 10**15, 10**15 + 1, 2**53 + 1, MOST - 1)
+
+
+@pytest.mark.parametrize("held", EDGES)
+@pytest.mark.parametrize("charge", EDGES)
+async def test_what_takes_the_place_of_a_hold_is_exact_whatever_its_digits(holds, held, charge):
+    limits = LimitSet(ORGANIZATION, (Scope("key", "k", budget_pico=MOST),))
+    for end in (MOST, 0, -MOST):
+        await holds.pipe.call("FLUSHALL")
+        asked = (Operation.HOLD_POSTPAID, "r1", held, limits)
+        await holds.admit_limited(*asked, ttl_seconds=60, slot_seconds=60)
+        # It is to end at a bound or in the middle, as far as a wallet can begin there.
+        wallet = max(-MOST, min(MOST, end + charge - held))
+        await holds.rebuild(ORGANIZATION, wallet + held)
+        wallet = (await holds.balance(ORGANIZATION)).wallet
+        await holds.settle(ORGANIZATION, "r1", charge)
+        exact = wallet + held - charge
+        assert await state(holds) == (exact if -MOST <= exact <= MOST else (MOST if exact > 0 else -MOST), 0, charge)
+        left = int(await holds.pipe.call("HGET", f"{{{ORGANIZATION}}}:budget:key:k", "left"))
+        assert left == MOST - charge
+
+
+async def test_a_settlement_moves_a_wallet_once(holds):
+    await holds.rebuild(ORGANIZATION, 100)
+    await holds.hold(ORGANIZATION, "r1", 30, 60)
+    await holds.pipe.call("CONFIG", "RESETSTAT")
+    assert await holds.settle(ORGANIZATION, "r1", 7) is HoldResult.DONE
+    told = (await holds.pipe.call("INFO", "commandstats")).decode().splitlines()
+    assert [line.partition(":")[2].partition(",")[0] for line in told if "crby" in line] == ["calls=1"]
+
+
 async def test_a_budget_of_the_most_there_is_can_be_changed_and_overspent(holds):
     key = f"{{{ORGANIZATION}}}:budget:key:k"
 

@@ -11,7 +11,7 @@ from tollgate_holds.pipe import CLUSTER, RedisUnavailable, RedisUnusable
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 async def until(there):

@@ -9,7 +9,7 @@ from tollgate_holds.pipe import RedisPipe, RedisUnavailable
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 # Turns of the loop from the beginning until long after a connection is there.
 TURNS = 40
 

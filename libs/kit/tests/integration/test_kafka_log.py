@@ -11,6 +11,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from libs.kit.tests.integration.polling import claim_of, take
 from tests.servers.kafka import KafkaBroker
 
+from tollgate_kit.clock import ManualClock
 from tollgate_kit.event_log import EventLogUnavailable, Record, new_consumer, new_producer
 from tollgate_kit.event_log.kafka_consumer import KafkaConsumer
 from tollgate_kit.event_log.kafka_member import Patience
@@ -89,22 +90,27 @@ async def test_records_of_one_key_are_in_one_partition_and_in_order(kafka_broker
 async def test_partitions_are_read_by_themselves_and_the_others_lose_nothing(kafka_broker, topic):
     url = f"{kafka_broker.url}?partitions=3"
     producer = new_producer(url)
-    # Whoever is not asked for long is no partition that says nothing.
+    # Whoever is not asked for long is no partition that says nothing: time passes between polls, and in none of them.
+    clock = ManualClock()
     consumer = KafkaConsumer(
-        kafka_broker.bootstrap, f"g.{topic}", [topic], partitions=3, patience=Patience(silence=0.3)
+        kafka_broker.bootstrap, f"g.{topic}", [topic], partitions=3, clock=clock, patience=Patience(silence=0.3)
     )
     try:
         await consumer.start()
-        while len(consumer.claims()) < 3:
-            assert await consumer.poll(10, 0.1) == []
+        async with asyncio.timeout(60):
+            while len(consumer.claims()) < 3:
+                assert await consumer.poll(10, 0.1) == []
         await producer.send(topic, [Record(b"key %d" % number, b"%d" % number) for number in range(60)])
         await consumer.ends()
         first, *others = consumer.claims()
         found = []
-        for _ in range(8):
-            found += await consumer.poll(100, 0.1, [first])
-        assert {one.claim for one in found} == {first}
         async with asyncio.timeout(60):
+            while not found:
+                found += await consumer.poll(100, 0.1, [first])
+            for _ in range(8):
+                clock.advance(1)
+                found += await consumer.poll(100, 0.1, [first])
+            assert {one.claim for one in found} == {first}
             while len(found) < 60:
                 found += await consumer.poll(100, 0.1, others)
         assert {int(one.value) for one in found} == set(range(60))

@@ -18,6 +18,7 @@ from tollgate.billing.v1 import (
     payments_pb2_grpc,
     reports_pb2_grpc,
 )
+from tollgate_billing.adapters.boottime import boottime
 from tollgate_billing.adapters.dead_letters import DeadLetterTopic
 from tollgate_billing.adapters.failpoints import Failpoint
 from tollgate_billing.adapters.guarded_http import GuardedHttp
@@ -39,6 +40,7 @@ from tollgate_billing.adapters.sql_operations import SqlOperations
 from tollgate_billing.adapters.sql_payments import SqlPayments
 from tollgate_billing.adapters.sql_turns import SqlTurns
 from tollgate_billing.adapters.usage_books import ClickHouseUsageBooks
+from tollgate_billing.adapters.usage_copies import ClickHouseCopies
 from tollgate_billing.adapters.usage_export import ClickHouseUsageExport
 from tollgate_billing.adapters.usage_queries import ClickHouseUsageQueries
 from tollgate_billing.adapters.usage_rebuilding import RebuildingUsageStore
@@ -66,6 +68,7 @@ from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.compare_rollups import CompareRollups
 from tollgate_billing.use_cases.deliver_notices import DeliverNotices
+from tollgate_billing.use_cases.drop_copies import DropCopies
 from tollgate_billing.use_cases.keep_budgets import KeepBudgets
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
@@ -140,6 +143,7 @@ class Billing:
             prices=self.prices,
             letters=DeadLetterTopic(self.producer),
             clock=clock,
+            boottime=boottime,
             counters=self.counters,
             reached=failpoint.reached,
             keep=self.wallets,
@@ -266,7 +270,8 @@ class Billing:
     def _add_mending(self, ledger: SqlLedger, recording: Callable[..., RecordBatch], failpoint: Failpoint) -> None:
         """Makes what writes usage rows and their sums again."""
         store, between = RebuildingUsageStore(self.clickhouse), self.consumer.between_batches
-        refill = RefillRollups(ClickHouseRollups(self.clickhouse), between)
+        rollups = ClickHouseRollups(self.clickhouse)
+        refill = RefillRollups(rollups, between)
         self.kept_events = KeptEvents(self.settings.event_log_url, USAGE_TOPIC, lambda: RandomIds().new("read"))
         parts = RebuildParts(
             events=self.kept_events,
@@ -278,6 +283,7 @@ class Billing:
             compare=self.books,
             rollups=self.rollups,
             refill=refill,
+            drop_copies=DropCopies(ClickHouseCopies(self.clickhouse), rollups, between, failpoint.reached),
             between_batches=between,
             clock=self.clock,
             reached=failpoint.reached,

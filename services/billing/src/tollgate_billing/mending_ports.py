@@ -54,6 +54,36 @@ class UsageRollups(Protocol):
         """
         ...
 
+    async def without_copies(self, rollup: Rollup, from_us: int, to_us: int) -> int:
+        """Makes those lines of one day again that have just the rows too many that `UsageCopies` took away.
+
+        Returns how many. Nothing may be inserted meanwhile, by anybody.
+        """
+        ...
+
+
+class UsageCopies(Protocol):
+    """Rows beside another one of the same place in the log. Raises UsageStoreUnavailable from every method."""
+
+    async def found(self, from_us: int, to_us: int) -> dict[str, int]:
+        """Returns how many each batch has, of what was logged in this time, in microseconds."""
+        ...
+
+    async def drop(self, from_us: int, to_us: int) -> None:
+        """Takes them away, all but the first row of each place, and keeps them for the sums.
+
+        Nothing may be inserted meanwhile, by anybody.
+        """
+        ...
+
+    async def days(self) -> list[int]:
+        """Returns the days, in microseconds, of what was taken away and is kept, in order."""
+        ...
+
+    async def forget(self) -> None:
+        """Keeps what was taken away no longer: the sums are without it."""
+        ...
+
 
 class BetweenBatches(Protocol):
     async def __call__(self, work: Callable[[], Awaitable[T]], *, forget: bool = False) -> T:

@@ -1,6 +1,6 @@
 """What billing needs from outside, each port no wider than its caller uses it."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -53,8 +53,11 @@ class UsageStore(Protocol):
         """Makes of rows what `insert_usage` writes, in the calling thread, so that it need not."""
         ...
 
-    async def insert_usage(self, rows: Block, token: str) -> None:
-        """Adds usage rows once per token, to the rows and to each rollup, whichever of them has them already."""
+    async def insert_usage(self, rows: Block, token: str, check: Callable[[], None] | None = None) -> None:
+        """Adds usage rows once per token, to the rows and to each rollup, whichever of them has them already.
+
+        `check` is called in the last moment, in any thread; what it raises is raised, and nothing is added.
+        """
         ...
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:

@@ -122,6 +122,7 @@ class Process:
             prices=world.prices,
             letters=world.letters,
             clock=world.clock,
+            boottime=world.clock.monotonic,
             counters=world.counters,
             reached=lambda _name: None,
             keep=self.keep,

@@ -14,6 +14,7 @@ NAMES = {
     "hour": ("organization_id", "project_id", "api_key_id", "model", "provider", "channel", "currency"),
     "day": ("organization_id", "project_id", "api_key_id", "model", "provider", "currency"),
 }
+PLACE = ("src_epoch", "src_topic", "src_partition", "src_offset", "src_index")
 MONEY = ("charge", "cost", "loss")
 
 
@@ -64,9 +65,54 @@ class FakeRollups:
     @guarded
     async def refill(self, rollup, from_us, to_us, *, lacking):
         lines = {one.key for one in await self.differences(rollup, from_us, to_us, 10**6) if one.lacking or not lacking}
+        self._make_again(rollup, lines)
+
+    @guarded
+    async def without_copies(self, rollup, from_us, to_us):
+        copies = Counter((rollup.name, *_key(rollup, row)) for row in self._store.copies)
+        found = await self.differences(rollup, from_us, to_us, 10**6)
+        lines = {one.key for one in found if one.found["rows"] - one.expected["rows"] == copies[one.key]}
+        self._make_again(rollup, lines)
+        return len(lines)
+
+    def _make_again(self, rollup, lines):
         rolled = self._store.rolled[rollup.name]
         rolled[:] = [row for row in rolled if (rollup.name, *_key(rollup, row)) not in lines]
         rolled += [row for row in self._store.usage if (rollup.name, *_key(rollup, row)) in lines]
+
+
+class FakeCopies:
+    def __init__(self, store, fuse=None):
+        self.fuse = fuse or Fuse()
+        self._store = store
+
+    @guarded
+    async def found(self, from_us, to_us):
+        return dict(Counter(row["batch"] for row in self._copies(from_us, to_us)))
+
+    @guarded
+    async def drop(self, from_us, to_us):
+        copies = self._copies(from_us, to_us)
+        self._store.copies += copies
+        gone = {id(row) for row in copies}
+        self._store.usage[:] = [row for row in self._store.usage if id(row) not in gone]
+
+    @guarded
+    async def days(self):
+        return sorted({floor(row["started_at"], DAY_US) for row in self._store.copies})
+
+    @guarded
+    async def forget(self):
+        self._store.copies.clear()
+
+    def _copies(self, from_us, to_us):
+        seen, copies = set(), []
+        for row in sorted(self._store.usage, key=lambda row: row["ingested_at"]):
+            place = tuple(row[name] for name in PLACE)
+            if from_us <= row["logged_at"] < to_us and place in seen:
+                copies.append(row)
+            seen.add(place)
+        return copies
 
 
 def _key(rollup, row):

@@ -17,6 +17,8 @@ class FakeUsageStore:
         self.usage, self.mismatches, self.poison = [], [], []
         # The rows that each rollup is the sum of.
         self.rolled = {name: [] for name in ROLLUPS}
+        # Rows that were taken away since they were there again, until the sums are without them.
+        self.copies = []
         self._tokens = {"usage": OrderedDict(), "mismatches": OrderedDict(), "poison": OrderedDict()}
         self.away = False
         self.inserts = 0
@@ -57,7 +59,9 @@ class FakeUsageStore:
         pass
 
     @guarded
-    async def insert_usage(self, rows, token):
+    async def insert_usage(self, rows, token, check=None):
+        if check is not None and not self.away:
+            check()
         self._insert("usage", rows, token)
 
     @guarded

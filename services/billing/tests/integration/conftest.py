@@ -137,6 +137,16 @@ async def request_log(request):
     await clickhouse.close()
 
 
+@pytest.fixture
+async def holds(valkey):
+    """What edge places and settles holds with."""
+    made = Holds(valkey.url)
+    await made.start()
+    assert await made.wait_ready(60)
+    yield made
+    await made.close()
+
+
 @pytest.fixture(params=["fake", "valkey"])
 async def wallets(request):
     if request.param == "fake":

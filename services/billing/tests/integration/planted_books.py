@@ -50,7 +50,7 @@ class Tampering:
     def __getattr__(self, name):
         return getattr(self._store, name)
 
-    async def insert_usage(self, rows, token):
+    async def insert_usage(self, rows, token, *more):
         columns = rows.columns
         charges = [
             charge + self.dearer.get(request, 0)
@@ -60,7 +60,7 @@ class Tampering:
         lost = {(offset, index) for request, offset, index in lineage if request in self.lost}
         rows = Block({**columns, "charge": charges}).without(lost)
         if rows:
-            await self._store.insert_usage(rows, token)
+            await self._store.insert_usage(rows, token, *more)
 
 
 class Books:
@@ -83,6 +83,7 @@ class Books:
             prices=FakePrices(BOOK),
             letters=FakeDeadLetters(),
             clock=self.clock,
+            boottime=self.clock.monotonic,
             counters=self.counters,
             reached=lambda _name: None,
             keep=self.keep,
@@ -139,6 +140,15 @@ class Books:
             await self.record.book(batch)
             self.record.finish(batch)
         return source.batch
+
+    async def insert_again(self, *events):
+        """Inserts rows of the first batch once more, as after its token was forgotten; nothing is booked."""
+        claim, at_us = Claim("topic", 0, self.epoch, 0), self.began_us
+        records = [Stored(claim, place, at_us, b"k", one.SerializeToString()) for place, one in enumerate(events)]
+        bounds = Bounds(self.epoch, "topic", 0, 0, 3)
+        again = Batch(bounds, "owner", records, resumed=False, started_us=0)
+        await self.record.prepare(again, SourceState())
+        await self.store.insert_usage(again.prepared.rows, "again/" + bounds.batch)
 
     async def hold(self, name, amount, settled=None):
         """What edge does; Redis keeps its own time."""

@@ -119,7 +119,11 @@ class BillingProcess:
     def clean(self):
         if self.process is not None:
             self.go_on()
-        self.stop()
+        try:
+            self.stop()
+        finally:
+            if self.process is not None:
+                self.kill()
         for address in (self.socket, self.admin):
             path = address.removeprefix("unix:")
             if os.path.exists(path):  # noqa: PTH110 - a socket's name.
@@ -165,7 +169,7 @@ class BillingClient:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                return await getattr(self.stub, name)(request, timeout=10)
+                return await getattr(self.stub, name)(request, timeout=60)
             except aio.AioRpcError:
                 if time.monotonic() > deadline or self._process.process.poll() is not None:
                     raise

@@ -465,7 +465,7 @@ async def test_a_process_tells_of_what_it_books_and_of_spools(billing, receivers
     kinds = ("dead_letters", "mismatches", "spool", "unpriced")
     items = {}
     while set(items) < set(kinds):
-        messages = await asyncio.to_thread(receivers.messages, "hook", len(items) + 1, 60)
+        messages = await asyncio.to_thread(receivers.messages, "hook", len(items) + 1, 120)
         assert {one["problem"] for one in messages} == {""}
         payloads = [json.loads(one["text"]) for one in messages]
         assert {one["type"] for one in payloads} == {"tollgate.books"}

@@ -149,7 +149,7 @@ async def seen(billing, line):
     """Waits until the process's metrics have this line."""
     transport = httpx.AsyncHTTPTransport(uds=billing.admin.removeprefix("unix:"))
     deadline = time.monotonic() + 60
-    async with httpx.AsyncClient(transport=transport, base_url="http://billing") as admin:
+    async with httpx.AsyncClient(transport=transport, base_url="http://billing", timeout=60) as admin:
         while line not in (text := (await admin.get("/metrics")).text.splitlines()):
             assert time.monotonic() < deadline, [one for one in text if "beyond" in one]
             await asyncio.sleep(0.1)

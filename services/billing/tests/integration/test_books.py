@@ -12,7 +12,7 @@ from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_even
 from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.wallets import FakeWallets
 from services.billing.tests.integration.planted_books import CHARGE, FUNDS, SECOND_US
-from services.billing.tests.integration.running import BillingProcess, send
+from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
 from tollgate.billing.v1 import billing_pb2, reports_pb2, reports_pb2_grpc
 from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
@@ -25,7 +25,6 @@ from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.use_cases.compare_provider_costs import CompareProviderCosts
 from tollgate_billing.use_cases.record_batch import Batch, SourceState
 from tollgate_holds import LimitSet, Operation, Scope
-from tollgate_holds.holds import Holds
 from tollgate_kit.clock import SystemClock
 from tollgate_kit.event_log import Claim, Record, Stored, new_producer
 from tollgate_kit.grpc_io import new_channel
@@ -222,7 +221,7 @@ async def test_what_a_provider_says_that_we_cost_it(books):
 def measured(process, name):
     """Returns what a process measures under a name; empty for nothing."""
     transport = httpx.HTTPTransport(uds=process.admin.removeprefix("unix:"))
-    with httpx.Client(transport=transport, base_url="http://admin") as http:
+    with httpx.Client(transport=transport, base_url="http://admin", timeout=60) as http:
         text = http.get("/metrics").text
     return next((line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(name)), "")
 
@@ -248,24 +247,20 @@ async def take_back_once(process, client, asked):
     assert list((await client.call("CompareBooks", asked)).differences) == []
 
 
-async def test_a_settled_hold_that_nobody_books_is_named_and_after_its_time_booked(tmp_path, valkey):
+@pytest.fixture
+def process(tmp_path, valkey):
+    """A billing process that is not started yet."""
     valkey.clear()
-    process = BillingProcess(
-        tmp_path,
-        {
-            "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{tmp_path}/ledger.sqlite",
-            "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{tmp_path}/usage",
-            "TOLLGATE_BILLING_EVENT_LOG_URL": f"sqlite:///{tmp_path}/events.sqlite",
-            "TOLLGATE_BILLING_REDIS_URL": valkey.url,
-            "TOLLGATE_BILLING_RECONCILE_SECONDS": "0.2",
-        },
-    )
+    made = BillingProcess(tmp_path, servers_of("embedded", None, tmp_path, valkey))
+    yield made
+    made.clean()
+
+
+async def test_a_settled_hold_that_nobody_books_is_named_and_after_its_time_booked(process, holds):
+    process.servers["TOLLGATE_BILLING_RECONCILE_SECONDS"] = "0.2"
     process.start()
     client = process.client()
     await client.grant(FUNDS)
-    holds = Holds(valkey.url)
-    await holds.start()
-    assert await holds.wait_ready(60)
     # Redis keeps its own time, and the loss is that of a request of a key with a budget.
     limits = LimitSet("org", (Scope("key", "key_1", budget_pico=10_000), Scope("project", "prj_1")))
     await holds.admit_limited(Operation.HOLD, "lost", 500, limits, ttl_seconds=600, slot_seconds=600)
@@ -309,26 +304,14 @@ async def test_a_settled_hold_that_nobody_books_is_named_and_after_its_time_book
     balance = await client.balance()
     assert balance.ledger_pico == balance.wallet_pico == FUNDS - 20 - CHARGE
     assert list((await client.call("CompareBooks", asked)).differences) == []
-    await holds.close()
     await take_back_once(process, client, asked)
     await client.close()
     assert process.stop() == 0
-    process.clean()
 
 
-async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(tmp_path, valkey):
-    valkey.clear()
-    log_url = f"sqlite:///{tmp_path}/events.sqlite"
-    process = BillingProcess(
-        tmp_path,
-        {
-            "TOLLGATE_BILLING_DATABASE_URL": f"sqlite:////{tmp_path}/ledger.sqlite",
-            "TOLLGATE_BILLING_CLICKHOUSE_DSN": f"chdb:///{tmp_path}/usage",
-            "TOLLGATE_BILLING_EVENT_LOG_URL": log_url,
-            "TOLLGATE_BILLING_REDIS_URL": valkey.url,
-            "TOLLGATE_BILLING_COMPARISON_SECONDS": "0.2",
-        },
-    )
+async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(process):
+    log_url = process.servers["TOLLGATE_BILLING_EVENT_LOG_URL"]
+    process.servers["TOLLGATE_BILLING_COMPARISON_SECONDS"] = "0.2"
     process.start()
     client = process.client()
     await client.grant(FUNDS)
@@ -347,7 +330,7 @@ async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(tmp
         while measured(process, "tollgate_billing_refused_total") != "1.0":  # noqa: ASYNC110 - behind a port.
             await asyncio.sleep(0.1)
     assert measured(process, 'tollgate_billing_book_differences{kind="charge"}') == "0.0"
-    assert "the books do not agree" in process.log()
+    await process.says("the books do not agree")
     found = await client.call("ListRequests", billing_pb2.ListRequestsRequest(kind="refused"))
     assert [row.request_id for row in found.rows] == ["r"]
     for from_us, to_us in ((0, 5), (5, 5), (-1, 5), (1, 91 * 86_400 * SECOND_US)):
@@ -359,4 +342,3 @@ async def test_a_process_compares_its_books_keeps_refusals_and_stops_at_once(tmp
         )
     await client.close()
     assert process.stop() == 0
-    process.clean()

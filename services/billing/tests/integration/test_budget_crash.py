@@ -62,10 +62,10 @@ async def test_a_notice_survives_kill_9_after_it_is_sent(billing, receivers):
     await send(billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"], [usage_event(f"r{n}", at_us=now) for n in range(3)])
     # Killed when the receiver has it and billing has not written that down.
     assert await billing.died() != 0
-    assert len(receivers.messages("hook", 1, 60)) == 1
+    assert len(receivers.messages("hook", 1, 140)) == 1
     # The lease of the dead is waited for.
     billing.start()
-    messages = await asyncio.to_thread(receivers.messages, "hook", 2, 120)
+    messages = await asyncio.to_thread(receivers.messages, "hook", 2, 140)
     assert [(one["problem"], one["copy"]) for one in messages] == [("", False), ("", True)]
     held = (await stub.GetControls(wire.GetControlsRequest(), wait_for_ready=True)).controls
     assert [(one.budget_id, one.action) for one in held] == [(made.id, "block")]

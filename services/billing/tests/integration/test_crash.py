@@ -8,7 +8,6 @@ from services.billing.tests.fakes.events import UNCONFIRMED, WITNESS, usage_even
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
 
 from tollgate_billing.adapters.failpoints import OF_BATCHES
-from tollgate_holds.holds import Holds
 
 pytestmark = pytest.mark.integration
 
@@ -81,13 +80,10 @@ async def check(client, charged, usage_rows, *, poison=0):
 
 
 @pytest.mark.parametrize("billing", ["embedded", "cluster"], indirect=True)
-async def test_a_kill_at_each_failpoint_changes_nothing(billing):
+async def test_a_kill_at_each_failpoint_changes_nothing(billing, holds):
     billing.start()
     client = billing.client()
     await client.grant(FUNDS)
-    holds = Holds(billing.servers["TOLLGATE_BILLING_REDIS_URL"])
-    await holds.start()
-    assert await holds.wait_ready(60)
     events, charged, rows = events_of(1)
     for event in events:
         await holds.hold("org", event.request_id, 10**9, 600)
@@ -101,7 +97,6 @@ async def test_a_kill_at_each_failpoint_changes_nothing(billing):
     billing.start()
     await check(client, charged, rows, poison=len(OF_BATCHES))
     await client.close()
-    await holds.close()
     assert billing.stop() == 0
 
 

@@ -11,7 +11,7 @@ from grpc.aio import AioRpcError
 from services.billing.tests.fakes.events import NOW_US, usage_event
 from services.billing.tests.fakes.letters import FakeLetterStore
 from services.billing.tests.fakes.usage_store import FakeUsageStore
-from services.billing.tests.integration.running import BillingProcess, send, servers_of
+from services.billing.tests.integration.running import TOPIC, BillingProcess, send, servers_of
 
 from tollgate.billing.v1 import dead_letters_pb2 as wire
 from tollgate_billing.adapters.letters import ClickHouseLetters, UsageProducer
@@ -23,7 +23,7 @@ from tollgate_billing.domain.rows import rows_of
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.letter_ports import LetterId
 from tollgate_billing.ports import Letter
-from tollgate_kit.event_log import new_producer
+from tollgate_kit.event_log import Record, new_producer
 
 pytestmark = pytest.mark.integration
 
@@ -122,10 +122,14 @@ async def test_a_real_process_books_a_letter_once_however_often_it_is_replayed(b
     billing.start()
     client = billing.client()
     await client.grant(FUNDS)
+    good = usage_event("good", at_us=time.time_ns() // 1000)
+    producer = new_producer(url)
+    # The topic is there then, and so is a connection: what follows is in the log before the seconds have passed.
+    await producer.send(TOPIC, [Record(b"good", good.SerializeToString())])
     early = usage_event("early", at_us=time.time_ns() // 1000 + AHEAD_US + 3 * 10**6)
     early.started_at_us = early.ended_at_us
-    good = usage_event("good", at_us=time.time_ns() // 1000)
-    await send(url, [early, b"\xff torn", good])
+    await producer.send(TOPIC, [Record(b"early", early.SerializeToString()), Record(b"key", b"\xff torn")])
+    await producer.close()
     await client.booked(1)
     ready = await letter_in(client, "ready", "early")
     shown = await client.letters.GetDeadLetter(wire.GetDeadLetterRequest(id=ready.id), timeout=30)

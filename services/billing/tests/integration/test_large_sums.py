@@ -71,9 +71,9 @@ async def test_a_batch_beyond_int64_is_booked_as_far_as_it_goes_and_the_rest_can
 ):
     valkey.clear()
     billing = BillingProcess(tmp_path, servers_of(profile, request, tmp_path, valkey))
-    # One partition, one batch.
-    billing.servers["TOLLGATE_BILLING_BATCH_MAX_EVENTS"] = "2000"
-    billing.servers["TOLLGATE_BILLING_BATCH_AGE_SECONDS"] = "5"
+    # One partition, one batch, which closes when it has them all, however slowly they are read.
+    billing.servers["TOLLGATE_BILLING_BATCH_MAX_EVENTS"] = str(COUNT + 1)
+    billing.servers["TOLLGATE_BILLING_BATCH_AGE_SECONDS"] = "10"
     url = billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"].replace("partitions=2", "partitions=1")
     billing.servers["TOLLGATE_BILLING_EVENT_LOG_URL"] = url
     charge = TOKENS * 10**6

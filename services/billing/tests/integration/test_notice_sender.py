@@ -143,9 +143,10 @@ async def test_an_answer_that_drips_in_is_not_waited_for():
     fed = asyncio.Event()
 
     async def drip(reader, writer):
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
+        # A slow machine may give up before it has asked.
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n")
             while await reader.read(1_000):
                 writer.write(b".")
         fed.set()

@@ -72,20 +72,23 @@ async def test_a_process_that_stood_still_past_its_session_changes_nothing(start
     await client.grant(FUNDS)
     await client.ready()
     async with Group(fresh_kafka) as group:
-        for times, step in enumerate(STEPS, 1):
+        for step in STEPS:
             first.start(f"{step}:stop")
             await other.ready()
+            # A machine that is slow may have lost its session before; what counts is what comes from here on.
+            taken_over = second.log().count(TAKES_OVER)
             await story.goes_on()
             await first.stands_still()
             # Its session is over, and the other one has what it had.
             await group.has(1)
-            await second.says(TAKES_OVER, times)
+            await second.says(TAKES_OVER, taken_over + 1)
             await story.goes_on()
             if step not in IN_TURN:
                 await group.has_booked()
             before = store.query(DUPLICATES).result_rows[0][0]
+            lost = first.log().count(LOST)
             first.go_on()
-            await first.says(LOST, times)
+            await first.says(LOST, lost + 1)
             await group.has(2)
             await group.has_booked()
             if step == "after_intent":

@@ -1,11 +1,15 @@
 """A partition of poison, and letters that cannot be written, with a real process on both logs: nothing is skipped."""
 
+import asyncio
+import contextlib
 import sqlite3
 import time
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import MessageSizeTooLargeError
 from aiokafka.partitioner import murmur2
 from services.billing.tests.fakes.events import usage_event
 from services.billing.tests.integration.running import TOPIC, BillingProcess, send, servers_of
@@ -21,6 +25,7 @@ POISON = 300
 URL = "TOLLGATE_BILLING_EVENT_LOG_URL"
 LIMIT = "TOLLGATE_BILLING_POISON_LIMIT"
 PARTITIONS = 2
+PATIENCE_SECONDS = 180
 
 
 @pytest.fixture(params=["embedded", "cluster"])
@@ -115,11 +120,13 @@ class Letters:
     def __init__(self, billing):
         self._url = billing.servers[URL]
         self._kafka = billing.profile == "cluster"
+        self._servers = self._url.removeprefix("kafka://").partition("?")[0]
 
     async def refuse(self):
         if self._kafka:
             await self._admin(lambda admin: admin.create_topics([NewTopic(LETTERS, 1, 1)]))
             await self._limit(1)
+            await self._refused()
             return
         self._run(
             f"CREATE TRIGGER full BEFORE INSERT ON records WHEN NEW.topic = '{LETTERS}' "
@@ -136,8 +143,20 @@ class Letters:
         limit = ConfigResource(ConfigResourceType.TOPIC, LETTERS, configs={"max.message.bytes": str(most)})
         await self._admin(lambda admin: admin.alter_configs([limit]))
 
+    async def _refused(self):
+        """Waits until the broker goes by its limit, which it says before it does."""
+        producer = AIOKafkaProducer(bootstrap_servers=self._servers)
+        await producer.start()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                with contextlib.suppress(MessageSizeTooLargeError):
+                    while True:
+                        await producer.send_and_wait(LETTERS, b"none of ours")
+        finally:
+            await producer.stop()
+
     async def _admin(self, call):
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._url.removeprefix("kafka://").partition("?")[0])
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
         await admin.start()
         try:
             await call(admin)

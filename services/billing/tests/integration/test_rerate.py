@@ -80,7 +80,7 @@ class Asking:
     async def __call__(self, **more):
         request = reports_pb2.RerateUnpricedRequest(**(self.span | more))
         # A process that was just started is waited for.
-        return await self.stub.RerateUnpriced(request, timeout=60, wait_for_ready=True)
+        return await self.stub.RerateUnpriced(request, timeout=180, wait_for_ready=True)
 
 
 def configure(billing, version):

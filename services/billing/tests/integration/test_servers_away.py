@@ -73,12 +73,21 @@ class DeafProxy:
         writer.close()
 
 
-async def test_an_insert_whose_answer_is_lost_is_repeated_and_counted_once(clickhouse_server):
+@pytest.fixture
+async def proxied(clickhouse_server):
+    """A proxy, and the usage store behind it."""
     dsn = new_clickhouse_database(clickhouse_server)
     parts = urlsplit(dsn)
     proxy = DeafProxy(parts.hostname, parts.port)
     port = await proxy.start()
     clickhouse = ClickHouse(dsn.replace(f":{parts.port}", f":{port}"), retention=FOR_GOOD)
+    yield proxy, clickhouse
+    await clickhouse.close()
+    await proxy.close()
+
+
+async def test_an_insert_whose_answer_is_lost_is_repeated_and_counted_once(proxied):
+    proxy, clickhouse = proxied
     await clickhouse.migrate()
     store = ClickHouseUsageStore(clickhouse)
     epoch = uuid.uuid4().hex
@@ -100,8 +109,6 @@ async def test_an_insert_whose_answer_is_lost_is_repeated_and_counted_once(click
         sql = f"SELECT {count} AS rows, sum(charge) AS charge FROM {table} WHERE organization_id = {{of:String}}"
         (found,) = await clickhouse.rows(sql, {"of": "org"})
         assert found == {"rows": 5, "charge": Decimal("0.0003")}, table
-    await clickhouse.close()
-    await proxy.close()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

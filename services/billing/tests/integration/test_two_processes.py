@@ -83,6 +83,7 @@ class Process:
             prices=FakePrices(BOOK),
             letters=FakeDeadLetters(),
             clock=ManualClock(),
+            boottime=ManualClock().monotonic,
             counters=counters,
             reached=lambda _name: None,
             keep=self.keep,

@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
+from services.billing.tests.fakes.crash import Crash
 from services.billing.tests.fakes.events import NOW_US, UNCONFIRMED, usage_event
 from services.billing.tests.fakes.request_log import FakeRequestLog
 
@@ -93,6 +94,21 @@ def test_an_older_server_is_not_told_what_it_does_not_know():
     settings = insert_settings("token")
     assert known(newer, settings) == settings
     assert settings.keys() - known(older, settings).keys() == {"deduplicate_insert"}
+
+
+async def test_what_a_last_look_refuses_is_not_written(store, epoch):
+    (name,) = requests(epoch, 1)
+    bounds, made = rows(epoch, [usage_event(name)])
+
+    def look():
+        raise Crash
+
+    with pytest.raises(Crash):
+        await store.insert_usage(made, bounds.batch, look)
+    assert await store.present(bounds) == set()
+    looked = []
+    await store.insert_usage(made, bounds.batch, lambda: looked.append(True))
+    assert (await store.present(bounds), looked) == ({(0, 0)}, [True])
 
 
 async def test_two_blocks_with_the_same_rows_and_tokens_of_their_own_are_both_kept(store, epoch):

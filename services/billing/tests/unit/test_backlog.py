@@ -88,9 +88,9 @@ class Slow(Broker):
 class Patient(FakeUsageStore):
     """Takes as long for a block as the broker for as many records as make the next batch, if it is asked for them."""
 
-    async def insert_usage(self, rows, token):
+    async def insert_usage(self, rows, token, *more):
         await self.enough.wait()
-        await super().insert_usage(rows, token)
+        await super().insert_usage(rows, token, *more)
 
 
 async def test_what_a_broker_is_about_to_hand_out_is_waited_for_while_a_batch_is_written(world):
@@ -109,8 +109,8 @@ async def test_what_a_broker_is_about_to_hand_out_is_waited_for_while_a_batch_is
 class Keen(FakeUsageStore):
     """Sees each block on its way in, and what of the batches before is still held then."""
 
-    async def insert_usage(self, rows, token):
-        await super().insert_usage(rows, token)
+    async def insert_usage(self, rows, token, *more):
+        await super().insert_usage(rows, token, *more)
         gc.collect()
         self.blocks.append(weakref.ref(rows))
         self.held.append(sum(one() is not None for one in self.blocks))

@@ -64,6 +64,30 @@ async def check(world, charged):
     assert world.store.poison == []
 
 
+async def test_one_that_stays_is_logged_once_and_told_each_time(world, caplog):
+    # Billing is behind, so that nothing is estimated.
+    world.behind = True
+
+    def logged():
+        return [one.fields["request_id"] for one in caplog.records if "never booked" in one.message]
+
+    await world.run()
+    await look(world, 70)
+    assert logged() == ["lost"]
+    world.wallets.hold("org", "another", 5)
+    world.wallets.settle("org", "another", 5)
+    await look(world, 70)
+    assert logged() == ["lost", "another"]
+    assert world.counters.unbooked_holds == 2
+    assert len(world.swept[-1][1].overdue) == 2
+    # One that was gone and is there again is news.
+    kept = world.wallets.holds.pop(("org", "lost"))
+    await look(world, 1)
+    world.wallets.holds["org", "lost"] = kept
+    await look(world, 1)
+    assert logged() == ["lost", "another", "lost"]
+
+
 async def test_it_is_booked_after_the_hour_and_not_before(world):
     await sweep(world, 60)
     assert world.store.usage == []

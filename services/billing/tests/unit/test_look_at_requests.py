@@ -10,7 +10,10 @@ from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.events.v1.refused_pb2 import RequestRefused, RequestsRefused
 from tollgate.exchange.v1 import exchange_pb2 as wire_exchange
 from tollgate_billing.api.request_rows import evidence_reply
+from tollgate_billing.domain.intent import Bounds
+from tollgate_billing.domain.judge import second_finals
 from tollgate_billing.domain.refused import refused_rows
+from tollgate_billing.domain.repeated import repeated_event
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import RequestFilter
 from tollgate_billing.use_cases.look_at_requests import LookAtRequests
@@ -113,6 +116,23 @@ async def test_the_final_that_stands_is_rated_and_not_the_one_that_was_taken_bac
     (adjustment,) = [row for row in found.rows if row.kind == "adjustment"]
     assert adjustment.corrects_event_id in {row.event_id for row in found.rows}
     assert ("adjustment", "wallet") in [(one.debit, one.credit) for one in found.ledger]
+
+
+async def test_of_two_copies_of_one_event_the_one_that_was_taken_back_is_shown_as_such(setting):
+    world, event = setting.world, usage_event("a")
+    await setting.book(event)
+    world.clock.advance(40 * 60)
+    await setting.book(event)
+    found = evidence_reply(await setting.look.evidence("a", ""))
+    assert [row.superseded for row in found.rows] == [False, False]
+    history = await world.store.history({"a"}, Bounds("", "", 0, 0, 0))
+    ((event_id, second),) = second_finals(history["a"]).items()
+    await setting.book(repeated_event(event_id, second))
+    found = evidence_reply(await setting.look.evidence("a", ""))
+    shown = [(row.status, row.kind, row.superseded) for row in found.rows]
+    assert shown[:2] == [("confirmed", "usage", False), ("confirmed", "usage", True)]
+    assert {(status, superseded) for status, kind, superseded in shown[2:] if kind == "usage"} == {("repeated", True)}
+    assert (found.charge_pico, len(found.ratings)) == (CHARGE, 1)
 
 
 async def test_what_cannot_be_computed_again_or_differs_says_so(setting):

@@ -315,8 +315,8 @@ class Watching(FakeUsageStore):
         super().__init__(fuse=world.fuse)
         self.world, self.ahead = world, []
 
-    async def insert_usage(self, rows, token):
-        await super().insert_usage(rows, token)
+    async def insert_usage(self, rows, token, *more):
+        await super().insert_usage(rows, token, *more)
         (intake,) = self.world.process.consumer._intakes.values()
         if others := [task for task in asyncio.all_tasks() if "_look_ahead" in task.get_coro().__qualname__]:
             await asyncio.wait(others)

@@ -8,14 +8,12 @@ import contextlib
 import gc
 import logging
 import os
-import platform
 import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
-from tollgate.billing.v1.controls_pb2 import Spool as Spooled
 from tollgate.config.v1 import config_pb2_grpc
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate_edge.adapters.control_client import ControlClient
@@ -47,6 +45,7 @@ from tollgate_edge.inference.marks import Marks
 from tollgate_edge.inference.measured import gateway_samples
 from tollgate_edge.inference.refused_log import RefusedLog
 from tollgate_edge.inference.witness import Witness
+from tollgate_edge.readiness import Readiness
 from tollgate_edge.settings import EdgeSettings
 from tollgate_edge.telemetry import FAMILIES, InferenceCounters
 from tollgate_edge.use_cases.apply_configuration import ApplyConfiguration
@@ -101,12 +100,19 @@ class Edge:
         self.spool = spool
         self.peppers = read_peppers(settings.pepper_file, os.urandom)  # noqa: TID251 - handed out here.
         self.marks = Marks(self.peppers[0].value, settings.trusted_hops) if settings.caller_marks else None
-        self._seeded = False
         self._connect()
         self._build_control(environment)
         self.gateway = self._new_gateway()
+        self.readiness = Readiness(
+            settings,
+            authenticator=self.authenticator,
+            holds=self.holds,
+            alone=self.alone,
+            spool=self.spool,
+            publisher=self.publisher,
+        )
         self.follow_controls = FollowControls(self.controls, self.gateway.controls)
-        self.report_spools = ReportSpools(self.controls, self.routers, self._own_spool)
+        self.report_spools = ReportSpools(self.controls, self.routers, self.readiness.own_spool)
         self.recall = RecallBudgets(self.billing, self.clock, self.gateway.admission.use_budget)
         self.app = create_http_app(self._http_context())
         self.process = ProcessMeasures(
@@ -114,9 +120,12 @@ class Edge:
         )
         registry = new_registry(FAMILIES, self.samples)
         self.admin = AdminServer(settings.admin_address, self.lifecycle, registry, self.holder.digest)
-        for blocker in (self.holder.missing, self._not_seeded, self.gateway.missing, self._no_redis):
+        said = self.readiness
+        others = (said.not_seeded, said.no_redis, said.no_room, said.keys_cannot_be_checked)
+        for blocker in (self.holder.missing, self.gateway.missing, *others):
             self.lifecycle.add_blocker(blocker)
-        self.lifecycle.add_note(self._without_redis)
+        for note in (said.without_redis, said.keys_are_unchecked):
+            self.lifecycle.add_note(note)
 
     def _connect(self) -> None:
         """Makes what reaches outside; nothing connects yet."""
@@ -130,7 +139,7 @@ class Edge:
         self.billing, self.ledger, self.reports = BillingClient(address), LedgerClient(address), ReportClient(address)
         self.dead_letters, self.mending = DeadLetterClient(address), MendingClient(address)
         self.payments, self.controls = PaymentClient(address), ControlClient(address)
-        self.media = MediaClient(settings.media_address)
+        self.media = MediaClient(settings.media_address, RebuildWallet(self.billing))
         self.routers = RouterClients(settings.router_addresses)
         self.producer = new_producer(settings.event_log_url)
         # One of its own: what is best effort may not break what carries money.
@@ -149,6 +158,7 @@ class Edge:
             self.clock,
             max_keys=settings.key_cache_size,
             max_unknown=settings.unknown_key_cache_size,
+            unchecked_seconds=settings.key_unchecked_seconds,
         )
         self.holder = VersionHolder(self.versions)
         self.apply = ApplyConfiguration(
@@ -239,7 +249,7 @@ class Edge:
             state=lambda: self.lifecycle.state.value,
             new_request_id=self.gateway.new_request_id,
             refused=self.gateway.records.refused_by_api,
-            spool=lambda: (self.spool.records, self.publisher.problem),
+            spool=lambda: (self.spool.records, self.readiness.spool_problem()),
             public_url=settings.public_url,
             media_timeout_seconds=settings.media_timeout_seconds,
             trusted_hops=settings.trusted_hops,
@@ -252,40 +262,13 @@ class Edge:
             ),
         )
 
-    # What is missing, and what is measured.
-
-    def _not_seeded(self) -> str | None:
-        return None if self._seeded else "the first keys and credit are being made; this waits for SQL and billing"
-
-    def _no_redis(self) -> str | None:
-        if self.holds.ready or self.alone is not None:
-            return None
-        return f"{self.holds.away}: requests that need a wallet or have limits are refused"
-
-    def _without_redis(self) -> str | None:
-        if self.alone is None:
-            said = "should Redis go away, requests that need a wallet or have limits are refused"
-            return said if self.holds.ready else None
-        when = "should Redis go away" if self.holds.ready else self.holds.away
-        cap = self.settings.unverified_spend_cap
-        return (
-            f"{when}: prepaid organizations are refused; others go on within limits that each process counts by "
-            f"itself, up to {cap} of their currency unverified"
-        )
-
-    def _own_spool(self) -> Spooled:
-        return Spooled(
-            process=f"edge {self.settings.slot} at {platform.node()}",
-            records=self.spool.records,
-            size_bytes=self.spool.bytes,
-            limit_bytes=self.settings.spool_max_bytes,
-            problem=self.publisher.problem,
-        )
+    # What is measured.
 
     def samples(self) -> Iterator[Sample]:
         """Yields everything that is measured; called when metrics are scraped."""
         yield "tollgate_edge_cached_keys", (), self.authenticator.size
         yield "tollgate_edge_key_reads_total", (), self.authenticator.reads
+        yield "tollgate_edge_keys_unchecked_seconds", (), self.authenticator.unchecked_seconds
         yield "tollgate_edge_redis_connected", (), int(self.holds.ready)
         spend = 0.0 if self.alone is None else self.alone.unverified_pico() / PICO
         yield "tollgate_edge_unverified_spend", (), spend
@@ -300,7 +283,7 @@ class Edge:
 
     async def _seed(self) -> None:
         await self._until_done("the first start", self.bootstrap)
-        self._seeded = True
+        self.readiness.seeded = True
 
     async def _configure(self) -> None:
         await self._until_done("applying the configuration", self._apply_once)
@@ -330,8 +313,8 @@ class Edge:
             self.authenticator.apply(changes)
             if changes.versions or self.holder.current() is None:
                 await self.holder.refresh()
-            if not self._seeded and self.settings.slot != 0:
-                self._seeded = await self.tenants.is_done(SEEDED)
+            if not self.readiness.seeded and self.settings.slot != 0:
+                self.readiness.seeded = await self.tenants.is_done(SEEDED)
         except StoreUnavailable as error:
             log.warning("the database is away", extra={"fields": {"error": str(error)}})
             await asyncio.sleep(_RETRY_SECONDS)

@@ -27,7 +27,10 @@ class EdgeSettings(ServiceSettings):
     event_log_url: EventLogUrl = Field(description="`sqlite:///PATH` or `kafka://HOST:PORT[,HOST:PORT]`.")
     spool_directory: Path = Field(description="Keeps witness events until the event log has them.")
     spool_max_bytes: int = Field(
-        default=64 * 1024 * 1024, gt=0, description="Size of the spool at which new requests are refused, in bytes."
+        default=64 * 1024 * 1024,
+        gt=0,
+        description="Size of the spool at which new requests are refused, in bytes, less 64 KiB that those which run "
+        "may need. They are refused as well while its disk cannot be written; /readyz says so.",
     )
     spool_fsync: bool = Field(
         default=False,
@@ -74,7 +77,8 @@ class EdgeSettings(ServiceSettings):
     body_timeout_seconds: float = Field(
         default=60.0,
         gt=0,
-        description="Longest silence within a request's body, and all it may take beside a second per 1,000 bytes.",
+        description="How far a request's body may fall behind 1,000 bytes a second; what came faster before does not "
+        "count. So it is the longest silence, too.",
     )
     write_timeout_seconds: float = Field(
         default=60.0, gt=0, description="A caller that takes nothing of a reply for so long is closed."
@@ -89,7 +93,9 @@ class EdgeSettings(ServiceSettings):
         "does not answer, edge ends the request one to two seconds later.",
     )
     router_wait_seconds: float = Field(
-        default=5.0, gt=0, description="How long a request waits for a router to connect."
+        default=5.0,
+        gt=0,
+        description="How long a request waits for a router to connect, or for one that reads nothing to read on.",
     )
     admission_timeout_seconds: float = Field(
         default=2.0,
@@ -173,6 +179,14 @@ class EdgeSettings(ServiceSettings):
 
     sequence_poll_seconds: float = Field(
         default=0.25, gt=0, description="How often the database is asked for changes of keys and versions."
+    )
+    key_unchecked_seconds: float = Field(
+        default=120.0,
+        ge=1,
+        description="How long keys that are remembered are accepted while the database does not say what has changed: "
+        "a key that was revoked may work for so long at a process that is cut off from it. Then each is looked up "
+        "anew, and refused with 503 where that fails. Shorter than a database takes to fail over, and a failover "
+        "stops inference.",
     )
     key_cache_size: int = Field(default=100_000, gt=0, description="Most keys that are remembered.")
     key_reads_per_second: int = Field(

@@ -30,6 +30,7 @@ from tollgate_kit.tracing import NoTracing
 from tollgate_rating import PriceTable
 
 PEPPER = pepper_of(b"p" * 32)
+REMEMBERED = {"max_keys": 100, "max_unknown": 100, "unchecked_seconds": float("inf")}
 MODELS = {
     "default": {
         "gpt": EdgeModel("gpt", "chat", "openai", 7),
@@ -53,13 +54,13 @@ def advancing(clock):
     return sleep
 
 
-def _admission(begun):
-    """Returns what says what Redis says; `begun` is told of each budget that begins."""
+def _admission(begun, lost):
+    """Returns what says what Redis says; `begun` is told of each budget that begins, `lost` of missing wallets."""
     return Admission(
         Holds("redis://127.0.0.1:1/0"),
         hold_ttl_seconds=60,
         pause_seconds=0,
-        on_no_wallet=lambda _: None,
+        on_no_wallet=lost.append,
         on_new_budget=lambda *about: begun.append(about),
     )
 
@@ -73,14 +74,14 @@ async def http_world(*, billing=None, reports=None):
     made.billing, made.media, made.routers = billing or FakeBilling(), FakeMedia(), FakeRouters()
     made.ledger, made.mending = FakeMoney(), FakeMending()
     made.budgets, made.version = Controls(), EdgeVersion("sha256:x", 1, PriceTable([]), MODELS)
-    made.missing, made.notes, made.refused, made.begun, made.spool = [], [], [], [], (0, "")
+    made.missing, made.notes, made.refused, made.begun, made.lost, made.spool = [], [], [], [], [], (0, "")
     made.numbers, randoms = iter(range(1, 1000)), iter(range(1, 1000))
 
     def random_bytes(count):
         return next(randoms).to_bytes(count, "big")
 
     lookups = KeyLookups(made.keys, pause_seconds=0)
-    made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, max_keys=100, max_unknown=100)
+    made.authenticator = KeyAuthenticator(lookups, [PEPPER], made.clock, **REMEMBERED)
     ids = CountingIds()
     create_key = CreateKey(made.keys, PEPPER, made.clock, ids, random_bytes)
     made.app = create_http_app(
@@ -116,7 +117,7 @@ async def http_world(*, billing=None, reports=None):
             new_request_id=lambda: f"req_{next(made.numbers)}",
             refused=lambda *about: made.refused.append(about),
             spool=lambda: made.spool,
-            placed=_admission(made.begun).placed_elsewhere,
+            placed=_admission(made.begun, made.lost).placed_elsewhere,
             turned=lambda principal, model, usable: made.budgets.decide(principal, model, 1, usable),
             sleep=advancing(made.clock),
         )

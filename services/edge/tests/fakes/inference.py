@@ -5,6 +5,7 @@ import contextlib
 import json
 import random
 import socket
+import struct
 from types import SimpleNamespace
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -38,7 +39,7 @@ PRICES = {
     "dear": {"input": "1", "output": "3000000"},
 }
 KINDS = {"vectors": "embedding", "hears": "transcription", "speaks": "speech", "ranks": "rerank"}
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 class FakeStream:
@@ -198,6 +199,12 @@ class FakeWitness:
     def __init__(self):
         self.records = []
 
+    def has_room(self):
+        return True
+
+    def flush(self):
+        pass
+
     def record(self, exchange, delivered, version):
         self.records.append((exchange.request_id, exchange.tries, delivered))
 
@@ -205,13 +212,13 @@ class FakeWitness:
 class Bench:
     """The door on a real port over uvicorn, with everything behind it in reach of the test."""
 
-    def __init__(self, *, tracing=None, **settings):
+    def __init__(self, *, tracing=None, witness=None, **settings):
         names = ("grpc_address", "router_addresses", "billing_address", "media_address")
         where = dict.fromkeys(names, "unix:/nowhere") | {"redis_url": "unix:///nowhere"}
         stores = dict.fromkeys(("database_url", "event_log_url"), "sqlite:////nowhere")
         stores |= {"spool_directory": "", "pepper_file": ""}
         self.stream, self.spare = FakeStream(), FakeStream()
-        self.admission, self.witness = FakeAdmission(), FakeWitness()
+        self.admission, self.witness = FakeAdmission(), witness or FakeWitness()
         self.counters, self.keys = InferenceCounters(), FakeKeys()
         self.settings = EdgeSettings(**{**where, **stores, **settings})
         self.written, self.event_log = [], FakeEventLog()
@@ -276,6 +283,7 @@ class Bench:
             idle_seconds=settings.drain_idle_seconds,
         )
         await server.start()
+        self.began = self.gateway.loop.time()
         try:
             yield self
         finally:
@@ -304,6 +312,10 @@ class Bench:
     def later(self, seconds):
         """Sweeps as if so much time had passed."""
         self.gateway.sweep(self.gateway.loop.time() + seconds)
+
+    def no_later(self, seconds):
+        """Sweeps as if no more time had passed since all that happened so far, however slowly it did."""
+        self.gateway.sweep(self.began + seconds)
 
     async def client(self, **options):
         made = await Client.open(self.port, **options)
@@ -387,6 +399,13 @@ class Client:
             return await self.reader.read()
 
     async def close(self):
+        """Vanishes: the other end is told at once, by a reset."""
+        if not self.writer.transport.is_closing():
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.hang_up()
+
+    async def hang_up(self):
+        """Closes as a program does that has read all: the other end is told that nothing more will come, no more."""
         self.writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()

@@ -42,13 +42,14 @@ class Waiting:
 
 
 class Wire:
-    """A way to the server that can lose replies, and refuses to connect while it is cut."""
+    """A way to the server that can lose commands and replies, and refuses to connect while it is cut."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._clients: set[asyncio.StreamWriter] = set()
         self._serving: list[asyncio.Task[None]] = []
         self.losing = False
+        self.deaf = False
         self.cut = False
         self.lost = asyncio.Event()
 
@@ -78,7 +79,8 @@ class Wire:
         copying = asyncio.create_task(self._copy_answers(answers, writer))
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                commands.write(data)
+                if not self.deaf:
+                    commands.write(data)
         await _closed(commands)
         await copying
         self._clients.discard(writer)
@@ -108,10 +110,11 @@ class Broken:
         self.limits = LimitSet(ORGANIZATION, (Scope("key", "k", tokens=1000, slots=5),))
 
     async def __aenter__(self) -> Self:
-        self.holds = Holds(await self.wire.start())
+        # It does not give up by itself, however long a slow machine takes while the server says nothing.
+        self.holds = Holds(await self.wire.start(), timeout_seconds=60)
         for one in (self.holds, self.direct):
             await one.start()
-            assert await one.wait_ready(10)
+            assert await one.wait_ready(60)
         await self.direct.pipe.call("FLUSHALL")
         await self.direct.rebuild(ORGANIZATION, FUNDS)
         self.admission = Admission(
@@ -154,8 +157,8 @@ class Broken:
             await asyncio.sleep(0.01)
 
     async def come_back(self) -> None:
-        self.wire.losing = self.wire.cut = False
-        assert await self.holds.wait_ready(10)
+        self.wire.losing = self.wire.deaf = self.wire.cut = False
+        assert await self.holds.wait_ready(60)
         await self.admission.drain()
 
     async def tokens(self) -> int:
@@ -269,7 +272,7 @@ async def standing_still(valkey: RedisServer) -> AsyncIterator[None]:
 
 async def given_back(broken: Broken) -> None:
     """Waits until nothing is held and the wallet is as it was."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         # What Redis was asked before comes first.
         await broken.admission.drain()
         while (await broken.direct.balance(ORGANIZATION)).held:
@@ -342,6 +345,27 @@ async def test_a_hold_that_was_given_up_is_not_placed_again_when_the_connection_
         await given_back(broken)
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_error_in_a_lost_call_answers_who_waits_and_connects_anew(
+    valkey: RedisServer, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    async with Broken(valkey) as broken:
+        request = await broken.hold_unheard()
+        if late:
+            broken.admission.expire(2.0)
+            assert request.result.result() is None
+        monkeypatch.setattr(broken.admission, "_failed", fails)
+        await broken.lose_replies()
+        monkeypatch.undo()
+        assert await request.result is None
+        assert broken.admission.waiting == 0
+        await broken.come_back()
+        await given_back(broken)
+
+
 async def test_a_second_try_takes_its_hold_over_before_anybody_else_has_it(valkey: RedisServer) -> None:
     async with Broken(valkey) as broken:
         await broken.direct.rebuild(ORGANIZATION, AMOUNT)
@@ -384,6 +408,48 @@ async def test_a_second_hold_that_redis_places_too_late_is_given_back(valkey: Re
         assert (await broken.tokens(), await broken.open()) == (0, 0)
 
 
+@pytest.mark.parametrize("sent", [False, True])
+async def test_a_second_hold_that_redis_never_took_ends_the_place_of_the_first(
+    valkey: RedisServer, *, sent: bool
+) -> None:
+    async with Broken(valkey) as broken:
+        first, second = Waiting("req_1"), Waiting("req_1.2", tries=1)
+        ticket = broken.hold(first)
+        assert await first.result is HoldResult.DONE
+        assert await broken.open() == 1
+        broken.wire.cut = True
+        if sent:
+            broken.wire.deaf = True
+            broken.hold(second, first=ticket)
+            await eventually(lambda: broken.admission.round_trips == 2)
+        broken.wire.drop()
+        if not sent:
+            await eventually(lambda: not broken.holds.ready)
+            broken.hold(second, first=ticket)
+        broken.admission.expire(2.0)
+        assert await second.result is None
+        await eventually(lambda: not broken.holds.ready)
+        await broken.come_back()
+        # What the first one holds of the wallet is for billing to book.
+        assert await broken.open() == 0
+        assert (await broken.direct.balance(ORGANIZATION)).held == AMOUNT
+
+
+async def test_a_second_hold_that_is_one_too_many_ends_the_place_of_the_first(valkey: RedisServer) -> None:
+    async with Broken(valkey) as broken:
+        first, second = Waiting("req_1"), Waiting("req_1.2", tries=1)
+        ticket = broken.hold(first)
+        assert await first.result is HoldResult.DONE
+        # As many others wait as may.
+        broken.admission.waiting += 20_000
+        broken.hold(second, first=ticket)
+        broken.admission.waiting -= 20_000
+        assert await second.result is None
+        await broken.admission.drain()
+        assert await broken.open() == 0
+        assert (await broken.direct.balance(ORGANIZATION)).held == AMOUNT
+
+
 async def test_a_server_that_sends_its_callers_elsewhere_is_not_asked_again_and_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -393,7 +459,7 @@ async def test_a_server_that_sends_its_callers_elsewhere_is_not_asked_again_and_
     try:
         server.own()
         await holds.start()
-        assert await holds.wait_ready(10)
+        assert await holds.wait_ready(60)
         await holds.rebuild(ORGANIZATION, FUNDS)
         admission = Admission(holds, hold_ttl_seconds=300, pause_seconds=0, on_no_wallet=pytest.fail)
         served, refused = Waiting("req_1"), Waiting("req_2")

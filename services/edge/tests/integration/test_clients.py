@@ -18,7 +18,7 @@ from tollgate.router.v1 import router_pb2 as router
 from tollgate.router.v1 import router_pb2_grpc
 from tollgate_edge.adapters.grpc_clients import BillingClient, MediaClient, RouterClients
 from tollgate_edge.errors import PublicError, public_error
-from tollgate_kit.grpc_io import new_server
+from tollgate_kit.grpc_io import abort_with, new_server
 
 pytestmark = pytest.mark.integration
 
@@ -171,7 +171,7 @@ async def jobs(request, sockets):
         return
     address = f"unix:{sockets}/media.sock"
     async with serving(address, media_pb2_grpc.add_MediaServiceServicer_to_server, media_servicer(fake)):
-        client = MediaClient(address)
+        client = MediaClient(address, pytest.fail)
         yield Ported(client, fake)
         await client.close()
 
@@ -202,6 +202,23 @@ async def test_a_job_that_a_limit_refuses_is_none_and_redis_word_of_it_comes_alo
     jobs.fake.admission = media.Admission(verdict=refused, tokens=7)
     reply = await jobs.port.create(job_request())
     assert (reply.HasField("job"), tuple(reply.admission.verdict), reply.admission.tokens) == (False, refused, 7)
+
+
+@pytest.mark.parametrize(("code", "lost"), [("no_wallet", ["org_1"]), ("", [])])
+async def test_billing_is_asked_for_a_wallet_that_a_job_finds_missing(sockets, code, lost):
+    async def refuse(_self, _request, context):
+        await abort_with(context, errors.Error(kind=errors.ERROR_KIND_UNAVAILABLE, message="Wait.", code=code))
+
+    address, told = f"unix:{sockets}/media.sock", []
+    served = servicer(media_pb2_grpc.MediaServiceServicer, CreateJob=refuse)
+    async with serving(address, media_pb2_grpc.add_MediaServiceServicer_to_server, served):
+        client = MediaClient(address, told.append)
+        with pytest.raises(PublicError) as refused:
+            await client.create(job_request())
+        await client.close()
+    # What callers see is no other code than of everything that is away.
+    assert (refused.value.status, refused.value.code) == (503, "service_unavailable")
+    assert told == lost
 
 
 async def test_a_job_from_its_making_to_its_pictures(jobs):

@@ -17,6 +17,7 @@ from tollgate_resources import Declared, compile_version, digest, environment_ch
 
 pytestmark = pytest.mark.integration
 
+PATIENCE_SECONDS = 60
 CATALOGUE = load_catalogue()
 ONE = compile_version(Declared(), CATALOGUE)
 TWO = compile_version(environment_channels({}, CATALOGUE, "http://127.0.0.1:1/v1"), CATALOGUE)
@@ -37,9 +38,11 @@ class Server:
         server, stopping = new_server(self.address), asyncio.Event()
         config_pb2_grpc.add_ConfigServiceServicer_to_server(ConfigService(self.holder, self.store, stopping), server)
         await server.start()
-        yield
-        stopping.set()
-        await server.stop(2)
+        try:
+            yield
+        finally:
+            stopping.set()
+            await server.stop(2)
 
 
 class Follower:
@@ -57,15 +60,17 @@ class Follower:
         self.applied.put_nowait(("applied", document))
 
     async def next(self):
-        return await asyncio.wait_for(self.applied.get(), 20)
+        return await asyncio.wait_for(self.applied.get(), PATIENCE_SECONDS)
 
     @contextlib.asynccontextmanager
     async def running(self):
         stopping = asyncio.Event()
         task = asyncio.create_task(self.client.run(stopping))
-        yield
-        stopping.set()
-        await asyncio.wait_for(task, 10)
+        try:
+            yield
+        finally:
+            stopping.set()
+            await asyncio.wait_for(task, PATIENCE_SECONDS)
 
 
 @pytest.fixture

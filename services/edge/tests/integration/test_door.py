@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 from dataclasses import replace
 
 import pytest
+import uvloop
 from services.edge.tests.fakes.door import CHUNK, SSE, answered, clean, error_of
 from services.edge.tests.fakes.inference import PRICES, UNPRICED, Bench, chat, eventually, get
 
@@ -44,6 +46,22 @@ async def test_a_stream_is_chunked_and_its_pieces_leave_as_they_come(bench):
     assert (await client.until(b"\r\n0\r\n\r\n")).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     # The connection goes on with the next request.
     assert (await answered(bench, client))[0] == 200
+
+
+def test_small_writes_leave_at_once():
+    """On the loop that edge runs on, which sees to it; asyncio's own does not for accepted sockets."""
+
+    async def accepted():
+        async with Bench().serving() as bench:
+            await bench.client()
+            await eventually(lambda: bench.gateway.doors)
+            (door,) = bench.gateway.doors
+            found = door.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            await clean(bench)
+            return found
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(accepted()) == 1
 
 
 # Several requests on one connection.

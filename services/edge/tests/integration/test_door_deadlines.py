@@ -43,7 +43,7 @@ async def brief():
 async def test_a_request_whose_router_says_nothing_ends_with_504_and_is_settled_when_it_does(brief):
     client, frame = await asked(brief, chat())
     # The router has the same limit, and its answer is the better one.
-    brief.later(LIMIT_SECONDS)
+    brief.no_later(LIMIT_SECONDS)
     assert brief.gateway.open
     brief.later(LATE_SECONDS)
     status, _, body = await client.reply()
@@ -108,6 +108,125 @@ async def test_a_request_that_runs_out_of_time_while_no_router_is_there_gives_ba
     assert brief.admission.ended == []
 
 
+# A request that comes behind another.
+
+
+async def begins_another(client, door):
+    """Sends the beginning of a head, of which the door knows then."""
+    client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nX")
+    await eventually(lambda: door._receiving)
+
+
+async def drips(bench, client, door):
+    """Asserts that no byte of a head that comes now and then makes its time longer, and that the time ends."""
+    deadline = door.read_deadline
+    assert deadline <= bench.gateway.loop.time() + bench.settings.header_timeout_seconds
+    for number in range(3):
+        client.send(b"-%d: a\r\nX" % number)
+        await eventually(lambda number=number: len(door.headers) > number + 1)
+    assert door.read_deadline == deadline
+    bench.later(bench.settings.header_timeout_seconds - 1)
+    assert not door.transport.is_closing()
+    bench.later(bench.settings.header_timeout_seconds + 1)
+    status, headers, body = await client.reply()
+    assert (status, headers[b"connection"], error_of(body)["code"]) == (408, b"close", "request_timeout")
+    assert await client.rest() == b""
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+async def test_a_head_behind_a_reply_has_its_time_when_the_reply_is_done(bench, minutes):
+    client, frame_id = await streaming(bench)
+    (door,) = bench.gateway.doors
+    await begins_another(client, door)
+    # While the reply runs nothing could be answered.
+    for minute in range(minutes):
+        bench.later(minute * 60)
+    assert not door.transport.is_closing()
+    bench.stream.end(frame_id)
+    await client.rest_of_stream()
+    door.read_deadline = min(door.read_deadline, bench.gateway.loop.time() + bench.settings.header_timeout_seconds)
+    await drips(bench, client, door)
+
+
+@pytest.mark.parametrize("minutes", [0, 5])
+async def test_a_head_behind_a_reply_of_the_app_has_its_time_when_that_is_done(bench, minutes):
+    bench.app_gate.clear()
+    client = await bench.client()
+    client.send(get("/slow"))
+    await eventually(lambda: bench.app_calls)
+    (door,) = bench.gateway.doors
+    await begins_another(client, door)
+    for minute in range(minutes):
+        bench.later(minute * 60)
+    bench.app_gate.set()
+    assert (await client.reply())[0] == 200
+    door.read_deadline = min(door.read_deadline, bench.gateway.loop.time() + bench.settings.header_timeout_seconds)
+    await drips(bench, client, door)
+
+
+async def test_a_head_after_a_reply_of_the_app_has_no_more_time_than_any(bench):
+    client = await bench.client()
+    client.send(get("/one"))
+    assert (await client.reply())[0] == 200
+    (door,) = bench.gateway.doors
+    await begins_another(client, door)
+    await drips(bench, client, door)
+
+
+async def test_a_body_behind_a_reply_goes_on_when_the_reply_is_done(bench):
+    client, frame_id = await streaming(bench)
+    whole = chat()
+    client.send(whole[:-5])
+    await eventually(lambda: bench.gateway.body_bytes > len(whole.partition(b"\r\n\r\n")[2]))
+    for minute in range(5):
+        bench.later(minute * 60)
+    bench.stream.end(frame_id)
+    await client.rest_of_stream()
+    bench.later(bench.settings.header_timeout_seconds - 1)
+    client.send(whole[-5:])
+    frame = await bench.stream.next()
+    bench.stream.reply(frame.id, b"{}")
+    assert (await client.until(b"{}")).startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("kind", ["inference", "app"])
+async def test_blank_lines_between_requests_keep_no_connection(bench, kind):
+    client = await bench.client()
+    client.send(chat() if kind == "inference" else get("/one"))
+    if kind == "inference":
+        frame = await bench.stream.next()
+        bench.stream.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+    (door,) = bench.gateway.doors
+    timer = door.timeout_keep_alive_task
+    assert (timer is None) == (kind == "inference")
+    client.send(b"\r\n")
+    # Answered on the same connection: by then the lines have been read.
+    other = await bench.client()
+    other.send(get("/two"))
+    assert (await other.reply())[0] == 200
+    assert door.timeout_keep_alive_task is timer
+    assert timer is None or not timer.cancelled()
+    if kind == "inference":
+        bench.later(61)
+        assert await client.rest() == b""
+    else:
+        await client.close()
+
+
+async def test_a_connection_whose_request_was_answered_before_it_was_whole_idles_like_any(bench):
+    client = await bench.client()
+    client.send(b"PUT /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: 20\r\n\r\n")
+    assert (await client.reply())[0] == 405
+    client.send(b"x" * 20)
+    (door,) = bench.gateway.doors
+    await eventually(lambda: not door._receiving)
+    bench.later(59)
+    assert not door.transport.is_closing()
+    bench.later(61)
+    assert await client.rest() == b""
+
+
 # A caller that takes nothing.
 
 
@@ -122,11 +241,11 @@ async def test_a_caller_that_takes_nothing_for_too_long_is_closed(bench):
     waiting = door.transport.get_write_buffer_size()
     bench.later(0)
     assert measured(bench) == (waiting, 0, 0)
-    bench.later(59)
+    bench.no_later(59)
     assert not bench.stream.cancels
     # What comes from the router meanwhile is none of the caller's doing.
     bench.stream.data(frame_id, PIECE)
-    bench.later(59.5)
+    bench.no_later(59.5)
     bench.later(119)
     await eventually(lambda: bench.stream.cancels == [(frame_id, wire.CANCEL_REASON_CLIENT_GONE)])
     assert measured(bench) == (0, 1, 0)
@@ -137,7 +256,7 @@ async def test_a_caller_that_takes_a_little_now_and_then_is_kept(bench):
     client, frame_id, door = await stalled(bench)
     for minute in range(3):
         before = door.transport.get_write_buffer_size()
-        bench.later(minute * 59)
+        bench.no_later(minute * 59)
         while door.transport.get_write_buffer_size() >= before:
             assert await client.reader.read(65_536)
     # More waits for one that does not quite keep up, and it is kept too.
@@ -146,8 +265,8 @@ async def test_a_caller_that_takes_a_little_now_and_then_is_kept(bench):
     while door.transport.get_write_buffer_size() >= before + len(PIECE):
         assert await client.reader.read(4096)
     assert door.transport.get_write_buffer_size() > before
-    bench.later(3 * 59)
-    bench.later(4 * 59)
+    bench.no_later(3 * 59)
+    bench.no_later(4 * 59)
     assert door in bench.gateway.doors
     assert not bench.stream.cancels
 

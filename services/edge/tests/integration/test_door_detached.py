@@ -11,7 +11,7 @@ from tollgate.errors.v1 import errors_pb2 as errors
 from tollgate.exchange.v1 import exchange_pb2 as wire
 
 pytestmark = pytest.mark.integration
-LONG = 30
+LONG = 60
 QUEUED = b'{"id":"resp_1","status":"queued"}'
 BODY = json.dumps({"model": "a-model", "input": "hi", "background": True}).encode()
 

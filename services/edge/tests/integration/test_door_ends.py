@@ -53,6 +53,22 @@ async def test_a_client_that_goes_away_before_its_hold_is_placed_gets_it_back(be
     assert bench.stream.opened.empty()
 
 
+async def test_of_the_requests_of_a_client_that_goes_away_one_that_fails_keeps_no_other_from_its_end(bench):
+    def cancel(*_):
+        raise RuntimeError("planted")
+
+    client, frame = await asked(bench, chat() + chat())
+    (door,) = bench.gateway.doors
+    await eventually(lambda: len(door.pipeline) == 1)
+    bench.stream.outbox.cancel = cancel
+    await client.close()
+    await eventually(lambda: not bench.gateway.doors)
+    assert bench.counters.client_gone == 2
+    assert door not in bench.server._server.server_state.connections
+    bench.stream.end(frame.id)
+    assert len(bench.admission.settled) == 1
+
+
 async def test_a_client_that_goes_away_within_its_body_costs_nothing(bench):
     client = await bench.client()
     client.send(chat()[:-5])
@@ -72,7 +88,7 @@ async def test_a_client_that_reads_slowly_holds_the_router_back_until_it_reads_o
     bench.later(60)
     assert door.transport.get_write_buffer_size() == before
     while sum(size for _, size in bench.stream.credits) < sent:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await client.reader.read(65_536)
     bench.stream.end(frame_id)
     assert (await client.rest_of_stream()).endswith(b"0\r\n\r\n")
@@ -291,6 +307,31 @@ async def test_a_request_waits_for_a_router_to_come_back_but_not_for_ever(bench)
     status, headers, body = await late.reply()
     assert (status, error_of(body)["code"]) == (503, "service_unavailable")
     assert bench.admission.forgotten == [headers[b"x-request-id"].decode()]
+
+
+async def test_a_second_try_waits_for_a_router_as_long_as_a_first_however_old_its_request_is(bench):
+    client, _ = await asked(bench, chat())
+    (exchange,) = bench.gateway.open
+    exchange.started -= 60
+    bench.stream.lose()
+    await eventually(lambda: bench.gateway.parked == 1)
+    bench.later(2)
+    bench.pool.streams.append(bench.spare)
+    bench.gateway._router_ready()
+    frame = await bench.spare.next()
+    assert getattr(frame, "try") == 2
+    bench.spare.reply(frame.id, b"{}")
+    assert (await client.reply())[0] == 200
+
+
+async def test_a_second_try_waits_for_a_router_no_longer_than_a_first(bench):
+    client, _ = await asked(bench, chat())
+    bench.stream.lose()
+    await eventually(lambda: bench.gateway.parked == 1)
+    bench.later(bench.settings.router_wait_seconds + 1)
+    status, _, body = await client.reply()
+    assert (status, error_of(body)["code"]) == (503, "service_unavailable")
+    assert bench.gateway.parked == 0
 
 
 async def test_a_client_that_leaves_while_no_router_is_there_gets_its_hold_back(bench):

@@ -189,7 +189,7 @@ async def test_of_those_that_redis_answers_together_one_that_fails_ends_alone(va
     valkey.clear()
     holds = Holds(valkey.url)
     await holds.start()
-    assert await holds.wait_ready(10)
+    assert await holds.wait_ready(60)
     await holds.rebuild("org_1", FUNDS)
     async with Bench().serving() as bench:
         admission = bench.gateway.admission = Admission(
@@ -219,6 +219,39 @@ async def test_of_those_that_redis_answers_together_one_that_fails_ends_alone(va
     await holds.close()
 
 
+async def test_replies_of_redis_that_cannot_be_taken_end_who_waits_for_them_and_no_connection(valkey, plant):
+    valkey.clear()
+    holds = Holds(valkey.url)
+    await holds.start()
+    assert await holds.wait_ready(10)
+    await holds.rebuild("org_1", FUNDS)
+    async with Bench().serving() as bench:
+        admission = bench.gateway.admission = Admission(
+            holds, hold_ttl_seconds=60, pause_seconds=NEVER, on_no_wallet=lambda _: None
+        )
+        connection = holds.pipe._connection
+        clients = [await bench.client() for _ in range(2)]
+        for client in clients:
+            client.send(chat())
+        await eventually(lambda: admission.waiting == len(clients))
+        plant(admission, "done")
+        await admission.drain()
+        for client in clients:
+            status, _, body = await client.reply()
+            assert (status, error_of(body)["code"]) == (503, "service_unavailable")
+        # Redis had placed both.
+        await admission.drain()
+        assert (await holds.balance("org_1")).held == 0
+        clients[0].send(chat())
+        await eventually(lambda: admission.waiting == 1)
+        await admission.drain()
+        assert (await answered(bench, clients[0]))[0] == 200
+        assert admission.waiting == 0
+        assert holds.pipe._connection is connection
+        await clean(bench)
+    await holds.close()
+
+
 async def test_a_lost_router_that_cannot_be_written_down_is_told_of_all_the_same(bench, plant):
     plain, _ = await asked(bench, chat())
     client, _ = await streaming(bench)
@@ -227,6 +260,20 @@ async def test_a_lost_router_that_cannot_be_written_down_is_told_of_all_the_same
     bench.stream.lose()
     await failed(plain)
     assert b"internal_error" in await client.rest_of_stream()
+    await clean(bench)
+
+
+async def test_a_request_whose_caller_left_and_whose_lost_router_cannot_be_written_down_leaves_its_line(bench, plant):
+    limits = LimitSet("org_1", (Scope("key", "key_1", slots=1),))
+    bench.keys.principal = replace(bench.keys.principal, limits=limits)
+    client, frame = await asked(bench, chat())
+    await client.close()
+    await eventually(lambda: bench.stream.cancels)
+    plant(bench.witness, "record")
+    bench.stream.lose()
+    (line,) = bench.access_lines()
+    assert (line["request_id"], line["outcome"], line["tries"]) == (frame.request_id, "router_lost", 1)
+    assert bench.admission.ended == [frame.request_id]
     await clean(bench)
 
 

@@ -117,7 +117,7 @@ async def test_a_connection_is_closed_when_it_had_no_request_for_its_time(bench)
         assert (await answered(bench, client))[0] == 200
     at_work.send(chat(body=body("same")))
     frame = await bench.stream.next()
-    bench.later(59)
+    bench.no_later(59)
     await asyncio.sleep(0)
     assert len(bench.gateway.doors) == 2, "the one that never asked is closed after the time for a head"
     bench.later(61)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 
 SSE = b"text/event-stream; charset=utf-8"
 CHUNK = b'data: {"choices":[]}\n\n'
-LONG = 30
+LONG = 60
 HEAD_ONLY = chat(extra="Content-Type: application/json\r\nContent-Length: 2\r\n", body=b"")
 
 

@@ -20,7 +20,7 @@ from tollgate_kit.grpc_io import new_server
 pytestmark = pytest.mark.integration
 
 CHANNEL = "channels: [{name: %s, provider: openai, credentials: [{env: K}], models: [%s]}]\n"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 
 class BillingServer(billing_pb2_grpc.BillingServiceServicer):
@@ -82,7 +82,7 @@ class Product:
     async def ready(self, slot=0, what="missing"):
         """Returns what /readyz of a worker misses, or another part of what it says."""
         transport = httpx.AsyncHTTPTransport(uds=f"{self.folder}/admin-{slot}.sock")
-        async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=PATIENCE_SECONDS) as client:
             return (await client.get("/readyz")).json()[what]
 
     async def close(self):
@@ -149,7 +149,7 @@ async def test_two_workers_start_without_billing_follow_files_and_revoke_togethe
 
     # A new connection each time, so that both workers answer.
     async def get(path, key):
-        async with httpx.AsyncClient(base_url=product.base_url) as client:
+        async with httpx.AsyncClient(base_url=product.base_url, timeout=PATIENCE_SECONDS) as client:
             return await client.get(path, headers={"authorization": f"Bearer {key}"})
 
     async def models():
@@ -171,7 +171,7 @@ async def test_two_workers_start_without_billing_follow_files_and_revoke_togethe
 
     await until(swapped)
 
-    async with httpx.AsyncClient(base_url=product.base_url) as client:
+    async with httpx.AsyncClient(base_url=product.base_url, timeout=PATIENCE_SECONDS) as client:
         operator = {"authorization": f"Bearer {keys['admin_key']}"}
         made = (await client.post("/api/v1/keys", json={"name": "x"}, headers=operator)).json()
         assert {(await get("/v1/models", made["key"])).status_code for _ in range(8)} == {200}
@@ -265,6 +265,16 @@ async def test_readiness_says_beforehand_what_happens_without_redis(product):
     assert await until(note) == ["should Redis go away, requests that need a wallet or have limits are refused"]
 
 
+async def test_readiness_names_a_spool_that_takes_nothing(product):
+    product.settings = {"SPOOL_MAX_BYTES": 1000}
+    await product.start()
+
+    async def named():
+        return [reason for reason in await product.ready() if "spool" in reason]
+
+    assert "new requests are refused" in (await until(named))[0]
+
+
 async def test_a_redis_that_stands_still_keeps_nothing_from_a_clean_stop(product, valkey):
     product.settings = {"ACCESS_LOG": "on", "DRAIN_NOTICE_SECONDS": 0}
     product.output = asyncio.subprocess.PIPE
@@ -276,7 +286,7 @@ async def test_a_redis_that_stands_still_keeps_nothing_from_a_clean_stop(product
     assert await until(connected)
     os.kill(valkey.pid, signal.SIGSTOP)
     try:
-        async with httpx.AsyncClient(base_url=product.base_url) as client:
+        async with httpx.AsyncClient(base_url=product.base_url, timeout=PATIENCE_SECONDS) as client:
             reply = await client.post("/v1/chat/completions", json={}, headers={"authorization": "Bearer wrong"})
         assert reply.status_code == 401
         process.send_signal(signal.SIGTERM)

@@ -343,7 +343,37 @@ async def test_a_route_is_explained_for_a_key(world):
     )  # fmt: skip
     assert json.loads(asked.body) == {"messages": [], "user": "ü", "model": "gpt"}
     assert [(header.name, header.value) for header in asked.headers] == [(b"x-session", b"1")]
-    assert asked.operation == wire.OPERATION_CHAT
+    assert (asked.operation, asked.dialect) == (wire.OPERATION_CHAT, wire.DIALECT_OPENAI_CHAT)
+    assert (found["operation"], found["dialect"]) == ("chat", "openai-chat")
+
+
+@pytest.mark.parametrize(
+    ("question", "operation", "dialect"),
+    [
+        ({}, "chat", "openai-chat"),
+        ({"dialect": "openai-responses"}, "chat", "openai-responses"),
+        ({"dialect": "anthropic", "request": {"messages": []}}, "chat", "anthropic"),
+        ({"dialect": "gemini"}, "chat", "gemini"),
+        # What only one dialect has says which it is.
+        ({"request": {"input": "hello"}}, "chat", "openai-responses"),
+        ({"request": {"contents": []}}, "chat", "gemini"),
+        ({"request": {"messages": []}}, "chat", "openai-chat"),
+        ({"request": {"input": "hello"}, "operation": "embeddings"}, "embeddings", "openai-chat"),
+        ({"operation": "embeddings", "dialect": "gemini"}, "embeddings", "gemini"),
+        ({"operation": "rerank", "request": {"query": "q"}}, "rerank", "openai-chat"),
+        ({"operation": "transcriptions"}, "transcriptions", "openai-chat"),
+    ],
+)
+async def test_a_route_is_explained_for_the_dialect_of_its_request(world, question, operation, dialect):
+    world.routers.explanations = [("unix:a", router.ExplainRouteResponse(explanation=EXPLANATION))]
+    body = {"model": "gpt"} | question
+    reply = await world.client.post("/api/v1/routes/explain", json=body, headers=world.operator)
+    assert (reply.json()["operation"], reply.json()["dialect"]) == (operation, dialect), reply.text
+    (asked,) = world.routers.asked
+    assert wire.Dialect.Name(asked.dialect) == "DIALECT_" + dialect.upper().replace("-", "_")
+    assert wire.Operation.Name(asked.operation) == "OPERATION_" + {
+        "rerank": "RERANK", "chat": "CHAT", "embeddings": "EMBEDDINGS", "transcriptions": "TRANSCRIPTION"
+    }[operation]  # fmt: skip
 
 
 async def test_what_edge_itself_would_refuse_is_said(world):
@@ -368,6 +398,11 @@ async def test_what_edge_itself_would_refuse_is_said(world):
         ({"model": "gpt", "request": []}, 400, "request"),
         ({"model": "gpt", "headers": {"a": 1}}, 400, "headers"),
         ({"model": "gpt", "operation": "images"}, 400, "operation"),
+        ({"model": "gpt", "dialect": "openai"}, 400, "dialect"),
+        ({"model": "gpt", "dialect": ["gemini"]}, 400, "dialect"),
+        ({"model": "gpt", "operation": "embeddings", "dialect": "anthropic"}, 400, "dialect"),
+        ({"model": "gpt", "operation": "rerank", "dialect": "gemini"}, 400, "dialect"),
+        ({"model": "gpt", "operation": "translations", "request": {}}, 400, "request"),
     ],
 )
 async def test_questions_that_are_wrong_are_refused(world, body, status, param):

@@ -110,7 +110,7 @@ async def test_a_version_is_swapped_in_and_watchers_hear_of_it(files):
         (files.folder / "a.yaml").write_text(CHANNEL.format(name))
         await files.apply()
         await holder.refresh()
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(heard.wait(), 60)
     version = holder.current()
     await holder.refresh()
     assert holder.current() is version
@@ -119,7 +119,7 @@ async def test_a_version_is_swapped_in_and_watchers_hear_of_it(files):
     assert version.model("other", "gpt-5.1") is None
     assert [model.name for model in version.models_of("default")] == ["gpt-5.1"]
     stopping.set()
-    await asyncio.wait_for(watching, 10)
+    await asyncio.wait_for(watching, 60)
     assert seen == sorted(set(seen))
     assert len(seen) == 2
 

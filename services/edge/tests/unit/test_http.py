@@ -257,6 +257,8 @@ async def test_images_that_are_not_paid_for_say_what_is_left_of_their_limits_as_
         check_error(reply, status, code)
         assert reply.headers["x-ratelimit-limit-requests"] == "5"
         assert reply.headers["x-ratelimit-remaining-tokens"] == "2757"
+    # Of a wallet that is missing, billing is asked.
+    assert world.lost == ["org_1"]
     assert world.media.created == []
 
 

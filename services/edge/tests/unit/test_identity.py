@@ -111,7 +111,9 @@ class Setting:
         self.store, self.peppers = FakeKeyStore(memory), peppers
         self.turns = turns
         lookups = KeyLookups(self.store, pause_seconds=0.05, most_waiting=250, sleep=self._pause)
-        self.authenticator = KeyAuthenticator(lookups, peppers, self.clock, max_keys=max_keys, max_unknown=max_unknown)
+        self.authenticator = KeyAuthenticator(
+            lookups, peppers, self.clock, max_keys=max_keys, max_unknown=max_unknown, unchecked_seconds=120
+        )
         numbers = iter(range(1, 1000))
         self.create = CreateKey(
             self.store, peppers[0], self.clock, CountingIds(), lambda count: next(numbers).to_bytes(count, "big")

@@ -207,6 +207,52 @@ async def test_the_router_with_the_fewest_open_requests_is_asked_whosever_they_a
     assert pool.pick() is first
 
 
+def pool_of(addresses, on_ready=lambda: None):
+    """Returns a pool, each of whose routers has a stream that writes to a `Call`."""
+    pool = RouterPool(addresses, pause_seconds=0, on_ready=on_ready, counters=InferenceCounters())
+    for peer in pool.peers:
+        peer.stream = RouterStream(0.0, on_room=on_ready)
+        peer.stream.call = Call()
+        peer.streams.add(peer.stream)
+    return pool
+
+
+@pytest.mark.parametrize(("requests", "body"), [(400, 64 * 1024), (40_000, 300)])
+async def test_callers_that_leave_a_router_that_reads_nothing_fill_its_queue_to_a_limit(requests, body):
+    came = []
+    pool = pool_of(["unix:a"], lambda: came.append(pool.pick()))
+    silent = pool.peers[0].stream
+    silent.call.writable = False
+    sent = 0
+    for _ in range(requests):
+        if (stream := pool.pick()) is None:
+            break
+        # Its caller left: nothing counts its body any more, but it waits in the queue all the same.
+        stream.outbox.open(body, id=stream.open(Open()), body=b"x" * body)
+        del stream.pending[stream._next_id]
+        sent += 1
+    assert 0 < sent < requests
+    assert silent.outbox.bytes <= 17 * 2**20
+    assert silent.outbox.frames <= 16_385
+    assert came == []
+    # It reads on: whoever waits is let in.
+    silent.call.writable = True
+    silent.on_writable()
+    await turn()
+    assert came == [silent]
+    assert sum(len(batch.open) for batch in silent.call.written) == sent
+
+
+async def test_another_router_is_asked_while_the_queue_to_one_is_full():
+    pool = pool_of(["unix:a", "unix:b"])
+    silent, other = (peer.stream for peer in pool.peers)
+    silent.call.writable = False
+    silent.outbox.body(1, b"x" * (16 * 2**20 + 1))
+    other.open(Open())
+    assert pool.pick() is other
+    assert pool.pick(other) is None
+
+
 def test_a_router_that_closes_at_once_is_asked_again_ever_more_seldom_up_to_once_a_second(tmp_path):
     came = []
 

@@ -52,6 +52,7 @@ async def test_a_rebuild_says_how_far_it_is_and_what_is_left(world):
         mending.RebuildUsageResponse(
             step="done",
             records=9,
+            copies=2,
             missing=4,
             kept=[mending.KeptRecords(partition=2, offset=7, at_us=10**6)],
             not_rebuilt=[left],
@@ -60,7 +61,7 @@ async def test_a_rebuild_says_how_far_it_is_and_what_is_left(world):
     ]
     first, last = lines(await world.client.post(REBUILD, headers=world.operator))
     assert (first["step"], first["records"], "kept" in first) == ("read", 5, False)
-    assert (last["step"], last["missing"], last["cut"]) == ("done", 4, 3)
+    assert (last["step"], last["copies"], last["missing"], last["cut"]) == ("done", 2, 4, 3)
     assert last["kept"] == [{"partition": 2, "offset": 7, "at": "1970-01-01T00:00:01.000+00:00"}]
     (one,) = last["not_rebuilt"]
     assert (one["kind"], one["found_pico"], one["expected_pico"]) == ("charge", 1, 3)

@@ -30,13 +30,21 @@ class Setting:
     def __init__(self):
         self.clock, self.billing, self.told = ManualClock(NOW_US), FakeBilling(), []
         self.pauses = asyncio.Queue()
-        self.recall = RecallBudgets(
-            self.billing, self.clock, lambda *what: self.told.append(what), sleep=lambda _: self.pauses.get()
-        )
+        self.recall = RecallBudgets(self.billing, self.clock, lambda *what: self.told.append(what), sleep=self._pause)
         self.asked = []
         self.failures = 0
         self.charge = 7
         self.billing.usage = self._usage
+        self.statuses, self.looks = [], 0
+        self.billing.status = self._status
+
+    async def _status(self):
+        self.looks += 1
+        return billing.GetStatusResponse(**(self.statuses.pop(0) if self.statuses else {}))
+
+    async def _pause(self, seconds):
+        await self.pauses.get()
+        self.clock.advance(seconds)
 
     async def _usage(self, request):
         self.asked.append(request.filter)
@@ -104,6 +112,53 @@ async def test_billing_is_asked_until_it_answers_or_the_window_is_over(setting):
     setting.pauses.put_nowait(None)
     await setting.done()
     assert len(setting.told) == 1
+
+
+async def test_what_is_booked_of_a_backlog_later_is_told_with_what_was(setting):
+    started_us = NOW_US - 60_000_000
+    setting.statuses = [
+        {"lag_events": 9, "lag_ms": 90_000},
+        # Nothing of what waits was read yet.
+        {"lag_events": 9},
+        # Ten seconds lie between two looks.
+        {"lag_events": 5, "lag_ms": 81_000},
+        {"lag_events": 5, "lag_ms": 89_000},
+    ]
+    setting.recall.begin(LIMITS, 1, started_us)
+    while not setting.told:  # noqa: ASYNC110 - the question is asked in a task.
+        await asyncio.sleep(0)
+    setting.charge = 30
+    for _ in range(3):
+        setting.pauses.put_nowait(None)
+    await setting.done()
+    assert setting.told == [(LIMITS, 1, "2026-11", 7), (LIMITS, 1, "2026-11", 30)]
+    # What costs the engine something is asked twice, however long it takes.
+    assert (len(setting.asked), setting.pauses.qsize(), setting.statuses) == (2, 0, [])
+
+
+async def test_a_backlog_of_others_is_told_of_once(setting):
+    setting.statuses = [{"lag_events": 9, "lag_ms": 90_000}, {}]
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert setting.told == [(LIMITS, 1, "2026-11", 7)]
+
+
+async def test_many_budgets_wait_for_a_backlog_and_ask_together_how_far_it_is(setting):
+    """After a loss of Redis every key's budget begins within moments."""
+    sets = [LimitSet("org_1", (Scope("key", f"key_{number}", budget_pico=10**12),)) for number in range(2_500)]
+    setting.statuses = [{"lag_events": 9, "lag_ms": 90_000}]
+    for one in sets:
+        setting.recall.begin(one, 1, NOW_US)
+    async with asyncio.timeout(30):
+        while len(setting.told) < len(sets):  # noqa: ASYNC110 - the questions are asked in tasks.
+            await asyncio.sleep(0)
+    assert setting.looks == 1
+    setting.charge = 30
+    for _ in sets:
+        setting.pauses.put_nowait(None)
+    await setting.done()
+    assert sorted(amount for *_, amount in setting.told) == [7] * len(sets) + [30] * len(sets)
 
 
 async def test_a_process_that_stops_asks_no_more(setting):

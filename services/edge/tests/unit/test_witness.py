@@ -1,5 +1,6 @@
 """What edge writes down of a request whose router vanished, where it is not metered in tokens of text."""
 
+import base64
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ from tollgate_edge.domain.principal import Principal
 from tollgate_edge.faces import OPENAI
 from tollgate_edge.inference.fields import decode
 from tollgate_edge.inference.witness import Witness
-from tollgate_edge.ports import EdgeVersion
+from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_rating import ExchangeRate, PriceBook, PriceTable
 
@@ -44,7 +45,9 @@ class Spool:
         pass
 
 
-def witnessed(operation, body, *, delivered=100, currency="", rates=(), clock=None, started_us=1):
+def witnessed(
+    operation, body, *, delivered=100, currency="", rates=(), clock=None, started_us=1, left=False, context=0
+):
     spool = Spool()
     witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), clock or SystemClock())
     principal = Principal("key_1", "org_1", "prj_1", "default", "default", None, is_operator=False, currency=currency)
@@ -52,7 +55,7 @@ def witnessed(operation, body, *, delivered=100, currency="", rates=(), clock=No
         principal=principal,
         asked=decode(operation, wire.DIALECT_OPENAI_CHAT, body, 128),
         operation=operation,
-        body=body,
+        body=b"" if left else body,
         body_length=len(body),
         request_id="req_1",
         tries=1,
@@ -64,7 +67,8 @@ def witnessed(operation, body, *, delivered=100, currency="", rates=(), clock=No
         hold_pico=0,
     )
     prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)], rates=rates)
-    witness.record(exchange, delivered, EdgeVersion("sha256:0", 1, prices))
+    models = {name: EdgeModel(name, "chat", "vendor", 0, context) for name in PRICES}
+    witness.record(exchange, delivered, EdgeVersion("sha256:0", 1, prices, {"default": models}))
     (payload,) = spool.payloads
     return events.UsageRecorded.FromString(payload)
 
@@ -84,6 +88,36 @@ def test_what_was_likely_used_is_charged_in_the_units_of_the_price(operation, bo
     event = witnessed(operation, body)
     assert (event.charge_pico, event.unpriced, event.estimated) == (charge_pico, False, True)
     assert event.usage.requests == 1
+
+
+PICTURE = base64.b64encode(bytes(3_750_000))
+EMBEDDED = {
+    "chat": b'{"model":"by-token","messages":[{"content":[{"image_url":{"url":"data:image/png;base64,%b"}}]}]}',
+    "anthropic": b'{"model":"by-token","messages":[{"content":[{"source":{"data":"%b"}}]}]}',
+}
+
+
+@pytest.mark.parametrize("dialect", EMBEDDED)
+@pytest.mark.parametrize(
+    ("left", "context", "least", "most"),
+    [
+        # A file is 1,600 tokens, and the rest are those of the words.
+        (False, 0, 1600, 1640),
+        (False, 128_000, 1600, 1640),
+        (False, 1_000, 1_000, 1_000),
+        # The body was given back with the caller.
+        (True, 128_000, 128_000, 128_000),
+        (True, 0, 1_250_000, 1_250_040),
+    ],
+)
+def test_a_picture_in_a_prompt_is_no_text_of_its_size(dialect, left, context, least, most):
+    event = witnessed(wire.OPERATION_CHAT, EMBEDDED[dialect] % PICTURE, left=left, context=context)
+    assert least <= event.usage.input_tokens <= most
+
+
+def test_two_pictures_are_two_and_words_stay_words():
+    body = b'{"model":"by-token","messages":["%b","%b","%b"]}' % (PICTURE, b"words " * 4_000, PICTURE)
+    assert 2 * 1600 + 6_000 <= witnessed(wire.OPERATION_CHAT, body).usage.input_tokens <= 2 * 1600 + 6_040
 
 
 def test_nothing_delivered_is_nothing_charged():

@@ -22,6 +22,7 @@ from tollgate_kit.grpc_io import new_channel
 from tollgate_resources import Channel, Declared, PriceBook, compile_version, load_catalogue
 
 DOLLAR = 10**12
+PATIENCE_SECONDS = 180
 # Not of the catalogue: an operator's own model, priced by the picture in a book of their own.
 MODEL = "our-painter"
 PRICES = PriceBook(
@@ -81,12 +82,12 @@ class Process:
                 sys.executable, "-m", "tollgate_media_jobs", env=os.environ | environment, stderr=log
             )
         self.channel = new_channel(self.address)
-        await asyncio.wait_for(self.channel.channel_ready(), 30)
+        await asyncio.wait_for(self.channel.channel_ready(), PATIENCE_SECONDS)
         self.stub = media_pb2_grpc.MediaServiceStub(self.channel)
 
     async def ended(self):
         """Waits until the process has ended by itself; returns its code."""
-        code = await asyncio.wait_for(self.child.wait(), 30)
+        code = await asyncio.wait_for(self.child.wait(), PATIENCE_SECONDS)
         await self.channel.close()
         return code
 
@@ -113,7 +114,7 @@ class Process:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await self.create(prompt)
 
-    async def wait(self, job_id, seconds=30):
+    async def wait(self, job_id, seconds=PATIENCE_SECONDS):
         request = media.WaitJobRequest(
             organization_id="org_a", project_id="proj_a", job_id=job_id, timeout_ms=seconds * 1000
         )
@@ -131,7 +132,7 @@ class Process:
         consumer = new_consumer(f"sqlite:///{self.log}", "test", ["usage.recorded.v1"])
         await consumer.start()
         found = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(found) < count:
                 found += await consumer.poll(100, 1)
         found += await consumer.poll(100, 0.3)
@@ -148,7 +149,7 @@ def database_url(request):
 async def holds(valkey):
     made = Holds(valkey.url)
     await made.start()
-    assert await made.wait_ready(10)
+    assert await made.wait_ready(60)
     await made.pipe.call("FLUSHALL")
     await made.rebuild("org_a", 100 * DOLLAR)
     yield made

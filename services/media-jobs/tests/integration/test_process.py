@@ -44,6 +44,8 @@ async def test_a_job_from_end_to_end(media_jobs, provider, holds):
     assert event.charge_pico == done.charge_pico == 2 * LOW + 7 * 5_000_000
     assert event.traceparent.split("-")[1] == "0123456789abcdef0123456789abcdef"
     assert (await holds.balance("org_a")).held > event.charge_pico
+    # They go once the end has been told.
+    await media_jobs.stop()
     assert not list((media_jobs.directory / "assets" / "staging").rglob("*.*"))
 
 
@@ -176,7 +178,7 @@ async def test_killed_on_the_way_a_failed_job_costs_nothing(media_jobs, provider
 async def test_killed_while_the_provider_draws_it_is_never_asked_again(media_jobs, provider):
     await media_jobs.start()
     job = await media_jobs.create("wait: a fox")
-    assert await asyncio.to_thread(provider.arrived.wait, 20)
+    assert await asyncio.to_thread(provider.arrived.wait, 60)
     await media_jobs.kill()
     await media_jobs.start()
     provider.release.set()

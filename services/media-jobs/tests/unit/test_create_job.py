@@ -77,7 +77,8 @@ async def test_without_money_without_wallet_and_without_redis():
     bench = Bench(wallet=1)
     assert (await refused(bench)).kind == errors.ERROR_KIND_INSUFFICIENT_QUOTA
     other = replace(TENANT, organization_id="org_unknown")
-    assert (await refused(bench, tenant=other)).kind == errors.ERROR_KIND_UNAVAILABLE
+    error = await refused(bench, tenant=other)
+    assert (error.kind, error.code) == (errors.ERROR_KIND_UNAVAILABLE, "no_wallet")
     bench.holds.away = True
     with pytest.raises(HoldsUnavailable):
         await bench.create(command())

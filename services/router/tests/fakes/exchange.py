@@ -83,10 +83,14 @@ class Upstream:
 
 
 class Log:
-    """Takes what is published."""
+    """Keeps what is published."""
 
-    async def send(self, _topic: str, _records: Any) -> None:
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    async def send(self, _topic: str, records: Any) -> None:
         """Takes them."""
+        self.records += records
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -99,11 +103,12 @@ class Router:
         self.clock = ManualClock()
         self.upstream = Upstream()
         self.spool = Spool.open(directory)
+        self.log = Log()
         where = dict.fromkeys(("address", "config_addresses"), "unix:/nowhere") | {"event_log_url": "sqlite:///nowhere"}
         folders = {"state_directory": directory, "spool_directory": directory}
         recorder = Recorder(
             spool=self.spool,
-            publisher=Publisher(self.spool, Log(), "topic", gather_seconds=0),
+            publisher=Publisher(self.spool, self.log, "topic", gather_seconds=0),
             tracing=NoTracing(),
             random_source=random.Random(1),
             sample_ratio=0,

@@ -37,7 +37,7 @@ def target(base_url: str, *, private_network: bool = True, header_block: bytes =
 
 async def eventually(condition: Callable[[], object]) -> None:
     """Waits for what no event tells: what a server in another thread has seen."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the other thread sets no event of this loop.
             await asyncio.sleep(0.002)
 
@@ -92,7 +92,7 @@ class Listener:
         return bool(self.events) and self.events[-1] in {"end", "failed"}
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

@@ -1,11 +1,13 @@
 """The upstream client against servers that break the rules of the wire, over real sockets."""
 
 import json
+from types import SimpleNamespace
 
 import h11
 import pytest
 from services.router.tests.fakes.upstream import PATH, Listener, eventually, target
 from tests.integration.faulty import BODY, FAULTS, RESETS, STALLS, FaultyProvider, FullPort, read_request
+from tests.servers.process import free_port
 
 from tollgate_kit.clock import ManualClock
 from tollgate_router.domain.failure import FailureKind
@@ -128,10 +130,8 @@ async def test_no_connection_within_its_time(make_client):
 
 
 async def test_a_port_where_nobody_listens_is_refused(client):
-    full = FullPort()
-    full.stop()
     sink = Listener()
-    ask(client, full, sink)
+    ask(client, SimpleNamespace(port=free_port()), sink)
     await sink.over()
     assert sink.kind is FailureKind.REFUSED
     assert not sink.failure.sent

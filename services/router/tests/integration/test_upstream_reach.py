@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from services.router.tests.fakes.upstream import PATH, FakeResolver, Listener, eventually, target
 from tests.integration.faulty import FullPort, RawServer, read_request
+from tests.servers.process import free_port
 
 from tollgate_kit.clock import ManualClock, SystemClock
 from tollgate_resources.ports import DEFAULT_PORTS, Ports
@@ -219,10 +220,9 @@ async def test_an_address_that_refuses_makes_way_at_once(make_client, serve):
 
 
 async def test_when_every_address_refuses_the_call_is_refused(make_client):
-    full = FullPort()
-    full.stop()
+    port = free_port()
     client = make_client(resolver=FakeResolver({"two.example": ["127.0.0.1", "127.0.0.2", "::1"]}))
-    sink = await ask(client, f"http://two.example:{full.port}").over()
+    sink = await ask(client, f"http://two.example:{port}").over()
     assert (sink.kind, sink.failure.sent) == (FailureKind.REFUSED, False)
 
 
@@ -443,9 +443,8 @@ async def test_all_addresses_behind_a_proxy_share_the_time_to_connect(make_clien
 
 
 async def test_a_proxy_that_is_not_there_refuses_the_call(make_client):
-    full = FullPort()
-    full.stop()
-    through = Proxy("127.0.0.1", full.port, private_network=True)
+    port = free_port()
+    through = Proxy("127.0.0.1", port, private_network=True)
     sink = await ask(dual_stack(make_client), "http://two.example", proxy=through).over()
     assert (sink.kind, sink.failure.sent) == (FailureKind.REFUSED, False)
     assert sink.failure.detail.startswith("the proxy: ")

@@ -169,12 +169,8 @@ def test_only_who_can_is_asked(body, served):
 
 def test_embeddings_are_not_searched_for_abilities():
     body = b'{"input":"x","tools":[1]}'
-    found = snapshot(ABLE)
-    assert {first(walk(found, ask(body=body, chat=False), seed)).channel for seed in range(60)} == {
-        "plain",
-        "able",
-        "odd",
-    }
+    found, asked = snapshot(ABLE), ask(body=body, operation=wire.OPERATION_EMBEDDINGS)
+    assert {first(walk(found, asked, seed)).channel for seed in range(60)} == {"plain", "able", "odd"}
 
 
 def test_what_nothing_is_known_of_can_do_everything():

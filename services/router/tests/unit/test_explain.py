@@ -1,10 +1,18 @@
 """Explanations: a row for every target and why, and never another story than the choice itself tells."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from services.router.tests.fakes.exchange import Router
 from services.router.tests.fakes.versions import ask, channel, first, problem, route, snapshot, walk
 
+from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate.router.v1 import router_pb2
+from tollgate.routing.v1 import explanation_pb2 as routing
+from tollgate_router.api.admin import RouterAdmin
 from tollgate_router.domain.explain import Verdict, explain
 from tollgate_router.domain.health.policy import HealthPolicy
 from tollgate_router.domain.health.registry import Health
@@ -189,3 +197,89 @@ def test_what_is_possible_is_where_a_request_would_go(history, strategy, affinit
     assert possible == set(reached[1:])
     assert bool(explanation.refusal) == (not reached)
     assert len(explanation.targets) == 6
+
+
+async def asked_of(router, snapshot, **question):
+    """Returns verdict and reason by channel, and the explanation, as an operator gets it."""
+    admin = RouterAdmin(router.deps, dict, Health(HealthPolicy()), lambda _: None)
+    router.deps.snapshot = snapshot
+    question = {"model": "able", "route_group": "default"} | question
+    reply = await admin.ExplainRoute(router_pb2.ExplainRouteRequest(**question), SimpleNamespace())
+    found = {
+        one.channel: (routing.Verdict.Name(one.verdict).removeprefix("VERDICT_").lower(), one.reason)
+        for one in reply.explanation.targets
+    }
+    return found, reply.explanation
+
+
+BLIND = [channel("blind", {"name": "able", "abilities": ["tools"]}), channel("sees")]
+PIXEL = "iVBORw0KGgo="
+SEEN = {
+    wire.DIALECT_OPENAI_CHAT: {
+        "messages": [
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": f"data:;base64,{PIXEL}"}}]}
+        ]
+    },
+    wire.DIALECT_OPENAI_RESPONSES: {
+        "input": [{"role": "user", "content": [{"type": "input_image", "image_url": f"data:;base64,{PIXEL}"}]}]
+    },
+    wire.DIALECT_ANTHROPIC: {
+        "max_tokens": 9,
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}],
+            }
+        ],
+    },
+    wire.DIALECT_GEMINI: {
+        "contents": [{"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": PIXEL}}]}]
+    },
+}
+
+
+@pytest.mark.parametrize("dialect", SEEN, ids=wire.Dialect.Name)
+async def test_a_request_of_each_dialect_is_explained_as_it_goes(tmp_path, dialect):
+    found = snapshot(BLIND)
+    router = Router(tmp_path, found)
+    body = json.dumps(SEEN[dialect]).encode()
+    said, explanation = await asked_of(router, found, dialect=dialect, body=body)
+    router.open(dialect=dialect, body=body)
+    assert said == {"blind": ("out", "image_input"), "sees": ("taken", "")}
+    assert list(explanation.needs) == ["image_input"]
+    assert router.upstream.calls[0].target.channel == "sees"
+
+
+async def test_a_target_whose_provider_does_not_serve_the_operation_is_out(tmp_path):
+    gemini = channel("gemini", provider="gemini")
+    found = snapshot([gemini, channel("ranks")], [route("able", ["gemini"], ["ranks"])])
+    router = Router(tmp_path, found)
+    said, _ = await asked_of(router, found, operation=wire.OPERATION_RERANK)
+    assert said == {"gemini": ("out", "operation"), "ranks": ("taken", "")}
+    said, explanation = await asked_of(router, snapshot([gemini]), operation=wire.OPERATION_RERANK)
+    assert said == {"gemini": ("out", "operation")}
+    assert explanation.refusal == "No provider of 'able' serves this: rerank."
+    # As a request is refused.
+    router.open(operation=wire.OPERATION_RERANK, body=b'{"query":"q","documents":["d"]}')
+    assert router.end().error.message == explanation.refusal
+
+
+async def test_a_completion_that_becomes_a_chat_is_possible_at_who_chats(tmp_path):
+    found = snapshot([channel("gemini", provider="gemini")])
+    said, _ = await asked_of(Router(tmp_path, found), found, operation=wire.OPERATION_COMPLETION)
+    assert said == {"gemini": ("taken", "")}
+
+
+def test_a_fallback_model_is_asked_of_providers_that_serve_the_operation():
+    found = snapshot(
+        [channel("a"), channel("g", "small", provider="gemini"), channel("s", "small"), channel("d", "plain")],
+        [route("able", ["a"], fallbacks={"error": ["small", "plain"]}), route("small", ["g"], ["s"])],
+    )
+    way = walk(found, ask(operation=wire.OPERATION_RERANK))
+    target = way.after(DOWN, first(way), 0.0)
+    assert target.channel == "s"
+    assert rows(explain(found, way, target, 0.0)) == {
+        ("able", 1, "a", 0): ("failed", "upstream_unavailable"),
+        ("small", 1, "g", 0): ("out", "operation"),
+        ("small", 2, "s", 0): ("taken", ""),
+    }

@@ -371,22 +371,6 @@ async def test_confirmed_and_given_up_events_carry_their_status(tmp_path):
     assert [record.headers for record in world.log.records] == [(), ()]
 
 
-async def test_a_trace_that_is_kept_goes_along_with_its_event(tmp_path):
-    world, of, where = World(tmp_path, tracing=True), opened(), target()
-    event, _, recorded = recorded_event(world, of, snapshot(), result(where, trace_kept=True))
-    (span,) = world.spans.found
-    assert event == expected(of, where, trace_kept=True, traceparent=span.span)
-    assert span.span[3:35] == "a" * 32
-    assert (span.parent_span_id, span.start_us, span.end_us) == ("b" * 16, STARTED + 1, STARTED + 900)
-    assert span.attributes["tollgate.channel"] == "main"
-    assert span.attributes["gen_ai.usage.input_tokens"] == 10
-    world.publisher.on_published = world.recorder.published
-    world.recorder.confirm(recorded)
-    await world.published()
-    assert world.log.records[0].headers == (("traceparent", span.span.encode()),)
-    assert [one.parent_span_id for one in world.spans.found[1:]] == [span.span[36:52]]
-
-
 async def test_what_an_earlier_process_left_is_sent_again(tmp_path):
     before, where = World(tmp_path), target()
     _, _, first = recorded_event(before, opened(1), snapshot(), result(where))
@@ -422,50 +406,6 @@ def test_the_event_has_what_edge_marked_the_request_with(tmp_path):
     assert (event.client_network, event.prompt_hash) == ("203.0.113.0/24", 2**64 - 1)
     event, _, _ = recorded_event(world, plain, snapshot(), result(target()))
     assert (event.client_network, event.prompt_hash) == ("", 0)
-
-
-USUAL = {"failed": False, "attempts": 1, "fell_back": False, "total_us": 999_999}
-
-
-@pytest.mark.parametrize(
-    ("changes", "kept"),
-    [
-        ({}, False),
-        ({"failed": True}, True),
-        ({"attempts": 2}, True),
-        ({"fell_back": True}, True),
-        ({"total_us": 1_000_000}, True),
-    ],
-    ids=["usual", "failed", "second attempt", "another model at its first attempt", "slow"],
-)
-def test_which_traces_are_kept_at_a_share_of_none(tmp_path, changes, kept):
-    assert World(tmp_path).recorder.keep_trace(opened(), **(USUAL | changes)) is kept
-
-
-def test_the_trace_of_a_model_that_a_budget_named_is_kept(tmp_path):
-    of = opened()
-    of.requested_model = "dear"
-    assert World(tmp_path).recorder.keep_trace(of, **USUAL)
-
-
-def test_two_tries_of_a_request_agree_whether_it_is_of_the_share(tmp_path):
-    recorders = [World(tmp_path / name, ratio=0.25).recorder for name in ("one", "other")]
-    kept = []
-    for number in range(400):
-        of = opened()
-        of.traceparent = f"00-{number * 0x9E3779B97F4A7C15 % 2**128:032x}-{'b' * 16}-01"
-        first, second = (recorder.keep_trace(of, **USUAL) for recorder in recorders)
-        assert first == second
-        kept.append(first)
-    assert 80 <= sum(kept) <= 120
-
-
-def test_what_has_no_trace_is_of_no_share(tmp_path):
-    of = opened()
-    of.traceparent = ""
-    assert not World(tmp_path, ratio=1).recorder.keep_trace(of, **USUAL)
-    of.traceparent = TRACE
-    assert World(tmp_path / "other", ratio=1).recorder.keep_trace(of, **USUAL)
 
 
 def test_a_groups_own_price_is_charged_where_the_list_has_none_for_what_was_used(tmp_path):

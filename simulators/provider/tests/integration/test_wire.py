@@ -31,7 +31,7 @@ class Process:
     def stop(self):
         if self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
-        code = self.child.wait(10)
+        code = self.child.wait(60)
         errors = self.child.stderr.read()
         self.child.stderr.close()
         os.close(self.supervisor)
@@ -47,13 +47,13 @@ def simulator(tmp_path_factory):
 
 @pytest.fixture
 def http(simulator):
-    with httpx.Client(base_url=simulator.url, timeout=10) as client:
+    with httpx.Client(base_url=simulator.url, timeout=60) as client:
         yield client
 
 
 @pytest.fixture
 def sdk(simulator):
-    with openai.OpenAI(base_url=simulator.url + "/v1", api_key="any", max_retries=0, timeout=10) as client:
+    with openai.OpenAI(base_url=simulator.url + "/v1", api_key="any", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -118,7 +118,7 @@ def raw(port, body, fault="", close_after=None):
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-sim-fault: {fault}\r\ncontent-length: {len(data)}\r\n\r\n"
     )
-    with closing(socket.create_connection(("127.0.0.1", port), 10)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), 60)) as connection:
         connection.sendall(head.encode() + data)
         got = b""
         while (close_after is None or len(got) < close_after) and (more := connection.recv(65536)):
@@ -237,14 +237,16 @@ def test_bad_requests(http, method, path, body, status):
 
 def test_demands_its_key_and_ends_with_its_supervisor():
     process = Process("--api-key", "right")
-    with httpx.Client(base_url=process.url) as client:
-        for key, status in (("wrong", 401), ("right", 200)):
-            headers = {"authorization": f"Bearer {key}"}
-            assert client.post("/v1/chat/completions", json=chat("x"), headers=headers).status_code == status
-    os.close(process.supervisor)
-    assert process.child.wait(10) == 0
-    process.supervisor = os.open(os.devnull, os.O_RDONLY)
-    process.stop()
+    try:
+        with httpx.Client(base_url=process.url, timeout=60) as client:
+            for key, status in (("wrong", 401), ("right", 200)):
+                headers = {"authorization": f"Bearer {key}"}
+                assert client.post("/v1/chat/completions", json=chat("x"), headers=headers).status_code == status
+        os.close(process.supervisor)
+        process.supervisor = os.open(os.devnull, os.O_RDONLY)
+        assert process.child.wait(60) == 0
+    finally:
+        process.stop()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@
 -- scopes and five for each: requests a minute, tokens a minute, slots at once, budget (0: no limit), window of the
 -- budget; then three for each limited operation: its set, tokens, second. Tokens and second of s and f correct what a
 -- hold counted; a second below 0 says that this may have been done already. Those of H and P are what the first counted.
--- Amounts stay decimal strings: a Lua number is exact to 2^53 only. The sign of a reply is exact all the same.
+-- Amounts stay decimal strings: a Lua number is exact to 2^53 only, and `move` subtracts short ones. The sign of a
+-- reply is exact all the same.
 -- A record without budgets is "h:EXPIRY:AMOUNT" (held), "s:TIME:COST" (settled) or "r:EXPIRY:" (released, a tombstone).
 -- Replies one number an operation: 0 refused for money, 1 done, 2 no wallet, 3 came too late, 4 settled at another cost,
 -- 5 refused by a limit, 7 by a budget. A limited hold replies a list instead: that number, the second it was counted in
@@ -282,13 +283,14 @@ if ARGV[3 + total * 3] then
     return reply
   end
 
-  -- What a budget took in this window before its hash was made; done once.
+  -- What a budget took in this window before its hash was made; said again as more of it becomes known.
   function limits.use(set, place, window, amount)
     local budget = set[place] and set[place].budget
-    if not budget or call('HGET', budget.key, 'id') ~= window or call('HSETNX', budget.key, 'used', amount) == 0 then
-      return 3
-    end
-    move('0', amount, budget.key, 'left')
+    if not budget or call('HGET', budget.key, 'id') ~= window then return 3 end
+    local before = call('HGET', budget.key, 'used') or '0'
+    if #amount < #before or #amount == #before and amount <= before then return 3 end
+    call('HSET', budget.key, 'used', amount)
+    move(before, amount, budget.key, 'left')
     return 1
   end
 

@@ -3,6 +3,8 @@
 -- broke off. So no sum breaks a script off: a wallet or a budget that would be beyond becomes the nearest that Redis
 -- counts. Billing tells of such wallets, and makes them again from the ledger, which holds any amount.
 local MOST = '9223372036854775807'
+-- Numbers of so many digits, and their differences, are exact in Lua.
+local EXACT_DIGITS = 15
 local try = redis.pcall
 
 -- Returns the sum, whose sign is exact, or nothing where Redis does not count so far: then nothing has changed.
@@ -27,6 +29,11 @@ end
 
 -- Gives one amount and takes another.
 local function move(give, taken, key, field)
+  -- Most are small enough for their difference to be exact, and one command is 5 % less of a request than two.
+  if #give <= EXACT_DIGITS and #taken <= EXACT_DIGITS then
+    local by = tonumber(give) - tonumber(taken)
+    if by == 0 or add(string.format('%d', by), key, field) then return end
+  end
   if give ~= '0' and not add(give, key, field) then
     -- So much is there that the other can be taken first.
     if taken ~= '0' then take(taken, key, field) end

@@ -12,7 +12,7 @@ OF_BATCHES: Final = (
     "after_commit",
 )
 OF_NOTICES: Final = ("after_lease", "after_send")
-OF_REBUILDS: Final = ("before_attach", "after_attach")
+OF_REBUILDS: Final = ("after_copies", "before_attach", "after_attach")
 NAMES: Final = OF_BATCHES + OF_NOTICES + OF_REBUILDS
 
 

@@ -20,30 +20,33 @@ from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import BatchRow
 
 
-def _between(column: str, begin: str = "from_us") -> str:
+def between(column: str, begin: str = "from_us") -> str:
     """Returns the condition that a column is of the time asked for, from the parameter `begin` on."""
     first, end = (f"fromUnixTimestamp64Micro({{{name}:Int64}})" for name in (begin, "to_us"))
     return f"({column} >= {first} AND {column} < {end})"
 
 
+COPIES: Final = "usage_events_copies"
+"""Rows that were taken away since they were there again, until the sums are without them, too."""
+
 _FROM: Final = re.compile(r"FROM (\S*usage_events`?) AS e\b")
 _MONEY: Final = ("charge", "cost", "loss")
 _HOURS: Final = f"""
 SELECT DISTINCT toInt64(toUnixTimestamp(at)) AS hour FROM (
-    SELECT toStartOfHour(started_at) AS at FROM usage_events WHERE {_between("ingested_at")}
+    SELECT toStartOfHour(started_at) AS at FROM usage_events WHERE {between("ingested_at")}
     UNION DISTINCT
-    SELECT toStartOfHour(started_at) FROM usage_events WHERE {_between("started_at")}
+    SELECT toStartOfHour(started_at) FROM usage_events WHERE {between("started_at")}
     UNION DISTINCT
-    SELECT toStartOfHour(minute) FROM usage_1m WHERE {_between("minute", "hour_us")}
+    SELECT toStartOfHour(minute) FROM usage_1m WHERE {between("minute", "hour_us")}
     UNION DISTINCT
-    SELECT hour FROM usage_1h WHERE {_between("hour", "hour_us")}
+    SELECT hour FROM usage_1h WHERE {between("hour", "hour_us")}
     UNION DISTINCT
-    SELECT toDateTime(day, 'UTC') FROM usage_1d WHERE {_between("toDateTime(day, 'UTC')", "day_us")}
+    SELECT toDateTime(day, 'UTC') FROM usage_1d WHERE {between("toDateTime(day, 'UTC')", "day_us")}
 ) ORDER BY hour
 """  # noqa: S608 - constants; everything else is a parameter.
 _ROWS: Final = f"""
 SELECT toInt64(toUnixTimestamp(toStartOfHour(started_at))) AS hour, count() AS rows FROM usage_events
-WHERE {_between("started_at")} AND toStartOfHour(started_at) IN {{hours:Array(DateTime('UTC'))}} GROUP BY hour
+WHERE {between("started_at")} AND toStartOfHour(started_at) IN {{hours:Array(DateTime('UTC'))}} GROUP BY hour
 """  # noqa: S608 - constants; everything else is a parameter.
 _OF_BUCKET: Final = """
 SELECT request_id, charge, cost, loss FROM usage_events
@@ -86,9 +89,9 @@ class _Shape:
     def columns(self, column: str) -> str:
         return ", ".join((column, *self.names, *self.sums))
 
-    def query(self, more: str = "") -> str:
-        """Returns what the view makes of the rows of the time asked for."""
-        rows = rf"FROM (SELECT * FROM \1 WHERE {_between('started_at')}{more}) AS e"  # noqa: S608 - constants.
+    def query(self, more: str = "", table: str = r"\1") -> str:
+        """Returns what the view makes of the rows of the time asked for, of its own table or another one."""
+        rows = rf"FROM (SELECT * FROM {table} WHERE {between('started_at')}{more}) AS e"  # noqa: S608 - constants.
         return _FROM.sub(rows, self.view)
 
 
@@ -147,7 +150,7 @@ class ClickHouseRollups:
         about: dict[str, Any] = {"from_us": begin, "to_us": begin + rollup.bucket_us}
         about |= {f"name_{name}": value for name, value in difference.names.items()}
         names = " AND ".join(f"{name} = {{name_{name}:String}}" for name in difference.names)
-        sql = _OF_BUCKET.format(times=_between("started_at"), names=names)
+        sql = _OF_BUCKET.format(times=between("started_at"), names=names)
         rows = await self._clickhouse.rows(sql, about, aside=True)
         return [BatchRow(row["request_id"], Amounts(*(to_pico(row[name]) for name in _MONEY))) for row in rows]
 
@@ -156,7 +159,20 @@ class ClickHouseRollups:
             raise InvalidQuery("the sums of a cluster are not made again: nobody has tried it on one")
         shape = await self._shape(rollup)
         times = {"from_us": from_us, "to_us": to_us}
-        await self._clickhouse.change(lambda client: _refill(client, rollup, shape, times, lacking=lacking))
+        only = _lacking(rollup, shape) if lacking else ""
+        await self._clickhouse.change(lambda client: _refill(client, rollup, shape, times, only))
+
+    async def without_copies(self, rollup: Rollup, from_us: int, to_us: int) -> int:
+        shape = await self._shape(rollup)
+        times, only = {"from_us": from_us, "to_us": to_us}, _with_copies(rollup, shape)
+
+        def work(client: Any) -> int:
+            ((lines,),) = client.query(f"SELECT count() FROM ({only})", parameters=times).result_rows  # noqa: S608 - ours.
+            if lines:
+                _refill(client, rollup, shape, times, only)
+            return int(lines)
+
+        return await self._clickhouse.change(work)
 
     async def _shape(self, rollup: Rollup) -> _Shape:
         found = self._shapes.get(rollup.name)
@@ -178,7 +194,7 @@ class ClickHouseRollups:
 
 def _of_time(rollup: Rollup) -> str:
     """Returns the condition that a line of a rollup is of the time asked for; a day is a date."""
-    return _between(f"toDateTime({rollup.column}, 'UTC')")
+    return between(f"toDateTime({rollup.column}, 'UTC')")
 
 
 def _differing(rollup: Rollup, shape: _Shape, more: str = "") -> str:
@@ -216,29 +232,46 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | dict) else to_pico(value)
 
 
-def _refill(client: Any, rollup: Rollup, shape: _Shape, times: dict[str, int], *, lacking: bool) -> None:
-    """Makes the lines of a time again from their rows; of `lacking`, only those that rows are missing of."""
+def _lacking(rollup: Rollup, shape: _Shape) -> str:
+    """Returns the query for lines that rows are missing of."""
+    return f"SELECT {_line(rollup, shape)} FROM ({_differing(rollup, shape)}) WHERE kept_rows < raw_rows"  # noqa: S608 - names of ours.
+
+
+def _with_copies(rollup: Rollup, shape: _Shape) -> str:
+    """Returns the query for lines that have as many rows too many as there were copies of theirs, and for no others.
+
+    What a line has beside that may be all that is left of rows that are lost.
+    """
+    line = _line(rollup, shape)
+    copies = f"SELECT {line}, toInt64(sum(rows)) FROM ({shape.query(table=COPIES)}) GROUP BY {line}"  # noqa: S608 - names of ours.
+    more = f"({line}, toInt64(kept_rows) - toInt64(raw_rows)) IN ({copies})"
+    return f"SELECT {line} FROM ({_differing(rollup, shape)}) WHERE {more}"  # noqa: S608 - names of ours.
+
+
+def _line(rollup: Rollup, shape: _Shape) -> str:
+    return ", ".join((rollup.column, *shape.names))
+
+
+def _refill(client: Any, rollup: Rollup, shape: _Shape, times: dict[str, int], only: str) -> None:
+    """Makes the lines of a time again from their rows; where a query says which `only`, no others."""
     beside = f"{rollup.table}_refilled"
     partition = _PARTITION_IDS[rollup.name](datetime.fromtimestamp(times["from_us"] / 1e6, UTC))
-    for statement in _statements(rollup, shape, beside, partition, lacking=lacking):
+    for statement in _statements(rollup, shape, beside, partition, only):
         client.command(statement, parameters=times, settings=FILLING)
     statement = f"ALTER TABLE {rollup.table} REPLACE PARTITION ID '{partition}' FROM {beside}"
     client.command(statement, settings=known(client, _REPLACING))
     client.command(f"DROP TABLE {beside} SYNC")
 
 
-def _statements(rollup: Rollup, shape: _Shape, beside: str, partition: str, *, lacking: bool) -> Iterator[str]:
+def _statements(rollup: Rollup, shape: _Shape, beside: str, partition: str, only: str) -> Iterator[str]:
     """Yields what makes the partition in the table beside: what stays as it is, and what is made again."""
-    line = ", ".join((rollup.column, *shape.names))
+    line = _line(rollup, shape)
     every = f"{line}, {', '.join((*shape.sums, *shape.states))}"
-    again = _of_time(rollup)
-    if lacking:
-        fewer = f"SELECT {line} FROM ({_differing(rollup, shape)}) WHERE kept_rows < raw_rows"  # noqa: S608 - see below.
-        again = f"({line}) IN ({fewer})"
+    again = f"({line}) IN ({only})" if only else _of_time(rollup)
     yield f"DROP TABLE IF EXISTS {beside} SYNC"
     yield f"CREATE TABLE {beside} AS {rollup.table}"
     # Names of our tables and their columns; everything else is a parameter.
     stays = f"SELECT {every} FROM {rollup.table} WHERE _partition_id = '{partition}' AND NOT ({again})"  # noqa: S608 - see above.
     made = f"SELECT {every} FROM ({shape.query()})"  # noqa: S608 - see above.
-    for source in (stays, f"{made} WHERE {again}" if lacking else made):
+    for source in (stays, f"{made} WHERE {again}" if only else made):
         yield f"INSERT INTO {beside} ({every}) {source}"

@@ -1,6 +1,6 @@
 """The usage store as booking needs it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
@@ -154,8 +154,14 @@ class ClickHouseUsageStore:
     def make_ready(self, rows: Block) -> None:
         rows.ready = arrow_table(rows.columns, KINDS)
 
-    async def insert_usage(self, rows: Block, token: str) -> None:
-        await self._clickhouse.insert("usage_events", lambda: rows.ready or arrow_table(rows.columns, KINDS), token)
+    async def insert_usage(self, rows: Block, token: str, check: Callable[[], None] | None = None) -> None:
+        def made() -> Any:
+            table = rows.ready or arrow_table(rows.columns, KINDS)
+            if check is not None:
+                check()
+            return table
+
+        await self._clickhouse.insert("usage_events", made, token)
 
     async def insert_mismatches(self, rows: Sequence[Row], token: str) -> None:
         await self._clickhouse.insert("usage_mismatches", lambda: _table(rows, _MISMATCH_KINDS), token)

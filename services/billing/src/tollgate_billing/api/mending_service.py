@@ -14,7 +14,7 @@ from tollgate_billing.api.ledger_service import answered
 from tollgate_billing.use_cases.rebuild_usage import RebuildUsage, Rebuilt
 from tollgate_billing.use_cases.refill_rollups import Refilled, RefillRollups
 
-_COUNTS: Final = ("step", "records", "batches", "missing", "unfit", "sums", "letters", "mismatches", "cut")
+_COUNTS: Final = ("step", "records", "batches", "copies", "missing", "unfit", "sums", "letters", "mismatches", "cut")
 Context = aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)

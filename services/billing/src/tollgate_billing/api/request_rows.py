@@ -8,7 +8,7 @@ from google.protobuf.json_format import Parse
 from tollgate.billing.v1 import billing_pb2 as wire
 from tollgate.exchange.v1.exchange_pb2 import Limit
 from tollgate.routing.v1.explanation_pb2 import Explanation
-from tollgate_billing.domain.rows import NO_EVENT, Row, to_pico
+from tollgate_billing.domain.rows import NO_EVENT, Row, log_place, to_pico
 from tollgate_billing.errors import InvalidQuery
 from tollgate_billing.ports import HoldRecord, Place
 from tollgate_billing.use_cases.look_at_requests import Evidence, Rerating
@@ -20,7 +20,7 @@ _SAME: Final = (
     *("error_kind", "status", "final", "estimated", "unpriced", "stream", "attempt", "input_tokens", "output_tokens"),
     *("cache_read_tokens", "reasoning_tokens", "images", "currency", "price_digest", "config_digest"),
     *("rate_digest", "list_currency", "provider_currency"),
-    *("first_byte_us", "total_us", "kind", "media_job_id", "price_group", "batch", "upstream_status", "superseded"),
+    *("first_byte_us", "total_us", "kind", "media_job_id", "price_group", "batch", "upstream_status"),
     *("replay", "source"),
 )
 _OTHER_TOKENS: Final = ("audio_input_tokens", "audio_output_tokens", "image_input_tokens", "image_output_tokens")
@@ -43,12 +43,13 @@ def read_cursor(cursor: str) -> Place | None:
 
 def request_row(kind: str, row: Row) -> wire.RequestRow:
     """Returns a row of a list; `kind` is usage or refused."""
-    return _usage(row) if kind == "usage" else _refused(row)
+    return _usage(row, row["superseded"]) if kind == "usage" else _refused(row)
 
 
 def evidence_reply(evidence: Evidence) -> wire.GetEvidenceResponse:
     """Returns all that is known of a request; without rows when that is nothing."""
-    usage = [_usage(row) for row in evidence.rows]
+    lost = evidence.superseded
+    usage = [_usage(row, (row["event_id"].bytes, log_place(row)) in lost) for row in evidence.rows]
     reply = wire.GetEvidenceResponse(
         rows=[*usage, *(_refused(row) for row in evidence.refused)],
         ratings=[_rating(one) for one in evidence.ratings],
@@ -79,7 +80,7 @@ def evidence_reply(evidence: Evidence) -> wire.GetEvidenceResponse:
 _MISMATCH: Final = ("reason", "detail", "found_pico", "expected_pico", "found_at_us")
 
 
-def _usage(row: Row) -> wire.RequestRow:
+def _usage(row: Row, superseded: bool) -> wire.RequestRow:  # noqa: FBT001 - said of the row.
     routing = Parse(row["routing"], Explanation(), ignore_unknown_fields=True) if row["routing"] else None
     corrects = row["corrects_event_id"]
     return wire.RequestRow(
@@ -95,6 +96,7 @@ def _usage(row: Row) -> wire.RequestRow:
         units=_units(row),
         corrects_event_id="" if corrects == NO_EVENT else str(corrects),
         tags=_tags(row),
+        superseded=superseded,
         **{"try": row["try"]},
         **{name: row[name] for name in _SAME},
     )

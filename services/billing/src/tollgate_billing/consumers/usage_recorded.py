@@ -413,6 +413,14 @@ class UsageRecordedConsumer:
         self._drop(intake)
 
     def _drop(self, intake: Intake) -> None:
+        for batch in [batch for one, batch in self._begun if one is intake and batch.written]:
+            # As good as always its token was remembered; whoever stood still for too long is the exception.
+            fields = {"batch": batch.bounds.batch}
+            log.warning(
+                "a batch was written and is booked by another process; if `tollgate reconcile` names repeated_event,"
+                " `tollgate usage rebuild` takes its second rows away",
+                extra={"fields": fields},
+            )
         self._begun = [one for one in self._begun if one[0] is not intake]
 
     def _stop(self, intake: Intake, batch: Batch, reason: str) -> None:

@@ -61,6 +61,10 @@ class KeptFinal(NamedTuple):
 KeptFinals = Mapping[str, Mapping[bytes, bool]]
 
 
+# Where in the log an event was: epoch, topic, partition, offset.
+LogPlace = tuple[str, str, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Booked:
     """An event that an earlier batch has booked. `row` is its row in the usage store."""
@@ -72,8 +76,7 @@ class Booked:
     superseded: bool
     rank: tuple[int, int]
     row: Mapping[str, object]
-    # Where in the log it was: epoch, topic, partition, offset.
-    place: tuple[str, str, int, int] = ("", "", 0, 0)
+    place: LogPlace = ("", "", 0, 0)
 
 
 @dataclass(slots=True)

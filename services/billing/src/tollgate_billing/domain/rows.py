@@ -16,7 +16,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_billing.domain.event import ESTIMATE, Event, repeated_id
 from tollgate_billing.domain.fields import TOKEN_FIELDS, Columns, columns_of
 from tollgate_billing.domain.intent import Bounds
-from tollgate_billing.domain.judge import Booked, Judged
+from tollgate_billing.domain.judge import Booked, Judged, LogPlace
 
 Row = dict[str, Any]
 
@@ -227,11 +227,11 @@ def booked_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Booked]]:
     corrected = {row["corrects_event_id"].bytes for row in rows if row["kind"] == "adjustment"}
     found: dict[str, list[Booked]] = {}
     # Where an event has rows of several places, its own adjustment is of one of them, the first that nothing else took.
-    taken: dict[bytes, tuple[str, str, int, int]] = {}
+    taken: dict[bytes, LogPlace] = {}
     for row in rows:
         if row["kind"] != "usage":
             continue
-        event_id, place = row["event_id"].bytes, _place(row)
+        event_id, place = row["event_id"].bytes, log_place(row)
         superseded = bool(row["superseded"])
         if corrected and not superseded:
             superseded = repeated_id(event_id, place) in corrected
@@ -251,7 +251,7 @@ def booked_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Booked]]:
     return found
 
 
-def _place(row: Mapping[str, Any]) -> tuple[str, str, int, int]:
+def log_place(row: Mapping[str, Any]) -> LogPlace:
     """Returns where in the log a row's event was: epoch, topic, partition, offset."""
     return row["src_epoch"], row["src_topic"], row["src_partition"], row["src_offset"]
 

@@ -62,6 +62,8 @@ class KeepWallets:
         self._applied: dict[str, str] = {}
         # Organizations whose wallet was beyond what Redis counts when it was last compared.
         self._beyond: set[str] = set()
+        # What was said of each organization to be settled and never booked, as long as that is so.
+        self._overdue: dict[str, frozenset[str]] = {}
 
     def applied(self, source: str, batch: str) -> None:
         """Takes note that Redis has a batch, so that nobody has to see to it again."""
@@ -211,7 +213,12 @@ class KeepWallets:
         if swept.released:
             fields = {"organization_id": organization_id, "holds": swept.released}
             log.warning("holds expired and were given back", extra={"fields": fields})
-        for hold_id in swept.overdue[:20]:
+        # Each once: the alert and the gauge go on to tell of it.
+        known = self._overdue.pop(organization_id, frozenset())
+        new = [hold_id for hold_id in swept.overdue if hold_id not in known][:20]
+        if swept.overdue:
+            self._overdue[organization_id] = known.intersection(swept.overdue).union(new)
+        for hold_id in new:
             log.error(
                 "a settled hold was never booked",
                 extra={"fields": {"organization_id": organization_id, "request_id": request_of(hold_id)}},

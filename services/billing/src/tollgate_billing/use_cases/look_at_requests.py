@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tollgate_billing.domain.judge import LogPlace
 from tollgate_billing.domain.rows import Row, booked_of, to_pico
 from tollgate_billing.domain.used_units import units_of_row
 from tollgate_billing.domain.verify import missing
@@ -56,6 +57,15 @@ class Evidence:
     @property
     def charge_pico(self) -> int:
         return sum(to_pico(row["charge"]) for row in self.rows)
+
+    @property
+    def superseded(self) -> frozenset[tuple[bytes, LogPlace]]:
+        """The events that lost to another one when they were booked or since, and where each was in the log.
+
+        Of an event that came twice, only one of both may be taken back.
+        """
+        booked = booked_of(self.rows).values()
+        return frozenset((one.event_id, one.place) for of in booked for one in of if one.superseded)
 
 
 class LookAtRequests:

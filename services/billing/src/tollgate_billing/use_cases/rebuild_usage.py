@@ -4,7 +4,7 @@ Every batch that is booked is decided again as it was then: with the bounds that
 that came before it. What of its rows is missing is collected beside the others, if with it the batch says what the
 ledger booked, and all of it is attached at once between two batches. The ledger and wallets are only read: what was
 charged stays charged, and nothing is charged again. Then sums that rows are missing of are made again, and what rows
-and ledger do not agree on after all is named.
+and ledger do not agree on after all is named. Before all that, rows that were inserted again are taken away.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from tollgate_billing.mending_ports import BetweenBatches, KeptEvents, Rebuildin
 from tollgate_billing.ports import Ledger, LedgerBooks, UsageBooks
 from tollgate_billing.use_cases.compare_books import CompareBooks
 from tollgate_billing.use_cases.compare_rollups import CompareRollups
+from tollgate_billing.use_cases.drop_copies import DropCopies
 from tollgate_billing.use_cases.record_batch import Batch, RecordBatch, SourceState, mismatch_row, poison_row
 from tollgate_billing.use_cases.refill_rollups import RefillRollups
 from tollgate_kit.clock import Clock
@@ -50,16 +51,17 @@ class Kept:
 
 @dataclass(slots=True)
 class Rebuilt:
-    """How far a rebuild is. `step` is read, attach, sums, compare or done.
+    """How far a rebuild is. `step` is copies, read, attach, sums, compare or done.
 
-    `missing` rows were not there, `unfit` ones of them do not make their batch what the ledger booked and are left out;
-    `sums` are lines of rollups that were made again. `not_rebuilt` says what rows and ledger still do not agree on, and
-    why; `cut` counts those that are not written out.
+    `copies` were rows of a place that has another one. `missing` rows were not there, `unfit` ones of them do not make
+    their batch what the ledger booked and are left out; `sums` are lines of rollups that were made again. `not_rebuilt`
+    says what rows and ledger still do not agree on, and why; `cut` counts those that are not written out.
     """
 
-    step: str = "read"
+    step: str = "copies"
     records: int = 0
     batches: int = 0
+    copies: int = 0
     missing: int = 0
     unfit: int = 0
     sums: int = 0
@@ -99,6 +101,7 @@ class RebuildParts:
     compare: CompareBooks
     rollups: CompareRollups
     refill: RefillRollups
+    drop_copies: DropCopies
     between_batches: BetweenBatches
     clock: Clock
     reached: Callable[[str], None]
@@ -140,7 +143,7 @@ class _Run:
         self._heights: Mapping[str, int] = {}
         self._sources: dict[Claim, _Source] = {}
         self._hours: set[int] = set()
-        # Batches that a dry run would have made whole.
+        # Batches that a dry run would have made what the ledger booked.
         self._would: set[str] = set()
         self._done = Rebuilt()
 
@@ -149,6 +152,12 @@ class _Run:
         # All that is below is committed: nobody writes rows of it any more.
         self._heights = await parts.between_batches(parts.booked.heights)
         await parts.store.begin()
+        yield done
+        # With copies, batches would not be what the ledger booked, and nothing of them that is missing would fit.
+        copies = await parts.drop_copies.rows(self._from_us, self._to_us, dry_run=self._dry_run)
+        done.copies = sum(copies.values())
+        self._would.update(copies)
+        done.step = "read"
         async with aclosing(parts.events.read()) as reading:
             async for records in reading:
                 for claim, of_claim in groupby(records, _CLAIM_OF):
@@ -165,6 +174,7 @@ class _Run:
             self._reached("after_attach")
             done.step = "sums"
             yield done
+            done.sums += await parts.drop_copies.sums()
             await self._mend_sums()
         done.step = "compare"
         yield done

@@ -42,6 +42,7 @@ from tollgate_billing.domain.verify import Mismatch, verify_all
 from tollgate_billing.errors import TooMuchPoison
 from tollgate_billing.ports import DeadLetters, Ledger, Letter, OpenException, Posting, Prices, UsageStore, Wallets
 from tollgate_billing.telemetry import BillingCounters
+from tollgate_billing.use_cases.insert_rows import InsertRows
 from tollgate_billing.use_cases.keep_wallets import KeepWallets
 from tollgate_kit.clock import Clock
 from tollgate_kit.event_log import Stored
@@ -57,11 +58,12 @@ _STATUS_NAMES: Final = {2: "confirmed", 1: "unconfirmed", 0: "witness", ESTIMATE
 
 @dataclass(slots=True)
 class Prepared:
-    """What was decided about a batch before anything was written.
+    """What was decided about a batch before anything was written; `at`: when, in seconds of the machine's own clock.
 
     Of the events themselves, which are most of the memory, only those are kept whose trace is, or that have no price.
     """
 
+    at: float
     events: int
     traced: list[Judged]
     unpriced: list[Event]
@@ -143,7 +145,7 @@ def _nobody_asks(_organizations: Iterable[str]) -> None:
 
 
 class RecordBatch:
-    """`reached` is told each step that is behind, for tests that end the process there.
+    """`reached` is told each step that is behind, for tests that end the process there; `boottime` counts sleep, too.
 
     `keep` knows which batches Redis has, and brings those that others left in the ledger; `booked` is told whose usage
     was booked. More poison on end than `poison_limit` is not set aside; 0 is no limit.
@@ -158,6 +160,7 @@ class RecordBatch:
         prices: Prices,
         letters: DeadLetters,
         clock: Clock,
+        boottime: Callable[[], float],
         counters: BillingCounters,
         reached: Callable[[str], None],
         keep: KeepWallets,
@@ -170,6 +173,8 @@ class RecordBatch:
         self._prices = prices
         self._letters = letters
         self._clock = clock
+        self._boottime = boottime
+        self._insert = InsertRows(store, boottime)
         self._counters = counters
         self._reached = reached
         self._keep = keep
@@ -186,7 +191,7 @@ class RecordBatch:
             return
         if batch.decoded is None:
             batch.decoded = await asyncio.to_thread(_decoded, batch)
-        decoded = batch.decoded
+        decoded, at = batch.decoded, self._boottime()
         most, poison = count_on_end(state.poison, decoded.places, len(batch.records))
         # What was booked already is poison that somebody looked at, whatever the limit is by now.
         if decoded.letters and not batch.again and 0 < self._poison_limit < most:
@@ -205,7 +210,7 @@ class RecordBatch:
         if not batch.again and (aside := set_aside(decoded.events, history, finals)):
             _take_out(decoded, aside, batch, ROW_LOST)
         await self._learn_prices(decoded.versions)
-        decide = functools.partial(self._decided, batch, decoded, looked, history, finals, state.recent)
+        decide = functools.partial(self._decided, at, batch, decoded, looked, history, finals, state.recent)
         prepared = batch.prepared = await asyncio.to_thread(decide)
         batch.decoded, state.poison = None, poison
         _remember(prepared, state.recent)
@@ -226,7 +231,9 @@ class RecordBatch:
         if prepared.mismatches:
             rows = [mismatch_row(one, batch.bounds, self._clock.now_us()) for one in prepared.mismatches]
             await self._store.insert_mismatches(rows, f"{token}/mismatch")
-        await self._insert(batch, prepared.rows)
+        await self._insert(batch.bounds, prepared.rows, prepared.at, resumed=batch.resumed)
+        # The same batch may be tried again by this process, when a later step failed.
+        batch.resumed = True
         self._reached("after_insert")
 
     async def book(self, batch: Batch) -> None:
@@ -296,6 +303,7 @@ class RecordBatch:
 
     def _decided(
         self,
+        at: float,
         batch: Batch,
         decoded: Decoded,
         looked: frozenset[str],
@@ -318,6 +326,7 @@ class RecordBatch:
         self._store.make_ready(rows)
         corrected = [one.corrects.event_id for one in judged if one.corrects is not None]
         return Prepared(
+            at=at,
             events=len(judged),
             traced=[one for one in judged if one.event.fields.trace_kept],
             unpriced=[event for event in events if event.fields.unpriced],
@@ -335,23 +344,6 @@ class RecordBatch:
             lost=sum(rows.columns["superseded"]),
             adjustments=len(corrected),
         )
-
-    async def _insert(self, batch: Batch, rows: Block) -> None:
-        """Inserts the rows once. What was begun before is asked for first: its token may be forgotten by now.
-
-        As long as it is not, the whole batch is sent again: a process that was killed in the middle may have left the
-        rows and not the sums of a rollup, which knows its own tokens.
-        """
-        token = batch.bounds.batch
-        if batch.resumed and rows:
-            present = await self._store.present(batch.bounds)
-            if present and not await self._store.remembers(batch.bounds):
-                rows = rows.without(present)
-                token = f"{token}/rest"
-        if rows:
-            await self._store.insert_usage(rows, token)
-        # The same batch may be tried again by this process, when a later step failed.
-        batch.resumed = True
 
 
 def _decoded(batch: Batch) -> Decoded:

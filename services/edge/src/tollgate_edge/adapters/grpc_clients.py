@@ -21,6 +21,8 @@ _CALL_SECONDS: Final = 15.0
 _EXPORT_SECONDS: Final = 3_600.0
 _COMPARE_SECONDS: Final = 170.0
 _PROBE_SECONDS: Final = 2.0
+# The code of a job's refusal where Redis has lost the wallet.
+_NO_WALLET: Final = "no_wallet"
 
 R = TypeVar("R")
 
@@ -101,7 +103,10 @@ class BillingClient:
 
 
 class MediaClient:
-    def __init__(self, address: str) -> None:
+    """`on_no_wallet` is told whose wallet is missing, where a job is refused without a word of limits."""
+
+    def __init__(self, address: str, on_no_wallet: Callable[[str], None]) -> None:
+        self._on_no_wallet = on_no_wallet
         self._channel = new_channel(address)
         self._stub = media_pb2_grpc.MediaServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
@@ -110,7 +115,14 @@ class MediaClient:
         await self._channel.close()
 
     async def create(self, request: media.CreateJobRequest) -> media.CreateJobResponse:
-        return await answer(self._stub.CreateJob(request, timeout=_CALL_SECONDS))
+        try:
+            reply: media.CreateJobResponse = await self._stub.CreateJob(request, timeout=_CALL_SECONDS)
+        except aio.AioRpcError as failure:
+            error = error_from(failure)
+            if error.code == _NO_WALLET:
+                self._on_no_wallet(request.tenant.organization_id)
+            raise from_wire(error) from None
+        return reply
 
     async def get(self, request: media.GetJobRequest) -> media.Job:
         reply: media.GetJobResponse = await answer(self._stub.GetJob(request, timeout=_CALL_SECONDS))

@@ -310,6 +310,7 @@ BODIES: Final[dict[str, Schema]] = {
         key_id=_ID,
         route_group=_text(63),
         operation=_text(),
+        dialect=_text(),
         request={"type": ["object", "null"]},
         headers={"type": ["object", "null"], "maxProperties": 20, "additionalProperties": {"type": "string"}},
     ),

@@ -24,7 +24,7 @@ _DAY_US: Final = 24 * 3600 * 1_000_000
 _REBUILT_DAYS: Final = 90
 LINES: Final = "application/x-ndjson"
 ROLLUPS: Final = ("minute", "hour", "day")
-_COUNTS: Final = ("records", "batches", "missing", "unfit", "sums", "letters", "mismatches")
+_COUNTS: Final = ("records", "batches", "copies", "missing", "unfit", "sums", "letters", "mismatches")
 T = TypeVar("T")
 
 
@@ -45,7 +45,9 @@ def mending_router(context: HttpContext) -> APIRouter:
         )
         return _lines(request, await context.mending.refill(asked), _refilled)
 
-    @router.post("/rebuild", summary="Writes missing usage rows again from the event log; charges nothing")
+    @router.post(
+        "/rebuild", summary="Writes missing usage rows again from the event log, and drops copies; charges nothing"
+    )
     async def rebuild(request: Request) -> Response:
         await context.operator(request)
         body = await context.bodies.read_object(request, optional=True)

@@ -1,6 +1,7 @@
 """The console API's view of routing, for operators: where a request would go and why, and an operator's word."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -25,6 +26,19 @@ _OPERATIONS: Final = {
     "transcriptions": wire.OPERATION_TRANSCRIPTION,
     "translations": wire.OPERATION_TRANSLATION,
 }
+# Asked for by a form, not by JSON.
+_BY_FORM: Final = frozenset({"transcriptions", "translations"})
+_DIALECTS: Final = {
+    "openai-chat": wire.DIALECT_OPENAI_CHAT,
+    "openai-responses": wire.DIALECT_OPENAI_RESPONSES,
+    "anthropic": wire.DIALECT_ANTHROPIC,
+    "gemini": wire.DIALECT_GEMINI,
+}
+_OPENAI: Final = "openai-chat"
+# What callers can ask for in several dialects, the first one where nothing says which; all else only in OpenAI's.
+_SPOKEN: Final[Mapping[str, tuple[str, ...]]] = {"chat": tuple(_DIALECTS), "embeddings": (_OPENAI, "gemini")}
+# Members of a chat that one dialect has. Those of OpenAI's chat are Anthropic's, too.
+_TELLING: Final = {"contents": "gemini", "input": "openai-responses"}
 _MODES: Final = {
     "enabled": router_wire.CHANNEL_MODE_ENABLED,
     "draining": router_wire.CHANNEL_MODE_DRAINING,
@@ -49,12 +63,14 @@ def _add_explain(router: APIRouter, context: HttpContext) -> None:
         model = text_field(body, "model", required=True, longest=200)
         key = await _key(context, text_field(body, "key_id", longest=200))
         group, project_id = await _group(context, body, key)
+        operation, dialect = _asked(body)
         asked = router_wire.ExplainRouteRequest(
             model=model,
             route_group=group,
             project_id=project_id,
             api_key_id=key.id if key is not None else "",
-            operation=_OPERATIONS[choice_field(body, "operation", "chat", tuple(_OPERATIONS))],
+            operation=_OPERATIONS[operation],
+            dialect=_DIALECTS[dialect],
             body=_body(body, model),
             headers=_headers(body),
         )
@@ -63,6 +79,8 @@ def _add_explain(router: APIRouter, context: HttpContext) -> None:
             {
                 "model": model,
                 "route_group": group,
+                "operation": operation,
+                "dialect": dialect,
                 "refusal": _refusal(context.version.current(), group, model, key),
                 "routers": [
                     {"address": address, "reachable": reply is not None, "explanation": _explanation(reply)}
@@ -107,6 +125,22 @@ async def _group(context: HttpContext, body: dict[str, Any], key: KeyRecord | No
         raise invalid("'route_group' goes without 'key_id': a key has the group of its project.", "route_group")
     project = await context.tenants.find_project(key.organization_id, key.project_id)
     return (project.route_group if project is not None else DEFAULT_GROUP), key.project_id
+
+
+def _asked(body: dict[str, Any]) -> tuple[str, str]:
+    """Returns the operation and the dialect: what is said, else what the operation or its request tells."""
+    operation = choice_field(body, "operation", "chat", tuple(_OPERATIONS))
+    request = body.get("request")
+    if request is not None and operation in _BY_FORM:
+        raise invalid(f"'request' goes without {operation}: they are asked for by a form, not by JSON.", "request")
+    spoken = _SPOKEN.get(operation, (_OPENAI,))
+    usual = spoken[0]
+    if operation == "chat" and isinstance(request, dict):
+        usual = next((dialect for name, dialect in _TELLING.items() if name in request), usual)
+    dialect = choice_field(body, "dialect", usual, tuple(_DIALECTS))
+    if dialect not in spoken:
+        raise invalid(f"'dialect' of {operation} must be one of: {', '.join(spoken)}.", "dialect")
+    return operation, dialect
 
 
 def _body(body: dict[str, Any], model: str) -> bytes:

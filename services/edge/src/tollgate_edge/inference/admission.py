@@ -23,7 +23,7 @@ from tollgate_edge.inference.alone import Alone
 from tollgate_edge.inference.batches import Admitted, Batch, Limited
 from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.limits import Ticket
-from tollgate_holds import HoldResult, LimitSet
+from tollgate_holds import HoldResult, LimitSet, request_of
 from tollgate_holds.holds import Holds, results_of, verdicts_of
 from tollgate_holds.pipe import RedisError, RedisUnavailable
 
@@ -62,6 +62,23 @@ class Unanswered:
 
     def broke(self) -> None:
         """Nobody waits for it."""
+
+
+class Sent:
+    """A call to Redis that carries one batch. An error in what is done with its reply ends no connection."""
+
+    __slots__ = ("_admission", "_batch", "_organization")
+
+    def __init__(self, admission: "Admission", organization: str, batch: Batch) -> None:
+        self._admission, self._organization, self._batch = admission, organization, batch
+
+    def done(self, reply: object) -> None:
+        """Takes the reply, or the error in its place."""
+        guarded(self, self._admission.done, self._organization, self._batch, reply)
+
+    def broke(self) -> None:
+        """Who waits for it is answered as where Redis says nothing."""
+        self._admission.broke(self._organization, self._batch)
 
 
 class Admission:
@@ -119,6 +136,7 @@ class Admission:
         """Asks for a hold within the limits of `ticket`, which the request keeps; else as `hold`."""
         request.ticket = ticket
         if self.waiting >= _MAX_WAITING:
+            self._end_first(organization, request)
             self._loop.call_soon(guarded, request, request.admitted, None)
             return
         self.waiting += 1
@@ -173,7 +191,10 @@ class Admission:
         ticket.verdict = list(verdict)
         if verdict[8]:
             self._new_budgets(limits, verdict[8], started_us)
-        refused = HoldResult(verdict[0]) is not HoldResult.DONE
+        result = HoldResult(verdict[0])
+        if result is HoldResult.NO_WALLET:
+            self._on_no_wallet(limits.organization)
+        refused = result is not HoldResult.DONE
         return ticket.headers(), ticket.refusal(started_us) if refused else None
 
     async def left(self, organization: str) -> int | None:
@@ -196,13 +217,11 @@ class Admission:
 
         One whose reply was lost may have been placed, so it is given back when there is a connection again.
         """
-        # The hold of a second try that Redis never took is given back by an id that it does not know. The slots stand
-        # under the first try's id still, and stay until their TTL; the money is freed by the witness's event.
         for organization, batch in tuple(self._batches.items()):
             late = batch.take_late(now)
             self.waiting -= len(late)
             for request in late:
-                self.forget(organization, request.hold_id, request.ticket)
+                self._forget_unanswered(organization, request)
                 guarded(request, request.admitted, None)
         for batch, organization in tuple(self._sent.items()):
             self._go_on_without(batch, organization, now)
@@ -211,7 +230,9 @@ class Admission:
         """Answers those of a batch that Redis let wait too long."""
 
         def give_back(one: Unanswered, result: HoldResult | None) -> None:
-            if result is None or result is HoldResult.DONE:
+            if result is None:
+                self._forget_unanswered(organization, one)
+            elif result is HoldResult.DONE:
                 self.forget(organization, one.hold_id, one.ticket)
             if result is not None and self._alone is not None:
                 # Redis is back, over the same connection.
@@ -225,6 +246,16 @@ class Admission:
                 guarded(request, request.admitted, None)
             else:
                 self._admit_alone(self._alone, request, amount)
+
+    def _forget_unanswered(self, organization: str, request: Admitted) -> None:
+        """Gives back a hold that Redis may have placed or never heard of."""
+        self.forget(organization, request.hold_id, request.ticket)
+        self._end_first(organization, request)
+
+    def _end_first(self, organization: str, request: Admitted) -> None:
+        """Frees the first try's slots, unless a second took them over; the witness's event frees its money."""
+        if request.tries and request.ticket is not None:
+            self.end(organization, request_of(request.hold_id), request.ticket)
 
     def _other(self, organization: str, operation: bytes, hold_id: str, amount: int) -> None:
         batch = self._batch(organization)
@@ -301,11 +332,7 @@ class Admission:
         for organization, batch in batches.items():
             packed = self._pack(organization, batch)
             self.round_trips += 1
-
-            def done(reply: object, organization: str = organization, batch: Batch = batch) -> None:
-                self._done(organization, batch, reply)
-
-            if self._holds.pipe.submit(packed, done):
+            if self._holds.pipe.submit(packed, Sent(self, organization, batch).done):
                 self._sent[batch] = organization
             else:
                 self._again(organization, batch)
@@ -325,7 +352,8 @@ class Admission:
             limited.other_gates + limited.hold_gates,
         )
 
-    def _done(self, organization: str, batch: Batch, reply: object) -> None:
+    def done(self, organization: str, batch: Batch, reply: object) -> None:
+        """Answers those who wait in a batch with what Redis said to it."""
         del self._sent[batch]
         if batch.limited is not None:
             self._limited_done(organization, batch, batch.limited, reply)
@@ -334,29 +362,42 @@ class Admission:
         if results is None:
             self._failed(organization, batch, reply)
             return
-        self.waiting -= len(batch.waiting)
-        for request, result in zip(batch.waiting, results, strict=False):
+        waiting = batch.take_all()
+        self.waiting -= len(waiting)
+        for request, result in zip(waiting, results, strict=False):
             if result is HoldResult.NO_WALLET:
                 guarded(request, self._on_no_wallet, organization)
             if result is not HoldResult.DONE:
                 self.refused += 1
             guarded(request, request.admitted, result)
         if batch.others:
-            self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+            self.settle_mismatches += results[len(waiting) :].count(HoldResult.DIFFERS)
+
+    def broke(self, organization: str, batch: Batch) -> None:
+        """An error kept a reply from being taken: Redis may have placed what those who still wait asked for."""
+        self._sent.pop(batch, None)
+        left = batch.take_all()
+        self.waiting -= len(left)
+        for request in left:
+            if not isinstance(request, Unanswered):
+                self._forget_unanswered(organization, request)
+            guarded(request, request.admitted, None)
 
     def _limited_done(self, organization: str, batch: Batch, limited: Limited, reply: object) -> None:
-        """Answers as `_done` does, and those who wait within limits: theirs are the last replies, a list each."""
+        """Answers as `done` does, and those who wait within limits: theirs are the last replies, a list each."""
         first = (len(batch.operations) + len(batch.others) + len(limited.others)) // 3
         results = results_of(reply[:first], first) if isinstance(reply, list) else None
         verdicts = verdicts_of(reply, first, [len(one.ticket.limits.scopes) for one in limited.waiting if one.ticket])
         if results is None or verdicts is None:
             self._failed(organization, batch, reply)
             return
-        self.waiting -= len(batch.waiting) + len(limited.waiting)
-        self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
-        for request, result in zip(batch.waiting, results, strict=False):
+        plain = len(batch.waiting)
+        waiting = batch.take_all()
+        self.waiting -= len(waiting)
+        self.settle_mismatches += results[plain:].count(HoldResult.DIFFERS)
+        for request, result in zip(waiting[:plain], results, strict=False):
             self._answer(organization, request, result)
-        for request, verdict in zip(limited.waiting, verdicts, strict=True):
+        for request, verdict in zip(waiting[plain:], verdicts, strict=True):
             assert request.ticket is not None
             request.ticket.verdict = verdict
             if verdict[8]:
@@ -393,6 +434,7 @@ class Admission:
             self.waiting -= 1
             guarded(one, one.admitted, None)
         self._batch(organization).put_before(batch, 3 * _MAX_WAITING)
+        batch.take_all()
 
     async def _load_scripts(self) -> None:
         try:

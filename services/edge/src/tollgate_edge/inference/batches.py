@@ -107,6 +107,13 @@ class Batch:
         self.operations += (_HOLD[True, request.tries > 0], request.hold_id, amount_pico)
         self.waiting.append(request)
 
+    def take_all(self) -> list[Admitted]:
+        """Takes out all who wait: whoever answers them, or has them wait elsewhere, does so once."""
+        found, self.waiting = self.waiting, []
+        if self.limited is not None:
+            found, self.limited.waiting = found + self.limited.waiting, []
+        return found
+
     def put_before(self, older: "Batch", most: int) -> None:
         """Puts operations that have to be sent again before these; of their settles at most so many parts."""
         self.operations[:0], self.waiting[:0] = older.operations, older.waiting

@@ -11,33 +11,32 @@ the names of the parser callbacks, `pipeline`, `flow`, `cycle`, `timeout_keep_al
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.errors import PublicError, public_error, render_openai
+from tollgate_edge.errors import PublicError, public_error
 from tollgate_edge.faces import gemini_call
+from tollgate_edge.inference.asking import add_part
+from tollgate_edge.inference.caller import CONTINUE, Caller
 from tollgate_edge.inference.exchange import InferenceExchange
 from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.known_head import KnownHead, known_head
 from tollgate_edge.inference.operations import ROUTES
-from tollgate_edge.inference.words import STATUS_LINES
+from tollgate_edge.inference.request_head import SHORT_BYTES, has_long_body, read_head
+from tollgate_edge.ports import Refused
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.gateway import InferenceGateway
-    from tollgate_edge.inference.slow_readers import SlowReaders
 
 log = logging.getLogger(__name__)
 
 # Asked of a process that drains, too: they say that it does.
 _HEALTH_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
-_KEY_HEADERS: Final = (b"x-api-key", b"x-goog-api-key", b"api-key")
 _MAX_PIPELINED: Final = 16
 _LEAST_BODY_BYTES_PER_SECOND: Final = 1000
-_DRAINABLE_BYTES: Final = 64 * 1024
 # Heads that are kept in the hope that the next one is the same, before a connection is given up as one that varies.
 _HEADS_KEPT: Final = 4
 
@@ -46,11 +45,9 @@ class _HeadTooLarge(Exception):  # noqa: N818 - what was read, and no fault of o
     """Stops the parser; the caller was answered."""
 
 
-class Door(HttpToolsProtocol):
+class Door(Caller):
     """One client connection. `gateway` and its limits are set on a subclass by `door_class`."""
 
-    gateway: "InferenceGateway"
-    slow_readers: "SlowReaders"
     max_header_bytes: int
     max_header_count: int
     trusted_hops: int
@@ -58,23 +55,16 @@ class Door(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.access_log = False
-        self.peer = ""
         self._reading: InferenceExchange | None = None
-        self._serving: InferenceExchange | None = None
         self._head_size = 0
         self._ending = False
         self._receiving = False
-        self._turned_away = False
-        self.read_deadline = 0.0
-        # When a body is due of which nothing has come yet.
-        self._body_due = 0.0
+        # Of this one the body is being read, and whose key it is not known yet.
+        self._nameless: InferenceExchange | None = None
         # When a connection without a request is closed; 0 while it has one.
         self._idle_until = 0.0
         self._known: KnownHead | None = None
         self._heads_to_keep = _HEADS_KEPT
-        # See `unread`.
-        self.taken_at = 0.0
-        self._taken = 0
 
     # The transport.
 
@@ -88,21 +78,31 @@ class Door(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.gateway.doors.discard(self)
         for exchange in self._exchanges():
-            exchange.abandon()
-        if self._reading is not None:
-            self.gateway.body_bytes -= self._reading.body_size
-        self._reading = self._serving = None
+            guarded(exchange, exchange.abandon)
+        self._leave_out()
+        self._serving = None
         self.pipeline.clear()
         super().connection_lost(exc)
         # uvicorn leaves the timer of a connection that broke with an error.
         self._unset_keepalive_if_required()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's says nothing, which closes.
+        """Keeps the connection while replies are due: who sends nothing more may read on, or be gone."""
+        if self._idle() or self._is_read_by_app():
+            return False
+        self._sends_no_more, self._lingers = True, False
+        # What is not whole of a request never will be.
+        self._leave_out()
+        last: Any = self.pipeline[0][0] if self.pipeline else self._serving or self.cycle
+        if isinstance(last, InferenceExchange):
+            last.keep = False
+        else:
+            last.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._ending:
             return
-        self._idle_until = 0.0
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
         begins = not self._receiving and not self.pipeline and self._idle()
         if begins and self._known is not None and self._is_known(self._known, data):
             return
@@ -139,6 +139,7 @@ class Door(HttpToolsProtocol):
         if size > settings.max_body_bytes or gateway.body_bytes + size > settings.max_body_memory_bytes:
             return False
         self._heads_to_keep = _HEADS_KEPT
+        self._ends_idleness()
         gateway.body_bytes += size
         self._serving = exchange = known.exchange(gateway, self, body)
         guarded(exchange, exchange.begin)
@@ -181,15 +182,30 @@ class Door(HttpToolsProtocol):
 
     def _turn_away(self) -> None:
         """Answers a new request of a draining process; one behind a reply under way is dropped, as HTTP allows."""
-        self._ending, self._receiving = True, False
         if self._idle():
-            # The rest of the body is still taken: closing on it would reset the connection under the answer.
-            self._turned_away = True
+            self._ending, self._receiving, self._lingers = True, False, True
             self._answer(self.gateway.words.draining)
-        elif self._serving is not None:
+            self._leave()
+        else:
+            self._end_behind_reply()
+
+    def _end_behind_reply(self) -> None:
+        """The request that is being read is dropped, and the connection ends with the reply under way before it."""
+        self._ending = self._lingers = True
+        self._leave_out()
+        if self._serving is not None:
             self._serving.keep = False
         else:
             self.cycle.keep_alive = False
+
+    def _leave_out(self) -> None:
+        """Gives back what has come of a request that is not served."""
+        if self._reading is not None:
+            self.gateway.closed(self._reading)
+            self._reading.body_parts = []
+        self._reading = self._nameless = None
+        self._receiving = False
+        self.read_deadline = 0.0
 
     # The parser.
 
@@ -201,7 +217,14 @@ class Door(HttpToolsProtocol):
         self._head_size = 0
         self._reading = None
         self._receiving = not self._ending
+        self._ends_idleness()
         self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
+
+    def _ends_idleness(self) -> None:
+        # By a request only: bytes that begin none, as blank lines do, keep no connection.
+        self._idle_until = 0.0
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -223,7 +246,7 @@ class Door(HttpToolsProtocol):
             self._head_too_large()
 
     def on_headers_complete(self) -> None:
-        self.read_deadline = self._body_due = self.loop.time() + self.gateway.settings.body_timeout_seconds
+        self.read_deadline = self.loop.time() + self.gateway.settings.body_timeout_seconds
         if self._ending:
             return
         path, _, query = self.url.partition(b"?")
@@ -239,14 +262,14 @@ class Door(HttpToolsProtocol):
             return
         exchange = InferenceExchange(self.gateway, self, *route, named)
         self._reading = exchange
-        self._read_headers(exchange, query)
+        read_head(exchange, self.headers, query, self.gateway)
         exchange.keep = self.parser.should_keep_alive()
         exchange.http10 = self.parser.get_http_version() == "1.0"
         refusal = self._refusal(exchange)
         if refusal is not None:
             self._refuse_early(exchange, refusal)
-        elif self.expect_100_continue and self._idle():
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif self._nameless is not exchange:
+            self._ask_for_body()
 
     def _hand_over(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -270,30 +293,41 @@ class Door(HttpToolsProtocol):
             return
         if exchange.closed:
             return
-        exchange.body_parts.append(body)
-        exchange.body_size += len(body)
-        # A byte now and then does not keep a connection: time is earned by what has come.
-        earned = self._body_due + exchange.body_size / _LEAST_BODY_BYTES_PER_SECOND
-        self.read_deadline = min(self.loop.time() + self.gateway.settings.body_timeout_seconds, earned)
+        add_part(exchange, body)
+        # A byte now and then does not keep a connection: time is earned by what has come, and no more of it than this
+        # can be saved up.
+        most = self.loop.time() + self.gateway.settings.body_timeout_seconds
+        self.read_deadline = min(self.read_deadline + len(body) / _LEAST_BODY_BYTES_PER_SECOND, most)
         self.gateway.body_bytes += len(body)
+        if exchange is self._nameless and exchange.body_size > SHORT_BYTES:
+            # For as long as the store takes; it always says something, and `_key_is` goes on.
+            self.flow.pause_reading()
         if exchange.body_size > self.gateway.settings.max_body_bytes:
             self._refuse_early(exchange, self.gateway.words.too_large)
         elif self.gateway.body_bytes > self.gateway.settings.max_body_memory_bytes:
             self._refuse_early(exchange, self.gateway.words.no_memory)
 
     def on_message_complete(self) -> None:
-        self.read_deadline = 0.0
         self._receiving = False
         exchange, self._reading = self._reading, None
-        if exchange is None:
-            if self._turned_away:
+        if self._lingers:
+            # There is no rest to wait for.
+            self._lingers = False
+            if self._idle():
                 self.transport.close()
-            elif not self._ending:
+                return
+        self.read_deadline = 0.0
+        if self._nameless is not None:
+            # It is whole, and begins with its key.
+            self._nameless = None
+            self._read_on()
+        if exchange is None or exchange.closed:
+            if exchange is None and not self._ending:
                 super().on_message_complete()
-            return
-        if exchange.closed:
-            return
-        if self._ending:
+            if self._idle():
+                # It was answered before it was whole.
+                self._idles()
+        elif self._ending:
             self.gateway.closed(exchange)
         elif self._idle():
             self._serving = exchange
@@ -311,36 +345,39 @@ class Door(HttpToolsProtocol):
         elif self._serving is not None:
             # A request of the other kind waits for the reply before it.
             self.pipeline.appendleft((cycle, app))
+        elif self._sends_no_more and cycle.more_body:
+            self.transport.close()
         else:
             super()._start_asgi_task(cycle, app)
 
     # The reply, for exchanges.
 
-    def write(self, data: bytes) -> None:
-        """Sends bytes; a vanished client is ignored."""
-        if not self.transport.is_closing():
-            self.transport.write(data)
-            # What was written is counted, since what waits in all connections could only be asked of each: 0.07 µs.
-            readers = self.slow_readers
-            readers.room -= len(data)
-            if readers.room < 0:
-                readers.find_room(self.gateway.doors, self.loop.time())
-
-    @property
-    def write_paused(self) -> bool:
-        return self.flow.write_paused
-
     def finish(self, *, keep: bool) -> None:
         """Ends the reply that is under way."""
         self._serving = None
         if not keep or self._ending:
-            self.transport.close()
+            self._leave()
         elif self.pipeline:
             self.on_response_complete()
+        elif self._receiving:
+            self._gives_time()
         else:
-            # uvicorn would arm a timer for every reply, and take it back with the next request; the sweep looks anyway.
-            # With heads that are known, edge's own code takes 42 µs of a small request in place of 65.
-            self._idle_until = self.loop.time() + self.timeout_keep_alive
+            self._idles()
+
+    def _idles(self) -> None:
+        # uvicorn would arm a timer for every reply, and take it back with the next request; the sweep looks anyway.
+        # With heads that are known, edge's own code takes 42 µs of a small request in place of 65.
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._receiving:
+            self._unset_keepalive_if_required()
+            self._gives_time()
+
+    def _gives_time(self) -> None:
+        """The reply is done behind which a request is being read, which had no limit until now."""
+        self.read_deadline = max(self.read_deadline, self.loop.time() + self.gateway.settings.header_timeout_seconds)
 
     # Time limits, asked once a second.
 
@@ -348,62 +385,20 @@ class Door(HttpToolsProtocol):
         """Ends a connection whose request does not arrive in time, and one that had none for too long."""
         if 0.0 < self._idle_until <= now:
             self.transport.close()
+        if self._sends_no_more:
+            self._look_for_caller()
         if not self.read_deadline or now < self.read_deadline or self.transport.is_closing():
             return
-        if self._turned_away:
+        if not self._idle() and not self._is_read_by_app():
+            # An error would be taken for a part of the reply that is due before it.
+            self.read_deadline = now + self.gateway.settings.header_timeout_seconds
+            return
+        if self._lingers or not getattr(self, "url", b""):
             self.transport.close()
-            return
-        if self._serving is not None or (self.cycle is not None and self.cycle.response_started):
-            self.read_deadline = 0.0
-            return
-        if getattr(self, "url", b""):
-            self._end(self.gateway.words.too_slow)
         else:
-            self.transport.close()
-
-    def unread(self, now: float) -> int:
-        """Returns how many bytes of replies wait for the caller, and notes whether it took any since the last look.
-
-        The kernel's buffer is not among them. What was written meanwhile is known of exchanges only, so that nothing is
-        counted as it is written; a reply of the app pauses where much waits, and goes on when it was taken.
-        """
-        unsent = self.transport.get_write_buffer_size()
-        taken = (self._serving.bytes_out if self._serving is not None else 0) - unsent
-        if not unsent or taken > self._taken:
-            self.taken_at = now
-        self._taken = taken
-        return unsent
-
-    def drop(self) -> None:
-        """Closes at once; what waits for the caller is lost."""
-        self.transport.abort()
+            self._end(self.gateway.words.too_slow)
 
     # Refusals before a request is whole.
-
-    def _read_headers(self, exchange: InferenceExchange, query: bytes) -> None:
-        found = dict(self.headers)
-        authorization = found.get(b"authorization")
-        if authorization is not None and authorization[:7].lower() == b"bearer ":
-            exchange.presented = authorization[7:].strip()
-        else:
-            for name in _KEY_HEADERS:
-                if name in found:
-                    exchange.presented = found[name].strip()
-                    break
-            else:
-                if query:
-                    exchange.presented = self.gateway.key_of_query(query)
-        exchange.host = found.get(b"host", b"")
-        exchange.content_type = found.get(b"content-type")
-        exchange.traceparent = found.get(b"traceparent")
-        exchange.cors = b"origin" in found
-        names = (*self.gateway.passed_headers, *exchange.face.passed_headers)
-        if names:
-            exchange.passed = [wire.Header(name=name, value=found[name]) for name in names if name in found]
-        if self.trusted_hops:
-            exchange.forwarded = b",".join(value for name, value in self.headers if name == b"x-forwarded-for")
-        length = found.get(b"content-length")
-        exchange.content_length = int(length) if length is not None else -1
 
     def _refusal(self, exchange: InferenceExchange) -> PublicError | None:
         if self.parser.get_method() != b"POST":
@@ -412,21 +407,63 @@ class Door(HttpToolsProtocol):
             return self.gateway.words.too_large
         if self.gateway.closing:
             exchange.keep = False
-        return None
+        return self._check_key(exchange) if has_long_body(exchange) else None
+
+    def _check_key(self, exchange: InferenceExchange) -> PublicError | None:
+        """Looks at the key before a long body is taken: who has none that is good holds no memory of ours for long.
+
+        What is not remembered is asked of the store meanwhile. `begin` asks again, for what a key may do can change
+        while a body comes.
+        """
+        presented, gateway = exchange.presented, self.gateway
+        if presented is None:
+            return public_error(errors.ERROR_KIND_UNAUTHENTICATED, gateway.words.no_key)
+        found = gateway.authenticator.cached(presented)
+        if found is None:
+            self._nameless = exchange
+            gateway.authenticate_slowly(self, presented, partial(self._key_is, exchange))
+            return None
+        return self._refusal_of_key(exchange, found)
+
+    def _refusal_of_key(self, exchange: InferenceExchange, found: object) -> PublicError | None:
+        if not isinstance(found, Refused):
+            return None
+        exchange.barred = found.principal
+        return self.gateway.refusal(found)
+
+    def _key_is(self, exchange: InferenceExchange, found: object) -> None:
+        """The store has said whose key it is. A body that is whole by now is no concern of this."""
+        if self._nameless is not exchange:
+            return
+        self._nameless = None
+        refusal = self._refusal_of_key(exchange, found)
+        if refusal is not None:
+            self._refuse_early(exchange, refusal)
+        else:
+            self.read_deadline = self.loop.time() + self.gateway.settings.body_timeout_seconds
+            self._read_on()
+            self._ask_for_body()
+
+    def _read_on(self) -> None:
+        # Behind a request of the app that waits, uvicorn may have stopped; it goes on with that one.
+        if not self.pipeline:
+            self.flow.resume_reading()
+
+    def _ask_for_body(self) -> None:
+        if self.expect_100_continue and self._idle():
+            self.transport.write(CONTINUE)
 
     def _refuse_early(self, exchange: InferenceExchange, error: PublicError) -> None:
         """Answers before the body is whole. A short body is read and dropped, so that the connection can be kept."""
+        if not self._idle():
+            self._end_behind_reply()
+            return
         self.gateway.body_bytes -= exchange.body_size
         exchange.body_parts, exchange.body_size = [], 0
-        if not self._idle():
-            self._end(error)
-            return
-        short = 0 <= exchange.content_length <= _DRAINABLE_BYTES or (
-            exchange.content_length < 0 and self.parser.get_method() == b"GET"
-        )
-        if not short or self.expect_100_continue:
+        self._nameless = None
+        if has_long_body(exchange) or self.expect_100_continue:
             exchange.keep = False
-            self._ending = True
+            self._ending = self._lingers = True
         self._serving = exchange
         exchange.refuse(error)
 
@@ -438,39 +475,15 @@ class Door(HttpToolsProtocol):
 
     def _end(self, error: PublicError) -> None:
         """Answers outside of any exchange and closes; in the middle of a reply only closes."""
-        self._ending, self._receiving = True, False
+        self._ending, self._receiving, self._nameless = True, False, None
         if self.transport.is_closing():
             return
         if self._idle() or self._is_read_by_app():
             self._answer(error)
         self.transport.close()
 
-    def _answer(self, error: PublicError) -> None:
-        """Writes an error that belongs to no exchange."""
-        request_id = self.gateway.new_request_id()
-        # How much of a head that is not whole was read depends on how it was cut: its host is not looked at.
-        body = render_openai(error, request_id, self.gateway.error_docs(b""))
-        more = "".join(f"{name}: {value}\r\n" for name, value in error.headers.items())
-        self.transport.write(
-            (STATUS_LINES.get(error.status) or b"HTTP/1.1 %d \r\n" % error.status)
-            + b"content-type: application/json\r\nx-request-id: %s\r\n%s" % (request_id.encode(), more.encode())
-            + b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
-        )
-        self.gateway.counters.count_refused(error.code)
-        self.gateway.records.refused(request_id, error)
-
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's own words are not ours.
         self._end(public_error(errors.ERROR_KIND_INVALID_REQUEST, self.gateway.words.bad_http))
-
-    def _is_read_by_app(self) -> bool:
-        """Tells whether the app waits for the rest of the request that is being read, and nothing comes before it."""
-        cycle = self.cycle
-        if self._serving is not None or self.pipeline or cycle is None:
-            return False
-        return cycle.more_body and not cycle.response_started
-
-    def _idle(self) -> bool:
-        return self._serving is None and (self.cycle is None or self.cycle.response_complete)
 
     def _exchanges(self) -> list[InferenceExchange]:
         waiting = cast("list[tuple[object, object]]", list(self.pipeline))

@@ -62,11 +62,10 @@ class InferenceExchange:
         self.named = named
         self.request_id = self.hold_id = gateway.new_request_id()
         self.marks = NO_MARKS
-        self.body_parts: list[bytes] = []
-        self.body_size = 0
+        self.body_parts: list[bytes | bytearray] = []
+        self.body_size = self.body_length = 0
         # Given back where nothing can ask for it again; its length is known to the end.
         self.body: bytes | bytearray = b""
-        self.body_length = 0
         self.presented: bytes | None = None
         self.passed: list[wire.Header] = _NO_HEADERS
         # What the caller named, where a cheaper model is asked instead.
@@ -486,7 +485,8 @@ class InferenceExchange:
         else:
             gateway.settle(self, principal, end)
         self._holding = _NOTHING
-        gateway.records.ended(self, end)
+        if gateway.records.ended(self, end):
+            stream.outbox.keep(self._link_id)
 
     def _close(self, *, keep: bool) -> None:
         if self.closed:

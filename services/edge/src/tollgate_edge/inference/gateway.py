@@ -3,7 +3,6 @@
 import asyncio
 import random
 import re
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
@@ -19,7 +18,7 @@ from tollgate_edge.inference.access_log import AccessLog
 from tollgate_edge.inference.admission import Admission
 from tollgate_edge.inference.controls import Controls
 from tollgate_edge.inference.fields import Asked
-from tollgate_edge.inference.guarding import guarded
+from tollgate_edge.inference.guarding import Breakable, guarded
 from tollgate_edge.inference.limits import Ticket, expected_tokens, tokens_of
 from tollgate_edge.inference.link import RouterPool
 from tollgate_edge.inference.marks import Marks
@@ -104,7 +103,8 @@ class InferenceGateway:
         self.doors: set[Door] = set()
         self._version = version
         self._witness = witness
-        self._parked: deque[InferenceExchange] = deque()
+        # Since when each has waited, on the loop's clock: a second try is older than its wait.
+        self._parked: dict[InferenceExchange, float] = {}
         # By key, model and kind of request; principals are told apart by identity.
         self._common: dict[tuple[object, ...], tuple[Principal, bytes]] = {}
         self._slow: set[asyncio.Task[None]] = set()
@@ -152,9 +152,11 @@ class InferenceGateway:
         self.slow_readers.check(self.doors, now)
         self.admission.expire(now)
         wait = self.settings.router_wait_seconds
-        while self._parked and self._parked[0].started + wait < now:
-            exchange = self._parked.popleft()
-            guarded(exchange, exchange.give_up)
+        for exchange in [one for one, since in self._parked.items() if since + wait < now]:
+            if self.unpark(exchange):
+                guarded(exchange, exchange.give_up)
+        # While it has no room no request comes that would try the disk again.
+        self._witness.flush()
 
     # What is measured.
 
@@ -201,23 +203,21 @@ class InferenceGateway:
             return None
         return found[0].encode() if found else None
 
-    def authenticate_slowly(
-        self, exchange: "InferenceExchange", presented: bytes, then: Callable[[object], None]
-    ) -> None:
+    def authenticate_slowly(self, asker: Breakable, presented: bytes, then: Callable[[object], None]) -> None:
         """Asks the store about a key that is not cached, and goes on with what it says."""
 
         async def ask() -> None:
             then(await self.authenticator.authenticate(presented))
 
-        self.do_slowly(exchange, ask)
+        self.do_slowly(asker, ask)
 
-    def do_slowly(self, exchange: "InferenceExchange", step: Callable[[], Coroutine[None, None, None]]) -> None:
+    def do_slowly(self, asker: Breakable, step: Callable[[], Coroutine[None, None, None]]) -> None:
         """Takes a step of a request that has to wait, in a task of its own."""
 
         def done(task: asyncio.Task[None]) -> None:
             self._slow.discard(task)
             if not task.cancelled():
-                guarded(exchange, task.result)
+                guarded(asker, task.result)
 
         task = self.loop.create_task(step())
         self._slow.add(task)
@@ -244,7 +244,8 @@ class InferenceGateway:
         if principal.is_operator:
             return public_error(errors.ERROR_KIND_FORBIDDEN, self.words.no_calls)
         version = self._version.current()
-        if version is None:
+        if version is None or not self._witness.has_room():
+            # A request of which nothing could be written down would be lost money.
             return public_error(errors.ERROR_KIND_UNAVAILABLE, self.words.no_router, retry_after_ms=1000)
         found = version.model(principal.route_group, model)
         allowed = principal.models
@@ -449,21 +450,18 @@ class InferenceGateway:
         if len(self._parked) >= _MAX_PARKED:
             exchange.give_up()
         else:
-            self._parked.append(exchange)
+            self._parked[exchange] = self.loop.time()
 
     def unpark(self, exchange: "InferenceExchange") -> bool:
         """Takes a parked request out; False when it is not parked."""
-        if exchange in self._parked:
-            self._parked.remove(exchange)
-            return True
-        return False
+        return self._parked.pop(exchange, None) is not None
 
     def _router_ready(self) -> None:
-        parked, self._parked = self._parked, deque()
-        for exchange in parked:
+        parked, self._parked = self._parked, {}
+        for exchange, since in parked.items():
             stream = self.pool.pick()
             if stream is None:
-                self._parked.append(exchange)
+                self._parked[exchange] = since
             elif not exchange.closed:
                 guarded(exchange, exchange.open_on, stream)
 
@@ -479,7 +477,13 @@ class InferenceGateway:
         """Writes down what was delivered of a try whose router vanished."""
         version = self._version.current()
         self.counters.routers_lost += 1
-        self._witness.record(exchange, delivered, version)
+        try:
+            self._witness.record(exchange, delivered, version)
+        except BaseException:
+            if exchange.closed:
+                # Its caller left, so nobody is told of the error, which would write down how it ended.
+                self.records.ended_here(exchange)
+            raise
 
 
 def _holder(exchange: "InferenceExchange") -> str:

@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 
 _MAX_BATCH_BYTES: Final = 256 * 1024
 _MAX_BATCH_FRAMES: Final = 512
+# What may wait for a router that reads nothing: callers leave, and what they asked stays in the queue until the stream
+# is given up. Frames are counted as well, since a small request is far more than its body.
+_MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
+_MAX_QUEUED_FRAMES: Final = 16_384
 _LAZY_PAUSE_SECONDS: Final = 0.02
 # From so many frames in a write on, the next one waits twice as long, as in the router: 5 % less of a small request
 # at 32 connections (docs/adr/0001-one-multiplexed-stream.md).
@@ -65,6 +69,11 @@ class Outbox:
         self.frames = 0
         self.urgent = False
 
+    @property
+    def full(self) -> bool:
+        """So much waits that a new request is to go elsewhere, or to wait."""
+        return self.bytes > _MAX_QUEUED_BYTES or self.frames > _MAX_QUEUED_FRAMES
+
     def open(self, size: int, common: bytes = b"", **fields: Any) -> None:
         """Adds an Open with `size` bytes of body; it is made inside the batch that it leaves in.
 
@@ -95,6 +104,10 @@ class Outbox:
         self._batch.ack.append(frame_id)
         self._added(0, urgent=False)
 
+    def keep(self, frame_id: int) -> None:
+        """Edge keeps the trace of a request whose `ack` waits here since this turn of the loop."""
+        self._batch.ack_kept.append(frame_id)
+
     def _added(self, size: int, *, urgent: bool) -> None:
         self.bytes += size
         self.frames += 1
@@ -117,7 +130,7 @@ def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
     """Cuts a batch into batches within the limits; an Open comes before its Body frames."""
     parts = [wire.EdgeBatch()]
     frames = size = 0
-    for name in ("open", "body", "credit", "cancel", "ack"):
+    for name in ("open", "body", "credit", "cancel", "ack_kept", "ack"):
         for frame in getattr(batch, name):
             weight = len(frame.body) if name == "open" else len(frame.data) if name == "body" else 0
             if frames >= _MAX_BATCH_FRAMES or (frames and size + weight > _MAX_BATCH_BYTES):
@@ -129,10 +142,19 @@ def split(batch: wire.EdgeBatch) -> list[wire.EdgeBatch]:
 
 
 class RouterStream:
-    """One gRPC call that carries many requests; it listens to the call, which `connect` makes."""
+    """One gRPC call that carries many requests; it listens to the call, which `connect` makes.
 
-    def __init__(self, pause_seconds: float, counters: InferenceCounters | None = None) -> None:
+    `on_room` is told when its queue was full and has left.
+    """
+
+    def __init__(
+        self,
+        pause_seconds: float,
+        counters: InferenceCounters | None = None,
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self.call: Call | None = None
+        self._on_room = on_room
         self._loop = asyncio.get_running_loop()
         # Acknowledgements wait for company.
         self._pace = Pace(pause_seconds, _LAZY_PAUSE_SECONDS, self._write)
@@ -247,12 +269,14 @@ class RouterStream:
             # What waits goes on from `on_writable`.
             self._pace.stop()
             return
-        busy = self.outbox.frames >= _BUSY_FRAMES
+        busy, full = self.outbox.frames >= _BUSY_FRAMES, self.outbox.full
         self._counters.sent.observe(self.outbox.frames)
         try:
             self._send()
         finally:
             self._pace.left(busy=busy)
+        if full:
+            self._on_room()
 
     def _send(self) -> None:
         assert self.call is not None
@@ -315,7 +339,7 @@ class RouterPeer:
         await self._finish()
 
     async def _connect(self) -> RouterStream | None:
-        stream = RouterStream(self._pause, self._counters)
+        stream = RouterStream(self._pause, self._counters, self._on_ready)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await stream.connect(self.address)
@@ -396,7 +420,7 @@ class RouterPool:
             task.cancel()
 
     def pick(self, exclude: RouterStream | None = None) -> RouterStream | None:
-        """Returns the stream to use, or None while no router is connected."""
+        """Returns the stream to use, or None while no router is connected that takes more."""
         usable = [
             peer
             for peer in self.peers
@@ -404,6 +428,7 @@ class RouterPool:
             and peer.stream is not exclude
             and not peer.stream.draining
             and not peer.stream.closed
+            and not peer.stream.outbox.full
         ]
         if len(usable) < 2:
             return usable[0].stream if usable else None

@@ -49,8 +49,11 @@ class RequestRecords:
         self._slow = slow_seconds
         self._failures, self._refusals = Room(_MOST_SPANS), Room(_MOST_SPANS)
 
-    def ended(self, exchange: "InferenceExchange", end: wire.End) -> None:
-        """The router's End has come, and the caller has the reply or is gone."""
+    def ended(self, exchange: "InferenceExchange", end: wire.End) -> bool:
+        """The router's End has come, and the caller has the reply or is gone.
+
+        Returns whether its trace is kept though the router does not say so: the router is to be told.
+        """
         started, asked, now, outcome = exchange.started, exchange.asked, self._loop.time(), end.outcome
         streamed = asked is not None and asked.stream and exchange.first_write
         self._counters.count_end(
@@ -69,6 +72,7 @@ class RequestRecords:
         if end.unrecorded and not exchange.first_write:
             # It has no row of usage.
             self._keep_refused(exchange, now)
+        return kept and self._tracing.enabled and not end.trace_kept
 
     def ended_here(self, exchange: "InferenceExchange") -> None:
         """No router will say more of it: edge refused it, its caller left before, or its router vanished."""

@@ -1,11 +1,12 @@
 """Edge as the witness: when a router vanishes, what was delivered is written down, marked as an estimate."""
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.domain.principal import tenant_message
+from tollgate_edge.domain.principal import Principal, tenant_message
 from tollgate_edge.ports import EdgeVersion
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 # Without the text parsed, bytes are the measure: about four of a prompt to a token, and about sixteen of a reply's
 # JSON, most of which is framing.
 _BODY_BYTES_PER_TOKEN: Final = 4
+# What a picture or a page costs about, whatever its bytes are, and how a string begins that is one. Where a provider
+# reports nothing the router knows more forms of them; this takes 0.4 ms of 100 KB of text, and no longer for a file.
+_TOKENS_PER_FILE: Final = 1600
+_FILE: Final = re.compile(rb'(?:"|;base64,)[A-Za-z0-9+/_-]{1024}')
 _REPLY_BYTES_PER_TOKEN: Final = 16
 _STREAM_BYTES_PER_TOKEN: Final = 160
 _TOKENS: Final = ("input", "output", "audio_input", "audio_output")
@@ -36,6 +41,14 @@ class Witness:
             found.replay = True
             self._publisher.queue(record.sequence, found.request_id.encode(), found.SerializeToString())
 
+    def has_room(self) -> bool:
+        """Tells whether what becomes of one more request can be written down."""
+        return self._spool.has_room()
+
+    def flush(self) -> None:
+        """Tries again to write what a full disk refused; nothing to do for one that takes everything."""
+        self._spool.flush()
+
     def record(self, exchange: "InferenceExchange", delivered: int, version: EdgeVersion | None) -> None:
         """Appends the event of a try that ended without End; at charge 0 when nothing reached the client."""
         principal, asked = exchange.principal, exchange.asked
@@ -46,7 +59,7 @@ class Witness:
         if delivered and asked.likely:
             self._likely(usage, exchange, asked.likely, version)
         elif delivered:
-            usage.input_tokens = exchange.body_length // _BODY_BYTES_PER_TOKEN + 1
+            usage.input_tokens = _input_tokens(exchange, principal, asked.model, version)
             per_token = _STREAM_BYTES_PER_TOKEN if asked.stream else _REPLY_BYTES_PER_TOKEN
             if exchange.operation != wire.OPERATION_EMBEDDINGS:
                 usage.output_tokens = delivered // per_token + 1
@@ -131,6 +144,21 @@ class Witness:
             event.charge_pico = charge
         except (Unpriced, AmountOutOfRange):
             event.unpriced = True
+
+
+def _input_tokens(exchange: "InferenceExchange", principal: Principal, model: str, version: EdgeVersion | None) -> int:
+    """Returns about how many tokens a prompt had: by its size without files in it, and no more than its model reads.
+
+    Where the caller has left the body was given back, and its files count by their size.
+    """
+    body, saved, at = exchange.body, 0, 0
+    while (found := _FILE.search(body, at)) is not None:
+        end = body.find(b'"', found.end())
+        at = len(body) if end < 0 else end
+        saved += max(0, (at - found.start()) // _BODY_BYTES_PER_TOKEN - _TOKENS_PER_FILE)
+    tokens = max(0, exchange.body_length // _BODY_BYTES_PER_TOKEN - saved) + 1
+    reached = version.model(principal.route_group, model) if version is not None else None
+    return min(tokens, reached.context) if reached is not None and reached.context else tokens
 
 
 def _units_of(usage: wire.Usage) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """Who presents this key? A process-local cache by SHA-256 of the key, then the store, where only keyed hashes are.
 
 A row is remembered only while no later change was seen than the one it was read at; whoever changes a key moves the
-change sequence, which is polled, so that a revocation is effective everywhere within a second.
+change sequence, which is polled, so that a revocation is effective everywhere within a second. While the polls fail it
+is not: what is remembered is then used for so long and no longer.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from tollgate_edge.use_cases.look_up_keys import KeyLookups
 from tollgate_kit.clock import Clock
 
 _MOST_READS: Final = 3
+# A database that stands still neither answers nor fails.
+_LOOK_UP_SECONDS: Final = 5.0
 MALFORMED: Final = Refused("The API key is not one of this gateway. Check that it was copied whole.")
 UNKNOWN: Final = Refused("The API key is not known here. Create one, or check which gateway it belongs to.")
 REVOKED: Final = Refused("The API key was revoked. Create a new one.")
@@ -34,16 +37,29 @@ class _Entry:
 
 
 class KeyAuthenticator:
-    """`peppers`: the first is the one that new hashes are made with, the others are still accepted."""
+    """`peppers`: the first is the one that new hashes are made with, the others are still accepted.
+
+    What is remembered is used until `unchecked_seconds` after the last `apply`.
+    """
 
     def __init__(
-        self, lookups: KeyLookups, peppers: Sequence[Pepper], clock: Clock, *, max_keys: int, max_unknown: int
+        self,
+        lookups: KeyLookups,
+        peppers: Sequence[Pepper],
+        clock: Clock,
+        *,
+        max_keys: int,
+        max_unknown: int,
+        unchecked_seconds: float,
     ) -> None:
         self._lookups = lookups
         self._peppers = tuple(peppers)
         self._clock = clock
         self._max_keys = max_keys
         self._max_unknown = max_unknown
+        self._unchecked_seconds = unchecked_seconds
+        self._checked = False
+        self._used_until = clock.monotonic() + unchecked_seconds
         self._entries: dict[bytes, _Entry] = {}
         self._by_hash: dict[str, bytes] = {}
         self._unknown: dict[bytes, None] = {}
@@ -57,16 +73,24 @@ class KeyAuthenticator:
     def size(self) -> int:
         return len(self._entries)
 
+    @property
+    def unchecked_seconds(self) -> float:
+        """How long it is unknown what has changed; 0 before the first `apply`, when nothing else works either."""
+        if not self._checked:
+            return 0.0
+        return self._clock.monotonic() - self._used_until + self._unchecked_seconds
+
     def cached(self, presented: bytes) -> Principal | Refused | None:
         """Returns what is known without I/O; None: ask `authenticate`."""
         digest = hashlib.sha256(presented).digest()
-        entry = self._entries.get(digest)
+        usable = self._clock.monotonic() <= self._used_until
+        entry = self._entries.get(digest) if usable else None
         if entry is not None:
             if entry.expires_at_us and self._clock.now_us() >= entry.expires_at_us:
                 found = entry.found
                 return replace(EXPIRED, principal=found) if isinstance(found, Principal) else found
             return entry.found
-        if digest in self._unknown:
+        if usable and digest in self._unknown:
             return UNKNOWN
         if is_well_formed(presented) or (self.imported and may_be_foreign(presented)):
             return None
@@ -85,7 +109,8 @@ class KeyAuthenticator:
         return await asyncio.shield(task)
 
     def apply(self, changes: Changes) -> None:
-        """Forgets what has changed."""
+        """Forgets what has changed; what is left may be used for so long."""
+        self._checked, self._used_until = True, self._clock.monotonic() + self._unchecked_seconds
         self.sequence = max(self.sequence, changes.sequence)
         if changes.key_hashes is None:
             # It goes back when the database was put back from a copy.
@@ -115,8 +140,9 @@ class KeyAuthenticator:
         for _ in range(_MOST_READS):
             self.reads += 1
             try:
-                lookup, sequence = await self._lookups.find(hashes)
-            except StoreUnavailable:
+                async with asyncio.timeout(_LOOK_UP_SECONDS):
+                    lookup, sequence = await self._lookups.find(hashes)
+            except (StoreUnavailable, TimeoutError):
                 return AWAY
             found = self._judge(lookup)
             if sequence >= self.sequence:

@@ -44,7 +44,12 @@ class KeyLookups:
         self._waiting[hashes] = future
         if self._task is None:
             self._task = asyncio.create_task(self._read_all())
-        return await future
+        try:
+            return await future
+        finally:
+            if self._waiting.get(hashes) is future:
+                # Whoever asked waits no longer.
+                del self._waiting[hashes]
 
     async def _read_all(self) -> None:
         try:

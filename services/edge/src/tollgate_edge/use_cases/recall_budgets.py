@@ -1,7 +1,8 @@
-"""What a budget took in its window before Redis began to count it: asked of billing, and told to Redis once.
+"""What a budget took in its window before Redis began to count it: asked of billing, and told to Redis.
 
 Redis begins a budget with each window, when an operator sets one, and when it has lost its memory; only in the first
-case nothing was spent before.
+case nothing was spent before. What waits in the event log by then is spent as well, and no record of Redis will move
+this budget for it: it is told again once that is booked.
 """
 
 import asyncio
@@ -19,7 +20,10 @@ from tollgate_kit.clock import Clock
 log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 2.0
-_MOST_AT_ONCE: Final = 1_000
+# Billing works up a backlog, and many budgets may wait for that; one question of how far it is serves them all.
+_BEHIND_SECONDS: Final = 10.0
+_MOST_WAITING: Final = 20_000
+_MOST_AT_ONCE: Final = 100
 
 Tell = Callable[[LimitSet, int, str, int], None]
 
@@ -40,12 +44,15 @@ class RecallBudgets:
         self._tell = tell
         self._sleep = sleep
         self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._status, self._status_us = billing.GetStatusResponse(), -1
+        self._asking = asyncio.Lock()
 
     def begin(self, limits: LimitSet, place: int, started_us: int) -> None:
         """Redis began a budget with a request that started then; counts what was spent before that request."""
         scope = limits.scopes[place - 1]
         name = (scope.kind, scope.id)
-        if name in self._running or len(self._running) >= _MOST_AT_ONCE:
+        if name in self._running or len(self._running) >= _MOST_WAITING:
             return
         task = self._running[name] = asyncio.create_task(self._recall(limits, place, started_us))
         task.add_done_callback(lambda _: self._running.pop(name, None))
@@ -66,13 +73,34 @@ class RecallBudgets:
             spent.api_key_id = scope.id
         elif scope.kind == PROJECT:
             spent.project_id = scope.id
+        told = 0
         while not window.end_us or self._clock.now_us() < window.end_us:
             try:
-                found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
+                # Asked before what was spent: what was booked meanwhile is in both.
+                behind = await self._is_behind(started_us)
+                if not (behind and told):
+                    async with self._turns:
+                        found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
+                    charge = found.total.charge_pico
+                    if charge > told:
+                        told = charge
+                        self._tell(limits, place, window.name, told)
             except PublicError as error:
                 log.warning("a budget waits for billing to say what was spent", extra={"fields": {"error": str(error)}})
                 await self._sleep(_PAUSE_SECONDS)
             else:
-                if found.total.charge_pico:
-                    self._tell(limits, place, window.name, found.total.charge_pico)
-                return
+                if not behind:
+                    return
+                await self._sleep(_BEHIND_SECONDS)
+
+    async def _is_behind(self, started_us: int) -> bool:
+        """Tells whether what reached the event log before a request began may not be booked yet. Raises PublicError."""
+        async with self._asking:
+            now_us = self._clock.now_us()
+            # What was said before the request began says nothing about it.
+            if not max(started_us, now_us - int(_BEHIND_SECONDS / 2 * 1_000_000)) <= self._status_us <= now_us:
+                self._status, self._status_us = await self._billing.status(), now_us
+        status = self._status
+        # `lag_ms` is 0 where nothing was read yet of what waits.
+        oldest_us = self._status_us - status.lag_ms * 1000
+        return bool(status.lag_events) and not (status.lag_ms and oldest_us > started_us)

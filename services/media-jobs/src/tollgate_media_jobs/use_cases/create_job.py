@@ -229,7 +229,10 @@ class CreateJob:
                 "The balance does not cover this request; add credit and try again.",
             )
         if held.state is HoldState.NO_WALLET:
-            raise MediaError(errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt; try again shortly.")
+            # By its code edge knows that billing is to be asked for the wallet.
+            raise MediaError(
+                errors.ERROR_KIND_UNAVAILABLE, "The balance is being rebuilt; try again shortly.", code="no_wallet"
+            )
         raise MediaError(errors.ERROR_KIND_CONFLICT, "This request id was used before.")
 
 

@@ -82,6 +82,9 @@ class Worker:
         if free > 0:
             claimed = await self._queue.claim(self._owner, free, now, now + self._lease_us)
             for job in claimed:
+                if job.id in self._running:
+                    # Its lease ran out while this process stood still or its database was away; now it has one again.
+                    continue
                 task = asyncio.create_task(self._run(job))
                 self._running[job.id] = task
                 task.add_done_callback(self._finished(job))

@@ -20,8 +20,10 @@ from tollgate_router.domain.health.states import Mode
 from tollgate_router.domain.openai_chat import read_body
 from tollgate_router.domain.sending import Sending
 from tollgate_router.domain.target import Target
+from tollgate_router.domain.upstream_errors import UpstreamProblem
 from tollgate_router.domain.walk import Walk
 from tollgate_router.errors import InvalidBody
+from tollgate_router.exchange.asking import ask_of, serving
 from tollgate_router.exchange.explaining import explanation_of
 from tollgate_router.exchange.service import ExchangeDeps
 
@@ -97,43 +99,31 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
         if snapshot is None:
             await _abort(context, errors.ERROR_KIND_UNAVAILABLE, "No configuration version has arrived yet.")
             return router_pb2.ExplainRouteResponse()
+        if snapshot.route(request.route_group, request.model) is None:
+            return router_pb2.ExplainRouteResponse()
+        opened = _opened(request)
         try:
-            members = read_body(request.body or b"{}")
+            ask = ask_of(opened, {} if opened.operation in FORMS else read_body(request.body or b"{}"))
         except InvalidBody:
             await _abort(context, errors.ERROR_KIND_INVALID_REQUEST, "The body must be a JSON object.")
             return router_pb2.ExplainRouteResponse()
-        candidates = snapshot.route(request.route_group, request.model)
-        if candidates is None:
-            return router_pb2.ExplainRouteResponse()
-        if request.operation not in {wire.OPERATION_UNSPECIFIED, wire.OPERATION_CHAT}:
-            candidates = candidates.serving(request.operation)
-        ask = Ask(
-            route_group=request.route_group,
-            model=request.model,
-            members=members,
-            body_bytes=len(request.body),
-            project_id=request.project_id,
-            api_key_id=request.api_key_id,
-            chat=request.operation in {wire.OPERATION_UNSPECIFIED, wire.OPERATION_CHAT},
-            dialect=request.dialect or wire.DIALECT_OPENAI_CHAT,
-            headers={header.name: header.value for header in request.headers},
-        )
+        candidates = snapshot.serving(ask.route_group, ask.model, ask.operation)
+        assert candidates is not None
         # Draws of its own: to ask does not change what requests draw.
         source = random.Random(self._deps.random.random())  # noqa: S311 - spreads load, keeps no secret.
-        walk = Walk(snapshot, request.model, candidates, lambda: ask, source, self._saying(request, ask))
-        now = self._deps.clock.monotonic()
-        target = walk.first(now, ask.dialect, ask.body_bytes)
+        walk = Walk(snapshot, ask.model, candidates, lambda: ask, source, self._saying(opened, ask, request.body))
+        now, target = self._deps.clock.monotonic(), None
+        if isinstance(found := serving(snapshot, opened), UpstreamProblem):
+            walk.refusal = found
+        else:
+            target = walk.first(now, ask.dialect, ask.body_bytes)
         return router_pb2.ExplainRouteResponse(explanation=explanation_of(snapshot, walk, target, now))
 
-    def _saying(self, request: router_pb2.ExplainRouteRequest, ask: Ask) -> Callable[[Target], Sending] | None:
+    def _saying(self, opened: wire.Open, ask: Ask, body: bytes) -> Callable[[Target], Sending] | None:
         """Returns what would write such a request for a target; None where no body is at hand, or it is a form."""
-        operation = request.operation or wire.OPERATION_CHAT
-        if not request.body or operation in FORMS:
+        if not body or opened.operation in FORMS:
             return None
-        dialect = request.dialect or wire.DIALECT_OPENAI_CHAT
-        opened = wire.Open(model=ask.model, dialect=dialect, operation=operation, body_length=ask.body_bytes)
-        remembers = self._deps.responses is not None
-        return partial(sending, opened, dict(ask.members), body=request.body, remembers=remembers)
+        return partial(sending, opened, dict(ask.members), body=body, remembers=self._deps.responses is not None)
 
     async def SetChannelMode(  # noqa: N802 - the name is the contract's.
         self, request: router_pb2.SetChannelModeRequest, context: Any
@@ -157,6 +147,20 @@ class RouterAdmin(router_pb2_grpc.RouterAdminServiceServicer):
     def _channels(self) -> set[str]:
         snapshot = self._deps.snapshot
         return set() if snapshot is None else {channel.name for channel in snapshot.channels}
+
+
+def _opened(request: router_pb2.ExplainRouteRequest) -> wire.Open:
+    """Returns the request that is asked about, as edge would open it."""
+    return wire.Open(
+        model=request.model,
+        operation=request.operation or wire.OPERATION_CHAT,
+        dialect=request.dialect or wire.DIALECT_OPENAI_CHAT,
+        tenant=wire.Tenant(
+            route_group=request.route_group, project_id=request.project_id, api_key_id=request.api_key_id
+        ),
+        headers=request.headers,
+        body_length=len(request.body),
+    )
 
 
 async def _abort(context: Any, kind: int, message: str) -> None:

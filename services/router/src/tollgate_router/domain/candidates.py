@@ -31,10 +31,15 @@ class Ask:
     body_bytes: int = 0
     project_id: str = ""
     api_key_id: str = ""
-    chat: bool = True
+    operation: int = wire.OPERATION_CHAT
     dialect: int = wire.DIALECT_OPENAI_CHAT
     headers: Mapping[bytes, bytes] = field(default_factory=lambda: _NO_HEADERS)
     """By lower-case name; edge passes on those that the configuration asks for."""
+
+    @property
+    def chat(self) -> bool:
+        """Tells whether it is a chat, of which alone it matters what is in it."""
+        return self.operation == wire.OPERATION_CHAT
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +51,12 @@ class Limits:
     """The largest context that the prompt does not fit into."""
     region: str = ""
     dialect: int = 0
+    operation: int = 0
 
     def rule_out(self, target: Target) -> str:
         """Returns why a target is not for this request, or nothing."""
+        if self.operation and not target.serves(self.operation):
+            return "operation"
         if self.dialect and self.dialect not in target.dialects:
             return "dialect"
         if self.region and target.region != self.region:
@@ -84,11 +92,14 @@ class Canary:
 
 
 class Candidates:
-    """Made once per configuration version, route group and model. `simple` is what most are, and it costs least."""
+    """Made once per configuration version, route group and model. `simple` is what most are, and it costs least.
+
+    `operation` is what all their providers serve, where others were left out for it; else 0.
+    """
 
     __slots__ = (
         "_contexts", "_plans", "_regions", "_serving", "_varying", "affinity", "base", "canary", "dialects",
-        "fallbacks", "roomy_bytes", "simple", "strategy",
+        "fallbacks", "operation", "roomy_bytes", "simple", "strategy",
     )  # fmt: skip
 
     def __init__(
@@ -99,7 +110,9 @@ class Candidates:
         affinity: Affinity | None = None,
         fallbacks: Mapping[str, tuple[str, ...]] | None = None,
         strategy: str = "weighted",
+        operation: int = 0,
     ) -> None:
+        self.operation = operation
         self.canary = canary if canary is not None and canary.level.targets else None
         self.affinity = affinity
         self.fallbacks = dict(fallbacks or {})
@@ -149,6 +162,7 @@ class Candidates:
             affinity=self.affinity,
             fallbacks=self.fallbacks,
             strategy=self.strategy,
+            operation=operation,
         )
 
     def targets(self) -> list[Target]:

@@ -133,14 +133,14 @@ def _chosen(snapshot: "Snapshot", walk: Walk, taken: Target | None) -> tuple[lis
 
 def _asked(snapshot: "Snapshot", walk: Walk, model: str) -> _Asked:
     ask = walk.ask
-    candidates = snapshot.route(ask.route_group, model)
+    candidates = snapshot.serving(ask.route_group, model, ask.operation)
     if candidates is None:
         return _Asked(Limits(), canary=False)
     plan, limits = candidates.plan(ask), candidates.limits(ask)
     # What no target has is asked of none.
     needs, tokens = 0 if plan.unmet else limits.needs, 0 if plan.too_long else limits.tokens
     return _Asked(
-        Limits(needs, tokens, limits.region, limits.dialect),
+        Limits(needs, tokens, limits.region, limits.dialect, candidates.operation),
         canary=candidates.takes_canary(ask, candidates.session(ask)),
     )
 

@@ -195,7 +195,7 @@ class Walk:
             if name in self.visited:
                 continue
             self.visited.append(name)
-            candidates = self.snapshot.route(self.ask.route_group, name)
+            candidates = self.snapshot.serving(self.ask.route_group, name, self.ask.operation)
             if candidates is None or (self._prepare(candidates).too_long and reason == CONTEXT_LENGTH):
                 continue
             target = self._next(now)

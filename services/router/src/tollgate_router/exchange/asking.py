@@ -45,7 +45,7 @@ def ask_of(opened: wire.Open, asked: Members | Form) -> Ask:
         body_bytes=0 if isinstance(asked, Form) else opened.body_length,
         project_id=tenant.project_id,
         api_key_id=tenant.api_key_id,
-        chat=opened.operation == wire.OPERATION_CHAT,
+        operation=opened.operation,
         dialect=opened.dialect,
         headers={header.name: header.value for header in opened.headers},
     )

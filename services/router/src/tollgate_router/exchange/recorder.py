@@ -54,6 +54,7 @@ _TRACE_ID: Final = slice(3, 3 + _TRACE_ID_DIGITS)
 _UINT32_MAX: Final = 2**32 - 1
 # Units, when the request began, and the tier of service: what a price rates.
 _Used = tuple[Mapping[str, int], int, str]
+_Attributes = dict[str, str | int]
 
 
 class AttemptResult(msgspec.Struct, frozen=True):
@@ -188,7 +189,8 @@ class Recorder:
             event.trace_kept = True
             if self._tracing.enabled:
                 error = kind_name(result.error_kind) if result.error_kind else ""
-                event.traceparent = self._record_span(opened, result, error)
+                times = opened.started_at_us + result.timings["upstream_started_us"], result.ended_us
+                event.traceparent = self._record_span(opened.traceparent, times, _attributes(opened, result), error)
             traceparent = event.traceparent.encode()
         shared, series = self._shared(opened, snapshot, result, charge, number_of_try)
         series.add(**result.timings, units=result.units, first_chunk=opened.stream and not result.error_kind)
@@ -336,6 +338,22 @@ class Recorder:
             return Charge(price, 0, 0, unpriced=used)
         return Charge(price, amount if result.final else 0, cost, unpriced=False, conversion=conversion)
 
+    def keep(self, recorded: Recorded) -> Recorded:
+        """Returns an event as that of a trace that is kept, since edge says so, and records the span of its attempt.
+
+        All that the span says is in the event, so that a request that nobody keeps costs nothing for it. The spool has
+        the event as it was: a process that finds it there sends it without the trace.
+        """
+        if recorded.traceparent:
+            return recorded
+        event = events.UsageRecorded.FromString(recorded.payload)
+        kept = events.UsageRecorded(trace_kept=True, traceparent=event.traceparent)
+        if self._tracing.enabled:
+            times = event.started_at_us + event.timings.upstream_started_us, event.ended_at_us
+            kept.traceparent = self._record_span(event.traceparent, times, _attributes_again(event), event.error_kind)
+        payload = recorded.payload + kept.SerializeToString()
+        return structs.replace(recorded, payload=payload, traceparent=kept.traceparent.encode())
+
     def confirm(self, recorded: Recorded) -> None:
         """Edge has taken the End of this event's try."""
         self.spool.acknowledge(recorded.sequence)
@@ -349,32 +367,22 @@ class Recorder:
         headers = (("traceparent", recorded.traceparent),) if recorded.traceparent else ()
         self.publisher.queue(recorded.sequence, recorded.key, recorded.payload + suffix, headers)
 
-    def _record_span(self, opened: wire.Open, result: AttemptResult, error: str) -> str:
-        parent = parse_traceparent(opened.traceparent)
+    def _record_span(self, traceparent: str, times: tuple[int, int], attributes: _Attributes, error: str) -> str:
+        parent = parse_traceparent(traceparent)
         if parent is None:
-            return opened.traceparent
+            return traceparent
         trace_id, parent_span, _ = parent
         own = format_traceparent(trace_id, new_span_id(self._random), sampled=True)
-        target, units = result.target, result.units
+        start_us, end_us = times
         self._tracing.record(
             SpanRecord(
                 name=SPAN_ATTEMPT,
                 span=own,
                 parent_span_id=parent_span,
-                start_us=opened.started_at_us + result.timings["upstream_started_us"],
-                end_us=result.ended_us,
+                start_us=start_us,
+                end_us=end_us,
                 kind=SpanKind.CLIENT,
-                attributes={
-                    "gen_ai.operation.name": operation_name(opened.operation),
-                    "gen_ai.provider.name": target.provider if target is not None else "",
-                    "gen_ai.request.model": opened.model,
-                    "gen_ai.response.model": target.upstream_model if target is not None else "",
-                    "gen_ai.usage.input_tokens": units.get("input", 0) + units.get("cache_read", 0),
-                    "gen_ai.usage.output_tokens": units.get("output", 0) + units.get("reasoning", 0),
-                    "tollgate.channel": target.channel if target is not None else "",
-                    "tollgate.attempt": result.number,
-                    "http.response.status_code": result.upstream_status,
-                },
+                attributes=attributes,
                 error=error,
             )
         )
@@ -384,6 +392,38 @@ class Recorder:
         """Records the span of an event's way to the log; the publisher calls it for traces that are kept."""
         way = (traceparent.decode(), queued_us, done_us, USAGE_TOPIC)
         record_publish(self._tracing, self._random, SPAN_PUBLISH, *way)
+
+
+def _attributes(opened: wire.Open, result: AttemptResult) -> _Attributes:
+    """Returns what the span of an attempt says of it."""
+    target, units = result.target, result.units
+    return {
+        "gen_ai.operation.name": operation_name(opened.operation),
+        "gen_ai.provider.name": target.provider if target is not None else "",
+        "gen_ai.request.model": opened.model,
+        "gen_ai.response.model": target.upstream_model if target is not None else "",
+        "gen_ai.usage.input_tokens": units.get("input", 0) + units.get("cache_read", 0),
+        "gen_ai.usage.output_tokens": units.get("output", 0) + units.get("reasoning", 0),
+        "tollgate.channel": target.channel if target is not None else "",
+        "tollgate.attempt": result.number,
+        "http.response.status_code": result.upstream_status,
+    }
+
+
+def _attributes_again(event: events.UsageRecorded) -> _Attributes:
+    """Returns the same of an attempt of which only the event is left."""
+    usage = event.usage
+    return {
+        "gen_ai.operation.name": operation_name(event.operation),
+        "gen_ai.provider.name": event.provider,
+        "gen_ai.request.model": event.model,
+        "gen_ai.response.model": event.upstream_model,
+        "gen_ai.usage.input_tokens": usage.input_tokens + usage.cache_read_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens + usage.reasoning_tokens,
+        "tollgate.channel": event.channel,
+        "tollgate.attempt": event.attempt,
+        "http.response.status_code": event.upstream_status,
+    }
 
 
 def _target_fields(target: "Target | None") -> bytes:

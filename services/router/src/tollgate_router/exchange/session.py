@@ -100,11 +100,17 @@ class Session:
         for credit in batch.credit:
             found = requests.get(credit.id)
             if found is not None:
-                found.credit(credit.bytes)
+                self.guarded(found, found.credit, credit.bytes)
         for cancel in batch.cancel:
             found = requests.get(cancel.id)
             if found is not None:
                 self.guarded(found, found.cancel, cancel.reason)
+        self._acknowledged(batch)
+
+    def _acknowledged(self, batch: wire.EdgeBatch) -> None:
+        for frame_id in batch.ack_kept:
+            if frame_id in self._unacknowledged:
+                self._unacknowledged[frame_id] = [*map(self.deps.recorder.keep, self._unacknowledged[frame_id])]
         for frame_id in batch.ack:
             for recorded in self._unacknowledged.pop(frame_id, ()):
                 self.deps.recorder.confirm(recorded)

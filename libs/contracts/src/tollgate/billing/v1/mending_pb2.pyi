@@ -52,7 +52,7 @@ class KeptRecords(_message.Message):
     def __init__(self, partition: _Optional[int] = ..., offset: _Optional[int] = ..., at_us: _Optional[int] = ...) -> None: ...
 
 class RebuildUsageResponse(_message.Message):
-    __slots__ = ("step", "records", "batches", "missing", "unfit", "sums", "letters", "mismatches", "kept", "not_rebuilt", "cut")
+    __slots__ = ("step", "records", "batches", "missing", "unfit", "sums", "letters", "mismatches", "kept", "not_rebuilt", "cut", "copies")
     STEP_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     BATCHES_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +64,7 @@ class RebuildUsageResponse(_message.Message):
     KEPT_FIELD_NUMBER: _ClassVar[int]
     NOT_REBUILT_FIELD_NUMBER: _ClassVar[int]
     CUT_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
     step: str
     records: int
     batches: int
@@ -75,4 +76,5 @@ class RebuildUsageResponse(_message.Message):
     kept: _containers.RepeatedCompositeFieldContainer[KeptRecords]
     not_rebuilt: _containers.RepeatedCompositeFieldContainer[_billing_pb2.BookDifference]
     cut: int
-    def __init__(self, step: _Optional[str] = ..., records: _Optional[int] = ..., batches: _Optional[int] = ..., missing: _Optional[int] = ..., unfit: _Optional[int] = ..., sums: _Optional[int] = ..., letters: _Optional[int] = ..., mismatches: _Optional[int] = ..., kept: _Optional[_Iterable[_Union[KeptRecords, _Mapping]]] = ..., not_rebuilt: _Optional[_Iterable[_Union[_billing_pb2.BookDifference, _Mapping]]] = ..., cut: _Optional[int] = ...) -> None: ...
+    copies: int
+    def __init__(self, step: _Optional[str] = ..., records: _Optional[int] = ..., batches: _Optional[int] = ..., missing: _Optional[int] = ..., unfit: _Optional[int] = ..., sums: _Optional[int] = ..., letters: _Optional[int] = ..., mismatches: _Optional[int] = ..., kept: _Optional[_Iterable[_Union[KeptRecords, _Mapping]]] = ..., not_rebuilt: _Optional[_Iterable[_Union[_billing_pb2.BookDifference, _Mapping]]] = ..., cut: _Optional[int] = ..., copies: _Optional[int] = ...) -> None: ...

@@ -59,7 +59,8 @@ class MendingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RebuildUsage(self, request, context):
-        """Writes usage rows that are missing again, from the events that the event log still keeps; money is not moved.
+        """Writes usage rows that are missing again, from the events that the event log still keeps, and takes away what was
+        inserted again; money is not moved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

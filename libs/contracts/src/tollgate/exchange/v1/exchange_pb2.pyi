@@ -194,18 +194,20 @@ class Cancel(_message.Message):
     def __init__(self, id: _Optional[int] = ..., reason: _Optional[_Union[CancelReason, str]] = ...) -> None: ...
 
 class EdgeBatch(_message.Message):
-    __slots__ = ("open", "body", "credit", "cancel", "ack")
+    __slots__ = ("open", "body", "credit", "cancel", "ack", "ack_kept")
     OPEN_FIELD_NUMBER: _ClassVar[int]
     BODY_FIELD_NUMBER: _ClassVar[int]
     CREDIT_FIELD_NUMBER: _ClassVar[int]
     CANCEL_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
+    ACK_KEPT_FIELD_NUMBER: _ClassVar[int]
     open: _containers.RepeatedCompositeFieldContainer[Open]
     body: _containers.RepeatedCompositeFieldContainer[Body]
     credit: _containers.RepeatedCompositeFieldContainer[Credit]
     cancel: _containers.RepeatedCompositeFieldContainer[Cancel]
     ack: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, open: _Optional[_Iterable[_Union[Open, _Mapping]]] = ..., body: _Optional[_Iterable[_Union[Body, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., cancel: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., ack: _Optional[_Iterable[int]] = ...) -> None: ...
+    ack_kept: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, open: _Optional[_Iterable[_Union[Open, _Mapping]]] = ..., body: _Optional[_Iterable[_Union[Body, _Mapping]]] = ..., credit: _Optional[_Iterable[_Union[Credit, _Mapping]]] = ..., cancel: _Optional[_Iterable[_Union[Cancel, _Mapping]]] = ..., ack: _Optional[_Iterable[int]] = ..., ack_kept: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Head(_message.Message):
     __slots__ = ("id", "status", "headers", "attempt", "detached")

@@ -66,6 +66,7 @@ class MediaServiceServicer:
 
     def CreateJob(self, request, context):
         """Creates a job once per (organization, idempotency key); refusals come back as typed errors in the status details.
+        Where Redis has lost the organization's wallet the code is no_wallet, or the verdict says so: edge asks for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
