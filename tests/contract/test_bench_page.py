@@ -135,6 +135,44 @@ def test_a_part_that_was_run_by_itself_replaces_that_of_the_whole_run(tmp_path):
     assert page.count("Of a run by itself") == 1
 
 
+def outages(*firsts):
+    run = Results("benchmarks.usage")
+    for server, first in zip(("usage store", "broker"), firsts, strict=True):
+        row = {"away_s": 45, "arriving": 2000.0, "waiting": 90_000, "first_s": first, "drained_s": 12.0}
+        run.add("outage", server=server, drain=5_000.0 + 1_000 * first, before=300 * 10**6, peak=10**9, **row)
+    return run
+
+
+def test_the_page_says_how_booking_went_on_after_an_outage(tmp_path):
+    found = written(tmp_path, usage=outages(31.0, 2.0))
+    page = next(iter(render(found).values()))
+    assert "| broker | 2000 | 45 | 90000 | 2.0 | 12.0 | 7000 | 3.5 | 300 | 1000 |" in page
+    values = {target.title: (value, target.met(value)) for target, value in measured(found)}
+    # The worst of both counts.
+    assert values["from the return of a server to the first commit"] == (31.0, False)
+    assert values["what waits is booked, times what arrives meanwhile"] == (3.5, True)
+    # A run by itself takes the place of that of the whole run.
+    found = written(tmp_path, usage=outages(31.0, 2.0), **{"usage-outage": outages(0.5, 2.0)})
+    values = {target.title: (value, target.met(value)) for target, value in measured(found)}
+    assert values["from the return of a server to the first commit"] == (2.0, True)
+    assert values["what waits is booked, times what arrives meanwhile"] == (2.75, False)
+    page = next(iter(render(found).values()))
+    assert page.count("| broker | 2000 |") == 1
+
+
+def test_memory_of_smaller_batches_stands_beside_that_of_large_ones(tmp_path):
+    run = Results("benchmarks.usage")
+    for kind, peak in (("alone", 1_100), ("smaller", 700)):
+        run.add(kind, events=300_000, rate=30_000.0, billing=32.0, valkey=3.0, peak=peak * 10**6)
+    found = written(tmp_path, usage=run)
+    page = next(iter(render(found).values()))
+    assert "| 300000 events | 50000 | yes | 30000 | 32.0 | 3.00 | 1100 |" in page
+    assert "| 300000 events | 20000 | yes | 30000 | 32.0 | 3.00 | 700 |" in page
+    # The target is of what is shipped.
+    assert [title for target, _ in measured(found) if "billing alone" in (title := target.title)]
+    assert not [target for target in TARGETS if "by the product" in target.title]
+
+
 def test_the_page_has_what_was_counted(tmp_path):
     counted, tricks = Results("benchmarks"), Results("benchmarks.tricks")
     for without, thousands in (("", (900.0, 800.0)), ("hold", (700.0, 650.0))):
