@@ -221,7 +221,7 @@ async def test_a_connection_whose_request_was_answered_before_it_was_whole_idles
     client.send(b"x" * 20)
     (door,) = bench.gateway.doors
     await eventually(lambda: not door._receiving)
-    bench.later(59)
+    bench.no_later(59)
     assert not door.transport.is_closing()
     bench.later(61)
     assert await client.rest() == b""
