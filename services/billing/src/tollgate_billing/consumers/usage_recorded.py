@@ -449,8 +449,8 @@ class UsageRecordedConsumer:
         now = self._clock.monotonic()
         if now - self._lag_at < _LAG_SECONDS:
             return
-        self._lag_at = now
         ends = await self._consumer.ends()
+        self._lag_at = now
         lag = 0
         for claim, intake in self._intakes.items():
             done = first.offset if (first := intake.first) is not None else intake.position
