@@ -41,6 +41,7 @@ CATALOGUE = build_catalogue(
         CatalogueModel(name="able", provider="openai", context_tokens=100_000, abilities=("tools", "image_input")),
         CatalogueModel(name="small", provider="openai", context_tokens=1_000, abilities=("tools",)),
         CatalogueModel(name="plain", provider="openai", abilities=()),
+        CatalogueModel(name="brief", provider="openai", max_output_tokens=50),
     ],
     [
         PriceBook.model_validate(
