@@ -252,5 +252,10 @@ def test_routes_share_what_is_the_same_for_all_of_them():
     assert one.dialects is other.dialects
     assert not set(one.targets()) & set(third.targets())
     assert {target.weight for target in third.targets()} == {2}
+    # Those of another weight are worded alike, and what says so is there once.
+    kept = [target.wording for target in (*one.targets(), *third.targets())]
+    assert all(wording is kept[0] for wording in kept)
+    alike = [target.wording for target in snapshot([channel("a"), channel("b")]).route("default", "able").targets()]
+    assert alike[0] is alike[1]
     # What is kept of a place is kept once for all channels that lead there.
     assert found.ready["a"].origin is found.ready["b"].origin
