@@ -12,7 +12,7 @@ from benchmarks.machine import load, machine
 from benchmarks.native import NoCompiler, build, running_upstream
 from benchmarks.product import running, write_channel
 from benchmarks.results import Results, add_option
-from benchmarks.workloads import CHUNKS, COUNTED, PACED, SMALL, STREAM, Bench
+from benchmarks.workloads import CHUNKS, COUNTED, PACED, RATES, SMALL, STREAM, Bench
 
 ALONE = {
     "clone": fresh.clone,
@@ -24,7 +24,7 @@ ALONE = {
     "channels": growth.channels,
     "instructions": instructions.instructions,
 }
-ON_ONE_PRODUCT = ("requests", "latency", "paced", "features", "freshness")
+ON_ONE_PRODUCT = ("requests", "latency", "paced", "rates", "features", "freshness")
 PARTS = ("clone", "start", "ceiling", *ON_ONE_PRODUCT, "open", "bodies", "keys", "channels", "instructions")
 QUICK = ("start", "ceiling", "requests", "latency", "paced")
 
@@ -79,10 +79,13 @@ def _measure_one_product(bench: Bench, results: Results, parts: Sequence[str], *
             for workload in (SMALL, STREAM) if quick else COUNTED:
                 costs.requests(bench, results, product, workload, rounds)
         if "latency" in parts:
-            costs.added_latency(bench, results, product, rounds // 2)
+            costs.added_latency(bench, results, product, rounds // 2, RATES[:1] if quick else RATES)
         if "paced" in parts:
             for workload in PACED[:1] if quick else PACED:
                 costs.paced(bench, results, product, workload)
+        costs.chunks(results)
+        if "rates" in parts:
+            costs.highest_rate(bench, results, product)
         if "features" in parts:
             costs.features(bench, results, product, config)
         if "freshness" in parts:

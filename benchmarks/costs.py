@@ -3,17 +3,31 @@
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import percentile, spread
+from benchmarks.peers.turns import OURS
 from benchmarks.processes import processor_seconds
 from benchmarks.product import REQUEST_PATH, Product, running
 from benchmarks.receiver import receiving
-from benchmarks.results import Results
-from benchmarks.workloads import OPEN_LOOP, OPEN_LOOP_REQUESTS, SMALL, STREAM, Bench, Round, Workload
+from benchmarks.results import Results, Row
+from benchmarks.workloads import (
+    PACED,
+    RATE_P99_MS,
+    RATES,
+    SETTLE_SECONDS,
+    SMALL,
+    STREAM,
+    STREAMS,
+    Bench,
+    Round,
+    Workload,
+    chunk_micros,
+    requests_at,
+)
 
 FEATURES = {
     "authentication": "authentication by the process's cache",
@@ -28,6 +42,10 @@ FEATURE_ROUNDS = 3
 # What the product that is measured elsewhere has off, or keeps of one request in a hundred.
 KEEP_ALL = {"TOLLGATE_ROUTER_TRACE_SAMPLE_RATIO": "1"}
 ACCESS_LOG = {"TOLLGATE_EDGE_ACCESS_LOG": "on", "TOLLGATE_EDGE_ACCESS_LOG_LINES_PER_SECOND": "1000000"}
+# The highest rate is looked for from here: doubled or halved this often at most, then the gap is cut in half so often.
+FIRST_RATE = 2_000
+DOUBLINGS = 3
+HALVINGS = 3
 FRESHNESS_RATE = 200
 FRESHNESS_SECONDS = 12
 POLL_SECONDS = 0.1
@@ -70,16 +88,79 @@ def requests(bench: Bench, results: Results, product: Product, workload: Workloa
     print(f"  {rate:.0f} requests/s, p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
 
 
-def added_latency(bench: Bench, results: Results, product: Product, rounds: int) -> None:
-    """Prints the difference between the product and the upstream asked directly, in turns, at a fixed rate."""
-    pairs = [bench.added_latency(product.subject()) for _ in range(rounds)]
-    for number, (direct, one) in enumerate(pairs):
-        results.add("latency", round=number, direct=asdict(direct), load=asdict(one))
-    p50 = [round(one.p50_ms - direct.p50_ms, 2) for direct, one in pairs]
-    p99 = [round(one.p99_ms - direct.p99_ms, 2) for direct, one in pairs]
-    late = sum(one.late for pair in pairs for one in pair)
-    print(f"\nAdded latency, open loop at {OPEN_LOOP['rate']} requests/s, ms of each pair: p50 {p50}, p99 {p99}")
-    print(f"  {late} of {2 * rounds * OPEN_LOOP_REQUESTS} were sent more than 1 ms late", flush=True)
+def added_latency(bench: Bench, results: Results, product: Product, rounds: int, rates: Sequence[int] = RATES) -> None:
+    """Prints the difference between the product and the upstream asked directly, in turns, at fixed rates."""
+    print("\nAdded latency, open loop, ms of each pair")
+    for rate in rates:
+        pairs = [bench.added_latency(product.subject(), rate=rate) for _ in range(rounds)]
+        for number, (direct, one) in enumerate(pairs):
+            results.add("latency", rate=rate, round=number, direct=asdict(direct), load=asdict(one))
+        p50 = [round(one.p50_ms - direct.p50_ms, 2) for direct, one in pairs]
+        p99 = [round(one.p99_ms - direct.p99_ms, 2) for direct, one in pairs]
+        late, sent = sum(one.late for pair in pairs for one in pair), 2 * rounds * requests_at(rate)
+        print(f"  {rate:5} requests/s: p50 {p50}, p99 {p99}; {late} of {sent} sent more than 1 ms late", flush=True)
+
+
+def highest_rate(bench: Bench, results: Results, product: Product) -> None:
+    """Prints the highest rate that is answered whole within the bound of RATE_P99_MS, and what was tried."""
+    print(f"\nHighest rate, open loop: all answered whole, p99 at most {RATE_P99_MS:.0f} ms", flush=True)
+
+    def bears(rate: int) -> bool:
+        # A pause of the machine must not pass for the product's end: a rate that failed has a second try.
+        for number in range(2):
+            borne, found = bench.bears(product.subject(), rate)
+            results.add(
+                "rates tried", rate=rate, round=number, requests=requests_at(rate), borne=borne, load=asdict(found)
+            )
+            print(
+                f"  {rate:6} requests/s: {found.good} of {requests_at(rate)} whole, p99 {found.p99_ms:.1f} ms"
+                f"{'' if borne else ': not borne'}",
+                flush=True,
+            )
+            time.sleep(SETTLE_SECONDS)
+            if borne:
+                return True
+        return False
+
+    found = search_rate(bears)
+    results.add("rates", rate=found, p99_limit_ms=RATE_P99_MS)
+    print(f"  {found} requests/s" if found else "  none of these", flush=True)
+
+
+def search_rate(bears: Callable[[int], bool]) -> int:
+    """Returns the highest of the rates asked that is borne, 0 where none is; asks 1 + DOUBLINGS + HALVINGS at most."""
+    low, high, rate = 0, 0, FIRST_RATE
+    for _ in range(1 + DOUBLINGS):
+        if bears(rate):
+            low, rate = rate, rate * 2
+        else:
+            high, rate = rate, rate // 2
+        if low and high:
+            break
+    # Where only one end is known, there is nothing to cut in half.
+    for _ in range(HALVINGS if low and high else 0):
+        middle = (low + high) // 2
+        if bears(middle):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def chunk_costs(rows: Callable[..., Sequence[Row]]) -> dict[str, float]:
+    """Returns what a chunk costs, in us of edge, router and Valkey, by the streams of a run; `rows` finds its rows."""
+    streams = {STREAM.name: [row["path"] for row in rows("requests", workload=STREAM.name)]}
+    for workload in PACED:
+        found = rows("paced", workload=workload.name, subject=OURS)
+        streams[workload.name] = [row["micros"][OURS] for row in found]
+    return chunk_micros([row["path"] for row in rows("requests", workload=SMALL.name)], streams)
+
+
+def chunks(results: Results) -> None:
+    """Prints what a chunk costs, of what this run measured of streams."""
+    for name, micros in chunk_costs(results.rows).items():
+        results.add("chunks", workload=name, micros=micros)
+        print(f"\nA chunk, {STREAMS[name].title}: {micros:.1f} us of processor beyond a small request", flush=True)
 
 
 def paced(bench: Bench, results: Results, product: Product, workload: Workload) -> None:

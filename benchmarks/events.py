@@ -144,12 +144,16 @@ class Publisher:
         await self._producer.close()
         await self._holds.close()
 
+    async def settle(self, part: Sequence[tuple[events.UsageRecorded, int]]) -> None:
+        """Holds and settles the money of some events."""
+        await _hold_and_settle(self._holds, part)
+
     async def publish(self, made: Sequence[tuple[events.UsageRecorded, int]]) -> list[str]:
         """Publishes events with their charges; returns some request ids."""
         names: list[str] = []
         for first in range(0, len(made), A_CALL):
             part = made[first : first + A_CALL]
-            await _hold_and_settle(self._holds, part)
+            await self.settle(part)
             await self._producer.send(
                 TOPIC, [Record(event.request_id.encode(), event.SerializeToString()) for event, _ in part]
             )

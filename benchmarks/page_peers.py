@@ -1,16 +1,17 @@
 """The part of the page that sets Tollgate beside other gateways."""
 
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
 from benchmarks.markdown import ran, range_of, spread, table
-from benchmarks.peers.printed import failures, median_of, per_thousand
+from benchmarks.peers.printed import chunk_costs, failures, median_of, per_thousand
 from benchmarks.peers.turns import OURS, WITH_BILLING
 from benchmarks.plots import figure, ranges
 from benchmarks.results import Row, rows
 from benchmarks.targets import Found, peers_of, ratio
-from benchmarks.workloads import COUNTED, OPEN_LOOP, PACED, Workload
+from benchmarks.workloads import COUNTED, PACED, RATES, STREAMS, Workload
 
 # Gaps of who delivers less than this share say little: they are between what did arrive.
 DRAWN = 0.25
@@ -32,6 +33,7 @@ def section(found: Found, plots: dict[str, str]) -> Iterator[str]:
     for workload in PACED:
         if rows(run, "paced", workload=workload.name):
             yield from _paced(found, workload, plots)
+    yield from _chunks(found)
     if rows(run, "latency"):
         yield from _latency(found)
     if rows(run, "open"):
@@ -118,9 +120,23 @@ def _paced(found: Found, workload: Workload, plots: dict[str, str]) -> Iterator[
     )
 
 
+def _chunks(found: Found) -> Iterator[str]:
+    costs = {name: chunk_costs(partial(rows, found["peers"]), name) for name in _names(found)}
+    streams = [name for name in STREAMS if any(name in one for one in costs.values())]
+    if streams:
+        yield "\n### A chunk of a stream\n\nWhat a stream costs beyond a small request, over its chunks, medians.\n\n"
+        yield table(
+            ("µs of processor a chunk", *(STREAMS[name].title for name in streams)),
+            [
+                (gateway, *(figure(one[name]) if name in one else "" for name in streams))
+                for gateway, one in costs.items()
+            ],
+        )
+
+
 def _latency(found: Found) -> Iterator[str]:
     run = found["peers"]
-    yield f"\n### Added latency, open loop at {OPEN_LOOP['rate']} requests a second\n\n"
+    yield f"\n### Added latency, open loop at {RATES[0]} requests a second\n\n"
     yield "The upstream is asked directly just before each; differences of percentiles, which may be below 0.\n\n"
     lines = []
     for name in _names(found):

@@ -1,16 +1,18 @@
 """The part of the page that says what the product costs alone."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
+from benchmarks.costs import chunk_costs
 from benchmarks.markdown import ran, range_of, spread, table
 from benchmarks.peers.printed import median_of
 from benchmarks.plots import figure, ranges, stacks
 from benchmarks.product import REQUEST_PATH
 from benchmarks.results import rows
 from benchmarks.targets import Found
-from benchmarks.workloads import COUNTED, PACED, SMALL, STREAM
+from benchmarks.workloads import COUNTED, PACED, SMALL, STREAM, STREAMS
 
 KINDS = (*REQUEST_PATH, "billing")
 
@@ -53,6 +55,12 @@ def _requests(run: Mapping[str, Any], plots: dict[str, str]) -> Iterator[str]:
             if found
         ],
     )
+    chunks = chunk_costs(partial(rows, run))
+    if chunks:
+        yield "\nA chunk of a stream: what the stream costs beyond a small request of this run, over its chunks.\n\n"
+        yield table(
+            ("stream", "µs of processor a chunk"), [(STREAMS[name].title, figure(one)) for name, one in chunks.items()]
+        )
     for row in rows(run, "ceiling"):
         yield (
             f"\nCeiling, {row['workload']}: {row['load']['rate']:.0f} requests a second, "
@@ -72,16 +80,36 @@ def _paced(run: Mapping[str, Any], _: dict[str, str]) -> Iterator[str]:
 
 
 def _latency(run: Mapping[str, Any], _: dict[str, str]) -> Iterator[str]:
-    yield "\n### Added latency at 200 requests a second\n\n"
-    pairs = rows(run, "latency")
+    yield "\n### Added latency at fixed rates\n\n"
+    yield "Open loop; product and upstream in turns, the difference of each pair.\n\n"
+    lines = []
+    for rate in dict.fromkeys(row["rate"] for row in rows(run, "latency")):
+        pairs = rows(run, "latency", rate=rate)
+        added = (
+            " ".join(f"{row['load'][part] - row['direct'][part]:.2f}" for row in pairs) for part in ("p50_ms", "p99_ms")
+        )
+        lines.append((str(rate), *added, f"{median_of(pairs, 'load', 'rate'):.0f}"))
+    yield table(("requests/s", "p50 ms", "p99 ms", "answered/s"), lines)
+
+
+def _rates(run: Mapping[str, Any], _: dict[str, str]) -> Iterator[str]:
+    (found,) = rows(run, "rates")
+    tried = rows(run, "rates tried")
+    yield "\n### Highest rate without an error\n\n"
+    yield (
+        "Open loop; a rate is borne when every request is answered whole and the p99 is at most "
+        f"{found['p99_limit_ms']:.0f} ms: **{found['rate']} requests a second**. Tried, in this order:\n\n"
+    )
     yield table(
-        ("pair", "p50 ms", "p99 ms"),
+        ("requests/s", "whole", "p99 ms", "borne"),
         [
             (
-                str(row["round"] + 1),
-                *(f"{row['load'][part] - row['direct'][part]:.2f}" for part in ("p50_ms", "p99_ms")),
+                str(row["rate"]),
+                f"{row['load']['good']} of {row['requests']}",
+                figure(row["load"]["p99_ms"]),
+                "yes" if row["borne"] else "no",
             )
-            for row in pairs
+            for row in tried
         ],
     )
 
@@ -180,6 +208,7 @@ PARTS = {
     "requests": _requests,
     "paced": _paced,
     "latency": _latency,
+    "rates": _rates,
     "features": _features,
     "freshness": _freshness,
     "start": _start,

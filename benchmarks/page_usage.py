@@ -14,11 +14,13 @@ from benchmarks.targets import Found
 def section(found: Found) -> Iterator[str]:
     """Yields the text."""
     yield "\n## The usage store\n"
-    for name in ("usage", "usage-views"):
+    for name in ("usage", "usage-outage", "usage-views"):
         if name in found:
             yield f"\n{ran(found[name])}\n"
             for part, write in PARTS.items():
-                if rows(found[name], part):
+                # A run by itself takes the place of that of the whole run.
+                replaced = name == "usage" and part in found.get("usage-outage", {"tables": ()})["tables"]
+                if rows(found[name], part) and not replaced:
                     yield "\n"
                     yield from write(found[name])
 
@@ -60,16 +62,36 @@ def _kafka(found: Mapping[str, Any]) -> Iterator[str]:
 def _alone(found: Mapping[str, Any]) -> Iterator[str]:
     yield table(
         (
-            *("booking events that wait in a file, billing alone", "fsync of the usage store", "rows a second"),
-            *("billing, µs a row", "valkey, µs a row", "billing, MB at most"),
+            *("booking events that wait in a file, billing alone", "batches of at most", "fsync of the usage store"),
+            *("rows a second", "billing, µs a row", "valkey, µs a row", "billing, MB at most"),
         ),
         [
             (
-                *(f"{row['events']} events", fsync, f"{row['rate']:.0f}"),
+                *(f"{row['events']} events", batch, fsync, f"{row['rate']:.0f}"),
                 *(figure(row["billing"]), figure(row["valkey"]), _peak(row)),
             )
-            for kind, fsync in (("alone", "yes"), ("unsynced", "no"))
+            for kind, batch, fsync in (
+                *(("alone", "50000", "yes"), ("unsynced", "50000", "no"), ("smaller", "20000", "yes")),
+            )
             for row in rows(found, kind)
+        ],
+    )
+
+
+def _outage(found: Mapping[str, Any]) -> Iterator[str]:
+    yield table(
+        (
+            *("a server is killed under load", "events a second", "away, s", "waiting when it is back"),
+            *("from then to the first commit, s", "to the last of what waited, s", "booked a second meanwhile"),
+            *("times what arrives", "billing, MB before", "MB at most"),
+        ),
+        [
+            (
+                *(row["server"], f"{row['arriving']:.0f}", f"{row['away_s']:.0f}", str(row["waiting"])),
+                *(f"{row['first_s']:.1f}", f"{row['drained_s']:.1f}", f"{row['drain']:.0f}"),
+                *(f"{row['drain'] / row['arriving']:.1f}", f"{row['before'] / 1e6:.0f}", f"{row['peak'] / 1e6:.0f}"),
+            )
+            for row in rows(found, "outage")
         ],
     )
 
@@ -144,6 +166,7 @@ PARTS = {
     "insert": _insert,
     "alone": _alone,
     "kafka": _kafka,
+    "outage": _outage,
     "booking": _booking,
     "freshness of rows": _freshness,
     "disk": _disk,

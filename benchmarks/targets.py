@@ -9,7 +9,7 @@ from benchmarks.machine import percentile
 from benchmarks.peers.printed import median_of, ratios
 from benchmarks.peers.turns import OURS
 from benchmarks.results import rows
-from benchmarks.workloads import PACED, SMALL, STREAM
+from benchmarks.workloads import PACED, RATES, SMALL, STREAM
 
 # The results by the name of their file, without its ending.
 Found = Mapping[str, Mapping[str, Any]]
@@ -68,7 +68,9 @@ def _paced(workload: str, *path: str) -> Callable[[Found], float]:
 
 
 def _latency(part: str) -> Callable[[Found], float]:
-    return lambda found: median(row["load"][part] - row["direct"][part] for row in rows(found["product"], "latency"))
+    return lambda found: median(
+        row["load"][part] - row["direct"][part] for row in rows(found["product"], "latency", rate=RATES[0])
+    )
 
 
 def _ratio(table: str, workload: str) -> Callable[[Found], float]:
@@ -99,6 +101,11 @@ def _idle_mb(found: Found) -> float:
 
 def _usage(table: str, path: str, **having: Any) -> Callable[[Found], float]:
     return lambda found: median_of(rows(found["usage"], table, **having), path)
+
+
+def _outages(found: Found) -> list[Mapping[str, Any]]:
+    """Returns the outages of a run by itself, or else of the whole run. Raises KeyError without either."""
+    return rows(found["usage-outage" if "usage-outage" in found else "usage"], "outage")
 
 
 def _slowest_view(found: Found) -> float:
@@ -163,14 +170,20 @@ TARGETS = (
         least=True,
     ),
     Target("rows a second booked from a file, billing alone", "", 25_000, _usage("alone", "rate"), least=True),
+    Target("rows a second booked from Apache Kafka", "", 20_000, _usage("kafka", "rate"), least=True),
     Target(
-        "rows a second booked from a file by the product",
+        "from the return of a server to the first commit",
+        "s",
+        30,
+        lambda found: max(row["first_s"] for row in _outages(found)),
+    ),
+    Target(
+        "what waits is booked, times what arrives meanwhile",
         "",
-        25_000,
-        _usage("booking", "rate"),
+        3,
+        lambda found: min(row["drain"] / row["arriving"] for row in _outages(found)),
         least=True,
     ),
-    Target("rows a second booked from Apache Kafka", "", 20_000, _usage("kafka", "rate"), least=True),
     Target("from the log to a row, 5,000 events/s: p99", "s", 3, _usage("freshness of rows", "p99_s")),
     Target("the slowest of twelve views over 20 million rows: p95", "ms", 300, _slowest_view),
 )

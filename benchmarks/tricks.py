@@ -7,6 +7,7 @@ is too small to tell from the plain way is printed all the same, since then the 
 import argparse
 import asyncio
 import gc
+import importlib
 import os
 import random
 import re
@@ -77,6 +78,8 @@ def tricks() -> Iterator[Trick]:
     yield from _router()
     yield from _kit()
     yield from _upstream()
+    # Last, since it freezes what the others made.
+    yield from _processes()
 
 
 def _edge() -> Iterator[Trick]:
@@ -292,6 +295,13 @@ def _upstream() -> Iterator[Trick]:
         call.at = clock.monotonic()
 
     yield Trick("router upstream/call.py", "a read noted by a flag, its time by the sweep", ask, note)
+    call.at = 1.0
+    yield Trick(
+        "router upstream/pool.py",
+        "the time of the last call and sweep, not asked of the clock for each reply",
+        lambda: clock.monotonic(),  # noqa: PLW0108 - as deep a call as the other.
+        lambda: call.at,
+    )
     left, right = _pair()
     right.close()
     counted = [0, 500]
@@ -305,6 +315,26 @@ def _upstream() -> Iterator[Trick]:
         "acknowledged bytes added up, not asked of the kernel before each request",
         lambda: acknowledged_bytes(left),
         arithmetic,
+    )
+
+
+def _processes() -> Iterator[Trick]:
+    for program in ("tollgate_edge.app", "tollgate_router.app"):
+        importlib.import_module(program)
+
+    def walked() -> None:
+        gc.unfreeze()
+        gc.collect()
+
+    def frozen() -> None:
+        gc.freeze()
+        gc.collect()
+
+    yield Trick(
+        "edge app.py, router app.py",
+        "a full collection with the modules of both frozen, not walked again",
+        walked,
+        frozen,
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks import usage_alone, usage_fresh, usage_insert, usage_views
+from benchmarks import usage_alone, usage_fresh, usage_insert, usage_outage, usage_views
 from benchmarks.events import KEYS, MODELS, EventSource, publish, template_of
 from benchmarks.machine import load, machine, percentile, spread
 from benchmarks.processes import processor_seconds
@@ -29,13 +29,13 @@ ROUNDS = 4
 QUESTIONS = 40
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 0.05
-PARTS = ("insert", "alone", "unsynced", "kafka", "booking", "questions", "freshness")
+PARTS = ("insert", "alone", "unsynced", "kafka", "outage", "booking", "questions", "freshness")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.usage", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--events", type=int, help=f"How many in all; {EVENTS}, of a backlog {BACKLOG}.")
+    parser.add_argument("--events", type=int, help=f"How many; {EVENTS}, of a backlog {BACKLOG}.")
     parser.add_argument("--questions", type=int, default=QUESTIONS, help=f"How often each is asked; {QUESTIONS}.")
     add_option(parser)
     parser.add_argument("--rows", type=int, default=0, help="Make so many rows, and ask the kept questions of them.")
@@ -59,8 +59,11 @@ def _run(directory: Path, results: Results, parts: set[str], options: argparse.N
     if "insert" in parts:
         usage_insert.run(directory, results)
     for kind in usage_alone.TITLES:
-        if kind in parts:
+        # What smaller batches give back of the memory is seen beside the others.
+        if kind in parts or (kind == "smaller" and "alone" in parts):
             usage_alone.run(directory / kind, results, max(1, (options.events or BACKLOG) // usage_alone.ROUNDS), kind)
+    if "outage" in parts:
+        usage_outage.run(directory / "outage", results, options.events or usage_outage.EVENTS)
     if not parts & {"booking", "questions", "freshness"}:
         return
     with running(directory / "product") as product:

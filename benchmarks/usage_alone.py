@@ -38,7 +38,10 @@ TITLES = {
     "kafka": f"Apache Kafka, {PARTITIONS} partitions, broker beside it",
     "alone": "a log in a file",
     "unsynced": "a log in a file, into a usage store without fsync",
+    "smaller": "a log in a file, in batches of 20,000 at most",
 }
+# What billing has set beside what is shipped.
+SETTINGS = {"smaller": {"BATCH_MAX_EVENTS": "20000"}}
 
 
 def run(directory: Path, results: Results, count: int, kind: str) -> None:
@@ -53,12 +56,12 @@ def run(directory: Path, results: Results, count: int, kind: str) -> None:
     (directory / "valkey").mkdir()
     (directory / "state" / "config-version.json").write_bytes(price_document())
     if kind == "unsynced":
-        asyncio.run(_unsynced(_store(directory)))
+        asyncio.run(_unsynced(store_of(directory)))
     valkey = RedisServer(valkey_binary(), directory / "valkey")
     with _log(directory, kind) as (event_log, beside):
         valkey.start()
         address = f"unix:{directory}/billing.sock"
-        process = _start(directory, address, event_log, valkey.url)
+        process = start(directory, address, event_log, valkey.url, store_of(directory), **SETTINGS.get(kind, {}))
         pids = {"billing": process.pid, "valkey": valkey.pid, **beside}
         try:
             asyncio.run(_run(results, kind, directory, event_log, valkey.url, pids, count))
@@ -67,7 +70,8 @@ def run(directory: Path, results: Results, count: int, kind: str) -> None:
             valkey.stop()
 
 
-def _store(directory: Path) -> str:
+def store_of(directory: Path) -> str:
+    """Returns where an embedded usage store in `directory` is."""
     return f"chdb:///{directory}/usage"
 
 
@@ -94,7 +98,8 @@ def _log(directory: Path, kind: str) -> Iterator[tuple[str, Mapping[str, int]]]:
         broker.stop()
 
 
-def _start(directory: Path, address: str, event_log: str, redis: str) -> subprocess.Popen[bytes]:
+def start(directory: Path, address: str, event_log: str, redis: str, dsn: str, **more: str) -> subprocess.Popen[bytes]:
+    """Starts a billing process in `directory`; `more` are settings without their prefix."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     settings = {
         "ADDRESS": address,
@@ -102,9 +107,10 @@ def _start(directory: Path, address: str, event_log: str, redis: str) -> subproc
         "CONFIG_ADDRESSES": f"unix:{directory}/nobody.sock",
         "STATE_DIRECTORY": str(directory / "state"),
         "DATABASE_URL": f"sqlite:///{directory}/ledger.sqlite",
-        "CLICKHOUSE_DSN": _store(directory),
+        "CLICKHOUSE_DSN": dsn,
         "REDIS_URL": redis,
         "EVENT_LOG_URL": event_log,
+        **more,
     }
     environment = kept | {f"TOLLGATE_BILLING_{name}": value for name, value in settings.items()}
     with (directory / "billing.log").open("wb") as log:
@@ -117,15 +123,7 @@ async def _run(
     channel = new_channel(f"unix:{directory}/billing.sock")
     stub: Any = billing_pb2_grpc.BillingServiceStub(channel)  # type: ignore[no-untyped-call]
     source = EventSource(Template("org", "proj", "sha256:bench"), seed=2, organizations=ORGANIZATIONS)
-    for organization in source.organizations:
-        grant = billing_pb2.GrantRequest(
-            organization_id=organization,
-            currency="USD",
-            amount_pico=FUNDS_PICO,
-            idempotency_key=f"bench-{organization}",
-            reason="bench",
-        )
-        await stub.Grant(grant, timeout=WAIT_SECONDS, wait_for_ready=True)
+    await fund(stub, source)
     before = 0
     print(f"\nBooking {ROUNDS} x {count} events of {ORGANIZATIONS} organizations that wait in {TITLES[kind]}:")
     for number in range(1, ROUNDS + 1):
@@ -146,7 +144,7 @@ async def _run(
             name: (seconds - threads.get(name, 0.0)) * 1e6 / count
             for name, seconds in thread_seconds(pids["billing"]).items()
         }
-        await _check(stub, number * count)
+        await check(stub, number * count)
         partitions = PARTITIONS if kind == "kafka" else 1
         peak = peak_bytes(pids["billing"])
         results.add(kind, events=count, partitions=partitions, batches=batches, rate=rate, peak=peak, **micros)
@@ -154,6 +152,19 @@ async def _run(
         inside = {name: value for name, value in inside.items() if value >= 0.5}
         print(f"    billing by thread: {_listed(inside)}; its memory at most {peak / 1e6:.0f} MB")
     await channel.close()
+
+
+async def fund(stub: Any, source: EventSource) -> None:
+    """Gives each organization of a source more than it will spend, once billing is there."""
+    for organization in source.organizations:
+        grant = billing_pb2.GrantRequest(
+            organization_id=organization,
+            currency="USD",
+            amount_pico=FUNDS_PICO,
+            idempotency_key=f"bench-{organization}",
+            reason="bench",
+        )
+        await stub.Grant(grant, timeout=WAIT_SECONDS, wait_for_ready=True)
 
 
 def _listed(values: Mapping[str, float]) -> str:
@@ -167,15 +178,16 @@ def _wait(admin: Path, events: int) -> int:
     """
     last = time.monotonic() + WAIT_SECONDS
     while True:
-        counts = _counts(admin)
-        if counts["events"] >= events:
-            return counts["batches"]
+        found = counts(admin)
+        if found["events"] >= events:
+            return found["batches"]
         if time.monotonic() > last:
-            raise RuntimeError(f"billing did not book {events} events: {counts}")
+            raise RuntimeError(f"billing did not book {events} events: {found}")
         time.sleep(POLL_SECONDS)
 
 
-def _counts(admin: Path) -> dict[str, int]:
+def counts(admin: Path) -> dict[str, int]:
+    """Returns how many `events` and `batches` billing has booked since its start."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(admin))
         connection.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
@@ -183,7 +195,8 @@ def _counts(admin: Path) -> dict[str, int]:
     return {name.decode(): int(float(value)) for name, value in COUNTS.findall(text)}
 
 
-async def _check(stub: Any, rows: int) -> None:
+async def check(stub: Any, rows: int) -> None:
+    """Raises RuntimeError unless billing has so many rows and agrees with all of them."""
     status = await stub.GetStatus(billing_pb2.GetStatusRequest(), timeout=60)
     if status.rows != rows or status.lag_ms or status.mismatches or status.poison:
         raise RuntimeError(f"billing does not agree with the {rows} events: {status}")

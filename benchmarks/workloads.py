@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.native import Load, run_load
@@ -19,8 +20,15 @@ SETTLE_SECONDS = 0.3
 WARM_UP = 0.4
 LIMIT_SECONDS = 300.0
 PACED_LOOP = {"ramp": 1.3, "warm": 2.8, "window": 5}
-OPEN_LOOP = {"rate": 200, "connections": 64}
+OPEN_LOOP_CONNECTIONS = 64
+# Requests a second: gateways are compared at the first one, the product alone is asked at all of them.
+RATES = (200, 1_000, 2_000, 4_000)
 OPEN_LOOP_REQUESTS = 1000
+RATE_SECONDS = 2
+# What a rate must keep to count as one that the product bears.
+RATE_P99_MS = 20.0
+# A probe that takes so much longer has failed: what an overloaded product owes is not waited for.
+PROBE_LIMIT_SECONDS = 2 * RATE_SECONDS
 PROMPT = "You are a helpful assistant. Answer in one short sentence. What is the capital of France, and which river?"
 
 
@@ -47,6 +55,26 @@ PACED = tuple(
     Workload(f"paced {count}", f"{count} streams of 65 chunks, {APART_MS} ms apart", count, 0, CHUNKS + 1, 0, APART_MS)
     for count in (256, 512)
 )
+
+# What has chunks, by name.
+STREAMS = {workload.name: workload for workload in (STREAM, *PACED)}
+
+
+def chunk_micros(small: Sequence[float], streams: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Returns what a chunk costs by the name of its streams: a stream less a small request, medians, over its chunks.
+
+    Takes what rounds cost, in microseconds; what was not measured is left out.
+    """
+    return {
+        name: (median(costs) - median(small)) / STREAMS[name].events
+        for name, costs in streams.items()
+        if small and costs
+    }
+
+
+def requests_at(rate: int) -> int:
+    """Returns how many requests are sent at `rate` a second."""
+    return max(OPEN_LOOP_REQUESTS, rate * RATE_SECONDS)
 
 
 def body_of(workload: Workload, model: str) -> dict[str, Any]:
@@ -159,14 +187,28 @@ class Bench:
         """Sends some requests of a workload that is counted."""
         self.load(product.subject(), workload, round(workload.requests * WARM_UP), **more)
 
-    def added_latency(self, asked: Subject, share: float = 1.0) -> tuple[Load, Load]:
-        """Returns what the client saw of the upstream, and then of a subject in front of it, at a fixed rate.
+    def added_latency(self, asked: Subject, share: float = 1.0, rate: int = RATES[0]) -> tuple[Load, Load]:
+        """Returns what the client saw of the upstream, and then of a subject in front of it, at `rate` a second.
 
         `share`: of the requests, for a subject that is too slow for all.
         """
-        requests = round(OPEN_LOOP_REQUESTS * share)
-        direct, found = (self.load(one, SMALL, requests, **OPEN_LOOP) for one in (self.upstream, asked))
+        requests = round(requests_at(rate) * share)
+        open_loop = {"rate": rate, "connections": OPEN_LOOP_CONNECTIONS}
+        direct, found = (self.load(one, SMALL, requests, **open_loop) for one in (self.upstream, asked))
         return direct, found
+
+    def bears(self, asked: Subject, rate: int) -> tuple[bool, Load]:
+        """Tells whether a subject answers `rate` requests a second whole and in time, and what the client saw."""
+        found = self.load(
+            asked,
+            SMALL,
+            requests := requests_at(rate),
+            strict=False,
+            rate=rate,
+            connections=OPEN_LOOP_CONNECTIONS,
+            limit=PROBE_LIMIT_SECONDS + requests / rate,
+        )
+        return found.good == requests and not found.failed and found.p99_ms <= RATE_P99_MS, found
 
     def paced(self, asked: Sequence[Subject], workload: Workload) -> Paced:
         """Counts over a window of paced streams at the first subject, and processor time of every one.

@@ -1,13 +1,13 @@
 """The tables of a run of gateways, as text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from statistics import median
 
 from benchmarks.machine import spread
 from benchmarks.peers.turns import OURS, WITH_BILLING
 from benchmarks.results import Results, Row
-from benchmarks.workloads import COUNTED, OPEN_LOOP, PACED, Workload
+from benchmarks.workloads import COUNTED, PACED, RATES, SMALL, STREAM, STREAMS, Workload, chunk_micros
 
 
 def print_tables(results: Results, peers: Sequence[str]) -> None:
@@ -18,10 +18,9 @@ def print_tables(results: Results, peers: Sequence[str]) -> None:
     for workload in PACED:
         if results.rows("paced", workload=workload.name):
             _print_paced(results, workload, peers)
+    _print_chunks(results, peers)
     if results.rows("latency"):
-        print(
-            f"\nAdded latency, open loop at {OPEN_LOOP['rate']} requests/s, ms: median (lowest - highest) of the rounds"
-        )
+        print(f"\nAdded latency, open loop at {RATES[0]} requests/s, ms: median (lowest - highest) of the rounds")
         for name in (OURS, *peers):
             if found := results.rows("latency", gateway=name):
                 p50, p99 = ([row["load"][part] - row["direct"][part] for row in found] for part in ("p50_ms", "p99_ms"))
@@ -54,6 +53,28 @@ def _print_paced(results: Results, workload: Workload, peers: Sequence[str]) -> 
             gaps = f"{p50:.1f} / {p99:.1f}"
             print(f"  {name:<24}{_cost(found):>28}{delivered:>11.1%}{gaps:>18}{memory:>7.0f}{failed:>8}")
     _print_ratios(results, "paced", workload.name, peers)
+
+
+def _print_chunks(results: Results, peers: Sequence[str]) -> None:
+    print("\nus of processor a chunk of a stream, beyond a small request")
+    for name in (OURS, WITH_BILLING, *peers):
+        costs = chunk_costs(results.rows, name)
+        print(f"  {name:<24}" + ", ".join(f"{STREAMS[stream].title}: {cost:.1f}" for stream, cost in costs.items()))
+
+
+def chunk_costs(find: Callable[..., Sequence[Row]], gateway: str) -> dict[str, float]:
+    """Returns what a chunk costs a gateway, in us, by the streams of a run; `find` finds the run's rows."""
+    small, burst = (
+        [row["micros"] for row in find("requests", workload=workload.name, gateway=gateway)]
+        for workload in (SMALL, STREAM)
+    )
+    paced = {
+        workload.name: [
+            row["micros"] for row in find("paced", workload=workload.name, gateway=gateway) if row["micros"]
+        ]
+        for workload in PACED
+    }
+    return chunk_micros(small, {STREAM.name: burst} | paced)
 
 
 def _print_open(results: Results, peers: Sequence[str]) -> None:

@@ -108,8 +108,8 @@ def test_the_page_has_the_figures_of_a_run(tmp_path):
     assert "| slow | 0.00 (0.00 - 0.00) | 50.0% | 0.00 | 20.0 | 0 | 6 |  |" in page
     assert "| ferrogw | 0.50 (0.50 - 0.50) | 0.00 (0.00 - 0.00) | 2000 |" in page
     assert "| ferrogw | 23.0 (20.0 - 26.0) | 500 | 100 |" in page
-    assert page.count("| slow |") == 4
-    assert page.count("| ferrogw |") == 6
+    assert page.count("| slow |") == 5
+    assert page.count("| ferrogw |") == 7
     for name, plot in made.items():
         assert f"](benchmarks/{name})" in page
         ET.fromstring(plot)
@@ -120,6 +120,39 @@ def test_a_page_is_made_of_whatever_was_run(tmp_path):
     assert "Beside other gateways" not in page
     assert "usage store" not in page
     assert "What a feature costs" not in page
+
+
+def test_a_chunk_costs_what_a_stream_does_beyond_a_small_request(tmp_path):
+    run = product_run()
+    run.add("paced", workload="paced 256", subject=OURS, micros={OURS: 2100.0}, delivered=1.0, memory={}, load=seen())
+    page = next(iter(render(written(tmp_path, product=run, peers=peers_run())).values()))
+    # 551 and 2,100 less 150, over 65 chunks.
+    assert "| burst stream of 65 chunks, 16 connections | 6.17 |" in page
+    assert "| 256 streams of 65 chunks, 20 ms apart | 30.0 |" in page
+    # Here a stream costs what a small request does. Who delivered nothing costs nothing that could be told.
+    assert "| ferrogw | 0.00 | 0.00 |" in page
+    assert "| slow | 0.00 |  |" in page
+
+
+def test_the_page_has_every_rate_and_the_highest(tmp_path):
+    run = product_run()
+    for rate, p50 in ((200, 3.5), (4000, 7.0)):
+        for number in range(2):
+            pair = {"direct": seen(p50_ms=3.0), "load": seen(p50_ms=p50 + number, rate=float(rate))}
+            run.add("latency", rate=rate, round=number, **pair)
+    for rate, good, borne in ((2000, 4000, True), (4000, 7999, False)):
+        run.add("rates tried", rate=rate, round=0, requests=2 * rate, borne=borne, load=seen(good=good))
+    run.add("rates", rate=2000, p99_limit_ms=20.0)
+    found = written(tmp_path, product=run)
+    page = next(iter(render(found).values()))
+    assert "| 200 | 0.50 1.50 | 0.00 0.00 | 200 |" in page
+    assert "| 4000 | 4.00 5.00 | 0.00 0.00 | 4000 |" in page
+    assert "the p99 is at most 20 ms: **2000 requests a second**" in page
+    assert "| 2000 | 4000 of 4000 | 9.00 | yes |" in page
+    assert "| 4000 | 7999 of 8000 | 9.00 | no |" in page
+    # The target is of one rate.
+    values = {target.title: value for target, value in measured(found)}
+    assert values["added latency at 200 requests/s: p50"] == 1.0
 
 
 def test_a_part_that_was_run_by_itself_replaces_that_of_the_whole_run(tmp_path):
@@ -133,6 +166,44 @@ def test_a_part_that_was_run_by_itself_replaces_that_of_the_whole_run(tmp_path):
     assert "| spans | 20 | 1.40 | 20 | 1.40 |" in page
     assert "| 40 | 1.80 |" not in page
     assert page.count("Of a run by itself") == 1
+
+
+def outages(*firsts):
+    run = Results("benchmarks.usage")
+    for server, first in zip(("usage store", "broker"), firsts, strict=True):
+        row = {"away_s": 45, "arriving": 2000.0, "waiting": 90_000, "first_s": first, "drained_s": 12.0}
+        run.add("outage", server=server, drain=5_000.0 + 1_000 * first, before=300 * 10**6, peak=10**9, **row)
+    return run
+
+
+def test_the_page_says_how_booking_went_on_after_an_outage(tmp_path):
+    found = written(tmp_path, usage=outages(31.0, 2.0))
+    page = next(iter(render(found).values()))
+    assert "| broker | 2000 | 45 | 90000 | 2.0 | 12.0 | 7000 | 3.5 | 300 | 1000 |" in page
+    values = {target.title: (value, target.met(value)) for target, value in measured(found)}
+    # The worst of both counts.
+    assert values["from the return of a server to the first commit"] == (31.0, False)
+    assert values["what waits is booked, times what arrives meanwhile"] == (3.5, True)
+    # A run by itself takes the place of that of the whole run.
+    found = written(tmp_path, usage=outages(31.0, 2.0), **{"usage-outage": outages(0.5, 2.0)})
+    values = {target.title: (value, target.met(value)) for target, value in measured(found)}
+    assert values["from the return of a server to the first commit"] == (2.0, True)
+    assert values["what waits is booked, times what arrives meanwhile"] == (2.75, False)
+    page = next(iter(render(found).values()))
+    assert page.count("| broker | 2000 |") == 1
+
+
+def test_memory_of_smaller_batches_stands_beside_that_of_large_ones(tmp_path):
+    run = Results("benchmarks.usage")
+    for kind, peak in (("alone", 1_100), ("smaller", 700)):
+        run.add(kind, events=300_000, rate=30_000.0, billing=32.0, valkey=3.0, peak=peak * 10**6)
+    found = written(tmp_path, usage=run)
+    page = next(iter(render(found).values()))
+    assert "| 300000 events | 50000 | yes | 30000 | 32.0 | 3.00 | 1100 |" in page
+    assert "| 300000 events | 20000 | yes | 30000 | 32.0 | 3.00 | 700 |" in page
+    # The target is of what is shipped.
+    assert [title for target, _ in measured(found) if "billing alone" in (title := target.title)]
+    assert not [target for target in TARGETS if "by the product" in target.title]
 
 
 def test_the_page_has_what_was_counted(tmp_path):

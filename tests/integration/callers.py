@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from tests.integration.faulty import SECRET_HOST
-from tests.servers.process import wait_until
 
 MODEL = "gpt-5-mini"
 INSIDE = re.compile(
@@ -27,7 +26,7 @@ def wait_settled(product):
             found["wallet_pico"] == found["ledger_pico"]
         )
 
-    wait_until(settled, "every hold to be returned")
+    product.wait(settled, "every hold to be returned")
 
 
 def body_of(content="hi", model=MODEL, **more):
@@ -140,7 +139,7 @@ def rows_of(product, request_id, count):
         found[:] = product.requests(request_id=request_id)
         return len(found) >= count
 
-    wait_until(there, f"{count} usage rows of {request_id}")
+    product.wait(there, f"{count} usage rows of {request_id}")
     return sorted(found, key=lambda row: row["attempt"])
 
 

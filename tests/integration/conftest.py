@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from services.billing.tests.integration.databases import new_clickhouse_database
 from tests.integration.product import Product
+from tests.servers.clickhouse import ClickHouseServer
+from tests.servers.kafka import KafkaBroker
+from tests.servers.postgresql import PostgresServer
+from tests.servers.valkey import RedisServer
 
 
 @pytest.hookimpl(wrapper=True)
@@ -29,3 +34,17 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         yield running.start()
     finally:
         running.stop()
+
+
+@pytest.fixture
+def servers(
+    postgresql: PostgresServer, valkey: RedisServer, kafka_broker: KafkaBroker, clickhouse: ClickHouseServer
+) -> dict[str, str]:
+    """The settings of a product with its data on servers of their own; new databases, the broker's one topic."""
+    settings = {"TOLLGATE_BILLING_CLICKHOUSE_DSN": new_clickhouse_database(clickhouse.dsn)}
+    for service in ("EDGE", "BILLING", "MEDIA_JOBS"):
+        settings[f"TOLLGATE_{service}_DATABASE_URL"] = postgresql.new_database(service.lower())
+        settings[f"TOLLGATE_{service}_REDIS_URL"] = valkey.url
+    for service in ("EDGE", "ROUTER", "BILLING", "MEDIA_JOBS"):
+        settings[f"TOLLGATE_{service}_EVENT_LOG_URL"] = kafka_broker.url
+    return settings

@@ -238,7 +238,7 @@ class Gateway:
         holds = self.holds = Holds(self._redis_url)
         await holds.start()
         stack.push_async_callback(holds.close)
-        assert await holds.wait_ready(10)
+        assert await holds.wait_ready(60)
         await holds.rebuild("org_1", 10**15)
         addresses = ",".join(router.address for router in self.routers)
         tracing = self.routers[0].parts.tracing

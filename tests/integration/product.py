@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tollgate_cli.home import Home
 START_SECONDS = 180.0
 BOOK_SECONDS = 90.0
 PAGE = 1000
+MONTH_LASTS = timedelta(minutes=15)
 # Events in the spools of edge and router and in the outbox of media-jobs, and jobs that have not ended.
 _UNDER_WAY = re.compile(r"^tollgate_\w+_(?:spool_records|outbox_depth|jobs_open\{.*\}) (\S+)$", re.MULTILINE)
 
@@ -271,6 +273,17 @@ class Product:
         reply = httpx.get(f"{self.simulator_url}{path}", timeout=60, trust_env=False)
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+
+def steady_month() -> str:
+    """Returns the month by UTC, such as 2026-11, which lasts for a quarter of an hour at least.
+
+    Where less is left of one, the next is waited for: a statement has what was booked in its month.
+    """
+    month = f"{datetime.now(UTC):%Y-%m}"
+    if f"{datetime.now(UTC) + MONTH_LASTS:%Y-%m}" != month:
+        Product.wait(lambda: f"{datetime.now(UTC):%Y-%m}" != month, "the next month", 2 * MONTH_LASTS.total_seconds())
+    return f"{datetime.now(UTC):%Y-%m}"
 
 
 def clean_environment() -> dict[str, str]:

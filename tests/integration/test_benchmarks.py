@@ -4,9 +4,7 @@ import contextlib
 import json
 import os
 import re
-import runpy
 import socket
-import subprocess
 import sys
 import threading
 import urllib.request
@@ -14,10 +12,9 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from benchmarks import beside
-from benchmarks.costs import FEATURES
+from benchmarks import beside, workloads
+from benchmarks.costs import highest_rate, search_rate
 from benchmarks.events import EventSource, Template, price_table
-from benchmarks.instructions import TOTALS, instructions
 from benchmarks.machine import percentile
 from benchmarks.native import NoCompiler, build, run_load, running_upstream
 from benchmarks.peers.alone import INSIDE, is_alone
@@ -25,14 +22,10 @@ from benchmarks.peers.declared import FOLDER, ROOT, CannotGet, Peer, get, load_p
 from benchmarks.peers.running import PeerFailed, started
 from benchmarks.peers.turns import Turns
 from benchmarks.processes import forget_peak, peak_bytes, resident_bytes
-from benchmarks.product import WITHOUT, NoTree, running
-from benchmarks.receiver import receiving
+from benchmarks.product import NoTree, running
 from benchmarks.results import Results
 from benchmarks.subject import Subject, descendants
 from benchmarks.workloads import CHUNKS, HUGE, MIDDLE, PACED, SMALL, STREAM, Bench, NotWhole, request_of
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from tests.servers.process import Child, unavailable
 
 pytestmark = pytest.mark.integration
@@ -270,6 +263,59 @@ def test_keys_of_equal_length_take_turns_and_answers_that_fail_are_raised(progra
     assert bench.load(wrong, STREAM, 4, strict=False).not_whole == 4
 
 
+@pytest.mark.parametrize(
+    ("most", "found"),
+    [(0, 0), (249, 0), (250, 250), (999, 937), (2_000, 2_000), (7_300, 7_000), (8_000, 8_000), (10**9, 16_000)],
+)
+def test_the_highest_rate_is_found_in_few_tries(most, found):
+    asked = []
+    assert search_rate(lambda rate: asked.append(rate) or rate <= most) == found
+    assert len(asked) == len(set(asked)) <= 7
+
+
+def test_a_rate_is_borne_only_when_all_is_answered_whole_and_in_time(programs, upstream, monkeypatch):
+    bench = Bench(programs, upstream, 0)
+    monkeypatch.setattr(workloads, "OPEN_LOOP_REQUESTS", 40)
+    monkeypatch.setattr(workloads, "RATE_P99_MS", 1e9)
+    borne, found = bench.bears(bench.upstream, 200)
+    assert (borne, found.good) == (True, 400)
+    refused = replace(bench.upstream, headers={"content-length": "9"})
+    borne, found = bench.bears(refused, 200)
+    assert (borne, found.bad_status) == (False, 400)
+    monkeypatch.setattr(workloads, "RATE_P99_MS", 0.0)
+    assert not bench.bears(bench.upstream, 200)[0]
+
+
+def test_a_rate_that_failed_by_chance_has_a_second_try(programs, upstream, capsys):
+    asked = []
+
+    class Once(Bench):
+        def bears(self, asked_of, rate):
+            asked.append(rate)
+            found = self.load(asked_of, SMALL, 1)
+            # The first is a pause of the machine, those above 2,000 are the product's.
+            return len(asked) > 1 and rate <= 2000, found
+
+    bench, results = Once(programs, upstream, 0), Results("benchmarks")
+    highest_rate(bench, results, Asked(bench.upstream))
+    (row,) = results.rows("rates")
+    assert row["rate"] == 2000
+    assert [(one["rate"], one["borne"]) for one in results.rows("rates tried")][:4] == [
+        (2000, False),
+        (2000, True),
+        (4000, False),
+        (4000, False),
+    ]
+    assert "2000 requests/s\n" in capsys.readouterr().out
+
+
+class Asked:
+    """A product whose every request goes to one place."""
+
+    def __init__(self, place):
+        self.subject = lambda: place
+
+
 # Answers what is short as the upstream would, and refuses what is long.
 REFUSING = """
 import http.server, sys
@@ -393,48 +439,3 @@ def test_the_load_client_notices_a_stream_that_is_not_whole(programs, tmp_path, 
     with answering(serve) as port:
         found = run_load(programs, port, request, requests=1, events=3)
     assert (found.good, found.not_whole, found.broken) == seen
-
-
-# What a feature costs.
-
-
-def test_every_feature_that_can_be_left_out_is_known_to_what_leaves_it_out():
-    # Loading it changes nothing: no program that it looks for runs here.
-    found = runpy.run_path(str(WITHOUT / "sitecustomize.py"))
-    assert found["_FEATURES"].keys() == FEATURES.keys()
-    assert {program for parts in found["_FEATURES"].values() for program in parts} == set(found["_COUNTED"])
-
-
-@pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("program", ["tollgate_edge", "tollgate_router"])
-def test_what_stands_in_for_a_feature_takes_the_arguments_of_what_it_replaces(feature, program):
-    # A call with others would fail in the process under load, whose request would not end.
-    path = os.pathsep.join([str(WITHOUT), *filter(None, sys.path)])
-    environment = os.environ | {"TOLLGATE_BENCH_WITHOUT": feature, "PYTHONPATH": path}
-    command = [sys.executable, "-c", "print('started')", program]
-    found = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=60)
-    assert (found.stdout, found.stderr) == ("started\n", "")
-
-
-def test_the_receiver_counts_the_spans_that_come_in():
-    with receiving() as receiver:
-        exporter = OTLPSpanExporter(endpoint=receiver.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"], insecure=True)
-        provider = TracerProvider()
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-        for _ in range(3):
-            provider.get_tracer("test").start_span("one").end()
-        provider.shutdown()
-        assert receiver.spans() == 3
-
-
-def test_without_valgrind_the_part_says_how_to_get_it(monkeypatch, tmp_path, capsys):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    instructions(None, None)
-    said = capsys.readouterr().out
-    assert "valgrind, callgrind_control, vgdb not found (Debian: apt-get install valgrind)" in said
-
-
-def test_instructions_are_read_from_what_callgrind_writes():
-    # As `callgrind_control --dump` leaves it: a process of several threads has one total.
-    dump = "version: 1\npid: 7\nevents: Ir\nsummary: 1234567\n\nfn=(1) a\n0 9\n\ntotals: 1234567\n"
-    assert TOTALS.findall(dump)[:1] == ["1234567"]

@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.integration.product import Product
+from tests.integration.product import Product, steady_month
 
 pytestmark = pytest.mark.integration
 
@@ -86,6 +85,7 @@ def pico(amount: Decimal) -> int:
 
 
 def test_a_request_is_held_charged_and_booked_in_the_organizations_currency(yuan: Product) -> None:
+    month = steady_month()
     organization, headers = made(yuan, "yuan", "CNY", "100")
     reply = post(yuan, "chat/completions", headers, CHAT)
     assert reply.status_code == 200, reply.text
@@ -131,7 +131,6 @@ def test_a_request_is_held_charged_and_booked_in_the_organizations_currency(yuan
     assert "CNY were held" in text
     assert "limits that it was admitted within" in text
 
-    month = datetime.now(UTC).strftime("%Y-%m")
     statement = run(yuan, "statement", month, "--organization", "yuan")
     (line,) = statement["lines"]
     assert (statement["currency"], line["charged_pico"]) == ("CNY", charge)

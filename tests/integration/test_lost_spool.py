@@ -1,5 +1,6 @@
 """A router's disk is lost with events that nobody else has: what edge settled is booked, and replaced if they come."""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import httpx
 import pytest
 from tests.integration.admin_port import ask_admin
 from tests.integration.product import Product
+from tests.servers.kafka import KafkaBroker
 
 from tollgate_cli.home import Home
 
@@ -23,10 +25,11 @@ SECONDS = 5
 ESTIMATED = "tollgate_billing_estimated_holds_total"
 
 
-@pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[Product]:
-    """The product, which waits for an event for seconds only."""
-    environment = {
+@pytest.fixture(params=["embedded", "cluster"])
+def hasty(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Product]:
+    """The product, which waits for an event for seconds only; the cluster's has its data on servers of their own."""
+    servers: dict[str, str] = request.getfixturevalue("servers") if request.param == "cluster" else {}
+    environment = servers | {
         "TOLLGATE_BILLING_UNBOOKED_HOLD_SECONDS": str(SECONDS),
         "TOLLGATE_BILLING_RECONCILE_SECONDS": "0.5",
         "TOLLGATE_BILLING_ALERT_SECONDS": "0.5",
@@ -68,22 +71,37 @@ def lose_the_spool(product: Product) -> None:
     product.wait(lambda: product.pids("router") not in ([router], []), "another router")
 
 
-def test_what_was_settled_is_booked_and_a_late_event_takes_its_place(hasty: Product) -> None:
+@contextlib.contextmanager
+def nobody_can_append(product: Product, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Meanwhile the event log takes nothing: what is answered stays in the router's spool."""
+    file = product.home / "log" / "events.sqlite"
+    if file.exists():
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as log:
+            log.execute("BEGIN IMMEDIATE")
+            yield
+        return
+    broker: KafkaBroker = request.getfixturevalue("kafka_broker")
+    # Killed and not stopped for a while: what is sent to one that stands still is read when it goes on.
+    broker.kill()
+    try:
+        yield
+    finally:
+        broker.start()
+
+
+def test_what_was_settled_is_booked_and_a_late_event_takes_its_place(
+    hasty: Product, request: pytest.FixtureRequest
+) -> None:
     product = hasty
     ask(product)
     product.wait_booked(1)
     before = int(product.balance()["ledger_pico"])
     estimated = measured(product, ESTIMATED)
-    log = sqlite3.connect(product.home / "log" / "events.sqlite", isolation_level=None)
-    try:
-        # Nobody can append: what is answered stays in the router's spool.
-        log.execute("BEGIN IMMEDIATE")
+    with nobody_can_append(product, request):
         names = {ask(product) for _ in range(CALLS)}
         product.wait(lambda: int(product.balance()["held_pico"]) == 0, "edge to settle all of them")
         settled = int(product.balance()["settled_unbooked_pico"])
         lose_the_spool(product)
-    finally:
-        log.close()
     assert settled > 0
 
     booked = product.wait_booked(CALLS + 1)

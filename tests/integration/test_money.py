@@ -4,14 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from services.billing.tests.integration.databases import new_clickhouse_database
 from tests.integration.audit import Auditor, check_answers, check_money, check_prices, check_replies, check_units
 from tests.integration.product import Product
 from tests.integration.traffic import Crowd, mixed_calls
-from tests.servers.clickhouse import ClickHouseServer
-from tests.servers.kafka import KafkaBroker
-from tests.servers.postgresql import PostgresServer
-from tests.servers.valkey import RedisServer
 
 pytestmark = pytest.mark.integration
 
@@ -23,21 +18,9 @@ async def test_a_thousand_requests_add_up_in_every_book(product: Product) -> Non
 
 
 @pytest.fixture
-def on_servers(
-    tmp_path_factory: pytest.TempPathFactory,
-    postgresql: PostgresServer,
-    valkey: RedisServer,
-    kafka_broker: KafkaBroker,
-    clickhouse: ClickHouseServer,
-) -> Iterator[Product]:
-    """The product with its data on servers of their own; databases of its own, the broker's one topic."""
-    settings = {"TOLLGATE_BILLING_CLICKHOUSE_DSN": new_clickhouse_database(clickhouse.dsn)}
-    for service in ("EDGE", "BILLING", "MEDIA_JOBS"):
-        settings[f"TOLLGATE_{service}_DATABASE_URL"] = postgresql.new_database(service.lower())
-        settings[f"TOLLGATE_{service}_REDIS_URL"] = valkey.url
-    for service in ("EDGE", "ROUTER", "BILLING", "MEDIA_JOBS"):
-        settings[f"TOLLGATE_{service}_EVENT_LOG_URL"] = kafka_broker.url
-    product = Product(tmp_path_factory.mktemp("servers"), environment=settings)
+def on_servers(tmp_path_factory: pytest.TempPathFactory, servers: dict[str, str]) -> Iterator[Product]:
+    """The product with its data on servers of their own."""
+    product = Product(tmp_path_factory.mktemp("servers"), environment=servers)
     try:
         yield product.start()
     finally:

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,11 +15,15 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.integration.product import Product
+from tests.integration.metrics import admin_address, scrape
+from tests.integration.product import Product, steady_month
 
 pytestmark = pytest.mark.integration
 
 CHAT = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "What does it cost?"}]}
+RISING = "gpt-5-nano"
+# How far ahead of now a book is applied: the first will do unless the machine is busy.
+AHEAD_SECONDS = (5, 30, 150)
 DRAFT = """price_books:
   - name: public
     effective: 2030-01-01T00:00:00Z
@@ -56,6 +62,7 @@ def run(product: Product, *words: str | Path) -> dict[str, Any]:
 
 
 def test_a_month_is_tried_under_a_draft_and_stated(product: Product, tmp_path: Path) -> None:
+    month = steady_month()
     organization = run(product, "organizations", "create", "priced")["id"]
     project = run(product, "projects", "create", "web", "--organization", "priced")["id"]
     run(product, "organizations", "credit", "priced", "10")
@@ -91,7 +98,6 @@ def test_a_month_is_tried_under_a_draft_and_stated(product: Product, tmp_path: P
     assert row["would_pico"] == int(would * 10**6)
     assert row["charged_pico"] == sum(int(one["charge_pico"]) for one in rows)
     assert "5 requests" in product.cli(*words).stdout
-    month = datetime.now(UTC).strftime("%Y-%m")
     statement = run(product, "statement", month, "--organization", "priced")
     (line,) = statement["lines"]
     assert (line["project"], line["model"], line["requests"]) == ("web", "gpt-5-mini", 5)
@@ -221,3 +227,78 @@ def test_a_price_for_a_call_is_charged_once_for_every_kind_of_answer(by_call: Pr
     for request_id, charge in expected.items():
         evidence = run(by_call, "evidence", request_id)
         assert (int(evidence["charge_pico"]), evidence["mismatches"]) == (charge, [])
+
+
+def config_digests(product: Product) -> list[str]:
+    """Returns the version that is in force at edge, and the one at the router."""
+    return [
+        labels["digest"]
+        for service in ("edge", "router")
+        for labels in scrape(admin_address(product, f"{service}-0")).labels(f"tollgate_{service}_config_info")
+    ]
+
+
+def ask_for_rising(product: Product, key: str) -> dict[str, Any]:
+    """Returns the row of a request for the model whose price changes."""
+    headers = {"authorization": f"Bearer {key}"}
+    body = CHAT | {"model": RISING}
+    reply = httpx.post(f"{product.base_url}/chat/completions", json=body, headers=headers, timeout=60, trust_env=False)
+    assert reply.status_code == 200, reply.text
+    return product.wait_row(reply.headers["x-request-id"])
+
+
+def apply_ahead(product: Product, key: str, old: dict[str, Any], prices: dict[str, str]) -> tuple[datetime, dict]:
+    """Applies a book with these prices that is in force soon; returns when, and the row of a request before that.
+
+    A machine that is so busy that the moment passes meanwhile gets a later one.
+    """
+    file = product.directory / "tollgate.yaml"
+    for seconds in AHEAD_SECONDS:
+        before = config_digests(product)
+        moment = datetime.now(UTC) + timedelta(seconds=seconds)
+        new = old | {"effective": moment.isoformat(), "models": old["models"] | {RISING: prices}}
+        file.write_text(yaml.safe_dump({"price_books": [old, new]}))
+        os.kill(product.ready["pid"], signal.SIGHUP)
+        product.wait(lambda before=before: not set(before) & set(config_digests(product)), "the book to be applied")
+        row = ask_for_rising(product, key)
+        if datetime.fromisoformat(row["started_at"]) < moment:
+            assert row["config_digest"] in config_digests(product)
+            return moment, row
+    pytest.fail(f"no request began within {AHEAD_SECONDS[-1]} s")
+
+
+def test_a_book_that_is_applied_ahead_changes_nothing_before_its_moment(by_call: Product) -> None:
+    product = by_call
+    organization = run(product, "organizations", "create", "rising")["id"]
+    run(product, "projects", "create", "web", "--organization", "rising")
+    run(product, "organizations", "credit", "rising", "10")
+    key = product.create_key("rising", organization_id=organization)["key"]
+    (old,) = yaml.safe_load((product.directory / "tollgate.yaml").read_text())["price_books"]
+    unaware = ask_for_rising(product, key)
+    new = {"input": "7", "output": "70"}
+    moment, waiting = apply_ahead(product, key, old, new)
+    product.wait(lambda: datetime.now(UTC) >= moment, "the moment of the book")
+    risen = ask_for_rising(product, key)
+    assert datetime.fromisoformat(risen["started_at"]) >= moment
+
+    # The book was there when the second one began and did not count yet; it counted for the third.
+    assert unaware["config_digest"] != waiting["config_digest"] == risen["config_digest"]
+    assert unaware["price_digest"] == waiting["price_digest"] != risen["price_digest"]
+    listed = old["models"][RISING]
+    for row, prices in ((unaware, listed), (waiting, listed), (risen, new)):
+        written = row["output_tokens"] + row["reasoning_tokens"]
+        charge = Decimal(prices["input"]) * row["input_tokens"] + Decimal(prices["output"]) * written
+        assert row["charge_pico"] == charge * 10**6 > 0
+
+    # Nothing of what was before has changed, in no book.
+    rows = {row["request_id"]: row for row in product.requests(organization_id=organization)}
+    asked = (unaware, waiting, risen)
+    assert rows == {row["request_id"]: row for row in asked}
+    product.wait(lambda: product.balance(organization)["wallet_pico"] == left(asked), "the wallet to have all three")
+    assert product.balance(organization)["ledger_pico"] == left(asked)
+    evidence = run(product, "evidence", waiting["request_id"])
+    assert [(one["price_digest"], one["agrees"]) for one in evidence["prices"]] == [(waiting["price_digest"], True)]
+
+
+def left(rows: tuple[dict[str, Any], ...]) -> int:
+    return 10 * 10**12 - sum(row["charge_pico"] for row in rows)

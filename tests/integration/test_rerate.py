@@ -1,7 +1,9 @@
-"""What had no price is charged by command once a price book has one; and what accounts pay for pictures."""
+"""What had no price is charged by command once a book has one; and what accounts pay, beside what providers say."""
 
+import csv
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from tests.integration.product import Product
+from tests.integration.product import Product, steady_month
 from tests.integration.simulators import Simulator, simulated
 
 pytestmark = pytest.mark.integration
@@ -36,7 +38,11 @@ def config(provider: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def declare(config: Path, provider: Simulator, prices: dict[str, Any]) -> None:
     models = ["half-priced", {"name": "gpt-image-2", "cost": {"image": "0.01"}}]
-    config.write_text(yaml.safe_dump({"channels": [provider.channel(*models)], "price_books": [prices]}))
+    # Said to be OpenAI, whose statements can be read.
+    named = {"provider": "openai", "credentials": [{"file": str(config.parent / "secret")}]}
+    (config.parent / "secret").write_text("sk-not-a-secret")
+    channel = provider.channel(*models, **named)
+    config.write_text(yaml.safe_dump({"channels": [channel], "price_books": [prices]}))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +71,7 @@ def post(product: Product, key: str, path: str, body: dict[str, Any]) -> str:
 def test_what_had_no_price_is_charged_once_a_book_has_one(
     priced_later: Product, config: Path, provider: Simulator
 ) -> None:
-    product = priced_later
+    product, month = priced_later, steady_month()
     organization = run(product, "organizations", "create", "later")["id"]
     run(product, "projects", "create", "web", "--organization", "later")
     run(product, "organizations", "credit", "later", "10")
@@ -115,13 +121,13 @@ def test_what_had_no_price_is_charged_once_a_book_has_one(
     assert "nothing to charge" in product.cli(*words).stdout
     assert run(product, "reconcile")["differences"] == []
 
-    check_shown(product, names[0], checked["digest"], charge, left)
+    check_shown(product, names[0], checked["digest"], charge, left, month)
     refused = product.cli("prices", "rerate", *span, "--book", "sha256:nowhere")
     assert refused.returncode == 1
     assert "No price book" in refused.stderr
 
 
-def check_shown(product: Product, name: str, digest: str, charge: int, left: int) -> None:
+def check_shown(product: Product, name: str, digest: str, charge: int, left: int, month: str) -> None:
     """Evidence of one of the requests and the organization's statement name the book that they were charged by."""
     found = run(product, "evidence", name)
     assert [(one["kind"], one["source"]) for one in found["attempts"]] == [
@@ -132,8 +138,56 @@ def check_shown(product: Product, name: str, digest: str, charge: int, left: int
     (price,) = found["prices"]
     assert (price["price_digest"], price["agrees"]) == (digest, True)
     assert "rated later" in product.cli("evidence", name).stdout
-    month = datetime.now(UTC).strftime("%Y-%m")
     statement = run(product, "statement", month, "--organization", "later")
     lines = {one["model"]: one for one in statement["lines"]}
     assert (lines["half-priced"]["price_digest"], lines["half-priced"]["amount_pico"]) == (digest, -charge)
     assert statement["closing_pico"] == left
+
+
+COLUMNS = ("start_time_iso", "amount_value", "amount_currency", "line_item")
+
+
+def export(file: Path, costs: Mapping[tuple[str, str], int]) -> Path:
+    """Writes what an account of OpenAI exports: two line items for each day and model, in dollars."""
+    with file.open("w", newline="", encoding="utf-8") as out:
+        lines = csv.writer(out)
+        lines.writerow(COLUMNS)
+        for (day, model), pico in costs.items():
+            for part, unit in ((pico // 3, "input"), (pico - pico // 3, "output")):
+                value = format(Decimal(part).scaleb(-12), "f")
+                lines.writerow((f"{day}T00:00:00+00:00", value, "usd", f"{model}-2026-04-14, {unit}"))
+    return file
+
+
+def test_a_providers_statement_is_held_against_what_its_calls_cost(priced_later: Product, tmp_path: Path) -> None:
+    product = priced_later
+    organization = run(product, "organizations", "create", "billed")["id"]
+    run(product, "projects", "create", "web", "--organization", "billed")
+    run(product, "organizations", "credit", "billed", "10")
+    key = product.create_key("billed", organization_id=organization)["key"]
+    for _ in range(2):
+        product.wait_row(post(product, key, "images/generations", PICTURE))
+    product.wait_row(post(product, key, "chat/completions", CHAT))
+    costs: Counter[tuple[str, str]] = Counter()
+    for row in product.requests():
+        costs[row["started_at"][:10], row["upstream_model"]] += int(row["provider_cost_pico"])
+    drawn = max(place for place in costs if place[1] == "gpt-image-2")
+    assert costs[drawn] >= 10**10
+
+    words = ("reconcile", "--provider", "openai", "--statement")
+    agreed = run(product, *words, export(tmp_path / "same.csv", costs))
+    said = {(one["day"], one["model"]): (one["theirs_pico"], one["ours_pico"]) for one in agreed["items"]}
+    assert said == {place: (pico, pico) for place, pico in costs.items()}
+    assert "agree within 1 percent" in product.cli(*words, tmp_path / "same.csv").stdout
+
+    # One dollar more than we know of, on one day and for one model: that is named, and nothing else.
+    dearer = export(tmp_path / "dearer.csv", costs + Counter({drawn: 10**12}))
+    done = product.cli(*words, dearer, "--json")
+    assert done.returncode == 1
+    items = json.loads(done.stdout)["error"]["details"]["items"]
+    assert [(one["day"], one["model"], one["difference_pico"]) for one in items if one["differs"]] == [(*drawn, 10**12)]
+    assert product.cli(*words, dearer, "--tolerance", "100").returncode == 0
+    nothing = tmp_path / "nothing.csv"
+    nothing.write_text("day;what;amount")
+    refused = product.cli(*words, nothing)
+    assert (refused.returncode, "neither JSON nor CSV" in refused.stderr) == (1, True)

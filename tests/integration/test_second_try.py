@@ -92,19 +92,23 @@ class Setting:
 
 
 @pytest.fixture
-async def setting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Setting]:
+async def setting(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[Setting]:
+    """A parameter `cluster` has the product's data on servers of their own."""
+    cluster = getattr(request, "param", "") == "cluster"
+    environment: dict[str, str] = request.getfixturevalue("servers") if cluster else {}
     folder, provider = tmp_path_factory.mktemp("second"), Provider()
     server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     channel = {"name": "one", "provider": "openai-compatible", "base_url": base, "models": [MODEL]}
     config = folder / "tollgate.yaml"
     config.write_text(json.dumps({"channels": [{**channel, "private_network": True}]}))
-    product = Product(folder, ["--config", str(config), "--workers", "2"])
+    product = Product(folder, ["--config", str(config), "--workers", "2"], environment)
     try:
         await asyncio.to_thread(product.start)
-        holds = Holds(f"unix://{Home(product.home).socket('valkey')}")
+        redis = environment.get("TOLLGATE_EDGE_REDIS_URL") or f"unix://{Home(product.home).socket('valkey')}"
+        holds = Holds(redis)
         await holds.start()
-        assert await holds.wait_ready(10)
+        assert await holds.wait_ready(60)
         yield Setting(product, provider, holds)
         await holds.close()
     finally:
@@ -113,9 +117,14 @@ async def setting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Set
 
 
 @pytest.mark.parametrize(
-    ("credit", "budget", "told"),
-    [(ENOUGH_FOR_ONE, ENOUGH, "balance"), (ENOUGH, ENOUGH_FOR_ONE, "budget of key")],
-    ids=["wallet", "budget"],
+    ("setting", "credit", "budget", "told"),
+    [
+        ("embedded", ENOUGH_FOR_ONE, ENOUGH, "balance"),
+        ("embedded", ENOUGH, ENOUGH_FOR_ONE, "budget of key"),
+        ("cluster", ENOUGH_FOR_ONE, ENOUGH, "balance"),
+    ],
+    indirect=["setting"],
+    ids=["wallet", "budget", "cluster"],
 )
 async def test_a_second_try_keeps_what_the_first_one_held(
     setting: Setting, credit: str, budget: str, told: str

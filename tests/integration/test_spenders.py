@@ -135,7 +135,7 @@ async def test_a_thousand_spenders_never_overdraw_a_wallet_while_nobody_is_kille
     assert left < CONNECTIONS * max(int(row["hold_pico"]) for row in books.rows)
 
 
-async def test_spenders_overdraw_a_wallet_by_no_more_than_a_killed_process_held(workers: Product) -> None:
+async def test_spenders_overdraw_a_wallet_by_no_more_than_holds_that_expired(workers: Product) -> None:
     organization, project = await asyncio.to_thread(poor_tenant, workers)
     auditor = await asyncio.to_thread(Auditor, workers, organization, project)
     crowd = Crowd(workers.base_url, auditor.key, CONNECTIONS)
@@ -154,14 +154,12 @@ async def test_spenders_overdraw_a_wallet_by_no_more_than_a_killed_process_held(
     check_spenders(books, crowd.answers)
     broken = [answer for answer in crowd.answers if not answer.answered and answer.status != 429]
     assert broken, "nobody was cut off, so nothing was there to be lost"
-    # The stated bound: what was held by requests whose process was killed.
+    # The stated bound: what was held by requests whose holds expired. Those of the killed process do where their events
+    # come late, and so do those of an edge that a busy machine keeps from renewing them: any so many of all, then.
+    holds = sorted((int(row["hold_pico"]) for row in books.rows if row["final"]), reverse=True)
+    assert int(books.balance["wallet_pico"]) >= -sum(holds[: expired(workers)])
     whole = {answer.request_id for answer in answered}
-    cut = {
-        row["request_id"]: int(row["hold_pico"])
-        for row in books.rows
-        if row["request_id"] not in whole and row["final"]
-    }
-    assert int(books.balance["wallet_pico"]) >= -sum(cut.values())
+    cut = {row["request_id"] for row in books.rows if row["request_id"] not in whole and row["final"]}
     # Whoever was cut off pays once at most, for what the provider did.
     finals = charged_finals(books.rows)
     assert all(len(finals[request_id]) <= 1 for request_id in cut)
@@ -200,6 +198,11 @@ async def test_a_trimmed_hold_overdraws_a_wallet_by_no_more_than_its_worst_case_
     books = await asyncio.to_thread(auditor.close, [again])
     (worst,) = (int(row["hold_pico"]) for row in charged_finals(books.rows)[again])
     assert owed <= worst - held
+
+
+def expired(product: Product) -> int:
+    """Returns how many holds have expired and were given back, of all that the product has served."""
+    return round(scrape(admin_address(product, "billing")).value("tollgate_billing_released_holds_total"))
 
 
 def replaced(product: Product, victim: int) -> bool:

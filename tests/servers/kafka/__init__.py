@@ -5,6 +5,9 @@ import signal
 import uuid
 from pathlib import Path
 
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
 from tests.servers.java import jars, java
 from tests.servers.process import Child, free_ports, run, wait_until
 
@@ -88,3 +91,13 @@ def _stopped(thread: Path) -> bool:
 def new_topic_name(prefix: str) -> str:
     """Returns a topic name that no other test uses."""
     return f"{prefix}.{uuid.uuid4().hex[:12]}"
+
+
+async def delete_records(broker: KafkaBroker, partition: TopicPartition, before: int) -> None:
+    """Has a partition begin at an offset, as when its retention has passed what is before."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({partition: RecordsToDelete(before)})
+    finally:
+        await admin.close()

@@ -134,14 +134,19 @@ def show_anomalies(
         print_json(found)
         return
     for one in found["items"]:
-        named = ", ".join(filter(None, (one["key_name"], one["member"])))
-        name = f" ({named})" if named else ""
-        print(
-            f"{one['hour']} {one['kind']}: {one['api_key_id']}{name} of {one['project_id']}, {one['organization_id']}"
-        )
-        print(f"  The key {one['explanation']}.\n  {one['next_step']}")
+        print(f"{one['hour']} {one['kind']}: {_whose(one)}, {one['organization_id']}")
+        scope = "key" if one["api_key_id"] else "project" if one["project_id"] else "model"
+        print(f"  The {scope} {one['explanation']}.\n  {one['next_step']}")
     if not found["items"]:
         print("Nothing looked wrong.")
+
+
+def _whose(anomaly: Mapping[str, Any]) -> str:
+    """Returns the key with its name and project, or the project or the model where no key is named."""
+    if not anomaly["api_key_id"]:
+        return str(anomaly["project_id"] or anomaly["subject"])
+    named = ", ".join(filter(None, (anomaly["key_name"], anomaly["member"])))
+    return f"{anomaly['api_key_id']}{f' ({named})' if named else ''} of {anomaly['project_id']}"
 
 
 def _path(budget_id: str) -> str:

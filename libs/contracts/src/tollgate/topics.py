@@ -36,7 +36,7 @@ TOPICS: Final[Mapping[str, Topic]] = {
         "partitions": 12,
         "replication_factor": 3,
         "settings": {
-            "retention.ms": "604800000",
+            "retention.ms": "1209600000",
             "min.insync.replicas": "2",
             "cleanup.policy": "delete",
             "max.message.bytes": "1048576"

@@ -59,6 +59,8 @@ MAX_STREAMS: Final = 100
 # A connection on which nothing came for the first time is asked, and given up after the second.
 PING_SECONDS: Final = 20.0
 PING_ANSWER_SECONDS: Final = 10.0
+# What is unsent when a connection is closed has so long to leave.
+LINGER_SECONDS: Final = 1.0
 # Between two looks at whether the other end is there; what carries messages, or leave for them, does not count.
 MAX_CONTROL_FRAMES: Final = 100_000
 

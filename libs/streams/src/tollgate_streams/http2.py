@@ -30,6 +30,7 @@ from tollgate_streams.frames import (
     HEADERS,
     LARGEST_FRAME,
     LARGEST_WINDOW,
+    LINGER_SECONDS,
     MAX_CONTROL_FRAMES,
     MAX_HEADER_BYTES,
     MAX_STREAMS,
@@ -111,7 +112,8 @@ class Connection(asyncio.Protocol):
         settings |= {SET_MAX_FRAME: FRAME_BYTES, SET_MAX_HEADER_LIST: MAX_HEADER_BYTES}
         self.frame(SETTINGS, 0, 0, b"".join(SETTING.pack(*one) for one in settings.items()))
         self.frame(WINDOW_UPDATE, 0, 0, UINT32.pack(WINDOW_BYTES - DEFAULT_WINDOW))
-        self._timer = asyncio.get_running_loop().call_later(PING_SECONDS, self._keep_alive)
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(PING_SECONDS, self._keep_alive)
 
     def data_received(self, data: bytes) -> None:
         """Takes the frames that are whole."""
@@ -140,8 +142,10 @@ class Connection(asyncio.Protocol):
         self.close("the other end closed the connection")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The network ended it."""
+        """The network ended it, or nothing is unsent any more."""
         self._lost("the connection broke" if exc is not None else "the connection was closed")
+        if self._timer is not None:
+            self._timer.cancel()
 
     def pause_writing(self) -> None:
         """The network takes no more."""
@@ -167,7 +171,7 @@ class Connection(asyncio.Protocol):
         self.frame(GOAWAY, 0, 0, UINT32.pack(max(self.streams, default=0)) + UINT32.pack(code))
 
     def close(self, reason: str, code: int = NO_ERROR) -> None:
-        """Ends the connection; its streams are told."""
+        """Ends the connection; its streams are told. What is unsent has LINGER_SECONDS to leave."""
         if self.closed:
             return
         if code != NO_ERROR:
@@ -175,6 +179,10 @@ class Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.close()
         self._lost(reason)
+        if self.transport is not None:
+            # Closing waits for the other end to take what is unsent. One that stands still never does, and no ping
+            # finds that out any more.
+            self._timer = self._loop.call_later(LINGER_SECONDS, self.transport.abort)
 
     def _lost(self, reason: str) -> None:
         if self.closed:
@@ -201,9 +209,7 @@ class Connection(asyncio.Protocol):
         self._controls = 0
         if self._asked:
             self.frame(PING, 0, 0, b"tollgate")
-        self._timer = asyncio.get_running_loop().call_later(
-            PING_ANSWER_SECONDS if self._asked else PING_SECONDS, self._keep_alive
-        )
+        self._timer = self._loop.call_later(PING_ANSWER_SECONDS if self._asked else PING_SECONDS, self._keep_alive)
 
     # What comes.
 

@@ -1,11 +1,15 @@
 """One end of a connection, byte by byte: what is taken, what is sent, and what ends the connection."""
 
+import asyncio
+import select
+import socket
 import struct
 
 import pytest
 from hpack import Decoder, Encoder
 
 from tollgate_streams import frames as http2
+from tollgate_streams.client import call
 from tollgate_streams.http2 import Connection
 
 pytestmark = pytest.mark.unit
@@ -185,6 +189,58 @@ async def test_silence_is_asked_and_then_ends_the_connection(end):
     connection._keep_alive()
     assert connection.closed
     assert listener.told == [("lost", "the other end does not answer")]
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """Yields the address of a peer that is connected to and reads nothing, and a wait until its connection is gone."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "frozen.sock"))
+        listening.listen()
+
+        def gone():
+            peer, _ = listening.accept()
+            with peer:
+                # Asked for nothing, it says only that the other end is gone.
+                poller = select.poll()
+                poller.register(peer, 0)
+                return bool(poller.poll(30_000))
+
+        yield f"unix:{tmp_path}/frozen.sock", gone
+
+
+@pytest.mark.parametrize("unsent", [0, 4_000_000])
+async def test_a_peer_that_reads_nothing_keeps_no_connection_open(frozen, unsent):
+    address, gone = frozen
+    one = await call(address, "/test.Echo/Stream", Listener())
+    one.data_received(window(2 * unsent + 1, 0) + window(2 * unsent + 1, 1))
+    one.send(bytes(unsent))
+    assert one.write_paused == bool(unsent)
+    one.cancel()
+    assert await asyncio.to_thread(gone)
+
+
+async def test_what_a_slow_peer_reads_within_a_second_arrives(tmp_path):
+    arrived = asyncio.get_running_loop().create_future()
+
+    async def slow(reader, writer):
+        arrived.set_result(await reader.read(-1))
+        writer.close()
+
+    async with await asyncio.start_unix_server(slow, tmp_path / "slow.sock"):
+        one = await call(f"unix:{tmp_path}/slow.sock", "/test.Echo/Stream", Listener())
+        one.data_received(window(10**7, 0) + window(10**7, 1))
+        one.send(b"x" * 4_000_000)
+        one.close("over")
+        assert (await arrived).count(b"x") >= 4_000_000
+
+
+def test_a_connection_that_is_gone_has_no_timer(end):
+    connection, *_ = end
+    connection.close("over")
+    assert not connection._timer.cancelled()
+    connection.connection_lost(None)
+    assert connection._timer.cancelled()
 
 
 def test_a_reset_tells_its_stream_and_nobody_else(end):

@@ -151,8 +151,7 @@ class Billing:
             poison_limit=settings.poison_limit,
         )
         self.record = recording(store=ClickHouseUsageStore(self.clickhouse))
-        ids = RandomIds()
-        self.clock = clock
+        ids, self.clock = RandomIds(), clock
         self.consumer = UsageRecordedConsumer(
             consumer=self.log_consumer,
             record=self.record,
@@ -165,6 +164,7 @@ class Billing:
             counters=self.counters,
             reached=failpoint.reached,
             new_owner=lambda: ids.new("owner"),
+            forgotten=self.alerts.forgotten,
         )
         self.request_log = ClickHouseRequestLog(self.clickhouse)
         self.refused = RequestRefusedConsumer(

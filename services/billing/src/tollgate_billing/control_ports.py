@@ -183,6 +183,10 @@ class Spending(Protocol):
         """Returns hours of use by key and model, of the keys that were used since `active_since_us`, ascending."""
         ...
 
+    async def project_hours(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyHour]:
+        """Returns hours of use by project and model, of organizations that used any since `active_since_us`."""
+        ...
+
     async def key_networks(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyNetwork]:
         """Returns the networks of the keys that were used from a known one since `active_since_us`."""
         ...

@@ -19,6 +19,7 @@ _COUNTERS: Final = {
     "unpriced": "Events without a price.",
     "batches": "Batches that were committed.",
     "repeated_batches": "Batches that an earlier process had begun.",
+    "forgotten_events": "Records of usage that the event log had no longer when they were to be booked.",
     "retries": "Attempts to finish a batch that failed because something was away.",
     "corrected_holds": "Holds that edge had settled at another cost than the charge.",
     "drifted_wallets": "Wallets that differed from the ledger and were repaired.",

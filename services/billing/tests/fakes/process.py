@@ -47,6 +47,8 @@ class World:
         # Whether a process says that it has events to book still, and what its sweeps found.
         self.behind = False
         self.swept = []
+        # What the log had no longer when a process came to it.
+        self.forgotten = []
 
     async def fund(self, organization="org", amount=10**12, key="first"):
         keep = KeepWallets(self.ledger, self.wallets, self.counters, asyncio.Lock())
@@ -134,6 +136,7 @@ class Process:
             world.clock,
         )
         self.consumer = UsageRecordedConsumer(
+            forgotten=world.forgotten.append,
             consumer=world.new_consumer(),
             record=self.record,
             ledger=world.ledger,

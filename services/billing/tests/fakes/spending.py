@@ -36,24 +36,29 @@ class FakeSpending:
         return sorted(found.items())
 
     async def key_hours(self, since_us, until_us, active_since_us):
+        found = [one for one in self._hours(since_us, until_us, "api_key_id") if one.api_key_id]
+        active = {(one.organization_id, one.api_key_id) for one in found if one.hour_us >= active_since_us}
+        return [one for one in found if one.requests > 0 and (one.organization_id, one.api_key_id) in active]
+
+    async def project_hours(self, since_us, until_us, active_since_us):
+        found = self._hours(since_us, until_us, None)
+        active = {one.organization_id for one in found if one.hour_us >= active_since_us}
+        return [one for one in found if one.requests > 0 and one.organization_id in active]
+
+    def _hours(self, since_us, until_us, key):
         found = defaultdict(lambda: [0, 0, 0, ""])
         for row in self.store.usage:
             hour = row["started_at"] // HOUR_US * HOUR_US
-            if not since_us <= hour < until_us or not row["api_key_id"]:
+            if not since_us <= hour < until_us:
                 continue
             sign = -1 if row["kind"] == "adjustment" else int(row["final"] and not row["superseded"])
-            name = (row["organization_id"], row["project_id"], row["api_key_id"], hour, row["model"])
-            values = found[name]
+            whose = row[key] if key else ""
+            values = found[row["organization_id"], row["project_id"], whose, row["model"], hour]
             values[0] += sign
             values[1] += sign * (row["outcome"] != "ok")
             values[2] += to_pico(row["charge"])
             values[3] = row["currency"]
-        active = {(name[0], name[2]) for name in found if name[3] >= active_since_us}
-        return [
-            KeyHour(name[0], name[1], name[2], name[4], name[3], *values)
-            for name, values in sorted(found.items())
-            if values[0] > 0 and (name[0], name[2]) in active
-        ]
+        return [KeyHour(*name, *values) for name, values in sorted(found.items())]
 
     def _usage(self, since_us, until_us):
         rows = self.store.usage

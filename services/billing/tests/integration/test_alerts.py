@@ -29,6 +29,7 @@ from tollgate_billing.control_ports import SpoolState
 from tollgate_billing.domain.alerts import RUNBOOKS
 from tollgate_billing.domain.books import Difference, Report
 from tollgate_billing.domain.delivery import Destination, Quiet
+from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.domain.rows import Block
 from tollgate_billing.errors import LedgerUnavailable
 from tollgate_billing.ports import SweepResult
@@ -147,6 +148,7 @@ async def test_every_kind_is_told_with_what_is_wrong_and_its_runbook(watch):
     report = Report(0, 0)
     report.add([Difference("charge", "5 and 6", "org", "b/1-2", ("req_d",)), Difference("wallet", "x", "org_w")], 99)
     watch.alerts.compared(report)
+    watch.alerts.forgotten(Bounds("epoch", "usage.recorded.v1", 3, 100, 107))
     assert await watch.told() == sorted(RUNBOOKS)
     # What is due at once travels together, each with a title of its own.
     ((_, letter),) = watch.sender.sent
@@ -159,6 +161,7 @@ async def test_every_kind_is_told_with_what_is_wrong_and_its_runbook(watch):
         "spool": ("router r-0", "80 %", "no brokers"),
         "holds": ("2 expired", "1 was settled and never booked", "req_h"),
         "differences": ("charge 1, wallet 1", "req_d"),
+        "forgotten": ("7 usage events were never booked", "usage.recorded.v1/3: 100 to 106"),
     }.items():
         fact, text = texts[kind]
         assert all(part in text for part in parts), text
@@ -236,6 +239,23 @@ async def test_holds_that_expired_are_counted_until_somebody_is_told(watch):
     watch.alerts.swept("org", SweepResult(0, 0, ("req_h",)))
     watch.alerts.swept("org", SweepResult(0, 0, ()))
     assert await watch.told() == []
+
+
+async def test_events_that_the_log_forgot_are_counted_once_and_kept_until_somebody_is_told(watch):
+    await watch.add()
+    # The partition is claimed anew before anything of it is committed, and more is gone by then.
+    for high in (15, 15, 18):
+        watch.alerts.forgotten(Bounds("epoch", "usage.recorded.v1", 0, 10, high))
+    assert await watch.told() == ["forgotten"]
+    places = ["usage.recorded.v1/0: 10 to 14", "usage.recorded.v1/0: 15 to 17"]
+    assert watch.sender.sent[-1][1].facts[0]["numbers"] == {"count": 8, "places": places}
+    watch.alerts.forgotten(Bounds("epoch", "usage.recorded.v1", 5, 0, 4))
+    watch.clock.advance(30 * MINUTE)
+    assert await watch.told() == []
+    watch.clock.advance(30 * MINUTE)
+    assert await watch.told() == ["forgotten"]
+    assert watch.sender.sent[-1][1].facts[0]["numbers"]["count"] == 4
+    assert watch.counters.counts["forgotten_events"] == 12
 
 
 async def test_a_letter_is_told_until_it_is_booked_and_for_a_week_at_most(watch):

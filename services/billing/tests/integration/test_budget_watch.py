@@ -13,7 +13,7 @@ from tollgate_billing.adapters.sql_budgets import SqlBudgets
 from tollgate_billing.adapters.sql_notices import SqlDestinations, SqlOutbox
 from tollgate_billing.domain.budgets import DAY_US, HOUR_US, Budget, Threshold
 from tollgate_billing.domain.delivery import Destination
-from tollgate_billing.domain.notices import paragraph
+from tollgate_billing.domain.notices import paragraph, title
 from tollgate_billing.domain.rows import to_decimal
 from tollgate_billing.errors import NameTaken, NotFound, UsageStoreUnavailable
 from tollgate_billing.use_cases.keep_budgets import KeepBudgets
@@ -278,6 +278,25 @@ async def test_an_anomaly_is_found_and_told_once_a_day(desk):
     (notice,) = await desk.outbox.list(10, "")
     assert (notice.about, notice.content["kind"]) == ("anomaly", "spend")
     assert notice.content["numbers"]["spent_pico"] == 5_000
+
+
+async def test_a_rise_over_many_keys_is_told_of_their_project_once_a_day(desk):
+    hour = START // HOUR_US * HOUR_US
+    for ago in range(1, 14 * 24):
+        desk.spend(100, at_us=hour - ago * HOUR_US)
+    for number in range(60):
+        desk.spend(10, at_us=hour - HOUR_US, api_key_id=f"new_{number}")
+        desk.spend(10, at_us=hour, api_key_id=f"new_{number}")
+    desk.clock.advance(11 * 60)
+    assert await desk.anomalies.step() == 1
+    desk.clock.advance(3_600)
+    assert await desk.anomalies.step() == 0
+    (found,) = await desk.anomalies.list("org", 10, "")
+    assert (found.kind, found.api_key_id, found.project_id, found.subject) == ("spend", "", "proj", "")
+    assert found.numbers["spent_pico"] == 700
+    (notice,) = await desk.outbox.list(10, "")
+    assert title([notice.content], "en") == "Project proj: unusual spending"
+    assert "--project proj --group-by key" in paragraph(notice.content, "zh", "UTC")
 
 
 async def test_a_new_address_and_a_loop_are_told_with_whose_key_it_is(desk):

@@ -76,16 +76,17 @@ async def test_pace_and_hours_are_those_of_the_rows(both):
         assert await real.hours(spend) == await fake.hours(spend)
 
 
-async def test_hours_of_keys_are_those_of_the_rows(both):
+async def test_hours_of_keys_and_projects_are_those_of_the_rows(both):
     tag, real, fake = both
     hour = NOW_US // HOUR_US * HOUR_US
     for ago in (0, 1, 30):
         until = hour + HOUR_US - ago * HOUR_US
-        found = await real.key_hours(until - 200 * HOUR_US, until, until - HOUR_US)
-        expected = await fake.key_hours(until - 200 * HOUR_US, until, until - HOUR_US)
-        ours = [one for one in found if one.organization_id.startswith(tag)]
-        assert sorted(ours, key=str) == sorted(expected, key=str)
-        assert ago != 1 or expected
+        for name in ("key_hours", "project_hours"):
+            found = await getattr(real, name)(until - 200 * HOUR_US, until, until - HOUR_US)
+            expected = await getattr(fake, name)(until - 200 * HOUR_US, until, until - HOUR_US)
+            ours = [one for one in found if one.organization_id.startswith(tag)]
+            assert sorted(ours, key=str) == sorted(expected, key=str)
+            assert ago != 1 or expected
 
 
 async def test_networks_repeats_and_members_of_keys_are_those_of_the_rows(both):

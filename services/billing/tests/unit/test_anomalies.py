@@ -1,12 +1,21 @@
 """What is unusual of a key and what is not, on made-up weeks."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tollgate_billing.domain.anomalies import KeyHour, KeyNetwork, Repeat, find, find_addresses, find_repeats
+from tollgate_billing.domain.anomalies import (
+    KeyHour,
+    KeyNetwork,
+    Repeat,
+    find,
+    find_addresses,
+    find_repeats,
+    find_wide,
+)
 from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 
 NOW = 1_764_000_000_000_000 // HOUR_US * HOUR_US
@@ -151,6 +160,61 @@ def test_keys_are_judged_apart_and_named_by_day():
     rows = [*weeks(), *weeks(key="key_2", charge=10_000), hour(0, charge=500), hour(0, charge=500, key="key_2")]
     (found,) = find(rows, NOW)
     assert found.id == f"spend/key_1//{NOW // DAY_US}"
+
+
+def wide(rows):
+    """Returns what is told of keys, projects and models, by what names it."""
+    projects = {}
+    for row in rows:
+        place = row.project_id, row.model, row.hour_us
+        before = projects.get(place, replace(row, api_key_id="", requests=0, errors=0, charge_pico=0))
+        sums = {name: getattr(before, name) + getattr(row, name) for name in ("requests", "errors", "charge_pico")}
+        projects[place] = replace(before, **sums)
+    told = find(rows, NOW)
+    told += find_wide(projects.values(), rows, told, NOW)
+    assert len({one.id for one in told}) == len(told)
+    return [(one.kind, one.api_key_id, one.project_id, one.subject) for one in told]
+
+
+def crowd(count, charge, of="proj", model="m", hours=range(1), **more):
+    """Keys of a project that were never used before these hours."""
+    return [
+        replace(hour(ago, charge=charge, key=f"{of}_{number}", model=model, **more), project_id=of)
+        for number in range(count)
+        for ago in hours
+    ]
+
+
+def test_what_no_key_stands_out_in_is_told_of_the_project():
+    # Forty new keys, none with a usual of its own: 40 * 10 beside the 100 of always.
+    assert wide([*weeks(), hour(0), *crowd(30, 10)]) == []
+    assert wide([*weeks(), hour(0), *crowd(31, 10)]) == [("spend", "", "proj", "")]
+    # Ten old ones that each rise to what is just not unusual of one are not unusual together.
+    old = [one for number in range(10) for one in weeks(key=f"old_{number}")]
+    assert wide([*old, *(hour(0, charge=400, key=f"old_{number}") for number in range(10))]) == []
+    failing = crowd(10, 0, errors=4, requests=10)
+    assert wide([*weeks(), hour(0), *failing]) == [("errors", "", "proj", "")]
+
+
+def test_a_rise_is_told_once_of_the_narrowest():
+    # The key's rise is its project's and its model's, too.
+    assert wide([*weeks(), hour(0, charge=5_000)]) == [("spend", "key_1", "proj", "")]
+    # Beside it the project rises by keys that nothing is told of.
+    old = [*weeks(), *(replace(one, api_key_id="calm") for one in weeks())]
+    assert wide([*old, hour(0, charge=5_000), hour(0, key="calm"), *crowd(31, 10)]) == [
+        ("spend", "key_1", "proj", ""),
+        ("spend", "", "proj", ""),
+    ]
+
+
+def test_a_model_that_rises_in_new_projects_is_told_of_the_model():
+    rise = [one for number in range(31) for one in crowd(1, 10, of=f"proj_{number}")]
+    assert wide([*weeks(), hour(0), *rise]) == [("spend", "", "", "m")]
+    # Another model's rise is another's; a project that is told of is not looked at again.
+    old = [*weeks(), *weeks(key="key_2", model="n"), hour(0), hour(0, key="key_2", model="n")]
+    other = [one for number in range(31) for one in crowd(1, 10, of=f"proj_{number}", model="n")]
+    assert wide([*old, *other]) == [("spend", "", "", "n")]
+    assert wide([*weeks(), hour(0), *crowd(31, 10)]) == [("spend", "", "proj", "")]
 
 
 def network(name, ago, key="key_1"):

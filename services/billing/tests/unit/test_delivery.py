@@ -238,3 +238,22 @@ def test_an_anomaly_says_whose_it_is_why_and_what_to_do(kind, subject, numbers, 
     assert "key_1" in title([fact], language)
     for part in ("proj_1", "org_1", "tollgate "):
         assert part in text
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("kind", ["spend", "errors"])
+@pytest.mark.parametrize(
+    ("project", "model", "name", "look"), [("proj_1", "", "proj_1", "--project proj_1"), ("", "m", "m", "--model m")]
+)
+def test_an_anomaly_of_no_key_says_whose_it_is_too(kind, project, model, name, look, language):
+    numbers = {"spent_pico": 9, "usual_pico": 1, "most_pico": 2, "hours": 30, "currency": "USD"}
+    numbers |= {"requests": 40, "errors": 20, "usual_percent": 1}
+    fact = {"about": "anomaly", "kind": kind, "subject": model, "numbers": numbers, "hour_us": NOW_US}
+    fact |= {"organization_id": "org_1", "project_id": project, "api_key_id": ""}
+    scope = ("Project", "项目") if project else ("Model", "模型")
+    begin = f"{scope[1]} {name} " if language == "zh" else f"{scope[0]} {name}: "
+    assert title([fact], language).startswith(begin)
+    text = paragraph(fact, language, "UTC")
+    for part in (name, "org_1", "tollgate ", look):
+        assert part in text
+    assert "the key " not in text

@@ -301,10 +301,13 @@ async def test_above_the_limit_of_memory_callers_that_take_nothing_are_closed():
             waiting = sum(door.transport.get_write_buffer_size() for door in doors if not door.transport.is_closing())
             # A look in between: each took something last some seconds ago, and the first one before all others.
             bench.later(len(doors) - 30)
-        # The one that took nothing for longest, and no more than it takes to have room again.
+        # The one that took nothing for longest, and no more than it takes to have room again. That is the first,
+        # unless the kernel of a busy machine took some more of its bytes late.
         assert measured(bench)[1:] == (0, 1)
-        await eventually(lambda: doors[0] not in bench.gateway.doors)
-        assert bench.gateway.doors == set(doors[1:])
+        (longest,) = [door for door in doors if door.transport.is_closing()]
+        assert longest.taken_at == min(door.taken_at for door in doors) < max(door.taken_at for door in doors)
+        await eventually(lambda: longest not in bench.gateway.doors)
+        assert bench.gateway.doors == set(doors) - {longest}
         assert [reason for _, reason in bench.stream.cancels] == [wire.CANCEL_REASON_CLIENT_GONE]
         bench.later(0)
         assert measured(bench)[0] <= waiting <= MOST_BYTES

@@ -14,15 +14,7 @@ import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Final
 
-from aiokafka import TopicPartition
-from aiokafka.errors import (
-    CommitFailedError,
-    IllegalGenerationError,
-    IllegalStateError,
-    KafkaError,
-    RebalanceInProgressError,
-    UnknownMemberIdError,
-)
+from aiokafka import TopicPartition, errors
 from aiokafka.structs import OffsetAndMetadata
 
 from tollgate_kit.clock import Clock, SystemClock
@@ -34,11 +26,11 @@ log = logging.getLogger(__name__)
 
 _IDS_EVERY_SECONDS: Final = 15.0
 _FENCED: Final = (
-    CommitFailedError,
-    IllegalGenerationError,
-    IllegalStateError,
-    RebalanceInProgressError,
-    UnknownMemberIdError,
+    errors.CommitFailedError,
+    errors.IllegalGenerationError,
+    errors.IllegalStateError,
+    errors.RebalanceInProgressError,
+    errors.UnknownMemberIdError,
 )
 
 
@@ -93,8 +85,7 @@ class KafkaConsumer:
         async with self._answering(self._patience.answer):
             await self._watch_ids(member)
             await self._claim_assigned(member)
-        claims = [one for one in self._claims.items() if not one[1].lost and (not only or one[1] in only)]
-        held = [partition for partition, _ in claims]
+        held = [where for where, one in self._claims.items() if not one.lost and (not only or one in only)]
         began = self._clock.monotonic()
         # aiokafka waits for the end of a rebalance beyond the time that it was given.
         async with self._answering(wait_seconds + self._patience.answer):
@@ -154,7 +145,10 @@ class KafkaConsumer:
         try:
             async with asyncio.timeout(seconds):
                 yield
-        except (KafkaError, OSError) as error:
+        except (errors.KafkaError, OSError) as error:
+            if isinstance(error, errors.OffsetOutOfRangeError):
+                # What was to be read next is gone. The claims that follow tell how much is.
+                self._end_claims()
             raise EventLogUnavailable(f"{self._servers}: {error!r}") from error
 
     async def _sound_member(self) -> Member:
@@ -206,18 +200,19 @@ class KafkaConsumer:
         committed = await member.committed(fresh)
         known = [one for one in fresh if one.topic in ids]
         kept = {one: _kept(committed.get(one), ids[one.topic]) for one in known}
-        unread = [one for one, position in kept.items() if position is None]
-        beginnings = await member.consumer.beginning_offsets(unread) if unread else {}
+        beginnings = await member.consumer.beginning_offsets(known) if known else {}
         if member.turns != turns:
             # Somebody else may have had a partition meanwhile, and committed.
             return
         for partition in known:
-            offset, metadata = kept[partition] or (beginnings[partition], "")
-            member.consumer.seek(partition, offset)
+            first = beginnings[partition]
+            offset, metadata = kept[partition] or (first, "")
+            member.consumer.seek(partition, max(first, offset))
             self._silent.pop(partition, None)
-            self._claims[partition] = Claim(
-                partition.topic, partition.partition, ids[partition.topic], offset, metadata
-            )
+            where = (partition.topic, partition.partition, ids[partition.topic], offset, metadata)
+            claim = self._claims[partition] = Claim(*where, forgotten=max(0, first - offset))
+            if claim.forgotten:
+                log.error("records are gone before they were read", extra={"fields": {"of": where[:2], "first": first}})
 
     async def _watch_ids(self, member: Member) -> None:
         """A topic that was made again goes on under its name without a word; its id is what tells."""

@@ -59,7 +59,7 @@ class Member(ConsumerRebalanceListener):  # type: ignore[misc,unused-ignore]  # 
             group_id=group,
             group_instance_id=instance or None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",
             session_timeout_ms=round(quiet * 1000),
             heartbeat_interval_ms=round(quiet * 1000 / _HEARTBEATS),
             request_timeout_ms=_REQUEST_MS,

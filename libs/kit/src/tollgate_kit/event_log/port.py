@@ -31,7 +31,8 @@ class Record(NamedTuple):
 class Claim:
     """A partition in the hands of this consumer. `epoch` names the log's incarnation: offsets of two never compare.
 
-    `offset` and `metadata` are what was committed when the claim began (offset: the next to read).
+    `offset` and `metadata` are what was committed when the claim began (offset: the next to read). Of the records from
+    there on the log had no longer the first `forgotten`.
     """
 
     topic: str
@@ -39,6 +40,7 @@ class Claim:
     epoch: str
     offset: int
     metadata: str = ""
+    forgotten: int = 0
     lost: bool = False
 
 

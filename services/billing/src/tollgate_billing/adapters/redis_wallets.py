@@ -12,7 +12,9 @@ from tollgate_holds.pipe import RedisError, RedisUnavailable
 
 T = TypeVar("T")
 
-# A released hold is remembered for longer than any spool keeps an event back.
+# So long a released hold is remembered, with its budgets. Events may come later, up to 90 days: their charge leaves the
+# wallet all the same, since a hold that is gone is booked as a released one is. Only what budgets count at admission
+# lacks it then, until their window ends; what was spent of them is summed from usage rows.
 _TOMBSTONE_SECONDS: Final = 7 * 24 * 3600
 # A script keeps Redis from everybody else as long as it runs: some microseconds for each of these.
 _EFFECTS_A_CALL: Final = 2_000

@@ -1,6 +1,6 @@
 """Anomalies in SQLite or PostgreSQL: each is kept and told once a day.
 
-What a key spends at an hour of the day is told once in a week: a batch that is new is no news in the second night.
+What is spent at an hour of the day is told once in a week: a batch that is new is no news in the second night.
 """
 
 import functools
@@ -64,7 +64,9 @@ def _told_at_this_hour(connection: sa.Connection, one: Anomaly) -> bool:
     """Says whether as much, within half more, was told on one of the six days before, at this hour or beside it."""
     query = sa.select(ANOMALIES.c.hour_us, ANOMALIES.c.numbers).where(
         ANOMALIES.c.organization_id == one.organization_id,
+        ANOMALIES.c.project_id == one.project_id,
         ANOMALIES.c.api_key_id == one.api_key_id,
+        ANOMALIES.c.subject == one.subject,
         ANOMALIES.c.kind == one.kind,
         ANOMALIES.c.hour_us >= one.hour_us - 6 * DAY_US - HOUR_US,
         ANOMALIES.c.hour_us < one.hour_us - DAY_US + 2 * HOUR_US,

@@ -32,6 +32,19 @@ GROUP BY organization_id, project_id, api_key_id, model, hour
 HAVING requests > 0
 ORDER BY organization_id, project_id, api_key_id, hour, model
 """
+_PROJECT_HOURS: Final = """
+SELECT organization_id, project_id, '' AS api_key_id, model, toUnixTimestamp(hour) AS at, any(currency) AS currency,
+       sum(r.requests) AS requests, sum(r.errors) AS errors, sum(r.charge) AS charge
+FROM usage_1h AS r
+WHERE hour >= fromUnixTimestamp({since:Int64}) AND hour < fromUnixTimestamp({until:Int64})
+  AND organization_id IN (
+      SELECT organization_id FROM usage_1h
+      WHERE hour >= fromUnixTimestamp({active:Int64}) AND hour < fromUnixTimestamp({until:Int64})
+  )
+GROUP BY organization_id, project_id, model, hour
+HAVING requests > 0
+ORDER BY organization_id, project_id, hour, model
+"""
 # Whose rows are of a key and of a whole hour; a window is (since, until) in seconds.
 _WITHIN: Final = "started_at >= fromUnixTimestamp({since:Int64}) AND started_at < fromUnixTimestamp({until:Int64})"
 _IN_HOUR: Final = "started_at >= fromUnixTimestamp({hour:Int64}) AND started_at < fromUnixTimestamp({until:Int64})"
@@ -115,12 +128,14 @@ class ClickHouseSpending:
         return [(row["at"] * _SECOND_US, to_pico(row["charge"])) for row in rows]
 
     async def key_hours(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyHour]:
-        parameters = {
-            "since": since_us // _SECOND_US,
-            "until": until_us // _SECOND_US,
-            "active": active_since_us // _SECOND_US,
-        }
-        rows = await self._clickhouse.rows(_KEY_HOURS, parameters, watching=True)
+        return await self._hours(_KEY_HOURS, since_us, until_us, active_since_us)
+
+    async def project_hours(self, since_us: int, until_us: int, active_since_us: int) -> list[KeyHour]:
+        return await self._hours(_PROJECT_HOURS, since_us, until_us, active_since_us)
+
+    async def _hours(self, statement: str, since_us: int, until_us: int, active_since_us: int) -> list[KeyHour]:
+        parameters = _window(since_us, until_us) | {"active": active_since_us // _SECOND_US}
+        rows = await self._clickhouse.rows(statement, parameters, watching=True)
         return [
             KeyHour(
                 organization_id=row["organization_id"],

@@ -238,5 +238,5 @@ def _anomaly(one: Anomaly) -> wire.Anomaly:
     return wire.Anomaly(
         **{name: getattr(one, name) for name in _ANOMALY},
         explanation=explain(one.kind, one.subject, one.numbers),
-        next_step=next_step(one.kind, one.api_key_id),
+        next_step=next_step(one.kind, one.api_key_id, project_id=one.project_id, model=one.subject),
     )

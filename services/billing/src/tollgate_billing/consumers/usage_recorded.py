@@ -45,7 +45,10 @@ _MOST_WAITING: Final = 4
 
 
 class UsageRecordedConsumer:
-    """Owns the consumer of the topic. `booking` is the turn that whoever changes wallets takes."""
+    """Owns the consumer of the topic. `booking` is the turn that whoever changes wallets takes.
+
+    `forgotten` is told which records the log had no longer when they were to be booked.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class UsageRecordedConsumer:
         counters: BillingCounters,
         reached: Callable[[str], None],
         new_owner: Callable[[], str],
+        forgotten: Callable[[Bounds], None],
     ) -> None:
         if not 0 < limits.events <= MAX_BATCH_EVENTS:
             raise ValueError(f"a batch has 1 to {MAX_BATCH_EVENTS} events")
@@ -75,6 +79,7 @@ class UsageRecordedConsumer:
         self._counters = counters
         self._reached = reached
         self._new_owner = new_owner
+        self._forgotten = forgotten
         self._started = False
         self._intakes: dict[Claim, Intake] = {}
         # What was read while batches were under way.
@@ -269,6 +274,9 @@ class UsageRecordedConsumer:
             # What was polled would be gone: the whole consumer begins again at what is committed.
             self._forget()
             raise
+        if claim.forgotten:
+            beyond = claim.offset + claim.forgotten
+            self._forgotten(Bounds(claim.epoch, claim.topic, claim.partition, claim.offset, beyond))
         if intents:
             log.warning("batches of an earlier process are finished first", extra={"fields": {"source": intake.source}})
         return intake

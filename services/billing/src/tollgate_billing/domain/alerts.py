@@ -8,6 +8,7 @@
 | differences  | the hourly comparison of the books found what does not agree                             |
 | dead_letters | a record of the last seven days could not be booked, and is not by now                   |
 | spool        | a spool is nearly full, or its events cannot leave                                       |
+| forgotten    | the event log had records of usage no longer when they were to be booked                 |
 | lag          | the oldest event that is not booked is older than the setting, or the log is not read    |
 """
 
@@ -18,7 +19,7 @@ from typing import Any, Final
 from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 
 MISMATCHES, UNPRICED, HOLDS, DIFFERENCES = "mismatches", "unpriced", "holds", "differences"
-DEAD_LETTERS, SPOOL, LAG = "dead_letters", "spool", "lag"
+DEAD_LETTERS, SPOOL, LAG, FORGOTTEN = "dead_letters", "spool", "lag", "forgotten"
 # Below docs/runbooks.
 RUNBOOKS: Final[Mapping[str, str]] = {
     MISMATCHES: "billing.md",
@@ -28,6 +29,7 @@ RUNBOOKS: Final[Mapping[str, str]] = {
     DEAD_LETTERS: "billing.md#dead-letters",
     SPOOL: "spool.md",
     LAG: "billing.md",
+    FORGOTTEN: "billing.md#events-that-the-log-forgot",
 }
 FULL_PERCENT: Final = 80
 # Where they lie in a checkout, for whoever has published them nowhere.
@@ -169,6 +171,16 @@ def _lag(numbers: Mapping[str, Any], language: str) -> _Said:
     return f"Usage is booked {seconds} s late", f"{said}{seconds} s." + (f" {problem}." if problem else ""), look
 
 
+def _forgotten(numbers: Mapping[str, Any], language: str) -> _Said:
+    count, places, look = numbers["count"], _listed(numbers["places"]), "tollgate reconcile"
+    if language == "zh":
+        said = f"事件日志的保留期已过，{count} 个用量事件在入账之前就被删除：{places}。"
+        return f"{count} 个用量事件丢失", said, look
+    said = f"The event log had {_count(count, 'record')} of usage no longer when they were to be booked: its retention "
+    title = f"{_count(count, 'usage event')} {_was(count)} never booked and {'is' if count == 1 else 'are'} gone"
+    return title, f"{said}has passed them ({places}).", look
+
+
 def _count(count: int, name: str) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}"
 
@@ -189,4 +201,5 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any], str], _Said]]] = {
     DEAD_LETTERS: _dead_letters,
     SPOOL: _spool,
     LAG: _lag,
+    FORGOTTEN: _forgotten,
 }

@@ -1,13 +1,17 @@
-"""What looks wrong in the use of a key, by statistics that can be told in a sentence.
+"""What looks wrong in the use of a key, a project or a model, by statistics that can be told in a sentence.
 
 A key's last whole hour is compared with the hours of the two weeks before it in which it was used, and what it spent
 also with the same hour of the week in the four weeks before: a batch that runs each night is none, and the same load at
 another hour is. A key with less than a day of such hours, or that is younger than three days, has no usual yet: nothing
 is said of it. One request that is sent again and again is told of any key: programs run in a loop on their first day.
+
+A project and a model of an organization are judged as keys are, in what they spend and what fails: many keys that rise
+a little are one rise. A rise is told once, of the narrowest: what a key is told of is not looked at in its project, and
+what a project is told of not in its models.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isqrt
 from statistics import median_low
 from typing import Any, Final
@@ -16,6 +20,8 @@ from tollgate_billing.domain.budgets import DAY_US, HOUR_US
 
 SPEND, ERRORS, NEW_MODEL = "spend", "errors", "new_model"
 NEW_ADDRESS, REPEATED_PROMPT = "new_address", "repeated_prompt"
+# What is looked at in a project and a model as well.
+_WIDE: Final = (SPEND, ERRORS)
 BASELINE_US: Final = 14 * DAY_US
 _WEEK_US: Final = 7 * DAY_US
 _WEEKS: Final = 4
@@ -63,7 +69,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class KeyHour:
-    """What a key used of a model in an hour; money in pico-units."""
+    """What a key used of a model in an hour; money in pico-units. Without a key, what a project used of it."""
 
     organization_id: str
     project_id: str
@@ -78,7 +84,10 @@ class KeyHour:
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """`numbers` are what it was judged by; the words are made of them (`notices.py`)."""
+    """`numbers` are what it was judged by; the words are made of them (`notices.py`).
+
+    Of a project, it names no key; of a model, neither key nor project, and the model is its `subject`.
+    """
 
     id: str
     organization_id: str
@@ -100,10 +109,59 @@ class _Hour:
 
 def find(rows: Iterable[KeyHour], hour_us: int) -> list[Anomaly]:
     """Returns what is unusual in the hour that begins at `hour_us`; rows of other hours are the baseline."""
-    keys: dict[tuple[str, str, str], list[KeyHour]] = {}
+    keys = _grouped(rows, lambda row: (row.organization_id, row.project_id, row.api_key_id))
+    return [one for of_key in keys for one in _of_key(of_key, hour_us)]
+
+
+def find_wide(
+    projects: Iterable[KeyHour], keys: Iterable[KeyHour], told: Iterable[Anomaly], hour_us: int
+) -> list[Anomaly]:
+    """Returns what is unusual of projects and of models; `told` is what `find` says of `keys`, which are part of it."""
+    named = {(one.organization_id, one.api_key_id) for one in told if one.kind in _WIDE}
+    rest = _less(projects, [row for row in keys if (row.organization_id, row.api_key_id) in named])
+    found = []
+    for of_project in _grouped(rest, lambda row: (row.organization_id, row.project_id)):
+        found += [one for one in _of_key(of_project, hour_us) if one.kind in _WIDE]
+    named = {(one.organization_id, one.project_id) for one in found}
+    rest = [replace(row, project_id="") for row in rest if (row.organization_id, row.project_id) not in named]
+    for of_model in _grouped(rest, lambda row: (row.organization_id, row.model)):
+        of_it = [one for one in _of_key(of_model, hour_us) if one.kind in _WIDE]
+        found += [
+            replace(one, id=_id(one.kind, one.organization_id, of_model[0].model, hour_us), subject=of_model[0].model)
+            for one in of_it
+        ]
+    return found
+
+
+def _grouped(rows: Iterable[KeyHour], by: Callable[[KeyHour], tuple[str, ...]]) -> list[list[KeyHour]]:
+    groups: dict[tuple[str, ...], list[KeyHour]] = {}
     for row in rows:
-        keys.setdefault((row.organization_id, row.project_id, row.api_key_id), []).append(row)
-    return [one for _, of_key in sorted(keys.items()) for one in _of_key(of_key, hour_us)]
+        groups.setdefault(by(row), []).append(row)
+    return [group for _, group in sorted(groups.items())]
+
+
+def _less(projects: Iterable[KeyHour], keys: Iterable[KeyHour]) -> list[KeyHour]:
+    """Returns what projects used without what these of their keys did."""
+    taken: dict[tuple[str, str, str, int], _Hour] = {}
+    for row in keys:
+        _add(taken.setdefault(_place(row), _Hour()), row)
+    rest = []
+    for row in projects:
+        less = taken.get(_place(row), _Hour())
+        if row.requests > less.requests:
+            rest.append(
+                replace(
+                    row,
+                    requests=row.requests - less.requests,
+                    errors=row.errors - less.errors,
+                    charge_pico=row.charge_pico - less.charge_pico,
+                )
+            )
+    return rest
+
+
+def _place(row: KeyHour) -> tuple[str, str, str, int]:
+    return row.organization_id, row.project_id, row.model, row.hour_us
 
 
 def _of_key(rows: Sequence[KeyHour], hour_us: int) -> list[Anomaly]:
@@ -176,7 +234,7 @@ def find_repeats(rows: Iterable[Repeat], hour_us: int) -> list[Anomaly]:
 def _anomaly(row: "KeyHour | KeyNetwork | Repeat", found: tuple[str, str, dict[str, Any]], hour_us: int) -> Anomaly:
     kind, subject, numbers = found
     return Anomaly(
-        id=f"{kind}/{row.api_key_id}/{subject}/{hour_us // DAY_US}",
+        id=_id(kind, row.api_key_id or row.project_id, subject, hour_us),
         organization_id=row.organization_id,
         project_id=row.project_id,
         api_key_id=row.api_key_id,
@@ -185,6 +243,10 @@ def _anomaly(row: "KeyHour | KeyNetwork | Repeat", found: tuple[str, str, dict[s
         numbers=numbers,
         hour_us=hour_us,
     )
+
+
+def _id(kind: str, whose: str, subject: str, hour_us: int) -> str:
+    return f"{kind}/{whose}/{subject}/{hour_us // DAY_US}"
 
 
 def _add(hour: _Hour, row: KeyHour) -> None:

@@ -94,7 +94,7 @@ def _window(fact: Mapping[str, Any], language: str) -> str:
 
 
 def explain(kind: str, subject: str, numbers: Mapping[str, Any], language: str = "en") -> str:
-    """Returns what was seen of a key in an hour and what is usual of it: how an anomaly was judged."""
+    """Returns what was seen in an hour and what is usual: how an anomaly was judged."""
     return _EXPLAIN[kind](subject, numbers, language)
 
 
@@ -152,8 +152,14 @@ def _repeated_prompt(_subject: str, numbers: Mapping[str, Any], language: str) -
     )
 
 
-def next_step(kind: str, api_key_id: str, language: str = "en") -> str:
-    """Returns what its owner does first about an anomaly."""
+def next_step(kind: str, api_key_id: str, language: str = "en", *, project_id: str = "", model: str = "") -> str:
+    """Returns what its owner does first about an anomaly: of a key, or of a project or a model without one."""
+    if api_key_id:
+        return _next_key_step(kind, api_key_id, language)
+    return _next_wide_step(kind, f"--project {project_id}" if project_id else f"--model {model}", language)
+
+
+def _next_key_step(kind: str, api_key_id: str, language: str) -> str:
     if kind == "errors":
         look = f"tollgate requests --key {api_key_id}"
         if language == "zh":
@@ -174,6 +180,18 @@ def next_step(kind: str, api_key_id: str, language: str = "en") -> str:
         f"Ask the key's owner. If it was not them: {stop}; to hold it meanwhile: "
         f"tollgate limits set {api_key_id} --budget 10"
     )
+
+
+def _next_wide_step(kind: str, part: str, language: str) -> str:
+    if kind == "errors":
+        look = f"tollgate requests {part}"
+        if language == "zh":
+            return f"查看失败原因：{look}；通道状态：tollgate channels list"
+        return f"Look why: {look}; and at channels: tollgate channels list"
+    look = f"tollgate usage {part} --group-by key"
+    if language == "zh":
+        return f"没有单个密钥明显异常。查看是谁在使用：{look}；可设预算：tollgate budgets create"
+    return f"No key alone stands out. Look who it is: {look}; to bound it: tollgate budgets create"
 
 
 _EXPLAIN: Final[Mapping[str, Callable[[str, Mapping[str, Any], str], str]]] = {
@@ -200,14 +218,29 @@ _KINDS_EN: Final = {
 
 
 def _anomaly_title(fact: Mapping[str, Any], language: str) -> str:
-    key, kind = fact["api_key_id"], fact["kind"]
-    return f"密钥 {key} {_KINDS_ZH[kind]}" if language == "zh" else f"Key {key}: {_KINDS_EN[kind]}"
+    (scope, name), kind = _about(fact), fact["kind"]
+    if language == "zh":
+        return f"{_SCOPES_ZH[scope]} {name} {_KINDS_ZH[kind]}"
+    return f"{scope.capitalize()} {name}: {_KINDS_EN[kind]}"
+
+
+def _about(fact: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns what an anomaly is of, and its id or name."""
+    if fact["api_key_id"]:
+        return "key", fact["api_key_id"]
+    return ("project", fact["project_id"]) if fact["project_id"] else ("model", fact["subject"])
 
 
 def _anomaly_body(fact: Mapping[str, Any], language: str, zone: ZoneInfo) -> list[str]:
     said = explain(fact["kind"], fact["subject"], fact["numbers"], language)
     hour, key = _moment(fact["hour_us"], zone), fact["api_key_id"]
-    step = next_step(fact["kind"], key, language)
+    step = next_step(fact["kind"], key, language, project_id=fact["project_id"], model=fact["subject"])
+    if not key:
+        (scope, name), organization = _about(fact), fact["organization_id"]
+        if language == "zh":
+            return [f"{hour} 起的一小时：{said}", f"{_SCOPES_ZH[scope]} {name}，组织 {organization}。", step]
+        owner = f"{scope.capitalize()} {name}, organization {organization}."
+        return [f"In the hour from {hour} the {scope} {said}.", owner, step]
     if language == "zh":
         member = f"（{fact['member']}）" if fact.get("member") else ""
         owner = f"密钥 {key}{member}，项目 {fact['project_id']}，组织 {fact['organization_id']}。"

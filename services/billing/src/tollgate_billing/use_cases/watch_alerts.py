@@ -8,13 +8,14 @@ itself: while one is away, the others are told of.
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tollgate_billing.control_ports import Alerts, Fact, SpoolState, Troubled, Troubles
 from tollgate_billing.domain.alerts import (
     DEAD_LETTERS,
     DIFFERENCES,
+    FORGOTTEN,
     FULL_PERCENT,
     HOLDS,
     LAG,
@@ -27,6 +28,7 @@ from tollgate_billing.domain.alerts import (
 from tollgate_billing.domain.books import Report
 from tollgate_billing.domain.budgets import DAY_US
 from tollgate_billing.domain.delivery import BOOKS
+from tollgate_billing.domain.intent import Bounds
 from tollgate_billing.errors import Unavailable
 from tollgate_billing.ports import SweepResult
 from tollgate_billing.telemetry import BillingCounters
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 _LETTERS_US: Final = 7 * DAY_US
 _MOST_LETTERS: Final = 100
 _NAMED: Final = 5
+# Each partition loses its own.
+_MOST_PLACES: Final = 12
 # A process that has not reported for so long is gone, or reports to another billing.
 _SPOOL_US: Final = 300 * 1_000_000
 # An event log that is being restarted is away for less.
@@ -113,6 +117,9 @@ class WatchAlerts:
         # Spools that are heard of no more, until what was told of them is over.
         self._gone: set[str] = set()
         self._unread_since_us = 0
+        # Up to where each partition is known to have lost records, and what nobody was told of yet.
+        self._forgotten_to: dict[str, int] = {}
+        self._forgotten: list[Bounds] = []
         # The newest letter when all were booked: with none after it there is nothing to look at.
         self._settled_us = -1
         # How many of the last seven days are not booked, up to a hundred.
@@ -140,6 +147,18 @@ class WatchAlerts:
             since_us = before.stuck_since_us if before is not None and before.state.problem else now_us
             self._spools[state.process] = _Spool(state, now_us, since_us)
 
+    def forgotten(self, bounds: Bounds) -> None:
+        """Takes which records the event log had no longer when they were to be booked; the same ones count once."""
+        low = max(bounds.low, self._forgotten_to.get(bounds.source, 0))
+        if low >= bounds.high:
+            return
+        self._forgotten_to[bounds.source] = bounds.high
+        self._forgotten.append(replace(bounds, low=low))
+        self._counters.add("forgotten_events", bounds.high - low)
+        page = runbook(FORGOTTEN, self._runbooks)
+        fields = {"events": bounds.high - low, "of": bounds.source, "low": low, "high": bounds.high, "runbook": page}
+        log.critical("the event log has forgotten events that are not booked", extra={"fields": fields})
+
     async def step(self) -> int:
         """Looks once; returns how many alerts are news. Raises Unavailable where they cannot be kept."""
         now_us = self._clock.now_us()
@@ -157,13 +176,13 @@ class WatchAlerts:
                 log.warning("an alert cannot be looked for", extra={"fields": {"kind": kind, "reason": str(error)}})
             else:
                 looked[kind] = None
-        found += [*self._lag(now_us), *self._full(now_us), *self._holds()]
+        found += [*self._lag(now_us), *self._full(now_us), *self._holds(), *self._lost_records()]
         # Of these, other processes know others.
-        looked[LAG], looked[SPOOL] = {self._slot}, {*self._spools, *self._gone}
+        looked[LAG], looked[SPOOL], looked[FORGOTTEN] = {self._slot}, {*self._spools, *self._gone}, {self._slot}
         if self._report is not None:
             found += _differences(self._report)
             looked[DIFFERENCES] = None
-        released, estimated = self._released, self._estimated
+        released, estimated, forgotten = self._released, self._estimated, len(self._forgotten)
         news = await self._alerts.keep(found, looked, lambda alert: self._fact(alert, now_us), now_us)
         self._gone.clear()
         for alert in news:
@@ -173,6 +192,8 @@ class WatchAlerts:
                 # Counted until it is told: nothing else remembers them.
                 self._released -= released
                 self._estimated -= estimated
+            elif alert.kind == FORGOTTEN:
+                del self._forgotten[:forgotten]
         self._counters.add("alerts", len(news))
         return len(news)
 
@@ -252,6 +273,13 @@ class WatchAlerts:
                 mark=f"{self._released}/{self._estimated}/{len(names)}/{names[-1] if names else ''}"[:64],
             )
         ]
+
+    def _lost_records(self) -> list[Alert]:
+        if not self._forgotten:
+            return []
+        places = [f"{one.topic}/{one.partition}: {one.low} to {one.high - 1}" for one in self._forgotten]
+        count = sum(one.high - one.low for one in self._forgotten)
+        return [Alert(FORGOTTEN, {"count": count, "places": places[:_MOST_PLACES]}, self._slot, mark=str(count))]
 
     def _fact(self, alert: Alert, now_us: int) -> Fact:
         page = runbook(alert.kind, self._runbooks)

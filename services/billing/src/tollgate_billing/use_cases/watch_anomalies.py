@@ -1,4 +1,4 @@
-"""Looks at the last whole hour of every key that was used in it, once its rows can be thought complete."""
+"""Looks at the last whole hour of keys, projects and models that were used in it, once it can be thought complete."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,6 +12,7 @@ from tollgate_billing.domain.anomalies import (
     find,
     find_addresses,
     find_repeats,
+    find_wide,
 )
 from tollgate_billing.domain.budgets import HOUR_US
 from tollgate_kit.clock import Clock
@@ -36,10 +37,13 @@ class WatchAnomalies:
         if hour_us == self._looked_us:
             return 0
         since_us, until_us = hour_us - BASELINE_US, hour_us + HOUR_US
-        found = find(await self._spending.key_hours(hour_us - SPEND_BASELINE_US, until_us, hour_us), hour_us)
+        window = (hour_us - SPEND_BASELINE_US, until_us, hour_us)
+        hours = await self._spending.key_hours(*window)
+        found = find(hours, hour_us)
+        found += find_wide(await self._spending.project_hours(*window), hours, found, hour_us)
         found += find_addresses(await self._spending.key_networks(since_us, until_us, hour_us), hour_us)
         found += find_repeats(await self._spending.repeats(since_us, until_us, hour_us, FEWEST_REPEATS), hour_us)
-        keys = sorted({(one.organization_id, one.api_key_id) for one in found})
+        keys = sorted({(one.organization_id, one.api_key_id) for one in found if one.api_key_id})
         whose = await self._spending.members(keys, hour_us, until_us) if keys else {}
         facts = {one.id: _fact(one, whose.get(one.api_key_id, "")) for one in found}
         new = await self._anomalies.add(found, facts, self._clock.now_us())

@@ -69,7 +69,7 @@ def budgets_router(context: HttpContext) -> APIRouter:
             }
         )
 
-    @router.get("/anomalies", summary="What looked wrong in the use of keys, newest first")
+    @router.get("/anomalies", summary="What looked wrong in the use of keys, projects and models, newest first")
     async def list_anomalies(
         request: Request, organization_id: ShortText = "", limit: PageLimit = 100, cursor: ShortText = ""
     ) -> Response:
@@ -203,7 +203,7 @@ def _forecast(one: wire.Forecast) -> dict[str, Any]:
 
 async def _anomaly(context: HttpContext, one: wire.Anomaly) -> dict[str, Any]:
     """Returns an anomaly with the name of its key and whose it is, where there is one still."""
-    key = await context.keys.key(one.api_key_id)
+    key = await context.keys.key(one.api_key_id) if one.api_key_id else None
     return {
         "id": one.id,
         "kind": one.kind,

@@ -113,7 +113,10 @@ class Outbox:
 
 
 def _split(whole: wire.RouterBatch, data: dict[int, list[bytes]]) -> list[bytes]:
-    """Cuts what is too much for one batch: heads first, then data within the limits, then Ends, the rest at last."""
+    """Cuts what is too much for one batch: heads first, then data within the limits, then Ends, the rest at last.
+
+    Data goes request by request, not in turns: all parts are written at once, and turns would only make more frames.
+    """
     heads = list(whole.head)
     out = [wire.RouterBatch(head=heads[i : i + MAX_BATCH_FRAMES]) for i in range(0, len(heads), MAX_BATCH_FRAMES)]
     whole.ClearField("head")
