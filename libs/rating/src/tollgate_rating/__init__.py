@@ -7,12 +7,14 @@ from tollgate_rating.errors import AmountOutOfRange, InvalidPrice, InvalidQuanti
 from tollgate_rating.exchange import ExchangeRate, RateTable
 from tollgate_rating.pictures import PICTURE_TOKENS, billed_tokens, counts_pictures, image_unit
 from tollgate_rating.price import Line, ModelPrice
+from tollgate_rating.prompts import BYTES_PER_TOKEN, embedded_files, prompt_tokens
 from tollgate_rating.table import PriceTable
 from tollgate_rating.tiers import PriceTier
 from tollgate_rating.units import AUDIO_SECOND, CHARACTER, REQUEST, SEARCH, per
 
 __all__ = [
     "AUDIO_SECOND",
+    "BYTES_PER_TOKEN",
     "CHARACTER",
     "INT64_MAX",
     "MAX_CHARGE_PICO",
@@ -37,9 +39,11 @@ __all__ = [
     "Unpriced",
     "billed_tokens",
     "counts_pictures",
+    "embedded_files",
     "first_rated",
     "format_decimal",
     "image_unit",
     "parse_decimal",
     "per",
+    "prompt_tokens",
 ]

@@ -236,7 +236,10 @@ class Billing:
     def _add_questions(self, ledger: SqlLedger, wallets: RedisWallets) -> None:
         """Makes what answers questions about usage and single requests."""
         lag = LagSource(
-            lambda: self.consumer.lag_events, lambda: self.consumer.lag_ms, lambda: self.consumer.open_exceptions
+            lambda: self.consumer.lag_events,
+            lambda: self.consumer.lag_ms,
+            lambda: self.consumer.open_exceptions,
+            lambda: self.consumer.problem,
         )
         queries, usage_books = ClickHouseUsageQueries(self.clickhouse), ClickHouseUsageBooks(self.clickhouse)
         self.dead_letters = DeadLetterService(self.letters)

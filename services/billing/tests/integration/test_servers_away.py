@@ -192,8 +192,11 @@ async def test_a_usage_store_that_takes_no_writes_is_waited_for(request, tmp_pat
         status = await client.call("GetStatus", billing_pb2.GetStatusRequest())
         assert (status.rows, status.poison, (await client.total()).requests) == (30, 0, 30)
         assert status.lag_ms > 0
+        assert "booking waits: usage store" in status.problem
         engine.read_only(on=False)
         await all_booked(client, events)
+        while (await client.call("GetStatus", billing_pb2.GetStatusRequest())).problem:  # noqa: ASYNC110 - of a process.
+            await asyncio.sleep(0.1)
         await client.close()
         assert billing.stop() == 0
     finally:

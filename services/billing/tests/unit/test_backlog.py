@@ -11,6 +11,7 @@ from services.billing.tests.fakes.process import World
 from services.billing.tests.fakes.usage_store import FakeUsageStore
 
 from tollgate_billing.consumers.intake import BatchLimits
+from tollgate_kit.event_log import EventLogUnavailable
 
 pytestmark = pytest.mark.unit
 
@@ -165,3 +166,44 @@ async def test_a_batch_whose_records_the_log_has_forgotten_is_told_of_and_holds_
     told = [one for one in caplog.records if one.levelname == "CRITICAL"]
     assert told
     assert told[0].fields["low"] == 0
+
+
+class Late(FakeConsumer):
+    """Gets its partitions only after a while, as of a broker that others still hold them of, and reads nothing yet."""
+
+    held = away = False
+
+    def claims(self):
+        return super().claims() if self.held else []
+
+    async def poll(self, limit, wait_seconds, only=()):
+        return []
+
+    async def ends(self):
+        if self.away:
+            raise EventLogUnavailable("the broker is away")
+        return await super().ends()
+
+
+async def test_what_waits_is_known_before_anything_is_said_to_be_well():
+    """Edge asks for how far billing is: 0 records without a problem would be all booked."""
+    world = World()
+    await world.fund()
+    made = []
+    world.new_consumer = lambda: made.append(Late(world.log, world.fuse)) or made[-1]
+    world.append(usage_event("r"))
+    stopping = asyncio.Event()
+    # Who waits for the broker is woken at once.
+    stopping.set()
+    await world.run()
+    for held, away, records, well in [
+        (False, False, 0, False),
+        (True, True, 0, False),
+        (True, False, 1, True),
+        (False, False, 1, True),
+    ]:
+        made[0].held, made[0].away = held, away
+        # Less than what lies between two measurements.
+        world.clock.advance(0.1)
+        await world.process.consumer.step(stopping)
+        assert (world.process.consumer.lag_events, not world.process.consumer.problem) == (records, well)

@@ -29,7 +29,7 @@ LIMITS = LimitSet("org_1", (scope("key"), scope("project", "day"), scope("organi
 class Setting:
     def __init__(self):
         self.clock, self.billing, self.told = ManualClock(NOW_US), FakeBilling(), []
-        self.pauses = asyncio.Queue()
+        self.pauses, self.slept = asyncio.Queue(), []
         self.recall = RecallBudgets(self.billing, self.clock, lambda *what: self.told.append(what), sleep=self._pause)
         self.asked = []
         self.failures = 0
@@ -43,6 +43,7 @@ class Setting:
         return billing.GetStatusResponse(**(self.statuses.pop(0) if self.statuses else {}))
 
     async def _pause(self, seconds):
+        self.slept.append(seconds)
         await self.pauses.get()
         self.clock.advance(seconds)
 
@@ -52,6 +53,11 @@ class Setting:
             self.failures -= 1
             raise public_error(errors.ERROR_KIND_UNAVAILABLE)
         return billing.QueryUsageResponse(total=billing.UsageRow(charge_pico=self.charge))
+
+    async def until(self, reached):
+        async with asyncio.timeout(30):
+            while not reached():  # noqa: ASYNC110 - what is waited for comes of tasks.
+                await asyncio.sleep(0)
 
     async def done(self):
         async with asyncio.timeout(30):
@@ -142,6 +148,87 @@ async def test_a_backlog_of_others_is_told_of_once(setting):
     setting.pauses.put_nowait(None)
     await setting.done()
     assert setting.told == [(LIMITS, 1, "2026-11", 7)]
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        # Just started: nothing of the log was read, and nothing counted.
+        {"problem": "the event log was not read yet"},
+        # What was counted before it could book no more.
+        {"lag_ms": 60_000, "problem": "booking waits: usage store"},
+        {"lag_ms": 60_000},
+    ],
+)
+async def test_billing_that_has_counted_nothing_that_waits_may_be_behind(setting, status):
+    setting.statuses = [status]
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    await setting.until(lambda: setting.told)
+    setting.charge = 30
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert setting.told == [(LIMITS, 1, "2026-11", 7), (LIMITS, 1, "2026-11", 30)]
+
+
+async def test_records_that_came_after_a_budget_began_hold_up_nothing(setting):
+    setting.clock.advance(90)
+    setting.statuses = [{"lag_events": 3, "lag_ms": 60_000}]
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    await setting.done()
+    assert (len(setting.asked), setting.slept) == (1, [])
+
+
+async def test_a_budget_that_began_anew_is_told_what_was_spent_until_then(setting):
+    """Redis lost its memory twice within a backlog: the second time it forgot what it was told after the first."""
+    setting.statuses = [{"lag_events": 9}] * 2
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    await setting.until(lambda: setting.slept)
+    setting.clock.advance(60)
+    again_us = NOW_US + 60_000_000
+    setting.recall.begin(LIMITS, 1, again_us)
+    await setting.until(lambda: len(setting.slept) == 2)
+    assert setting.told == [(LIMITS, 1, "2026-11", 7)] * 2
+    setting.charge = 30
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert setting.told[2:] == [(LIMITS, 1, "2026-11", 30)]
+    assert [one.to_us for one in setting.asked] == [NOW_US, again_us, again_us]
+
+
+async def test_a_window_that_is_changed_meanwhile_is_recalled_in_its_stead(setting):
+    setting.statuses = [{"lag_events": 9}]
+    daily = LimitSet("org_1", (scope("key", "day"),))
+    for count, limits in enumerate((LIMITS, daily), 1):
+        setting.recall.begin(limits, 1, NOW_US)
+        await setting.until(lambda count=count: len(setting.slept) == count)
+    setting.charge = 30
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert [(window, amount) for _, _, window, amount in setting.told] == [
+        ("2026-11", 7),
+        ("2026-11-24", 7),
+        ("2026-11-24", 30),
+    ]
+
+
+@pytest.mark.parametrize("charge", [0, 7])
+async def test_billing_that_stays_behind_is_asked_ever_less(setting, charge):
+    """A partition that is stopped stays behind until somebody mends it."""
+    setting.charge = charge
+    setting.statuses = [{"problem": "partition 0 is stopped"}] * 300
+    setting.recall.begin(LIMITS, 1, NOW_US)
+    for _ in range(299):
+        setting.pauses.put_nowait(None)
+    # Nearly a day of it.
+    await setting.until(lambda: len(setting.slept) == 300)
+    assert len(setting.asked) == 1
+    assert setting.slept[:5] == [10] * 5
+    assert setting.slept == sorted(setting.slept)
+    assert setting.slept[30:] == [300] * 270
+    setting.charge = 30
+    setting.pauses.put_nowait(None)
+    await setting.done()
+    assert (len(setting.asked), setting.told[-1]) == (2, (LIMITS, 1, "2026-11", 30))
 
 
 async def test_many_budgets_wait_for_a_backlog_and_ask_together_how_far_it_is(setting):

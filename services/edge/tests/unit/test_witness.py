@@ -91,6 +91,9 @@ def test_what_was_likely_used_is_charged_in_the_units_of_the_price(operation, bo
 
 
 PICTURE = base64.b64encode(bytes(3_750_000))
+# With slashes in it.
+PHOTO = base64.b64encode(bytes(range(256)) * 12_000)
+LINES = b"\\r\\n".join(PHOTO[at : at + 76] for at in range(0, len(PHOTO), 76))
 EMBEDDED = {
     "chat": b'{"model":"by-token","messages":[{"content":[{"image_url":{"url":"data:image/png;base64,%b"}}]}]}',
     "anthropic": b'{"model":"by-token","messages":[{"content":[{"source":{"data":"%b"}}]}]}',
@@ -113,6 +116,20 @@ EMBEDDED = {
 def test_a_picture_in_a_prompt_is_no_text_of_its_size(dialect, left, context, least, most):
     event = witnessed(wire.OPERATION_CHAT, EMBEDDED[dialect] % PICTURE, left=left, context=context)
     assert least <= event.usage.input_tokens <= most
+
+
+@pytest.mark.parametrize("slash", [b"/", b"\\/"], ids=["plain", "escaped"])
+@pytest.mark.parametrize("written", [PHOTO, LINES, LINES.replace(b"\\r", b"")], ids=["a run", "both", "line feeds"])
+@pytest.mark.parametrize("dialect", EMBEDDED)
+def test_a_picture_is_one_however_its_base64_is_written(dialect, written, slash):
+    event = witnessed(wire.OPERATION_CHAT, EMBEDDED[dialect] % written.replace(b"/", slash))
+    assert 1600 <= event.usage.input_tokens <= 1640
+
+
+def test_what_follows_letters_without_blanks_is_words():
+    """Up to the end of the string all of it counted as one file, for 1,600 tokens."""
+    body = b'{"model":"by-token","messages":["%b%b"]}' % (b"a" * 1_024, b" words" * 100_000)
+    assert 150_000 <= witnessed(wire.OPERATION_CHAT, body).usage.input_tokens <= 150_300
 
 
 def test_two_pictures_are_two_and_words_stay_words():

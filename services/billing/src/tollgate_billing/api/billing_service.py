@@ -49,10 +49,17 @@ Context = aio.ServicerContext[Any, Any]
 class LagSource:
     """What GetStatus says about the way from the event log."""
 
-    def __init__(self, events: Callable[[], int], ms: Callable[[], int], open_exceptions: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        events: Callable[[], int],
+        ms: Callable[[], int],
+        open_exceptions: Callable[[], int],
+        problem: Callable[[], str],
+    ) -> None:
         self.events = events
         self.ms = ms
         self.open_exceptions = open_exceptions
+        self.problem = problem
 
 
 class BillingService(billing_pb2_grpc.BillingServiceServicer):
@@ -145,6 +152,7 @@ class BillingService(billing_pb2_grpc.BillingServiceServicer):
             poison=counts["poison"],
             mismatches=counts["mismatches"],
             open_exceptions=self._lag.open_exceptions(),
+            problem=self._lag.problem(),
         )
 
     async def ListViews(self, request: wire.ListViewsRequest, context: Context) -> wire.ListViewsResponse:  # noqa: ARG002, N802 - gRPC hands it over.

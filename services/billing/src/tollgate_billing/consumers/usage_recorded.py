@@ -442,11 +442,15 @@ class UsageRecordedConsumer:
         log.critical("a partition is stopped: nothing of it is booked", extra={"fields": {"reason": intake.stopped}})
 
     async def _measure_lag(self) -> None:
+        if not self._intakes:
+            # What waits is counted as soon as a partition is held.
+            self.lag_events, self._lag_at = 0, -_LAG_SECONDS
+            return
         now = self._clock.monotonic()
         if now - self._lag_at < _LAG_SECONDS:
             return
-        self._lag_at = now
         ends = await self._consumer.ends()
+        self._lag_at = now
         lag = 0
         for claim, intake in self._intakes.items():
             done = first.offset if (first := intake.first) is not None else intake.position

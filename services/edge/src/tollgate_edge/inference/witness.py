@@ -1,7 +1,6 @@
 """Edge as the witness: when a router vanishes, what was delivered is written down, marked as an estimate."""
 
 import contextlib
-import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tollgate.events.v1 import usage_pb2 as events
@@ -12,18 +11,12 @@ from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
 from tollgate_kit.spool import Spool
-from tollgate_rating import REQUEST, AmountOutOfRange, NoRate, Unpriced
+from tollgate_rating import REQUEST, AmountOutOfRange, NoRate, Unpriced, embedded_files, prompt_tokens
 
 if TYPE_CHECKING:
     from tollgate_edge.inference.exchange import InferenceExchange
 
-# Without the text parsed, bytes are the measure: about four of a prompt to a token, and about sixteen of a reply's
-# JSON, most of which is framing.
-_BODY_BYTES_PER_TOKEN: Final = 4
-# What a picture or a page costs about, whatever its bytes are, and how a string begins that is one. Where a provider
-# reports nothing the router knows more forms of them; this takes 0.4 ms of 100 KB of text, and no longer for a file.
-_TOKENS_PER_FILE: Final = 1600
-_FILE: Final = re.compile(rb'(?:"|;base64,)[A-Za-z0-9+/_-]{1024}')
+# Without its text parsed, bytes are the measure of a reply, too. Sixteen make a token, most of which is framing.
 _REPLY_BYTES_PER_TOKEN: Final = 16
 _STREAM_BYTES_PER_TOKEN: Final = 160
 _TOKENS: Final = ("input", "output", "audio_input", "audio_output")
@@ -147,16 +140,11 @@ class Witness:
 
 
 def _input_tokens(exchange: "InferenceExchange", principal: Principal, model: str, version: EdgeVersion | None) -> int:
-    """Returns about how many tokens a prompt had: by its size without files in it, and no more than its model reads.
+    """Returns about how many tokens a prompt had: as the router estimates it, and no more than its model reads.
 
     Where the caller has left the body was given back, and its files count by their size.
     """
-    body, saved, at = exchange.body, 0, 0
-    while (found := _FILE.search(body, at)) is not None:
-        end = body.find(b'"', found.end())
-        at = len(body) if end < 0 else end
-        saved += max(0, (at - found.start()) // _BODY_BYTES_PER_TOKEN - _TOKENS_PER_FILE)
-    tokens = max(0, exchange.body_length // _BODY_BYTES_PER_TOKEN - saved) + 1
+    tokens = prompt_tokens(exchange.body_length, embedded_files(exchange.body))
     reached = version.model(principal.route_group, model) if version is not None else None
     return min(tokens, reached.context) if reached is not None and reached.context else tokens
 

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 2.0
 # Billing works up a backlog, and many budgets may wait for that; one question of how far it is serves them all.
 _BEHIND_SECONDS: Final = 10.0
+# How much of the time that it has waited already a budget waits until it looks again, and how long at most: a partition
+# of the event log that is stopped stays behind until somebody mends it.
+_BEHIND_SHARE: Final = 0.25
+_MOST_BEHIND_SECONDS: Final = 300.0
 _MOST_WAITING: Final = 20_000
 _MOST_AT_ONCE: Final = 100
 
@@ -49,19 +53,28 @@ class RecallBudgets:
         self._asking = asyncio.Lock()
 
     def begin(self, limits: LimitSet, place: int, started_us: int) -> None:
-        """Redis began a budget with a request that started then; counts what was spent before that request."""
+        """Redis began a budget with a request that started then; counts what was spent before that request.
+
+        What an earlier beginning of the same budget waits for is given up: Redis has forgotten what it was told then.
+        """
         scope = limits.scopes[place - 1]
         name = (scope.kind, scope.id)
-        if name in self._running or len(self._running) >= _MOST_WAITING:
+        if (earlier := self._running.get(name)) is not None:
+            earlier.cancel()
+        elif len(self._running) >= _MOST_WAITING:
             return
         task = self._running[name] = asyncio.create_task(self._recall(limits, place, started_us))
-        task.add_done_callback(lambda _: self._running.pop(name, None))
+        task.add_done_callback(lambda done: self._ended(name, done))
 
     async def stop(self) -> None:
         """Gives up what is under way; the next request that begins the budget asks again."""
         for task in tuple(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def _ended(self, name: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._running.get(name) is task:
+            del self._running[name]
 
     async def _recall(self, limits: LimitSet, place: int, started_us: int) -> None:
         scope = limits.scopes[place - 1]
@@ -73,14 +86,15 @@ class RecallBudgets:
             spent.api_key_id = scope.id
         elif scope.kind == PROJECT:
             spent.project_id = scope.id
-        told = 0
+        told, waited, asked = 0, 0.0, False
         while not window.end_us or self._clock.now_us() < window.end_us:
             try:
                 # Asked before what was spent: what was booked meanwhile is in both.
                 behind = await self._is_behind(started_us)
-                if not (behind and told):
+                if not (behind and asked):
                     async with self._turns:
                         found = await self._billing.usage(billing.QueryUsageRequest(filter=spent))
+                    asked = True
                     charge = found.total.charge_pico
                     if charge > told:
                         told = charge
@@ -91,7 +105,9 @@ class RecallBudgets:
             else:
                 if not behind:
                     return
-                await self._sleep(_BEHIND_SECONDS)
+                pause = min(max(_BEHIND_SECONDS, waited * _BEHIND_SHARE), _MOST_BEHIND_SECONDS)
+                await self._sleep(pause)
+                waited += pause
 
     async def _is_behind(self, started_us: int) -> bool:
         """Tells whether what reached the event log before a request began may not be booked yet. Raises PublicError."""
@@ -101,6 +117,10 @@ class RecallBudgets:
             if not max(started_us, now_us - int(_BEHIND_SECONDS / 2 * 1_000_000)) <= self._status_us <= now_us:
                 self._status, self._status_us = await self._billing.status(), now_us
         status = self._status
+        # Billing has counted nothing that waits before it has read the log, and counts none while it cannot book.
+        if status.problem:
+            return True
         # `lag_ms` is 0 where nothing was read yet of what waits.
-        oldest_us = self._status_us - status.lag_ms * 1000
-        return bool(status.lag_events) and not (status.lag_ms and oldest_us > started_us)
+        if status.lag_ms:
+            return self._status_us - status.lag_ms * 1000 <= started_us
+        return bool(status.lag_events)

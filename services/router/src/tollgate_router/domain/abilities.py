@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_rating import BYTES_PER_TOKEN, embedded_files
 
 IMAGES: Final = 1
 TOOLS: Final = 2
@@ -56,15 +57,6 @@ _TOOLS: Final = ("tools", "functions")
 # Where each dialect names the form of an answer.
 _FORMS: Final = ("response_format", "text", "output_format", "output_config")
 _CONFIGS: Final = ("generationConfig", "generation_config")
-# Base64 from the beginning of a string or of a data URL's data: in lines of 64 or 76 letters, or as one, also where
-# slashes are escaped. Letters of an escape (\u4f60) are text, and so are words in lines. To look at every word instead
-# would take 30 ms of 400 KB.
-_LETTER: Final = b"[A-Za-z0-9+/_-]"
-_LINES: Final = b"(?:%b{64}(?:%b{12})?(?:%br)?%bn)++%b*+" % (_LETTER, _LETTER, rb"\\", rb"\\", _LETTER)
-_BASE64: Final = b"(?:%b|(?:%b++|%b/)++)" % (_LINES, _LETTER, rb"\\")
-_EMBEDDED: Final = (re.compile(b'"' + _BASE64), re.compile(b";base64," + _BASE64))
-_LEAST_EMBEDDED_BYTES: Final = 1024
-BYTES_PER_TOKEN: Final = 4
 _EMPTY: Final = (b"null", b"[]", b"{}")
 # Longer than any way to write nothing.
 _SHORT_BYTES: Final = 16
@@ -128,11 +120,4 @@ def tokens_of(members: Mapping[str, msgspec.Raw], body_bytes: int) -> int:
 
 def embedded_in(members: Mapping[str, msgspec.Raw]) -> list[int]:
     """Returns how many bytes each file has that is embedded in a prompt, in whichever dialect."""
-    return [
-        size
-        for name in _PROMPTS
-        if name in members
-        for pattern in _EMBEDDED
-        for found in pattern.finditer(memoryview(members[name]))
-        if (size := found.end() - found.start()) >= _LEAST_EMBEDDED_BYTES
-    ]
+    return [size for name in _PROMPTS if name in members for size in embedded_files(memoryview(members[name]))]

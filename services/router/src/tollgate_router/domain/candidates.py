@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
+from tollgate_rating import BYTES_PER_TOKEN
 from tollgate_resources import REGION_HEADER
-from tollgate_router.domain.abilities import BYTES_PER_TOKEN, EVERYTHING, names_of, needs_of, tokens_of
+from tollgate_router.domain.abilities import EVERYTHING, names_of, needs_of, tokens_of
 from tollgate_router.domain.affinity import Affinity, hash_of, mix
 from tollgate_router.domain.choice import Level
 from tollgate_router.domain.target import Target

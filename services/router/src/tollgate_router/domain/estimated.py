@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_router.domain.abilities import BYTES_PER_TOKEN, embedded_in
+from tollgate_rating import prompt_tokens
+from tollgate_router.domain.abilities import embedded_in
 from tollgate_router.domain.chat_repair import RepairedStream
 from tollgate_router.domain.chat_stream import DONE
 from tollgate_router.domain.dialects.openai_reply import usage_of
@@ -20,7 +21,6 @@ from tollgate_router.domain.usage import ReplyUsage
 
 __all__ = ["EstimatedStream", "RepairedStream", "estimate", "estimate_whole", "repaired"]
 
-_TOKENS_PER_FILE: Final = 1600
 # A whole reply has its framing beside the text.
 _REPLY_BYTES_PER_TOKEN: Final = 16
 
@@ -32,8 +32,7 @@ def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int, targe
     a reply is, of pictures or of each token's odds, it has no more output than was asked for, or `target` can say.
     """
     files = [] if isinstance(asked, Form) else embedded_in(asked)
-    saved = sum(max(0, size // BYTES_PER_TOKEN - _TOKENS_PER_FILE) for size in files)
-    units = {"input": max(0, opened.body_length // BYTES_PER_TOKEN - saved) + 1}
+    units = {"input": prompt_tokens(opened.body_length, files)}
     if opened.operation != wire.OPERATION_EMBEDDINGS:
         longest = 0 if target is None else target.max_output_tokens
         most = None if isinstance(asked, Form) else most_output(opened, asked, longest)

@@ -505,20 +505,22 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("lag_events", "lag_ms", "rows", "poison", "mismatches", "open_exceptions")
+    __slots__ = ("lag_events", "lag_ms", "rows", "poison", "mismatches", "open_exceptions", "problem")
     LAG_EVENTS_FIELD_NUMBER: _ClassVar[int]
     LAG_MS_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     POISON_FIELD_NUMBER: _ClassVar[int]
     MISMATCHES_FIELD_NUMBER: _ClassVar[int]
     OPEN_EXCEPTIONS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     lag_events: int
     lag_ms: int
     rows: int
     poison: int
     mismatches: int
     open_exceptions: int
-    def __init__(self, lag_events: _Optional[int] = ..., lag_ms: _Optional[int] = ..., rows: _Optional[int] = ..., poison: _Optional[int] = ..., mismatches: _Optional[int] = ..., open_exceptions: _Optional[int] = ...) -> None: ...
+    problem: str
+    def __init__(self, lag_events: _Optional[int] = ..., lag_ms: _Optional[int] = ..., rows: _Optional[int] = ..., poison: _Optional[int] = ..., mismatches: _Optional[int] = ..., open_exceptions: _Optional[int] = ..., problem: _Optional[str] = ...) -> None: ...
 
 class ListViewsRequest(_message.Message):
     __slots__ = ("operator",)
