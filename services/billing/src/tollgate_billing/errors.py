@@ -109,7 +109,7 @@ class Poison(ValueError):  # noqa: N818 - what it is called everywhere else.
 
 
 class LedgerRefused(ValueError):  # noqa: N818 - of a batch more than of the ledger.
-    """What a batch moves is nothing that the ledger's columns can keep; the same batch will be refused again."""
+    """What a batch moves is nothing that the ledger's tables can keep; the same batch will be refused again."""
 
 
 class TooMuchPoison(Exception):  # noqa: N818 - a state of the log more than a fault.

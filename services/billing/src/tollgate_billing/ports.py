@@ -130,7 +130,7 @@ class Ledger(Protocol):
         """Writes a batch once and returns its effects on wallets, the same ones again when it was written before.
 
         Raises OwnershipLost when somebody else has claimed the source, and LedgerRefused, with nothing written, for
-        values that no column can keep.
+        values that no column or index can keep or that break a rule of the tables.
         """
         ...
 

@@ -47,7 +47,7 @@ _GAUGES: Final = {
     "recent_ids": "Event ids that are remembered against duplicates.",
     "wallets_beyond": "Organizations whose wallet is beyond what Redis counts (int64), at the last look.",
     "unbooked_holds": "Settled holds whose usage event is overdue and that nobody has booked, at the last look.",
-    "stopped_partitions": "Partitions of which nothing is booked, since too many records on end could not be used.",
+    "stopped_partitions": "Partitions of which nothing is booked: poison on end, or a batch that the ledger refused.",
 }
 _PREFIX: Final = "tollgate_billing_"
 _MISMATCHES: Final = Family(

@@ -14,7 +14,7 @@ NAMES = {
     "hour": ("organization_id", "project_id", "api_key_id", "model", "provider", "channel", "currency"),
     "day": ("organization_id", "project_id", "api_key_id", "model", "provider", "currency"),
 }
-PLACE = ("src_epoch", "src_topic", "src_partition", "src_offset", "src_index")
+PLACE = ("src_epoch", "src_topic", "src_partition", "src_offset", "src_index", "event_id")
 MONEY = ("charge", "cost", "loss")
 
 

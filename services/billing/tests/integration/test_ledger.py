@@ -4,6 +4,7 @@ import asyncio
 import random
 import uuid
 from contextlib import contextmanager
+from itertools import product
 
 import pytest
 import sqlalchemy as sa
@@ -432,12 +433,40 @@ async def test_what_no_column_can_keep_is_refused_and_nothing_of_it_is_written(l
     assert await ledger.balances() == {"org": -3}
 
 
+def long_name(chance):
+    """Returns as many bytes as a name may have, which nothing makes shorter."""
+    return "".join(chr(chance.randrange(0x10000, 0x1FFFF)) for _ in range(256))
+
+
+LONG = dict(zip(("organization_id", "project_id", "model"), map(long_name, map(random.Random, range(3))), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("ledger", "wrong", "amount"),
+    [
+        *product(["sqlite", "postgresql"], [{}], [0, INT64_MAX + 1]),
+        # Its columns keep them, and no index does.
+        ("postgresql", LONG, 4),
+    ],
+    indirect=["ledger"],
+)
+async def test_what_breaks_a_rule_or_a_limit_is_refused_and_nothing_of_it_is_written(ledger, wrong, amount):
+    await ledger.claim(SOURCE.source, "me")
+    plain = line(WALLET, REVENUE)
+    moved = [Transfer(plain, 3, 1), Transfer(plain._replace(price_digest="other", **wrong), amount, 1)]
+    with pytest.raises(LedgerRefused):
+        await ledger.post(posting(0, 5, moved))
+    assert await ledger.balances() == {}
+    await ledger.post(posting(0, 5, moved[:1]))
+    assert await ledger.balances() == {"org": -3}
+
+
 @pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
 async def test_the_longest_names_that_an_event_may_have_fit_an_index(ledger):
     """Of letters that nothing makes shorter: PostgreSQL takes 2,704 bytes into an entry, after compression."""
     chance = random.Random(1)
     organization, project = (f"{chance.getrandbits(1024):0256x}" for _ in range(2))
-    model = "".join(chr(chance.randrange(0x10000, 0x1FFFF)) for _ in range(256))
+    model = long_name(chance)
     book, rate = (f"{chance.getrandbits(512):0128x}" for _ in range(2))
     await ledger.claim(SOURCE.source, "me")
     whole = Line(organization, project, model, book, "USD", WALLET, REVENUE, rate)

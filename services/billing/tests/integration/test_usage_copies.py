@@ -1,6 +1,8 @@
 """Rows that were inserted again: `usage rebuild` takes them and their sums away, under traffic, whatever is killed."""
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 
 import pytest
@@ -9,11 +11,14 @@ from services.billing.tests.fakes.ledger import FakeLedger
 from services.billing.tests.fakes.rollups import FakeCopies, FakeRollups
 from services.billing.tests.integration.planted_books import SECOND_US
 from services.billing.tests.integration.running import BillingProcess, servers_of
-from services.billing.tests.integration.test_usage_rebuild import ROLLUPS, opened, traffic
+from services.billing.tests.integration.test_usage_rebuild import ROLLUPS as TABLES
+from services.billing.tests.integration.test_usage_rebuild import opened, traffic
 
 from tollgate.billing.v1 import billing_pb2
 from tollgate_billing.adapters.usage_copies import ClickHouseCopies
 from tollgate_billing.adapters.usage_rollups import ClickHouseRollups
+from tollgate_billing.domain.rollups import DAY_US, ROLLUPS, floor
+from tollgate_billing.errors import UsageStoreUnavailable
 from tollgate_billing.use_cases.drop_copies import DropCopies
 
 pytestmark = pytest.mark.integration
@@ -30,6 +35,46 @@ NOTHING_BESIDE = (
 )
 
 
+def copies_of(books):
+    """Returns what finds and takes away copies in the store of these books, and what makes sums again."""
+    if isinstance(books.ledger, FakeLedger):
+        return FakeCopies(books.store), FakeRollups(books.store)
+    return ClickHouseCopies(books.clickhouse), ClickHouseRollups(books.clickhouse)
+
+
+class Beside:
+    """A store into which another process inserts, each time that a table beside was filled."""
+
+    def __init__(self, clickhouse, insert):
+        self._clickhouse = clickhouse
+        self._insert = insert
+        self.inserted = 0
+
+    def __getattr__(self, name):
+        return getattr(self._clickhouse, name)
+
+    async def change(self, work):
+        return await self._clickhouse.change(lambda client: work(_Client(client, self._inserted)))
+
+    def _inserted(self, client, statement):
+        if statement.startswith(("INSERT INTO usage_events_once", "INSERT INTO usage_1h_refilled")):
+            client.command(self._insert)
+            self.inserted += 1
+
+
+class _Client:
+    def __init__(self, client, behind):
+        self._client = client
+        self._behind = behind
+
+    def __getattr__(self, name):
+        return getattr(self._client, name)
+
+    def command(self, statement, **more):
+        self._client.command(statement, **more)
+        self._behind(self._client, statement)
+
+
 @pytest.fixture
 def billing(request, tmp_path, valkey):
     valkey.clear()
@@ -43,12 +88,7 @@ async def test_what_is_inserted_again_is_found_and_taken_away_of_the_time_that_i
     await books.book(books.event("d"))
     since = books.began_us - SECOND_US, books.clock.now_us() + SECOND_US
     assert {one.kind for one in await books.differences(seconds=1)} == {"mismatch"}
-    fake = isinstance(books.ledger, FakeLedger)
-    copies, rollups = (
-        (FakeCopies(books.store), FakeRollups(books.store))
-        if fake
-        else (ClickHouseCopies(books.clickhouse), ClickHouseRollups(books.clickhouse))
-    )
+    copies, rollups = copies_of(books)
     drop = DropCopies(copies, rollups, lambda work: work(), lambda _name: None)
     assert first not in await copies.found(*since)
     await books.insert_again(books.event("a"), books.event("b", input_tokens=70))
@@ -63,6 +103,72 @@ async def test_what_is_inserted_again_is_found_and_taken_away_of_the_time_that_i
     assert await drop.sums() == 3
     assert {one.kind for one in await books.differences(seconds=1)} == {"mismatch"}
     assert await drop.sums() == 0
+
+
+async def test_a_place_that_the_log_gave_to_two_events_keeps_both(books):
+    first = await books.book(books.event("a"), books.event("b"), books.event("c"))
+    since = books.began_us - SECOND_US, books.clock.now_us() + SECOND_US
+    # As after the log was restored from an old copy.
+    await books.insert_again(books.event("d"), books.event("b"))
+    copies, rollups = copies_of(books)
+    drop = DropCopies(copies, rollups, lambda work: work(), lambda _name: None)
+    assert (await drop.rows(*since, dry_run=False))[first] == 1
+    assert first not in await copies.found(*since)
+    assert await count_of(books, f"batch = '{first}'") == 4
+    await drop.sums()
+
+
+async def count_of(books, condition, what="count()", table="usage_events"):
+    if isinstance(books.ledger, FakeLedger):
+        return len(books.store.usage)
+    (row,) = await books.clickhouse.rows(f"SELECT {what} AS found FROM {table} WHERE {condition}", {})
+    return row["found"]
+
+
+@pytest.mark.parametrize("books", ["real"], indirect=True)
+async def test_what_another_process_inserts_meanwhile_is_not_replaced(books):
+    first = await books.book(books.event("a"), books.event("b"), books.event("c"))
+    since = books.began_us - SECOND_US, books.clock.now_us() + SECOND_US
+    await books.insert_again(books.event("a"), books.event("b"))
+    own = f"organization_id = '{books.organization}'"
+    new = "* REPLACE (generateUUIDv4() AS event_id, src_offset + 9 AS src_offset)"
+    insert = f"INSERT INTO usage_events SELECT {new} FROM usage_events WHERE {own} LIMIT 1"
+    beside = Beside(books.clickhouse, insert)
+    with pytest.raises(UsageStoreUnavailable, match="other rows came to usage_events meanwhile; run it again"):
+        await ClickHouseCopies(beside).drop(*since)
+    assert (beside.inserted, await count_of(books, own)) == (2, 7)
+    day = floor(books.began_us, DAY_US)
+    with pytest.raises(UsageStoreUnavailable, match="other rows came to usage_1h meanwhile; run it again"):
+        await ClickHouseRollups(beside).refill(ROLLUPS["hour"], day, day + DAY_US, lacking=False)
+    assert beside.inserted == 4
+    assert await count_of(books, own) == await count_of(books, own, "sum(rows)", "usage_1h") == 9
+    # And then it is done.
+    copies, rollups = copies_of(books)
+    drop = DropCopies(copies, rollups, lambda work: work(), lambda _name: None)
+    assert (await drop.rows(*since, dry_run=False))[first] == 2
+    await drop.sums()
+    assert first not in await copies.found(*since)
+    assert await count_of(books, own) == await count_of(books, own, "sum(rows)", "usage_1h")
+
+
+@pytest.mark.parametrize("books", ["real"], indirect=True)
+async def test_a_kill_while_copies_are_kept_leaves_none_for_good(books):
+    first = await books.book(books.event("a"), books.event("b"), books.event("c"))
+    since = books.began_us - SECOND_US, books.clock.now_us() + SECOND_US
+    own = f"organization_id = '{books.organization}'"
+    for _ in range(2):
+        await books.clickhouse.command(AGAIN.format("*", f"1 = 0 AND {own} LIMIT 1 BY src_offset"))
+    # One copy of each place was kept, and then the process was gone.
+    await books.clickhouse.command("CREATE TABLE IF NOT EXISTS usage_events_copies AS usage_events")
+    await books.clickhouse.command(
+        f"INSERT INTO usage_events_copies SELECT * FROM usage_events WHERE {own} LIMIT 1 BY src_offset"
+    )
+    copies, rollups = copies_of(books)
+    drop = DropCopies(copies, rollups, lambda work: work(), lambda _name: None)
+    assert (await drop.rows(*since, dry_run=False))[first] == 6
+    await drop.sums()
+    assert [await count_of(books, own, "sum(rows)", table) for table in TABLES] == [3, 3, 3]
+    assert await count_of(books, own) == 3
 
 
 async def differences(store):
@@ -150,6 +256,27 @@ async def test_with_copies_beside_lost_rows_both_are_mended_and_sums_of_neither_
     await store.restart(*COPIES, more)
     await store.rebuild()
     after = await store.said()
-    assert after[:-1] == before[: len(ROLLUPS)]
+    assert after[:-1] == before[: len(TABLES)]
     assert sum(line != other for line, other in zip(after[-1], before[-1], strict=True)) == 1
+    await store.close()
+
+
+@pytest.mark.parametrize("billing", ["embedded"], indirect=True)
+async def test_beside_copies_a_lost_row_that_the_log_no_longer_has_is_named(billing):
+    store = await opened(billing)
+    await traffic(store, (7,))
+    await store.agree()
+    ((batch,),) = await store.client.sql("SELECT batch FROM usage_events WHERE charge != 0 ORDER BY src_offset LIMIT 1")
+    await store.close()
+    assert billing.stop() == 0
+    with contextlib.closing(sqlite3.connect(billing.directory / "events.sqlite")) as log:
+        log.execute("DELETE FROM records")
+        log.commit()
+    twice = AGAIN.format("*", f"1 = 0 AND batch = '{batch}' AND charge != 0 ORDER BY src_offset DESC LIMIT 1")
+    lost = f"SELECT min(src_offset) FROM usage_events WHERE batch = '{batch}' AND charge != 0"
+    lose = f"ALTER TABLE usage_events DELETE WHERE src_offset = ({lost}) SETTINGS mutations_sync = 2"
+    await store.restart(twice, lose)
+    last = (await store.rebuild())[-1]
+    assert (last.copies, last.missing) == (1, 0)
+    assert batch in {one.batch for one in last.not_rebuilt if one.kind == "charge"}
     await store.close()

@@ -35,12 +35,13 @@ CATALOGUE = build_catalogue(
     [
         Provider(name="openai", base_url="https://api.example/v1", conforming=True),
         Provider(name="free", base_url="http://10.0.0.1/v1", credentials_required=False),
-        *(load_catalogue().providers[name] for name in ("gemini", "anthropic")),
+        *(load_catalogue().providers[name] for name in ("gemini", "anthropic", "jina")),
     ],
     [
         CatalogueModel(name="able", provider="openai", context_tokens=100_000, abilities=("tools", "image_input")),
         CatalogueModel(name="small", provider="openai", context_tokens=1_000, abilities=("tools",)),
         CatalogueModel(name="plain", provider="openai", abilities=()),
+        CatalogueModel(name="brief", provider="openai", max_output_tokens=50),
     ],
     [
         PriceBook.model_validate(
@@ -115,7 +116,7 @@ def ask(model: str = "able", body: bytes = b'{"messages":[]}', *, group: str = "
 def walk(found: Snapshot, asked: Ask | None = None, seed: int = 1, *, written: bool = False) -> Walk:
     """Returns the way of a request that has not begun; `written`: its body is written for each target as sent there."""
     asked = asked or ask()
-    candidates = found.route(asked.route_group, asked.model)
+    candidates = found.serving(asked.route_group, asked.model, asked.operation)
     assert candidates is not None
     say = _saying(asked) if written else None
     return Walk(found, asked.model, candidates, lambda: asked, random.Random(seed), say)

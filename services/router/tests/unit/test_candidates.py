@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from services.router.tests.fakes.exchange import Router
 from services.router.tests.fakes.versions import ask, channel, first, path, problem, route, snapshot, walk
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -10,6 +11,7 @@ from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_router.domain.abilities import AUDIO, FILES, IMAGES, SCHEMA, TOOLS, VIDEO, needs_of, tokens_of
 from tollgate_router.domain.candidates import Candidates
 from tollgate_router.domain.choice import Level
+from tollgate_router.domain.explain import Verdict, explain
 from tollgate_router.domain.openai_chat import read_body
 
 pytestmark = pytest.mark.unit
@@ -92,6 +94,56 @@ def test_channels_whose_provider_does_not_serve_an_operation_are_left_out():
     # Made once.
     assert some.serving(wire.OPERATION_RERANK) is ranking
     assert Candidates(levels[:1]).serving(wire.OPERATION_SPEECH).targets() == []
+
+
+class Counted(frozenset):
+    """What a provider serves; counts how often it is asked."""
+
+    asked = 0
+
+    def __contains__(self, operation):
+        type(self).asked += 1
+        return super().__contains__(operation)
+
+
+@pytest.mark.parametrize("known", [{wire.OPERATION_CHAT, wire.OPERATION_RERANK}, {wire.OPERATION_CHAT}])
+def test_who_serves_an_operation_is_looked_for_once(known):
+    one = snapshot([channel("a")]).route("default", "able").targets()[0]
+    many = Candidates([Level([replace(one, operations=Counted(known)) for _ in range(300)])])
+    served = many.serving(wire.OPERATION_RERANK)
+    Counted.asked = 0
+    for _ in range(10):
+        assert many.serving(wire.OPERATION_RERANK) is served
+    assert Counted.asked <= 10
+
+
+def test_a_chat_that_no_provider_serves_is_refused(tmp_path):
+    router = Router(tmp_path, snapshot([channel("ranks", provider="jina", models=["able"])]))
+    router.open()
+    end = router.end()
+    assert (end.outcome, end.attempts, router.upstream.calls) == (wire.OUTCOME_REFUSED, 0, [])
+    assert (end.error.kind, "serves this: chat" in end.error.message) == (errors.ERROR_KIND_INVALID_REQUEST, True)
+    # What it does serve is asked of it.
+    router.open(operation=wire.OPERATION_RERANK, body=b'{"query":"a","documents":["b"]}')
+    assert len(router.upstream.calls) == 1
+
+
+def test_a_chat_goes_to_no_provider_that_serves_none():
+    channels = [channel("ranks", provider="jina", models=["able"]), channel("chats")]
+    for name in ("ranks", "chats"):
+        alone = snapshot([one for one in channels if one["name"] == name])
+        served = alone.serving("default", "able", wire.OPERATION_CHAT).targets()
+        assert [target.channel for target in served] == ["chats"] * (name == "chats")
+    found = snapshot(channels, [route("able", ["ranks"], ["chats"])])
+    assert path(found) == ["chats"]
+    way = walk(found)
+    out = [row for row in explain(found, way, first(way), 0.0).targets if row.channel == "ranks"]
+    assert [(row.verdict, row.reason) for row in out] == [(Verdict.OUT, "operation")]
+    # Nor by a fallback.
+    fallbacks = {"error": ["odd"]}
+    channels[0]["models"] = ["odd"]
+    found = snapshot(channels, [route("able", ["chats"], fallbacks=fallbacks), route("odd", ["ranks"])])
+    assert path(found, DOWN) == ["chats"]
 
 
 def test_a_completion_goes_to_who_completes_and_else_to_who_chats():
@@ -252,5 +304,10 @@ def test_routes_share_what_is_the_same_for_all_of_them():
     assert one.dialects is other.dialects
     assert not set(one.targets()) & set(third.targets())
     assert {target.weight for target in third.targets()} == {2}
+    # Those of another weight are worded alike, and what says so is there once.
+    kept = [target.wording for target in (*one.targets(), *third.targets())]
+    assert all(wording is kept[0] for wording in kept)
+    alike = [target.wording for target in snapshot([channel("a"), channel("b")]).route("default", "able").targets()]
+    assert alike[0] is alike[1]
     # What is kept of a place is kept once for all channels that lead there.
     assert found.ready["a"].origin is found.ready["b"].origin

@@ -31,10 +31,10 @@ def opened(**fields):
     return wire.Open(**values | fields, body_length=len(BODY), request_id="req_1")
 
 
-def read(pieces, **fields):
+def read(pieces, body=BODY, longest=0, **fields):
     """Returns the data of the frames that the caller gets, and the stream."""
-    asked = opened(**fields)
-    found = sending(asked, read_body(BODY), replace(target(OPENAI), conforming=False), BODY).filter
+    asked, mended = opened(**fields), replace(target(OPENAI), conforming=False, max_output_tokens=longest)
+    found = sending(asked, read_body(body), mended, body).filter
     said = b"".join(found.feed(piece) for piece in pieces) + found.finish()
     assert found.complete
     return [frame.removeprefix(b"data: ") for frame in said.split(b"\n\n") if frame.startswith(b"data:")], found
@@ -55,6 +55,12 @@ def test_a_provider_that_reports_nothing(ended, cut):
     assert 20 <= units["output"] <= 30
     told = last["usage"]
     assert (told["prompt_tokens"], told["completion_tokens"]) == (units["input"], units["output"])
+
+
+@pytest.mark.parametrize(("more", "longest", "most"), [({"max_tokens": 5}, 9, 5), ({}, 9, 9), ({"n": 2}, 5, 10)])
+def test_nobody_is_told_more_output_than_there_may_be(more, longest, most):
+    frames, found = read([*STREAM, DONE], json.dumps({**json.loads(BODY), **more}).encode(), longest)
+    assert json.loads(frames[-2])["usage"]["completion_tokens"] == found.usage.units["output"] == most
 
 
 def test_what_a_provider_reports_is_told_as_it_is():

@@ -1,5 +1,7 @@
 """Whole replies that are too long to leave at once: in windows, at the pace of their caller, and charged whole."""
 
+import json
+
 import pytest
 from services.router.tests.fakes.exchange import Router
 from services.router.tests.fakes.versions import channel, snapshot
@@ -101,10 +103,10 @@ LEFT = {
 }
 
 
-def asked(router, operation, body):
+def asked(router, operation, body, **fields):
     """Returns a request whose provider has said the first 1,600 bytes of a whole reply."""
     headers = [wire.Header(name=b"content-type", value=FORM_TYPE)] if body is FORM else []
-    request = router.open(body=body, operation=operation, headers=headers)
+    request = router.open(body=body, operation=operation, headers=headers, **fields)
     sink = router.upstream.calls[-1].sink
     sink.upstream_head(200, [])
     sink.upstream_data(b"{" * 1600)
@@ -120,6 +122,91 @@ def test_a_caller_that_leaves_before_its_end_pays_for_what_came(router, operatio
     assert (end.outcome, event.estimated, used(event)) == (
         wire.OUTCOME_CANCELLED, True, {**units, "requests": 1},
     )  # fmt: skip
+
+
+SAID = [{"role": "user", "content": "hi"}]
+CHAT = {"messages": SAID}
+CONTENTS = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+ODDS = {"logprobs": True, "top_logprobs": 20}
+CHATS, COMPLETIONS = wire.OPERATION_CHAT, wire.OPERATION_COMPLETION
+OPENAI = wire.DIALECT_OPENAI_CHAT
+BOUNDS = {
+    "a limit": (OPENAI, CHATS, {**CHAT, **ODDS, "max_tokens": 10}, 10),
+    "the newest name of it": (OPENAI, CHATS, {**CHAT, "max_tokens": 90, "max_completion_tokens": 10}, 10),
+    "nothing at all": (OPENAI, CHATS, {**CHAT, "max_tokens": 0}, 0),
+    "several choices": (OPENAI, CHATS, {**CHAT, "max_tokens": 10, "n": 3}, 30),
+    "more than came": (OPENAI, CHATS, {**CHAT, "max_tokens": 1000, "n": 3}, 100),
+    "no limit": (OPENAI, CHATS, {**CHAT, "max_tokens": None, "n": None}, 100),
+    "a response": (wire.DIALECT_OPENAI_RESPONSES, CHATS, {"input": "hi", "max_output_tokens": 10}, 10),
+    "a message": (wire.DIALECT_ANTHROPIC, CHATS, {**CHAT, "max_tokens": 10, "n": 5}, 10),
+    "contents": (
+        wire.DIALECT_GEMINI, CHATS, {**CONTENTS, "generationConfig": {"maxOutputTokens": 10, "candidateCount": 2}}, 20,
+    ),
+    "contents, otherwise spelled": (
+        wire.DIALECT_GEMINI, CHATS, {**CONTENTS, "generation_config": {"max_output_tokens": 10}}, 10,
+    ),
+    "a completion": (OPENAI, COMPLETIONS, {"prompt": "hi", "max_tokens": 10}, 10),
+    "completions": (OPENAI, COMPLETIONS, {"prompt": ["a", "b"], "max_tokens": 10, "n": 2, "best_of": 3}, 60),
+    "a completion of tokens": (OPENAI, COMPLETIONS, {"prompt": [1, 2, 3], "max_tokens": 10}, 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("dialect", "operation", "body", "most"), BOUNDS.values(), ids=BOUNDS.keys())
+def test_nobody_pays_for_more_output_than_was_asked_for(router, dialect, operation, body, most):
+    request = asked(router, operation, json.dumps(body).encode(), dialect=dialect)
+    request.cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    (event,) = router.events
+    assert event.usage.output_tokens == most
+
+
+@pytest.mark.parametrize(("more", "most"), [({}, 50), ({"n": 2}, 100), ({"max_tokens": 70}, 70)])
+def test_nobody_pays_for_more_output_than_the_model_has(tmp_path, more, most):
+    router = Router(tmp_path, snapshot([channel("a", "brief")]))
+    asked(router, CHATS, json.dumps({**CHAT, **more}).encode(), model="brief").cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    (event,) = router.events
+    assert event.usage.output_tokens == most
+
+
+def test_a_whole_reply_without_usage_costs_no_more_than_was_asked_for(router):
+    router.open(body=json.dumps({**CHAT, **ODDS, "max_tokens": 10}).encode())
+    router.upstream.calls[-1].reply(body=b'{"choices":[{"index":0}],"pad":"%b"}' % (b"y" * 14_000))
+    (event,) = router.events
+    assert (event.estimated, event.usage.output_tokens) == (True, 10)
+
+
+def test_a_stream_without_usage_costs_no_more_than_was_asked_for(router):
+    request = router.open(body=json.dumps({**CHAT, "stream": True, "max_tokens": 10}).encode(), stream=True)
+    sink = router.upstream.calls[-1].sink
+    sink.upstream_head(200, [])
+    for _ in range(50):
+        sink.upstream_data(b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n')
+    request.cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    (event,) = router.events
+    assert (event.estimated, event.usage.output_tokens) == (True, 10)
+
+
+@pytest.mark.parametrize("operation", [wire.OPERATION_CHAT, wire.OPERATION_RERANK])
+def test_blank_lines_while_a_request_waits_at_the_provider_are_no_answer(router, operation):
+    request = router.open(body=LEFT["rerank"][1] if operation == wire.OPERATION_RERANK else JSON, operation=operation)
+    sink = router.upstream.calls[-1].sink
+    sink.upstream_head(200, [])
+    for _ in range(100):
+        sink.upstream_data(b" \r\n")
+    request.cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    (event,) = router.events
+    assert used(event) == {}
+
+
+def test_an_answer_that_begins_behind_blank_lines_is_paid(router):
+    request = router.open(body=JSON)
+    sink = router.upstream.calls[-1].sink
+    sink.upstream_head(200, [])
+    for _ in range(100):
+        sink.upstream_data(b"\n")
+    sink.upstream_data(b"{" * 1600)
+    request.cancel(wire.CANCEL_REASON_CLIENT_GONE)
+    (event,) = router.events
+    assert used(event) == {"input_tokens": 16, "output_tokens": 106, "requests": 1}
 
 
 UNPAID = {

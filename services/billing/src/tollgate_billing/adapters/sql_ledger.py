@@ -34,6 +34,9 @@ T = TypeVar("T")
 
 _REASON_USAGE: Final = "usage"
 _NAMES_A_QUERY: Final = 500
+# PostgreSQL's class of states for what is too long for an index or too complex; its driver has them as it has a lost
+# connection.
+_LIMIT_EXCEEDED: Final = "54"
 # No event that began earlier is booked; a day more for clocks.
 _KEPT_US: Final = (MAX_EVENT_DAYS + 1) * DAY_US
 
@@ -51,8 +54,19 @@ class SqlLedger:
     async def post(self, posting: Posting) -> tuple[Effect, ...]:
         try:
             return await known(self._database.write(functools.partial(_post, posting=posting)))
-        except sa.exc.DataError as error:
-            raise LedgerRefused(str(error.orig).partition("\n")[0]) from error
+        except (sa.exc.DataError, sa.exc.IntegrityError) as error:
+            # Whoever posts holds the lock of the source, and what is in common is locked or inserted on conflict: no
+            # race ends here.
+            raise LedgerRefused(_first_line(error.orig)) from error
+        except OverflowError as error:
+            # SQLite's driver takes no greater numbers.
+            raise LedgerRefused(_first_line(error)) from error
+        except LedgerUnavailable as error:
+            reason = error.__cause__.__cause__ if error.__cause__ is not None else None
+            refused = reason.orig if isinstance(reason, sa.exc.OperationalError) else None
+            if not str(getattr(refused, "sqlstate", "")).startswith(_LIMIT_EXCEEDED):
+                raise
+            raise LedgerRefused(_first_line(refused)) from error
 
     async def unfinished(self, applied: Mapping[str, str]) -> list[Unfinished]:
         return await known(self._database.read(functools.partial(_unfinished, applied=dict(applied))))
@@ -92,6 +106,10 @@ async def known(work: Awaitable[T]) -> T:
         return await work
     except SqlUnavailable as error:
         raise LedgerUnavailable(f"ledger: {error}") from error
+
+
+def _first_line(reason: object) -> str:
+    return str(reason).partition("\n")[0]
 
 
 def _claim(connection: sa.Connection, source: str, owner: str) -> None:

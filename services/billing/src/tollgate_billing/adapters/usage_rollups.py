@@ -6,17 +6,17 @@ engine does that at once, and goes on to know the tokens of batches, so that one
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tollgate_billing.adapters.clickhouse import ClickHouse, known
+from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.usage_schema import FILLING
 from tollgate_billing.domain.books import Amounts
 from tollgate_billing.domain.rollups import DAY_US, HOUR_US, Rollup, SumDifference, ceil, floor
 from tollgate_billing.domain.rows import to_pico
-from tollgate_billing.errors import InvalidQuery
+from tollgate_billing.errors import InvalidQuery, UsageStoreUnavailable
 from tollgate_billing.ports import BatchRow
 
 
@@ -256,10 +256,36 @@ def _refill(client: Any, rollup: Rollup, shape: _Shape, times: dict[str, int], o
     """Makes the lines of a time again from their rows; where a query says which `only`, no others."""
     beside = f"{rollup.table}_refilled"
     partition = _PARTITION_IDS[rollup.name](datetime.fromtimestamp(times["from_us"] / 1e6, UTC))
-    for statement in _statements(rollup, shape, beside, partition, only):
-        client.command(statement, parameters=times, settings=FILLING)
-    statement = f"ALTER TABLE {rollup.table} REPLACE PARTITION ID '{partition}' FROM {beside}"
-    client.command(statement, settings=known(client, _REPLACING))
+    # Merges make one line of two: lines are no measure of what came.
+    rows = f"SELECT sum(rows) FROM {rollup.table} WHERE _partition_id = '{partition}'"  # noqa: S608 - names of ours.
+    replace_partition(
+        client, rollup.table, partition, beside, _statements(rollup, shape, beside, partition, only), times, rows
+    )
+
+
+def replace_partition(
+    client: Any,
+    table: str,
+    partition: str,
+    beside: str,
+    inserts: Iterable[str],
+    parameters: Mapping[str, Any],
+    rows: str,
+) -> None:
+    """Has a table beside, which the inserts fill, take the place of a partition; `rows` asks how many rows that has.
+
+    Raises UsageStoreUnavailable, with nothing replaced, where another process inserted into the partition meanwhile:
+    what came after it had been read would be gone.
+    """
+    before = client.query(rows).result_rows
+    client.command(f"DROP TABLE IF EXISTS {beside} SYNC")
+    client.command(f"CREATE TABLE {beside} AS {table}")
+    for statement in inserts:
+        client.command(statement, parameters=dict(parameters), settings=FILLING)
+    if client.query(rows).result_rows != before:
+        client.command(f"DROP TABLE {beside} SYNC")
+        raise UsageStoreUnavailable(f"usage store: other rows came to {table} meanwhile; run it again")
+    client.command(f"ALTER TABLE {table} REPLACE PARTITION ID '{partition}' FROM {beside}", settings=_REPLACING)
     client.command(f"DROP TABLE {beside} SYNC")
 
 
@@ -268,8 +294,6 @@ def _statements(rollup: Rollup, shape: _Shape, beside: str, partition: str, only
     line = _line(rollup, shape)
     every = f"{line}, {', '.join((*shape.sums, *shape.states))}"
     again = f"({line}) IN ({only})" if only else _of_time(rollup)
-    yield f"DROP TABLE IF EXISTS {beside} SYNC"
-    yield f"CREATE TABLE {beside} AS {rollup.table}"
     # Names of our tables and their columns; everything else is a parameter.
     stays = f"SELECT {every} FROM {rollup.table} WHERE _partition_id = '{partition}' AND NOT ({again})"  # noqa: S608 - see above.
     made = f"SELECT {every} FROM ({shape.query()})"  # noqa: S608 - see above.

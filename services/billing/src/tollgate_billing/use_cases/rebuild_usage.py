@@ -156,7 +156,8 @@ class _Run:
         # With copies, batches would not be what the ledger booked, and nothing of them that is missing would fit.
         copies = await parts.drop_copies.rows(self._from_us, self._to_us, dry_run=self._dry_run)
         done.copies = sum(copies.values())
-        self._would.update(copies)
+        if self._dry_run:
+            self._would.update(copies)
         done.step = "read"
         async with aclosing(parts.events.read()) as reading:
             async for records in reading:

@@ -95,12 +95,12 @@ class Canary:
 class Candidates:
     """Made once per configuration version, route group and model. `simple` is what most are, and it costs least.
 
-    `operation` is what all their providers serve, where others were left out for it; else 0.
+    `operation` is what all their providers serve, where others were left out for it; else 0. `empty`: nobody is left.
     """
 
     __slots__ = (
-        "_contexts", "_plans", "_regions", "_serving", "_varying", "affinity", "base", "canary", "dialects",
-        "fallbacks", "operation", "roomy_bytes", "simple", "strategy",
+        "_contexts", "_plans", "_regions", "_served", "_serving", "_varying", "affinity", "base", "canary", "dialects",
+        "empty", "fallbacks", "operation", "roomy_bytes", "simple", "strategy",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +121,7 @@ class Candidates:
         first = self.canary.level if self.canary is not None else None
         self.base = Plan(tuple(level for level in levels if level.targets), first)
         targets = self.targets()
+        self.empty = not targets
         self._contexts = sorted({target.context_tokens for target in targets if target.context_tokens})
         # Bodies up to this size fit into every context.
         self.roomy_bytes = self._contexts[0] * BYTES_PER_TOKEN if self._contexts else 1 << 62
@@ -134,6 +135,9 @@ class Candidates:
         spoken = {target.dialects for target in targets}
         # Where there is but one, it is that of other routes, too.
         self.dialects = frozenset.intersection(*spoken) if len(spoken) > 1 else next(iter(spoken), frozenset[int]())
+        known = {target.operations for target in targets if target.operations is not None}
+        # What all of them serve; None where nothing is known of any.
+        self._served = frozenset.intersection(*known) if len(known) > 1 else next(iter(known), None)
         self.simple = not (self._varying or self.canary or self.affinity or self._regions)
         self._plans: dict[tuple[int, int, str, int], Plan] = {}
         self._serving: dict[int, Candidates] = {}
@@ -143,12 +147,12 @@ class Candidates:
 
         A legacy completion becomes a chat where no provider serves it.
         """
-        if all(target.serves(operation) for target in self.targets()):
+        if self._served is None or operation in self._served:
             return self
         found = self._serving.get(operation)
         if found is None:
             found = self._part(operation)
-            if operation == wire.OPERATION_COMPLETION and not found.targets():
+            if operation == wire.OPERATION_COMPLETION and found.empty:
                 found = self.serving(wire.OPERATION_CHAT)
             self._serving[operation] = found
         return found

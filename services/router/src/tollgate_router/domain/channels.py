@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from hashlib import blake2b
 from math import inf
 from typing import Final, Protocol
@@ -128,7 +129,7 @@ class Ready:
                 signer=key.signer,
                 max_output_tokens=max_output_tokens,
                 max_tokens_name=channel.max_tokens_name,
-                operations=_operations_of(channel),
+                operations=_operations_of(channel.operations),
                 quirks=self.quirks,
                 rerank=channel.rerank,
                 region=channel.region or "",
@@ -200,9 +201,11 @@ def prepare(
     return Ready(channel, origin, base_path, usable, known, offered, channel.rated_cost(), quirks)
 
 
-def _operations_of(channel: VersionChannel) -> frozenset[int] | None:
+# One for all channels of a provider, and all models of theirs.
+@lru_cache(maxsize=256)
+def _operations_of(names: tuple[str, ...]) -> frozenset[int] | None:
     """Returns what its provider's data says that it serves; None for a version of a release that did not say it."""
-    return frozenset(_OPERATIONS[name] for name in channel.operations) or None
+    return frozenset(_OPERATIONS[name] for name in names) or None
 
 
 def _account_key(channel: VersionChannel, credential: Credential, credentials: Credentials, tokens: Tokens) -> Key:

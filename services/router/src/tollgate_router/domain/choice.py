@@ -59,7 +59,7 @@ class Level:
     def without(self, unable: Container[Wording]) -> "Level":
         """Returns the level without the targets that cannot be told what is asked."""
         kept = [target for target in self.targets if target.wording not in unable]
-        return Level(kept, number=self.number, strategy=self.strategy)
+        return self if len(kept) == len(self.targets) else Level(kept, number=self.number, strategy=self.strategy)
 
     def available(self, tried: Collection[Seat], now: float) -> list[Target]:
         """Returns every target that may be sent to; looks at all of them."""

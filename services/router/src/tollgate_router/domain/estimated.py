@@ -14,7 +14,9 @@ from tollgate_router.domain.chat_stream import DONE
 from tollgate_router.domain.dialects.openai_reply import usage_of
 from tollgate_router.domain.endpoints.form import Form
 from tollgate_router.domain.openai_chat import Members
+from tollgate_router.domain.output_bound import most_output
 from tollgate_router.domain.quirks.wire import WireQuirks
+from tollgate_router.domain.target import Target
 from tollgate_router.domain.usage import ReplyUsage
 
 __all__ = ["EstimatedStream", "RepairedStream", "estimate", "estimate_whole", "repaired"]
@@ -23,28 +25,31 @@ __all__ = ["EstimatedStream", "RepairedStream", "estimate", "estimate_whole", "r
 _REPLY_BYTES_PER_TOKEN: Final = 16
 
 
-def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int) -> ReplyUsage:
+def estimate(opened: wire.Open, asked: Members | Form, output_tokens: int, target: Target | None = None) -> ReplyUsage:
     """A provider that reports nothing is charged by size: four bytes of a prompt to a token, a frame a token.
 
-    A file that is embedded in it counts as edge's count of tokens has it, where its size would be more.
+    A file that is embedded in it counts as edge's count of tokens has it, where its size would be more. However large
+    a reply is, of pictures or of each token's odds, it has no more output than was asked for, or `target` can say.
     """
     files = [] if isinstance(asked, Form) else embedded_in(asked)
     units = {"input": prompt_tokens(opened.body_length, files)}
     if opened.operation != wire.OPERATION_EMBEDDINGS:
-        units["output"] = output_tokens
+        longest = 0 if target is None else target.max_output_tokens
+        most = None if isinstance(asked, Form) else most_output(opened, asked, longest)
+        units["output"] = output_tokens if most is None else min(output_tokens, most)
     return ReplyUsage(units, estimated=True)
 
 
-def estimate_whole(opened: wire.Open, asked: Members | Form, size: int) -> ReplyUsage:
+def estimate_whole(opened: wire.Open, asked: Members | Form, size: int, target: Target | None = None) -> ReplyUsage:
     """Estimates what a whole reply of so many bytes used, or one of which so many have come."""
-    return estimate(opened, asked, size // _REPLY_BYTES_PER_TOKEN)
+    return estimate(opened, asked, size // _REPLY_BYTES_PER_TOKEN, target)
 
 
-def repaired(quirks: WireQuirks, given: dict[str, Any], opened: wire.Open, members: Members | None) -> RepairedStream:
+def repaired(target: Target, given: dict[str, Any], opened: wire.Open, members: Members | None) -> RepairedStream:
     """Returns what mends a stream. `members`: the caller of this body asked for the usage; None: nobody reads it."""
     if members is None:
-        return RepairedStream(quirks, given, usage_wanted=False)
-    return EstimatedStream(quirks, given, partial(estimate, opened, members))
+        return RepairedStream(target.quirks, given, usage_wanted=False)
+    return EstimatedStream(target.quirks, given, partial(estimate, opened, members, target=target))
 
 
 class EstimatedStream(RepairedStream):

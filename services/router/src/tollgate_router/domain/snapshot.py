@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tollgate.errors.v1 import errors_pb2 as errors
-from tollgate.exchange.v1 import exchange_pb2 as wire
 from tollgate_rating import PriceTable
 from tollgate_resources import VersionDocument
 from tollgate_resources.ports import Ports
@@ -66,9 +65,9 @@ class Snapshot:
         return found
 
     def serving(self, route_group: str, model: str, operation: int) -> Candidates | None:
-        """Returns what `route` does, of it those whose providers serve the operation. Chats are asked of all."""
+        """Returns what `route` does, of it those whose providers serve the operation."""
         found = self.route(route_group, model)
-        return found if found is None or operation == wire.OPERATION_CHAT else found.serving(operation)
+        return None if found is None else found.serving(operation)
 
     def unserved(self, route_group: str, model: str) -> tuple[int, str]:
         """Returns kind and words of the error of a request that `route` finds nothing for."""

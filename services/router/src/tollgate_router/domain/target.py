@@ -1,6 +1,7 @@
 """Where a request can go: an origin to connect to, and a target that knows what to send there."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
@@ -71,6 +72,13 @@ def split_base_url(
     return Origin(scheme, host, port, private_network, tls, proxy), path
 
 
+# Targets of a model are made together, so that a few are enough.
+@lru_cache(maxsize=1024)
+def _kept_once(wording: Wording) -> Wording:
+    """Returns the same for all that are alike: of a thousand channels each would keep its own."""
+    return wording
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """One credential of one channel, asked for one upstream model. Compared by identity within a snapshot."""
@@ -122,6 +130,15 @@ class Target:
     """The model searches the web for every answer to a chat, which costs beside what the provider reports."""
     cost: "ChannelCost | None" = None
     """What the channel's account pays where that is not the list price."""
+    wording: Wording = field(init=False, repr=False)
+    """What decides whether a request can be written for it; its quirks are its provider's."""
+
+    def __post_init__(self) -> None:
+        found = (
+            self.provider, self.upstream_model, self.wire, self.platform, self.responses, self.origin.private_network,
+            self.max_output_tokens, self.rerank, self.operations,
+        )  # fmt: skip
+        object.__setattr__(self, "wording", _kept_once(found))
 
     def full_path(self, path: bytes) -> bytes:
         """Returns a path as it is sent."""
@@ -135,14 +152,6 @@ class Target:
     def completes(self) -> bool:
         """Tells whether legacy completions are asked of it as they are; else they become chats."""
         return self.wire == wire.DIALECT_OPENAI_CHAT and self.serves(wire.OPERATION_COMPLETION)
-
-    @property
-    def wording(self) -> Wording:
-        """Returns what decides whether a request can be written for it; its quirks are its provider's."""
-        return (
-            self.provider, self.upstream_model, self.wire, self.platform, self.responses, self.origin.private_network,
-            self.max_output_tokens, self.rerank, self.operations,
-        )  # fmt: skip
 
     def request_head(self, method: bytes, path: bytes, content_type: bytes = b"") -> bytes:
         """Returns request line and headers up to the value of Content-Length.

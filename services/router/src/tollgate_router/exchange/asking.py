@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 def serving(snapshot: "Snapshot", opened: wire.Open) -> Candidates | UpstreamProblem:
     """Returns who may serve this model and operation to this caller, or why nobody does."""
-    candidates = snapshot.route(opened.tenant.route_group, opened.model)
+    candidates = snapshot.serving(opened.tenant.route_group, opened.model, opened.operation)
     if candidates is None:
         return UpstreamProblem(*snapshot.unserved(opened.tenant.route_group, opened.model))
-    if opened.operation != wire.OPERATION_CHAT and not (candidates := candidates.serving(opened.operation)).targets():
+    if candidates.empty:
         words = f"No provider of '{opened.model}' serves this: {operation_name(opened.operation)}."
         return UpstreamProblem(errors.ERROR_KIND_INVALID_REQUEST, words)
     return candidates

@@ -337,7 +337,7 @@ class Request(Held):
             self._retry(found, wire.OUTCOME_UPSTREAM_ERROR)
             return
         said, body = found
-        self._deliver(said or estimate_whole(self._opened, self._members, len(body)), body)
+        self._deliver(said or estimate_whole(self._opened, self._members, len(body), self._target), body)
 
     def _deliver(self, usage: ReplyUsage, body: bytes) -> None:
         assert self._sending is not None
@@ -385,10 +385,10 @@ class Request(Held):
     # Usage.
 
     def _stream_usage(self, found: Filter) -> ReplyUsage:
-        return found.usage or estimate(self._opened, self._members, found.frames)
+        return found.usage or estimate(self._opened, self._members, found.frames, self._target)
 
     def _usage_so_far(self, *, left: bool = False) -> ReplyUsage:
-        """What came until now: nothing is charged while the provider has not answered.
+        """What came until now: nothing is charged while the provider has not answered, or with blanks only.
 
         A whole reply that is not whole yet costs only a caller who `left`: others were told an error in its place.
         """
@@ -396,9 +396,9 @@ class Request(Held):
             return self._whole.usage
         if self._filter is not None and self._filter.frames:
             return self._stream_usage(self._filter)
-        if left and self._filter is None and self._status == 200 and self._reply_size:
+        if left and self._filter is None and self._status == 200 and any(part.strip() for part in self._reply):
             assert self._sending is not None
-            return self._sending.begun or estimate_whole(self._opened, self._members, self._reply_size)
+            return self._sending.begun or estimate_whole(self._opened, self._members, self._reply_size, self._target)
         return ReplyUsage({}, estimated=False)
 
     # The end.

@@ -272,7 +272,7 @@ def _repaired(opened: wire.Open, target: Target, members: Members | None) -> Rep
         "created": opened.started_at_us // 1_000_000,
         "model": target.upstream_model,
     }
-    return repaired(target.quirks, given, opened, members)
+    return repaired(target, given, opened, members)
 
 
 def _read_repaired(quirks: WireQuirks, body: bytes, *, chat: bool) -> tuple[ReplyUsage | None, bytes] | UpstreamProblem:
