@@ -28,7 +28,7 @@ class EdgeSettings(ServiceSettings):
     spool_directory: Path = Field(description="Keeps witness events until the event log has them.")
     spool_max_bytes: int = Field(
         default=64 * 1024 * 1024,
-        gt=0,
+        gt=64 * 1024,
         description="Size of the spool at which new requests are refused, in bytes, less 64 KiB that those which run "
         "may need. They are refused as well while its disk cannot be written; /readyz says so.",
     )

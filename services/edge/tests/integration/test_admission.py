@@ -366,6 +366,30 @@ async def test_an_error_in_a_lost_call_answers_who_waits_and_connects_anew(
         await given_back(broken)
 
 
+@pytest.mark.parametrize("limited", [False, True])
+async def test_an_error_between_the_answers_of_a_batch_leaves_nobody_waiting(
+    valkey: RedisServer, monkeypatch: pytest.MonkeyPatch, *, limited: bool
+) -> None:
+    async with Broken(valkey) as broken:
+        requests = [Waiting(f"req_{number}") for number in range(4)]
+
+        def fails(organization: str, request: Waiting, result: HoldResult) -> None:
+            if request is requests[1]:
+                raise RuntimeError("planted")
+            Admission._answer(broken.admission, organization, request, result)
+
+        monkeypatch.setattr(broken.admission, "_answer", fails)
+        for request in requests:
+            if limited:
+                broken.hold(request)
+            else:
+                broken.admission.hold(ORGANIZATION, request, AMOUNT)
+        assert [await request.result for request in requests] == [HoldResult.DONE, None, None, None]
+        assert broken.admission.waiting == 0
+        await broken.admission.drain()
+        assert (await broken.direct.balance(ORGANIZATION)).held == AMOUNT
+
+
 async def test_a_second_try_takes_its_hold_over_before_anybody_else_has_it(valkey: RedisServer) -> None:
     async with Broken(valkey) as broken:
         await broken.direct.rebuild(ORGANIZATION, AMOUNT)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from services.edge.tests.fakes.door import CHUNK, PIECE, asked, error_of, half_answered, streaming
+from services.edge.tests.fakes.door import CHUNK, PIECE, SSE, asked, error_of, half_answered, streaming
 from services.edge.tests.fakes.inference import chat, eventually, get
 
 from tollgate.exchange.v1 import exchange_pb2 as wire
@@ -125,13 +125,17 @@ async def test_an_answer_that_is_long_in_coming_is_preceded_by_a_word_once(bench
     assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_http_1_0_knows_no_such_word_and_is_answered(bench):
-    client, frame = await asked(bench, chat(version="1.0"))
+async def test_a_stream_of_http_1_0_that_has_begun_is_answered_whole(bench):
+    client, frame = await asked(bench, chat(version="1.0", stream=True))
+    bench.stream.head(frame.id, SSE)
+    bench.stream.data(frame.id, CHUNK)
+    await client.until(CHUNK)
     await half_closed(bench, client)
     bench.later(0)
-    bench.later(0)
-    bench.stream.reply(frame.id, b"{}")
-    assert (await client.rest()).startswith(b"HTTP/1.1 200 OK\r\n")
+    bench.stream.data(frame.id, CHUNK)
+    bench.stream.end(frame.id)
+    assert await client.rest() == CHUNK
+    assert bench.stream.cancels == []
 
 
 async def test_a_router_that_is_lost_is_told_of(bench):
@@ -151,6 +155,17 @@ async def test_a_caller_that_closed_is_noticed_before_its_reply_begins_and_its_r
     await noticed(bench)
     assert bench.stream.cancels == [(frame.id, wire.CANCEL_REASON_CLIENT_GONE)]
     assert bench.counters.client_gone == 1
+    bench.stream.end(frame.id, charge_pico=3)
+    assert [charge for _, charge in bench.admission.settled] == [3]
+
+
+async def test_the_end_of_an_http_1_0_caller_whose_reply_has_not_begun_cancels_its_request_at_once(bench):
+    client, frame = await asked(bench, chat(version="1.0"))
+    client.writer.write_eof()
+    # It knows no word that would tell whether it still reads, and a proxy that speaks it upstream says no more.
+    await eventually(lambda: not bench.gateway.doors)
+    assert bench.stream.cancels == [(frame.id, wire.CANCEL_REASON_CLIENT_GONE)]
+    assert await client.rest() == b""
     bench.stream.end(frame.id, charge_pico=3)
     assert [charge for _, charge in bench.admission.settled] == [3]
 

@@ -127,6 +127,16 @@ async def test_a_refused_caller_who_goes_on_sending_has_its_answer_all_the_same(
     await eventually(lambda: door not in bench.gateway.doors)
 
 
+async def test_chunks_that_are_none_behind_a_refusal_are_no_error_of_edge(bench):
+    faults = []
+    bench.gateway.loop.set_exception_handler(lambda _, context: faults.append(context))
+    client = await bench.client()
+    client.send(without_key(CHUNKS) + b"zz\r\n")
+    await refused(client)
+    await eventually(lambda: not bench.gateway.doors)
+    assert faults == []
+
+
 @FRAMINGS
 async def test_many_without_a_key_keep_nobody_from_being_served(framing):
     """Each announces as much as a process may hold of all bodies."""
@@ -243,6 +253,23 @@ async def test_a_refusal_behind_a_reply_under_way_leaves_the_reply_whole(bench, 
     bench.stream.end(frame_id)
     assert (await client.rest()).endswith(b"\r\n0\r\n\r\n")
     assert bench.gateway.body_bytes == 0
+
+
+@pytest.mark.parametrize("first", ["inference", "app"])
+async def test_a_refusal_behind_a_request_that_waits_leaves_that_one_its_answer(bench, first):
+    bench.app_gate.clear()
+    client = await bench.client()
+    client.send((chat() if first == "inference" else get("/slow")) + chat() + without_key(LONG))
+    await eventually(lambda: any(door._ending for door in bench.gateway.doors))
+    bench.app_gate.set()
+    if first == "inference":
+        assert (await answered(bench, client, b"1"))[2] == b"1"
+    else:
+        assert (await client.reply())[0] == 200
+    _, headers, body = await answered(bench, client, b"2")
+    assert (headers[b"connection"], body) == (b"close", b"2")
+    assert await client.rest() == b""
+    assert (bench.gateway.body_bytes, bench.counters.client_gone) == (0, 0)
 
 
 async def test_a_request_behind_one_of_the_app_is_told_of_its_key_in_its_turn(bench, store):

@@ -4,6 +4,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from pydantic import ValidationError
 from services.edge.tests.fakes.door import answered, asked, clean, error_of, streaming
 from services.edge.tests.fakes.inference import Bench, FakeStream, chat
 
@@ -28,6 +29,18 @@ async def witnessed(spool):
     async with Bench(witness=witness).serving() as made:
         yield made
         await clean(made)
+
+
+@pytest.mark.parametrize("most", [1, 65_536])
+async def test_a_spool_that_could_never_have_room_is_no_setting(most):
+    with pytest.raises(ValidationError, match="spool_max_bytes"):
+        Bench(spool_max_bytes=most)
+
+
+async def test_the_smallest_spool_that_may_be_set_has_room(tmp_path):
+    spool = Spool.open(tmp_path, max_bytes=Bench(spool_max_bytes=65_537).settings.spool_max_bytes)
+    assert spool.has_room()
+    spool.close()
 
 
 async def refused(bench):

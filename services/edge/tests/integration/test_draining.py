@@ -169,6 +169,44 @@ async def test_when_time_is_up_callers_are_told_and_providers_stopped():
         assert len(bench.admission.settled) == 2
 
 
+async def test_a_refused_caller_who_goes_on_sending_keeps_nobody_from_being_told_when_time_is_up():
+    async with Bench(drain_seconds=0.1, drain_idle_seconds=LONG).serving() as bench:
+        lingering = [await bench.client() for _ in range(3)]
+        for client in lingering:
+            client.send(chat(extra="Content-Length: 100000\r\n", body=b"x").replace(b"Authorization", b"X-Nothing"))
+            assert (await client.reply())[0] == 401
+        waiting = await bench.client()
+        waiting.send(chat())
+        frame = await bench.stream.next()
+        assert sum(door.busy for door in bench.gateway.doors) == 1
+        drain = await bench.drain()
+        await refused(waiting)
+        await ended(drain)
+        assert bench.stream.cancels == [(frame.id, wire.CANCEL_REASON_DRAINING)]
+        bench.stream.end(frame.id)
+
+
+async def test_a_request_that_cannot_be_cut_off_keeps_no_other_from_it():
+    async with Bench(drain_seconds=0.1).serving() as bench:
+        clients = [await bench.client() for _ in range(3)]
+        for client in clients:
+            client.send(chat())
+        frames = [await bench.stream.next() for _ in clients]
+        planted, cancel = [RuntimeError("planted")], bench.stream.outbox.cancel
+
+        def fails_once(*arguments):
+            if planted:
+                raise planted.pop()
+            cancel(*arguments)
+
+        bench.stream.outbox.cancel = fails_once
+        await ended(await bench.drain())
+        assert sum([b"service_unavailable" in await client.rest() for client in clients]) == 3
+        assert len(bench.stream.cancels) == 2
+        for frame in frames:
+            bench.stream.end(frame.id)
+
+
 async def test_a_request_that_waits_for_admission_gives_back_its_hold_when_time_is_up():
     async with Bench(drain_seconds=0.1).serving() as bench:
         bench.admission.gate = []

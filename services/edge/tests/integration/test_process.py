@@ -15,7 +15,9 @@ from services.edge.tests.fakes.services import FakeBilling
 from tests.servers.valkey import ClusterNode
 
 from tollgate.billing.v1 import billing_pb2_grpc
+from tollgate.events.v1 import usage_pb2 as events
 from tollgate_kit.grpc_io import new_server
+from tollgate_kit.spool import Spool
 
 pytestmark = pytest.mark.integration
 
@@ -266,7 +268,11 @@ async def test_readiness_says_beforehand_what_happens_without_redis(product):
 
 
 async def test_readiness_names_a_spool_that_takes_nothing(product):
-    product.settings = {"SPOOL_MAX_BYTES": 1000}
+    # The event log is away, and what is left of an earlier process takes what room there is.
+    product.settings = {"SPOOL_MAX_BYTES": 65_537, "EVENT_LOG_URL": "kafka://127.0.0.1:1"}
+    earlier = Spool.open(product.folder / "spool-0")
+    earlier.append(events.UsageRecorded(request_id="req_earlier").SerializeToString())
+    earlier.close()
     await product.start()
 
     async def named():

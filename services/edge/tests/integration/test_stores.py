@@ -1,6 +1,9 @@
 """The stores: one suite for the fakes, SQLite and PostgreSQL."""
 
 import asyncio
+import contextlib
+import os
+import socket
 import subprocess
 import sys
 
@@ -20,6 +23,7 @@ from tollgate_edge.domain.access import access_of
 from tollgate_edge.domain.limits import NO_LIMITS, Limits
 from tollgate_edge.errors import Conflict, StoreUnavailable
 from tollgate_edge.ports import KeyRecord, Organization, Project, StoredVersion
+from tollgate_edge.use_cases.look_up_keys import KeyLookups
 
 pytestmark = pytest.mark.integration
 
@@ -343,6 +347,41 @@ async def test_a_database_that_cannot_be_reached_is_said_to_be_away(tmp_path):
     database = Database("postgresql+psycopg://app@127.0.0.1:1/none")
     with pytest.raises(StoreUnavailable):
         await database.read(lambda connection: connection.execute(sa.select(1)).all())
+    database.close()
+
+
+async def test_a_database_that_does_not_answer_is_given_up_and_asked_anew(postgresql):
+    url = postgresql.new_database("edge")
+    database = Database(url, answer_seconds=0.1)
+    await database.migrate()
+    keys, other = SqlKeyStore(database), sa.create_engine(url)
+    lookups = KeyLookups(keys, pause_seconds=0)
+    with other.begin() as connection:
+        connection.execute(sa.text("LOCK TABLE change_counter IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(StoreUnavailable, match=r"has not answered for 0\.1 s"):
+            await lookups.find(("first",))
+        with pytest.raises(StoreUnavailable, match=r"has not answered for 0\.1 s"):
+            await keys.changes_since(0)
+    found = None
+    while found is None:
+        # A slow machine may need another try.
+        with contextlib.suppress(StoreUnavailable):
+            found = await lookups.find(("second",))
+    assert found == (None, 0)
+    other.dispose()
+    database.close()
+
+
+async def test_a_postgresql_host_that_dies_without_a_word_is_given_up(postgresql):
+    database = Database(postgresql.new_database("edge"))
+
+    def options(connection):
+        with socket.socket(fileno=os.dup(connection.connection.driver_connection.fileno())) as found:
+            assert found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            names = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+            return [found.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
+
+    assert await database.read(options) == [10_000, 10, 5, 3]
     database.close()
 
 

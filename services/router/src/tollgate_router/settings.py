@@ -20,7 +20,10 @@ class RouterSettings(ServiceSettings):
     state_directory: Path = Field(description="Keeps a copy of the configuration, to start from while edge is away.")
     spool_directory: Path = Field(description="Keeps usage events until the event log has them.")
     spool_max_bytes: int = Field(
-        default=256 * 1024 * 1024, gt=0, description="Size of the spool at which new requests are refused, in bytes."
+        default=256 * 1024 * 1024,
+        gt=64 * 1024,
+        description="Size of the spool at which new requests are refused, in bytes, less 64 KiB that those which run "
+        "may need.",
     )
     spool_fsync: bool = Field(
         default=False,

@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec import structs
+from pydantic import ValidationError
 from services.router.tests.fakes.exchange import CHUNK, Router
 from services.router.tests.fakes.versions import channel, route, snapshot
 
@@ -432,6 +433,11 @@ async def test_a_request_that_cannot_be_recorded_ends_all_the_same_and_alone(rou
     session.on_message(opening())
     router.upstream.calls[-1].reply()
     assert (router.deps.open_requests, router.spool.records) == (0, 1)
+
+
+def test_a_spool_that_could_never_have_room_is_no_setting(tmp_path):
+    with pytest.raises(ValidationError, match="spool_max_bytes"):
+        Router(tmp_path, snapshot([channel("o")], []), spool_max_bytes=65_536)
 
 
 async def test_a_full_spool_gets_no_event_of_what_is_refused(router, tmp_path):

@@ -20,7 +20,7 @@ from typing import Final
 
 from tollgate_edge.errors import PublicError
 from tollgate_edge.inference.alone import Alone
-from tollgate_edge.inference.batches import Admitted, Batch, Limited
+from tollgate_edge.inference.batches import Admitted, Batch, Limited, one_by_one
 from tollgate_edge.inference.guarding import guarded
 from tollgate_edge.inference.limits import Ticket
 from tollgate_holds import HoldResult, LimitSet, request_of
@@ -362,16 +362,10 @@ class Admission:
         if results is None:
             self._failed(organization, batch, reply)
             return
-        waiting = batch.take_all()
-        self.waiting -= len(waiting)
-        for request, result in zip(waiting, results, strict=False):
-            if result is HoldResult.NO_WALLET:
-                guarded(request, self._on_no_wallet, organization)
-            if result is not HoldResult.DONE:
-                self.refused += 1
-            guarded(request, request.admitted, result)
         if batch.others:
-            self.settle_mismatches += results[len(waiting) :].count(HoldResult.DIFFERS)
+            self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+        for request, result in zip(one_by_one(batch.waiting), results, strict=False):
+            self._answer(organization, request, result)
 
     def broke(self, organization: str, batch: Batch) -> None:
         """An error kept a reply from being taken: Redis may have placed what those who still wait asked for."""
@@ -391,13 +385,10 @@ class Admission:
         if results is None or verdicts is None:
             self._failed(organization, batch, reply)
             return
-        plain = len(batch.waiting)
-        waiting = batch.take_all()
-        self.waiting -= len(waiting)
-        self.settle_mismatches += results[plain:].count(HoldResult.DIFFERS)
-        for request, result in zip(waiting[:plain], results, strict=False):
+        self.settle_mismatches += results[len(batch.waiting) :].count(HoldResult.DIFFERS)
+        for request, result in zip(one_by_one(batch.waiting), results, strict=False):
             self._answer(organization, request, result)
-        for request, verdict in zip(waiting[plain:], verdicts, strict=True):
+        for request, verdict in zip(one_by_one(limited.waiting), verdicts, strict=True):
             assert request.ticket is not None
             request.ticket.verdict = verdict
             if verdict[8]:
@@ -410,6 +401,7 @@ class Admission:
         if result is not HoldResult.DONE:
             self.refused += 1
         guarded(request, request.admitted, result)
+        self.waiting -= 1
 
     def _failed(self, organization: str, batch: Batch, reply: object) -> None:
         """Sends a batch again: at once when the server forgot the scripts (SCRIPT FLUSH, a failover), later otherwise.

@@ -1,6 +1,6 @@
 """What gathers for one organization until the next call to Redis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar
 
@@ -170,6 +170,17 @@ class Batch:
         if found:
             limited.keep([place for place in range(len(limited.waiting)) if limited.holds[place * 3] not in _POSTPAID])
         return found
+
+
+def one_by_one(waiting: list[Admitted]) -> Iterator[Admitted]:
+    """Yields all who wait, in order. Each is taken out when the next one is asked for.
+
+    Where an error ends that, those whom nobody has answered are there still, in the reverse order.
+    """
+    waiting.reverse()
+    while waiting:
+        yield waiting[-1]
+        waiting.pop()
 
 
 def _split(waiting: list[Admitted], now: float) -> tuple[list[Admitted], list[int]]:

@@ -104,6 +104,11 @@ class Caller(HttpToolsProtocol):
             if self._may_say_continue():
                 self.transport.write(CONTINUE)
 
+    def _can_never_ask(self) -> bool:
+        """HTTP/1.0 has no interim response, and of a proxy that speaks it, as nginx does, the end is all that comes."""
+        serving = self._serving
+        return serving is not None and serving.http10 and not serving.headers_sent
+
     def _may_say_continue(self) -> bool:
         serving, cycle = self._serving, self.cycle
         if serving is not None:

@@ -88,16 +88,10 @@ class Door(Caller):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's says nothing, which closes.
         """Keeps the connection while replies are due: who sends nothing more may read on, or be gone."""
-        if self._idle() or self._is_read_by_app():
+        if self._idle() or self._is_read_by_app() or self._can_never_ask():
             return False
         self._sends_no_more, self._lingers = True, False
-        # What is not whole of a request never will be.
-        self._leave_out()
-        last: Any = self.pipeline[0][0] if self.pipeline else self._serving or self.cycle
-        if isinstance(last, InferenceExchange):
-            last.keep = False
-        else:
-            last.keep_alive = False
+        self._end_with_last()
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -174,11 +168,14 @@ class Door(Caller):
 
     def cut_off(self) -> None:
         """Ends what is open, with words where the protocol has room for them, and closes."""
+        guarded(self, self._say_last_words)
+        self.transport.close()
+
+    def _say_last_words(self) -> None:
         if self._serving is not None:
             self._serving.cut_off()
         if self._receiving:
             self._end(self.gateway.words.draining)
-        self.transport.close()
 
     def _turn_away(self) -> None:
         """Answers a new request of a draining process; one behind a reply under way is dropped, as HTTP allows."""
@@ -190,13 +187,18 @@ class Door(Caller):
             self._end_behind_reply()
 
     def _end_behind_reply(self) -> None:
-        """The request that is being read is dropped, and the connection ends with the reply under way before it."""
+        """The request that is being read is dropped, and the connection ends with the last reply that is due before."""
         self._ending = self._lingers = True
+        self._end_with_last()
+
+    def _end_with_last(self) -> None:
+        # What is not whole of a request never will be.
         self._leave_out()
-        if self._serving is not None:
-            self._serving.keep = False
+        last: Any = self.pipeline[0][0] if self.pipeline else self._serving or self.cycle
+        if isinstance(last, InferenceExchange):
+            last.keep = False
         else:
-            self.cycle.keep_alive = False
+            last.keep_alive = False
 
     def _leave_out(self) -> None:
         """Gives back what has come of a request that is not served."""
@@ -355,7 +357,7 @@ class Door(Caller):
     def finish(self, *, keep: bool) -> None:
         """Ends the reply that is under way."""
         self._serving = None
-        if not keep or self._ending:
+        if not keep or (self._ending and not self.pipeline):
             self._leave()
         elif self.pipeline:
             self.on_response_complete()
@@ -462,7 +464,7 @@ class Door(Caller):
         exchange.body_parts, exchange.body_size = [], 0
         self._nameless = None
         if has_long_body(exchange) or self.expect_100_continue:
-            exchange.keep = False
+            exchange.keep = self._receiving = False
             self._ending = self._lingers = True
         self._serving = exchange
         exchange.refuse(error)
@@ -474,11 +476,10 @@ class Door(Caller):
         raise _HeadTooLarge
 
     def _end(self, error: PublicError) -> None:
-        """Answers outside of any exchange and closes; in the middle of a reply only closes."""
+        """Answers outside of any exchange and closes; in the middle of a reply, or when all is said, only closes."""
         self._ending, self._receiving, self._nameless = True, False, None
-        if self.transport.is_closing():
-            return
-        if self._idle() or self._is_read_by_app():
+        said = self._lingers or self.transport.is_closing()
+        if not said and (self._idle() or self._is_read_by_app()):
             self._answer(error)
         self.transport.close()
 
