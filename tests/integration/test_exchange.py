@@ -80,28 +80,10 @@ async def begun(client: Client) -> None:
     await client.until(b"first")
 
 
+@pytest.mark.parametrize("shut", [False, True])
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_caller_that_sends_nothing_more_has_its_answer_from_the_provider_whole(
-    make_gateway: Any, *, stream: bool
-) -> None:
-    async with make_gateway().running() as gateway:
-        stage = gateway.upstream.script = Stage()
-        client = await gateway.bench.client()
-        client.send(request(stream=stream))
-        await eventually(lambda: gateway.upstream.calls)
-        client.writer.write_eof()
-        await eventually(lambda: all(door._sends_no_more for door in gateway.inference.doors))
-        stage.go_on.set()
-        status, _, body = await client.reply()
-        assert status == 200
-        assert (b"second" in body and body.endswith(b"data: [DONE]\n\n")) if stream else json.loads(body)
-        assert await client.rest() == b""
-        assert gateway.bench.counters.client_gone == 0
-
-
-@pytest.mark.parametrize("stream", [False, True])
-async def test_what_a_caller_that_closed_asked_for_is_cancelled_at_the_provider(
-    make_gateway: Any, *, stream: bool
+async def test_what_a_caller_that_left_asked_for_is_cancelled_at_a_provider_that_says_nothing(
+    make_gateway: Any, *, stream: bool, shut: bool
 ) -> None:
     async with make_gateway().running() as gateway:
         gateway.upstream.script = Stage()
@@ -109,14 +91,11 @@ async def test_what_a_caller_that_closed_asked_for_is_cancelled_at_the_provider(
         client.send(request(stream=stream))
         await (client.until(b"first") if stream else eventually(lambda: gateway.upstream.calls))
         (call,) = gateway.upstream.calls
-        await client.hang_up()
-
-        def noticed() -> bool:
-            # A silent stream is written to after a while, a reply that has not begun at the next look.
-            gateway.bench.later(20)
-            return not gateway.inference.doors
-
-        await eventually(noticed)
+        if shut:
+            client.writer.write_eof()
+        else:
+            await client.close()
+        await eventually(lambda: not gateway.inference.doors)
         assert gateway.bench.counters.client_gone == 1
         # Edge's cancellation has reached the provider: its connection is closed.
         await eventually(lambda: call.gone)

@@ -5,7 +5,6 @@ import contextlib
 import json
 import random
 import socket
-import struct
 from types import SimpleNamespace
 
 from tollgate.errors.v1 import errors_pb2 as errors
@@ -399,13 +398,6 @@ class Client:
             return await self.reader.read()
 
     async def close(self):
-        """Vanishes: the other end is told at once, by a reset."""
-        if not self.writer.transport.is_closing():
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await self.hang_up()
-
-    async def hang_up(self):
-        """Closes as a program does that has read all: the other end is told that nothing more will come, no more."""
         self.writer.transport.abort()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()

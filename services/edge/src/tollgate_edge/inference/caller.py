@@ -1,6 +1,5 @@
 """The caller's end of a connection: what is written to it, whether it takes that, and how it is let go."""
 
-import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -28,8 +27,6 @@ class Caller(HttpToolsProtocol):
         self._serving: InferenceExchange | None = None
         # All is said, or will be with the reply under way; what the caller still sends is dropped.
         self._lingers = False
-        # It has shut its end for writing, and whether it was asked since if it is there.
-        self._sends_no_more = self._asked_for = False
         # When a request, or the rest of it, is to be there; 0 while none is under way.
         self.read_deadline = 0.0
         # See `unread`.
@@ -88,32 +85,6 @@ class Caller(HttpToolsProtocol):
             self.read_deadline = self.loop.time() + self.gateway.settings.header_timeout_seconds
             self.flow.resume_reading()
             self.transport.write_eof()
-
-    def _look_for_caller(self) -> None:
-        """Whether a caller that sends nothing more is there: only what comes back of something written tells.
-
-        Where no reply has begun that is an interim response, as HTTP allows at any time. `100` is the one that all
-        clients know; Python's own takes no other.
-        """
-        if self.transport.is_closing():
-            return
-        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.transport.abort()
-        elif not self._asked_for:
-            self._asked_for = True
-            if self._may_say_continue():
-                self.transport.write(CONTINUE)
-
-    def _can_never_ask(self) -> bool:
-        """HTTP/1.0 has no interim response, and of a proxy that speaks it, as nginx does, the end is all that comes."""
-        serving = self._serving
-        return serving is not None and serving.http10 and not serving.headers_sent
-
-    def _may_say_continue(self) -> bool:
-        serving, cycle = self._serving, self.cycle
-        if serving is not None:
-            return not (serving.headers_sent or serving.http10)
-        return not (self.pipeline or cycle.response_started) and cycle.scope["http_version"] == "1.1"
 
     def _answer(self, error: PublicError) -> None:
         """Writes an error that belongs to no exchange."""

@@ -86,13 +86,8 @@ class Door(Caller):
         # uvicorn leaves the timer of a connection that broke with an error.
         self._unset_keepalive_if_required()
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's says nothing, which closes.
-        """Keeps the connection while replies are due: who sends nothing more may read on, or be gone."""
-        if self._idle() or self._is_read_by_app() or self._can_never_ask():
-            return False
-        self._sends_no_more, self._lingers = True, False
-        self._end_with_last()
-        return True
+    def eof_received(self) -> None:
+        """Closes: who sends nothing more is taken for gone, since a caller that left says no more than that."""
 
     def data_received(self, data: bytes) -> None:
         if self._ending:
@@ -189,10 +184,6 @@ class Door(Caller):
     def _end_behind_reply(self) -> None:
         """The request that is being read is dropped, and the connection ends with the last reply that is due before."""
         self._ending = self._lingers = True
-        self._end_with_last()
-
-    def _end_with_last(self) -> None:
-        # What is not whole of a request never will be.
         self._leave_out()
         last: Any = self.pipeline[0][0] if self.pipeline else self._serving or self.cycle
         if isinstance(last, InferenceExchange):
@@ -347,8 +338,6 @@ class Door(Caller):
         elif self._serving is not None:
             # A request of the other kind waits for the reply before it.
             self.pipeline.appendleft((cycle, app))
-        elif self._sends_no_more and cycle.more_body:
-            self.transport.close()
         else:
             super()._start_asgi_task(cycle, app)
 
@@ -387,8 +376,6 @@ class Door(Caller):
         """Ends a connection whose request does not arrive in time, and one that had none for too long."""
         if 0.0 < self._idle_until <= now:
             self.transport.close()
-        if self._sends_no_more:
-            self._look_for_caller()
         if not self.read_deadline or now < self.read_deadline or self.transport.is_closing():
             return
         if not self._idle() and not self._is_read_by_app():
