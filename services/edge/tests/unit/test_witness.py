@@ -46,7 +46,17 @@ class Spool:
 
 
 def witnessed(
-    operation, body, *, delivered=100, currency="", rates=(), clock=None, started_us=1, left=False, context=0
+    operation,
+    body,
+    *,
+    delivered=100,
+    currency="",
+    rates=(),
+    clock=None,
+    started_us=1,
+    left=False,
+    context=0,
+    max_output=0,
 ):
     spool = Spool()
     witness = Witness(spool, SimpleNamespace(queue=lambda *_: None), clock or SystemClock())
@@ -67,7 +77,7 @@ def witnessed(
         hold_pico=0,
     )
     prices = PriceTable([PriceBook(name="public", effective_us=0, currency="USD", models=PRICES)], rates=rates)
-    models = {name: EdgeModel(name, "chat", "vendor", 0, context) for name in PRICES}
+    models = {name: EdgeModel(name, "chat", "vendor", 0, context, max_output) for name in PRICES}
     witness.record(exchange, delivered, EdgeVersion("sha256:0", 1, prices, {"default": models}))
     (payload,) = spool.payloads
     return events.UsageRecorded.FromString(payload)
@@ -135,6 +145,24 @@ def test_what_follows_letters_without_blanks_is_words():
 def test_two_pictures_are_two_and_words_stay_words():
     body = b'{"model":"by-token","messages":["%b","%b","%b"]}' % (PICTURE, b"words " * 4_000, PICTURE)
     assert 2 * 1600 + 6_000 <= witnessed(wire.OPERATION_CHAT, body).usage.input_tokens <= 2 * 1600 + 6_040
+
+
+@pytest.mark.parametrize(
+    ("fields", "max_output", "tokens"),
+    [
+        # 14 KB of a whole reply are 876 tokens by their size, many more than 10 with their log-probabilities.
+        (b"", 0, 876),
+        (b"", 100, 100),
+        (b',"max_tokens":10', 0, 10),
+        (b',"max_tokens":10', 100, 10),
+        (b',"max_tokens":10,"n":3', 0, 30),
+        (b',"max_tokens":10000', 0, 876),
+    ],
+)
+def test_no_more_output_is_charged_than_was_asked_for(fields, max_output, tokens):
+    body = b'{"model":"by-token","messages":[]%b}' % fields
+    event = witnessed(wire.OPERATION_CHAT, body, delivered=14_000, max_output=max_output)
+    assert event.usage.output_tokens == tokens
 
 
 def test_nothing_delivered_is_nothing_charged():

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from tollgate.events.v1 import usage_pb2 as events
 from tollgate.exchange.v1 import exchange_pb2 as wire
-from tollgate_edge.domain.principal import Principal, tenant_message
-from tollgate_edge.ports import EdgeVersion
+from tollgate_edge.domain.principal import tenant_message
+from tollgate_edge.inference.asked import Asked
+from tollgate_edge.ports import EdgeModel, EdgeVersion
 from tollgate_kit.clock import Clock
 from tollgate_kit.ids import event_id
 from tollgate_kit.publisher import Publisher
@@ -52,10 +53,10 @@ class Witness:
         if delivered and asked.likely:
             self._likely(usage, exchange, asked.likely, version)
         elif delivered:
-            usage.input_tokens = _input_tokens(exchange, principal, asked.model, version)
-            per_token = _STREAM_BYTES_PER_TOKEN if asked.stream else _REPLY_BYTES_PER_TOKEN
+            model = version.model(principal.route_group, asked.model) if version is not None else None
+            usage.input_tokens = _input_tokens(exchange, model)
             if exchange.operation != wire.OPERATION_EMBEDDINGS:
-                usage.output_tokens = delivered // per_token + 1
+                usage.output_tokens = _output_tokens(delivered, asked, model)
         event = events.UsageRecorded(
             event_id=event_id(exchange.request_id, exchange.tries, 0, events.EVENT_SOURCE_WITNESS),
             request_id=exchange.request_id,
@@ -139,14 +140,22 @@ class Witness:
             event.unpriced = True
 
 
-def _input_tokens(exchange: "InferenceExchange", principal: Principal, model: str, version: EdgeVersion | None) -> int:
+def _input_tokens(exchange: "InferenceExchange", model: EdgeModel | None) -> int:
     """Returns about how many tokens a prompt had: as the router estimates it, and no more than its model reads.
 
     Where the caller has left the body was given back, and its files count by their size.
     """
     tokens = prompt_tokens(exchange.body_length, embedded_files(exchange.body))
-    reached = version.model(principal.route_group, model) if version is not None else None
-    return min(tokens, reached.context) if reached is not None and reached.context else tokens
+    return min(tokens, model.context) if model is not None and model.context else tokens
+
+
+def _output_tokens(delivered: int, asked: Asked, model: EdgeModel | None) -> int:
+    """Returns about how many tokens so many bytes of a reply were, and no more than the request allows."""
+    tokens = delivered // (_STREAM_BYTES_PER_TOKEN if asked.stream else _REPLY_BYTES_PER_TOKEN) + 1
+    most = asked.max_output_tokens
+    if most is None:
+        most = model.max_output if model is not None else 0
+    return min(tokens, most * asked.choices) if most else tokens
 
 
 def _units_of(usage: wire.Usage) -> dict[str, int]:
