@@ -21,7 +21,7 @@ BUILDS: Final[dict[str, _Changes]] = {
             '"insert_deduplication_token": token,',
             '"insert_deduplication_token": token + __import__("os").urandom(4).hex(),',
         ),
-        ("tollgate_billing/use_cases/record_batch.py", "if batch.resumed and rows:", "if not batch and rows:"),
+        ("tollgate_billing/use_cases/insert_rows.py", "            if resumed:\n", "            if not bounds:\n"),
     ),
     "commit-first": (
         (

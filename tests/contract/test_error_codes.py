@@ -26,6 +26,9 @@ MAKERS = {"public_error": 3, "UpstreamProblem": 3, "Failure": 3, "MediaError": N
 # Handed on from somewhere else: codes of providers, of other services, and those of `access.problem`.
 PASSED = {"problem[0]", "code", "error.code", "end.error.code", "code[:_MAX_CODE]"}
 
+# What one service tells another by a code that callers do not see, with its kind.
+BETWEEN = {"no_wallet": errors.ERROR_KIND_UNAVAILABLE}
+
 
 def codes_and_kinds(source):
     """Returns the codes that a module names, the expressions that hand one on, and the kinds that it mentions."""
@@ -75,10 +78,17 @@ found.code = "set_later"
 
 def test_every_code_that_is_sent_has_an_entry(found):
     own, passed, _kinds = found
+    own = own - BETWEEN.keys()
     assert own - BY_CODE.keys() == set(), "add an entry to services/edge/src/tollgate_edge/error_table.py"
     assert passed == PASSED, "a code that is not written out: say here where it comes from"
     # None of the kinds that cross services falls back to another's words.
     assert set(errors.ErrorKind.values()) - {errors.ERROR_KIND_UNSPECIFIED} <= BY_KIND.keys()
+
+
+@pytest.mark.parametrize("code", BETWEEN)
+def test_what_services_tell_one_another_is_not_sent_on(found, code):
+    assert code in found[0]
+    assert public_error(BETWEEN[code], "words", "", code).code == BY_KIND[BETWEEN[code]].code
 
 
 def test_no_entry_is_dead(found):

@@ -46,7 +46,10 @@ def test_every_failpoint_of_billing_is_named_and_killed_at():
     assert test_crash.OF_BATCHES is of_billing.OF_BATCHES
     notices = (REPOSITORY / "services/billing/tests/integration/test_notices.py").read_text(encoding="utf-8")
     assert all(f'"{name}"' in notices for name in of_billing.OF_NOTICES)
-    rebuilds = (REPOSITORY / "services/billing/tests/integration/test_usage_rebuild.py").read_text(encoding="utf-8")
+    rebuilds = "".join(
+        (REPOSITORY / f"services/billing/tests/integration/test_usage_{name}.py").read_text(encoding="utf-8")
+        for name in ("rebuild", "copies")
+    )
     assert all(f'"{name}"' in rebuilds for name in of_billing.OF_REBUILDS)
 
 

@@ -31,7 +31,7 @@ from tollgate_router.exchange.recorder import AttemptResult, Recorder, usage_fie
 ORGANIZATION = "org"
 FUNDS = 10**12
 HOLD = 10**9
-VERSION = SimpleNamespace(digest="version", price_table=PriceTable([BOOK]))
+VERSION = SimpleNamespace(digest="version", price_table=PriceTable([BOOK]), model=lambda *_: None)
 # What a model that has no price at first costs in the end.
 LATER = PriceBook(name="public", effective_us=1, currency="USD", models={"later": {"input": "2", "output": "3"}})
 _AGAIN = events.UsageRecorded(replay=True).SerializeToString()
@@ -167,7 +167,8 @@ class EdgeSlot(Slot):
             face=OPENAI,
             hold_pico=0,
             marks=("203.0.113.0/24", 7),
-            asked=SimpleNamespace(model=call.model, stream=True, likely=()),
+            asked=SimpleNamespace(model=call.model, stream=True, likely=(), max_output_tokens=None, choices=1),
+            body=b"",
             body_length=40,
             operation=wire.OPERATION_CHAT,
             request_id=call.name,

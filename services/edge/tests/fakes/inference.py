@@ -47,7 +47,7 @@ class FakeStream:
     def __init__(self):
         self.pending = {}
         self.opened = asyncio.Queue()
-        self.bodies, self.credits, self.cancels, self.acks = [], [], [], []
+        self.bodies, self.credits, self.cancels, self.acks, self.kept = [], [], [], [], []
         self.sent_bytes = 0
         self.closed = self.draining = False
         self.changed = asyncio.Event()
@@ -57,6 +57,7 @@ class FakeStream:
             credit=lambda frame_id, size: self._note(self.credits, (frame_id, size)),
             cancel=lambda frame_id, reason: self._note(self.cancels, (frame_id, reason)),
             ack=lambda frame_id: self._note(self.acks, frame_id),
+            keep=lambda frame_id: self._note(self.kept, frame_id),
         )
 
     def _open(self, size, common, **fields):
