@@ -9,6 +9,7 @@ from services.billing.tests.fakes.wallets import FakeWallets
 from services.billing.tests.integration.groups import forget_topics
 from services.billing.tests.integration.money import opened_money
 from services.billing.tests.integration.planted_books import opened_books
+from tests.servers.notify import Receivers
 
 from tollgate_billing.adapters.clickhouse import ClickHouse
 from tollgate_billing.adapters.redis_wallets import RedisWallets
@@ -23,6 +24,14 @@ from tollgate_kit.sql import Database
 MIGRATIONS = "tollgate_billing:migrations"
 # The rows of tests are of a fixed day, and nothing of it is to expire.
 FOR_GOOD = Retention(raw_months=0, minute_days=0, hour_months=0, day_years=0)
+
+
+@pytest.fixture
+def receivers(tmp_path):
+    """Webhooks and a mail server that note what billing sends."""
+    running = Receivers(tmp_path).start()
+    yield running
+    running.stop()
 
 
 @pytest.fixture(params=["fake", "sqlite", "postgresql"])

@@ -17,7 +17,6 @@ from services.billing.tests.fakes.usage_store import FakeUsageStore
 from services.billing.tests.integration.running import BillingProcess, send, servers_of
 from services.billing.tests.unit.test_judge import decide
 from services.billing.tests.unit.test_rerated import later, unpriced
-from tests.servers.notify import Receivers
 
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import controls_pb2_grpc
@@ -440,13 +439,6 @@ async def test_rows_say_what_is_wrong(profile, open_clickhouse):
     await store.insert_poison([poison_row(now, b"x")], f"alerts/{profile}")
     assert await troubles.last_letter_us() == now
     await clickhouse.close()
-
-
-@pytest.fixture
-def receivers(tmp_path):
-    running = Receivers(tmp_path).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

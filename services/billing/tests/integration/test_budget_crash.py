@@ -7,7 +7,6 @@ import time
 import pytest
 from services.billing.tests.fakes.events import usage_event
 from services.billing.tests.integration.running import BillingProcess, send
-from tests.servers.notify import Receivers
 
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import controls_pb2_grpc
@@ -16,13 +15,6 @@ from tollgate_kit.grpc_io import new_channel
 pytestmark = pytest.mark.integration
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-
-
-@pytest.fixture
-def receivers(tmp_path):
-    running = Receivers(tmp_path).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from aiokafka import TopicPartition
 from services.billing.tests.fakes.events import usage_event
 from services.billing.tests.integration.running import TOPIC, BillingProcess, send, servers_of
 from tests.servers.kafka import delete_records
-from tests.servers.notify import Receivers
 
 from tollgate.billing.v1 import controls_pb2 as wire
 from tollgate.billing.v1 import controls_pb2_grpc
@@ -21,13 +20,6 @@ pytestmark = pytest.mark.integration
 
 FUNDS = 10**13
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-
-
-@pytest.fixture
-def receivers(tmp_path):
-    running = Receivers(tmp_path).start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture

@@ -161,10 +161,7 @@ def next_step(kind: str, api_key_id: str, language: str = "en", *, project_id: s
 
 def _next_key_step(kind: str, api_key_id: str, language: str) -> str:
     if kind == "errors":
-        look = f"tollgate requests --key {api_key_id}"
-        if language == "zh":
-            return f"查看失败原因：{look}；通道状态：tollgate channels list"
-        return f"Look why: {look}; and at channels: tollgate channels list"
+        return _look_why(f"--key {api_key_id}", language)
     if kind == "repeated_prompt":
         look, slow = (
             f"tollgate requests --key {api_key_id}",
@@ -182,12 +179,16 @@ def _next_key_step(kind: str, api_key_id: str, language: str) -> str:
     )
 
 
+def _look_why(part: str, language: str) -> str:
+    look = f"tollgate requests {part}"
+    if language == "zh":
+        return f"查看失败原因：{look}；通道状态：tollgate channels list"
+    return f"Look why: {look}; and at channels: tollgate channels list"
+
+
 def _next_wide_step(kind: str, part: str, language: str) -> str:
     if kind == "errors":
-        look = f"tollgate requests {part}"
-        if language == "zh":
-            return f"查看失败原因：{look}；通道状态：tollgate channels list"
-        return f"Look why: {look}; and at channels: tollgate channels list"
+        return _look_why(part, language)
     look = f"tollgate usage {part} --group-by key"
     if language == "zh":
         return f"没有单个密钥明显异常。查看是谁在使用：{look}；可设预算：tollgate budgets create"
